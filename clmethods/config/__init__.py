@@ -1,0 +1,51 @@
+"""Configurations, their effects and stage keys. Needs only the standard library."""
+
+from clmethods.config.backbone import BackboneConfig
+from clmethods.config.canonical import canonical_json, derive_seed, fingerprint, short_id
+from clmethods.config.decode import run_from_dict
+from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.config.keys import StageSpec, partition_id, stage_chain
+from clmethods.config.methods import (
+    METHOD_CONFIGS,
+    EffectContext,
+    JointLoraConfig,
+    LoracIpcConfig,
+    LoraFields,
+    LoraSequentialConfig,
+    MethodConfig,
+    NearestClassMeanConfig,
+)
+from clmethods.config.readout import ReadoutConfig
+from clmethods.config.resolve import resolve
+from clmethods.config.run import RunConfig, run_to_dict
+from clmethods.config.stream import StreamConfig, TaskGroup
+from clmethods.config.train import TrainConfig
+
+__all__ = [
+    "METHOD_CONFIGS",
+    "BackboneConfig",
+    "EffectContext",
+    "Fault",
+    "InvalidConfigError",
+    "JointLoraConfig",
+    "LoraFields",
+    "LoraSequentialConfig",
+    "LoracIpcConfig",
+    "MethodConfig",
+    "NearestClassMeanConfig",
+    "ReadoutConfig",
+    "RunConfig",
+    "StageSpec",
+    "StreamConfig",
+    "TaskGroup",
+    "TrainConfig",
+    "canonical_json",
+    "derive_seed",
+    "fingerprint",
+    "partition_id",
+    "resolve",
+    "run_from_dict",
+    "run_to_dict",
+    "short_id",
+    "stage_chain",
+]

@@ -1,0 +1,77 @@
+"""Nested dicts to configurations: strict, all faults together, no library needed."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse
+from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
+from clmethods.config.run import RunConfig
+
+
+def run_from_dict(data: Mapping[str, Any]) -> RunConfig:
+    """A run from what JSON or YAML holds; raises `InvalidConfigError` with every fault."""
+    run: RunConfig = _dataclass(RunConfig, data, "")
+    return run
+
+
+def _dataclass(cls: type, data: Any, path: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise InvalidConfigError([Fault(path or "run", data, "a mapping of fields")])
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    faults: list[Fault] = []
+    values: dict[str, Any] = {}
+    for name, item in data.items():
+        here = f"{path}.{name}" if path else str(name)
+        if name not in names:
+            faults.append(Fault(here, item, f"one of {names}", nearest(str(name), names)))
+            continue
+        try:
+            values[name] = _value(hints[name], item, here)
+        except InvalidConfigError as error:
+            faults.extend(error.faults)
+    refuse(faults)
+    try:
+        return cls(**values)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(fault.under(path) for fault in error.faults if path) from error
+
+
+def _value(hint: Any, item: Any, path: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint == MethodConfig:
+        return _method(item, path)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _dataclass(hint, item, path)
+    if origin in {Union, types.UnionType}:
+        if item is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _value(inner, item, path)
+    if origin is Literal:
+        if item not in arguments:
+            raise InvalidConfigError([Fault(path, item, f"one of {list(arguments)}")])
+        return item
+    if origin is tuple:
+        if not isinstance(item, list | tuple):
+            raise InvalidConfigError([Fault(path, item, "a list")])
+        return tuple(_value(arguments[0], part, f"{path}[{i}]") for i, part in enumerate(item))
+    if hint is float and isinstance(item, int) and not isinstance(item, bool):
+        return float(item)
+    if not isinstance(item, hint) or (isinstance(item, bool) and hint is not bool):
+        raise InvalidConfigError([Fault(path, item, f"a value of type {hint.__name__}")])
+    return item
+
+
+def _method(item: Any, path: str) -> MethodConfig:
+    kind = item.get("kind") if isinstance(item, Mapping) else None
+    if kind not in METHOD_CONFIGS:
+        choices = sorted(METHOD_CONFIGS)
+        mend = nearest(str(kind), choices)
+        raise InvalidConfigError([Fault(f"{path}.kind", kind, f"one of {choices}", mend)])
+    method: MethodConfig = _dataclass(METHOD_CONFIGS[kind], item, path)
+    return method

@@ -1,0 +1,108 @@
+"""Stage keys: what the state after each task depends on, and nothing else.
+
+A trial is a chain of stages. The key of a stage hashes the key of its parent and what, in effect,
+acts at its own position; so two trials share every stage up to the first in which they differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clmethods.config.canonical import fingerprint, short_id
+from clmethods.config.facts import DATASETS
+from clmethods.config.run import RunConfig
+from clmethods.config.stream import TaskGroup
+
+STAGE_FORMAT = 1
+"""Bumped when the meaning or the layout of a stored stage changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage of a chain: train the task at `position` from the state of `parent`."""
+
+    key: str
+    """64 hex digits."""
+    parent: str | None
+    position: int
+    groups: tuple[TaskGroup, ...]
+    """What is trained on: one group, or all of them for a joint method."""
+    task_key: str
+    effect: dict[str, Any]
+    """What acts here, in canonical form; `sweeps why` compares these."""
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Original ids of the classes trained here, ascending."""
+        return tuple(sorted(c for group in self.groups for c in group.classes))
+
+
+def task_key(dataset: str, classes: tuple[int, ...]) -> str:
+    """Identity of a task wherever it comes in the sequence: dataset, version, domain, classes."""
+    facts = DATASETS[dataset]
+    return short_id([dataset, facts.version, facts.domain, sorted(classes)])
+
+
+def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
+    """What, in effect, acts at `position`: data, backbone, training, method and seed."""
+    stream, train, backbone = run.stream, run.train, run.backbone
+    facts = DATASETS[stream.dataset]
+    data: dict[str, Any] = {
+        "dataset": stream.dataset,
+        "version": facts.version,
+        "classes": facts.classes,
+        "validation_fraction": stream.validation_fraction,
+        "limit": stream.limit,
+    }
+    if stream.validation_fraction > 0:
+        data["split_seed"] = stream.split_seed
+    trained = asdict(train) | {"lr": train.lr_at(position)}
+    del trained["lr_first_task"]
+    if train.schedule == "constant":
+        del trained["lr_min"]
+    acts: dict[str, Any] = {
+        "backbone": {
+            "name": backbone.name,
+            "weights": backbone.weights_sha256 or backbone.weights,
+            "image_size": backbone.image_size,
+            "normalise": backbone.normalise,
+        },
+        "data": data,
+        "method": {"kind": run.method.kind, "version": run.method.VERSION}
+        | run.method.effect(position, run.context),
+        "train": trained,
+        "seed": run.seed,
+    }
+    if run.method.kind == "nearest_class_mean":  # nothing is trained, nothing is drawn
+        acts["train"] = {name: trained[name] for name in ("precision", "device", "threads")}
+        del acts["seed"]
+    return acts
+
+
+def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
+    """The stages of a run, in order. `run` must be resolved, so that its weights are known."""
+    sequence = run.stream.sequence()
+    chain: list[StageSpec] = []
+    for position in range(run.stages):
+        groups = (sequence[position],) if not run.method.ORDER_FREE else run.stream.groups()
+        classes = tuple(sorted(c for group in groups for c in group.classes))
+        identity = task_key(run.stream.dataset, classes)
+        effect = stage_effect(run, position)
+        parent = chain[-1].key if chain else None
+        key = fingerprint(
+            {
+                "format": STAGE_FORMAT,
+                "parent": parent,
+                "position": position,
+                "task": identity,
+                "effect": effect,
+            }
+        )
+        chain.append(StageSpec(key, parent, position, groups, identity, effect))
+    return tuple(chain)
+
+
+def partition_id(run: RunConfig) -> str:
+    """Identity of how the classes are grouped; evaluations with the task given depend on it."""
+    return short_id([list(group.classes) for group in run.stream.groups()])

@@ -1,0 +1,71 @@
+"""From a run as written to a run that says everything: weights become checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from clmethods.config.backbone import BackboneConfig
+from clmethods.config.faults import Fault, InvalidConfigError, require
+from clmethods.config.run import RunConfig
+
+SHIPPED = {"nano_vit32": "nano_vit32"}
+"""File stem below `clmethods/weights/` of the backbones that ship."""
+
+
+def resolve(run: RunConfig) -> RunConfig:
+    """The run with its weights' checksum and its task order spelt out.
+
+    Raises `InvalidConfigError` when weights are missing or are not those that were asked for.
+    """
+    backbone = resolve_backbone(run.backbone)
+    return replace(run, backbone=backbone, stream=replace(run.stream, task_order=run.stream.order))
+
+
+def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
+    """The backbone with the checksum of its weights filled in, or checked if it was given."""
+    if backbone.weights == "random":
+        return replace(backbone, weights_sha256=None)
+    path = weights_path(backbone)
+    if not path.is_file():
+        raise InvalidConfigError(
+            [
+                Fault(
+                    "backbone.weights",
+                    backbone.weights,
+                    "an existing .safetensors file, `shipped` or `random`",
+                    f"No file at {path}.",
+                )
+            ]
+        )
+    actual = _sha256(path, path.stat().st_mtime_ns)
+    wanted = backbone.weights_sha256
+    if wanted is None and backbone.weights == "shipped":
+        record = path.with_suffix(".json").read_text(encoding="utf-8")
+        wanted = str(json.loads(record)["sha256"])
+    fault = require(
+        wanted in {None, actual},
+        "backbone.weights",
+        backbone.weights,
+        f"a file with SHA-256 {wanted}",
+        f"{path.name} has {actual}: restore the file, or correct weights_sha256.",
+    )
+    if fault is not None:
+        raise InvalidConfigError([fault])
+    return replace(backbone, weights_sha256=actual)
+
+
+def weights_path(backbone: BackboneConfig) -> Path:
+    """The file that holds the weights of a backbone that is not random."""
+    if backbone.weights == "shipped":
+        return Path(str(files("clmethods"))) / "weights" / f"{SHIPPED[backbone.name]}.safetensors"
+    return Path(backbone.weights)
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, modified_ns: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

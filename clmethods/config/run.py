@@ -1,0 +1,59 @@
+"""RunConfig: one training chain, which is one trial."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from clmethods.config.backbone import BackboneConfig
+from clmethods.config.canonical import short_id
+from clmethods.config.facts import BACKBONES
+from clmethods.config.methods import EffectContext, LoracIpcConfig, MethodConfig
+from clmethods.config.stream import StreamConfig
+from clmethods.config.train import TrainConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that a trial's result depends on, readouts apart."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    method: MethodConfig = field(default_factory=LoracIpcConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+    """Initialisation and batches. Class order and split have seeds of their own."""
+
+    @property
+    def stages(self) -> int:
+        """Number of stages of the chain: T, or 1 for a method that sees all tasks at once."""
+        return 1 if self.method.ORDER_FREE else self.stream.tasks
+
+    @property
+    def context(self) -> EffectContext:
+        """What the method's effect may look at."""
+        facts = BACKBONES[self.backbone.name]
+        return EffectContext(tasks=self.stream.tasks, blocks=facts.blocks)
+
+    @property
+    def trial_id(self) -> str:
+        """Id of the whole resolved run."""
+        return short_id(self)
+
+    @property
+    def config_id(self) -> str:
+        """Id of the configuration: the run without seed, task order, class order and split."""
+        stream = replace(self.stream, class_order_seed=None, task_order=None, split_seed=0)
+        return short_id(replace(self, stream=stream, seed=0))
+
+    @property
+    def order_id(self) -> str:
+        """The task order, spelt out; `any` for a method that does not depend on it."""
+        return "any" if self.method.ORDER_FREE else "-".join(map(str, self.stream.order))
+
+
+def run_to_dict(run: RunConfig) -> dict[str, Any]:
+    """The run as nested dicts that JSON can hold; `run_from_dict` is its inverse."""
+    return asdict(run)

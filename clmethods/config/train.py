@@ -1,0 +1,65 @@
+"""How one task is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from clmethods.config.faults import refuse, require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Optimiser, schedule and numerics of a stage (method.md section 2.6)."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    epochs: int = 5
+    batch_size: int = 64
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Rebuilt for every task, so that no optimiser state crosses a task boundary."""
+    lr: float = 5e-3
+    """Effective learning rate, never scaled by the batch size."""
+    lr_first_task: float | None = None
+    """Learning rate of the first task; None uses `lr`."""
+    lr_min: float = 1e-5
+    """Where the cosine schedule ends."""
+    schedule: Literal["cosine", "cosine_ref", "constant"] = "cosine"
+    """`cosine_ref` lags one epoch, as the public code does."""
+    weight_decay: float = 0.0
+    grad_clip: float | None = 1.0
+    """Largest global L2 norm of the gradient, all loss terms together; None does not clip."""
+    precision: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 1
+    """Threads of the trial. Part of the result's identity, because it changes bits."""
+
+    def __post_init__(self) -> None:
+        positive = "greater than 0"
+        refuse(
+            [
+                require(self.epochs >= 0, "epochs", self.epochs, "0 or more"),
+                require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more"),
+                require(self.lr > 0, "lr", self.lr, positive),
+                require(
+                    self.lr_first_task is None or self.lr_first_task > 0,
+                    "lr_first_task",
+                    self.lr_first_task,
+                    f"null, or {positive}",
+                ),
+                require(self.lr_min >= 0, "lr_min", self.lr_min, "0 or more"),
+                require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more"),
+                require(
+                    self.grad_clip is None or self.grad_clip > 0,
+                    "grad_clip",
+                    self.grad_clip,
+                    f"null, or {positive}",
+                ),
+                require(self.threads >= 1, "threads", self.threads, "1 or more"),
+            ]
+        )
+
+    def lr_at(self, position: int) -> float:
+        """Initial learning rate of the task at `position`."""
+        first = position == 0 and self.lr_first_task is not None
+        return self.lr_first_task if first and self.lr_first_task is not None else self.lr

@@ -1,0 +1,1 @@
+"""Distributed sweeps over continual-learning runs: plan, schedule, store, analyse."""
