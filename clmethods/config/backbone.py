@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.facts import BACKBONES
 from clmethods.config.faults import nearest, refuse, require
@@ -13,7 +13,7 @@ from clmethods.config.faults import nearest, refuse, require
 class BackboneConfig:
     """The pre-trained network that is never trained."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     name: str = "nano_vit32"
     """Architecture, a key of `clmethods.config.facts.BACKBONES`."""

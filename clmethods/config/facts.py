@@ -48,7 +48,7 @@ BACKBONES: dict[str, BackboneFacts] = {
     ),
     "tiny_vit8": BackboneFacts(native_size=8, patch_size=4, width=16, blocks=2, heads=2),
 }
-"""`nano_vit32` is the embedded benchmark's; `tiny_vit8` (random only) exercises every path fast."""
+"""`nano_vit32` is the embedded benchmark's; `tiny_vit8`, random only, makes tests fast."""
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(version="1", classes=10),

@@ -90,7 +90,7 @@ class LoracIpcConfig(LoraFields):
     Every part can be off: `module_weights: ones`, `ortho_mode: none`, `importance_threshold: 0`.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     VERSION: ClassVar[int] = 1
     ORDER_FREE: ClassVar[bool] = False
     REFERENCE: ClassVar[bool] = False
@@ -98,7 +98,7 @@ class LoracIpcConfig(LoraFields):
 
     kind: Literal["lorac_ipc"] = "lorac_ipc"
     module_weights: Literal["ones", "learned"] = "learned"
-    """Weights of the earlier tasks' modules: constant 1, or learned and kept in a bank per task."""
+    """Weights of earlier tasks' modules: constant 1, or learned and kept in a bank per task."""
     omega_lr_scale: float = 0.1
     """Learning rate of the module weights over that of the adapters."""
     ortho_mode: Literal["none", "gram"] = "gram"
@@ -117,7 +117,6 @@ class LoracIpcConfig(LoraFields):
     """How many of a task's last samples are kept; the averages must have forgotten older ones."""
 
     def __post_init__(self) -> None:
-        fraction = "from 0 to 1"
         betas = (("ipc_beta1", self.ipc_beta1), ("ipc_beta2", self.ipc_beta2))
         faults = [
             *self.lora_faults(),
@@ -127,7 +126,7 @@ class LoracIpcConfig(LoraFields):
                 0.0 <= self.importance_threshold <= 1.0,
                 "importance_threshold",
                 self.importance_threshold,
-                fraction,
+                "from 0 to 1",
                 "It is a share of the matrices, not a score.",
             ),
             *(
@@ -157,7 +156,7 @@ class LoracIpcConfig(LoraFields):
         refuse(faults)
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """What acts at the task at `position` (design: evidence is saved, decisions come later)."""
+        """What acts at `position`: a task saves evidence, the next one takes decisions."""
         total = self.matrices(context.blocks)
         frozen = frozen_forecast(self.importance_threshold, total, context.tasks)
         trainable = total - frozen[position]
@@ -173,7 +172,7 @@ class LoracIpcConfig(LoraFields):
             return acts
         newly = frozen[position] - frozen[position - 1]
         acts["newly_frozen"] = newly
-        if 0 < newly and trainable > 0:  # which ones is a choice only while some are left over
+        if newly > 0 and trainable > 0:  # which ones is a choice only while some are left over
             acts["ipc"] = {"beta1": self.ipc_beta1, "beta2": self.ipc_beta2}
         if trainable > 0:
             acts["module_weights"] = self.module_weights
@@ -202,7 +201,7 @@ WINDOW_TOLERANCE = 1e-6
 class LoraSequentialConfig(LoraFields):
     """One LoRA module fine-tuned task after task: the natural control of LoRAC."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     VERSION: ClassVar[int] = 1
     ORDER_FREE: ClassVar[bool] = False
     REFERENCE: ClassVar[bool] = False
@@ -225,7 +224,7 @@ class JointLoraConfig(LoraFields):
     `lora_alpha / rank` stays the scale, so that its capacity is that of T modules of rank r.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     VERSION: ClassVar[int] = 1
     ORDER_FREE: ClassVar[bool] = True
     REFERENCE: ClassVar[bool] = True
@@ -245,7 +244,7 @@ class JointLoraConfig(LoraFields):
 class NearestClassMeanConfig:
     """Cosine to class means on the frozen backbone (SimpleCIL): no training at all."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     VERSION: ClassVar[int] = 1
     ORDER_FREE: ClassVar[bool] = False
     REFERENCE: ClassVar[bool] = False

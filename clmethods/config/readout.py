@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.canonical import short_id
 from clmethods.config.faults import refuse, require
@@ -16,10 +16,10 @@ READOUT_VERSION = 1
 class ReadoutConfig:
     """Routing of a test image to a snapshot (method.md section 5)."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     routing: Literal["last", "instance", "oracle"] = "last"
-    """`last` snapshot for all; `instance`: task-ID inference per image; `oracle`: the true task."""
+    """`last` snapshot for all, `instance`: inferred per image, `oracle`: the true task."""
     metric: Literal["cosine", "euclid"] = "cosine"
     """Distance to the class means of first-snapshot features, for task-ID inference."""
 

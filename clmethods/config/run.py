@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import short_id
@@ -17,7 +17,7 @@ from clmethods.config.train import TrainConfig
 class RunConfig:
     """Everything that a trial's result depends on, readouts apart."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)

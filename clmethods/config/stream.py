@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from typing import ClassVar
 
 from clmethods.config.canonical import derive_seed
 from clmethods.config.facts import DATASETS
@@ -29,7 +30,7 @@ class StreamConfig:
     come. They are separate: order studies vary the second and keep the first.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dataset: str = "digits"
     """A key of `clmethods.config.facts.DATASETS`."""

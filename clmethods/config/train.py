@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.faults import refuse, require
 
@@ -12,7 +12,7 @@ from clmethods.config.faults import refuse, require
 class TrainConfig:
     """Optimiser, schedule and numerics of a stage (method.md section 2.6)."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     epochs: int = 5
     batch_size: int = 64

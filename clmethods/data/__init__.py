@@ -1,0 +1,1 @@
+"""Datasets and class-incremental streams over them."""

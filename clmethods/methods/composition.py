@@ -1,0 +1,55 @@
+"""The composed update of every matrix, read from a stored state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import final
+
+from torch import Tensor
+
+from clmethods.config.methods import LoracIpcConfig
+from clmethods.methods.base import State
+from clmethods.nn.adapted import Matrix
+from clmethods.nn.lora import composed_delta
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Composition:
+    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (method.md section 2.2)."""
+
+    config: LoracIpcConfig
+    matrices: tuple[Matrix, ...]
+    state: State
+
+    @property
+    def scale(self) -> float:
+        """kappa = alpha / r."""
+        return self.config.lora_alpha / self.config.rank
+
+    def over(self, state: State) -> Composition:
+        """The same composition over another state."""
+        return replace(self, state=state)
+
+    def factors(self, matrix: Matrix, snapshot: int) -> list[tuple[Tensor, Tensor]]:
+        """(A_i, B_i) of the modules up to `snapshot`, without those that were never trained."""
+        names = (f"lora.{i}.{matrix}" for i in range(snapshot + 1))
+        return [
+            (self.state[f"{n}.A"], self.state[f"{n}.B"]) for n in names if f"{n}.A" in self.state
+        ]
+
+    def deltas(self, snapshot: int, matrices: Iterable[Matrix]) -> dict[Matrix, Tensor]:
+        """(b, a) update of each of `matrices` in the network after the task at `snapshot`.
+
+        A frozen matrix has no module after its freezing and repeats its row of the bank, so its
+        update has the same bits in every later snapshot.
+        """
+        columns = {matrix: index for index, matrix in enumerate(self.matrices)}
+        deltas: dict[Matrix, Tensor] = {}
+        for matrix in matrices:
+            factors = self.factors(matrix, snapshot)
+            omega = self.state[f"omega.{snapshot}"][columns[matrix], : len(factors)]
+            a, b = zip(*factors, strict=True)
+            deltas[matrix] = composed_delta(a, b, omega, self.scale)
+        return deltas

@@ -1,0 +1,72 @@
+"""What the LoRA methods share: fresh factors, the head, losses, predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clmethods.config.facts import DATASETS
+from clmethods.config.methods import LoraFields
+from clmethods.config.run import RunConfig
+from clmethods.methods.base import Method, Predictor, State
+from clmethods.nn.adapted import Matrix, merged_weights
+from clmethods.nn.backbone import FrozenBackbone
+from clmethods.nn.head import TaskHead, initial_head
+from clmethods.nn.lora import initial_a
+
+
+def lora_fields(run: RunConfig) -> LoraFields:
+    """The method's configuration, which must be that of a LoRA method."""
+    if not isinstance(run.method, LoraFields):
+        raise TypeError(f"{run.method.kind} has no LoRA modules")
+    return run.method
+
+
+def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Tensor]:
+    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix."""
+    config, backbone = lora_fields(method.run), method.backbone
+    fan_in, fan_out = backbone.facts.fan(matrix.site)
+    generator = method.generator("adapter", matrix.block, matrix.site)
+    a = initial_a(rank, fan_in, config.a_init, generator)
+    return (
+        a.to(device=backbone.device, dtype=backbone.dtype),
+        torch.zeros(fan_out, rank, device=backbone.device, dtype=backbone.dtype),
+    )
+
+
+def task_head(method: Method) -> TaskHead:
+    """The head at the start of a task: the parent's, or freshly drawn for the first one."""
+    backbone, state = method.backbone, method.state
+    if "head.weight" in state:
+        weight, bias = state["head.weight"], state["head.bias"]
+    else:
+        classes = DATASETS[method.run.stream.dataset].classes
+        weight, bias = initial_head(classes, backbone.width, method.run.seed)
+    return TaskHead(
+        weight.to(device=backbone.device, dtype=backbone.dtype),
+        bias.to(device=backbone.device, dtype=backbone.dtype),
+        method.stage.classes,
+    )
+
+
+def head_delta(head: TaskHead) -> State:
+    """The head as part of a stage's delta."""
+    weight, bias = head.merged()
+    return {"head.weight": weight, "head.bias": bias}
+
+
+def merged_predictor(
+    backbone: FrozenBackbone, deltas: Mapping[Matrix, Tensor], state: State
+) -> Predictor:
+    """A predictor whose updates (b, a) are merged into the weights, with the state's head."""
+    network = backbone.build(merged_weights(backbone, deltas))
+    weight, bias = state["head.weight"], state["head.bias"]
+    return Predictor(backbone, network, lambda features: F.linear(features, weight, bias))
+
+
+def count(method: Method) -> int:
+    """Number of trainable scalars."""
+    return sum(parameter.numel() for parameter in method.parameters())

@@ -1,0 +1,101 @@
+"""One LoRA module per matrix: fine-tuned task after task, or once on all tasks together."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from clmethods.config.keys import StageSpec
+from clmethods.config.run import RunConfig
+from clmethods.data.streams import TaskData
+from clmethods.methods.base import MatrixReport, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.lora import (
+    count,
+    fresh_factors,
+    head_delta,
+    lora_fields,
+    merged_predictor,
+    task_head,
+)
+from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network
+from clmethods.nn.backbone import FrozenBackbone, features
+from clmethods.nn.lora import SiteAdapter, composed_delta
+
+
+class _SingleLora(Method):
+    """Delta = scale * B A per matrix, local cross-entropy, no penalty, no snapshots."""
+
+    ranks: ClassVar[str]
+    """`task`: rank r; `all_tasks`: rank r * T."""
+
+    def __init__(
+        self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
+    ) -> None:
+        super().__init__(run, stage, backbone, state)
+        config = lora_fields(run)
+        rank = config.rank * (run.stream.tasks if self.ranks == "all_tasks" else 1)
+        self.adapters: dict[Matrix, SiteAdapter] = {}
+        for matrix in adapted_matrices(config, backbone.facts.blocks):
+            stored = (state.get(f"lora.{matrix}.A"), state.get(f"lora.{matrix}.B"))
+            a, b = stored
+            if a is None or b is None:
+                a, b = fresh_factors(self, matrix, rank)
+            self.adapters[matrix] = SiteAdapter(a, b, config.lora_alpha / config.rank)
+        self.network = adapted_network(backbone, self.adapters)
+        self.head = task_head(self)
+
+    def parameter_groups(self) -> list[ParamGroup]:
+        factors: list[nn.Parameter] = [p for m in self.adapters.values() for p in (m.a, m.b)]
+        return [ParamGroup([*factors, self.head.weight, self.head.bias])]
+
+    def loss(self, pixels: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"cross_entropy": self.head.cross_entropy(features(self.network, pixels), labels)}
+
+    def end_task(self, data: TaskData) -> State:
+        delta = head_delta(self.head)
+        for matrix, adapter in self.adapters.items():
+            delta[f"lora.{matrix}.A"] = adapter.a.detach().clone()
+            delta[f"lora.{matrix}.B"] = adapter.b.detach().clone()
+        return delta
+
+    def report(self, state: State) -> MethodReport:
+        rows = [
+            MatrixReport(
+                block=matrix.block,
+                site=matrix.site,
+                importance=None,
+                frozen=False,
+                omega=[1.0],
+                delta_norm=float(adapter.delta().norm()),
+                change_since=[],
+            )
+            for matrix, adapter in self.adapters.items()
+        ]
+        return MethodReport(trainable_parameters=count(self), matrices=rows)
+
+    @classmethod
+    def predictor(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> Predictor:
+        config = lora_fields(run)
+        deltas = {}
+        for matrix in adapted_matrices(config, backbone.facts.blocks):
+            a, b = state[f"lora.{matrix}.A"], state[f"lora.{matrix}.B"]
+            scale = config.lora_alpha / config.rank
+            deltas[matrix] = composed_delta([a], [b], a.new_ones(1), scale)
+        return merged_predictor(backbone, deltas, state)
+
+
+@final
+class LoraSequential(_SingleLora):
+    """The natural control of LoRAC: one module, no protection (method.md section 9.3)."""
+
+    ranks = "task"
+
+
+@final
+class JointLora(_SingleLora):
+    """Rank r * T, one stage over all tasks (method.md section 9.2): the upper reference."""
+
+    ranks = "all_tasks"

@@ -1,0 +1,1 @@
+"""Building blocks: the frozen backbone, composed LoRA, head, penalty, importance."""

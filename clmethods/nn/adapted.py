@@ -1,0 +1,77 @@
+"""A Vision Transformer with some matrices adapted, or with updates merged into its weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from clmethods.config.methods import LoraFields
+from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone
+from clmethods.nn.lora import ComposedLinear, SiteAdapter
+
+
+class Matrix(NamedTuple):
+    """One adapted weight matrix: a site of a block."""
+
+    block: int
+    site: str
+
+    def __str__(self) -> str:
+        return f"{self.block}.{self.site}"
+
+
+def adapted_matrices(config: LoraFields, blocks: int) -> tuple[Matrix, ...]:
+    """All adapted matrices, by block and then by site: the order of every per-matrix vector."""
+    depth = config.adapted_blocks(blocks)
+    return tuple(Matrix(block, site) for block in range(depth) for site in config.ordered_sites())
+
+
+def adapted_network(
+    backbone: FrozenBackbone,
+    adapters: Mapping[Matrix, SiteAdapter],
+    merged: Mapping[Matrix, Tensor] | None = None,
+) -> VisionTransformer:
+    """A network with trainable adapters; `merged` updates (b, a) are added to constant weights."""
+    network = backbone.build(merged_weights(backbone, merged or {}))
+    modules: dict[tuple[int, str], dict[int, SiteAdapter]] = defaultdict(dict)
+    for matrix in (*adapters, *(merged or {})):
+        slot = SITE_SLOTS[matrix.site]
+        parts = modules[(matrix.block, slot.module)]
+        if matrix in adapters:
+            parts[slot.part] = adapters[matrix]
+    for (block, name), parts in modules.items():
+        parent_name, child_name = name.split(".")
+        parent = network.blocks[block].get_submodule(parent_name)
+        linear = parent.get_submodule(child_name)
+        count = next(s.parts for s in SITE_SLOTS.values() if s.module == name)
+        layer = ComposedLinear(linear.weight.detach(), linear.bias.detach(), parts, count)
+        setattr(parent, child_name, layer)
+    return network
+
+
+def merged_weights(backbone: FrozenBackbone, deltas: Mapping[Matrix, Tensor]) -> dict[str, Tensor]:
+    """Replacement tensors for `FrozenBackbone.build`: weights with the updates (b, a) added."""
+    replaced: dict[str, Tensor] = {}
+    for matrix, delta in deltas.items():
+        slot = SITE_SLOTS[matrix.site]
+        name = f"blocks.{matrix.block}.{slot.module}.weight"
+        if name not in replaced:
+            replaced[name] = backbone.tensors[name].clone()
+        with torch.no_grad():
+            replaced[name][slot.rows(replaced[name].shape[0])] += delta
+    return replaced
+
+
+def composed_layers(network: VisionTransformer) -> dict[tuple[int, str], ComposedLinear]:
+    """The adapted layers of a network by (block, module name)."""
+    return {
+        (block, name): layer
+        for block, module in enumerate(network.blocks)
+        for name in dict.fromkeys(slot.module for slot in SITE_SLOTS.values())
+        if isinstance(layer := module.get_submodule(name), ComposedLinear)
+    }

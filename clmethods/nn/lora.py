@@ -1,0 +1,151 @@
+"""Composed LoRA: a frozen linear layer plus a weighted sum of per-task low-rank modules.
+
+A is stored (r, a) and B (b, r), as in PEFT; the formulas of the specification use row vectors and
+the transposed factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Observer = Callable[["ComposedLinear", Tensor, Tensor], None]
+"""Called in the backward pass with the layer, its input and the gradient of its output."""
+
+
+def initial_a(
+    rank: int,
+    fan_in: int,
+    rule: Literal["kaiming_ref", "kaiming_fan_in"],
+    generator: torch.Generator,
+) -> Tensor:
+    """(r, a) in float64, uniform within 1/sqrt(r) (`kaiming_ref`) or 1/sqrt(a).
+
+    The public code lets the initialiser read the rank as fan-in, hence the larger bound; it is
+    written out here because A is stored transposed (method.md section 2.5).
+    """
+    bound = (rank if rule == "kaiming_ref" else fan_in) ** -0.5
+    uniform = torch.rand(rank, fan_in, generator=generator, dtype=torch.float64)
+    scaled: Tensor = (2.0 * uniform - 1.0) * bound
+    return scaled
+
+
+def composed_delta(
+    a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
+) -> Tensor:
+    """(b, a): scale * sum_i omega_i B_i A_i, from factors (r, a) and (b, r) and omega (K,).
+
+    One function for training, snapshots and merging, so that a frozen matrix has the same bits
+    everywhere (invariant I22).
+    """
+    rank = a[0].shape[0]
+    stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
+    delta: Tensor = stacked_b @ torch.cat(list(a), dim=0)
+    return delta
+
+
+@final
+class SiteAdapter(nn.Module):
+    """The low-rank part of one matrix while a task trains.
+
+        scale * ( sum_{i<t} omega_i B_i A_i  +  B_t A_t )        (method.md section 2.1)
+
+    Earlier factors are constants. The current module always weighs 1: its own omega enters the
+    graph only when the next task trains.
+    """
+
+    def __init__(
+        self,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        past: Sequence[tuple[Tensor, Tensor]] = (),
+        omega: Tensor | None = None,
+        *,
+        learn_omega: bool = False,
+    ) -> None:
+        """`a` (r, a), `b` (b, r) are start values; `past` (A_i, B_i) and `omega` (K,) are old."""
+        super().__init__()
+        self.scale, self.rank = scale, a.shape[0]
+        self.a = nn.Parameter(a.clone())
+        self.b = nn.Parameter(b.clone())
+        self.past = len(past)
+        if past:
+            if omega is None or omega.shape != (len(past),):
+                raise ValueError(f"need one omega per past module, got {omega} for {len(past)}")
+            self.register_buffer("past_a", torch.cat([p[0] for p in past], dim=0))  # (K*r, a)
+            self.register_buffer("past_b", torch.cat([p[1] for p in past], dim=1))  # (b, K*r)
+            self.omega = nn.Parameter(omega.clone(), requires_grad=learn_omega)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., a) to (..., b)."""
+        y = F.linear(F.linear(x, self.a) * self.scale, self.b)
+        if self.past == 0:
+            return y
+        weight = (self.scale * self.omega).repeat_interleave(self.rank)  # (K*r,)
+        return y + F.linear(F.linear(x, self.past_a) * weight, self.past_b)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def delta(self) -> Tensor:
+        """(b, a): the update of the weight that `forward` applies."""
+        current = self.scale * self.b @ self.a
+        if self.past == 0:
+            return current
+        weight = (self.scale * self.omega).repeat_interleave(self.rank)
+        return current + (self.past_b * weight) @ self.past_a  # type: ignore[operator]
+
+
+@final
+class ComposedLinear(nn.Module):
+    """A frozen linear layer whose output consists of equal parts, each adapted or not.
+
+    timm's fused qkv has three parts, every other layer one.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, adapters: Mapping[int, SiteAdapter], parts: int
+    ) -> None:
+        """`weight` (b, a) and `bias` (b,) are constants; `adapters` by part."""
+        super().__init__()
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+        self.adapters = nn.ModuleDict({str(part): adapters[part] for part in sorted(adapters)})
+        self.parts = parts
+        self.part_size = weight.shape[0] // parts
+        self.observer: Observer | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., a) to (..., b)."""
+        y = F.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
+        if self.parts == 1:
+            for adapter in self.adapters.values():
+                y = y + adapter(x)
+        elif self.adapters:
+            y = y + torch.cat([self._part(part, x) for part in range(self.parts)], dim=-1)
+        if self.observer is not None and y.requires_grad:
+            seen = x.detach()
+            y.register_hook(lambda gradient: self._observe(seen, gradient))  # type: ignore[no-untyped-call]
+        return y
+
+    @torch.no_grad()
+    def effective_weight(self) -> Tensor:
+        """(b, a): the frozen weight plus every adapter's update."""
+        effective: Tensor = self.weight.clone()  # type: ignore[operator]
+        for name, adapter in self.adapters.items():
+            start = int(name) * self.part_size
+            effective[start : start + self.part_size] += adapter.delta()  # type: ignore[operator]
+        return effective
+
+    def _part(self, part: int, x: Tensor) -> Tensor:
+        if str(part) in self.adapters:
+            adapted: Tensor = self.adapters[str(part)](x)
+            return adapted
+        return x.new_zeros(*x.shape[:-1], self.part_size)
+
+    def _observe(self, x: Tensor, gradient: Tensor) -> None:
+        if self.observer is not None:
+            self.observer(self, x, gradient)

@@ -1,0 +1,1 @@
+"""Readouts: how a prediction is read from a trained chain. Training never depends on them."""
