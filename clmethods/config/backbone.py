@@ -59,3 +59,12 @@ class BackboneConfig:
                 ),
             ]
         )
+
+    def identity(self) -> dict[str, object]:
+        """What of the backbone changes results: weights by content, not by where they lie."""
+        return {
+            "name": self.name,
+            "weights": self.weights_sha256 or self.weights,
+            "image_size": self.image_size,
+            "normalise": self.normalise,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -38,7 +39,9 @@ def _dataclass(cls: type, data: Any, path: str) -> Any:
     try:
         return cls(**values)
     except InvalidConfigError as error:
-        raise InvalidConfigError(fault.under(path) for fault in error.faults if path) from error
+        raise InvalidConfigError(
+            fault.under(path) if path else fault for fault in error.faults
+        ) from error
 
 
 def _value(hint: Any, item: Any, path: str) -> Any:
@@ -62,6 +65,8 @@ def _value(hint: Any, item: Any, path: str) -> Any:
         return tuple(_value(arguments[0], part, f"{path}[{i}]") for i, part in enumerate(item))
     if hint is float and isinstance(item, int) and not isinstance(item, bool):
         return float(item)
+    if isinstance(item, float) and not math.isfinite(item):
+        raise InvalidConfigError([Fault(path, item, "a finite number")])
     if not isinstance(item, hint) or (isinstance(item, bool) and hint is not bool):
         raise InvalidConfigError([Fault(path, item, f"a value of type {hint.__name__}")])
     return item
@@ -69,7 +74,7 @@ def _value(hint: Any, item: Any, path: str) -> Any:
 
 def _method(item: Any, path: str) -> MethodConfig:
     kind = item.get("kind") if isinstance(item, Mapping) else None
-    if kind not in METHOD_CONFIGS:
+    if not isinstance(kind, str) or kind not in METHOD_CONFIGS:
         choices = sorted(METHOD_CONFIGS)
         mend = nearest(str(kind), choices)
         raise InvalidConfigError([Fault(f"{path}.kind", kind, f"one of {choices}", mend)])

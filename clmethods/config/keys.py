@@ -46,7 +46,7 @@ def task_key(dataset: str, classes: tuple[int, ...]) -> str:
 
 def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     """What, in effect, acts at `position`: data, backbone, training, method and seed."""
-    stream, train, backbone = run.stream, run.train, run.backbone
+    stream, train = run.stream, run.train
     facts = DATASETS[stream.dataset]
     data: dict[str, Any] = {
         "dataset": stream.dataset,
@@ -62,12 +62,7 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     if train.schedule == "constant":
         del trained["lr_min"]
     acts: dict[str, Any] = {
-        "backbone": {
-            "name": backbone.name,
-            "weights": backbone.weights_sha256 or backbone.weights,
-            "image_size": backbone.image_size,
-            "normalise": backbone.normalise,
-        },
+        "backbone": run.backbone.identity(),
         "data": data,
         "method": {"kind": run.method.kind, "version": run.method.VERSION}
         | run.method.effect(position, run.context),

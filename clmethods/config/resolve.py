@@ -45,8 +45,7 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     actual = _sha256(path, path.stat().st_mtime_ns)
     wanted = backbone.weights_sha256
     if wanted is None and backbone.weights == "shipped":
-        record = path.with_suffix(".json").read_text(encoding="utf-8")
-        wanted = str(json.loads(record)["sha256"])
+        wanted = _recorded_sha256(path)
     fault = require(
         wanted in {None, actual},
         "backbone.weights",
@@ -56,7 +55,10 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     )
     if fault is not None:
         raise InvalidConfigError([fault])
-    return replace(backbone, weights_sha256=actual)
+    if backbone.weights == "shipped":
+        return replace(backbone, weights_sha256=actual)
+    # absolute, because a worker may run in another directory
+    return replace(backbone, weights=str(path.resolve()), weights_sha256=actual)
 
 
 def weights_path(backbone: BackboneConfig) -> Path:
@@ -64,6 +66,17 @@ def weights_path(backbone: BackboneConfig) -> Path:
     if backbone.weights == "shipped":
         return Path(str(files("clmethods"))) / "weights" / f"{SHIPPED[backbone.name]}.safetensors"
     return Path(backbone.weights)
+
+
+def _recorded_sha256(path: Path) -> str:
+    record = path.with_suffix(".json")
+    try:
+        return str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        mend = f"{record.name} is missing or damaged: reinstall the package."
+        raise InvalidConfigError(
+            [Fault("backbone.weights", "shipped", "weights with a readable record", mend)]
+        ) from error
 
 
 @lru_cache(maxsize=32)

@@ -39,14 +39,14 @@ class RunConfig:
 
     @property
     def trial_id(self) -> str:
-        """Id of the whole resolved run."""
-        return short_id(self)
+        """Id of the whole resolved run; a weights file counts by its content, not by its path."""
+        return short_id(run_to_dict(self) | {"backbone": self.backbone.identity()})
 
     @property
     def config_id(self) -> str:
         """Id of the configuration: the run without seed, task order, class order and split."""
         stream = replace(self.stream, class_order_seed=None, task_order=None, split_seed=0)
-        return short_id(replace(self, stream=stream, seed=0))
+        return replace(self, stream=stream, seed=0).trial_id
 
     @property
     def order_id(self) -> str:

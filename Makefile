@@ -1,0 +1,46 @@
+# Every target sets up what it needs: a fresh clone needs nothing but python3 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint typecheck format bench test-recovery torture test-slow clean help
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV); the first time takes a few minutes (PyTorch is large)."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## run a real sweep on the embedded benchmark
+	@$(BIN)/sweeps run digits_demo --storage runs/demo
+
+test: lint       ## lint, types, tests (what CI runs)
+	@$(BIN)/pytest
+
+lint: $(READY)   ## ruff, mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test-recovery: $(READY)  ## processes killed at chosen points
+	@$(BIN)/pytest -m recovery
+
+test-slow: $(READY)      ## checks that take minutes
+	@$(BIN)/pytest -m slow
+
+torture: $(READY)        ## processes killed at random points, final tables compared
+	@$(BIN)/pytest -m torture
+
+bench: $(READY)  ## all benchmarks, side by side with what they are compared to
+	@$(BIN)/python benchmarks/step.py
+
+format: $(READY) ## apply ruff's fixes and formatting
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:           ## remove what the targets made, results of sweeps apart
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,171 @@
+"""Accuracy matrix -> average accuracy, forgetting, backward transfer and their relatives.
+
+One definition each (method.md section 6.2), because published code disagrees on most of them. A
+matrix a has one row per finished task and one column per task, in the order of learning: a[t, j]
+is the accuracy on task j after task t, a fraction in [0, 1]. Entries above the diagonal are NaN
+or the accuracy on a task not learned yet; no metric here reads them. A run that saw all tasks at
+once has a single row of T columns: it has an average accuracy and no history.
+
+Formulas count tasks from 1. A metric that is undefined is None and never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+Direction = Literal["max", "min"]
+
+
+def average_accuracy(matrix: npt.ArrayLike) -> float:
+    """Mean accuracy over all tasks at the end, each task weighing the same.
+
+    A = (1/T) sum_j a[T, j], in [0, 1], higher is better. Lopez-Paz and Ranzato 2017 (ACC); the
+    "Avg. Acc" of arXiv 2504.13407. Raises ValueError for a malformed matrix, as all functions do.
+    """
+    a = _checked(matrix)
+    return float(a[-1].mean())
+
+
+def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
+    """Mean over the tasks of the average accuracy on the tasks seen by then.
+
+    AIA = (1/T) sum_t (1/t) sum_{j<=t} a[t, j], in [0, 1], higher is better. Rebuffi et al. 2017
+    (iCaRL), task-uniform. None for a joint run.
+    """
+    a = _checked(matrix)
+    if not _has_history(a):
+        return None
+    return float(np.mean([a[t, : t + 1].mean() for t in range(len(a))]))
+
+
+def forgetting(matrix: npt.ArrayLike) -> float | None:
+    """Mean drop from each old task's best accuracy before the last task.
+
+    F = (1/(T-1)) sum_{j<T} (max_{j<=l<T} a[l, j] - a[T, j]), in [-1, 1], lower is better.
+    Chaudhry et al. 2018 (RWalk). The maximum leaves the last row out, so that an old task that
+    improved counts as negative forgetting. None for T = 1 and for a joint run.
+    """
+    a = _checked(matrix)
+    if len(a) < 2:
+        return None
+    return float(np.mean(_peaks(a) - a[-1, :-1]))
+
+
+def bwt(matrix: npt.ArrayLike) -> float | None:
+    """Backward transfer: mean change of the old tasks since each was learned.
+
+    BWT = (1/(T-1)) sum_{j<T} (a[T, j] - a[j, j]), in [-1, 1], higher is better. Lopez-Paz and
+    Ranzato 2017 (GEM). -BWT <= F always. None for T = 1 and for a joint run.
+    """
+    a = _checked(matrix)
+    if len(a) < 2:
+        return None
+    return float(np.mean(a[-1, :-1] - a.diagonal()[:-1]))
+
+
+def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
+    """Plasticity: mean accuracy on each task right after it was learned.
+
+    LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. None for a joint
+    run. A = LA + ((T-1)/T) BWT holds exactly.
+    """
+    a = _checked(matrix)
+    return float(a.diagonal().mean()) if _has_history(a) else None
+
+
+def stability(matrix: npt.ArrayLike) -> float | None:
+    """Share of each old task's best accuracy that is left at the end.
+
+    S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, above 1 where the last task
+    helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
+    T = 1, for a joint run, and if no task is left.
+    """
+    a = _checked(matrix)
+    if len(a) < 2:
+        return None
+    peaks = _peaks(a)
+    learned = peaks > 0
+    if not learned.any():
+        return None
+    with np.errstate(over="ignore"):  # a peak next to nothing gives inf, not an error
+        return float(np.mean(a[-1, :-1][learned] / peaks[learned]))
+
+
+def pooled_accuracy(counts: npt.ArrayLike) -> float | None:
+    """Accuracy over all images, so that large tasks weigh more.
+
+    A° = sum_j correct_j / sum_j n_j, in [0, 1], higher is better; the "top-1" of PILOT, InfLoRA
+    and SD-LoRA. `counts` has one row (correct, n) per task. Equal n give the average accuracy.
+    None where there is no image. Raises ValueError unless 0 <= correct <= n.
+    """
+    table = np.asarray(counts)
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise ValueError(f"counts must be rows of (correct, n), got shape {table.shape}")
+    correct, n = table[:, 0], table[:, 1]
+    if np.any(correct < 0) or np.any(correct > n):
+        raise ValueError(f"0 <= correct <= n must hold, got {table.tolist()}")
+    total = n.sum()
+    return float(correct.sum() / total) if total > 0 else None
+
+
+class Metric(NamedTuple):
+    """How a metric is computed from an accuracy matrix, and how to read it."""
+
+    function: Callable[[npt.ArrayLike], float | None]
+    direction: Direction
+    """`max` if higher is better."""
+    definition: str
+
+
+METRICS: dict[str, Metric] = {
+    "average_accuracy": Metric(
+        average_accuracy, "max", "mean accuracy over all tasks after the last one"
+    ),
+    "average_incremental_accuracy": Metric(
+        average_incremental_accuracy,
+        "max",
+        "mean, over the tasks, of the average accuracy on the tasks seen by then",
+    ),
+    "forgetting": Metric(
+        forgetting, "min", "mean drop of old tasks from their best accuracy before the last task"
+    ),
+    "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned"),
+    "learning_accuracy": Metric(
+        learning_accuracy, "max", "mean accuracy on each task right after it was learned"
+    ),
+    "stability": Metric(
+        stability, "max", "share of the old tasks' best accuracy that is left at the end"
+    ),
+}
+"""Every metric of an accuracy matrix, by the name it has in tables and objectives."""
+
+
+def _checked(matrix: npt.ArrayLike) -> Matrix:
+    """The matrix as float64, after its laws; every entry that some metric reads is a fraction."""
+    a = np.asarray(matrix, dtype=np.float64)
+    if a.ndim != 2 or a.shape[1] == 0 or a.shape[0] not in {1, a.shape[1]}:
+        raise ValueError(f"an accuracy matrix is T x T, or 1 x T for a joint run, got {a.shape}")
+    mandatory = np.tril(a) if len(a) == a.shape[1] else a
+    if np.isnan(mandatory).any():
+        t, j = (int(i[0]) for i in np.isnan(mandatory).nonzero())
+        raise ValueError(f"a[{t}, {j}] must be known: task {j} was learned by then, got NaN")
+    outside = (a < 0.0) | (a > 1.0)  # NaN above the diagonal is neither
+    if outside.any():
+        t, j = (int(i[0]) for i in outside.nonzero())
+        raise ValueError(f"accuracies are fractions in [0, 1], got a[{t}, {j}] = {a[t, j]}")
+    return a
+
+
+def _has_history(a: Matrix) -> bool:
+    """Whether there is a row per task, which a joint run over several tasks lacks."""
+    return bool(len(a) == a.shape[1])
+
+
+def _peaks(a: Matrix) -> Matrix:
+    """Best accuracy on each old task from its own end to just before the last task's."""
+    return np.array([a[j:-1, j].max() for j in range(len(a) - 1)])  # (T - 1,)

@@ -1,0 +1,1 @@
+"""From result tables to answers: functions from table to table, without torch or a cluster."""

@@ -1,0 +1,139 @@
+"""Tables as plain text for the terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from clmethods.metrics import METRICS
+
+FRACTIONS = frozenset(METRICS) | {
+    "pooled_accuracy",
+    "aopd",
+    "mopd",
+    "seed_aopd",
+    "seed_mopd",
+    "order_std",
+    "share_order",
+    "share_seed",
+    "share_residual",
+}
+"""Columns that hold fractions and are shown in percent."""
+
+NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
+
+_UNBOUNDED = 100_000  # columns: wide enough that nothing wraps where nobody looks at a screen
+
+
+def percent(mean: float | None, low: float | None = None, high: float | None = None) -> str:
+    """A fraction in percent with one decimal, and half its interval: `62.4 ± 1.8`.
+
+    Without an interval the number stands alone; None is a dash.
+    """
+    if mean is None:
+        return NOTHING
+    if low is None or high is None:
+        return f"{100 * mean:.1f}"
+    return f"{100 * mean:.1f} ± {100 * (high - low) / 2:.1f}"
+
+
+def render_table(
+    table: pa.Table | Sequence[Mapping[str, Any]],
+    columns: Iterable[str] | None = None,
+    *,
+    title: str | None = None,
+    width: int | None = None,
+    colour: bool | None = None,
+) -> str:
+    """The rows as an aligned table, ready to print.
+
+    `columns` chooses and orders; by default all. A column X with columns X_low and X_high takes
+    them in as `mean ± half`. Fractions (`FRACTIONS`) are in percent, texts stand left and numbers
+    right, a null is a dash. On a terminal the table fits its width, else it is as wide as its
+    content; `width` (characters) and `colour` overrule. Rows with a true `on_front` are bold
+    where there is colour. Raises KeyError for a column that is not there.
+    """
+    rows = table.to_pylist() if isinstance(table, pa.Table) else list(table)
+    names = table.column_names if isinstance(table, pa.Table) else _names(rows)
+    chosen = list(columns) if columns is not None else [n for n in names if not _end_of(n, names)]
+    unknown = [name for name in chosen if name not in names]
+    if unknown and rows:
+        raise KeyError(f"no column {unknown[0]!r}; known: {list(names)}")
+    body = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in chosen:
+        number = any(_is_number(row.get(name)) for row in rows)
+        body.add_column(Text(_heading(name)), justify="right" if number else "left")
+    for row in rows:
+        cells = [Text(_cell(name, row)) for name in chosen]  # Text: a [ in a label is no markup
+        body.add_row(*cells, style="bold" if row.get("on_front") else None)
+    return _print(body, width, colour)
+
+
+def _print(body: Table, width: int | None, colour: bool | None) -> str:
+    screen = sys.stdout.isatty()
+    if colour is None:
+        colour = screen and "NO_COLOR" not in os.environ
+    if width is None and not screen:
+        width = _UNBOUNDED
+    sink = io.StringIO()
+    console = Console(
+        file=sink,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+    )
+    console.print(body)
+    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _end_of(name: str, names: Sequence[str]) -> bool:
+    """Whether a column is one end of another column's interval."""
+    base = name.removesuffix("_low").removesuffix("_high")
+    return base != name and base in names
+
+
+def _heading(name: str) -> str:
+    label = name.replace("_", " ")
+    return f"{label} %" if name in FRACTIONS else label
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(name: str, row: Mapping[str, Any]) -> str:
+    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
+    if value is None:
+        return NOTHING
+    if name in FRACTIONS and _is_number(value):
+        return percent(value, low, high)
+    text = _plain(value)
+    if low is None or high is None or low == high:
+        return text
+    return f"{text} ± {_plain((high - low) / 2)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:,.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    return str(value)

@@ -1,0 +1,23 @@
+"""The command `sweeps`. Imports stay inside the commands, so that none waits for torch in vain."""
+
+from __future__ import annotations
+
+import click
+
+from clmethods import __version__
+from sweeps.cli.reading import export, orders, pareto, status
+from sweeps.cli.running import plan, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Sweeps over continual-learning runs: plan, run on Ray Tune, analyse.
+
+    SWEEP is the name of a shipped study (such as digits_demo) or the path of a YAML file. DIR is
+    a storage that holds one sweep, or STORAGE/sweeps/NAME.
+    """
+
+
+for command in (run, plan, status, pareto, orders, export):
+    main.add_command(command)

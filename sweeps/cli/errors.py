@@ -1,0 +1,38 @@
+"""A user's mistake is one message and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+from clmethods.config import InvalidConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+USER_FAULT = 2
+INTERRUPTED = 130
+
+
+def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print the faults of bad input and end; let everything else be seen as what it is."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except InvalidConfigError as error:
+            count = len(error.faults)
+            click.echo(f"error: {count} fault{'s' * (count > 1)}, nothing was started", err=True)
+            for fault in error.faults:
+                click.echo(f"  {fault}", err=True)
+            sys.exit(USER_FAULT)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; the same command continues where it was", err=True)
+            sys.exit(INTERRUPTED)
+
+    return wrapped

@@ -1,0 +1,104 @@
+"""Which sweep and which storage a user means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import click
+import yaml
+
+from clmethods.config import Fault, InvalidConfigError
+from clmethods.config.faults import nearest
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.storage import ObjectStore
+
+
+def load_named_sweep(name: str) -> Sweep:
+    """A sweep by the name of a shipped study or by its path."""
+    from sweeps.spec import load_sweep
+
+    studies = shipped_studies()
+    if name in studies:
+        return load_sweep(studies[name])
+    path = Path(name)
+    if not path.exists() and path.suffix not in {".yaml", ".yml"}:
+        allowed = f"a path that ends in .yaml, or one of the shipped studies {sorted(studies)}"
+        raise InvalidConfigError([Fault("SWEEP", name, allowed, nearest(name, list(studies)))])
+    return load_sweep(path)
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The YAML files below `sweeps/studies`, by name."""
+    folder = Path(str(files("sweeps"))) / "studies"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredSweep:
+    """A sweep that was run before, in its storage."""
+
+    sweep: Sweep
+    objects: ObjectStore
+
+
+def open_stored_sweep(directory: str) -> StoredSweep:
+    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
+    from sweeps.spec import sweep_from_dict
+    from sweeps.storage import open_storage
+
+    location, _, name = directory.rstrip("/").rpartition("/sweeps/")
+    if not location:
+        location, name = directory, ""
+    if "://" not in location and not Path(location).is_dir():
+        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
+    objects = open_storage(location)
+    names = sorted(
+        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
+    )
+    if not name and len(names) == 1:
+        name = names[0]
+    if name not in names:
+        allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
+        mend = "Run `sweeps run` with this storage first." if not names else ""
+        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
+    document = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
+    return StoredSweep(sweep_from_dict(document), objects)
+
+
+def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
+    """Write what is wanted now to the storage, and what was wanted before into its history."""
+    from datetime import UTC, datetime
+
+    from clmethods.config import short_id
+    from sweeps.stages.provenance import code_version, host_kind
+
+    document = json.loads(json.dumps(sweep.document))
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
+    now = datetime.now(UTC)
+    event = {
+        "started_at": now.isoformat(timespec="seconds"),
+        "sweep": document,
+        "code_version": code_version(),
+        "host_kind": host_kind(),
+    }
+    stamp = f"{now:%Y%m%dT%H%M%S}-{short_id(event)[:6]}"
+    data = json.dumps(event, indent=1).encode()
+    objects.put_if_absent(f"sweeps/{sweep.name}/events/{stamp}.json", data)
+
+
+storage_option = click.option(
+    "--storage",
+    default="runs",
+    show_default=True,
+    metavar="DIR|URL",
+    help="Where stages and results are kept: a directory, s3://… or gs://…",
+)
+"""Shared by the commands that need a storage."""

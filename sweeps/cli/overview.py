@@ -1,0 +1,96 @@
+"""What a person reads before and after a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sweeps.cli.tables import front_rows, front_text
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.stages.plan import Plan
+    from sweeps.storage import ObjectStore
+    from sweeps.tune.driver import SweepOutcome
+
+
+def plan_text(plan: Plan) -> str:
+    """Trials and stages: how many, how many are there, what sharing saves, what failed."""
+    tree, sweep = plan.tree, plan.sweep
+    done = sum(plan.is_recorded(trial) for trial in plan.trials)
+    failed = [trial for trial in plan.trials if plan.failed_before(trial)]
+    left = tree.distinct - len(plan.stored)
+    saved = tree.total - tree.distinct
+    configurations = len({trial.config_id for trial in plan.trials})
+    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+    lines = [
+        f"{sweep.name}: {tree.trials} trials of {configurations} configurations "
+        f"({orders} orders, {len(sweep.seeds)} seeds); {done} finished, {len(failed)} failed",
+        f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
+        f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
+    ]
+    for trial in failed:
+        error = plan.attempts[trial.trial_id].error
+        lines.append(
+            f"  failed: {trial.label}, order {trial.order_id}, seed {trial.seed}: {error}"
+        )
+    if failed:
+        lines.append("  `sweeps run … --retry-failed` tries them again")
+    return "\n".join(lines)
+
+
+def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> str:
+    """The end of a run: what was done, the front, where LoRA stands, where the files are."""
+    plan = outcome.plan
+    sweep, tree = plan.sweep, plan.tree
+    shared = tree.total - tree.distinct
+    did = (
+        f"trained {outcome.trained} stages, found {len(plan.stored)} in the storage, "
+        f"shared {shared} of {tree.total}"
+        if outcome.trained
+        else f"nothing to train: all {tree.distinct} stages were found in the storage"
+        if len(plan.stored) == tree.distinct
+        else "no stage was trained"
+    )
+    where = f"{storage.rstrip('/')}/sweeps/{sweep.name}"
+    lines = [
+        "",
+        f"{outcome.finished} of {tree.trials} trials finished, {len(outcome.failed)} failed; {did}",
+        *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
+        "",
+        front_text(sweep, objects),
+        "",
+        *_standing(sweep, front_rows(sweep, objects, None)),
+        "",
+        f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
+        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps status {where}",
+        f"take out   sweeps export {where} --to export",
+        "go on      add values, seeds or orders to the sweep file and run it again: "
+        "only what is new is trained",
+    ]
+    return "\n".join(lines)
+
+
+def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+    """Where the searched method stands against the frozen backbone and the joint reference."""
+    metric = "test average_accuracy"
+    scored = [row for row in rows if row.get(metric) is not None]
+    searched = [row for row in scored if row["role"] == "search"]
+    if not searched:
+        return []
+    best = max(searched, key=lambda row: row["average_accuracy"])
+    lines = [f"chosen on validation: {best['label']}, test accuracy {best[metric]:.1%}"]
+    for row in scored:
+        if row["role"] != "search":
+            gap = best[metric] - row[metric]
+            side = "above" if gap >= 0 else "below"
+            lines.append(
+                f"  {abs(gap) * 100:.1f} points {side} {row['label']} ({row[metric]:.1%})"
+                + (", the joint reference" if row["role"] == "reference" else "")
+            )
+    means = [row for row in scored if row["label"].startswith("nearest_class_mean")]
+    if means and means[0][metric] > best[metric]:
+        lines.append(
+            "  On this stream the frozen backbone with class means is better than what was "
+            "trained: LoRA does not pay here."
+        )
+    return lines

@@ -1,0 +1,83 @@
+"""`sweeps status`, `pareto`, `orders` and `export`: what a storage holds, at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.overview import plan_text
+from sweeps.cli.tables import front_text, orders_text
+
+split_option = click.option(
+    "--split",
+    type=click.Choice(["validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="Which held-out images; choose on validation, report on test.",
+)
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@plain_errors
+def status(directory: str) -> None:
+    """Trials and stages by state, failures with their causes."""
+    from sweeps.stages.plan import make_plan
+    from sweeps.stages.store import StageStore
+
+    stored = open_stored_sweep(directory)
+    click.echo(plan_text(make_plan(stored.sweep, StageStore(stored.objects, click.echo))))
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@plain_errors
+def pareto(directory: str, readout: str | None) -> None:
+    """The front over the sweep's objectives, means and 95 % intervals over replicates."""
+    stored = open_stored_sweep(directory)
+    click.echo(front_text(stored.sweep, stored.objects, readout))
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@split_option
+@plain_errors
+def orders(directory: str, readout: str | None, split: str) -> None:
+    """How much the task order matters: disparity per configuration, beside the seeds alone."""
+    stored = open_stored_sweep(directory)
+    click.echo(orders_text(stored.sweep, stored.objects, readout, split))
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("export"),
+    show_default=True,
+    help="Directory for one file per table.",
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
+)
+@plain_errors
+def export(directory: str, target: Path, kind: str) -> None:
+    """One file per result table, and the schema in words."""
+    from sweeps.results import TABLES, describe, export_table, read_table
+
+    stored = open_stored_sweep(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        read = read_table(stored.objects, stored.sweep.name, name)
+        for warning in read.warnings:
+            click.echo(f"left out: {warning}")
+        path = export_table(read.table, name, target, kind)  # type: ignore[arg-type]
+        click.echo(f"{path}  {read.table.num_rows} rows")
+    (target / "SCHEMA.md").write_text(describe(), encoding="utf-8")
+    click.echo(f"{target / 'SCHEMA.md'}  what the columns mean")

@@ -1,0 +1,67 @@
+"""`sweeps plan` and `sweeps run`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sweeps.cli.errors import INTERRUPTED, plain_errors
+from sweeps.cli.locate import keep_sweep_file, load_named_sweep, storage_option
+from sweeps.cli.overview import plan_text, result_text
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP")
+@storage_option
+@plain_errors
+def plan(sweep: str, storage: str) -> None:
+    """Say what a run would train, reuse and share. Trains nothing."""
+    from sweeps.stages.plan import make_plan
+    from sweeps.stages.store import StageStore
+    from sweeps.storage import open_storage
+
+    wanted = load_named_sweep(sweep)
+    store = StageStore(open_storage(storage), click.echo)
+    click.echo(plan_text(make_plan(wanted, store)))
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP")
+@storage_option
+@click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster that is already up.")
+@click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
+@click.option(
+    "--lease-ttl",
+    type=click.FloatRange(min=0.5),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a silent worker keeps its stage before another may take it.",
+)
+@plain_errors
+def run(
+    sweep: str, storage: str, address: str | None, retry_failed: bool, lease_ttl: float
+) -> None:
+    """Train what the storage does not hold yet; run again, it continues or does nothing."""
+    from sweeps.stages.store import StageStore
+    from sweeps.storage import open_storage
+    from sweeps.tune.driver import run_sweep
+
+    wanted = load_named_sweep(sweep)
+    objects = open_storage(storage)
+    keep_sweep_file(wanted, objects)
+    outcome = run_sweep(
+        wanted,
+        StageStore(objects, click.echo),
+        address=address,
+        retry_failed=retry_failed,
+        time_to_live_s=lease_ttl,
+        announce=lambda found: click.echo(plan_text(found)),
+    )
+    click.echo(result_text(outcome, objects, storage))
+    if outcome.interrupted:
+        click.echo("stopped before the end; the same command continues")
+        sys.exit(INTERRUPTED)
+    if outcome.failed:
+        sys.exit(1)

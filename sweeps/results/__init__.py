@@ -1,0 +1,29 @@
+"""What a sweep found: four versioned tables, kept as immutable Parquet parts."""
+
+from sweeps.results.export import export_table
+from sweeps.results.parts import (
+    TableRead,
+    latest_trials,
+    part_key,
+    read_table,
+    set_aside,
+    trial_part_id,
+    write_part,
+)
+from sweeps.results.rows import InvalidRowsError
+from sweeps.results.schema import SCHEMA_VERSION, TABLES, describe
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "TABLES",
+    "InvalidRowsError",
+    "TableRead",
+    "describe",
+    "export_table",
+    "latest_trials",
+    "part_key",
+    "read_table",
+    "set_aside",
+    "trial_part_id",
+    "write_part",
+]

@@ -1,0 +1,25 @@
+"""What a sweep is: file, axes, orders, trials. Needs neither torch nor a cluster."""
+
+from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
+from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
+from sweeps.spec.space import ALGORITHMS, Algorithm, Axis
+from sweeps.spec.sweep import METRICS, Configuration, Resources, Sweep
+from sweeps.spec.trials import TrialSpec, expand
+
+__all__ = [
+    "ALGORITHMS",
+    "BALANCES",
+    "METRICS",
+    "ORDERS",
+    "Algorithm",
+    "Axis",
+    "Configuration",
+    "OrderDesign",
+    "Resources",
+    "Sweep",
+    "SweepFile",
+    "TrialSpec",
+    "expand",
+    "load_sweep",
+    "sweep_from_dict",
+]

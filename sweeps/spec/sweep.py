@@ -1,0 +1,110 @@
+"""Sweep: the specification, validated and resolved; everything else is derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from clmethods.config.canonical import canonical_json
+from clmethods.config.faults import refuse, require
+from clmethods.config.readout import ReadoutConfig
+from clmethods.config.run import RunConfig
+from sweeps.spec.orders import Order, OrderDesign
+from sweeps.spec.space import Algorithm, Axis
+
+Direction = Literal["max", "min"]
+Role = Literal["search", "baseline", "reference"]
+
+METRICS = (
+    "average_accuracy",
+    "average_incremental_accuracy",
+    "forgetting",
+    "bwt",
+    "learning_accuracy",
+    "stability",
+    "trainable_parameters",
+)
+"""What can be an objective."""
+DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a trial takes. Its CPUs follow from `train.threads`, its device from `train.device`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    gpu: float = 0.0
+    """GPUs per trial; a fraction lets trials share one."""
+    max_concurrent: int | None = None
+    """At most this many trials at once; None lets the resources decide."""
+
+    def __post_init__(self) -> None:
+        shared_or_whole = 0.0 <= self.gpu <= 1.0 or (self.gpu > 1.0 and self.gpu.is_integer())
+        most = self.max_concurrent
+        refuse(
+            [
+                require(shared_or_whole, "gpu", self.gpu, "0 to 1, or a whole number"),
+                require(most is None or most >= 1, "max_concurrent", most, "null, or 1 or more"),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One setting to train in every order and with every seed."""
+
+    label: str
+    """Short, readable, unique in the sweep."""
+    role: Role
+    factors: dict[str, Any]
+    """What makes it this one: its point on the axes, or how a baseline differs from the base."""
+    run: RunConfig
+    """Resolved; its seed and task order are placeholders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """A sweep that can be planned and run. `load_sweep` and `sweep_from_dict` make it."""
+
+    name: str
+    base: RunConfig
+    """What the sections of the file say: the run that axes and baselines change."""
+    axes: tuple[Axis, ...]
+    configurations: tuple[Configuration, ...]
+    """Those of the search first, then the baselines."""
+    readouts: tuple[ReadoutConfig, ...]
+    """Objectives are read from the first."""
+    orders: OrderDesign
+    seeds: tuple[int, ...]
+    algorithm: Algorithm
+    objectives: dict[str, Direction]
+    resources: Resources
+    document: dict[str, Any]
+    """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
+
+    def orders_for(self, run: RunConfig) -> tuple[Order, ...]:
+        """Task orders in which `run` is trained: one if its method sees all tasks at once."""
+        if run.method.ORDER_FREE:
+            return (tuple(range(run.stream.tasks)),)
+        return self.orders.orders(run.stream.tasks)
+
+    def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
+        """The readouts that the run's method supports; `last` if it supports none of them."""
+        supported = tuple(r for r in self.readouts if r.routing in run.method.ROUTINGS)
+        return supported or (ReadoutConfig(routing="last"),)
+
+
+def label_of(kind: str, factors: Mapping[str, Any]) -> str:
+    """A method and what is special about it: `lorac_ipc importance_threshold=0.1`."""
+    shown = {path: value for path, value in factors.items() if path != "method.kind"}
+    return " ".join(
+        [kind, *(f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items())]
+    )
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_show, value))
+    return value if isinstance(value, str) else canonical_json(value)

@@ -1,0 +1,30 @@
+"""JSON documents that carry their own checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from clmethods.config import canonical_json
+
+
+def sha256(data: bytes) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sealed(content: Any) -> bytes:
+    """A JSON document with the checksum of its content."""
+    text = canonical_json(content)
+    return canonical_json({"content": content, "sha256": sha256(text.encode())}).encode()
+
+
+def unsealed(data: bytes) -> Any | None:
+    """The content of a sealed document; None if it is not what was written."""
+    try:
+        document = json.loads(data)
+        content, checksum = document["content"], document["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return content if sha256(canonical_json(content).encode()) == checksum else None

@@ -1,0 +1,85 @@
+"""From stored stages to the rows of a sweep's tables.
+
+A stage holds its own rows, so a sweep's parts are copies that can be made again at any time: a
+crash between stage and part repairs itself, and a reused stage appears in every sweep using it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clmethods.config import partition_id
+from sweeps.results import write_part
+from sweeps.spec import TrialSpec
+from sweeps.stages.store import StageRecord, StageStore, eval_id
+
+NO_COST = {
+    "wall_s": 0.0,
+    "cpu_s": 0.0,
+    "peak_rss_bytes": 0,
+    "host_kind": "unknown",
+    "torch_version": "unknown",
+    "timm_version": "unknown",
+    "code_version": "unknown",
+    "started_at": "unknown",
+}
+"""Stands in for a lost `cost.json`."""
+
+
+def is_complete(store: StageStore, trial: TrialSpec, key: str) -> bool:
+    """Whether a stage is stored and evaluated for every readout of the trial."""
+    partition = partition_id(trial.run)
+    return store.has(key) and all(
+        store.has_evaluation(key, eval_id(readout, partition)) for readout in trial.readouts
+    )
+
+
+def materialise_stage(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> bool:
+    """Write the parts of one complete stage; False if the stage turned out to be damaged."""
+    record = store.record(key)
+    if record is None:
+        return False
+    write_part(store.objects, sweep, "stages", key, [_stage_row(record)])
+    rows = [_matrix_row(key, matrix) for matrix in record.result["method"]["matrices"]]
+    if rows:
+        write_part(store.objects, sweep, "matrices", key, rows)
+    partition = partition_id(trial.run)
+    for readout in trial.readouts:
+        identity = eval_id(readout, partition)
+        counts = store.evaluation(key, identity)
+        if counts is None:
+            return False
+        shared = {
+            "stage_key": key,
+            "partition_id": partition,
+            "readout_id": readout.readout_id,
+        }
+        part = f"{key}-{identity}"
+        write_part(store.objects, sweep, "evals", part, [shared | row for row in counts])
+    return True
+
+
+def _stage_row(record: StageRecord) -> dict[str, Any]:
+    marker, training, method = record.marker, record.result["training"], record.result["method"]
+    groups = marker["groups"]
+    return {
+        "stage_key": marker["key"],
+        "parent": marker["parent"],
+        "position": marker["position"],
+        "task_key": marker["task_key"],
+        "task": groups[0] if len(groups) == 1 else None,
+        "classes": marker["classes"],
+        "cross_entropy": training["cross_entropy"],
+        "orthogonality": training["orthogonality"],
+        "grad_norm": training["grad_norm"],
+        "steps": training["steps"],
+        "frozen_count": method["frozen_count"],
+        "trainable_parameters": method["trainable_parameters"],
+        "ortho_residual_max": method["ortho_residual_max"],
+        "state_bytes": marker["state_bytes"],
+        **{name: record.cost.get(name, default) for name, default in NO_COST.items()},
+    }
+
+
+def _matrix_row(key: str, matrix: dict[str, Any]) -> dict[str, Any]:
+    return {"stage_key": key, **matrix}

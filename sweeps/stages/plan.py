@@ -1,0 +1,95 @@
+"""Plan of a sweep: what it wants, less what the storage already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import pyarrow as pa
+
+from sweeps.results import latest_trials, read_table
+from sweeps.spec import Sweep, TrialSpec, expand
+from sweeps.stages.materialise import is_complete
+from sweeps.stages.store import StageStore
+from sweeps.stages.tree import StageTree
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAttempt:
+    """How the last attempt of a trial ended."""
+
+    number: int
+    status: str
+    error: str | None
+    readout_ids: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All trials of a sweep, and what is left to do."""
+
+    sweep: Sweep
+    trials: tuple[TrialSpec, ...]
+    tree: StageTree
+    complete: frozenset[str]
+    """Keys of the stages that are stored, with every evaluation that is wanted of them."""
+    stored: frozenset[str]
+    """Keys of the stages that are stored: they need no training."""
+    attempts: Mapping[str, LastAttempt]
+    """By trial id, of trials that have ended before."""
+
+    def is_recorded(self, trial: TrialSpec) -> bool:
+        """Whether the trial has a row that says it finished, with the readouts now wanted."""
+        last = self.attempts.get(trial.trial_id)
+        wanted = tuple(readout.readout_id for readout in trial.readouts)
+        return last is not None and last.status == "finished" and last.readout_ids == wanted
+
+    def is_done(self, trial: TrialSpec) -> bool:
+        """Whether every stage of the trial is complete."""
+        return all(key in self.complete for key in self.tree.chains[trial.trial_id])
+
+    def failed_before(self, trial: TrialSpec) -> bool:
+        """Whether its last attempt failed by a fault of its own."""
+        last = self.attempts.get(trial.trial_id)
+        return last is not None and last.status == "failed"
+
+    def next_attempt(self, trial: TrialSpec) -> int:
+        """Number of the attempt that comes next."""
+        last = self.attempts.get(trial.trial_id)
+        return 1 if last is None else last.number + 1
+
+
+def make_plan(sweep: Sweep, store: StageStore) -> Plan:
+    """Look up in the storage what of `sweep` is there. Trains and writes nothing."""
+    trials = expand(sweep)
+    tree = StageTree.of(trials)
+    stored = frozenset(key for key in tree.nodes if store.has(key))
+    complete: dict[str, bool] = {}
+    for trial in trials:
+        for key in tree.chains[trial.trial_id]:
+            if key in stored and complete.get(key, True):
+                complete[key] = is_complete(store, trial, key)
+    return Plan(
+        sweep=sweep,
+        trials=trials,
+        tree=tree,
+        complete=frozenset(key for key, whole in complete.items() if whole),
+        stored=stored,
+        attempts=_attempts(latest_trials(read_table(store.objects, sweep.name, "trials").table)),
+    )
+
+
+def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
+    columns = ["trial_id", "attempt", "status", "error", "readout_ids"]
+    return {
+        row["trial_id"]: LastAttempt(
+            number=row["attempt"],
+            status=row["status"],
+            error=row["error"],
+            readout_ids=tuple(row["readout_ids"]),
+        )
+        for row in trials.select(columns).to_pylist()
+    }

@@ -1,0 +1,130 @@
+"""TrialRunner: one trial, advanced stage by stage. The same steps with Ray and without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, final
+
+from clmethods.config import StageSpec, partition_id
+from sweeps.spec import TrialSpec
+from sweeps.stages.leases import Lease, LeaseTable
+from sweeps.stages.materialise import is_complete, materialise_stage
+from sweeps.stages.provenance import Stopwatch
+from sweeps.stages.store import StageStore, eval_id
+
+if TYPE_CHECKING:
+    from clmethods.methods import State
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What one call of `advance` did."""
+
+    outcome: Literal["trained", "evaluated", "waiting", "done"]
+    position: int
+    """Stages of the chain that are complete now."""
+    key: str = ""
+    """The stage that was trained, evaluated, or is waited for."""
+    seconds: float = 0.0
+
+
+class DamagedAncestorError(RuntimeError):
+    """A stage below the one to be trained turned out to be damaged; the chain starts lower."""
+
+
+@final
+class TrialRunner:
+    """Walks a trial's chain: complete stages are passed over, the next one is computed.
+
+    Everything is looked up in the store at every step, so a runner may be dropped and made anew at
+    any time, on any node.
+    """
+
+    def __init__(
+        self, sweep: str, trial: TrialSpec, store: StageStore, leases: LeaseTable, owner: str
+    ) -> None:
+        self.sweep, self.trial, self.store = sweep, trial, store
+        self.leases, self.owner = leases, owner
+        self.chain = trial.chain
+        self.position = 0
+        self._state: State = {}
+        self._folded = 0
+
+    def advance(self) -> StepReport:
+        """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
+        while self.position < len(self.chain):
+            stage = self.chain[self.position]
+            if is_complete(self.store, self.trial, stage.key):
+                self._materialise(stage)
+                continue
+            lease = self.leases.acquire(stage.key, self.owner)
+            if lease is None:
+                return StepReport(outcome="waiting", position=self.position, key=stage.key)
+            with lease:
+                report = self._compute(stage, lease)
+            if report is not None:
+                return report
+        return StepReport(outcome="done", position=len(self.chain))
+
+    def _materialise(self, stage: StageSpec) -> None:
+        """Pass over a complete stage; one that turns out damaged is met again at once."""
+        if materialise_stage(self.store, self.sweep, self.trial, stage.key):
+            self.position += 1
+
+    def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
+        """Train and evaluate `stage`; None if the chain must be looked at again."""
+        watch = Stopwatch()
+        try:
+            before = self._fold(stage.position)
+        except DamagedAncestorError:
+            self.position = 0
+            return None
+        delta = self.store.load_delta(stage.key)
+        trained = delta is None
+        if delta is None:
+            from clmethods.stage import run_stage
+
+            outcome = run_stage(self.trial.run, stage, before)
+            if not lease.is_mine():  # taken over while we stood still; the other one commits
+                return StepReport(outcome="waiting", position=self.position, key=stage.key)
+            self.store.save(stage, outcome, watch.cost())
+            delta = outcome.delta
+        self._state, self._folded = before | delta, stage.position + 1
+        self._evaluate(stage)
+        self._materialise(stage)
+        cost = watch.cost()["wall_s"]
+        return StepReport(
+            outcome="trained" if trained else "evaluated",
+            position=self.position,
+            key=stage.key,
+            seconds=cost if isinstance(cost, float) else 0.0,
+        )
+
+    def _evaluate(self, stage: StageSpec) -> None:
+        from clmethods.evaluate import evaluate_stage
+
+        partition = partition_id(self.trial.run)
+        missing = [
+            readout
+            for readout in self.trial.readouts
+            if self.store.evaluation(stage.key, eval_id(readout, partition)) is None
+        ]
+        if not missing:
+            return
+        counts = evaluate_stage(self.trial.run, self.chain, stage.position, self._state, missing)
+        for readout in missing:
+            identity = eval_id(readout, partition)
+            self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
+
+    def _fold(self, position: int) -> State:
+        """The state before the stage at `position`, folded from the stored deltas."""
+        if self._folded > position:
+            self._state, self._folded = {}, 0
+        for stage in self.chain[self._folded : position]:
+            delta = self.store.load_delta(stage.key)
+            if delta is None:
+                raise DamagedAncestorError(stage.key)
+            self._state = self._state | delta
+            self._folded = stage.position + 1
+        return self._state

@@ -1,0 +1,181 @@
+"""The stage store: finished stages under their content-addressed keys, shared by all sweeps.
+
+    stages/KK/KEY/state-SHA.safetensors     the tensors that the stage changed
+                  result-SHA.json           its figures: losses, norms, matrices
+                  cost.json                 seconds, host, versions: first writer wins
+                  stage.json                written last, put-if-absent: the stage exists
+                  evals/EVAL_ID.json        counts of one readout
+    damaged/KEY/N/...                       what was moved aside because its bits had changed
+
+Payloads are named by their content, so a late writer with other bits cannot harm a committed
+stage. A stage names its parent and holds only its own delta; states are folded from the chain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from clmethods.config import ReadoutConfig, StageSpec, canonical_json, short_id
+from sweeps.stages.checksums import sealed, sha256, unsealed
+from sweeps.storage import MissingObjectError, ObjectStore
+
+if TYPE_CHECKING:
+    from clmethods.evaluate import EvalCount
+    from clmethods.methods import State
+    from clmethods.stage import StageOutcome
+
+Report = Callable[[str], None]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What is known of a finished stage without reading its tensors."""
+
+    marker: dict[str, Any]
+    """`stage.json`: key, parent, position, task_key, classes, effect, payloads."""
+    result: dict[str, Any]
+    """Training and method reports, the same on every recomputation."""
+    cost: dict[str, Any]
+    """Seconds and provenance of whoever computed it first."""
+
+
+@final
+class StageStore:
+    """Stages in an object store. Damaged ones are reported, moved aside and count as absent."""
+
+    def __init__(self, objects: ObjectStore, report: Report = lambda message: None) -> None:
+        self.objects = objects
+        self._report = report
+
+    def has(self, key: str) -> bool:
+        """Whether the stage is finished. Contents are checked when they are read."""
+        return self.objects.exists(f"{folder(key)}/stage.json")
+
+    def load_delta(self, key: str) -> State | None:
+        """The tensors of a finished stage, checked; None if it is absent or was damaged."""
+        from clmethods.checkpoint import DamagedStateError, state_from_bytes
+
+        marker = self._marker(key)
+        if marker is None:
+            return None
+        data = self._payload(key, marker["state"])
+        if data is None:
+            return None
+        try:
+            return state_from_bytes(data)
+        except DamagedStateError as error:
+            self.set_aside(key, str(error))
+            return None
+
+    def record(self, key: str) -> StageRecord | None:
+        """Figures and cost of a finished stage; None if it is absent or was damaged."""
+        marker = self._marker(key)
+        if marker is None:
+            return None
+        data = self._payload(key, marker["result"])
+        if data is None:
+            return None
+        try:
+            cost = json.loads(self.objects.get(f"{folder(key)}/cost.json"))
+        except (MissingObjectError, ValueError):
+            cost = {}  # lost provenance is no reason to train again
+        return StageRecord(marker, json.loads(data), cost)
+
+    def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
+        """Commit a finished stage: payloads first, the marker last. A present stage stays."""
+        from clmethods.checkpoint import state_to_bytes
+
+        state = state_to_bytes(outcome.delta)
+        result = canonical_json(
+            {"training": asdict(outcome.training), "method": asdict(outcome.method)}
+        ).encode()
+        where = folder(stage.key)
+        marker = {
+            "key": stage.key,
+            "parent": stage.parent,
+            "position": stage.position,
+            "task_key": stage.task_key,
+            "groups": [group.index for group in stage.groups],
+            "classes": list(stage.classes),
+            "effect": stage.effect,
+            "state": f"state-{sha256(state)}.safetensors",
+            "state_bytes": len(state),
+            "result": f"result-{sha256(result)}.json",
+        }
+        self.objects.put(f"{where}/{marker['state']}", state)
+        self.objects.put(f"{where}/{marker['result']}", result)
+        self.objects.put_if_absent(f"{where}/cost.json", canonical_json(cost).encode())
+        self.objects.put_if_absent(f"{where}/stage.json", sealed(marker))
+
+    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+        """Counts of one readout of a stage; None if they are absent or damaged."""
+        name = f"{folder(key)}/evals/{eval_id}.json"
+        try:
+            rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
+        except MissingObjectError:
+            return None
+        if rows is None:
+            self._report(f"evaluation {eval_id} of stage {key[:12]} is damaged; evaluating again")
+        return rows
+
+    def has_evaluation(self, key: str, eval_id: str) -> bool:
+        """Whether the counts of one readout of a stage are there."""
+        return self.objects.exists(f"{folder(key)}/evals/{eval_id}.json")
+
+    def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
+        """Keep the counts of one readout of a stage."""
+        rows = [asdict(count) for count in counts]
+        self.objects.put(f"{folder(key)}/evals/{eval_id}.json", sealed(rows))
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a damaged stage out of the way, so that it is computed again; nothing is deleted.
+
+        The marker goes first: without it the stage does not exist.
+        """
+        where, prefix = folder(key), f"damaged/{key}"
+        number = len({name.split("/")[2] for name in self.objects.list(prefix)}) + 1
+        names = [name for name in self.objects.list(where) if "/evals/" not in name]
+        for name in sorted(names, key=lambda name: not name.endswith("/stage.json")):
+            try:
+                self.objects.move(name, f"{prefix}/{number}/{name.rsplit('/', 1)[1]}")
+            except MissingObjectError:
+                continue  # another process moved it first
+        self._report(
+            f"stage {key[:12]} is damaged ({reason}): moved to {prefix}/{number}, trained again"
+        )
+
+    def _marker(self, key: str) -> dict[str, Any] | None:
+        try:
+            marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
+        except MissingObjectError:
+            return None
+        if marker is None or marker.get("key") != key:
+            self.set_aside(key, "stage.json is not what was written")
+            return None
+        return marker
+
+    def _payload(self, key: str, name: str) -> bytes | None:
+        try:
+            data = self.objects.get(f"{folder(key)}/{name}")
+        except MissingObjectError:
+            self.set_aside(key, f"{name.split('-')[0]} is missing")
+            return None
+        wanted = name.split("-", 1)[1].split(".", 1)[0]
+        if sha256(data) != wanted:
+            self.set_aside(key, f"{name.split('-')[0]} does not have its checksum")
+            return None
+        return data
+
+
+def folder(key: str) -> str:
+    """Where a stage lives."""
+    return f"stages/{key[:2]}/{key}"
+
+
+def eval_id(readout: ReadoutConfig, partition_id: str) -> str:
+    """Under which a stage's counts are kept: the readout, and how classes form tasks."""
+    return short_id([readout.fingerprint, partition_id])

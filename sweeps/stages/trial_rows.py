@@ -1,0 +1,63 @@
+"""The row of the table `trials` that ends an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from clmethods.config import canonical_json, partition_id
+from sweeps.results import trial_part_id, write_part
+from sweeps.spec import Sweep, TrialSpec
+from sweeps.stages.provenance import code_version
+from sweeps.stages.store import StageStore
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended."""
+
+    status: Literal["finished", "failed", "stopped"]
+    stages_done: int
+    error: str | None = None
+    error_kind: str | None = None
+
+
+def record_trial(
+    store: StageStore, sweep: Sweep, trial: TrialSpec, attempt: int, ending: Ending
+) -> None:
+    """Write the row of an ended attempt; a row that is there already stays."""
+    run, chain = trial.run, trial.chain
+    records = [store.record(stage.key) for stage in chain[: ending.stages_done]]
+    last = records[-1] if records else None
+    row = {
+        "trial_id": trial.trial_id,
+        "config_id": trial.config_id,
+        "order_id": trial.order_id,
+        "task_order": list(run.stream.order),
+        "class_order_seed": run.stream.class_order_seed,
+        "split_seed": run.stream.split_seed,
+        "seed": trial.seed,
+        "partition_id": partition_id(run),
+        "label": trial.label,
+        "role": trial.role,
+        "factors": canonical_json(trial.factors),
+        "method": run.method.kind,
+        "readout_ids": [readout.readout_id for readout in trial.readouts],
+        "attempt": attempt,
+        "status": ending.status,
+        "error": ending.error,
+        "error_kind": ending.error_kind,
+        "stages_done": ending.stages_done,
+        "stages_total": len(chain),
+        "stage_keys": [stage.key for stage in chain],
+        "run": canonical_json(run),
+        "trainable_parameters": (
+            last.result["method"]["trainable_parameters"] if last is not None else None
+        ),
+        "stored_bytes": sum(r.marker["state_bytes"] for r in records if r is not None),
+        "cpus": float(run.train.threads),
+        "gpus": sweep.resources.gpu,
+        "code_version": code_version(),
+    }
+    write_part(store.objects, sweep.name, "trials", trial_part_id(trial.trial_id, attempt), [row])

@@ -1,0 +1,84 @@
+"""What the driver does when Tune tells it something: write trial rows, show progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+
+from sweeps.stages.trial_rows import Ending
+from sweeps.tune.scheduler import StageScheduler, trial_id
+
+if TYPE_CHECKING:
+    from sweeps.tune.driver import Job
+
+
+@final
+class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
+    """Turns Tune's events into rows and lines."""
+
+    def __init__(self, job: Job, scheduler: StageScheduler) -> None:
+        self._job, self._scheduler = job, scheduler
+
+    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+        tally = self._job.progress.tally
+        tally.active = sum(trial.status == Trial.RUNNING for trial in trials)
+        self._job.progress.tick()
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: Sequence[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if result["outcome"] == "trained":
+            self._job.progress.tally.trained += 1
+            self._job.progress.tally.stage_seconds += result["seconds"]
+
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        spec, result = self._job.trials[trial_id(trial)], trial.last_result or {}
+        if result.get("outcome") == "failed":
+            ending = Ending(
+                status="failed",
+                stages_done=result["position"],
+                error=result["error"],
+                error_kind=result["error_kind"],
+            )
+        elif result.get("position") == len(spec.chain):
+            ending = Ending(status="finished", stages_done=len(spec.chain))
+        else:
+            return  # stopped on the way by an interruption: it is simply not finished
+        self._job.ended(spec, ending)
+
+    def on_trial_error(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        spec = self._job.trials[trial_id(trial)]
+        done = int((trial.last_result or {}).get("position", 0))
+        ending = Ending(
+            status="failed",
+            stages_done=done,
+            error="its worker died again and again (out of memory, or a machine lost?)",
+            error_kind="WorkerDied",
+        )
+        self._job.ended(spec, ending)
+
+
+@final
+class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
+    """Ends the experiment once an interruption has let the running stages finish."""
+
+    def __init__(self, scheduler: StageScheduler) -> None:
+        self._scheduler = scheduler
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._scheduler.draining and self._scheduler.idle

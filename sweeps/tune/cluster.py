@@ -1,0 +1,67 @@
+"""Ray itself: a local cluster with token authentication, or one that is already up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU must not see one
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is disposable
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+"""Ray reads these when it is imported. What the user has set is left alone."""
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Trials exchange strings; results go through the storage."""
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
+    """A Ray cluster for the length of a sweep.
+
+    Without an address a local one is started, authenticated with a token of its own, which is
+    handed to its processes by the environment and never written to disk. `cpus` limits it.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None and not _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+
+    arguments: dict[str, object] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        arguments |= {
+            "address": "local",
+            "num_cpus": min(usable_cpus(), cpus or usable_cpus()),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    else:
+        arguments["address"] = address
+    ray.init(**arguments)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def _has_token() -> bool:
+    return any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))

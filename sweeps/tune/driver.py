@@ -1,0 +1,265 @@
+"""run_sweep: bring the storage to the state that a sweep wants, through Ray Tune."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, final
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.spec import Sweep, TrialSpec
+from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
+from sweeps.stages.materialise import materialise_stage
+from sweeps.stages.plan import Plan, make_plan
+from sweeps.stages.store import StageStore
+from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.tune.cluster import ray_cluster
+from sweeps.tune.progress import Progress, Tally
+
+if TYPE_CHECKING:
+    from sweeps.tune.scheduler import StageScheduler
+
+WORKER_FAILURES = 3
+"""How often a trial is started again after its worker died. Faults of the run never are."""
+
+LOOKAHEAD = 1.0
+"""Released trials that wait for resources, per trial that has them. Tune hands a worker on to a
+waiting trial only, so without one every trial would start a new process; and a trial that asks in
+vain is what makes an autoscaler add a node."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOutcome:
+    """What one run of a sweep did."""
+
+    plan: Plan
+    """As it was found."""
+    trained: int
+    """Stages that this run trained."""
+    finished: int
+    """Trials of the sweep that are finished now."""
+    failed: tuple[tuple[str, str], ...]
+    """(label with order and seed, cause) of the trials whose last attempt failed."""
+    interrupted: bool
+
+
+def run_sweep(
+    sweep: Sweep,
+    store: StageStore,
+    *,
+    address: str | None = None,
+    retry_failed: bool = False,
+    time_to_live_s: float = TIME_TO_LIVE_S,
+    announce: Callable[[Plan], None] = lambda plan: None,
+) -> SweepOutcome:
+    """Train what is missing, evaluate it, write the tables. Run again, it does nothing."""
+    plan = make_plan(sweep, store)
+    announce(plan)
+    skipped = [t for t in plan.trials if plan.failed_before(t) and not retry_failed]
+    recorded = {t.trial_id for t in plan.trials if plan.is_recorded(t)}
+    ready = [t for t in plan.trials if plan.is_done(t) and t.trial_id not in recorded]
+    damaged = [t for t in ready if not _materialise(store, sweep, plan, t)]
+    waiting = {t.trial_id for t in skipped} | recorded | {t.trial_id for t in ready}
+    todo = [t for t in plan.trials if t.trial_id not in waiting] + damaged
+    tally = Tally(
+        trials=len(plan.trials),
+        stages=len({k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored),
+        finished=len(recorded) + len(ready) - len(damaged),
+        failed=len(skipped),
+    )
+    failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
+    interrupted = False
+    if todo:
+        job = Job(plan, store, todo, Progress(tally), time_to_live_s)
+        interrupted = job.run(address)
+        failed |= job.failed
+    names = {t.trial_id: f"{t.label}, order {t.order_id}, seed {t.seed}" for t in plan.trials}
+    return SweepOutcome(
+        plan=plan,
+        trained=tally.trained,
+        finished=tally.finished,
+        failed=tuple((names[trial], cause) for trial, cause in failed.items()),
+        interrupted=interrupted,
+    )
+
+
+def _materialise(store: StageStore, sweep: Sweep, plan: Plan, trial: TrialSpec) -> bool:
+    """Rows of a trial all of whose stages were found; False if one of them is damaged."""
+    chain = plan.tree.chains[trial.trial_id]
+    if not all(materialise_stage(store, sweep.name, trial, key) for key in chain):
+        return False
+    ending = Ending(status="finished", stages_done=len(chain))
+    record_trial(store, sweep, trial, plan.next_attempt(trial), ending)
+    return True
+
+
+@final
+class Job:
+    """One Tune experiment over the trials that are left."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: StageStore,
+        todo: Sequence[TrialSpec],
+        progress: Progress,
+        time_to_live_s: float,
+    ) -> None:
+        self.plan, self.store, self.todo, self.progress = plan, store, todo, progress
+        self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
+        self.leases = LeaseTable(store.objects, time_to_live_s)
+        self.owner = uuid.uuid4().hex
+        self.failed: dict[str, str] = {}
+        self._ended: set[str] = set()
+        self._local = True
+
+    def run(self, address: str | None) -> bool:
+        """Whether it was interrupted."""
+        self._local = address is None
+        with ray_cluster(address, self._cpus_wanted()):
+            self._refuse_impossible()
+            return self._fit()
+
+    def ended(self, trial: TrialSpec, ending: Ending) -> None:
+        """An attempt is over: write its row, count it. A second call for it does nothing."""
+        if trial.trial_id in self._ended:
+            return
+        self._ended.add(trial.trial_id)
+        record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
+        if ending.status == "finished":
+            self.progress.tally.finished += 1
+        elif ending.status == "failed":
+            self.progress.tally.failed += 1
+            self.failed[trial.trial_id] = ending.error or "unknown"
+            self.progress.say(
+                f"failed: {trial.label}, order {trial.order_id}, seed {trial.seed}: {ending.error}"
+            )
+
+    def _fit(self) -> bool:
+        from ray import tune
+
+        from sweeps.tune.callback import StopWhenDrained, SweepCallback
+        from sweeps.tune.scheduler import StageScheduler, trial_id
+        from sweeps.tune.trainable import StageTrainable
+
+        scheduler = StageScheduler(
+            {t.trial_id: self.plan.tree.chains[t.trial_id] for t in self.todo},
+            self.store,
+            LeaseWatch(self.leases),
+            self.owner,
+            self._slots,
+            known=self.plan.complete,
+        )
+        trainable = tune.with_resources(StageTrainable, self._resources)
+        with (
+            tempfile.TemporaryDirectory(prefix="sweep-") as scratch,
+            _draining(scheduler, self.progress),
+        ):
+            tuner = tune.Tuner(
+                trainable,
+                param_space={"message": tune.grid_search([self._message(t) for t in self.todo])},
+                tune_config=tune.TuneConfig(
+                    scheduler=scheduler,
+                    reuse_actors=True,
+                    trial_name_creator=trial_id,
+                    trial_dirname_creator=trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=scratch,
+                    verbose=0,
+                    stop=StopWhenDrained(scheduler),
+                    failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
+                    callbacks=[SweepCallback(self, scheduler)],
+                ),
+            )
+            tuner.fit()
+        return bool(scheduler.draining)
+
+    def _message(self, trial: TrialSpec) -> dict[str, Any]:
+        from sweeps.tune.scheduler import owner_of
+
+        return {
+            "trial_id": trial.trial_id,
+            "trial": trial.to_json(),
+            "sweep": self.plan.sweep.name,
+            "storage": self.store.objects.location,
+            "owner": owner_of(self.owner, trial.trial_id),
+            "time_to_live_s": self.leases.time_to_live_s,
+        }
+
+    def _demand(self, trial: TrialSpec) -> dict[str, float]:
+        demand = {"CPU": float(trial.run.train.threads)}
+        if self.plan.sweep.resources.gpu:
+            demand["GPU"] = self.plan.sweep.resources.gpu
+        return demand
+
+    def _resources(self, config: dict[str, Any]) -> Any:
+        from ray import tune
+
+        trial = self.trials[config["message"]["trial_id"]]
+        return tune.PlacementGroupFactory([self._demand(trial)])
+
+    def _slots(self) -> int:
+        """How many trials may be released now: running ones and those that wait for a worker.
+
+        A local cluster is started with no more CPUs than `max_concurrent` trials need; on any
+        other one, such a limit leaves no room for waiting trials.
+        """
+        import ray
+
+        cluster = ray.cluster_resources()
+        fits = min(
+            int(cluster.get(kind, 0.0) // amount)
+            for trial in self.todo[:1]
+            for kind, amount in self._demand(trial).items()
+        )
+        most = self.plan.sweep.resources.max_concurrent
+        waiting = max(1, round(LOOKAHEAD * fits))
+        return fits + waiting if self._local or most is None else min(fits, most)
+
+    def _cpus_wanted(self) -> int | None:
+        """CPUs that `max_concurrent` trials need; None without such a limit."""
+        most = self.plan.sweep.resources.max_concurrent
+        return None if most is None else most * max(t.run.train.threads for t in self.todo)
+
+    def _refuse_impossible(self) -> None:
+        """Say at once what would otherwise wait for ever."""
+        import ray
+
+        cluster = ray.cluster_resources()
+        for trial in self.todo:
+            for kind, amount in self._demand(trial).items():
+                if self._local and cluster.get(kind, 0.0) < amount:
+                    field = "train.threads" if kind == "CPU" else "resources.gpu"
+                    there = cluster.get(kind, 0.0)
+                    raise InvalidConfigError(
+                        [Fault(field, amount, f"at most the {there:g} {kind} of this machine")]
+                    )
+
+
+@contextmanager
+def _draining(scheduler: StageScheduler, progress: Progress) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: finish the running stages and stop. Twice: stop now."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if scheduler.draining:
+            raise KeyboardInterrupt
+        scheduler.draining = True
+        progress.say(
+            "stopping: the running stages are finished first (again: stop now, lose only those)"
+        )
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, handle) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

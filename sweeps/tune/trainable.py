@@ -1,0 +1,86 @@
+"""The Tune trainable: one step is one stage, workers are reused with a full reset."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, TypedDict, final
+
+from ray import tune
+
+from sweeps.spec import TrialSpec
+from sweeps.stages.leases import LeaseTable
+from sweeps.stages.runner import TrialRunner
+from sweeps.stages.store import StageStore
+from sweeps.storage import open_storage
+
+
+class TrialMessage(TypedDict):
+    """What goes through Ray to a worker: strings and numbers only."""
+
+    trial_id: str
+    trial: str
+    """Canonical JSON of the `TrialSpec`."""
+    sweep: str
+    storage: str
+    owner: str
+    """Under which the worker leases stages; the driver's id is part of it."""
+    time_to_live_s: float
+
+
+@final
+class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
+    """Advances a trial by one stage per step.
+
+    Nothing of a trial lives in the worker: a paused, moved or restarted trial finds its place in
+    the store. Tune's checkpoints are therefore empty.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called once per trial in a fresh worker."""
+        self._open(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Called in place of `setup` when a worker takes over another trial."""
+        self._open(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One stage. A fault of the run itself is a result; only a dying worker is an error."""
+        try:
+            report = self._runner.advance()
+        except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
+            return {
+                "outcome": "failed",
+                "position": self._runner.position,
+                "error_kind": type(error).__name__,
+                "error": str(error) or type(error).__name__,
+                "trace": traceback.format_exc(),
+                "done": True,
+            }
+        return {
+            "outcome": report.outcome,
+            "position": report.position,
+            "key": report.key,
+            "seconds": report.seconds,
+            "done": report.position == len(self._runner.chain),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: the store knows."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: the store knows."""
+
+    def _open(self, config: dict[str, Any]) -> None:
+        import clmethods.evaluate  # noqa: F401  # torch is loaded before the first stage is timed
+
+        message: TrialMessage = config["message"]
+        objects = open_storage(message["storage"])
+        self._runner = TrialRunner(
+            message["sweep"],
+            TrialSpec.from_json(message["trial"]),
+            StageStore(objects),
+            LeaseTable(objects, message["time_to_live_s"]),
+            message["owner"],
+        )

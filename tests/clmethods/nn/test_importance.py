@@ -1,0 +1,137 @@
+"""Scores in closed form, and the laws of the selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from clmethods.nn.importance import ImportanceTrace, freeze_top, importance_scores
+from clmethods.nn.lora import ComposedLinear, SiteAdapter
+
+N = 8
+distinct = st.lists(
+    st.floats(1e-6, 1e6, allow_nan=False), min_size=N, max_size=N, unique=True
+).map(lambda values: torch.tensor(values, dtype=torch.float64))
+flags = st.lists(st.booleans(), min_size=N, max_size=N).map(torch.tensor)
+counts = st.integers(0, N + 2)
+
+
+@given(
+    beta1=st.floats(0.01, 0.99),
+    beta2=st.floats(0.0, 0.99),
+    steps=st.integers(1, 40),
+    constant=st.floats(1e-3, 1e3),
+)
+def test_i24_constant_importance_has_a_closed_form(
+    beta1: float, beta2: float, steps: int, constant: float
+) -> None:
+    sensitivity = constant * (1 - beta1**steps)
+    uncertainty = (
+        constant
+        * (1 - beta2)
+        * sum(beta2 ** (steps - s) * beta1**s for s in range(1, steps + 1))
+    )
+    trace = torch.full((steps, 3), constant, dtype=torch.float64)
+    expected = torch.full((3,), sensitivity * uncertainty, dtype=torch.float64)
+    torch.testing.assert_close(importance_scores(trace, beta1, beta2), expected)
+
+
+def test_i24_without_averaging_every_score_is_zero() -> None:
+    trace = torch.rand(5, 3, dtype=torch.float64)
+    assert torch.equal(importance_scores(trace, 0.0, 0.0), torch.zeros(3, dtype=torch.float64))
+
+
+def test_a_task_without_steps_has_zero_scores() -> None:
+    assert torch.equal(importance_scores(torch.zeros(0, 3), 0.5, 0.5), torch.zeros(3))
+
+
+@given(distinct, flags, counts)
+def test_i20_masks_grow_by_k_or_by_what_is_left(scores: Tensor, frozen: Tensor, k: int) -> None:
+    before = frozen.clone()
+    after = freeze_top(scores, frozen, k)
+    assert bool((after | ~before).all())
+    assert int(after.sum() - before.sum()) == min(k, int((~before).sum()))
+    assert torch.equal(frozen, before)
+
+
+@given(distinct, flags, counts)
+def test_the_frozen_ones_are_the_most_important_of_those_left(
+    scores: Tensor, frozen: Tensor, k: int
+) -> None:
+    after = freeze_top(scores, frozen, k)
+    chosen, left = scores[after & ~frozen], scores[~after]
+    if len(chosen) and len(left):
+        assert float(chosen.min()) > float(left.max())
+
+
+@given(distinct, flags, counts, st.integers(-9, 9), st.permutations(range(N)))
+def test_i26_selection_ignores_the_scale_and_the_enumeration(
+    scores: Tensor, frozen: Tensor, k: int, power: int, order: list[int]
+) -> None:
+    expected = freeze_top(scores, frozen, k)
+    # A power of two: any other factor could round two neighbours into a tie.
+    assert torch.equal(freeze_top(scores * 2.0**power, frozen, k), expected)
+    assert torch.equal(freeze_top(scores[order], frozen[order], k), expected[order])
+
+
+def test_ties_fall_to_the_earlier_matrix_and_exactly_k_are_taken() -> None:
+    frozen = torch.tensor([False, True, False, False])
+    after = freeze_top(torch.ones(4), frozen, 2)
+    assert after.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_freezes_nothing(bad: float) -> None:
+    scores = torch.tensor([bad, 2.0, 1.0])
+    none = torch.zeros(3, dtype=torch.bool)
+    assert freeze_top(scores, none, 1).tolist() == [False, True, False]
+    assert freeze_top(scores, none, 3).tolist() == [False, True, True]
+
+
+def watched(**settings: Any) -> tuple[ImportanceTrace, ComposedLinear]:
+    """A fused layer whose middle part is adapted; parts 0, 1, 2 fill columns 2, 0, 1."""
+    factors = torch.rand(2, 4, dtype=torch.float64), torch.rand(3, 2, dtype=torch.float64)
+    weight = torch.rand(9, 4, dtype=torch.float64)
+    layer = ComposedLinear(weight, None, {1: SiteAdapter(*factors, 0.5)}, 3)
+    trace = ImportanceTrace(
+        3, **{"every": 1, "window": 10, "dtype": torch.float64, "device": "cpu"} | settings
+    )
+    trace.watch(layer, {0: 2, 1: 0, 2: 1})
+    return trace, layer
+
+
+def test_i25_the_hook_measures_mean_abs_weight_times_gradient() -> None:
+    trace, layer = watched()
+    x = torch.rand(2, 5, 4, dtype=torch.float64)
+    weight = layer.effective_weight().requires_grad_()
+    (x @ weight.T).square().sum().backward()
+    dense = (weight * weight.grad).abs().detach()
+    layer(x).square().sum().backward()
+    trace.end_step()
+    expected = torch.stack([dense[3:6].mean(), dense[6:9].mean(), dense[0:3].mean()])
+    torch.testing.assert_close(trace.tensor()[0], expected)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("window", [2, 4, 50])
+def test_the_last_samples_are_kept(every: int, window: int) -> None:
+    trace, layer = watched(every=every, window=window)
+    for step in range(7):
+        layer(torch.full((1, 4), 1.0 + step, dtype=torch.float64)).sum().backward()
+        trace.end_step()
+    kept = list(range(0, 7, every))[-window:]
+    found = trace.tensor()
+    assert found.shape == (len(kept), 3)
+    # The gradient of a sum is the input, so samples are proportional to 1 + step.
+    ratios = found[:, 0] / found[0, 0]
+    expected = torch.tensor([(1.0 + s) / (1.0 + kept[0]) for s in kept], dtype=torch.float64)
+    torch.testing.assert_close(ratios, expected)
+
+
+def test_a_task_without_steps_leaves_an_empty_trace() -> None:
+    assert watched()[0].tensor().shape == (0, 3)
