@@ -1,4 +1,4 @@
-"""Evaluation of a stored stage through a readout: counts per class, never rates."""
+"""Evaluation of a chain through readouts: counts per class, never rates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import TaskGroup
-from clmethods.data.streams import EVALUATED_SPLITS, TaskStream
+from clmethods.data.streams import EVALUATED_SPLITS, TaskData
 from clmethods.methods import METHODS, Predictor, State
-from clmethods.nn.backbone import FrozenBackbone
+from clmethods.process import open_run, prepare_process
 from clmethods.readout.task_id import ClassMeans
-from clmethods.stage import open_run, prepare_process
 
 
 @final
@@ -39,6 +38,53 @@ class EvalCount:
     """Routed to its own task; None where the readout does not infer tasks."""
 
 
+@final
+class Evaluator:
+    """Evaluates the stages of one chain, in any order.
+
+    Counts after a stage depend on the stages up to it and on how the classes are grouped, on
+    nothing else. What is fixed along the chain (images, first-snapshot features and the class
+    means that task-ID inference needs) is computed once and kept.
+    """
+
+    def __init__(self, run: RunConfig, chain: Sequence[StageSpec]) -> None:
+        self.run, self.chain = run, tuple(chain)
+        self._data: dict[tuple[str, int], TaskData] = {}
+        self._first: dict[tuple[str, int], Tensor] = {}
+
+    def counts(
+        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
+    ) -> dict[str, list[EvalCount]]:
+        """By readout id, after the stage at `position`, whose folded state is `state`."""
+        prepare_process(self.run.train)
+        snapshot = _Snapshots(self, position, state)
+        return {readout.readout_id: snapshot.counts(readout) for readout in readouts}
+
+    def data(self, split: str, group: TaskGroup) -> TaskData:
+        """The images of a task in an evaluated split."""
+        key = (split, group.index)
+        if key not in self._data:
+            _, stream = open_run(self.run)
+            self._data[key] = stream.data(group.classes, split)  # type: ignore[arg-type]
+        return self._data[key]
+
+    def first_features(self, split: str, group: TaskGroup, first: Predictor) -> Tensor:
+        """(n, D) features of a task's images under the first snapshot."""
+        key = (split, group.index)
+        if key not in self._first:
+            self._first[key] = first.features(self.data(split, group).images)
+        return self._first[key]
+
+    def class_means(self, position: int, first: Predictor) -> ClassMeans:
+        """Means of the classes learned up to `position`, under the first snapshot."""
+        means = ClassMeans()
+        for stage in self.chain[: position + 1]:
+            for group in stage.groups:
+                found = self.first_features("train", group, first)
+                means.add_task(stage.position, found, self.data("train", group).labels)
+        return means
+
+
 def evaluate_stage(
     run: RunConfig,
     chain: Sequence[StageSpec],
@@ -46,60 +92,47 @@ def evaluate_stage(
     state: State,
     readouts: Sequence[ReadoutConfig],
 ) -> dict[str, list[EvalCount]]:
-    """Counts by readout id after the stage at `position`, whose folded state is `state`.
-
-    Depends on the stages up to `position` and on how the classes are grouped, on nothing else.
-    """
-    prepare_process(run.train)
-    backbone, stream = open_run(run)
-    evaluator = _Evaluator(run, chain[: position + 1], state, backbone, stream)
-    return {readout.readout_id: evaluator.counts(readout) for readout in readouts}
+    """Counts of one stage by readout id; for a whole chain keep an `Evaluator`."""
+    return Evaluator(run, chain).counts(position, state, readouts)
 
 
 @final
-class _Evaluator:
-    """One pass over the images for all readouts; each snapshot is built once, when needed."""
+class _Snapshots:
+    """One stage of a chain: its snapshots are built when an image is first routed to them."""
 
-    def __init__(
-        self,
-        run: RunConfig,
-        stages: Sequence[StageSpec],
-        state: State,
-        backbone: FrozenBackbone,
-        stream: TaskStream,
-    ) -> None:
-        self.run, self.stages, self.state = run, stages, state
-        self.backbone, self.stream = backbone, stream
-        self.position = len(stages) - 1
+    def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
+        self.evaluator, self.position, self.state = evaluator, position, state
+        stages = evaluator.chain[: position + 1]
+        self.seen = torch.tensor(sorted(c for stage in stages for c in stage.classes))
+        self.position_of = {g.index: stage.position for stage in stages for g in stage.groups}
         self._predictors: dict[int, Predictor] = {}
+        self._last: dict[tuple[str, int], Tensor] = {}
         self._means: ClassMeans | None = None
-        self._seen = torch.tensor(sorted(c for stage in stages for c in stage.classes))
-        self._position_of = {
-            group.index: stage.position for stage in stages for group in stage.groups
-        }
 
     def counts(self, readout: ReadoutConfig) -> list[EvalCount]:
-        rows: list[EvalCount] = []
-        for split in EVALUATED_SPLITS:
-            for group in self.run.stream.groups():
-                data = self.stream.data(group.classes, split)
-                if len(data):
-                    rows.extend(self._count(readout, split, group, data.images, data.labels))
-        return rows
+        return [
+            row
+            for split in EVALUATED_SPLITS
+            for group in self.evaluator.run.stream.groups()
+            if len(self.evaluator.data(split, group))
+            for row in self._count(readout, split, group)
+        ]
 
-    def _count(
-        self, readout: ReadoutConfig, split: str, group: TaskGroup, images: Tensor, labels: Tensor
-    ) -> list[EvalCount]:
-        seen = group.index in self._position_of
-        routed = self._route(readout, group, images) if seen else None
-        snapshots = routed if routed is not None else torch.full((len(labels),), self.position)
-        scores = self._scores(images, snapshots).cpu()
+    def _count(self, readout: ReadoutConfig, split: str, group: TaskGroup) -> list[EvalCount]:
+        labels = self.evaluator.data(split, group).labels
+        seen = group.index in self.position_of
+        routed = self._route(readout, split, group) if seen else None
+        scores = (
+            self._last_scores(split, group)
+            if routed is None
+            else self._scores(self.evaluator.data(split, group).images, routed)
+        ).cpu()
         own = torch.tensor(group.classes)
         given = own[scores[:, own].argmax(dim=1)] == labels
-        among_seen = self._seen[scores[:, self._seen].argmax(dim=1)] == labels
+        among_seen = self.seen[scores[:, self.seen].argmax(dim=1)] == labels
         hits: Tensor | None = None
         if routed is not None and readout.routing == "instance":
-            hits = routed == torch.full_like(routed, self._position_of[group.index])
+            hits = routed == torch.full_like(routed, self.position_of[group.index])
         rows: list[EvalCount] = []
         for label in group.classes:
             mine = labels == label
@@ -117,19 +150,30 @@ class _Evaluator:
             )
         return rows
 
-    def _route(self, readout: ReadoutConfig, group: TaskGroup, images: Tensor) -> Tensor | None:
+    def _route(self, readout: ReadoutConfig, split: str, group: TaskGroup) -> Tensor | None:
         """(n,) snapshot of each image, or None for the last one throughout."""
         if readout.routing == "last":
             return None
         if readout.routing == "oracle":
-            return torch.full((len(images),), self._position_of[group.index])
-        return self._class_means().infer(self._predictor(0).features(images), readout.metric)
+            images = len(self.evaluator.data(split, group))
+            return torch.full((images,), self.position_of[group.index])
+        first = self._predictor(0)
+        if self._means is None:
+            self._means = self.evaluator.class_means(self.position, first)
+        found = self.evaluator.first_features(split, group, first)
+        return self._means.infer(found, readout.metric)
+
+    def _last_scores(self, split: str, group: TaskGroup) -> Tensor:
+        """(n, C) under the last snapshot; all readouts share them."""
+        key = (split, group.index)
+        if key not in self._last:
+            images = self.evaluator.data(split, group).images
+            self._last[key] = self._predictor(self.position).scores(images)
+        return self._last[key]
 
     def _scores(self, images: Tensor, snapshots: Tensor) -> Tensor:
         """(n, C), every image through its own snapshot; images are grouped by snapshot."""
         parts = torch.unique(snapshots).tolist()
-        if len(parts) == 1:
-            return self._predictor(parts[0]).scores(images)
         chosen = [(snapshots == part).nonzero().flatten() for part in parts]
         scores = [
             self._predictor(part).scores(images[rows])
@@ -139,17 +183,9 @@ class _Evaluator:
 
     def _predictor(self, snapshot: int) -> Predictor:
         if snapshot not in self._predictors:
-            method = METHODS[self.run.method.kind]
-            self._predictors[snapshot] = method.predictor(
-                self.run, self.backbone, self.state, self.position, snapshot
+            run = self.evaluator.run
+            backbone, _ = open_run(run)
+            self._predictors[snapshot] = METHODS[run.method.kind].predictor(
+                run, backbone, self.state, self.position, snapshot
             )
         return self._predictors[snapshot]
-
-    def _class_means(self) -> ClassMeans:
-        if self._means is None:
-            self._means = ClassMeans()
-            for stage in self.stages:
-                data = self.stream.data(stage.classes, "train")
-                found = self._predictor(0).features(data.images)
-                self._means.add_task(stage.position, found, data.labels)
-        return self._means

@@ -11,7 +11,7 @@ from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig
-from clmethods.evaluate import EvalCount, evaluate_stage
+from clmethods.evaluate import EvalCount, Evaluator
 from clmethods.methods import State
 from clmethods.stage import StageOutcome, run_stage
 
@@ -45,6 +45,7 @@ def run_sequence(
     """Train and evaluate every task in order; stages found in `archive` are not trained again."""
     run = resolve(run)
     chain = stage_chain(run)
+    evaluator = Evaluator(run, chain)
     deltas: list[State] = []
     steps: list[SequenceStep] = []
     for stage in chain:
@@ -56,7 +57,7 @@ def run_sequence(
             if archive is not None:
                 archive.save(stage, outcome, {})
         deltas.append(delta)
-        counts = evaluate_stage(run, chain, stage.position, fold(deltas), readouts)
+        counts = evaluator.counts(stage.position, fold(deltas), readouts)
         steps.append(SequenceStep(stage, reused, counts))
     return steps
 

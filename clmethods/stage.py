@@ -12,9 +12,9 @@ from torch import Tensor
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
-from clmethods.data.streams import TaskData, TaskStream
+from clmethods.data.streams import TaskData
 from clmethods.methods import METHODS, Method, MethodReport, State
-from clmethods.nn.backbone import FrozenBackbone, load_backbone
+from clmethods.process import open_run, prepare_process
 
 
 class DivergedError(RuntimeError):
@@ -41,20 +41,6 @@ class StageOutcome:
     delta: State
     training: TrainingReport
     method: MethodReport
-
-
-def prepare_process(train: TrainConfig) -> None:
-    """Bring a process, fresh or reused, into the state that every stage starts from."""
-    torch.set_num_threads(train.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.set_default_dtype(torch.float32)
-    torch.set_grad_enabled(True)
-
-
-def open_run(run: RunConfig) -> tuple[FrozenBackbone, TaskStream]:
-    """Backbone and stream of a run; both are shared between stages and read-only."""
-    backbone = load_backbone(run.backbone, run.train.precision, run.train.device)
-    return backbone, TaskStream(run.stream, run.backbone.image_size)
 
 
 def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:

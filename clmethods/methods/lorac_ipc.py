@@ -147,7 +147,7 @@ class LoracIpc(Method):
             parts = {
                 slot.part: columns[Matrix(block, site)]
                 for site, slot in SITE_SLOTS.items()
-                if slot.module == name and Matrix(block, site) in columns
+                if slot.module == name and Matrix(block, site) in self.adapters
             }
             trace.watch(layer, parts)
         return trace

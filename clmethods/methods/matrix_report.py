@@ -19,6 +19,7 @@ def matrix_reports(
     """One row per adapted matrix after the task of `stage`, whose state `composition` reads."""
     position, state = stage.position, composition.state
     scores = importance_scores(state[f"trace.{position}"], REPORTED_BETA, REPORTED_BETA)
+    frozen = state[f"frozen.{position}"].tolist()
     rows: list[MatrixReport] = []
     for index, matrix in enumerate(composition.matrices):
         base = backbone.weight(matrix.block, matrix.site)
@@ -28,8 +29,8 @@ def matrix_reports(
             MatrixReport(
                 block=matrix.block,
                 site=matrix.site,
-                importance=float(scores[index]),
-                frozen=bool(state[f"frozen.{position}"][index]),
+                importance=None if frozen[index] else float(scores[index]),
+                frozen=frozen[index],
                 omega=state[f"omega.{position}"][index].tolist(),
                 delta_norm=float(now.norm()),
                 change_since=[

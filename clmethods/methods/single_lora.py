@@ -67,7 +67,7 @@ class _SingleLora(Method):
                 importance=None,
                 frozen=False,
                 omega=[1.0],
-                delta_norm=float(adapter.delta().norm()),
+                delta_norm=float(adapter.update().norm()),
                 change_since=[],
             )
             for matrix, adapter in self.adapters.items()

@@ -28,19 +28,18 @@ class ImportanceTrace:
         self._step = 0
 
     def watch(self, layer: ComposedLinear, columns: dict[int, int]) -> None:
-        """Observe a layer; `columns` says which column of the trace each of its parts fills."""
+        """Observe a layer; `columns` says which column each of its adapted parts fills.
 
-        def observe(layer: ComposedLinear, x: Tensor, gradient: Tensor) -> None:
-            if self._step % self.every:
-                return
-            dense = gradient.flatten(0, -2).T @ x.flatten(0, -2)  # (b, a)
-            sensitivity = (layer.effective_weight() * dense).abs_()
-            size = layer.part_size
+        Columns that nobody fills, those of frozen matrices, stay 0.
+        """
+        size = layer.part_size
+
+        def observe(effective: Tensor, gradient: Tensor) -> None:
+            sensitivity = (effective * gradient).abs_()  # (b, a)
             for part, column in columns.items():
-                rows = sensitivity[part * size : (part + 1) * size]
-                self._current[column] = rows.mean()
+                self._current[column] = sensitivity[part * size : (part + 1) * size].mean()
 
-        layer.observer = observe
+        layer.observer = lambda: observe if self._step % self.every == 0 else None
 
     def end_step(self) -> None:
         """Close a training step; call it once after every backward pass."""

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Observer = Callable[["ComposedLinear", Tensor, Tensor], None]
-"""Called in the backward pass with the layer, its input and the gradient of its output."""
+Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
+"""Asked in every forward pass: None, or what is to be called in the backward pass with the
+effective weight (b, a) and its gradient."""
 
 
 def initial_a(
@@ -89,21 +90,24 @@ class SiteAdapter(nn.Module):
         weight = (self.scale * self.omega).repeat_interleave(self.rank)  # (K*r,)
         return y + F.linear(F.linear(x, self.past_a) * weight, self.past_b)  # type: ignore[arg-type]
 
-    @torch.no_grad()
-    def delta(self) -> Tensor:
-        """(b, a): the update of the weight that `forward` applies."""
-        current = self.scale * self.b @ self.a
-        if self.past == 0:
-            return current
-        weight = (self.scale * self.omega).repeat_interleave(self.rank)
-        return current + (self.past_b * weight) @ self.past_a  # type: ignore[operator]
+    def update(self) -> Tensor:
+        """(b, a): the update of the weight that `forward` applies, with gradients."""
+        current = (self.b * self.scale) @ self.a
+        return current if self.past == 0 else self._past_update() + current
+
+    def _past_update(self) -> Tensor:
+        weight = (self.scale * self.omega).repeat_interleave(self.rank)  # (K*r,)
+        update: Tensor = (self.past_b * weight) @ self.past_a  # type: ignore[operator]
+        return update
 
 
 @final
 class ComposedLinear(nn.Module):
     """A frozen linear layer whose output consists of equal parts, each adapted or not.
 
-    timm's fused qkv has three parts, every other layer one.
+    timm's fused qkv has three parts, every other layer one. There are two ways to the same output:
+    thin products beside the frozen layer, which never form a dense gradient, and, when an observer
+    asks for the dense gradient of the effective weight, one product with that weight.
     """
 
     def __init__(
@@ -120,32 +124,45 @@ class ComposedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., a) to (..., b)."""
+        if self.adapters and self.observer is not None and torch.is_grad_enabled():
+            observe = self.observer()
+            if observe is not None:
+                return self._observed(x, observe)
         y = F.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
-        if self.parts == 1:
-            for adapter in self.adapters.values():
-                y = y + adapter(x)
-        elif self.adapters:
-            y = y + torch.cat([self._part(part, x) for part in range(self.parts)], dim=-1)
-        if self.observer is not None and y.requires_grad:
-            seen = x.detach()
-            y.register_hook(lambda gradient: self._observe(seen, gradient))  # type: ignore[no-untyped-call]
-        return y
+        if not self.adapters:
+            return y
+        return y + self._assemble(
+            lambda adapter: adapter(x), lambda: x.new_zeros(*x.shape[:-1], self.part_size), -1
+        )
 
-    @torch.no_grad()
     def effective_weight(self) -> Tensor:
-        """(b, a): the frozen weight plus every adapter's update."""
-        effective: Tensor = self.weight.clone()  # type: ignore[operator]
-        for name, adapter in self.adapters.items():
-            start = int(name) * self.part_size
-            effective[start : start + self.part_size] += adapter.delta()  # type: ignore[operator]
-        return effective
+        """(b, a): the frozen weight plus every adapter's update, with gradients."""
+        weight: Tensor = self.weight  # type: ignore[assignment]
+        if not self.adapters:
+            return weight
+        update = self._assemble(
+            lambda adapter: adapter.update(),
+            lambda: weight.new_zeros(self.part_size, weight.shape[1]),
+            0,
+        )
+        return weight + update
 
-    def _part(self, part: int, x: Tensor) -> Tensor:
-        if str(part) in self.adapters:
-            adapted: Tensor = self.adapters[str(part)](x)
-            return adapted
-        return x.new_zeros(*x.shape[:-1], self.part_size)
+    def _observed(self, x: Tensor, observe: Callable[[Tensor, Tensor], None]) -> Tensor:
+        effective = self.effective_weight()
+        values = effective.detach()
+        effective.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: observe(values, gradient)
+        )
+        return F.linear(x, effective, self.bias)  # type: ignore[arg-type]
 
-    def _observe(self, x: Tensor, gradient: Tensor) -> None:
-        if self.observer is not None:
-            self.observer(self, x, gradient)
+    def _assemble(
+        self, adapted: Callable[[SiteAdapter], Tensor], empty: Callable[[], Tensor], dim: int
+    ) -> Tensor:
+        """One tensor per part, side by side."""
+        tensors = [
+            adapted(self.adapters[str(part)])  # type: ignore[arg-type]
+            if str(part) in self.adapters
+            else empty()
+            for part in range(self.parts)
+        ]
+        return tensors[0] if self.parts == 1 else torch.cat(tensors, dim=dim)

@@ -54,7 +54,8 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
     where = f"{storage.rstrip('/')}/sweeps/{sweep.name}"
     lines = [
         "",
-        f"{outcome.finished} of {tree.trials} trials finished, {len(outcome.failed)} failed; {did}",
+        f"{outcome.finished} of {tree.trials} trials finished, {len(outcome.failed)} failed; "
+        + did,
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
         front_text(sweep, objects),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from clmethods import metrics
 from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
@@ -16,15 +17,7 @@ from sweeps.spec.space import Algorithm, Axis
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (
-    "average_accuracy",
-    "average_incremental_accuracy",
-    "forgetting",
-    "bwt",
-    "learning_accuracy",
-    "stability",
-    "trainable_parameters",
-)
+METRICS = (*metrics.METRICS, "trainable_parameters")
 """What can be an objective."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 

@@ -13,6 +13,7 @@ from sweeps.stages.provenance import Stopwatch
 from sweeps.stages.store import StageStore, eval_id
 
 if TYPE_CHECKING:
+    from clmethods.evaluate import Evaluator
     from clmethods.methods import State
 
 
@@ -50,6 +51,7 @@ class TrialRunner:
         self.position = 0
         self._state: State = {}
         self._folded = 0
+        self._evaluator: Evaluator | None = None
 
     def advance(self) -> StepReport:
         """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
@@ -102,7 +104,7 @@ class TrialRunner:
         )
 
     def _evaluate(self, stage: StageSpec) -> None:
-        from clmethods.evaluate import evaluate_stage
+        from clmethods.evaluate import Evaluator
 
         partition = partition_id(self.trial.run)
         missing = [
@@ -112,7 +114,9 @@ class TrialRunner:
         ]
         if not missing:
             return
-        counts = evaluate_stage(self.trial.run, self.chain, stage.position, self._state, missing)
+        if self._evaluator is None:
+            self._evaluator = Evaluator(self.trial.run, self.chain)
+        counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
             identity = eval_id(readout, partition)
             self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
