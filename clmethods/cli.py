@@ -26,9 +26,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document instead of a table."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def train(file: Path, as_json: bool) -> None:
     """Train the run that FILE (YAML or JSON) describes, task after task, and evaluate it.
 
@@ -60,9 +58,8 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidConfigError(
-            [Fault("FILE", str(file), f"readable: {error.strerror}")]
-        ) from error
+        fault = Fault("FILE", str(file), "a file that can be read", f"{error.strerror}.")
+        raise InvalidConfigError([fault]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InvalidConfigError([Fault("FILE", str(file), f"YAML or JSON: {reason}")]) from error

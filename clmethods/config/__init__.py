@@ -14,6 +14,7 @@ from clmethods.config.methods import (
     LoraSequentialConfig,
     MethodConfig,
     NearestClassMeanConfig,
+    SequentialFinetuningConfig,
 )
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.resolve import resolve
@@ -35,6 +36,7 @@ __all__ = [
     "NearestClassMeanConfig",
     "ReadoutConfig",
     "RunConfig",
+    "SequentialFinetuningConfig",
     "StageSpec",
     "StreamConfig",
     "TaskGroup",

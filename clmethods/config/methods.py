@@ -257,12 +257,45 @@ class NearestClassMeanConfig:
         return {}
 
 
-MethodConfig = LoracIpcConfig | LoraSequentialConfig | JointLoraConfig | NearestClassMeanConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequentialFinetuningConfig:
+    """All weights trained on one task after the other, without protection: the lower reference."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    VERSION: ClassVar[int] = 1
+    ORDER_FREE: ClassVar[bool] = False
+    REFERENCE: ClassVar[bool] = False
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
+
+    kind: Literal["sequential_finetuning"] = "sequential_finetuning"
+    head_loss: Literal["local", "global"] = "local"
+    """Cross-entropy over the task's classes, or over all classes seen, the classic collapse."""
+    body_lr_scale: float = 0.1
+    """Learning rate of the backbone's weights over that of the head."""
+
+    def __post_init__(self) -> None:
+        scale = self.body_lr_scale
+        refuse([require(scale >= 0, "body_lr_scale", scale, "0 or more")])
+
+    def effect(self, position: int, context: EffectContext) -> Effect:
+        """At the first task both losses run over the same classes."""
+        acts: Effect = {"body_lr_scale": self.body_lr_scale}
+        return acts if position == 0 else acts | {"head_loss": self.head_loss}
+
+
+MethodConfig = (
+    LoracIpcConfig
+    | LoraSequentialConfig
+    | JointLoraConfig
+    | NearestClassMeanConfig
+    | SequentialFinetuningConfig
+)
 
 METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "lorac_ipc": LoracIpcConfig,
     "lora_sequential": LoraSequentialConfig,
     "joint_lora": JointLoraConfig,
     "nearest_class_mean": NearestClassMeanConfig,
+    "sequential_finetuning": SequentialFinetuningConfig,
 }
 """Every method by its `kind`; `clmethods.methods.METHODS` holds the implementations."""

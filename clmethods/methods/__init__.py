@@ -10,6 +10,7 @@ from clmethods.methods.base import (
 )
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.methods.nearest_class_mean import NearestClassMean
+from clmethods.methods.sequential_finetuning import SequentialFinetuning
 from clmethods.methods.single_lora import JointLora, LoraSequential
 
 METHODS: dict[str, type[Method]] = {
@@ -17,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "lora_sequential": LoraSequential,
     "joint_lora": JointLora,
     "nearest_class_mean": NearestClassMean,
+    "sequential_finetuning": SequentialFinetuning,
 }
 """Implementations by the kinds of `clmethods.config.methods.METHOD_CONFIGS`."""
 

@@ -37,18 +37,21 @@ def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Te
     )
 
 
-def task_head(method: Method) -> TaskHead:
-    """The head at the start of a task: the parent's, or freshly drawn for the first one."""
+def task_head(method: Method, classes: tuple[int, ...] | None = None) -> TaskHead:
+    """The head at the start of a task: the parent's, or freshly drawn for the first one.
+
+    It trains the rows of `classes`, by default those of the task.
+    """
     backbone, state = method.backbone, method.state
     if "head.weight" in state:
         weight, bias = state["head.weight"], state["head.bias"]
     else:
-        classes = DATASETS[method.run.stream.dataset].classes
-        weight, bias = initial_head(classes, backbone.width, method.run.seed)
+        total = DATASETS[method.run.stream.dataset].classes
+        weight, bias = initial_head(total, backbone.width, method.run.seed)
     return TaskHead(
         weight.to(device=backbone.device, dtype=backbone.dtype),
         bias.to(device=backbone.device, dtype=backbone.dtype),
-        method.stage.classes,
+        classes or method.stage.classes,
     )
 
 

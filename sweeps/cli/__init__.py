@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from sweeps.cli.inspecting import verify, why
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
 
@@ -19,5 +20,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, export):
+for command in (run, plan, status, pareto, orders, why, verify, export):
     main.add_command(command)

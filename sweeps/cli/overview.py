@@ -29,13 +29,32 @@ def plan_text(plan: Plan) -> str:
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
     for trial in failed:
-        error = plan.attempts[trial.trial_id].error
-        lines.append(
-            f"  failed: {trial.label}, order {trial.order_id}, seed {trial.seed}: {error}"
-        )
+        lines.append(f"  failed: {trial.name}: {plan.attempts[trial.trial_id].error}")
     if failed:
         lines.append("  `sweeps run … --retry-failed` tries them again")
     return "\n".join(lines)
+
+
+def trials_text(plan: Plan) -> str:
+    """One line per trial: id, configuration, order, seed, stages, state."""
+    from sweeps.analysis.render import render_table
+
+    rows = []
+    for trial in plan.trials:
+        chain = plan.tree.chains[trial.trial_id]
+        done = sum(key in plan.complete for key in chain)
+        state = "open" if done < len(chain) else "finished"
+        rows.append(
+            {
+                "trial": trial.trial_id,
+                "configuration": trial.label,
+                "order": trial.order_id,
+                "seed": trial.seed,
+                "stages": f"{done}/{len(chain)}",
+                "state": "failed" if plan.failed_before(trial) else state,
+            }
+        )
+    return render_table(rows)
 
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> str:

@@ -8,7 +8,7 @@ import click
 
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.overview import plan_text
+from sweeps.cli.overview import plan_text, trials_text
 from sweeps.cli.tables import front_text, orders_text
 
 split_option = click.option(
@@ -22,14 +22,18 @@ split_option = click.option(
 
 @click.command()
 @click.argument("directory", metavar="DIR")
+@click.option("--trials", is_flag=True, help="List every trial with its id and its state.")
 @plain_errors
-def status(directory: str) -> None:
+def status(directory: str, trials: bool) -> None:
     """Trials and stages by state, failures with their causes."""
     from sweeps.stages.plan import make_plan
     from sweeps.stages.store import StageStore
 
     stored = open_stored_sweep(directory)
-    click.echo(plan_text(make_plan(stored.sweep, StageStore(stored.objects, click.echo))))
+    plan = make_plan(stored.sweep, StageStore(stored.objects, click.echo))
+    click.echo(plan_text(plan))
+    if trials:
+        click.echo(trials_text(plan))
 
 
 @click.command()

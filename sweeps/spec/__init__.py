@@ -2,6 +2,7 @@
 
 from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
+from sweeps.spec.parting import Difference, Parting, parting
 from sweeps.spec.space import ALGORITHMS, Algorithm, Axis
 from sweeps.spec.sweep import METRICS, Configuration, Resources, Sweep
 from sweeps.spec.trials import TrialSpec, expand
@@ -14,12 +15,15 @@ __all__ = [
     "Algorithm",
     "Axis",
     "Configuration",
+    "Difference",
     "OrderDesign",
+    "Parting",
     "Resources",
     "Sweep",
     "SweepFile",
     "TrialSpec",
     "expand",
     "load_sweep",
+    "parting",
     "sweep_from_dict",
 ]

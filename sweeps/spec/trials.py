@@ -31,6 +31,11 @@ class TrialSpec:
     readouts: tuple[ReadoutConfig, ...]
 
     @property
+    def name(self) -> str:
+        """The trial for people: configuration, order, seed."""
+        return f"{self.label}, order {self.order_id}, seed {self.seed}"
+
+    @property
     def chain(self) -> tuple[StageSpec, ...]:
         """The stages, in order."""
         return stage_chain(self.run)

@@ -79,7 +79,7 @@ def run_sweep(
         job = Job(plan, store, todo, Progress(tally), time_to_live_s)
         interrupted = job.run(address)
         failed |= job.failed
-    names = {t.trial_id: f"{t.label}, order {t.order_id}, seed {t.seed}" for t in plan.trials}
+    names = {t.trial_id: t.name for t in plan.trials}
     return SweepOutcome(
         plan=plan,
         trained=tally.trained,
@@ -137,9 +137,7 @@ class Job:
         elif ending.status == "failed":
             self.progress.tally.failed += 1
             self.failed[trial.trial_id] = ending.error or "unknown"
-            self.progress.say(
-                f"failed: {trial.label}, order {trial.order_id}, seed {trial.seed}: {ending.error}"
-            )
+            self.progress.say(f"failed: {trial.name}: {ending.error}")
 
     def _fit(self) -> bool:
         from ray import tune
