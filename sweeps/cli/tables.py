@@ -127,11 +127,14 @@ def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: 
 
     trials, evals, _ = read_results(sweep, objects)
     table = order_sensitivity(trials, evals, chosen_readout(sweep, readout), split)
+    columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
+    columns += ["share_order", "share_seed", "share_residual", "reason"]
     note = (
-        "aopd/mopd: mean and largest difference of a task's final accuracy between orders; "
-        "seed_*: the same between seeds of one order, the floor to compare with"
+        f"{split} images, in percent. aopd/mopd: mean and largest difference of a task's final "
+        "accuracy between orders;\nseed aopd/mopd: the same between seeds of one order, the floor "
+        "to compare with; share: of the variance of average accuracy"
     )
-    return f"{render_table(table)}\n{note}"
+    return f"{render_table(table, columns)}\n{note}"
 
 
 def _short(name: str) -> str:

@@ -38,6 +38,10 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")  # somebody may have imported Ray before the mode and token were set
+    AuthenticationTokenLoader.instance().reset_cache()
 
     arguments: dict[str, object] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:

@@ -1,0 +1,99 @@
+"""What a user gets wrong: one message that names field, value, law and mend, nothing launched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Command = Callable[..., Result]
+FileOf = Callable[..., Path]
+
+
+def refused(result: Result) -> str:
+    """The message of a refusal, which must be exit code 2 without a traceback."""
+    assert result.exit_code == 2, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    assert "nothing was started" in result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"method__rank": 0}, ["method.rank", "0", "1 or more"]),
+        ({"method__rnk": 2}, ["method.rnk", "rank"]),
+        ({"method__kind": "lorac"}, ["method.kind", "'lorac'", "lorac_ipc"]),
+        ({"stream__tasks": 11}, ["stream.tasks", "11", "1 to 10"]),
+        (
+            {"search": {"method.importance_threshold": [0.1, 1.5]}},
+            ["search.method.importance_threshold[1]", "1.5", "from 0 to 1"],
+        ),
+        (
+            {"orders": {"design": "explicit", "list": [[0, 1, 2, 3, 3]]}},
+            ["orders.list", "permutation"],
+        ),
+        ({"backbone__weights": "nowhere.safetensors"}, ["backbone.weights", "nowhere"]),
+        ({"sedes": [1]}, ["sedes", "seeds"]),
+    ],
+)
+def test_a_fault_names_field_value_and_law(
+    sweeps_command: Command,
+    sweep_file: FileOf,
+    tmp_path: Path,
+    changes: dict[str, object],
+    parts: list[str],
+) -> None:
+    storage = tmp_path / "storage"
+    message = refused(sweeps_command("run", sweep_file(**changes), "--storage", storage))
+    for part in parts:
+        assert part in message
+    assert not storage.exists()
+
+
+def test_all_faults_come_together(sweeps_command: Command, sweep_file: FileOf) -> None:
+    file = sweep_file(method__rank=0, stream__tasks=11, train__lr=-1)
+    message = refused(sweeps_command("plan", file))
+    assert "3 faults" in message
+    assert all(name in message for name in ("method.rank", "stream.tasks", "train.lr"))
+
+
+def test_yaml_that_does_not_parse_says_where(sweeps_command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("name: x\nmethod: {rank: 4\n", encoding="utf-8")
+    message = refused(sweeps_command("plan", file))
+    assert "line" in message
+
+
+def test_a_weights_file_with_another_checksum_is_refused(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"not what was asked for")
+    backbone = {"name": "tiny_vit8", "image_size": 8, "weights": str(weights)}
+    file = sweep_file(backbone=backbone | {"weights_sha256": "0" * 64})
+    message = refused(sweeps_command("plan", file))
+    assert "backbone.weights" in message
+    assert "0" * 64 in message
+
+
+def test_an_unknown_study_offers_the_nearest(sweeps_command: Command) -> None:
+    message = refused(sweeps_command("plan", "digits_dmeo"))
+    assert "digits_demo" in message
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_storage_that_cannot_be_written_is_refused(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    message = refused(sweeps_command(command, sweep_file(), "--storage", tmp_path / "file/x"))
+    assert "storage" in message
+
+
+def test_a_directory_without_a_sweep_is_refused(sweeps_command: Command, tmp_path: Path) -> None:
+    assert "DIR" in refused(sweeps_command("status", tmp_path / "nowhere"))
+    assert "sweeps run" in refused(sweeps_command("status", tmp_path))
