@@ -52,4 +52,5 @@ BACKBONES: dict[str, BackboneFacts] = {
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(version="1", classes=10),
+    "glyph100": DatasetFacts(version="1", classes=100),
 }
