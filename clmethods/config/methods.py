@@ -236,8 +236,11 @@ class JointLoraConfig(LoraFields):
         refuse(self.lora_faults())
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """All fields act in the single stage, and so does T through the rank."""
-        return self.lora_effect(context) | {"joint_rank": self.rank * context.tasks}
+        """All fields act in the single stage, and so does T through the rank of the modules."""
+        acts = self.lora_effect(context)
+        if self.matrices(context.blocks) > 0:
+            acts["joint_rank"] = self.rank * context.tasks
+        return acts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ def unsealed(data: bytes) -> Any | None:
     """The content of a sealed document; None if it is not what was written."""
     try:
         document = json.loads(data)
-        content, checksum = document["content"], document["sha256"]
+        content = document["content"]
+        whole = sha256(canonical_json(content).encode()) == document["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
-    return content if sha256(canonical_json(content).encode()) == checksum else None
+    return content if whole else None

@@ -6,12 +6,14 @@ crash between stage and part repairs itself, and a reused stage appears in every
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from clmethods.config import partition_id
-from sweeps.results import write_part
+from sweeps.results import TABLES, read_table, set_aside, write_part
 from sweeps.spec import TrialSpec
 from sweeps.stages.store import StageRecord, StageStore, eval_id
+from sweeps.storage import MissingObjectError
 
 NO_COST = {
     "wall_s": 0.0,
@@ -57,6 +59,19 @@ def materialise_stage(store: StageStore, sweep: str, trial: TrialSpec, key: str)
         part = f"{key}-{identity}"
         write_part(store.objects, sweep, "evals", part, [shared | row for row in counts])
     return True
+
+
+def mend_tables(store: StageStore, sweep: str) -> bool:
+    """Move damaged parts of a sweep's tables aside; True if there were any to be written again."""
+    damaged: list[str] = []
+    for table in TABLES:
+        damaged += read_table(store.objects, sweep, table).damaged
+    for part in damaged:
+        with suppress(MissingObjectError):  # another driver was first
+            set_aside(store.objects, [part])
+    if damaged:
+        store.report(f"{len(damaged)} damaged parts of the tables are written again: {damaged}")
+    return bool(damaged)
 
 
 def _stage_row(record: StageRecord) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class DamagedAncestorError(RuntimeError):
     """A stage below the one to be trained turned out to be damaged; the chain starts lower."""
 
 
+class UnreadableStageError(RuntimeError):
+    """A stage that is gone or damaged as soon as it was written: the storage cannot be trusted."""
+
+
 @final
 class TrialRunner:
     """Walks a trial's chain: complete stages are passed over, the next one is computed.
@@ -91,7 +95,9 @@ class TrialRunner:
             if not lease.is_mine():  # taken over while we stood still; the other one commits
                 return StepReport(outcome="waiting", position=self.position, key=stage.key)
             self.store.save(stage, outcome, watch.cost())
-            delta = outcome.delta
+            delta = self.store.load_delta(stage.key)  # a twin may have stored it first
+            if delta is None:
+                raise UnreadableStageError(f"{self.store.objects!r} lost stage {stage.key[:12]}")
         self._state, self._folded = before | delta, stage.position + 1
         self._evaluate(stage)
         self._materialise(stage)

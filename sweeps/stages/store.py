@@ -49,7 +49,7 @@ class StageStore:
 
     def __init__(self, objects: ObjectStore, report: Report = lambda message: None) -> None:
         self.objects = objects
-        self._report = report
+        self.report = report
 
     def has(self, key: str) -> bool:
         """Whether the stage is finished. Contents are checked when they are read."""
@@ -82,17 +82,26 @@ class StageStore:
         try:
             cost = json.loads(self.objects.get(f"{folder(key)}/cost.json"))
         except (MissingObjectError, ValueError):
-            cost = {}  # lost provenance is no reason to train again
-        return StageRecord(marker, json.loads(data), cost)
+            cost = None  # lost provenance is no reason to train again
+        return StageRecord(marker, json.loads(data), cost if isinstance(cost, dict) else {})
 
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
-        """Commit a finished stage: payloads first, the marker last. A present stage stays."""
+        """Commit a finished stage: payloads first, the marker last. A present stage stays.
+
+        Raises `DivergedError` for figures that are not finite: the last step went too far.
+        """
         from clmethods.checkpoint import state_to_bytes
+        from clmethods.stage import DivergedError
 
         state = state_to_bytes(outcome.delta)
-        result = canonical_json(
-            {"training": asdict(outcome.training), "method": asdict(outcome.method)}
-        ).encode()
+        figures = {"training": asdict(outcome.training), "method": asdict(outcome.method)}
+        try:
+            result = canonical_json(figures).encode()
+        except ValueError as error:
+            raise DivergedError(
+                f"the weights of task {stage.position + 1} are no longer finite after its last "
+                "step. Lower train.lr or set train.grad_clip."
+            ) from error
         where = folder(stage.key)
         marker = {
             "key": stage.key,
@@ -112,14 +121,14 @@ class StageStore:
         self.objects.put_if_absent(f"{where}/stage.json", sealed(marker))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """Counts of one readout of a stage; None if they are absent or damaged."""
+        """Counts of one readout of a stage; None if they are absent or were damaged."""
         name = f"{folder(key)}/evals/{eval_id}.json"
         try:
             rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
         except MissingObjectError:
             return None
         if rows is None:
-            self._report(f"evaluation {eval_id} of stage {key[:12]} is damaged; evaluating again")
+            self._move(key, [name], f"evaluation {eval_id} of stage", "evaluated again")
         return rows
 
     def has_evaluation(self, key: str, eval_id: str) -> bool:
@@ -127,26 +136,28 @@ class StageStore:
         return self.objects.exists(f"{folder(key)}/evals/{eval_id}.json")
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
-        """Keep the counts of one readout of a stage."""
+        """Keep the counts of one readout of a stage; counts that are there stay."""
         rows = [asdict(count) for count in counts]
-        self.objects.put(f"{folder(key)}/evals/{eval_id}.json", sealed(rows))
+        self.objects.put_if_absent(f"{folder(key)}/evals/{eval_id}.json", sealed(rows))
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a damaged stage out of the way, so that it is computed again; nothing is deleted.
 
         The marker goes first: without it the stage does not exist.
         """
-        where, prefix = folder(key), f"damaged/{key}"
+        names = [name for name in self.objects.list(folder(key)) if "/evals/" not in name]
+        names.sort(key=lambda name: not name.endswith("/stage.json"))
+        self._move(key, names, "stage", f"trained again ({reason})")
+
+    def _move(self, key: str, names: Iterable[str], what: str, then: str) -> None:
+        prefix = f"damaged/{key}"
         number = len({name.split("/")[2] for name in self.objects.list(prefix)}) + 1
-        names = [name for name in self.objects.list(where) if "/evals/" not in name]
-        for name in sorted(names, key=lambda name: not name.endswith("/stage.json")):
+        for name in names:
             try:
                 self.objects.move(name, f"{prefix}/{number}/{name.rsplit('/', 1)[1]}")
             except MissingObjectError:
                 continue  # another process moved it first
-        self._report(
-            f"stage {key[:12]} is damaged ({reason}): moved to {prefix}/{number}, trained again"
-        )
+        self.report(f"{what} {key[:12]} is damaged: moved to {prefix}/{number}, {then}")
 
     def _marker(self, key: str) -> dict[str, Any] | None:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from sweeps.stages.trial_rows import Ending
 from sweeps.tune.scheduler import StageScheduler, trial_id
@@ -21,8 +22,19 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
     def __init__(self, job: Job, scheduler: StageScheduler) -> None:
         self._job, self._scheduler = job, scheduler
+        self._draining = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        return {}
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+        if self._scheduler.draining and not self._draining:
+            self._draining = True
+            self._job.progress.say(
+                "stopping: the running stages are finished first "
+                "(again: stop now, lose only those)"
+            )
         tally = self._job.progress.tally
         tally.active = sum(trial.status == Trial.RUNNING for trial in trials)
         self._job.progress.tick()
@@ -35,6 +47,8 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         result: dict[str, Any],
         **info: Any,
     ) -> None:
+        if result.get("notes"):
+            self._job.progress.say(result["notes"])
         if result["outcome"] == "trained":
             self._job.progress.tally.trained += 1
             self._job.progress.tally.stage_seconds += result["seconds"]
@@ -71,11 +85,29 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
 
 @final
+class NoTuneOutput(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
+    """Stands where Tune would put a callback that prints, at any verbosity."""
+
+    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+
+@final
 class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
     """Ends the experiment once an interruption has let the running stages finish."""
 
     def __init__(self, scheduler: StageScheduler) -> None:
         self._scheduler = scheduler
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False

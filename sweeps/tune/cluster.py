@@ -18,6 +18,8 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is disposable
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1e9",  # all may wait for another driver
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "1e9",
 }
 """Ray reads these when it is imported. What the user has set is left alone."""
 
@@ -38,7 +40,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")  # somebody may have imported Ray before the mode and token were set
     AuthenticationTokenLoader.instance().reset_cache()

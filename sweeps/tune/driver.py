@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
-from sweeps.stages.materialise import materialise_stage
+from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
 from sweeps.stages.plan import Plan, make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.tune.cluster import ray_cluster
 from sweeps.tune.progress import Progress, Tally
+from sweeps.tune.signals import draining
 
 if TYPE_CHECKING:
     from sweeps.tune.scheduler import StageScheduler
@@ -59,18 +57,22 @@ def run_sweep(
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
     """Train what is missing, evaluate it, write the tables. Run again, it does nothing."""
+    mended = mend_tables(store, sweep.name)
     plan = make_plan(sweep, store)
     announce(plan)
-    skipped = [t for t in plan.trials if plan.failed_before(t) and not retry_failed]
-    recorded = {t.trial_id for t in plan.trials if plan.is_recorded(t)}
-    ready = [t for t in plan.trials if plan.is_done(t) and t.trial_id not in recorded]
-    damaged = [t for t in ready if not _materialise(store, sweep, plan, t)]
-    waiting = {t.trial_id for t in skipped} | recorded | {t.trial_id for t in ready}
-    todo = [t for t in plan.trials if t.trial_id not in waiting] + damaged
+    done = {
+        t.trial_id
+        for t in plan.trials
+        if plan.is_done(t)
+        and ((plan.is_recorded(t) and not mended) or _materialise(store, sweep, plan, t))
+    }
+    left = [t for t in plan.trials if t.trial_id not in done]
+    skipped = [t for t in left if plan.failed_before(t) and not retry_failed]
+    todo = [t for t in left if t not in skipped]
     tally = Tally(
         trials=len(plan.trials),
         stages=len({k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored),
-        finished=len(recorded) + len(ready) - len(damaged),
+        finished=len(done),
         failed=len(skipped),
     )
     failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
@@ -94,8 +96,9 @@ def _materialise(store: StageStore, sweep: Sweep, plan: Plan, trial: TrialSpec) 
     chain = plan.tree.chains[trial.trial_id]
     if not all(materialise_stage(store, sweep.name, trial, key) for key in chain):
         return False
-    ending = Ending(status="finished", stages_done=len(chain))
-    record_trial(store, sweep, trial, plan.next_attempt(trial), ending)
+    if not plan.is_recorded(trial):
+        ending = Ending(status="finished", stages_done=len(chain))
+        record_trial(store, sweep, trial, plan.next_attempt(trial), ending)
     return True
 
 
@@ -118,13 +121,25 @@ class Job:
         self.failed: dict[str, str] = {}
         self._ended: set[str] = set()
         self._local = True
+        self._scheduler: StageScheduler | None = None
 
     def run(self, address: str | None) -> bool:
         """Whether it was interrupted."""
         self._local = address is None
-        with ray_cluster(address, self._cpus_wanted()):
+        with (
+            draining(self._drain),
+            ray_cluster(address, self._cpus_wanted()),
+            draining(self._drain),  # once more: Ray has put its own handlers in place of ours
+        ):
             self._refuse_impossible()
             return self._fit()
+
+    def _drain(self) -> bool:
+        """Stop once the running stages are finished; False if none can be, or if asked again."""
+        if self._scheduler is None or self._scheduler.draining:
+            return False
+        self._scheduler.draining = True
+        return True
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
@@ -142,23 +157,20 @@ class Job:
     def _fit(self) -> bool:
         from ray import tune
 
-        from sweeps.tune.callback import StopWhenDrained, SweepCallback
+        from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
         from sweeps.tune.scheduler import StageScheduler, trial_id
-        from sweeps.tune.trainable import StageTrainable
+        from sweeps.tune.trainable import StageTrainable, resources_of
 
-        scheduler = StageScheduler(
+        scheduler = self._scheduler = StageScheduler(
             {t.trial_id: self.plan.tree.chains[t.trial_id] for t in self.todo},
-            self.store,
+            lambda trial, key: is_complete(self.store, self.trials[trial], key),
             LeaseWatch(self.leases),
             self.owner,
             self._slots,
             known=self.plan.complete,
         )
-        trainable = tune.with_resources(StageTrainable, self._resources)
-        with (
-            tempfile.TemporaryDirectory(prefix="sweep-") as scratch,
-            _draining(scheduler, self.progress),
-        ):
+        trainable = tune.with_resources(StageTrainable, resources_of)
+        with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
             tuner = tune.Tuner(
                 trainable,
                 param_space={"message": tune.grid_search([self._message(t) for t in self.todo])},
@@ -174,7 +186,7 @@ class Job:
                     verbose=0,
                     stop=StopWhenDrained(scheduler),
                     failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
-                    callbacks=[SweepCallback(self, scheduler)],
+                    callbacks=[SweepCallback(self, scheduler), NoTuneOutput()],
                 ),
             )
             tuner.fit()
@@ -190,6 +202,7 @@ class Job:
             "storage": self.store.objects.location,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
+            "demand": self._demand(trial),
         }
 
     def _demand(self, trial: TrialSpec) -> dict[str, float]:
@@ -197,12 +210,6 @@ class Job:
         if self.plan.sweep.resources.gpu:
             demand["GPU"] = self.plan.sweep.resources.gpu
         return demand
-
-    def _resources(self, config: dict[str, Any]) -> Any:
-        from ray import tune
-
-        trial = self.trials[config["message"]["trial_id"]]
-        return tune.PlacementGroupFactory([self._demand(trial)])
 
     def _slots(self) -> int:
         """How many trials may be released now: running ones and those that wait for a worker.
@@ -240,24 +247,3 @@ class Job:
                     raise InvalidConfigError(
                         [Fault(field, amount, f"at most the {there:g} {kind} of this machine")]
                     )
-
-
-@contextmanager
-def _draining(scheduler: StageScheduler, progress: Progress) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: finish the running stages and stop. Twice: stop now."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if scheduler.draining:
-            raise KeyboardInterrupt
-        scheduler.draining = True
-        progress.say(
-            "stopping: the running stages are finished first (again: stop now, lose only those)"
-        )
-
-    handled = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, handle) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,7 +16,6 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.stages.leases import LeaseWatch
-from sweeps.stages.store import StageStore
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -32,25 +31,31 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
     def __init__(
         self,
         chains: Mapping[str, Sequence[str]],
-        store: StageStore,
+        is_complete: Callable[[str, str], bool],
         watch: LeaseWatch,
         owner: str,
         slots: Callable[[], int],
         known: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`chains`: stage keys by trial id; `slots`: how many trials may be active now.
 
-        `known`: keys of stages that were complete when the sweep was planned.
+        `is_complete`: whether a trial needs nothing more of a stage, asked of the store; `known`:
+        keys of stages that were complete when the sweep was planned.
         """
         super().__init__()
-        self._chains, self._store, self._watch = chains, store, watch
-        self._owner, self._slots = owner, slots
+        self._chains, self._is_complete, self._watch = chains, is_complete, watch
+        self._owner, self._slots, self._clock = owner, slots, clock
         self._complete: dict[str, int] = {}  # stages known to be complete, by trial id
         self._active: dict[str, Trial] = {}
         self._foreign: dict[str, float] = {}  # leased elsewhere: when to look again
         self._known = set(known)  # and what some trial of this driver has passed since
         self._seen: set[str] = set()
         self.draining = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        return {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         if trial.status == Trial.PENDING:
@@ -64,6 +69,8 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         if self.draining:
             for trial in [t for t in self._active.values() if t.status == Trial.PENDING]:
                 tune_controller.stop_trial(trial)  # it was released, but has not started
+            for trial in tune_controller.get_trials():
+                trial.init_local_path()  # Tune will ask every trial where its folder is
             return None
         pending = [t for t in self._active.values() if t.status == Trial.PENDING]
         if len(self._active) >= self._slots():
@@ -74,7 +81,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
             if trial.status != Trial.PAUSED or (best and self._left(trial) <= self._left(best)):
                 continue
             key = self._next(trial)
-            if key is None or (key not in claimed and self._is_free(key)):
+            if key is None or (key not in claimed and self._is_free(trial_id(trial), key)):
                 best = trial
         if best is None:
             return pending[0] if pending else None
@@ -85,10 +92,12 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
         mine = trial_id(trial)
-        self._complete[mine] = max(result["position"], self._complete.get(mine, 0))
+        self._complete[mine] = result["position"]
         self._known.update(self._chains[mine][: result["position"]])
         if result["outcome"] == "waiting":
+            self._known.discard(result["key"])  # complete for another trial, or damaged since
             self._foreign[result["key"]] = 0.0
+            self._watch.is_free(result["key"])  # its owner's time runs from now on
             self._active.pop(trial.trial_id, None)
             tune_controller.pause_trial(trial, should_checkpoint=False)
             return str(FIFOScheduler.NOOP)
@@ -104,6 +113,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Its worker is dead, so nobody needs to watch its lease run out."""
+        tune_controller._resetting_trials.discard(trial)  # Tune forgets to, and then waits for it
         self._active.pop(trial.trial_id, None)
         key = self._next(trial)
         if key is not None:
@@ -131,14 +141,14 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         mine = trial_id(trial)
         return len(self._chains[mine]) - self._complete[mine]
 
-    def _is_free(self, key: str) -> bool:
+    def _is_free(self, mine: str, key: str) -> bool:
         """Whether nobody elsewhere holds the stage; asked of the store at most every POLL_S."""
         if key not in self._foreign:
             return True
-        now = time.monotonic()
+        now = self._clock()
         if now < self._foreign[key]:
             return False
-        if self._store.has(key) or self._watch.is_free(key):
+        if self._watch.is_free(key) or self._is_complete(mine, key):
             del self._foreign[key]
             return True
         self._foreign[key] = now + POLL_S

@@ -25,6 +25,13 @@ class TrialMessage(TypedDict):
     owner: str
     """Under which the worker leases stages; the driver's id is part of it."""
     time_to_live_s: float
+    demand: dict[str, float]
+    """What Ray reserves for the trial: `CPU`, `GPU`."""
+
+
+def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray reserves for a trial. It travels with the trainable, so it knows nothing else."""
+    return tune.PlacementGroupFactory([config["message"]["demand"]])
 
 
 @final
@@ -55,6 +62,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
                 "error_kind": type(error).__name__,
                 "error": str(error) or type(error).__name__,
                 "trace": traceback.format_exc(),
+                "notes": self._take_notes(),
                 "done": True,
             }
         return {
@@ -62,6 +70,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             "position": report.position,
             "key": report.key,
             "seconds": report.seconds,
+            "notes": self._take_notes(),
             "done": report.position == len(self._runner.chain),
         }
 
@@ -72,15 +81,22 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the store knows."""
 
+    def _take_notes(self) -> str:
+        """What the store reported during the step, for the driver to say."""
+        notes = "\n".join(self._notes)
+        self._notes.clear()
+        return notes
+
     def _open(self, config: dict[str, Any]) -> None:
         import clmethods.evaluate  # noqa: F401  # torch is loaded before the first stage is timed
 
         message: TrialMessage = config["message"]
         objects = open_storage(message["storage"])
+        self._notes: list[str] = []
         self._runner = TrialRunner(
             message["sweep"],
             TrialSpec.from_json(message["trial"]),
-            StageStore(objects),
+            StageStore(objects, self._notes.append),
             LeaseTable(objects, message["time_to_live_s"]),
             message["owner"],
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from unittest import mock
 
 from torch import Tensor
 
-from clmethods.checkpoint import fold, state_from_bytes, state_to_bytes
+from clmethods.checkpoint import fold, sha256, state_from_bytes, state_to_bytes
 from clmethods.config import (
+    METHOD_CONFIGS,
     BackboneConfig,
     LoracIpcConfig,
     MethodConfig,
@@ -44,6 +45,14 @@ def tiny_run(
     )
 
 
+def small_method(kind: str, **changes: Any) -> MethodConfig:
+    """A method of rank 2 that freezes 2 of 12 matrices a task, as far as it has such fields."""
+    small = {"rank": 2, "importance_threshold": 0.2} | changes
+    config = METHOD_CONFIGS[kind]
+    known = {f.name for f in fields(config)}
+    return config(**{name: value for name, value in small.items() if name in known})
+
+
 @dataclass(frozen=True)
 class Trained:
     """A run and what each of its stages left behind."""
@@ -71,9 +80,7 @@ class Trained:
     def method(self, position: int, state: State | None = None) -> Method:
         """The method as it stands before the first step of the task at `position`."""
         parent = self.state(position - 1) if state is None else state
-        return METHODS[self.run.method.kind](
-            self.run, self.chain[position], self.backbone, parent
-        )
+        return METHODS[self.run.method.kind](self.run, self.chain[position], self.backbone, parent)
 
     def predictor(self, position: int, snapshot: int, state: State | None = None) -> Predictor:
         """Snapshot `snapshot` read from the state after the task at `position`."""
@@ -93,9 +100,7 @@ class Trained:
         classes = sorted(c for position in chosen for c in self.chain[position].classes)
         return open_run(self.run)[1].data(tuple(classes), split)
 
-    def repeat(
-        self, position: int, parent: State | None = None
-    ) -> tuple[Method, StageOutcome]:
+    def repeat(self, position: int, parent: State | None = None) -> tuple[Method, StageOutcome]:
         """Train one stage again, and keep the method as its training left it."""
         state = self.state(position - 1) if parent is None else parent
         kind, kept = self.run.method.kind, []
@@ -133,6 +138,9 @@ class MemoryArchive:
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
         self.stages[stage.key] = state_to_bytes(outcome.delta)
         self.outcomes[stage.key] = outcome
+
+    def digest(self, key: str) -> str:
+        return sha256(self.stages[key])
 
 
 def same_bits(left: Tensor, right: Tensor) -> bool:

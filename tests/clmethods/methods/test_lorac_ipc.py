@@ -43,7 +43,9 @@ def test_the_chain_under_test_uses_every_part(lorac: Trained) -> None:
     assert [outcome.method.frozen_count for outcome in lorac.outcomes] == [0, 2, 4, 6, 8]
     state = lorac.state(lorac.last)
     assert bool((state["omega.4"][:, :4] != 1.0).any())
-    for matrix, delta in lorac.composition().deltas(lorac.last, lorac.composition().matrices).items():
+    for matrix, delta in (
+        lorac.composition().deltas(lorac.last, lorac.composition().matrices).items()
+    ):
         assert float(delta.norm()) > 1e-3, matrix
 
 

@@ -41,7 +41,14 @@ def adapters(*sites: str, blocks: tuple[int, ...] = (0, 1)) -> dict[Matrix, Site
 
 def test_matrices_come_by_block_and_then_by_site_whatever_the_spelling() -> None:
     config = LoraSequentialConfig(sites=("f2", "q", "o"), depth=2)
-    assert list(map(str, adapted_matrices(config, 6))) == ["0.q", "0.o", "0.f2", "1.q", "1.o", "1.f2"]
+    assert list(map(str, adapted_matrices(config, 6))) == [
+        "0.q",
+        "0.o",
+        "0.f2",
+        "1.q",
+        "1.o",
+        "1.f2",
+    ]
     assert adapted_matrices(LoraSequentialConfig(depth=0), 6) == ()
     assert len(adapted_matrices(LoraSequentialConfig(depth=9), 2)) == 12
 
@@ -49,7 +56,7 @@ def test_matrices_come_by_block_and_then_by_site_whatever_the_spelling() -> None
 @pytest.mark.parametrize("sites", [SITES, ("k",), ("q", "v"), ("o", "f2")])
 def test_i03_adapted_and_merged_networks_agree(sites: tuple[str, ...]) -> None:
     modules = adapters(*sites)
-    deltas = {matrix: module.delta() for matrix, module in modules.items()}
+    deltas = {matrix: module.update().detach() for matrix, module in modules.items()}
     merged = BACKBONE.build(merged_weights(BACKBONE, deltas))
     found = features(adapted_network(BACKBONE, modules), PIXELS).detach()
     torch.testing.assert_close(found, features(merged, PIXELS), rtol=1e-10, atol=1e-10)
@@ -59,7 +66,7 @@ def test_i03_adapted_and_merged_networks_agree(sites: tuple[str, ...]) -> None:
 def test_each_site_acts_on_its_own_rows_alone() -> None:
     """q, k and v share one fused layer; mixing them up is this architecture's classic mistake."""
     for site in SITES:
-        delta = adapter(site, 0).delta()
+        delta = adapter(site, 0).update().detach()
         network = BACKBONE.build(merged_weights(BACKBONE, {Matrix(1, site): delta}))
         changed = {
             f"{block}.{other}"
@@ -85,12 +92,12 @@ def weight(network: torch.nn.Module, block: int, site: str) -> Tensor:
 def test_frozen_matrices_are_constants_beside_trained_neighbours() -> None:
     modules = adapters("q", "k", "v")
     frozen = modules.pop(Matrix(0, "k"))
-    network = adapted_network(BACKBONE, modules, {Matrix(0, "k"): frozen.delta()})
+    network = adapted_network(BACKBONE, modules, {Matrix(0, "k"): frozen.update().detach()})
     layers = composed_layers(network)
     assert layers.keys() == {(0, "attn.qkv"), (1, "attn.qkv")}
     assert sorted(layers[(0, "attn.qkv")].adapters) == ["0", "2"]
     everything = adapters("q", "k", "v")
-    deltas = {matrix: module.delta() for matrix, module in everything.items()}
+    deltas = {matrix: module.update().detach() for matrix, module in everything.items()}
     expected = features(BACKBONE.build(merged_weights(BACKBONE, deltas)), PIXELS)
     found = features(network, PIXELS).detach()
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)

@@ -149,7 +149,9 @@ def test_the_feature_is_the_class_token_after_the_last_norm() -> None:
     torch.testing.assert_close(features(network, pixels), expected)
 
 
-@pytest.mark.parametrize(("normalise", "black", "white"), [("half", -1.0, 1.0), ("none", 0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("normalise", "black", "white"), [("half", -1.0, 1.0), ("none", 0.0, 1.0)]
+)
 def test_pixels_have_the_range_that_the_network_expects(
     normalise: str, black: float, white: float
 ) -> None:

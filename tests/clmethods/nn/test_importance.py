@@ -32,9 +32,7 @@ def test_i24_constant_importance_has_a_closed_form(
 ) -> None:
     sensitivity = constant * (1 - beta1**steps)
     uncertainty = (
-        constant
-        * (1 - beta2)
-        * sum(beta2 ** (steps - s) * beta1**s for s in range(1, steps + 1))
+        constant * (1 - beta2) * sum(beta2 ** (steps - s) * beta1**s for s in range(1, steps + 1))
     )
     trace = torch.full((steps, 3), constant, dtype=torch.float64)
     expected = torch.full((3,), sensitivity * uncertainty, dtype=torch.float64)
@@ -94,26 +92,31 @@ def test_a_score_that_is_not_finite_freezes_nothing(bad: float) -> None:
 
 
 def watched(**settings: Any) -> tuple[ImportanceTrace, ComposedLinear]:
-    """A fused layer whose middle part is adapted; parts 0, 1, 2 fill columns 2, 0, 1."""
-    factors = torch.rand(2, 4, dtype=torch.float64), torch.rand(3, 2, dtype=torch.float64)
-    weight = torch.rand(9, 4, dtype=torch.float64)
-    layer = ComposedLinear(weight, None, {1: SiteAdapter(*factors, 0.5)}, 3)
+    """A fused layer with two adapted parts, 1 and 2, which fill columns 3 and 0 of four."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    adapters = {part: SiteAdapter(draw(2, 4), draw(3, 2), 0.5) for part in (1, 2)}
+    layer = ComposedLinear(draw(9, 4), None, adapters, 3)
     trace = ImportanceTrace(
-        3, **{"every": 1, "window": 10, "dtype": torch.float64, "device": "cpu"} | settings
+        4, **{"every": 1, "window": 10, "dtype": torch.float64, "device": "cpu"} | settings
     )
-    trace.watch(layer, {0: 2, 1: 0, 2: 1})
+    trace.watch(layer, {1: 3, 2: 0})
     return trace, layer
 
 
 def test_i25_the_hook_measures_mean_abs_weight_times_gradient() -> None:
     trace, layer = watched()
     x = torch.rand(2, 5, 4, dtype=torch.float64)
-    weight = layer.effective_weight().requires_grad_()
+    weight = layer.effective_weight().detach().requires_grad_()
     (x @ weight.T).square().sum().backward()
     dense = (weight * weight.grad).abs().detach()
     layer(x).square().sum().backward()
     trace.end_step()
-    expected = torch.stack([dense[3:6].mean(), dense[6:9].mean(), dense[0:3].mean()])
+    none = torch.zeros((), dtype=torch.float64)  # nobody fills these columns
+    expected = torch.stack([dense[6:9].mean(), none, none, dense[3:6].mean()])
     torch.testing.assert_close(trace.tensor()[0], expected)
 
 
@@ -126,12 +129,12 @@ def test_the_last_samples_are_kept(every: int, window: int) -> None:
         trace.end_step()
     kept = list(range(0, 7, every))[-window:]
     found = trace.tensor()
-    assert found.shape == (len(kept), 3)
-    # The gradient of a sum is the input, so samples are proportional to 1 + step.
+    assert found.shape == (len(kept), 4)
+    # The gradient of a sum is the input, so samples are proportional to it.
     ratios = found[:, 0] / found[0, 0]
     expected = torch.tensor([(1.0 + s) / (1.0 + kept[0]) for s in kept], dtype=torch.float64)
     torch.testing.assert_close(ratios, expected)
 
 
 def test_a_task_without_steps_leaves_an_empty_trace() -> None:
-    assert watched()[0].tensor().shape == (0, 3)
+    assert watched()[0].tensor().shape == (0, 4)

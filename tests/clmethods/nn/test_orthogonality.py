@@ -16,9 +16,7 @@ seeds = st.integers(0, 10**6)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(
-        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def orthonormal_rows(rows: int, columns: int, seed: int = 0) -> Tensor:

@@ -1,0 +1,81 @@
+"""Values that a configuration refuses, whoever builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clmethods.config import (
+    BackboneConfig,
+    InvalidConfigError,
+    LoracIpcConfig,
+    LoraSequentialConfig,
+    ReadoutConfig,
+    StreamConfig,
+    TrainConfig,
+)
+
+CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
+    (LoracIpcConfig, {"rank": 0}, "rank", "1 or more"),
+    (LoracIpcConfig, {"lora_alpha": 0.0}, "lora_alpha", "greater than 0"),
+    (LoracIpcConfig, {"sites": ()}, "sites", "one or more of"),
+    (LoracIpcConfig, {"sites": ("q", "q")}, "sites", "each once"),
+    (LoracIpcConfig, {"depth": -1}, "depth", "0 or more"),
+    (LoracIpcConfig, {"importance_threshold": -0.1}, "importance_threshold", "from 0 to 1"),
+    (LoracIpcConfig, {"importance_threshold": 1.01}, "importance_threshold", "from 0 to 1"),
+    (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score, is 0"),
+    (LoracIpcConfig, {"ipc_beta2": 1.0}, "ipc_beta2", "below 1"),
+    (LoracIpcConfig, {"ipc_every": 0}, "ipc_every", "1 or more"),
+    (LoracIpcConfig, {"ipc_window": 50}, "ipc_window", "Raise ipc_window or lower ipc_beta"),
+    (LoracIpcConfig, {"ortho_lambda": -1.0}, "ortho_lambda", "0 or more"),
+    (LoracIpcConfig, {"omega_lr_scale": -1.0}, "omega_lr_scale", "0 or more"),
+    (LoraSequentialConfig, {"rank": -3}, "rank", "1 or more"),
+    (StreamConfig, {"dataset": "digit"}, "dataset", "Did you mean 'digits'?"),
+    (StreamConfig, {"tasks": 0}, "tasks", "A task needs at least one class."),
+    (StreamConfig, {"tasks": 11}, "tasks", "1 to 10"),
+    (StreamConfig, {"tasks": 7}, "tasks", "2 classes a task fill only 5 tasks"),
+    (StreamConfig, {"tasks": 2, "task_order": (0, 2)}, "task_order", "a permutation of 0..1"),
+    (StreamConfig, {"tasks": 2, "task_order": (0,)}, "task_order", "a permutation of 0..1"),
+    (StreamConfig, {"validation_fraction": 1.0}, "validation_fraction", "below 1"),
+    (StreamConfig, {"limit": 1}, "limit", "2 or more"),
+    (TrainConfig, {"epochs": -1}, "epochs", "0 or more"),
+    (TrainConfig, {"batch_size": 0}, "batch_size", "1 or more"),
+    (TrainConfig, {"lr": 0.0}, "lr", "greater than 0"),
+    (TrainConfig, {"lr": float("nan")}, "lr", "greater than 0"),
+    (TrainConfig, {"lr_first_task": 0.0}, "lr_first_task", "null, or greater than 0"),
+    (TrainConfig, {"lr_min": -1.0}, "lr_min", "0 or more"),
+    (TrainConfig, {"weight_decay": -1.0}, "weight_decay", "0 or more"),
+    (TrainConfig, {"grad_clip": 0.0}, "grad_clip", "null, or greater than 0"),
+    (TrainConfig, {"threads": 0}, "threads", "1 or more"),
+    (BackboneConfig, {"name": "nano_vit"}, "name", "Did you mean 'nano_vit32'?"),
+    (BackboneConfig, {"name": "tiny_vit8"}, "weights", "No weights of 'tiny_vit8' ship"),
+    (BackboneConfig, {"weights": "model.bin"}, "weights", "path of a .safetensors file"),
+    (BackboneConfig, {"image_size": 18}, "image_size", "a positive multiple of the patch size 4"),
+    (BackboneConfig, {"image_size": 0}, "image_size", "a positive multiple"),
+    (ReadoutConfig, {"routing": "last", "metric": "euclid"}, "metric", "unless routing is"),
+]
+
+
+@pytest.mark.parametrize(
+    ("build", "values", "path", "message"),
+    CASES,
+    ids=[f"{case[0].__name__}-{case[1]}" for case in CASES],  # type: ignore[attr-defined]
+)
+def test_a_broken_law_is_refused(
+    build: Callable[..., object], values: dict[str, Any], path: str, message: str
+) -> None:
+    with pytest.raises(InvalidConfigError) as refused:
+        build(**values)
+    messages = {fault.path: str(fault) for fault in refused.value.faults}
+    assert path in messages
+    assert message in messages[path]
+    assert repr(values.get(path, "shipped")) in messages[path]
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    LoracIpcConfig(importance_threshold=0.0, depth=0, rank=1, ipc_beta2=0.0)
+    LoracIpcConfig(importance_threshold=1.0, ipc_window=86)  # 0.85**86 < 1e-6 < 0.85**85
+    StreamConfig(tasks=10, validation_fraction=0.0, limit=2)
+    TrainConfig(epochs=0, lr_min=0.0)

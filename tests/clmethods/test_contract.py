@@ -1,0 +1,273 @@
+"""The contract of `effect`, for every method and every field, in both directions.
+
+Stage keys say which stages two runs share. If a field acts where the keys do not say so, one run
+is handed the weights of another; if it is said to act where it cannot, stages are trained twice.
+So pairs of runs that differ in one field are trained: equal keys must mean equal bits, and where
+the keys first part, some bit must differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from clmethods.checkpoint import fold
+from clmethods.config import (
+    METHOD_CONFIGS,
+    BackboneConfig,
+    LoraFields,
+    ReadoutConfig,
+    RunConfig,
+    StreamConfig,
+    TrainConfig,
+    partition_id,
+    stage_chain,
+)
+from clmethods.evaluate import EvalCount, evaluate_stage
+from clmethods.methods import METHODS, State
+from clmethods.stage import StageOutcome, run_stage
+from tests.clmethods.runs import TINY, differences, small_method
+
+OTHER: dict[str, tuple[Any, ...]] = {
+    "seed": (1,),
+    "backbone.name": ("nano_vit32",),
+    "backbone.image_size": (12,),
+    "backbone.normalise": ("none",),
+    "stream.dataset": ("glyph100",),
+    "stream.tasks": (5,),
+    "stream.class_order_seed": (1,),
+    "stream.task_order": ((0, 2, 1), (0, 1, 2)),
+    "stream.split_seed": (1,),
+    "stream.validation_fraction": (0.3,),
+    "stream.limit": (3,),
+    "train.epochs": (3,),
+    "train.batch_size": (3,),
+    "train.optimizer": ("adamw", "sgd"),
+    "train.lr": (0.02,),
+    "train.lr_first_task": (0.02, 0.01),
+    "train.lr_min": (1e-3,),
+    "train.schedule": ("cosine_ref", "constant"),
+    "train.weight_decay": (0.1,),
+    "train.grad_clip": (None, 0.01),
+    "train.precision": ("float64",),
+    "method.rank": (3,),
+    "method.lora_alpha": (2.0,),
+    "method.sites": (("q", "f2"), ("f2", "v", "q")),
+    "method.depth": (1, 2, 9),
+    "method.a_init": ("kaiming_fan_in",),
+    "method.module_weights": ("ones",),
+    "method.omega_lr_scale": (1.0,),
+    "method.ortho_mode": ("none",),
+    "method.ortho_lambda": (3.0, 0.0),
+    "method.importance_threshold": (0.41, 0.6),
+    "method.ipc_beta1": (0.005,),
+    "method.ipc_beta2": (0.0,),
+    "method.ipc_every": (2,),
+    "method.ipc_window": (6,),
+    "method.head_loss": ("global",),
+    "method.body_lr_scale": (1.0,),
+}
+"""Other values of every field than those of `BASES`, chosen so that they matter where they act."""
+
+MACHINE: dict[str, Any] = {"train.device": "cuda", "train.threads": 2}
+"""These change bits on some machines, so they are always part of the key."""
+
+NOT_VARIED = {
+    "backbone.weights": "the checksum acts in its place, see test_keys.py",
+    "backbone.weights_sha256": "filled in from the weights",
+    "method.kind": "another method, not another value",
+}
+
+SMALL = RunConfig(
+    backbone=TINY,
+    stream=StreamConfig(tasks=3, limit=2),
+    train=TrainConfig(epochs=2, batch_size=2, lr=0.01, weight_decay=0.01),
+)
+LORAC = {  # M = 6 matrices, k = 2; 8 steps in the first task, more than the window
+    "sites": ("q", "v", "f2"),
+    "importance_threshold": 0.4,
+    "ipc_beta1": 0.08,
+    "ipc_beta2": 0.08,
+    "ipc_window": 7,
+}
+
+BASES: dict[str, RunConfig] = {
+    kind: replace(SMALL, method=small_method(kind, **LORAC)) for kind in METHODS
+}
+"""One run of every method, under which every field is varied."""
+
+
+def variant(kind: str = "lorac_ipc", **changes: Any) -> RunConfig:
+    """Another setting of a method, in which fewer of its fields act."""
+    return replace(SMALL, method=small_method(kind, **LORAC | changes))
+
+
+VARIANTS: dict[str, RunConfig] = {
+    "nothing is ever frozen": variant(importance_threshold=0.0),
+    "everything is frozen at once": variant(importance_threshold=1.0),
+    "everything is frozen in the end": variant(importance_threshold=0.5),
+    "constant weights": variant(module_weights="ones"),
+    "no penalty": variant(ortho_mode="none"),
+    "a penalty of weight 0": variant(ortho_lambda=0.0),
+    "no modules": variant(depth=0),
+    "one task": replace(variant(), stream=StreamConfig(tasks=1, limit=2)),
+    "sequential, no modules": variant("lora_sequential", depth=0),
+    "joint, no modules": variant("joint_lora", depth=0),
+}
+"""Under these, the fields of the method are varied."""
+
+PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
+"""Where modules sit and how large they are: varied under `BASES`, and where there are none."""
+
+RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
+    "lr acts from the second task on": ({"lr_first_task": 0.03}, "lr", 0.02),
+    "lr_min has no schedule to end": ({"schedule": "constant"}, "lr_min", 1e-3),
+}
+
+
+def field_paths() -> Iterator[str]:
+    """Every field of a run, whatever its method."""
+    for section in fields(RunConfig):
+        configs = {
+            "backbone": [BackboneConfig],
+            "stream": [StreamConfig],
+            "train": [TrainConfig],
+            "method": list(METHOD_CONFIGS.values()),
+        }.get(section.name)
+        if configs is None:
+            yield section.name
+        else:
+            yield from dict.fromkeys(
+                f"{section.name}.{f.name}" for c in configs for f in fields(c)
+            )
+
+
+def with_field(run: RunConfig, path: str, value: Any) -> RunConfig:
+    *sections, name = path.split(".")
+    if not sections:
+        return replace(run, **{name: value})
+    (section,) = sections
+    return replace(run, **{section: replace(getattr(run, section), **{name: value})})
+
+
+def read_field(run: RunConfig, path: str) -> Any:
+    value: Any = run
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def has_field(run: RunConfig, path: str) -> bool:
+    section, _, name = path.rpartition(".")
+    owner = getattr(run, section) if section else run
+    return is_dataclass(owner) and name in {f.name for f in fields(owner)}
+
+
+def pairs() -> Iterator[Any]:
+    for label, run in (BASES | VARIANTS).items():
+        for path, values in OTHER.items():
+            if not has_field(run, path):
+                continue
+            if label in VARIANTS and not path.startswith("method."):
+                continue
+            if label in VARIANTS and path in PLACES and "no modules" not in label:
+                continue
+            for value in values:
+                if read_field(run, path) != value:
+                    yield pytest.param(run, path, value, id=f"{label}-{path}={value}")
+    for label, (changes, name, value) in RATES.items():
+        run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
+        yield pytest.param(run, f"train.{name}", value, id=label)
+    whole = with_field(BASES["lora_sequential"], "stream.validation_fraction", 0.0)
+    yield pytest.param(whole, "stream.split_seed", 1, id="nothing is held out")
+
+
+@cache
+def base_outcome(run: RunConfig, position: int) -> StageOutcome:
+    return run_stage(run, stage_chain(run)[position], base_state(run, position - 1))
+
+
+@cache
+def base_state(run: RunConfig, position: int) -> State:
+    """A state to start from, the same for both runs of a pair."""
+    state = fold(base_outcome(run, earlier).delta for earlier in range(position + 1))
+    for name, tensor in state.items():
+        if name.startswith("trace.") and len(tensor) >= 2:
+            state[name] = planted_trace(tensor)
+    return state
+
+
+def planted_trace(trace: torch.Tensor) -> torch.Tensor:
+    """Evidence from which every average chooses other matrices.
+
+    The last two samples decide: a matrix that was important at last but one (X), one that is at
+    last (Y), one that decays just as its average does (Z). By the product of both averages the
+    order is X Z Y in the runs of `BASES`; X Y Z without the second average; Z Y X with a first
+    average that forgets at once.
+    """
+    planted = torch.zeros_like(trace)
+    kinds = {"X": (115.0, 1.0), "Y": (1.0, 27.0), "Z": (100.0, 90.0)}
+    for column in range(trace.shape[1]):
+        planted[-2:, column] = torch.tensor(kinds["XYZYZZ"[column % 6]], dtype=trace.dtype)
+    return planted
+
+
+@cache
+def base_counts(run: RunConfig, position: int) -> dict[str, list[EvalCount]]:
+    return counts(run, position, base_state(run, position))
+
+
+def counts(run: RunConfig, position: int, state: State) -> dict[str, list[EvalCount]]:
+    readouts = [ReadoutConfig(routing=routing) for routing in run.method.ROUTINGS]  # type: ignore[arg-type]
+    return evaluate_stage(run, stage_chain(run), position, state, readouts)
+
+
+@pytest.mark.parametrize(("base", "path", "value"), list(pairs()))
+def test_keys_part_where_the_bits_do(base: RunConfig, path: str, value: Any) -> None:
+    other = with_field(base, path, value)
+    ours, theirs = stage_chain(base), stage_chain(other)
+    for position, (left, right) in enumerate(zip(ours, theirs, strict=False)):
+        # Up to here both have the same state, bit for bit.
+        state = base_state(base, position - 1)
+        expected, found = base_outcome(base, position), run_stage(other, right, state)
+        changed = differences(expected.delta, found.delta)
+        if left.key != right.key:
+            assert changed, f"{path} is said to act at position {position}, but changes no bit"
+            return
+        assert not changed, f"{path} changes {changed} at position {position}, unknown to the key"
+        assert found.training == expected.training, path
+        assert found.method == expected.method, path
+        last = position == len(ours) - 1 and base in BASES.values()
+        if last and partition_id(base) == partition_id(other):
+            after = fold([state, found.delta])
+            assert counts(other, position, after) == base_counts(base, position), path
+    assert len(ours) == len(theirs), path
+
+
+@pytest.mark.parametrize("kind", sorted(METHODS))
+@pytest.mark.parametrize("path", sorted(MACHINE))
+def test_what_depends_on_the_machine_is_in_every_key(kind: str, path: str) -> None:
+    ours, theirs = BASES[kind], with_field(BASES[kind], path, MACHINE[path])
+    for left, right in zip(stage_chain(ours), stage_chain(theirs), strict=True):
+        assert left.key != right.key
+
+
+def test_every_field_is_under_the_contract() -> None:
+    """A new field needs an entry in OTHER, with a value that matters where the field acts."""
+    covered = [*OTHER, *MACHINE, *NOT_VARIED]
+    assert sorted(covered) == sorted(field_paths())
+
+
+def test_every_method_is_under_the_contract() -> None:
+    assert BASES.keys() == METHODS.keys() == METHOD_CONFIGS.keys()
+
+
+def test_every_other_value_is_used() -> None:
+    """A value that is the base's own, or a field that no base has, would test nothing."""
+    used = {(parameters.values[1], parameters.values[2]) for parameters in pairs()}
+    assert used >= {(path, value) for path, values in OTHER.items() for value in values}

@@ -1,0 +1,114 @@
+"""A sweep that is hit while it runs, and the same sweep left in peace."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.results import read_table
+from sweeps.spec import expand, sweep_from_dict
+from sweeps.stages.store import StageStore
+from sweeps.stages.tree import StageTree
+from sweeps.storage import open_storage
+from sweeps.tune.driver import run_sweep
+from tests.sweeps.stages.small import DOCUMENT, run_trial
+from tests.sweeps.tune.drivers import Driver, wait_until, write_sweep
+from tests.sweeps.tune.tables import Tables, final_tables, rewritten, stage_files
+
+SWEEP: dict[str, Any] = {
+    **DOCUMENT,
+    "stream": {"dataset": "digits", "tasks": 3, "limit": 12},
+    "train": {"epochs": 4, "batch_size": 4},
+    "search": {"method.importance_threshold": [0, 0.2]},
+    "orders": {"design": "explicit", "list": [[0, 1, 2], [2, 0, 1]]},
+}
+"""Four trials of ten stages, long enough to be hit in the middle."""
+
+TIME_TO_LIVE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A storage whose sweep is run, hit, and run again."""
+
+    file: Path
+    storage: Path
+    unbroken: Tables
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+    def start(self, *options: object) -> Driver:
+        """A driver; `clean` it."""
+        number = len(list(self.folder.glob("driver-*.log")))
+        log = self.folder / f"driver-{number}.log"
+        return Driver(self.file, self.storage, log, "--lease-ttl", TIME_TO_LIVE_S, *options)
+
+    def committed(self) -> dict[str, tuple[int, int]]:
+        """Finished stages, and what would change if one was written again."""
+        return {
+            key: (status.st_ino, status.st_mtime_ns)
+            for key, marker in stage_files(self.storage).items()
+            for status in [marker.stat()]
+        }
+
+    def in_flight(self) -> list[str]:
+        """Keys of the stages that are leased."""
+        found = set()
+        for name in self.storage.glob("leases/*/*"):
+            if name.name.isdigit():
+                found.add(name.parent.name)
+        return sorted(found)
+
+    def wait_for(self, driver: Driver, stages: int) -> None:
+        """Until so many stages are finished, and another one is being computed."""
+
+        def ready() -> bool:
+            assert driver.running, driver.output
+            return len(self.committed()) >= stages and bool(self.in_flight() and driver.workers())
+
+        wait_until(ready, driver.output)
+
+    def failed(self) -> list[dict[str, Any]]:
+        """Rows of trials that are said to have failed."""
+        trials = read_table(open_storage(str(self.storage)), SWEEP["name"], "trials").table
+        return [row for row in trials.to_pylist() if row["status"] == "failed"]
+
+    def finish(self, *options: object) -> str:
+        """Run the same command until it ends by itself; what it said."""
+        before = self.committed()
+        driver = self.start(*options)
+        try:
+            code, output = driver.wait(), driver.output
+        finally:
+            driver.clean()
+        assert code == 0, output
+        after = self.committed()
+        assert {key: after.get(key) for key in before} == before  # none lost, none written again
+        assert len(after) == len(self.unbroken["stages"])
+        assert rewritten(self.storage) == []
+        assert self.in_flight() == []
+        assert final_tables(self.storage, SWEEP["name"]) == self.unbroken
+        return output
+
+
+def unbroken_tables(storage: Path) -> Tables:
+    """The tables of the sweep when nothing happens to it; Ray is not needed for that."""
+    sweep = sweep_from_dict(SWEEP)
+    store = StageStore(open_storage(str(storage)))
+    for trial in expand(sweep):
+        run_trial(trial, store)
+    outcome = run_sweep(sweep, store)
+    assert (outcome.trained, outcome.finished) == (0, 4)
+    tables = final_tables(storage, sweep.name)
+    assert len(tables["stages"]) == StageTree.of(expand(sweep)).distinct == 10
+    return tables
+
+
+def target_in(folder: Path, unbroken: Tables) -> Target:
+    """A fresh storage."""
+    os.makedirs(folder, exist_ok=True)
+    return Target(write_sweep(folder / "sweep.yaml", SWEEP), folder / "storage", unbroken)

@@ -1,0 +1,139 @@
+"""Real processes, real signals: nothing that was finished is lost, and the end is the same.
+
+`make test` runs the short form; `make test-recovery` every way to be hit by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.recovery.sweeping import Target
+from tests.sweeps.tune.drivers import Driver, wait_until
+
+INTERRUPTED = 130
+
+pytestmark = [pytest.mark.recovery, pytest.mark.timeout(1200)]
+
+
+def hit_worker(target: Target, driver: Driver) -> None:
+    """A worker dies in the middle of a stage; the driver goes on by itself."""
+    before = len(target.committed())
+    driver.workers()[0].kill()
+    target.wait_for(driver, before + 2)
+
+
+def hit_driver(target: Target, driver: Driver) -> None:
+    """The driver dies; its Ray follows within seconds, and may finish a stage meanwhile."""
+    driver.signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL
+    wait_until(lambda: not driver.family(), "Ray outlived its driver")
+
+
+def hit_both(target: Target, driver: Driver) -> None:
+    """A worker and the driver at once."""
+    driver.workers()[0].kill()
+    hit_driver(target, driver)
+
+
+def stop_once(number: int) -> Callable[[Target, Driver], None]:
+    """What runs is finished, what waits is not started."""
+
+    def stop(target: Target, driver: Driver) -> None:
+        running = target.in_flight()
+        driver.signal(number, group=number == signal.SIGINT)  # as a terminal, or as a scheduler
+        assert driver.wait() == INTERRUPTED, driver.output
+        assert "stopping: the running stages are finished first" in driver.output
+        assert "the same command continues" in driver.output
+        assert "Traceback" not in driver.output
+        assert set(running) <= set(target.committed())
+        assert target.in_flight() == []
+
+    return stop
+
+
+def stop_twice(target: Target, driver: Driver) -> None:
+    """The running stages are given up."""
+    driver.signal(signal.SIGINT, group=True)
+    wait_until(lambda: "stopping:" in driver.output or not driver.running)
+    driver.signal(signal.SIGINT, group=True)
+    assert driver.wait() == INTERRUPTED, driver.output
+    assert "Traceback" not in driver.output
+
+
+def test_a_sweep_that_is_hit_in_every_way_ends_like_an_unbroken_one(target: Target) -> None:
+    """A worker is killed, then the driver; it is run again, interrupted, and run to its end."""
+    driver = target.start()
+    try:
+        target.wait_for(driver, 1)
+        hit_worker(target, driver)
+        hit_driver(target, driver)
+    finally:
+        driver.clean()
+    survived = target.committed()
+    driver = target.start()
+    try:
+        target.wait_for(driver, len(survived) + 1)
+        stop_once(signal.SIGINT)(target, driver)
+    finally:
+        driver.clean()
+    now = target.committed()
+    assert {key: now.get(key) for key in survived} == survived
+    assert target.failed() == []
+    target.finish()
+
+
+WAYS: dict[str, Callable[[Target, Driver], None]] = {
+    "kill a worker": hit_worker,
+    "kill the driver": hit_driver,
+    "kill both": hit_both,
+    "SIGTERM once": stop_once(signal.SIGTERM),
+    "SIGINT once": stop_once(signal.SIGINT),
+    "SIGINT twice": stop_twice,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_a_sweep_that_is_hit_once(target: Target, way: str) -> None:
+    driver = target.start()
+    try:
+        target.wait_for(driver, 2)
+        WAYS[way](target, driver)
+        if way == "kill a worker":
+            assert driver.wait() == 0, driver.output
+    finally:
+        driver.clean()
+    assert target.failed() == []
+    target.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_before_anything_runs(target: Target, number: int) -> None:
+    """While Ray starts, one signal is enough."""
+    driver = target.start()
+    try:
+        wait_until(lambda: len(driver.family()) > 1, driver.output)
+        driver.signal(number, group=number == signal.SIGINT)
+        assert driver.wait() in (INTERRUPTED, -signal.SIGABRT), driver.output
+        assert target.committed() == {}
+    finally:
+        driver.clean()
+    target.finish()
+
+
+@pytest.mark.slow
+def test_a_driver_that_dies_again_and_again(target: Target) -> None:
+    """Each life gets some stages further."""
+    for stages in (1, 4, 7):
+        driver = target.start()
+        try:
+            target.wait_for(driver, stages)
+            hit_driver(target, driver)
+        finally:
+            driver.clean()
+    assert target.failed() == []
+    target.finish()

@@ -1,0 +1,433 @@
+"""Leases between threads and real processes, with generations, under the observer's own clock."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.stages.leases import BEATS_PER_LIFE, LeaseTable, LeaseWatch
+from sweeps.storage import ObjectStore, open_storage
+
+KEY = "ab12"
+PATIENCE_S = 120.0
+"""How long a test waits for what must happen; the machine may be busy."""
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return open_storage(str(tmp_path / "storage"))
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def names(objects: ObjectStore) -> list[str]:
+    return [name.removeprefix(f"leases/{KEY}/") for name in objects.list("leases")]
+
+
+def abandon(table: LeaseTable, owner: str) -> None:
+    """Leave a lease as a killed process leaves it: there, and not beating."""
+    assert table.acquire(KEY, owner) is not None
+
+
+def test_one_at_a_time_and_given_back_at_the_end(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    with lease:
+        assert lease.is_mine()
+        assert table.acquire(KEY, "b") is None
+        assert table.acquire(KEY, "a") is None  # not even by the same owner
+        assert table.acquire("other", "b") is not None
+    assert not lease.is_mine()
+    assert names(objects) == ["leases/other/0"]
+    again = table.acquire(KEY, "b")
+    assert again is not None
+    assert again.generation == 0
+
+
+def test_given_back_when_the_owner_fails(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    with pytest.raises(ZeroDivisionError), lease:
+        _ = 1 / 0
+    assert names(objects) == []
+    assert lease._thread.is_alive() is False
+
+
+def test_the_owner_beats(objects: ObjectStore) -> None:
+    table = LeaseTable(objects, time_to_live_s=0.2)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    with lease:
+        seen = set()
+        wait_until(lambda: bool(seen.add(table.beat(KEY, 0))) or len(seen) > 3)
+    assert table.beat(KEY, 0) is None
+
+
+def test_a_beat_that_cannot_be_written_is_not_the_last(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = LeaseTable(objects, time_to_live_s=0.2)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    whole, failures = ObjectStore.put, []
+
+    def shaky(self: ObjectStore, key: str, data: bytes) -> None:
+        if len(failures) < 3:
+            failures.append(key)
+            raise OSError("no network")
+        whole(self, key, data)
+
+    monkeypatch.setattr(ObjectStore, "put", shaky)
+    with lease:
+        first = table.beat(KEY, 0)
+        wait_until(lambda: table.beat(KEY, 0) != first)
+    assert len(failures) == 3
+
+
+def test_a_silent_owner_expires_by_the_clock_of_the_observer(objects: ObjectStore) -> None:
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    watch = LeaseWatch(table, clock)
+    assert watch.is_free(KEY)
+    abandon(table, "a")
+    assert not watch.is_free(KEY)  # from here on it is observed
+    clock.now += 19.9
+    assert not watch.is_free(KEY)
+    assert table.acquire(KEY, "b") is None
+    clock.now += 0.1
+    assert watch.is_free(KEY)
+    assert names(objects) == ["0", "0.expired"]
+    taken = table.acquire(KEY, "b")
+    assert taken is not None
+    assert taken.generation == 1
+
+
+def test_an_observer_starts_to_count_when_it_first_looks(objects: ObjectStore) -> None:
+    table, late = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    abandon(table, "a")
+    late.now += 10_000
+    assert not LeaseWatch(table, late).is_free(KEY)
+    assert not LeaseWatch(table, late).is_free(KEY)
+
+
+def test_a_beating_owner_never_expires(objects: ObjectStore) -> None:
+    """Each look is almost a whole life after the last one, and sees one more beat."""
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    watch = LeaseWatch(table, clock)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    for count in range(1, 20):
+        assert not watch.is_free(KEY)
+        clock.now += 19.9
+        objects.put(f"leases/{KEY}/0", lease._beat(count))
+    clock.now += 1e6  # nobody looked for days; the beat has changed since
+    assert not watch.is_free(KEY)
+    assert lease.is_mine()
+
+
+def test_a_beating_owner_never_expires_in_real_time(objects: ObjectStore) -> None:
+    table = LeaseTable(objects, time_to_live_s=3.0)
+    watch, lease = LeaseWatch(table), table.acquire(KEY, "a")
+    assert lease is not None
+    with lease:
+        end = time.monotonic() + 2 * table.time_to_live_s
+        while time.monotonic() < end:
+            assert not watch.is_free(KEY)
+            time.sleep(table.time_to_live_s / BEATS_PER_LIFE)
+    assert watch.is_free(KEY)
+
+
+def test_who_beats_rarely_is_given_the_time_it_asked_for(objects: ObjectStore) -> None:
+    """Two drivers with different --lease-ttl on one storage."""
+    abandon(LeaseTable(objects, time_to_live_s=60.0), "a")
+    clock = Clock()
+    watch = LeaseWatch(LeaseTable(objects, time_to_live_s=1.0), clock)
+    assert not watch.is_free(KEY)
+    clock.now += 59.0
+    assert not watch.is_free(KEY)
+    clock.now += 1.0
+    assert watch.is_free(KEY)
+
+
+def test_a_new_lease_is_not_taken_for_the_old_one(objects: ObjectStore) -> None:
+    """The same trial leases the same stage again: same owner, same generation, same count."""
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    watch = LeaseWatch(table, clock)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    assert not watch.is_free(KEY)
+    table.clear(KEY, 0)
+    abandon(table, "a")
+    clock.now += 1000.0
+    assert not watch.is_free(KEY)
+    assert not lease.is_mine()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\x00", b'{"owner": "a"'])
+def test_a_damaged_lease_expires_like_a_silent_one(objects: ObjectStore, content: bytes) -> None:
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    watch = LeaseWatch(table, clock)
+    objects.put(f"leases/{KEY}/0", content)
+    assert table.acquire(KEY, "b") is None
+    assert not watch.is_free(KEY)
+    clock.now += 20.0
+    assert watch.is_free(KEY)
+    table.expire_owned(KEY, "b")
+
+
+def test_an_owner_that_was_taken_over_knows(objects: ObjectStore) -> None:
+    table = LeaseTable(objects, time_to_live_s=0.2)
+    old = table.acquire(KEY, "a")
+    assert old is not None
+    with old:
+        table.expire(KEY, 0)
+        assert old.is_mine()  # declared gone, but nobody wants the stage
+        new = table.acquire(KEY, "b")
+        assert new is not None
+        assert not old.is_mine()
+        wait_until(lambda: not old._thread.is_alive())  # it stops beating by itself
+    assert new.is_mine()  # and takes nothing with it when it ends
+
+
+def test_a_successor_clears_what_came_before_and_nothing_after(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    abandon(table, "a")
+    table.expire(KEY, 0)
+    second = table.acquire(KEY, "b")
+    assert second is not None
+    table.expire(KEY, 1)
+    abandon(table, "c")
+    with second:
+        pass
+    assert names(objects) == ["0", "0.expired", "1", "1.expired", "2"]
+    table.clear(KEY, 1)
+    assert names(objects) == ["2"]
+
+
+def test_a_late_owner_does_not_meet_itself_in_a_later_lease(objects: ObjectStore) -> None:
+    """Numbers come again after all were given back; who held one before must not believe it."""
+    table = LeaseTable(objects)
+    late = table.acquire(KEY, "a")
+    assert late is not None
+    table.expire(KEY, 0)
+    between = table.acquire(KEY, "b")
+    assert between is not None
+    with between:
+        pass
+    assert names(objects) == []
+    now = table.acquire(KEY, "a")
+    assert now is not None
+    assert now.generation == late.generation
+    assert not late.is_mine()
+    with late:
+        pass
+    assert now.is_mine()
+
+
+def test_a_verdict_that_outlived_its_lease_is_stepped_over(objects: ObjectStore) -> None:
+    table, clock = LeaseTable(objects), Clock()
+    objects.put(f"leases/{KEY}/4.expired", b"{}")
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    assert lease.generation == 5
+    assert lease.is_mine()
+    assert not LeaseWatch(table, clock).is_free(KEY)
+    with lease:
+        pass
+    assert names(objects) == []
+
+
+def test_only_the_lease_of_a_dead_owner_is_expired_at_once(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    table.expire_owned(KEY, "a")  # nothing to do
+    abandon(table, "a")
+    table.expire_owned(KEY, "b")
+    assert table.acquire(KEY, "c") is None
+    table.expire_owned(KEY, "a")
+    assert table.acquire(KEY, "c") is not None
+    table.expire_owned(KEY, "a")  # it is c's now
+    assert table.newest(KEY) == (1, False)
+
+
+def test_a_winner_whose_answer_was_lost_still_wins(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket is asked again after a lost answer, and says "taken" to the one that took it."""
+    whole = ObjectStore.put_if_absent
+
+    def lost(self: ObjectStore, key: str, data: bytes) -> bool:
+        whole(self, key, data)
+        return False
+
+    table = LeaseTable(objects)
+    monkeypatch.setattr(ObjectStore, "put_if_absent", lost)
+    assert table.acquire(KEY, "a") is not None
+    monkeypatch.setattr(LeaseTable, "newest", lambda self, key: (None, False))  # a race
+    assert table.acquire(KEY, "a") is None
+
+
+OWNER = textwrap.dedent(
+    """
+    import sys, time
+    from sweeps.stages.leases import LeaseTable
+    from sweeps.storage import open_storage
+
+    lease = LeaseTable(open_storage(sys.argv[1]), float(sys.argv[3])).acquire(sys.argv[2], "owner")
+    with lease:
+        print("mine", flush=True)
+        sys.stdin.readline()
+    """
+)
+
+
+def start_owner(objects: ObjectStore, time_to_live_s: float) -> subprocess.Popen[str]:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, objects.location, KEY, str(time_to_live_s)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "mine\n"
+    return owner
+
+
+def test_a_killed_process_is_succeeded(objects: ObjectStore) -> None:
+    table = LeaseTable(objects, time_to_live_s=3.0)
+    owner = start_owner(objects, 3.0)
+    watch = LeaseWatch(table)
+    try:
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            assert not watch.is_free(KEY)
+            time.sleep(0.1)
+    finally:
+        owner.send_signal(signal.SIGKILL)
+        owner.communicate()
+    assert table.acquire(KEY, "next") is None
+    wait_until(lambda: watch.is_free(KEY))
+    successor = table.acquire(KEY, "next")
+    assert successor is not None
+    assert successor.generation == 1
+
+
+def test_a_process_that_stood_still_finds_its_lease_gone(objects: ObjectStore) -> None:
+    """Stopped for longer than its time to live (a laptop that slept), then going on."""
+    table = LeaseTable(objects, time_to_live_s=0.5)
+    owner = start_owner(objects, 0.5)
+    watch = LeaseWatch(table)
+    owner.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: watch.is_free(KEY))
+        successor = table.acquire(KEY, "next")
+        assert successor is not None
+        with successor:
+            owner.send_signal(signal.SIGCONT)
+            owner.communicate("\n", timeout=PATIENCE_S)
+            assert owner.returncode == 0
+            assert successor.is_mine()
+            assert names(objects) == ["0", "0.expired", "1"]
+    finally:
+        owner.kill()
+        owner.communicate()
+    assert names(objects) == []
+
+
+RACER = textwrap.dedent(
+    """
+    import os, sys, time
+    from pathlib import Path
+    from sweeps.stages.leases import LeaseTable
+    from sweeps.storage import open_storage
+
+    location, me, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    table = LeaseTable(open_storage(location))
+    inside = Path(location, "inside")
+    Path(location, f"ready-{me}").touch()
+    while not Path(location, "go").exists():
+        time.sleep(0.001)
+    won = 0
+    for i in range(rounds):
+        lease = table.acquire(f"key{i % 3}", me)
+        if lease is None:
+            continue
+        with lease:
+            won += 1
+            mark = Path(location, f"inside-{i % 3}")
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # fails if somebody else is in
+            time.sleep(0.001)
+            mark.unlink()
+    print(won)
+    """
+)
+
+
+def test_processes_never_hold_a_stage_together(objects: ObjectStore, tmp_path: Path) -> None:
+    root = Path(objects.location)
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, objects.location, str(me), "150"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for me in range(4)
+    ]
+    wait_until(lambda: len(list(root.glob("ready-*"))) == len(racers))
+    (root / "go").touch()
+    ends = [racer.communicate(timeout=PATIENCE_S) for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * len(racers), ends
+    assert all(int(out) > 0 for out, _ in ends)
+    assert list(objects.list("leases")) == []
+
+
+def test_of_several_takers_of_an_expired_lease_one_wins(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    abandon(table, "dead")
+    table.expire(KEY, 0)
+    barrier, won = threading.Barrier(8), []
+
+    def take(me: int) -> None:
+        barrier.wait()
+        lease = table.acquire(KEY, str(me))
+        if lease is not None:
+            won.append(lease)
+
+    threads = [threading.Thread(target=take, args=(me,)) for me in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [(lease.generation, lease.is_mine()) for lease in won] == [(1, True)]
+
+
+def test_the_fields_of_a_lease(objects: ObjectStore) -> None:
+    abandon(LeaseTable(objects, time_to_live_s=7.0), "driver:trial")
+    fields = json.loads(objects.get(f"leases/{KEY}/0"))
+    assert fields.pop("lease")
+    assert fields == {"owner": "driver:trial", "time_to_live_s": 7.0, "beat": 0}

@@ -1,0 +1,213 @@
+"""A sweep through the command line and the real Ray: tables, exit codes, sharing, equal bits."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clmethods.stage import DivergedError
+from sweeps.results import latest_trials, read_table
+from sweeps.spec import expand, sweep_from_dict
+from sweeps.stages.store import StageStore
+from sweeps.stages.tree import StageTree
+from sweeps.storage import open_storage
+from sweeps.tune.callback import SweepCallback
+from sweeps.tune.driver import run_sweep
+from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
+from tests.sweeps.tune.conftest import SWEEP, Ran
+from tests.sweeps.tune.drivers import Driver, driver, run_to_end, wait_until, write_sweep
+from tests.sweeps.tune.tables import final_tables, rewritten, stage_files
+
+
+def test_a_failing_trial_fails_alone_with_its_cause(ran: Ran) -> None:
+    """And the exit code says so."""
+    assert ran.process.returncode == 1, ran.process.stderr
+    objects = open_storage(str(ran.storage))
+    trials = latest_trials(read_table(objects, "small", "trials").table).to_pylist()
+    assert len(trials) == len(expand(ran.sweep)) == 12
+    by_status = Counter((row["label"] == "too fast", row["status"]) for row in trials)
+    assert by_status == {(True, "failed"): 3, (False, "finished"): 9}
+    for row in trials:
+        if row["status"] == "failed":
+            assert row["error_kind"] == DivergedError.__name__
+            assert "no longer finite" in row["error"]
+            assert row["stages_done"] == 0
+    assert "failed: too fast, order" in ran.process.stdout
+    assert "9 of 12 trials finished, 3 failed" in ran.process.stdout
+
+
+def test_every_stage_was_trained_once(ran: Ran) -> None:
+    sound = [trial for trial in expand(ran.sweep) if trial.label != "too fast"]
+    assert set(stage_files(ran.storage)) == set(StageTree.of(sound).nodes)
+    assert f"trained {StageTree.of(sound).distinct} stages" in ran.process.stdout
+    assert rewritten(ran.storage) == []
+    assert not [path for path in ran.storage.glob("leases/**/*") if path.is_file()]
+
+
+def test_the_same_trials_without_ray_have_the_same_bits(ran: Ran) -> None:
+    """Workers took over one trial after another; here is a process that knows none of them."""
+    store = StageStore(open_storage("memory://"))
+    for trial in expand(ran.sweep):
+        if trial.label != "too fast":
+            run_trial(trial, store)
+    assert metrics(store.objects) == metrics(open_storage(str(ran.storage)))
+
+
+def test_nothing_of_ray_is_seen(ran: Ran) -> None:
+    assert ran.process.stderr == ""
+    said = re.sub(r"\S*/\S*", "", ran.process.stdout)  # paths may hold anything
+    for word in ("ray", "tune", "warning", "traceback", "gcs", "worker"):
+        assert not re.search(rf"\b{word}", said, re.IGNORECASE), word
+
+
+def test_the_same_command_again_trains_nothing(ran: Ran, tmp_path: Path) -> None:
+    """It starts no Ray either: failed trials are tried again on demand only."""
+    storage = tmp_path / "copy"
+    shutil.copytree(ran.storage, storage)
+    before, files = final_tables(storage, "small"), _stamps(storage / "stages")
+    again = run_to_end(ran.file, storage)
+    assert again.returncode == 1
+    assert "no stage was trained" in again.stdout
+    assert "no longer finite" in again.stdout
+    assert final_tables(storage, "small") == before
+    assert _stamps(storage / "stages") == files
+
+
+def test_lost_and_damaged_tables_are_written_again(ran: Ran, tmp_path: Path) -> None:
+    """They are copies of what the stages hold."""
+    storage = tmp_path / "copy"
+    shutil.copytree(ran.storage, storage)
+    before = final_tables(storage, "small")
+    results = storage / "sweeps" / "small" / "results"
+    for table in ("trials", "stages", "evals", "matrices"):
+        first, *_ = sorted((results / table).iterdir())
+        first.write_bytes(first.read_bytes()[:40])
+    again = run_to_end(ran.file, storage)
+    assert again.returncode == 1
+    assert "4 damaged parts" in again.stdout
+    assert final_tables(storage, "small") == before
+
+
+def _stamps(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("fault", ["storage", "sweep"])
+def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path: Path, fault: str) -> None:
+    file, storage = write_sweep(tmp_path / "sweep.yaml", SWEEP), tmp_path / "storage"
+    if fault == "storage":
+        (tmp_path / "taken").write_text("a file")
+        storage = tmp_path / "taken" / "below"
+    else:
+        write_sweep(file, {**SWEEP, "seeds": [], "method": {"kind": "lorak"}})
+    done = run_to_end(file, storage)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "nothing was started" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch, environment: None) -> list[dict[str, Any]]:
+    """The reports of all steps of a sweep that is run in this process."""
+    found: list[dict[str, Any]] = []
+    whole = SweepCallback.on_trial_result
+
+    def note(self: Any, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        found.append({**result, "trial": trial.trial_id})
+        whole(self, iteration, trials, trial, result, **info)
+
+    monkeypatch.setattr(SweepCallback, "on_trial_result", note)
+    return found
+
+
+def test_two_slots_and_six_trials_of_three_prefixes(
+    tmp_path: Path, reports: list[dict[str, Any]]
+) -> None:
+    """Nobody waits while it holds a slot, and workers are handed on from trial to trial."""
+    sweep = sweep_from_dict(
+        {
+            **DOCUMENT,
+            "search": {"method.importance_threshold": [0, 0.2]},
+            "orders": {"design": "explicit", "list": [[0, 1, 2], [1, 0, 2], [2, 0, 1]]},
+            "resources": {"max_concurrent": 2},
+        }
+    )
+    store = StageStore(open_storage(str(tmp_path)))
+    outcome = run_sweep(sweep, store)
+    tree = StageTree.of(expand(sweep))
+    assert (len(tree.chains), tree.distinct) == (6, 3 + 6 * 2)
+    assert (outcome.finished, outcome.trained) == (6, tree.distinct)
+    assert Counter(report["outcome"] for report in reports) == {"trained": tree.distinct}
+    assert Counter(report["key"] for report in reports) == dict.fromkeys(tree.nodes, 1)
+    trials_of_worker: dict[int, set[str]] = {}
+    for report in reports:
+        trials_of_worker.setdefault(report["pid"], set()).add(report["trial"])
+    assert len(trials_of_worker) <= 2
+    assert max(map(len, trials_of_worker.values())) >= 3
+    fresh = StageStore(open_storage("memory://"))
+    for trial in expand(sweep):
+        run_trial(trial, fresh)
+    assert metrics(fresh.objects) == metrics(store.objects)
+
+
+def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path) -> None:
+    """Each with one worker; every stage is trained by one of them, and both see all of it."""
+    document = {
+        **DOCUMENT,
+        "search": {"method.importance_threshold": [0, 0.2], "method.ortho_lambda": [0, 1]},
+        "train": {"epochs": 3, "batch_size": 4},
+        "resources": {"max_concurrent": 1},
+    }
+    storage = tmp_path / "storage"
+    files = [write_sweep(tmp_path / f"{name}.yaml", {**document, "name": name}) for name in "ab"]
+    with (
+        driver(files[0], storage, tmp_path / "a.log") as a,
+        driver(files[1], storage, tmp_path / "b.log") as b,
+    ):
+        most = _most_workers(a, b)
+        codes = a.wait(), b.wait()
+        outputs = a.output, b.output
+    assert codes == (0, 0), outputs
+    assert all("4 of 4 trials finished" in output for output in outputs), outputs
+    assert all(count <= 1 for count in most)
+    distinct = StageTree.of(expand(sweep_from_dict(document))).distinct
+    assert sum(_trained(output) for output in outputs) == distinct
+    assert rewritten(storage) == []
+    tables = [final_tables(storage, name) for name in "ab"]
+    assert tables[0] == tables[1]
+    assert len(tables[0]["stages"]) == distinct
+
+
+def _most_workers(*drivers: Driver) -> list[int]:
+    """The largest number of workers that each driver had at a time, until all have ended."""
+    most = [0] * len(drivers)
+
+    def ended() -> bool:
+        for index, each in enumerate(drivers):
+            most[index] = max(most[index], len(each.workers()))
+        return not any(each.running for each in drivers)
+
+    wait_until(ended, "\n".join(each.output for each in drivers))
+    return most
+
+
+def _trained(output: str) -> int:
+    """How many stages a driver says that it trained."""
+    found = re.search(r"trained (\d+) stages", output)
+    return int(found[1]) if found else 0
+
+
+def test_nothing_that_matters_is_left_outside_the_storage(ran: Ran) -> None:
+    """Tune's own state went with the run; the token of its Ray was never on disk."""
+    assert os.path.isdir(ran.storage / "sweeps" / "small" / "results")
+    names = {path.name for path in ran.storage.iterdir()}
+    assert names == {"stages", "sweeps", "leases"}
