@@ -108,7 +108,7 @@ def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
                 + (", the joint reference" if row["role"] == "reference" else "")
             )
     means = [row for row in scored if row["label"].startswith("nearest_class_mean")]
-    if means and means[0][metric] > best[metric]:
+    if any(row[metric] > best[metric] for row in means):
         lines.append(
             "  On this stream the frozen backbone with class means is better than what was "
             "trained: LoRA does not pay here."

@@ -48,76 +48,93 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
 
 
 def front_rows(sweep: Sweep, objects: ObjectStore, readout: str | None) -> list[dict[str, Any]]:
-    """One row per configuration: objectives on validation decide, those on test stand beside."""
+    """One row per configuration: objectives on validation decide, those on test stand beside.
+
+    The front is that of the searched configurations under one readout. Baselines and references
+    follow it, to be compared with: they answer whether the method is worth its cost at all.
+    """
     from sweeps.analysis.pareto import pareto_table
     from sweeps.analysis.summary import summarise
 
     trials, evals, _ = read_results(sweep, objects)
     name = chosen_readout(sweep, readout)
-    by_split: dict[str, dict[str, dict[str, Any]]] = {}
-    for split in ("validation", "test"):
-        table = pareto_table(summarise(trials, evals, split), sweep.objectives)
-        rows = [row for row in table.to_pylist() if row["readout_id"] == name]
-        # a baseline that cannot be routed stands beside the routed methods with `last`
-        there = {row["config_id"] for row in rows}
+    merged: dict[str, dict[str, Any]] = {}
+    for split, prefix in (("validation", ""), ("test", "test ")):
+        searched, others = _by_role(summarise(trials, evals, split), name)
+        rows = pareto_table(searched, sweep.objectives).to_pylist()
         rows += [
-            row
-            for row in table.to_pylist()
-            if row["config_id"] not in there
-            and row["role"] != "search"
-            and row["readout_id"] == "last"
+            row | {"on_front": False} for row in pareto_table(others, sweep.objectives).to_pylist()
         ]
-        by_split[split] = {row["config_id"]: row for row in rows}
-    merged = []
-    for config, row in by_split["validation"].items():
-        test = by_split["test"].get(config, {})
-        values = {
-            f"test {key}": test.get(key) for key in test if key.startswith(tuple(sweep.objectives))
-        }
-        merged.append({**row, **values})
+        for row in rows:
+            values = {f"{prefix}{key}": value for key, value in row.items()}
+            merged.setdefault(row["config_id"], {}).update(values)
     first, direction = next(iter(sweep.objectives.items()))
     sign = -1.0 if direction == "max" else 1.0
-    worst = float("inf")
-    return sorted(
-        merged,
-        key=lambda row: (
-            not row["on_front"],
-            worst if row[first] is None else sign * row[first],
-        ),
+
+    def place(row: dict[str, Any]) -> tuple[bool, bool, float]:
+        value = float("inf") if row[first] is None else sign * row[first]
+        return row["role"] != "search", not row["on_front"], value
+
+    return sorted(merged.values(), key=place)
+
+
+def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
+    """(searched, others) under a readout; a baseline that lacks it is read by `last`."""
+    import pyarrow.compute as pc
+
+    searched = pc.equal(summary["role"], "search")
+    wanted = pc.equal(summary["readout_id"], readout)
+    routed = pc.unique(summary.filter(wanted)["config_id"])
+    fallback = pc.and_(
+        pc.invert(pc.is_in(summary["config_id"], value_set=routed)),
+        pc.equal(summary["readout_id"], "last"),
+    )
+    return (
+        summary.filter(pc.and_(searched, wanted)),
+        summary.filter(pc.and_(pc.invert(searched), pc.or_(wanted, fallback))),
     )
 
 
 def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> str:
-    """The front as a table: first its members, then the others."""
-    from sweeps.analysis.render import percent, render_table
+    """The searched configurations, front first, then what they are compared with."""
+    from sweeps.analysis.render import render_table
 
     rows = front_rows(sweep, objects, readout)
     if not rows:
         return "no finished trial yet"
-
-    def shown(row: dict[str, Any], name: str) -> str:
-        value = row.get(name)
-        if name.endswith("trainable_parameters"):
-            return "-" if value is None else f"{value:,.0f}"
-        return percent(value, row.get(f"{name}_low"), row.get(f"{name}_high"))
-
     table = [
         {
-            "": "*" if row["on_front"] else "",
-            "configuration": row["label"],
+            "front": "*" if row["on_front"] else "",
+            "configuration": row["label"]
+            + ("" if row["role"] == "search" else f" ({row['role']})"),
             "runs": row["n_replicates"],
-            **{f"val. {_short(name)}": shown(row, name) for name in sweep.objectives},
-            **{f"test {_short(name)}": shown(row, f"test {name}") for name in sweep.objectives},
-            "role": row["role"] if row["role"] != "search" else "",
+            **{f"val. {_short(name)}": _shown(row, name) for name in sweep.objectives},
+            **{f"test {_short(name)}": _shown(row, f"test {name}") for name in sweep.objectives},
         }
         for row in rows
     ]
-    name = chosen_readout(sweep, readout)
-    note = (
-        f"readout `{name}`; mean ± half of the 95 % interval over orders and seeds, in percent; "
-        "* on the front of the validation means"
-    )
-    return f"{render_table(table)}\n{note}"
+    notes = [
+        f"readout `{chosen_readout(sweep, readout)}`, percent; mean ± half of the 95 % interval "
+        "over orders and seeds; front: by the validation means",
+    ]
+    orders = len(sweep.orders.orders(sweep.base.stream.tasks))
+    if min(orders, len(sweep.seeds)) == 2:
+        notes.append(
+            f"{orders} orders x {len(sweep.seeds)} seeds leave one degree of freedom, hence the "
+            "wide intervals: three or more of each narrow them"
+        )
+    return "\n".join([render_table(table), *notes])
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    from sweeps.analysis.render import percent
+
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if name.endswith("trainable_parameters"):
+        return "-" if value is None else f"{value:,.0f}"
+    if value is not None and low is not None and high is not None and high - low > 1.0:
+        return f"{percent(value)} ± >50"
+    return percent(value, low, high)
 
 
 def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: str) -> str:

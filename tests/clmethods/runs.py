@@ -27,7 +27,8 @@ from clmethods.methods.composition import Composition
 from clmethods.methods.lorac_ipc import lorac_config
 from clmethods.nn.adapted import adapted_matrices
 from clmethods.nn.backbone import FrozenBackbone
-from clmethods.stage import StageOutcome, open_run, run_stage
+from clmethods.process import open_run
+from clmethods.stage import StageOutcome, run_stage
 
 METHODS_AS_THEY_ARE = dict(METHODS)
 TINY = BackboneConfig(name="tiny_vit8", weights="random", image_size=8)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clmethods.config import LoraSequentialConfig, TrainConfig
-from clmethods.stage import DivergedError, learning_rate, prepare_process
+from clmethods.stage import DivergedError, learning_rate
 from tests.clmethods.runs import LORAC, STREAM, differences, tiny_run, train
 
 
@@ -93,16 +93,6 @@ def test_a_diverging_run_stops_and_shows_its_loss_terms(method: LoraSequentialCo
     for term in [*terms, "orthogonality="] if method is LORAC else terms:
         assert term in message
     assert "Lower train.lr or set train.grad_clip" in message
-
-
-def test_a_process_starts_every_stage_alike() -> None:
-    torch.set_default_dtype(torch.float64)
-    torch.set_grad_enabled(False)
-    prepare_process(TrainConfig())
-    assert torch.get_num_threads() == 1
-    assert torch.get_default_dtype() == torch.float32
-    assert torch.is_grad_enabled()
-    assert torch.are_deterministic_algorithms_enabled()
 
 
 def test_training_reads_no_global_generator() -> None:
