@@ -39,6 +39,21 @@ def test_i24_constant_importance_has_a_closed_form(
     torch.testing.assert_close(importance_scores(trace, beta1, beta2), expected)
 
 
+@given(
+    st.lists(st.floats(0, 1e3), min_size=1, max_size=12), st.floats(0.01, 0.99), st.floats(0, 0.99)
+)
+def test_i24_scores_of_any_trace_follow_the_recursion(
+    samples: list[float], beta1: float, beta2: float
+) -> None:
+    """In plain floats; a falling importance counts as uncertain just as a rising one."""
+    mean = spread = 0.0
+    for sample in samples:
+        mean = beta1 * mean + (1 - beta1) * sample
+        spread = beta2 * spread + (1 - beta2) * abs(sample - mean)
+    trace = torch.tensor([[sample] for sample in samples], dtype=torch.float64)
+    assert float(importance_scores(trace, beta1, beta2)) == pytest.approx(mean * spread)
+
+
 def test_i24_without_averaging_every_score_is_zero() -> None:
     trace = torch.rand(5, 3, dtype=torch.float64)
     assert torch.equal(importance_scores(trace, 0.0, 0.0), torch.zeros(3, dtype=torch.float64))

@@ -1,0 +1,130 @@
+"""Random kills over driver, workers and both, again and again: `make torture`.
+
+A sweep is started, hit and started again until it has finished; then its tables are compared with
+those of an unbroken run, and the next sweep begins on a new storage, until there were enough hits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.recovery.sweeping import Target, target_in
+from tests.sweeps.tune.drivers import PATIENCE_S, Driver
+from tests.sweeps.tune.tables import Tables, rewritten
+
+HITS = int(os.environ.get("TORTURE_HITS", "36"))
+SEED = int(os.environ.get("TORTURE_SEED", "0"))
+KINDS = {"worker": 5, "driver": 3, "both": 3, "SIGTERM": 1, "SIGINT twice": 1}
+"""How often each is drawn. A worker's death leaves the driver running, the others end it."""
+
+LONGEST_WAIT_S = 3.0
+
+
+class Computations(threading.Thread):
+    """Looks at the leases all the time: each has a number of its own, so each is counted once."""
+
+    def __init__(self, storage: Path) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[str] = set()
+        self._storage, self._over = storage, threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            for lease in self._storage.glob("leases/*/*"):
+                try:
+                    self.seen.add(json.loads(lease.read_text()).get("lease", ""))
+                except (OSError, ValueError):
+                    continue  # given back, or a verdict
+        self.seen.discard("")
+
+    def stop(self) -> int:
+        """How many were seen."""
+        self._over.set()
+        self.join()
+        return len(self.seen)
+
+
+def hit(driver: Driver, kind: str, dice: random.Random) -> None:
+    """One kill, at a random moment after some worker has appeared, or before."""
+    patience = time.monotonic() + PATIENCE_S
+    if dice.random() < 0.8:  # otherwise while the driver or its Ray starts
+        while driver.running and not driver.workers() and time.monotonic() < patience:
+            time.sleep(0.02)
+    end = time.monotonic() + dice.uniform(0.0, LONGEST_WAIT_S)
+    while driver.running and time.monotonic() < end:
+        time.sleep(0.01)
+    workers = driver.workers()
+    if kind in ("worker", "both") and workers:
+        dice.choice(workers).kill()
+    if kind in ("driver", "both") and driver.running:
+        driver.signal(signal.SIGKILL)
+    if kind == "SIGTERM" and driver.running:
+        driver.signal(signal.SIGTERM)
+    if kind == "SIGINT twice" and driver.running:
+        driver.signal(signal.SIGINT, group=True)
+        time.sleep(dice.uniform(0.0, 0.5))
+        if driver.running:
+            driver.signal(signal.SIGINT, group=True)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3 * 3600)
+def test_whatever_is_killed_whenever_the_end_is_the_same(
+    tmp_path: Path, unbroken: Tables, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dice, hits, lives = random.Random(SEED), Counter[str](), 0
+    sweeps = begun = finished = 0
+    while hits.total() < HITS:
+        target = target_in(tmp_path / f"sweep-{sweeps}", unbroken)
+        computations = Computations(target.storage)
+        computations.start()
+        done = False
+        while not done:
+            done, number = one_life(target, dice, hits)
+            lives += number
+        target.finish()
+        seen = computations.stop()
+        sweeps, begun, finished = sweeps + 1, begun + seen, finished + len(target.committed())
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\nsweep {sweeps}: equal to the unbroken one after {hits.total()} hits in "
+                f"{lives} lives; {len(target.committed())} stages, computations begun: {seen}"
+            )
+            sys.stdout.flush()
+    with capsys.disabled():
+        sys.stdout.write(f"\nseed {SEED}: {dict(hits)}; {finished} stages, begun {begun} times\n")
+
+
+def one_life(target: Target, dice: random.Random, hits: Counter[str]) -> tuple[bool, int]:
+    """A driver from its start to its end by a hit or by itself: (whether it finished, 1)."""
+    before = target.committed()
+    driver = target.start()
+    try:
+        for _ in range(3):  # more deaths than a trial survives would be a failure, rightly
+            if not driver.running:
+                break
+            kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
+            hits[kind] += 1
+            hit(driver, kind, dice)
+            if kind != "worker":
+                break
+        code = driver.wait()
+    finally:
+        driver.clean()
+    after = target.committed()
+    assert {key: after.get(key) for key in before} == before, driver.output
+    assert rewritten(target.storage) == []
+    assert target.failed() == [], driver.output
+    assert code in (0, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGABRT), driver.output
+    assert code in (0, -signal.SIGKILL) or "Traceback" not in driver.output, driver.output
+    return code == 0, 1
