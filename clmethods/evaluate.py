@@ -9,13 +9,14 @@ from typing import final
 import torch
 from torch import Tensor
 
+from clmethods.config.faults import Fault, InvalidConfigError
 from clmethods.config.keys import StageSpec
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import EVALUATED_SPLITS, TaskData
 from clmethods.methods import METHODS, Predictor, State
-from clmethods.process import open_run, prepare_process
+from clmethods.process import on_device, open_run, prepare_process
 from clmethods.readout.task_id import ClassMeans
 
 
@@ -57,7 +58,11 @@ class Evaluator:
     ) -> dict[str, list[EvalCount]]:
         """By readout id, after the stage at `position`, whose folded state is `state`."""
         prepare_process(self.run.train)
-        snapshot = _Snapshots(self, position, state)
+        for readout in readouts:
+            if readout.routing not in self.run.method.ROUTINGS:
+                allowed = f"one of {list(self.run.method.ROUTINGS)} for {self.run.method.kind}"
+                raise InvalidConfigError([Fault("routing", readout.routing, allowed)])
+        snapshot = _Snapshots(self, position, on_device(state, self.run.train.device))
         return {readout.readout_id: snapshot.counts(readout) for readout in readouts}
 
     def data(self, split: str, group: TaskGroup) -> TaskData:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
+
 import torch
+from torch import Tensor
 
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskStream
 from clmethods.nn.backbone import FrozenBackbone, load_backbone
@@ -12,6 +17,7 @@ from clmethods.nn.backbone import FrozenBackbone, load_backbone
 
 def prepare_process(train: TrainConfig) -> None:
     """Bring a process, fresh or reused, into the state that every stage starts from."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS may vary its sums
     torch.set_num_threads(train.threads)
     torch.use_deterministic_algorithms(True)
     torch.set_default_dtype(torch.float32)
@@ -21,4 +27,17 @@ def prepare_process(train: TrainConfig) -> None:
 def open_run(run: RunConfig) -> tuple[FrozenBackbone, TaskStream]:
     """Backbone and stream of a run; both are shared between stages and read-only."""
     backbone = load_backbone(run.backbone, run.train.precision, run.train.device)
-    return backbone, TaskStream(run.stream, run.backbone.image_size)
+    return backbone, _open_stream(run.stream, run.backbone.image_size)
+
+
+@lru_cache(maxsize=8)
+def _open_stream(config: StreamConfig, image_size: int) -> TaskStream:
+    return TaskStream(config, image_size)
+
+
+def on_device(state: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    """A stored state where the run computes; masks stay on the CPU, where they are decided on."""
+    return {
+        name: tensor if tensor.dtype == torch.bool else tensor.to(device)
+        for name, tensor in state.items()
+    }

@@ -14,7 +14,7 @@ from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods import METHODS, Method, MethodReport, State
-from clmethods.process import open_run, prepare_process
+from clmethods.process import on_device, open_run, prepare_process
 
 
 class DivergedError(RuntimeError):
@@ -50,6 +50,7 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     """
     prepare_process(run.train)
     backbone, stream = open_run(run)
+    state = on_device(state, run.train.device)
     method = METHODS[run.method.kind](run, stage, backbone, state)
     data = stream.data(stage.classes, "train")
     training = _train(method, data) if method.trains else TrainingReport()

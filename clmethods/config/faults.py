@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ def refuse(faults: Iterable[Fault | None]) -> None:
 def require(holds: bool, path: str, value: object, allowed: str, mend: str = "") -> Fault | None:
     """None if the law holds, else its fault."""
     return None if holds else Fault(path, value, allowed, mend)
+
+
+def finite(config: object) -> list[Fault | None]:
+    """Faults of the float fields of a dataclass that are infinite or not a number."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}  # type: ignore[arg-type]
+    return [
+        require(math.isfinite(value), name, value, "a finite number")
+        for name, value in values.items()
+        if isinstance(value, float)
+    ]
 
 
 def nearest(name: str, choices: Sequence[str]) -> str:

@@ -61,6 +61,8 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     del trained["lr_first_task"]
     if train.schedule == "constant":
         del trained["lr_min"]
+    if train.optimizer == "adamw" and train.weight_decay == 0:
+        trained["optimizer"] = "adam"  # they differ by how weights decay alone
     acts: dict[str, Any] = {
         "backbone": run.backbone.identity(),
         "data": data,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from clmethods.config.facts import SITES
-from clmethods.config.faults import Fault, refuse, require
+from clmethods.config.faults import Fault, finite, refuse, require
 from clmethods.config.freezing import frozen_forecast
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
@@ -47,6 +47,7 @@ class LoraFields:
     def lora_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""
         return [
+            *finite(self),
             require(self.rank >= 1, "rank", self.rank, "1 or more"),
             require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
             require(
@@ -278,7 +279,7 @@ class SequentialFinetuningConfig:
 
     def __post_init__(self) -> None:
         scale = self.body_lr_scale
-        refuse([require(scale >= 0, "body_lr_scale", scale, "0 or more")])
+        refuse([*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")])
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """At the first task both losses run over the same classes."""

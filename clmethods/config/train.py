@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.faults import refuse, require
+from clmethods.config.faults import finite, refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ class TrainConfig:
         positive = "greater than 0"
         refuse(
             [
+                *finite(self),
                 require(self.epochs >= 0, "epochs", self.epochs, "0 or more"),
                 require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more"),
                 require(self.lr > 0, "lr", self.lr, positive),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clmethods.config.canonical import derive_seed
+from clmethods.config.facts import DATASETS
 from clmethods.config.stream import StreamConfig
 from clmethods.data.datasets import DatasetError, LabelledImages, load
 
@@ -41,6 +42,9 @@ class TaskStream:
     def __init__(self, config: StreamConfig, image_size: int) -> None:
         self.config = config
         self._data: LabelledImages = load(config.dataset, image_size)
+        for label in range(DATASETS[config.dataset].classes):  # before anything is trained
+            for split in get_args(Split):
+                self._members(label, split)
 
     def data(self, classes: tuple[int, ...], split: Split) -> TaskData:
         """All images of `classes` in `split`; raises `DatasetError` if a class has none."""

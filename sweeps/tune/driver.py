@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -119,6 +119,7 @@ class Job:
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.owner = uuid.uuid4().hex
         self.failed: dict[str, str] = {}
+        self._demands = _distinct(self._demand(trial) for trial in todo)
         self._ended: set[str] = set()
         self._local = True
         self._scheduler: StageScheduler | None = None
@@ -214,20 +215,20 @@ class Job:
     def _slots(self) -> int:
         """How many trials may be released now: running ones and those that wait for a worker.
 
-        A local cluster is started with no more CPUs than `max_concurrent` trials need; on any
-        other one, such a limit leaves no room for waiting trials.
+        A local cluster is started with no more CPUs than `max_concurrent` equal trials need;
+        otherwise such a limit leaves no room for waiting trials.
         """
         import ray
 
         cluster = ray.cluster_resources()
-        fits = min(
-            int(cluster.get(kind, 0.0) // amount)
-            for trial in self.todo[:1]
-            for kind, amount in self._demand(trial).items()
+        fits = max(
+            min(int(cluster.get(kind, 0.0) // amount) for kind, amount in demand.items())
+            for demand in self._demands
         )
         most = self.plan.sweep.resources.max_concurrent
         waiting = max(1, round(LOOKAHEAD * fits))
-        return fits + waiting if self._local or most is None else min(fits, most)
+        limited = self._local and len(self._demands) == 1
+        return fits + waiting if most is None or limited else min(fits, most)
 
     def _cpus_wanted(self) -> int | None:
         """CPUs that `max_concurrent` trials need; None without such a limit."""
@@ -239,11 +240,19 @@ class Job:
         import ray
 
         cluster = ray.cluster_resources()
-        for trial in self.todo:
-            for kind, amount in self._demand(trial).items():
+        for demand in self._demands:
+            for kind, amount in demand.items():
                 if self._local and cluster.get(kind, 0.0) < amount:
                     field = "train.threads" if kind == "CPU" else "resources.gpu"
                     there = cluster.get(kind, 0.0)
                     raise InvalidConfigError(
                         [Fault(field, amount, f"at most the {there:g} {kind} of this machine")]
                     )
+
+
+def _distinct(demands: Iterable[dict[str, float]]) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = []
+    for demand in demands:
+        if demand not in found:
+            found.append(demand)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ SWEEP: dict[str, Any] = {
 """Four trials of ten stages, long enough to be hit in the middle."""
 
 TIME_TO_LIVE_S = 3.0
+
+OF_RAY = (signal.SIGTERM, -signal.SIGABRT)
+"""How Ray ends its driver on SIGTERM while it starts: our handler is not in place again yet."""
 
 
 @dataclass(frozen=True)

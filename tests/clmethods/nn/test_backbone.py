@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from clmethods.config import BackboneConfig, InvalidConfigError
-from clmethods.config.facts import SITES
+from clmethods.config.facts import BACKBONES, SITES
 from clmethods.config.resolve import SHIPPED, resolve_backbone
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, WeightsError, features
 from tests.clmethods.runs import TINY, same_bits
@@ -70,6 +70,19 @@ def test_shipped_weights_must_match_their_record(
     with pytest.raises(InvalidConfigError, match="restore the file") as refused:
         resolve_backbone(shipped)
     assert "1" * 64 in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [n for n, facts in BACKBONES.items() if facts.shipped])
+def test_what_ships_loads_and_is_not_random(name: str) -> None:
+    size = BACKBONES[name].native_size
+    shipped = frozen(BackboneConfig(name=name, image_size=size))
+    random = frozen(BackboneConfig(name=name, image_size=size, weights="random"))
+    assert resolve_backbone(shipped.config).weights_sha256 is not None
+    for block in range(BACKBONES[name].blocks):
+        assert not torch.equal(shipped.weight(block, "f1"), random.weight(block, "f1"))
+    found = features(shipped.build(), torch.rand(1, 3, size, size, dtype=torch.float64))
+    assert found.shape == (1, BACKBONES[name].width)
+    assert bool(torch.isfinite(found).all())
 
 
 def test_a_truncated_file_is_no_safetensors_file(weights: Path) -> None:

@@ -21,8 +21,8 @@ import yaml
 PATIENCE_S = 240.0
 """How long a test waits for what must happen; the machine may be busy."""
 
-WORKER = "ray::ResourceTrainable"
-"""How Ray calls the processes that run trials."""
+WORKERS = ("ray::ResourceTrainable", "ray::StageTrainable")
+"""How Ray calls the processes that run trials: busy, and between two steps."""
 
 
 def write_sweep(path: Path, document: dict[str, Any]) -> Path:
@@ -128,7 +128,7 @@ class Driver:
 
     def workers(self) -> list[Process]:
         """Processes that hold a trial or have held one."""
-        return [process for process in self.family() if process.name.startswith(WORKER)]
+        return [process for process in self.family() if process.name.startswith(WORKERS)]
 
     def signal(self, number: int, group: bool = False) -> None:
         """To the driver alone, or to its group as a terminal does it."""
@@ -140,15 +140,14 @@ class Driver:
         return self._popen.wait(PATIENCE_S)
 
     def clean(self) -> None:
-        """End what is left, by number; Ray takes some seconds to follow its driver."""
+        """End what is left, by number; some agents of Ray outlive their driver by a minute."""
         if self._popen.poll() is None:
             self.signal(signal.SIGKILL)
             self._popen.wait(PATIENCE_S)
-        deadline = time.monotonic() + 15.0
-        while self.family() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        for process in self.family():
-            process.kill()
+        while family := self.family():
+            for process in family:
+                process.kill()
+            time.sleep(0.02)
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""run_sweep's book-keeping, with trials run one after the other in place of Ray."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from clmethods.stage import DivergedError
+from sweeps.results import latest_trials, read_table
+from sweeps.spec import expand
+from sweeps.stages.plan import make_plan
+from sweeps.stages.store import StageStore, folder
+from sweeps.stages.trial_rows import Ending
+from sweeps.storage import open_storage
+from sweeps.tune import driver
+from sweeps.tune.driver import Job, SweepOutcome, run_sweep
+from sweeps.tune.progress import Progress, Tally
+from tests.sweeps.stages.small import Messages, run_trial, small_sweep, trained_keys
+from tests.sweeps.tune.tables import final_tables
+
+
+class Log(list[str]):
+    """The trials that were given to Ray, by label."""
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """Runs what Ray would be given, in this process."""
+    given = Log()
+
+    def run(self: Job, address: str | None) -> bool:
+        for trial in self.todo:
+            given.append(trial.label)
+            try:
+                reports = run_trial(trial, self.store)
+            except DivergedError as error:
+                ending = Ending(
+                    status="failed", stages_done=0, error=str(error), error_kind="Fault"
+                )
+            else:
+                self.progress.tally.trained += len(trained_keys(reports))
+                ending = Ending(status="finished", stages_done=len(trial.chain))
+            self.ended(trial, ending)
+            self.ended(trial, ending)  # Tune says it twice now and then
+        return False
+
+    monkeypatch.setattr(Job, "run", run)
+    return given
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StageStore:
+    return StageStore(open_storage(str(tmp_path / "storage")), Messages())
+
+
+def swept(store: StageStore, retry_failed: bool = False, **fields: Any) -> SweepOutcome:
+    return run_sweep(small_sweep(**fields), store, retry_failed=retry_failed)
+
+
+def attempts(store: StageStore) -> list[tuple[str, int, str]]:
+    """(label, attempt, status) of all rows."""
+    rows = read_table(store.objects, "small", "trials").table.to_pylist()
+    return sorted((row["label"], row["attempt"], row["status"]) for row in rows)
+
+
+AXIS = {"search": {"method.importance_threshold": [0, 0.2]}}
+FAST = {"baselines": [{"label": "too fast", "train": {"lr": 1e30}}]}
+
+
+def test_run_again_there_is_nothing_to_do(store: StageStore, no_ray: Log) -> None:
+    first = swept(store, **AXIS)
+    assert (first.trained, first.finished, first.failed, first.interrupted) == (5, 2, (), False)
+    again = swept(store, **AXIS)
+    assert (again.trained, again.finished) == (0, 2)
+    assert len(no_ray) == 2
+
+
+def test_a_new_value_trains_only_what_is_new(store: StageStore, no_ray: Log) -> None:
+    swept(store, **AXIS)
+    more = swept(store, search={"method.importance_threshold": [0, 0.2, 0.5]})
+    assert (more.trained, more.finished) == (2, 3)
+    assert len(no_ray) == 3
+
+
+def test_new_readouts_are_evaluated_and_recorded(store: StageStore, no_ray: Log) -> None:
+    swept(store, readouts=[{"routing": "last"}])
+    more = swept(store, readouts=[{"routing": "last"}, {"routing": "oracle"}])
+    assert (more.trained, more.finished) == (0, 1)
+    assert [status for _, _, status in attempts(store)] == ["finished", "finished"]
+    latest = latest_trials(read_table(store.objects, "small", "trials").table).to_pylist()
+    assert [row["readout_ids"] for row in latest] == [["last", "oracle"]]
+
+
+def test_a_failed_trial_is_tried_again_on_demand_only(store: StageStore, no_ray: Log) -> None:
+    first = swept(store, **FAST)
+    assert (first.finished, len(first.failed)) == (1, 1)
+    again = swept(store, **FAST)
+    assert again.failed == first.failed
+    assert no_ray.count("too fast") == 1
+    retried = swept(store, retry_failed=True, **FAST)
+    assert len(retried.failed) == 1
+    assert no_ray.count("too fast") == 2
+    assert [row for row in attempts(store) if row[0] == "too fast"] == [
+        ("too fast", 1, "failed"),
+        ("too fast", 2, "failed"),
+    ]
+
+
+def test_lost_stages_of_a_finished_trial_are_trained_again(
+    store: StageStore, no_ray: Log, tmp_path: Path
+) -> None:
+    swept(store)
+    before = final_tables(tmp_path / "storage", "small")
+    (trial,) = expand(small_sweep())
+    shutil.rmtree(tmp_path / "storage" / folder(trial.chain[1].key))
+    again = swept(store)
+    assert (again.trained, again.finished) == (1, 1)
+    assert final_tables(tmp_path / "storage", "small") == before
+
+
+def test_lost_tables_are_written_from_the_stages(
+    store: StageStore, no_ray: Log, tmp_path: Path
+) -> None:
+    """A crash between a stage and its rows, or a folder that somebody deleted."""
+    swept(store, **AXIS)
+    before = final_tables(tmp_path / "storage", "small")
+    shutil.rmtree(tmp_path / "storage" / "sweeps")
+    again = swept(store, **AXIS)
+    assert (again.trained, again.finished) == (0, 2)
+    assert len(no_ray) == 2
+    assert final_tables(tmp_path / "storage", "small") == before
+
+
+@pytest.mark.parametrize("table", ["trials", "stages", "evals", "matrices"])
+def test_a_damaged_part_is_written_again(
+    store: StageStore, no_ray: Log, tmp_path: Path, table: str
+) -> None:
+    swept(store, **AXIS)
+    before = final_tables(tmp_path / "storage", "small")
+    results = tmp_path / "storage" / "sweeps" / "small" / "results"
+    part = sorted((results / table).iterdir())[0]
+    part.write_bytes(part.read_bytes()[:-20])
+    swept(store, **AXIS)
+    assert final_tables(tmp_path / "storage", "small") == before
+    assert store.report == [
+        f"1 damaged parts of the tables are written again: "
+        f"['sweeps/small/results/{table}/{part.name}']"
+    ]
+    assert len(list((results / "damaged").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "most", "local", "cpus", "slots"),
+    [
+        ([1], None, True, 4, 8),  # four that run, four that wait for their workers
+        ([2], None, True, 4, 4),
+        ([4, 1], None, True, 4, 8),  # as many as could run of the smallest
+        ([1], 2, True, 2, 4),  # the cluster itself was limited
+        ([4, 1], 1, True, 4, 1),
+        ([1], 3, False, 8, 3),
+        ([1], None, False, 0, 1),  # an autoscaler adds nodes for who asks in vain
+    ],
+)
+def test_how_many_trials_are_released(
+    store: StageStore,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: list[int],
+    most: int | None,
+    local: bool,
+    cpus: int,
+    slots: int,
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(cpus)})
+    sweep = small_sweep(
+        search={"train.threads": threads},
+        resources={} if most is None else {"max_concurrent": most},
+    )
+    plan = make_plan(sweep, store)
+    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
+    job._local = local
+    assert job._slots() == slots
+    assert driver.LOOKAHEAD == 1.0
