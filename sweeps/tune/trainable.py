@@ -42,23 +42,27 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     the store. Tune's checkpoints are therefore empty.
     """
 
+    _runner: TrialRunner | None
+
     def setup(self, config: dict[str, Any]) -> None:
         """Called once per trial in a fresh worker."""
-        self._open(config)
+        self._take(config["message"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Called in place of `setup` when a worker takes over another trial."""
-        self._open(new_config)
+        self._take(new_config["message"])
         return True
 
     def step(self) -> dict[str, Any]:
         """One stage. A fault of the run itself is a result; only a dying worker is an error."""
         try:
+            if self._runner is None:
+                self._runner = self._open()
             report = self._runner.advance()
         except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
             return {
                 "outcome": "failed",
-                "position": self._runner.position,
+                "position": self._runner.position if self._runner is not None else 0,
                 "error_kind": type(error).__name__,
                 "error": str(error) or type(error).__name__,
                 "trace": traceback.format_exc(),
@@ -81,19 +85,23 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the store knows."""
 
+    def _take(self, message: TrialMessage) -> None:
+        self._message = message
+        self._runner = None
+        self._notes: list[str] = []
+
     def _take_notes(self) -> str:
         """What the store reported during the step, for the driver to say."""
         notes = "\n".join(self._notes)
         self._notes.clear()
         return notes
 
-    def _open(self, config: dict[str, Any]) -> None:
+    def _open(self) -> TrialRunner:
         import clmethods.evaluate  # noqa: F401  # torch is loaded before the first stage is timed
 
-        message: TrialMessage = config["message"]
+        message = self._message
         objects = open_storage(message["storage"])
-        self._notes: list[str] = []
-        self._runner = TrialRunner(
+        return TrialRunner(
             message["sweep"],
             TrialSpec.from_json(message["trial"]),
             StageStore(objects, self._notes.append),
