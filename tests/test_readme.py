@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_sweep_file_in_the_readme_can_be_planned() -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     trials = expand(sweep_from_dict(yaml.safe_load(block)))
-    # 3 thresholds x 2 weights in 10 Williams orders and 3 seeds; of two baselines one is order-free
+    # 3 thresholds x 2 weights, 10 Williams orders, 3 seeds; one baseline does not see the order
     assert len(trials) == 6 * 10 * 3 + 10 * 3 + 3
 
 

@@ -70,6 +70,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             return  # stopped on the way by an interruption: it is simply not finished
         self._job.ended(spec, ending)
 
+    def on_trial_recover(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        name = self._job.trials[trial_id(trial)].name
+        self._job.progress.say(f"a worker died; goes on from its last stage: {name}")
+
     def on_trial_error(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:

@@ -55,11 +55,28 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         }
     else:
         arguments["address"] = address
-    ray.init(**arguments)
+    with _unheard_messages():
+        ray.init(**arguments)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _unheard_messages() -> Iterator[None]:
+    """Keep the Ray that is started in this block from printing what happened to its workers.
+
+    It does so whatever it is told; the callback says it, in fewer words.
+    """
+    from ray._private import worker
+
+    heard = worker.listen_error_messages
+    worker.listen_error_messages = lambda *arguments: None
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = heard
 
 
 def usable_cpus() -> int:

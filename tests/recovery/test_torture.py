@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ KINDS = {"worker": 5, "driver": 3, "both": 3, "SIGTERM": 1, "SIGINT twice": 1}
 ENDS = (0, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM, *OF_RAY)
 """Exit codes of a driver; those of Python and of Ray come from signals while they start."""
 
-LONGEST_WAIT_S = 3.0
+LONGEST_START_S, LONGEST_STAGE_S = 12.0, 1.0
 
 
 class Computations(threading.Thread):
@@ -57,27 +58,42 @@ class Computations(threading.Thread):
         return len(self.seen)
 
 
-def hit(driver: Driver, kind: str, dice: random.Random) -> None:
-    """One kill, at a random moment after some worker has appeared, or before."""
+def wait_while(driver: Driver, condition: Callable[[], bool]) -> None:
+    """Until the condition no longer holds, or the driver has ended."""
     patience = time.monotonic() + PATIENCE_S
-    if dice.random() < 0.8:  # otherwise while the driver or its Ray starts
-        while driver.running and not driver.workers() and time.monotonic() < patience:
-            time.sleep(0.02)
-    end = time.monotonic() + dice.uniform(0.0, LONGEST_WAIT_S)
-    while driver.running and time.monotonic() < end:
+    while driver.running and condition():
+        assert time.monotonic() < patience, driver.output
         time.sleep(0.01)
+
+
+def hit(target: Target, driver: Driver, kind: str, dice: random.Random) -> bool:
+    """One kill, mostly a moment after some stage was finished, else while the driver starts.
+
+    Whether there was anything left to be hit.
+    """
+    stages, moment = 0, dice.uniform(0.0, LONGEST_START_S)
+    if dice.random() < 0.8:
+        stages, moment = dice.randrange(1, 4), dice.uniform(0.0, LONGEST_STAGE_S)
+    wanted = len(target.committed()) + stages
+    wait_while(driver, lambda: len(target.committed()) < wanted)
+    end = time.monotonic() + moment
+    wait_while(driver, lambda: time.monotonic() < end)
     workers = driver.workers()
+    if not driver.running or (kind == "worker" and not workers):
+        return False
     if kind in ("worker", "both") and workers:
         dice.choice(workers).kill()
-    if kind in ("driver", "both") and driver.running:
+    if kind in ("driver", "both"):
         driver.signal(signal.SIGKILL)
-    if kind == "SIGTERM" and driver.running:
+    if kind == "SIGTERM":
         driver.signal(signal.SIGTERM)
-    if kind == "SIGINT twice" and driver.running:
+    if kind == "SIGINT twice":
         driver.signal(signal.SIGINT, group=True)
-        time.sleep(dice.uniform(0.0, 0.5))
+        end = time.monotonic() + dice.uniform(0.0, LONGEST_STAGE_S)
+        wait_while(driver, lambda: time.monotonic() < end)
         if driver.running:
             driver.signal(signal.SIGINT, group=True)
+    return True
 
 
 @pytest.mark.torture
@@ -91,10 +107,9 @@ def test_whatever_is_killed_whenever_the_end_is_the_same(
         target = target_in(tmp_path / f"sweep-{sweeps}", unbroken)
         computations = Computations(target.storage)
         computations.start()
-        done = False
-        while not done:
-            done, number = one_life(target, dice, hits)
-            lives += number
+        lives += 1
+        while not one_life(target, dice, hits):
+            lives += 1
         target.finish()
         seen = computations.stop()
         sweeps, begun, finished = sweeps + 1, begun + seen, finished + len(target.committed())
@@ -108,8 +123,8 @@ def test_whatever_is_killed_whenever_the_end_is_the_same(
         sys.stdout.write(f"\nseed {SEED}: {dict(hits)}; {finished} stages, begun {begun} times\n")
 
 
-def one_life(target: Target, dice: random.Random, hits: Counter[str]) -> tuple[bool, int]:
-    """A driver from its start to its end by a hit or by itself: (whether it finished, 1)."""
+def one_life(target: Target, dice: random.Random, hits: Counter[str]) -> bool:
+    """A driver from its start to its end by a hit or by itself; whether it finished the sweep."""
     before = target.committed()
     driver = target.start()
     try:
@@ -117,8 +132,7 @@ def one_life(target: Target, dice: random.Random, hits: Counter[str]) -> tuple[b
             if not driver.running:
                 break
             kind = dice.choices(list(KINDS), list(KINDS.values()))[0]
-            hits[kind] += 1
-            hit(driver, kind, dice)
+            hits[kind] += hit(target, driver, kind, dice)
             if kind != "worker":
                 break
         code = driver.wait()
@@ -130,4 +144,4 @@ def one_life(target: Target, dice: random.Random, hits: Counter[str]) -> tuple[b
     assert target.failed() == [], driver.output
     assert code in ENDS, driver.output
     assert code not in (0, 130) or "Traceback" not in driver.output, driver.output
-    return code == 0, 1
+    return code == 0

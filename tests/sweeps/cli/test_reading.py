@@ -41,7 +41,7 @@ def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished
     result = sweeps_command("pareto", finished)
     assert result.exit_code == 0
     assert "±" in result.output
-    assert "* on the front" in result.output
+    assert "front: by the validation means" in result.output
     assert "joint_lora" in result.output
     starred = [line for line in result.output.splitlines() if line.strip().startswith("*")]
     assert starred

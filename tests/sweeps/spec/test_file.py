@@ -267,13 +267,13 @@ def test_the_demo_is_as_large_as_it_says(tmp_path: Path) -> None:
     data["backbone"]["weights"] = str(weights)
     trials = expand(sweep_from_dict(data))
     roles = [trial.role for trial in trials]
-    assert (roles.count("search"), len(trials)) == (24, 38)
+    assert (roles.count("search"), len(trials)) == (16, 30)
     labels = {trial.label: trial.role for trial in trials if trial.role != "search"}
     assert labels == {
         "lora_sequential": "baseline",
         "nearest_class_mean": "baseline",
         "joint_lora": "reference",
-        "lorac_ipc weights=random": "baseline",
+        "nearest_class_mean weights=random": "baseline",
     }
 
 
