@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint typecheck format bench test-recovery torture test-slow clean help
+.PHONY: demo test lint typecheck format bench test-recovery torture test-slow test-gpu clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ test-recovery: $(READY)  ## processes killed at chosen points
 
 test-slow: $(READY)      ## checks that take minutes
 	@$(BIN)/pytest -m slow
+
+test-gpu: $(READY)       ## checks that need a GPU
+	@$(BIN)/pytest -m gpu
 
 torture: $(READY)        ## processes killed at random points, final tables compared
 	@$(BIN)/pytest -m torture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import yaml
 
 from clmethods import __version__
 from clmethods.config import Fault, InvalidConfigError, ReadoutConfig, run_from_dict
-from clmethods.config.methods import METHOD_CONFIGS
 from clmethods.metrics import METRICS
 
 USER_FAULT = 2
@@ -33,12 +33,15 @@ def train(file: Path, as_json: bool) -> None:
     FILE has the sections backbone, stream, method and train, and the field seed; what is left out
     takes its default.
     """
+    from clmethods.data.datasets import DatasetError
+    from clmethods.nn.backbone import WeightsError
     from clmethods.sequence import accuracy_matrix, run_sequence
+    from clmethods.stage import DivergedError
 
     try:
         run = run_from_dict(_read(file))
         readouts = [ReadoutConfig()]
-        if "instance" in METHOD_CONFIGS[run.method.kind].ROUTINGS:
+        if "instance" in run.method.ROUTINGS:
             readouts.append(ReadoutConfig(routing="instance"))
         steps = run_sequence(run, readouts)
     except InvalidConfigError as error:
@@ -46,12 +49,18 @@ def train(file: Path, as_json: bool) -> None:
         for fault in error.faults:
             click.echo(f"  {fault}", err=True)
         sys.exit(USER_FAULT)
+    except (DatasetError, WeightsError, DivergedError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     found: dict[str, Any] = {}
     for readout in readouts:
         matrix = accuracy_matrix(run, steps, readout.readout_id)
         metrics = {name: metric.function(matrix) for name, metric in METRICS.items()}
-        found[readout.readout_id] = {"accuracy": matrix, **metrics}
-    click.echo(json.dumps(found) if as_json else _text(found, run.stream.order))
+        shown = [[None if math.isnan(a) else a for a in row] for row in matrix]
+        found[readout.readout_id] = {"accuracy": shown, **metrics}
+    names = [f"task {group}" for group in run.stream.order]
+    learned = names if len(steps) == len(names) else ["all tasks"]
+    click.echo(json.dumps(found) if as_json else _text(found, names, learned))
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -68,17 +77,18 @@ def _read(file: Path) -> dict[str, Any]:
     return data
 
 
-def _text(found: dict[str, Any], order: tuple[int, ...]) -> str:
+def _text(found: dict[str, Any], names: list[str], learned: list[str]) -> str:
     lines: list[str] = []
     for readout, result in found.items():
         lines.append(f"readout {readout}: test accuracy in percent, tasks in the order learned")
-        lines.append("after    " + "".join(f"  task {group}" for group in order))
-        for position, row in enumerate(result["accuracy"]):
-            cells = "".join("       –" if a != a else f"{100 * a:8.1f}" for a in row)  # noqa: RUF001
-            lines.append(f"task {order[position] if len(found) else ''}   {cells}")
+        lines.append("after     " + "".join(f"{name:>8}" for name in names))
+        for name, row in zip(learned, result["accuracy"], strict=True):
+            lines.append(f"{name:10}" + "".join(f"{_percent(a):>8}" for a in row))
         for name, metric in METRICS.items():
-            value = result[name]
-            shown = "–" if value is None else f"{100 * value:.1f}"  # noqa: RUF001
-            lines.append(f"  {name:30} {shown:>6}   {metric.definition}")
+            lines.append(f"  {name:30}{_percent(result[name]):>6}   {metric.definition}")
         lines.append("")
     return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

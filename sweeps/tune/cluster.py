@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -55,7 +55,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         }
     else:
         arguments["address"] = address
-    with _unheard_messages():
+    with _unheard_messages() if address is None else nullcontext():
         ray.init(**arguments)
     try:
         yield
@@ -65,9 +65,10 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _unheard_messages() -> Iterator[None]:
-    """Keep the Ray that is started in this block from printing what happened to its workers.
+    """Keep the Ray that is started in this block from printing that a worker died.
 
-    It does so whatever it is told; the callback says it, in fewer words.
+    It does so whatever it is told; the callback says it, in fewer words. On a cluster it also
+    prints what the autoscaler complains of, so there it is let be.
     """
     from ray._private import worker
 

@@ -23,6 +23,8 @@ def hit_worker(target: Target, driver: Driver) -> None:
     before = len(target.committed())
     driver.workers()[0].kill()
     target.wait_for(driver, before + 2)
+    assert "a worker died; goes on from its last stage" in driver.output
+    assert "raylet" not in driver.output
 
 
 def hit_driver(target: Target, driver: Driver) -> None:

@@ -116,7 +116,7 @@ def test_whatever_is_killed_whenever_the_end_is_the_same(
         with capsys.disabled():
             sys.stdout.write(
                 f"\nsweep {sweeps}: equal to the unbroken one after {hits.total()} hits in "
-                f"{lives} lives; {len(target.committed())} stages, computations begun: {seen}"
+                f"{lives} lives; {len(target.committed())} stages, begun {seen} times\n"
             )
             sys.stdout.flush()
     with capsys.disabled():
