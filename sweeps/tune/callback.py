@@ -29,6 +29,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         return {}
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+        self._job.check_interruption()
         if self._scheduler.draining and not self._draining:
             self._draining = True
             self._job.progress.say(

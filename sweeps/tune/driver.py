@@ -123,6 +123,8 @@ class Job:
         self._ended: set[str] = set()
         self._local = True
         self._scheduler: StageScheduler | None = None
+        self.stop_now = False
+        """Asked for by a signal; the KeyboardInterrupt it raised may have been lost on its way."""
 
     def run(self, address: str | None) -> bool:
         """Whether it was interrupted."""
@@ -133,11 +135,18 @@ class Job:
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
         ):
             self._refuse_impossible()
+            self.check_interruption()
             return self._fit()
+
+    def check_interruption(self) -> None:
+        """End what was interrupted: Python drops an exception that meets it in a bad place."""
+        if self.stop_now:
+            raise KeyboardInterrupt
 
     def _drain(self) -> bool:
         """Stop once the running stages are finished; False if none can be, or if asked again."""
         if self._scheduler is None or self._scheduler.draining:
+            self.stop_now = True
             return False
         self._scheduler.draining = True
         return True

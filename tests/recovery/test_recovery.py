@@ -139,3 +139,24 @@ def test_a_driver_that_dies_again_and_again(target: Target) -> None:
             driver.clean()
     assert target.failed() == []
     target.finish()
+
+
+@pytest.mark.slow
+def test_one_of_two_drivers_dies(target: Target) -> None:
+    """The other one takes over its stages when their leases have run out, and ends by itself."""
+    second = target.start()
+    try:
+        wait_until(lambda: bool(second.workers()), second.output)
+        second.signal(signal.SIGSTOP)  # or it might be through before the first one has begun
+        first = target.start()
+        try:
+            target.wait_for(first, len(target.committed()) + 2)
+            hit_driver(target, first)
+        finally:
+            first.clean()
+        second.signal(signal.SIGCONT)
+        assert second.wait() == 0, second.output
+        assert "4 of 4 trials finished" in second.output
+    finally:
+        second.clean()
+    target.finish()

@@ -184,3 +184,13 @@ def test_how_many_trials_are_released(
     job._local = local
     assert job._slots() == slots
     assert driver.LOOKAHEAD == 1.0
+
+
+def test_a_signal_whose_exception_was_lost_is_not_forgotten(store: StageStore) -> None:
+    """Python drops an exception that a handler raises in a destructor or in a fork."""
+    plan = make_plan(small_sweep(), store)
+    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
+    job.check_interruption()
+    assert not job._drain()  # nothing runs yet, so there is nothing to wait for
+    with pytest.raises(KeyboardInterrupt):
+        job.check_interruption()
