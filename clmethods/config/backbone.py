@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.facts import BACKBONES
+from clmethods.config.facts import BACKBONES, BackboneFacts
 from clmethods.config.faults import nearest, refuse, require
 
 
@@ -59,6 +59,11 @@ class BackboneConfig:
                 ),
             ]
         )
+
+    @property
+    def facts(self) -> BackboneFacts:
+        """Shape of the network."""
+        return BACKBONES[self.name]
 
     def identity(self) -> dict[str, object]:
         """What of the backbone changes results: weights by content, not by where they lie."""

@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clmethods.config.canonical import fingerprint, short_id
-from clmethods.config.facts import DATASETS
 from clmethods.config.run import RunConfig
-from clmethods.config.stream import TaskGroup
+from clmethods.config.stream import StreamConfig, TaskGroup
 
 STAGE_FORMAT = 1
 """Bumped when the meaning or the layout of a stored stage changes."""
@@ -38,16 +37,16 @@ class StageSpec:
         return tuple(sorted(c for group in self.groups for c in group.classes))
 
 
-def task_key(dataset: str, classes: tuple[int, ...]) -> str:
+def task_key(stream: StreamConfig, classes: tuple[int, ...]) -> str:
     """Identity of a task wherever it comes in the sequence: dataset, version, domain, classes."""
-    facts = DATASETS[dataset]
-    return short_id([dataset, facts.version, facts.domain, sorted(classes)])
+    facts = stream.facts
+    return short_id([stream.dataset, facts.version, facts.domain, sorted(classes)])
 
 
 def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     """What, in effect, acts at `position`: data, backbone, training, method and seed."""
     stream, train = run.stream, run.train
-    facts = DATASETS[stream.dataset]
+    facts = stream.facts
     data: dict[str, Any] = {
         "dataset": stream.dataset,
         "version": facts.version,
@@ -71,7 +70,7 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
         "train": trained,
         "seed": run.seed,
     }
-    if run.method.kind == "nearest_class_mean":  # nothing is trained, nothing is drawn
+    if not run.method.TRAINS:  # nothing is drawn either
         acts["train"] = {name: trained[name] for name in ("precision", "device", "threads")}
         del acts["seed"]
     return acts
@@ -84,7 +83,7 @@ def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
     for position in range(run.stages):
         groups = (sequence[position],) if not run.method.ORDER_FREE else run.stream.groups()
         classes = tuple(sorted(c for group in groups for c in group.classes))
-        identity = task_key(run.stream.dataset, classes)
+        identity = task_key(run.stream, classes)
         effect = stage_effect(run, position)
         parent = chain[-1].key if chain else None
         key = fingerprint(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import short_id
-from clmethods.config.facts import BACKBONES
+from clmethods.config.faults import refuse
 from clmethods.config.methods import EffectContext, LoracIpcConfig, MethodConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
@@ -26,6 +26,10 @@ class RunConfig:
     seed: int = 0
     """Initialisation and batches. Class order and split have seeds of their own."""
 
+    def __post_init__(self) -> None:
+        faults = self.method.faults_in(self.context)
+        refuse([fault.under("method") if fault is not None else None for fault in faults])
+
     @property
     def stages(self) -> int:
         """Number of stages of the chain: T, or 1 for a method that sees all tasks at once."""
@@ -34,8 +38,7 @@ class RunConfig:
     @property
     def context(self) -> EffectContext:
         """What the method's effect may look at."""
-        facts = BACKBONES[self.backbone.name]
-        return EffectContext(tasks=self.stream.tasks, blocks=facts.blocks)
+        return EffectContext(tasks=self.stream.tasks, backbone=self.backbone.facts)
 
     @property
     def trial_id(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from clmethods.config.canonical import derive_seed
-from clmethods.config.facts import DATASETS
+from clmethods.config.facts import DATASETS, DatasetFacts
 from clmethods.config.faults import nearest, refuse, require
 
 
@@ -92,13 +92,18 @@ class StreamConfig:
         )
 
     @property
+    def facts(self) -> DatasetFacts:
+        """Labels and version of the dataset."""
+        return DATASETS[self.dataset]
+
+    @property
     def order(self) -> tuple[int, ...]:
         """The task order, spelt out."""
         return self.task_order if self.task_order is not None else tuple(range(self.tasks))
 
     def groups(self) -> tuple[TaskGroup, ...]:
         """The T groups of classes, by index; neither task order nor run seed changes them."""
-        labels = list(range(DATASETS[self.dataset].classes))
+        labels = list(range(self.facts.classes))
         if self.class_order_seed is not None:
             seed = derive_seed(self.class_order_seed, "class_order", self.dataset)
             random.Random(seed).shuffle(labels)

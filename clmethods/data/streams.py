@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clmethods.config.canonical import derive_seed
-from clmethods.config.facts import DATASETS
 from clmethods.config.stream import StreamConfig
 from clmethods.data.datasets import DatasetError, LabelledImages, load
 
@@ -42,7 +41,7 @@ class TaskStream:
     def __init__(self, config: StreamConfig, image_size: int) -> None:
         self.config = config
         self._data: LabelledImages = load(config.dataset, image_size)
-        for label in range(DATASETS[config.dataset].classes):  # before anything is trained
+        for label in range(config.facts.classes):  # before anything is trained
             for split in get_args(Split):
                 self._members(label, split)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -87,9 +87,6 @@ class Predictor:
 
 class Method(ABC):
     """One task of one method. The loop owns optimiser, schedule, clipping and checks."""
-
-    trains: ClassVar[bool] = True
-    """False for a method without gradient steps: the loop then skips the epochs."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clmethods.config.facts import DATASETS
 from clmethods.config.methods import LoraFields
 from clmethods.config.run import RunConfig
 from clmethods.methods.base import Method, Predictor, State
@@ -46,7 +45,7 @@ def task_head(method: Method, classes: tuple[int, ...] | None = None) -> TaskHea
     if "head.weight" in state:
         weight, bias = state["head.weight"], state["head.bias"]
     else:
-        total = DATASETS[method.run.stream.dataset].classes
+        total = method.run.stream.facts.classes
         weight, bias = initial_head(total, backbone.width, method.run.seed)
     return TaskHead(
         weight.to(device=backbone.device, dtype=backbone.dtype),

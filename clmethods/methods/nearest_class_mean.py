@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clmethods.config.facts import DATASETS
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
@@ -18,8 +17,6 @@ from clmethods.nn.backbone import FrozenBackbone
 @final
 class NearestClassMean(Method):
     """argmax over classes of the cosine between feature and class mean (method.md 9.10)."""
-
-    trains: ClassVar[bool] = False
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []
@@ -42,7 +39,7 @@ class NearestClassMean(Method):
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        classes = DATASETS[run.stream.dataset].classes
+        classes = run.stream.facts.classes
         unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
         means = torch.stack([state.get(f"mean.{label}", unknown) for label in range(classes)])
         directions = F.normalize(means, dim=1)  # (C, D)

@@ -60,7 +60,7 @@ class FrozenBackbone:
 
     def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:
         self.config = config
-        self.facts = BACKBONES[config.name]
+        self.facts = config.facts
         self.dtype, self.device = dtype, device
         with torch.device("meta"):
             self._template = _architecture(config.name, config.image_size)
@@ -129,7 +129,7 @@ def _load(config: BackboneConfig) -> dict[str, Tensor]:
         found: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path.name} is not a readable safetensors file: {error}") from error
-    facts = BACKBONES[config.name]
+    facts = config.facts
     found = {name: tensor.float() for name, tensor in found.items()}
     with torch.device("meta"):
         wanted = _architecture(config.name, facts.native_size).state_dict()
