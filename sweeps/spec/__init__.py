@@ -4,6 +4,7 @@ from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.spec.parting import Difference, Parting, parting
 from sweeps.spec.space import ALGORITHMS, Algorithm, Axis
+from sweeps.spec.studies import shipped_studies
 from sweeps.spec.sweep import METRICS, Configuration, Resources, Sweep
 from sweeps.spec.trials import TrialSpec, expand
 
@@ -25,5 +26,6 @@ __all__ = [
     "expand",
     "load_sweep",
     "parting",
+    "shipped_studies",
     "sweep_from_dict",
 ]

@@ -19,6 +19,7 @@ from sweeps.spec.configurations import (
     try_axes,
     try_baselines,
 )
+from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
@@ -54,6 +55,10 @@ class SweepFile(RunSections):
 
     name: str = ""
     """Name of the sweep's folder: letters, digits, - and _."""
+    extends: str | None = None
+    """A shipped study or a path, relative to the file: this file says how it differs from that."""
+    merged_from: tuple[Layer, ...] = ()
+    """Written, not typed: the files that `extends` led to, farthest first."""
     search: dict[str, Any] = Field(default_factory=dict)
     """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}."""
     baselines: tuple[BaselineFile, ...] = ()
@@ -68,20 +73,24 @@ class SweepFile(RunSections):
 def load_sweep(path: Path) -> Sweep:
     """The sweep that a YAML file specifies. Raises `InvalidConfigError` with every fault."""
     data, faults = read_yaml(path)
-    return _build(data, faults)
+    return _build(data, faults, path.parent)
 
 
 def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
-    """The sweep that a dict specifies; values may be the dataclasses themselves."""
-    return _build(data, [])
+    """The sweep that a dict specifies; values may be the dataclasses themselves.
+
+    A path under `extends` starts at the working directory.
+    """
+    return _build(data, [], Path())
 
 
-def _build(written: Any, faults: Sequence[Fault]) -> Sweep:
+def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     """Check every field by itself, then what they make together."""
     odd: list[Fault] = []
     document = plain(written, "", odd)
     if not isinstance(document, dict):
         raise InvalidConfigError([Fault("sweep", written, "a mapping of fields")])
+    document = extended(document, folder, faults)
     checked = validated(SweepFile, document)
     file = checked.value
     unsettled = {_head(fault.path) for fault in checked.faults}
@@ -101,7 +110,8 @@ def _build(written: Any, faults: Sequence[Fault]) -> Sweep:
         *(*base.faults, *axes.faults, *others.faults),
     ]
     null = {fault.path for fault in odd}  # what is odd was read as null and may be refused twice
-    refuse([fault for fault in found if fault.path not in null or fault in odd])
+    found = [fault for fault in found if fault.path not in null or fault in odd]
+    refuse(with_origin(found, file.merged_from))
 
     search = searched(axes.axes, file.algorithm, base)
     configurations = (*search, *baseline_configurations(baselines, base, search))
