@@ -79,8 +79,8 @@ TRIALS = TableSchema(
         Column(
             "factors",
             _text,
-            "JSON: the searched fields and their values, without those that do not act; choices by "
-            "the name of their section, parts of an ablation as `part.NAME`.",
+            "JSON: the searched fields and their values, without those that do not act; choices "
+            "by the name of their section, parts of an ablation as `part.NAME`.",
         ),
         Column("method", _text, "Kind of the method, such as `lorac_ipc`."),
         Column("readout_ids", _texts, "Readouts evaluated on the trained chain."),
