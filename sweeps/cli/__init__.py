@@ -8,6 +8,7 @@ from clmethods import __version__
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
+from sweeps.cli.starting import init, schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, why, verify, export):
+for command in (init, run, plan, status, pareto, orders, why, verify, export, schema):
     main.add_command(command)
