@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar, Literal
 
-from clmethods.config.faults import refuse, require
+from clmethods.config.faults import Fault, refuse, require
 
 PART = "part."
 """Prefix of a part's name among the factors of a configuration."""
@@ -31,6 +31,9 @@ class Part:
     off: dict[str, Any] = field(default_factory=dict)
     """What is set without the part."""
 
+    def __post_init__(self) -> None:
+        refuse([require(len(self.off) > 0, "off", self.off, "one or more fields")])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationPlan:
@@ -44,32 +47,29 @@ class AblationPlan:
     """The parts by name."""
 
     def __post_init__(self) -> None:
-        names = list(self.parts)
-        law = "to be given with `parts`: leave_one_out, add_one_in or factorial"
+        law = "a name of letters, digits and _, so that `where` can use it"
         refuse(
-            [
-                require(self.plan is not None or not names, "plan", self.plan, law),
-                require(
-                    self.plan is None or 1 <= len(names) <= MAX_PARTS,
-                    "parts",
-                    names,
-                    f"1 to {MAX_PARTS} named parts",
-                ),
-                *(
-                    require(
-                        name.isidentifier() and name.isascii() and not keyword.iskeyword(name),
-                        f"parts.{name}",
-                        name,
-                        "a name of letters, digits and _, so that `where` can use it",
-                    )
-                    for name in names
-                ),
-                *(
-                    require(len(part.off) > 0, f"parts.{name}.off", {}, "one or more fields")
-                    for name, part in self.parts.items()
-                ),
-            ]
+            require(
+                name.isidentifier() and name.isascii() and not keyword.iskeyword(name),
+                f"parts.{name}",
+                name,
+                law,
+            )
+            for name in self.parts
         )
+
+    def faults(self) -> list[Fault | None]:
+        """Laws between the plan and its parts, for when each of them is sound."""
+        names, law = list(self.parts), "one of leave_one_out, add_one_in and factorial"
+        return [
+            require(self.plan is not None or not names, "plan", self.plan, law),
+            require(
+                self.plan is None or 1 <= len(names) <= MAX_PARTS,
+                "parts",
+                names,
+                f"1 to {MAX_PARTS} named parts",
+            ),
+        ]
 
     def states(self) -> list[State]:
         """The combinations that are trained, in a fixed order; one empty state without a plan."""

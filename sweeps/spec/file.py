@@ -194,6 +194,7 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             "letters, digits, - and _, beginning with a letter or digit",
             "It names the folder of the results.",
         ),
+        *(fault and fault.under("ablation") for fault in file.ablation.faults()),
         require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),

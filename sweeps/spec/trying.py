@@ -269,7 +269,7 @@ def _of_section(fault: Fault, section: str, place: str, option: Any) -> Fault:
 
 
 def _label(section: str, fields: Mapping[str, Any], context: CheckedRun) -> str:
-    kind = context.run.method.kind if section == "method" else ""
+    kind = str(fields.get("kind", context.run.method.kind)) if section == "method" else ""
     return label_of(kind, {f"{section}.{name}": value for name, value in fields.items()}) or "base"
 
 

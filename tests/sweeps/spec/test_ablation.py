@@ -149,7 +149,7 @@ OFF = {"off": {"method.ortho_mode": "none"}}
     ("ablation", "path", "message"),
     [
         ({"plan": "leave_two_out"}, "ablation.plan", "Did you mean 'leave_one_out'?"),
-        ({"parts": {"a": OFF}}, "ablation.plan", "to be given with `parts`"),
+        ({"parts": {"a": OFF}}, "ablation.plan", "one of leave_one_out, add_one_in"),
         ({"plan": "factorial"}, "ablation.parts", "1 to 10 named parts"),
         ({"plan": "factorial", "parts": {"a-b": OFF}}, "ablation.parts.a-b", "letters, digits"),
         ({"plan": "factorial", "parts": {"a": {}}}, "ablation.parts.a.off", "one or more fields"),
