@@ -45,8 +45,8 @@ def run_sequence(
     """Train and evaluate every task in order; stages found in `archive` are not trained again."""
     run = resolve(run)
     chain = stage_chain(run)
-    evaluator = Evaluator(run, chain)
     deltas: list[State] = []
+    evaluator = Evaluator(run, chain, lambda position: fold(deltas[: position + 1]))
     steps: list[SequenceStep] = []
     for stage in chain:
         delta = archive.load_delta(stage.key) if archive is not None else None
