@@ -90,6 +90,11 @@ class Evaluator:
         stage = self._stage(position, state)
         found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
         distinct = {readout.readout_id: readout for readout in readouts}
+        if (
+            not self.snapshots
+        ):  # later stages draw from this network's features, and it will be gone
+            for kind in {readout.tap_kind for readout in readouts} - {None}:
+                stage.all_gaussians(kind, position)
         for split in EVALUATED_SPLITS:
             for group in self.run.stream.groups():  # inside: all readouts share its features
                 if len(self.data(split, group)):

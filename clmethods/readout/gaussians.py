@@ -2,8 +2,8 @@
 
 A covariance Sigma (d, d) of n samples is U^T U with U (n, d), so U is what is kept, in half the
 width of the run's precision; with more than `ROWS_PER_CLASS` samples in a class its leading part.
-What U leaves out stays on the diagonal: Sigma is stood for by U^T U + diag(spread). Rounding aside,
-its diagonal is exact always, and all of it while the samples are few enough.
+What U leaves out stays on the diagonal: Sigma is stood for by U^T U + diag(spread). Rounding
+aside, its diagonal is exact always, and all of it while the samples are few enough.
 """
 
 from __future__ import annotations
