@@ -100,6 +100,7 @@ class Evaluator:
                 if len(self.data(split, group)):
                     for name, readout in distinct.items():
                         found[name] += stage.counts(readout, split, group)
+                    stage.scored.clear()
         if all(readout.routing == "last" for readout in readouts):
             self.features.clear()  # no later stage comes back to this snapshot
         return found
@@ -176,7 +177,7 @@ class _Stage:
         self.seen = torch.tensor(sorted(c for stage in self.stages for c in stage.classes))
         self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
-        self._scores: dict[tuple[str, int, str, int], Tensor] = {}
+        self.scored: dict[tuple[str, int, str, int], Tensor] = {}
         self._routed: dict[tuple[str, str, int], Tensor] = {}
         self._heads: dict[str, Head] = {}
 
@@ -234,14 +235,14 @@ class _Stage:
         """(n, C) under one snapshot, with the readout's head."""
         head = self.head(readout)
         key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
-        if key not in self._scores:
+        if key not in self.scored:
             features = self.features(snapshot, split, group)
-            self._scores[key] = (
+            self.scored[key] = (
                 self.predictor(snapshot).classify(features)
                 if head is None
                 else torch.nn.functional.linear(features, *head)
             ).cpu()
-        return self._scores[key]
+        return self.scored[key]
 
     def inferred(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
         """(n,) position of the inferred task of each image."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from clmethods.config.canonical import derive_seed
 from clmethods.config.readout import GaussianKind
+from clmethods.methods.base import DivergedError
 from clmethods.readout.clusters import split_class
 
 RIDGE = 1e-4
@@ -26,10 +27,6 @@ ROWS_PER_CLASS = 512
 """Rows of all roots of a class together; it bounds what statistics take."""
 HALF = {torch.float32: torch.float16, torch.float64: torch.float32}
 """Type of a root by that of the features."""
-
-
-class UnusableFeaturesError(RuntimeError):
-    """Features that are infinite or not a number: no statistics can be made of them."""
 
 
 @final
@@ -96,10 +93,12 @@ def fit(features: Tensor, labels: Tensor, kind: GaussianKind, seed: int) -> Gaus
     """Clusters of every class in `labels` (n,), from features (n, d).
 
     Every class is clustered with the same random numbers, so class ids do not matter. Raises
-    `UnusableFeaturesError` where a feature is not finite.
+    `DivergedError` where a feature is not finite.
     """
     if not torch.isfinite(features).all():
-        raise UnusableFeaturesError("features of training images are not finite: weights diverged")
+        raise DivergedError(
+            "features of training images are no longer finite. Lower train.lr or set train.grad_clip."
+        )
     x = F.normalize(features, dim=1) if kind.features == "first" else features
     places = labels.to(x.device)
     parts: list[_Cluster] = []

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clmethods.config.readout import ReadoutConfig
-from clmethods.readout.gaussians import RIDGE, Gaussians, UnusableFeaturesError
+from clmethods.methods.base import DivergedError
+from clmethods.readout.gaussians import RIDGE, Gaussians
 
 CHUNK = 4096
 """Images whose distances are computed at once; it bounds memory."""
@@ -164,5 +165,7 @@ class Ellipsoid:
 
 def _finite(distances: Tensor) -> Tensor:
     if not torch.isfinite(distances).all():
-        raise UnusableFeaturesError("distances to classes are not finite: weights diverged")
+        raise DivergedError(
+            "features of evaluated images are no longer finite. Lower train.lr or set train.grad_clip."
+        )
     return distances

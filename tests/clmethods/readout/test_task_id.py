@@ -13,7 +13,8 @@ from torch import Tensor
 
 from clmethods.config import ReadoutConfig
 from clmethods.config.readout import GAUSSIAN_METRICS
-from clmethods.readout.gaussians import RIDGE, UnusableFeaturesError
+from clmethods.methods.base import DivergedError
+from clmethods.readout.gaussians import RIDGE
 from clmethods.readout.task_id import Ellipsoid, infer_tasks, task_distances, vote
 from tests.clmethods.readout.clouds import IMAGES, TASKS, clouds, fitted, routed
 
@@ -208,9 +209,9 @@ def test_features_that_are_not_finite_are_refused(bad: float) -> None:
     tasks = fitted(features, TASKS, readout.task_id_kind)
     x = features[0].clone()
     x[2, 3] = bad
-    with pytest.raises(UnusableFeaturesError, match="not finite"):
+    with pytest.raises(DivergedError, match="no longer finite"):
         task_distances(readout, tasks[0], x)
-    with pytest.raises(UnusableFeaturesError, match="not finite"):
+    with pytest.raises(DivergedError, match="no longer finite"):
         fitted(features | {0: x}, TASKS, readout.task_id_kind)
 
 
