@@ -97,7 +97,8 @@ def fit(features: Tensor, labels: Tensor, kind: GaussianKind, seed: int) -> Gaus
     """
     if not torch.isfinite(features).all():
         raise DivergedError(
-            "features of training images are no longer finite. Lower train.lr or set train.grad_clip."
+            "features of training images are no longer finite. Lower train.lr or set "
+            "train.grad_clip."
         )
     x = F.normalize(features, dim=1) if kind.features == "first" else features
     places = labels.to(x.device)

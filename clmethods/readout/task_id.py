@@ -166,6 +166,7 @@ class Ellipsoid:
 def _finite(distances: Tensor) -> Tensor:
     if not torch.isfinite(distances).all():
         raise DivergedError(
-            "features of evaluated images are no longer finite. Lower train.lr or set train.grad_clip."
+            "features of evaluated images are no longer finite. Lower train.lr or set "
+            "train.grad_clip."
         )
     return distances

@@ -283,6 +283,17 @@ def test_i32_the_aligned_head_differs_in_rows_of_classes_seen_alone(lorac: Train
         assert not torch.isclose(head[0][seen], state["head.weight"][seen]).all(dim=1).any()
 
 
+def test_what_an_aligned_head_draws_depends_on_the_seed_of_the_run(lorac: Trained) -> None:
+    other = replace(lorac.run, seed=lorac.run.seed + 1)
+    heads = [
+        Evaluator(run, lorac.chain).aligned_head(2, lorac.state(2), TAP)
+        for run in (lorac.run, lorac.run, other)
+    ]
+    weights = [head[0] for head in heads if head is not None]
+    assert same_bits(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
 def test_heads_of_a_chain_go_on_from_one_another(lorac: Trained) -> None:
     """Walked in order and reached at once; restoring starts anew and ends elsewhere."""
     walked = Evaluator(lorac.run, lorac.chain)

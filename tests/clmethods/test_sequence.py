@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,6 +165,7 @@ def test_every_metric_of_a_run_and_of_the_untrained_model_beside_it() -> None:
     a = accuracy_matrix(run, steps, "last")
     for t in range(3):
         assert counts.class_incremental[t, : t + 1].tolist() == a[t][: t + 1]
+        assert np.isnan(counts.class_incremental[t, t + 1 :]).all()
     values = every_metric(counts)
     til = counts.task_incremental
     expected = (til[0, 1] - untrained[1] + til[1, 2] - untrained[2]) / 2

@@ -53,6 +53,13 @@ def test_i32_drawn_features_have_the_moments_of_their_cluster(storage: str) -> N
         assert ((x.var(dim=0) - variance).abs() < 5 * spread).all()
 
 
+def test_equal_images_are_drawn_with_the_ridge_alone() -> None:
+    readout = tap()
+    tasks = fitted({3: torch.ones(8, 16).double()}, {0: (3,)}, readout.tap_kind)
+    drawn = ClassMixtures(tasks).draw(torch.zeros(5000, dtype=torch.int64), generator())
+    assert float(drawn.var()) == pytest.approx(RIDGE, rel=0.05)
+
+
 def test_a_whole_covariance_is_drawn_with_its_correlations() -> None:
     readout = tap(tap_storage="covariance")
     x = clouds(0, 1.0, 40)[3] @ torch.randn(16, 16, generator=generator(2)).double()

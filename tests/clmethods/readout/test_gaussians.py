@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -45,6 +47,17 @@ def test_every_image_is_in_one_cluster_and_none_is_too_small(
     assert torch.equal(torch.cat(found).sort().values, torch.arange(n))
     assert len(found) <= max(1, min(clusters, n // 2))
     assert len(found) == 1 or min(map(len, found)) >= max(2, 0.05 * n)
+
+
+def test_at_most_half_as_many_clusters_as_images_are_asked_for() -> None:
+    """Two far pairs stay together; four centres would first part them and then merge at will."""
+    x = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
+    for seed in range(20):
+        found = split_class(x, 4, generator(seed))
+        assert sorted(rows.tolist() for rows in found) == [[0, 1], [2, 3]]
+    with mock.patch("clmethods.readout.clusters.k_means", wraps=k_means) as asked:
+        split_class(x, 4, generator())
+    assert asked.call_args.args[1] == 2
 
 
 def test_lloyd_ends_where_every_image_is_with_its_nearest_centre() -> None:
