@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
+
+import numpy as np
 
 from clmethods.checkpoint import fold
 from clmethods.config.keys import StageSpec, stage_chain
@@ -13,6 +15,7 @@ from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig
 from clmethods.evaluate import EvalCount, Evaluator
 from clmethods.methods import State
+from clmethods.metrics import Counts
 from clmethods.stage import StageOutcome, run_stage
 
 
@@ -35,6 +38,8 @@ class SequenceStep:
     reused: bool
     counts: dict[str, list[EvalCount]]
     """By readout id."""
+    state_bytes: int
+    """What the folded state takes after this stage."""
 
 
 def run_sequence(
@@ -45,8 +50,8 @@ def run_sequence(
     """Train and evaluate every task in order; stages found in `archive` are not trained again."""
     run = resolve(run)
     chain = stage_chain(run)
-    evaluator = Evaluator(run, chain)
     deltas: list[State] = []
+    evaluator = Evaluator(run, chain, lambda position: fold(deltas[: position + 1]))
     steps: list[SequenceStep] = []
     for stage in chain:
         delta = archive.load_delta(stage.key) if archive is not None else None
@@ -57,8 +62,10 @@ def run_sequence(
             if archive is not None:
                 archive.save(stage, outcome, {})
         deltas.append(delta)
-        counts = evaluator.counts(stage.position, fold(deltas), readouts)
-        steps.append(SequenceStep(stage, reused, counts))
+        state = fold(deltas)
+        counts = evaluator.counts(stage.position, state, readouts)
+        taken = sum(tensor.nbytes for tensor in state.values())
+        steps.append(SequenceStep(stage, reused, counts, taken))
     return steps
 
 
@@ -77,3 +84,35 @@ def accuracy_matrix(
             row.append(sum(correct) / sum(c.n for c in mine) if known else float("nan"))
         rows.append(row)
     return rows
+
+
+def sequence_counts(
+    run: RunConfig,
+    steps: Sequence[SequenceStep],
+    readout_id: str,
+    split: str = "test",
+    references: Mapping[str, Sequence[float]] | None = None,
+) -> Counts:
+    """What `clmethods.metrics.every_metric` takes: stages by tasks, in the order of learning.
+
+    `references` are accuracies of other runs per task in the same order, by the names of
+    `clmethods.metrics.REFERENCES`. A run with `epochs: 0` has those of the untrained model in the
+    first row of its `task_incremental`.
+    """
+    order = run.stream.order
+    table = np.zeros((4, len(steps), len(order)), dtype=np.int64)
+    inferred = False
+    for stage, step in enumerate(steps):
+        for row in step.counts[readout_id]:
+            if row.split == split:
+                found = [row.n, row.correct, row.correct_task_given, row.task_id_correct]
+                table[:, stage, order.index(row.task)] += [count or 0 for count in found]
+                inferred = inferred or row.task_id_correct is not None
+    return Counts(
+        n=table[0],
+        correct=table[1],
+        correct_task_given=table[2],
+        task_id_correct=table[3] if inferred else None,
+        memory=np.array([step.state_bytes for step in steps], dtype=np.float64),
+        references=references or {},
+    )

@@ -29,6 +29,10 @@ FORWARD_BATCH = 256
 """Images per forward pass outside training. Fixed, because it can change bits."""
 
 
+class DivergedError(RuntimeError):
+    """Losses or features that are not finite: the trial fails alone, with this as the cause."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParamGroup:
     """Parameters that move, with their learning rate over that of the run."""

@@ -99,7 +99,11 @@ class TrialRunner:
             if delta is None:
                 raise UnreadableStageError(f"{self.store.objects!r} lost stage {stage.key[:12]}")
         self._state, self._folded = before | delta, stage.position + 1
-        self._evaluate(stage)
+        try:
+            self._evaluate(stage)
+        except DamagedAncestorError:
+            self.position = 0
+            return None
         self._materialise(stage)
         cost = watch.cost()["wall_s"]
         return StepReport(
@@ -121,11 +125,21 @@ class TrialRunner:
         if not missing:
             return
         if self._evaluator is None:
-            self._evaluator = Evaluator(self.trial.run, self.chain)
+            self._evaluator = Evaluator(self.trial.run, self.chain, self._state_after)
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
             identity = eval_id(readout, partition)
             self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
+
+    def _state_after(self, position: int) -> State:
+        """The state after an earlier stage, read anew: readouts seldom ask for one."""
+        state: State = {}
+        for stage in self.chain[: position + 1]:
+            delta = self.store.load_delta(stage.key)
+            if delta is None:
+                raise DamagedAncestorError(stage.key)
+            state |= delta
+        return state
 
     def _fold(self, position: int) -> State:
         """The state before the stage at `position`, folded from the stored deltas."""

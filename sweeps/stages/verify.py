@@ -60,7 +60,14 @@ def verify_stage(store: StageStore, trial: TrialSpec, position: int) -> Verdict:
     before = fold(deltas[:-1])
     again = run_stage(trial.run, stage, before).delta
     differs = _different(deltas[-1], again)
-    counts = evaluate_stage(trial.run, chain, position, before | again, trial.readouts)
+    counts = evaluate_stage(
+        trial.run,
+        chain,
+        position,
+        before | again,
+        trial.readouts,
+        states=lambda earlier: fold(deltas[: earlier + 1]),
+    )
     for readout in trial.readouts:
         kept = store.evaluation(stage.key, eval_id(readout, partition_id(trial.run)))
         if kept is not None and kept != [asdict(row) for row in counts[readout.readout_id]]:
