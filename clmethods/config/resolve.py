@@ -97,7 +97,7 @@ def _missing(backbone: BackboneConfig, path: Path) -> Fault:
     mend = f"No file at {path}."
     if alias is not None:
         mend += f" {backbone.name} is {alias.file}."
-    allowed = f"an existing {', '.join(FORMATS)} file, `shipped`, `timm` or `random`"
+    allowed = f"an existing {', '.join(FORMATS)} file"
     return Fault("backbone.weights", backbone.weights, allowed, mend)
 
 
