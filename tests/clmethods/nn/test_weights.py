@@ -54,7 +54,6 @@ def file(state: Tensors, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "size", "pooling", "store"),
     [
-        ("vit_tiny_patch16_224", 32, "token", as_deit),
         ("vit_tiny_patch16_224.augreg_in21k", 32, "avg", as_deit),
         ("deit_tiny_patch16_224", 32, "token", as_deit),
         ("deit_tiny_distilled_patch16_224", 32, "token", as_deit),
