@@ -20,7 +20,7 @@ MetricsBySplit = dict[str, dict[str, dict[str, Any]]]
 class StoredMetrics:
     """What `metrics.json` holds."""
 
-    readouts: Sequence[ReadoutConfig]
+    readouts: list[ReadoutConfig]
     splits: MetricsBySplit
 
 

@@ -6,6 +6,7 @@ import click
 
 from clmethods import __version__
 from clmethods.cli.evaluate import evaluate
+from clmethods.cli.export import export
 from clmethods.cli.train import train
 
 
@@ -15,5 +16,5 @@ def main() -> None:
     """Continual learning with LoRA on a frozen Vision Transformer."""
 
 
-for command in (train, evaluate):
+for command in (train, evaluate, export):
     main.add_command(command)

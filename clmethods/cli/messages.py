@@ -43,9 +43,10 @@ def _exit_code(error: RuntimeError, failed: int) -> int | None:
     """None for an error that nobody meant to be read by a user."""
     from clmethods.archive import ArchiveError
     from clmethods.data.datasets import DatasetError
+    from clmethods.export import ExportError
     from clmethods.nn.backbone import WeightsError
     from clmethods.stage import DivergedError
 
-    if isinstance(error, ArchiveError):
+    if isinstance(error, ArchiveError | ExportError):
         return USER_FAULT
     return failed if isinstance(error, DatasetError | WeightsError | DivergedError) else None

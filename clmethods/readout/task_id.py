@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, final
 
 import torch
@@ -21,6 +22,23 @@ class ClassMeans:
         self._means: list[Tensor] = []
         self._classes: list[int] = []
         self._tasks: list[int] = []
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `from_tensors` makes the same means of: means (C, D), classes (C,), tasks (C,)."""
+        return {
+            "means": torch.stack(self._means),
+            "classes": torch.tensor(self._classes),
+            "tasks": torch.tensor(self._tasks),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ClassMeans:
+        """The means that `tensors` was called on."""
+        means = cls()
+        means._means = list(tensors["means"])
+        means._classes = tensors["classes"].tolist()
+        means._tasks = tensors["tasks"].tolist()
+        return means
 
     def add_task(self, task: int, features: Tensor, labels: Tensor) -> None:
         """Take in a task's training features (n, D), with original labels (n,)."""
