@@ -175,7 +175,7 @@ class ModelArchive:
     def _unfinished(self, stage: StageSpec) -> ArchiveError:
         return ArchiveError(
             f"{self.folder} is not finished: task {stage.position + 1} of {len(self.chain)} is "
-            f"not trained. Go on with `clmethods train RUN.yaml -o {self.folder}`."
+            f"not trained. Give the command that began it again: it goes on where it stopped."
         )
 
     def _delta(self, key: str) -> State | None:

@@ -7,6 +7,7 @@ import click
 from clmethods import __version__
 from clmethods.cli.evaluate import evaluate
 from clmethods.cli.export import export
+from clmethods.cli.extend import extend
 from clmethods.cli.train import train
 
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Continual learning with LoRA on a frozen Vision Transformer."""
 
 
-for command in (train, evaluate, export):
+for command in (train, evaluate, export, extend):
     main.add_command(command)
