@@ -122,9 +122,10 @@ def _alone(run: RunConfig, way: str, method: MethodConfig) -> Standing:
     """A method that learns the new task as its first: it does not know the old classes."""
     run = replace(run, method=method)
     last = stage_chain(run)[-1]
-    first = StageSpec("", None, 0, last.groups, last.task_key, last.effect)
-    state = run_stage(run, first, {}).delta
-    return Standing(way=way, new_given=_accuracies(run, state, 0, (-1,), given=True)[0])
+    stage = StageSpec("", None, 0, last.groups, last.task_key, last.effect)
+    first = replace(run, stream=replace(run.stream, added_first=True))  # type: ignore[call-arg]
+    state = run_stage(first, stage, {}).delta
+    return Standing(way=way, new_given=_accuracies(first, state, 0, (0,), given=True)[0])
 
 
 def _chain_standing(run: RunConfig, way: str, deltas: Sequence[State], old_data: bool) -> Standing:

@@ -60,6 +60,8 @@ class ExtendedStream(StreamConfig):
 
     base: StreamConfig
     added: NewTask
+    added_first: bool = False
+    """The added task comes before the others: what it would be without them."""
 
     def __post_init__(self) -> None:
         """Both parts have checked themselves."""
@@ -77,7 +79,8 @@ class ExtendedStream(StreamConfig):
     @property
     def order(self) -> tuple[int, ...]:
         """The order of the base, and the new task last."""
-        return (*self.base.order, self.base.tasks)
+        new = self.base.tasks
+        return (new, *self.base.order) if self.added_first else (*self.base.order, new)
 
     def groups(self) -> tuple[TaskGroup, ...]:
         """The groups of the base, and one of the new classes, whose ids follow the old ones."""
@@ -87,7 +90,8 @@ class ExtendedStream(StreamConfig):
 
     def sequence(self) -> tuple[TaskGroup, ...]:
         """The groups in the order in which they are learned."""
-        return (*self.base.sequence(), self.groups()[-1])
+        groups = self.groups()
+        return tuple(groups[index] for index in self.order)
 
 
 def extended(run: RunConfig, added: NewTask) -> RunConfig:
