@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,25 @@ def test_peft_alone_gives_our_logits(lorac_model: ModelArchive, exported: Path) 
     torch.testing.assert_close(model(pixels(images)), ours(lorac_model, images), atol=1e-5, rtol=0)
     merged = model.merge_and_unload()(pixels(images))
     torch.testing.assert_close(merged, ours(lorac_model, images), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_model_card_says_how_to_load_it(
+    lorac_model: ModelArchive, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its three pieces of code run where it lies, and give our predictions."""
+    monkeypatch.chdir(exported)
+    images = every_test_image(lorac_model.run)
+    blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
+    found = []
+    for block in blocks:
+        names: dict[str, Any] = {"images": images}
+        exec(block, names)
+        scores = names["model"](pixels(images)) if "model" in names else None
+        found.append(names["labels"] if scores is None else scores.argmax(dim=1))
+    assert len(found) == 3
+    expected = ours(lorac_model, images).argmax(dim=1)
+    assert all(torch.equal(labels, expected) for labels in found)
 
 
 def test_ranks_are_per_layer_and_capped(lorac_model: ModelArchive, exported: Path) -> None:
