@@ -35,7 +35,7 @@ from tests.clmethods.runs import STREAM, small_method, tiny_run
 
 SHUFFLED = replace(STREAM, class_order_seed=1, task_order=(2, 0, 1))
 LORAC = LoracIpcConfig(
-    rank=3, importance_threshold=0.2, omega_lr_scale=1.0, sites=("q", "v", "f1")
+    rank=6, importance_threshold=0.2, omega_lr_scale=1.0, sites=("q", "v", "f1")
 )
 LAST = ReadoutConfig()
 
