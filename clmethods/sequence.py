@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import numpy as np
 
 from clmethods.checkpoint import fold
-from clmethods.config.keys import StageSpec, stage_chain
+from clmethods.config.extension import as_trained
+from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig
-from clmethods.evaluate import EvalCount, Evaluator
+from clmethods.evaluate import EvalCount, Evaluator, StateSource
 from clmethods.methods import State
 from clmethods.metrics import Counts
+from clmethods.provenance import Stopwatch
 from clmethods.stage import StageOutcome, run_stage
 
 
@@ -27,6 +29,16 @@ class StageArchive(Protocol):
 
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
         """Keep a finished stage; a stage that is there already is left as it is."""
+
+
+class CountArchive(Protocol):
+    """Where evaluations of stages are kept; the same store is one too."""
+
+    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+        """The fields of every `EvalCount` of a readout; None if they are not there."""
+
+    def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
+        """Keep the counts of one readout of a stage; counts that are there stay."""
 
 
 @final
@@ -46,27 +58,93 @@ def run_sequence(
     run: RunConfig,
     readouts: Sequence[ReadoutConfig] = (ReadoutConfig(),),
     archive: StageArchive | None = None,
+    evaluations: CountArchive | None = None,
+    on_step: Callable[[SequenceStep], None] = lambda step: None,
 ) -> list[SequenceStep]:
-    """Train and evaluate every task in order; stages found in `archive` are not trained again."""
+    """Train and evaluate every task in order; what the archives hold is not computed again."""
     run = resolve(run)
     chain = stage_chain(run)
     deltas: list[State] = []
-    evaluator = Evaluator(run, chain, lambda position: fold(deltas[: position + 1]))
+    evaluated = _Evaluations(
+        chain, readouts, evaluations, lambda position: fold(deltas[: position + 1])
+    )
     steps: list[SequenceStep] = []
     for stage in chain:
+        then = as_trained(run, stage.position)
         delta = archive.load_delta(stage.key) if archive is not None else None
         reused = delta is not None
         if delta is None:
-            outcome = run_stage(run, stage, fold(deltas))
+            watch = Stopwatch()
+            outcome = run_stage(then, stage, fold(deltas))
             delta = outcome.delta
             if archive is not None:
-                archive.save(stage, outcome, {})
+                archive.save(stage, outcome, watch.cost())
         deltas.append(delta)
         state = fold(deltas)
-        counts = evaluator.counts(stage.position, state, readouts)
+        counts = evaluated.counts(then, stage, state)
         taken = sum(tensor.nbytes for tensor in state.values())
         steps.append(SequenceStep(stage, reused, counts, taken))
+        on_step(steps[-1])
     return steps
+
+
+def evaluate_chain(
+    run: RunConfig,
+    chain: Sequence[StageSpec],
+    states: Sequence[State],
+    readouts: Sequence[ReadoutConfig],
+) -> list[SequenceStep]:
+    """Counts after every stage of a trained chain, from its folded states alone."""
+    evaluations = _Evaluations(chain, readouts, None, lambda position: states[position])
+    return [
+        SequenceStep(
+            stage,
+            True,
+            evaluations.counts(as_trained(run, stage.position), stage, state),
+            sum(tensor.nbytes for tensor in state.values()),
+        )
+        for stage, state in zip(chain, states, strict=True)
+    ]
+
+
+@final
+class _Evaluations:
+    """Counts of the stages of a chain, from an archive where it has them."""
+
+    def __init__(
+        self,
+        chain: Sequence[StageSpec],
+        readouts: Sequence[ReadoutConfig],
+        archive: CountArchive | None,
+        states: StateSource,
+    ) -> None:
+        self.chain, self.readouts, self.archive = chain, readouts, archive
+        self.states = states
+        self._evaluator: Evaluator | None = None
+
+    def counts(self, run: RunConfig, stage: StageSpec, state: State) -> dict[str, list[EvalCount]]:
+        """By readout id, after `stage` of `run`, whose folded state is `state`."""
+        partition = partition_id(run)
+        counts: dict[str, list[EvalCount]] = {}
+        missing: list[ReadoutConfig] = []
+        for readout in self.readouts:
+            rows = None
+            if self.archive is not None:
+                rows = self.archive.evaluation(stage.key, evaluation_id(readout, partition))
+            if rows is None:
+                missing.append(readout)
+            else:
+                counts[readout.readout_id] = [EvalCount(**row) for row in rows]
+        if missing:
+            if self._evaluator is None or self._evaluator.run != run:
+                self._evaluator = Evaluator(run, self.chain[: run.stages], self.states)
+            found = self._evaluator.counts(stage.position, state, missing)
+            for readout in missing:
+                if self.archive is not None:
+                    identity = evaluation_id(readout, partition)
+                    self.archive.save_evaluation(stage.key, identity, found[readout.readout_id])
+            counts |= found
+        return {readout.readout_id: counts[readout.readout_id] for readout in self.readouts}
 
 
 def accuracy_matrix(

@@ -87,7 +87,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
     from datetime import UTC, datetime
 
     from clmethods.config import short_id
-    from sweeps.stages.provenance import code_version, host_kind
+    from clmethods.provenance import code_version, host_kind
 
     document = json.loads(json.dumps(sweep.document))
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from clmethods.config import StageSpec, partition_id
+from clmethods.config import StageSpec, evaluation_id, partition_id
+from clmethods.provenance import Stopwatch
 from sweeps.spec import TrialSpec
 from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.stages.materialise import is_complete, materialise_stage
-from sweeps.stages.provenance import Stopwatch
-from sweeps.stages.store import StageStore, eval_id
+from sweeps.stages.store import StageStore
 
 if TYPE_CHECKING:
     from clmethods.evaluate import Evaluator
@@ -120,7 +120,7 @@ class TrialRunner:
         missing = [
             readout
             for readout in self.trial.readouts
-            if self.store.evaluation(stage.key, eval_id(readout, partition)) is None
+            if self.store.evaluation(stage.key, evaluation_id(readout, partition)) is None
         ]
         if not missing:
             return
@@ -128,7 +128,7 @@ class TrialRunner:
             self._evaluator = Evaluator(self.trial.run, self.chain, self._state_after)
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
-            identity = eval_id(readout, partition)
+            identity = evaluation_id(readout, partition)
             self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
 
     def _state_after(self, position: int) -> State:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from click.testing import Result
 
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
+from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.results import TABLES
-from sweeps.stages.checksums import sealed, sha256, unsealed
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 import clmethods.stage
 from clmethods.checkpoint import sha256
-from clmethods.config import METHOD_CONFIGS, ReadoutConfig, partition_id
+from clmethods.config import METHOD_CONFIGS, ReadoutConfig, evaluation_id, partition_id
 from clmethods.methods import METHODS
 from clmethods.sequence import run_sequence
 from clmethods.stage import DivergedError, StageOutcome, run_stage
 from sweeps.spec import Sweep, TrialSpec, expand
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.runner import UnreadableStageError
-from sweeps.stages.store import StageStore, eval_id, folder
+from sweeps.stages.store import StageStore, folder
 from sweeps.stages.tree import StageTree
 from sweeps.storage import open_storage
 from tests.clmethods.runs import MemoryArchive
@@ -74,7 +74,7 @@ def test_the_states_and_counts_of_a_run_without_a_store(kind: str) -> None:
         state = sha256(archive.stages[step.stage.key])
         assert store.objects.exists(f"{where}/state-{state}.safetensors")
         for readout in trial.readouts:
-            identity = eval_id(readout, partition_id(trial.run))
+            identity = evaluation_id(readout, partition_id(trial.run))
             counts = [asdict(count) for count in step.counts[readout.readout_id]]
             assert store.evaluation(step.stage.key, identity) == counts
 
