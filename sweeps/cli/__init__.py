@@ -6,6 +6,7 @@ import click
 
 from clmethods import __version__
 from sweeps.cli.inspecting import verify, why
+from sweeps.cli.keeping import gc
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
 from sweeps.cli.starting import init, schema
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (init, run, plan, status, pareto, orders, why, verify, export, schema):
+for command in (init, run, plan, status, pareto, orders, why, verify, export, gc, schema):
     main.add_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
-from sweeps.spec.sweep import DEFAULT_OBJECTIVES, METRICS, Direction, Resources, Sweep
+from sweeps.spec.sweep import (
+    DEFAULT_OBJECTIVES,
+    METRICS,
+    Configuration,
+    Direction,
+    Resources,
+    Sweep,
+)
 from sweeps.spec.trying import Tried, try_axes, try_baselines, try_parts
 from sweeps.spec.wording import validated
 
@@ -131,6 +139,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *baseline_configurations(baselines, base, search.configurations),
     )
     refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
+    refuse(_idle_readouts(file, configurations))
     return Sweep(
         name=file.name,
         base=base.run,
@@ -224,17 +233,21 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fau
     """Objectives come from the first readout, so every searched method must support it."""
     if not file.readouts:
         return []
-    first = file.readouts[0].routing
     mend = "Objectives are read from the first readout."
-    methods = {c.run.method.kind: c.run.method for c in contexts if c.kind_known}
-    found = [
-        require(
-            method.REFERENCE or first in method.ROUTINGS,
-            "readouts[0].routing",
-            first,
-            f"one of {list(method.ROUTINGS)}, the routings of {kind}",
-            mend,
-        )
-        for kind, method in methods.items()
+    known = [c.run for c in contexts if c.kind_known and not c.run.method.REFERENCE]
+    faults = [fault for run in known for fault in file.readouts[0].faults_in(run)]
+    return [
+        replace(fault, mend=f"{fault.mend} {mend}".strip()).under("readouts[0]")
+        for i, fault in enumerate(faults)
+        if fault.path not in [earlier.path for earlier in faults[:i]]
     ]
-    return [fault for fault in found if fault is not None][:1]
+
+
+def _idle_readouts(file: SweepFile, configurations: Sequence[Configuration]) -> list[Fault]:
+    """Faults of readouts that no configuration supports; others leave out those that do not."""
+    found: list[Fault] = []
+    for index, readout in enumerate(file.readouts):
+        faults = [readout.faults_in(configuration.run) for configuration in configurations]
+        if all(faults):
+            found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
+    return found
