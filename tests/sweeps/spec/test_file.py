@@ -12,12 +12,8 @@ import yaml
 
 import sweeps
 from clmethods.config import InvalidConfigError, LoracIpcConfig, ReadoutConfig, TrainConfig
-from clmethods.config.backbone import BackboneConfig
-from clmethods.config.resolve import weights_path
 from sweeps.spec import expand, load_sweep, sweep_from_dict
-from sweeps.spec.reading import read_yaml
 
-STUDIES = sorted((Path(sweeps.__file__).parent / "studies").glob("*.yaml"))
 TINY = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
 
 
@@ -271,34 +267,6 @@ def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
     assert "restore the file, or correct weights_sha256" in faults["backbone.weights"]
     sweep = sweep_from_dict(sweep_of(backbone={"weights": str(weights)}))
     assert sweep.base.backbone.weights_sha256 is not None
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_shipped_study_opens_with_its_purpose_and_loads(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    for word in ("# Question", "# Command", "# Cost", "# Expected"):
-        assert word in text
-    if not weights_path(BackboneConfig()).is_file():
-        pytest.skip("the shipped backbone is not there")
-    assert expand(load_sweep(path))
-
-
-def test_the_demo_is_as_large_as_it_says(tmp_path: Path) -> None:
-    (demo,) = (path for path in STUDIES if path.stem == "digits_demo")
-    data, _ = read_yaml(demo)
-    weights = tmp_path / "stand_in.safetensors"  # the shipped ones may not be built yet
-    weights.write_bytes(b"weights")
-    data["backbone"]["weights"] = str(weights)
-    trials = expand(sweep_from_dict(data))
-    roles = [trial.role for trial in trials]
-    assert (roles.count("search"), len(trials)) == (16, 30)
-    labels = {trial.label: trial.role for trial in trials if trial.role != "search"}
-    assert labels == {
-        "lora_sequential": "baseline",
-        "nearest_class_mean": "baseline",
-        "joint_lora": "reference",
-        "nearest_class_mean weights=random": "baseline",
-    }
 
 
 def test_planning_imports_neither_torch_nor_a_cluster() -> None:
