@@ -50,26 +50,13 @@ class StoredSweep:
 
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
+    from sweeps.results.load import locate
     from sweeps.spec import sweep_from_dict
-    from sweeps.storage import open_storage
 
-    location, _, name = directory.rstrip("/").rpartition("/sweeps/")
-    if not location:
-        location, name = directory, ""
-    if "://" not in location and not Path(location).is_dir():
-        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(location)
-    names = sorted(
-        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
-    )
-    if not name and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
-        mend = "Run `sweeps run` with this storage first." if not names else ""
-        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
-    document = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
-    return StoredSweep(sweep_from_dict(document), objects)
+    place = locate(directory)
+    name = place.one(directory)
+    document = yaml.safe_load(place.objects.get(f"sweeps/{name}/sweep.yaml"))
+    return StoredSweep(sweep_from_dict(document), place.objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:

@@ -115,3 +115,21 @@ def test_export_writes_every_table_and_its_schema(
         assert table.num_rows > 0
         assert table.schema.names == schema.arrow.names
     assert "stage_key" in (tmp_path / "out" / "SCHEMA.md").read_text(encoding="utf-8")
+
+
+def test_query_answers_from_the_summary(sweeps_command: Command, finished: Path) -> None:
+    sql = (
+        'SELECT "method.importance_threshold" AS threshold, count(*) AS n FROM summary '
+        "WHERE split = 'test' AND readout_id = 'last' AND role = 'search' GROUP BY 1 ORDER BY 1"
+    )
+    result = sweeps_command("query", finished, sql, "--format", "csv")
+    assert result.output.split() == ['"threshold","n"', "0,4", "0.2,4"]
+    listed = sweeps_command("query", finished, "SELECT max(task_order) AS m FROM trials")
+    assert "0, 1, 4, 3, 2" in listed.output
+    assert "1 row" in listed.output
+
+
+def test_a_query_that_is_wrong_is_told_plainly(sweeps_command: Command, finished: Path) -> None:
+    result = sweeps_command("query", finished, "SELECT x FROM sumary")
+    assert result.exit_code == 2
+    assert "The tables are trials, stages, evals, matrices, summary." in result.output
