@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import front_rows, front_text
+from sweeps.cli.tables import front_rows, front_text, read_results
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -61,6 +61,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
     """The end of a run: what was done, the front, where LoRA stands, where the files are."""
     plan = outcome.plan
     sweep, tree = plan.sweep, plan.tree
+    results = read_results(sweep, objects)
     shared = tree.total - tree.distinct
     did = (
         f"trained {outcome.trained} stages, found {len(plan.stored)} in the storage, "
@@ -77,9 +78,9 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         + did,
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
-        front_text(sweep, objects),
+        front_text(sweep, results),
         "",
-        *_standing(sweep, front_rows(sweep, objects, None)),
+        *_standing(sweep, front_rows(sweep, results, None)),
         "",
         f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
         f"look       sweeps pareto {where} · sweeps orders {where} · sweeps status {where}",

@@ -44,7 +44,7 @@ def query(directory: str, sql: str, kind: str) -> None:
 
     found = load(directory)
     for warning in found.warnings:
-        click.echo(f"left out: {warning}", err=True)
+        click.echo(warning, err=True)
     try:
         answer = found.query(sql)
     except QueryError as error:

@@ -9,7 +9,7 @@ import click
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import front_text, orders_text
+from sweeps.cli.tables import front_text, orders_text, read_results
 
 split_option = click.option(
     "--split",
@@ -43,7 +43,8 @@ def status(directory: str, trials: bool) -> None:
 def pareto(directory: str, readout: str | None) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
-    click.echo(front_text(stored.sweep, stored.objects, readout))
+    results = read_results(stored.sweep, stored.objects)
+    click.echo(front_text(stored.sweep, results, readout))
 
 
 @click.command()
@@ -54,7 +55,8 @@ def pareto(directory: str, readout: str | None) -> None:
 def orders(directory: str, readout: str | None, split: str) -> None:
     """How much the task order matters: disparity per configuration, beside the seeds alone."""
     stored = open_stored_sweep(directory)
-    click.echo(orders_text(stored.sweep, stored.objects, readout, split))
+    results = read_results(stored.sweep, stored.objects)
+    click.echo(orders_text(stored.sweep, results, readout, split))
 
 
 @click.command()
@@ -80,7 +82,7 @@ def export(directory: str, target: Path, kind: str) -> None:
     for name in TABLES:
         read = read_table(stored.objects, stored.sweep.name, name)
         for warning in read.warnings:
-            click.echo(f"left out: {warning}")
+            click.echo(warning)
         path = export_table(read.table, name, target, kind)  # type: ignore[arg-type]
         click.echo(f"{path}  {read.table.num_rows} rows")
     (target / "SCHEMA.md").write_text(describe(), encoding="utf-8")

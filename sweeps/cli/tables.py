@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.results import latest_trials, read_table
@@ -14,8 +16,17 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore
 
 
-def read_results(sweep: Sweep, objects: ObjectStore) -> tuple[pa.Table, pa.Table, list[str]]:
-    """(trials, evals, warnings) of the trials that the sweep wants now, last attempts only.
+class Results(NamedTuple):
+    """What the commands that analyse read from a storage."""
+
+    trials: pa.Table
+    evals: pa.Table
+    warnings: tuple[str, ...]
+    """One sentence per part that was left out."""
+
+
+def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
+    """Trials that the sweep wants now, last attempts only, and all evaluations.
 
     Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
     """
@@ -27,7 +38,7 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> tuple[pa.Table, pa.Table
     wanted = {trial.trial_id for trial in expand(sweep)}
     latest = latest_trials(trials.table)
     kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))
-    return latest.filter(kept), evals.table, [*trials.warnings, *evals.warnings]
+    return Results(latest.filter(kept), evals.table, (*trials.warnings, *evals.warnings))
 
 
 def pa_array(values: list[str]) -> Any:
@@ -47,23 +58,37 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
     return readout
 
 
-def front_rows(sweep: Sweep, objects: ObjectStore, readout: str | None) -> list[dict[str, Any]]:
+def front_rows(sweep: Sweep, results: Results, readout: str | None) -> list[dict[str, Any]]:
     """One row per configuration: objectives on validation decide, those on test stand beside.
 
     The front is that of the searched configurations under one readout. Baselines and references
     follow it, to be compared with: they answer whether the method is worth its cost at all.
     """
+    from sweeps.analysis.front_probability import front_probability
+    from sweeps.analysis.hypervolume import knee
     from sweeps.analysis.pareto import pareto_table
+    from sweeps.analysis.replicates import replicates
     from sweeps.analysis.summary import summarise
 
-    trials, evals, _ = read_results(sweep, objects)
     name = chosen_readout(sweep, readout)
     merged: dict[str, dict[str, Any]] = {}
     for split, prefix in (("validation", ""), ("test", "test ")):
-        searched, others = _by_role(summarise(trials, evals, split), name)
-        rows = pareto_table(searched, sweep.objectives).to_pylist()
+        searched, others = _by_role(summarise(results.trials, results.evals, split), name)
+        fixed = all_orders(sweep)
+        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed).to_pylist()
+        if not prefix:
+            found = replicates(searched, list(sweep.objectives))
+            sure = front_probability(found, sweep.objectives, fixed_orders=fixed).tolist()
+            share = dict(zip([one.config_id for one in found], sure, strict=True))
+            means = [[row[name] for name in sweep.objectives] for row in rows]
+            points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
+            bend = knee(points, list(sweep.objectives.values()))
+            several = sum(row["on_front"] for row in rows) >= 3
+            for index, row in enumerate(rows):
+                row |= {"p_front": share[row["config_id"]], "knee": several and index == bend}
         rows += [
-            row | {"on_front": False} for row in pareto_table(others, sweep.objectives).to_pylist()
+            row | {"on_front": False}
+            for row in pareto_table(others, sweep.objectives, fixed_orders=fixed).to_pylist()
         ]
         for row in rows:
             values = {f"{prefix}{key}": value for key, value in row.items()}
@@ -76,6 +101,11 @@ def front_rows(sweep: Sweep, objects: ObjectStore, readout: str | None) -> list[
         return row["role"] != "search", not row["on_front"], value
 
     return sorted(merged.values(), key=place)
+
+
+def all_orders(sweep: Sweep) -> bool:
+    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
+    return sweep.orders.design == "all"
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
@@ -95,16 +125,17 @@ def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> str:
+def front_text(sweep: Sweep, results: Results, readout: str | None = None) -> str:
     """The searched configurations, front first, then what they are compared with."""
     from sweeps.analysis.render import render_table
 
-    rows = front_rows(sweep, objects, readout)
+    rows = front_rows(sweep, results, readout)
     if not rows:
-        return "no finished trial yet"
+        return "\n".join([*results.warnings, "no finished trial yet"])
     table = [
         {
-            "front": "*" if row["on_front"] else "",
+            "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
+            "in": _share(row.get("p_front")),
             "configuration": row["label"]
             + ("" if row["role"] == "search" else f" ({row['role']})"),
             "runs": row["n_replicates"],
@@ -115,15 +146,57 @@ def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -
     ]
     notes = [
         f"readout `{chosen_readout(sweep, readout)}`, percent; mean ± half of the 95 % interval "
-        "over orders and seeds; front: by the validation means",
+        "over orders and seeds",
+        "front: by the validation means; in: how often it is on the front when orders and seeds "
+        "are drawn again (bootstrap)",
+        *_volume_text(sweep, rows),
     ]
+    missing = [row for row in rows if row["n_missing"] or row["approximate"]]
+    for row in missing:
+        notes.append(f"{row['label']}: {_missing(row)}")
     orders = len(sweep.orders.orders(sweep.base.stream.tasks))
     if min(orders, len(sweep.seeds)) == 2:
         notes.append(
             f"{orders} orders x {len(sweep.seeds)} seeds leave one degree of freedom, hence the "
-            "wide intervals: three or more of each narrow them"
+            "wide intervals and shares that are too sure: take three or more of each"
         )
-    return "\n".join([render_table(table), *notes])
+    return "\n".join([*results.warnings, render_table(table), *notes])
+
+
+def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+    """The hypervolume of the searched means, and over which corner; nothing for one objective."""
+    from sweeps.analysis.hypervolume import hypervolume, worst_point
+
+    directions = list(sweep.objectives.values())
+    points = np.array(
+        [[row[name] for name in sweep.objectives] for row in rows if row["role"] == "search"],
+        dtype=np.float64,
+    ).reshape(-1, len(directions))
+    corner = worst_point(points, directions)
+    if len(directions) < 2 or not np.isfinite(corner).all():
+        return []
+    volume = hypervolume(points, directions, corner)
+    worst = ", ".join(
+        f"{_short(n)} {v:.4g}" for n, v in zip(sweep.objectives, corner, strict=True)
+    )
+    return [f"hypervolume {volume:.4g} over the worst means ({worst}), as fractions"]
+
+
+def _missing(row: dict[str, Any]) -> str:
+    """What a row lacks, in words."""
+    lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    return f"{lacks}interval over {row['interval']}"
+
+
+def _share(share: float | None) -> str:
+    """A share of bootstrap draws."""
+    if share is None:
+        return ""
+    return (
+        f"{share:.0%}"
+        if share in {0.0, 1.0} or 0.005 <= share < 0.995
+        else ("<1%" if share < 0.5 else ">99%")
+    )
 
 
 def _shown(row: dict[str, Any], name: str) -> str:
@@ -137,13 +210,12 @@ def _shown(row: dict[str, Any], name: str) -> str:
     return percent(value, low, high)
 
 
-def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: str) -> str:
+def orders_text(sweep: Sweep, results: Results, readout: str | None, split: str) -> str:
     """Order sensitivity per configuration."""
     from sweeps.analysis.order_effect import order_sensitivity
     from sweeps.analysis.render import render_table
 
-    trials, evals, _ = read_results(sweep, objects)
-    table = order_sensitivity(trials, evals, chosen_readout(sweep, readout), split)
+    table = order_sensitivity(results.trials, results.evals, chosen_readout(sweep, readout), split)
     columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
     columns += ["share_order", "share_seed", "share_residual", "reason"]
     note = (

@@ -133,3 +133,27 @@ def test_a_query_that_is_wrong_is_told_plainly(sweeps_command: Command, finished
     result = sweeps_command("query", finished, "SELECT x FROM sumary")
     assert result.exit_code == 2
     assert "The tables are trials, stages, evals, matrices, summary." in result.output
+
+
+def test_pareto_says_how_sure_the_front_is(sweeps_command: Command, finished: Path) -> None:
+    output = sweeps_command("pareto", finished).output
+    heading = next(line for line in output.splitlines() if "configuration" in line)
+    assert heading.split()[:3] == ["front", "in", "configuration"]
+    searched = [line for line in output.splitlines() if "importance_threshold=" in line]
+    assert all("%" in line for line in searched)
+    assert "hypervolume" in output
+
+
+def test_pareto_names_what_is_missing(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "copy"
+    shutil.copytree(finished, storage)
+    parts = sorted(storage.glob("sweeps/small/results/trials/*.parquet"))
+    searched = [p for p in parts if pq.read_table(p)["role"][0].as_py() == "search"]
+    label = pq.read_table(searched[0])["label"][0].as_py()
+    searched[0].write_bytes(searched[0].read_bytes()[:100])
+    result = sweeps_command("pareto", storage)
+    assert result.exit_code == 0
+    assert f"results/trials/{searched[0].name} is left out" in result.output
+    assert f"{label}: interval over 2 orders x 2 seeds with 3 runs" in result.output
