@@ -8,8 +8,9 @@ import click
 
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.order_report import orders_text
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import front_text, orders_text, read_results
+from sweeps.cli.tables import chosen_metric, front_text, read_results
 
 split_option = click.option(
     "--split",
@@ -51,12 +52,16 @@ def pareto(directory: str, readout: str | None) -> None:
 @click.argument("directory", metavar="DIR")
 @click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
 @split_option
+@click.option(
+    "--metric", metavar="NAME", help="Such as `forgetting`; default: the first objective."
+)
 @plain_errors
-def orders(directory: str, readout: str | None, split: str) -> None:
-    """How much the task order matters: disparity per configuration, beside the seeds alone."""
+def orders(directory: str, readout: str | None, split: str, metric: str | None) -> None:
+    """How much the task order matters: disparity, variance, rankings, position, carry-over."""
     stored = open_stored_sweep(directory)
+    name = chosen_metric(stored.sweep, metric)
     results = read_results(stored.sweep, stored.objects)
-    click.echo(orders_text(stored.sweep, results, readout, split))
+    click.echo(orders_text(stored.sweep, results, readout, split, name))
 
 
 @click.command()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from clmethods.config import Fault, InvalidConfigError
+from clmethods.config.faults import nearest, refuse, require
+from clmethods.metrics import METRICS
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
@@ -56,6 +58,24 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
     if readout not in names:
         raise InvalidConfigError([Fault("--readout", readout, f"one of {names}")])
     return readout
+
+
+def chosen_metric(sweep: Sweep, metric: str | None) -> str:
+    """The metric of the accuracy matrix asked for, or the first objective that is one."""
+    if metric is None:
+        return next((name for name in sweep.objectives if name in METRICS), "average_accuracy")
+    refuse(
+        [
+            require(
+                metric in METRICS,
+                "--metric",
+                metric,
+                f"one of {list(METRICS)}",
+                nearest(metric, list(METRICS)),
+            )
+        ]
+    )
+    return metric
 
 
 def front_rows(sweep: Sweep, results: Results, readout: str | None) -> list[dict[str, Any]]:
@@ -208,22 +228,6 @@ def _shown(row: dict[str, Any], name: str) -> str:
     if value is not None and low is not None and high is not None and high - low > 1.0:
         return f"{percent(value)} ± >50"
     return percent(value, low, high)
-
-
-def orders_text(sweep: Sweep, results: Results, readout: str | None, split: str) -> str:
-    """Order sensitivity per configuration."""
-    from sweeps.analysis.order_effect import order_sensitivity
-    from sweeps.analysis.render import render_table
-
-    table = order_sensitivity(results.trials, results.evals, chosen_readout(sweep, readout), split)
-    columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
-    columns += ["share_order", "share_seed", "share_residual", "reason"]
-    note = (
-        f"{split} images, in percent. aopd/mopd: mean and largest difference of a task's final "
-        "accuracy between orders;\nseed aopd/mopd: the same between seeds of one order, the floor "
-        "to compare with; share: of the variance of average accuracy"
-    )
-    return f"{render_table(table, columns)}\n{note}"
 
 
 def _short(name: str) -> str:

@@ -52,6 +52,19 @@ def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path)
     result = sweeps_command("orders", finished)
     assert result.exit_code == 0
     assert "aopd" in result.output
+    assert "configuration x order" in result.output
+    assert "Kendall's W" in result.output
+    assert "Best and worst order" in result.output
+    assert "a Williams design does" in result.output  # two orders cannot tell carry-over
+
+
+def test_orders_of_a_metric_that_does_not_exist_offers_the_nearest(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("orders", finished, "--metric", "forgeting")
+    assert result.exit_code == 2
+    assert "Did you mean 'forgetting'?" in result.output
+    assert "forgetting" in sweeps_command("orders", finished, "--metric", "forgetting").output
 
 
 def test_why_names_the_stage_and_the_field(sweeps_command: Command, finished: Path) -> None:
