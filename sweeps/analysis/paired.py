@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeps.analysis.intervals import LEVEL, Interval, iqm_interval, mean_interval
 from sweeps.analysis.power import Spread, detectable, spread_of
-from sweeps.analysis.replicates import Replicates, Sample, difference
+from sweeps.analysis.replicates import Cell, Replicates, Sample, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,18 @@ def compare(
     level: float = LEVEL,
     fixed_orders: bool = False,
     iqm: bool = False,
+    only: Sequence[Cell] | None = None,
 ) -> Comparison | None:
     """one - other over the (order, seed) cells that both have; None if they share none.
+
+    `only` restricts them to some cells.
 
     The interval is that of `mean_interval` over the differences, so it holds what orders and
     seeds do to the difference and not what they do to both alike. With `iqm` it is
     `iqm_interval`'s. Cells that only one of them has are counted in `unpaired`.
     """
     return compare_samples(
-        difference(one, other, metric),
+        difference(one, other, metric, only),
         metric,
         _alone(one, other, metric),
         level=level,

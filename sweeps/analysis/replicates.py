@@ -136,8 +136,10 @@ def sample(one: Replicates, metric: str, cells: Sequence[Cell] | None = None) ->
     )
 
 
-def difference(one: Replicates, other: Replicates, metric: str) -> Sample:
-    """one - other in every cell that both have.
+def difference(
+    one: Replicates, other: Replicates, metric: str, only: Sequence[Cell] | None = None
+) -> Sample:
+    """one - other in every cell that both have, or in those of `only`.
 
     A run that cannot depend on the order is compared with the runs of its seed in every order.
     """
@@ -150,6 +152,9 @@ def difference(one: Replicates, other: Replicates, metric: str) -> Sample:
             cells[order, seed] = left - right
     if any(order != ANY_ORDER for order, _ in cells):
         cells = {cell: value for cell, value in cells.items() if cell[0] != ANY_ORDER}
+    if only is not None:
+        kept = set(only)
+        cells = {cell: value for cell, value in cells.items() if cell in kept}
     return Sample(
         np.array(list(cells.values())),
         tuple(order for order, _ in cells),

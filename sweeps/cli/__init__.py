@@ -9,6 +9,7 @@ from sweeps.cli.inspecting import verify, why
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
+from sweeps.cli.selecting import select
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, query, why, verify, export):
+for command in (run, plan, status, pareto, orders, select, query, why, verify, export):
     main.add_command(command)

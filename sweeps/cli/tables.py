@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,13 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
     if readout not in names:
         raise InvalidConfigError([Fault("--readout", readout, f"one of {names}")])
     return readout
+
+
+def direction_of(metric: str) -> Literal["max", "min"]:
+    """Which direction of a measure is better; what is not a metric is a cost."""
+    if metric in METRICS:
+        return METRICS[metric].direction
+    return "max" if metric.endswith("accuracy") else "min"
 
 
 def chosen_metric(sweep: Sweep, metric: str | None) -> str:
