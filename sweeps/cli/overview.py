@@ -108,10 +108,4 @@ def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
                 f"  {abs(gap) * 100:.1f} points {side} {row['label']} ({row[metric]:.1%})"
                 + (", the joint reference" if row["role"] == "reference" else "")
             )
-    means = [row for row in scored if row["label"].startswith("nearest_class_mean")]
-    if any(row[metric] > best[metric] for row in means):
-        lines.append(
-            "  On this stream the frozen backbone with class means is better than what was "
-            "trained: LoRA does not pay here."
-        )
     return lines

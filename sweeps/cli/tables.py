@@ -187,7 +187,34 @@ def front_text(sweep: Sweep, results: Results, readout: str | None = None) -> st
             f"{orders} orders x {len(sweep.seeds)} seeds leave one degree of freedom, hence the "
             "wide intervals and shares that are too sure: take three or more of each"
         )
-    return "\n".join([*results.warnings, render_table(table), *notes])
+    need = need_text(sweep, results, readout)
+    return "\n".join(
+        [*results.warnings, render_table(table), *notes, *(["", need] if need else [])]
+    )
+
+
+def need_text(sweep: Sweep, results: Results, readout: str | None) -> str:
+    """Where the best trained configuration stands against the best that trains nothing."""
+    from sweeps.analysis.paired import configurations
+    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.summary import summarise
+    from sweeps.analysis.training_free import lora_need
+
+    name, metric = chosen_readout(sweep, readout), chosen_metric(sweep, None)
+    of_split = {
+        split: configurations(
+            replicates(summarise(results.trials, results.evals, split), [metric]), name, split
+        )
+        for split in ("validation", "test")
+    }
+    found = lora_need(
+        of_split["validation"],
+        of_split["test"],
+        metric,
+        METRICS[metric].direction,
+        fixed_orders=all_orders(sweep),
+    )
+    return found.text if found else ""
 
 
 def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
