@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from sweeps.cli.effects_report import effects
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, select, query, why, verify, export):
+for command in (run, plan, status, pareto, orders, effects, select, query, why, verify, export):
     main.add_command(command)

@@ -170,3 +170,17 @@ def test_pareto_names_what_is_missing(
     assert result.exit_code == 0
     assert f"results/trials/{searched[0].name} is left out" in result.output
     assert f"{label}: interval over 2 orders x 2 seeds with 3 runs" in result.output
+
+
+def test_effects_are_matched_differences_of_every_value(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("effects", finished)
+    assert result.exit_code == 0, result.output
+    assert "average_accuracy (higher is better)" in result.output
+    assert "forgetting (lower is better)" in result.output
+    assert "method.importance_threshold" in result.output
+    assert "Importance: not estimated, 2 configurations, 8 are needed" in result.output
+    wrong = sweeps_command("effects", finished, "--metric", "accuracy")
+    assert wrong.exit_code == 2
+    assert "pooled_accuracy" in wrong.output
