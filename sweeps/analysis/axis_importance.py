@@ -54,7 +54,7 @@ def axis_importance(
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study
     try:
-        study = optuna.create_study(direction=f"{direction}imize")
+        study = optuna.create_study(direction="maximize" if direction == "max" else "minimize")
     finally:
         optuna.logging.set_verbosity(verbosity)
     for config_id, mean in means.items():

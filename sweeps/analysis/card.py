@@ -46,6 +46,7 @@ def card(question: Question, choice: Choice, test: Mapping[tuple[str, str], Repl
     lines = [
         f"choose    {chosen.name}",
         f"because   {_because(question, choice)}",
+        *_beware(question, choice),
         *_numbers(question, chosen, test),
         *_unless(question, choice, chosen),
         *_expect(question, chosen, test),
@@ -102,6 +103,22 @@ def _because(question: Question, choice: Choice) -> str:
     )
     parts.append(f"of them this one has {best}" + (", pessimistically" if sure else ""))
     return "; ".join(parts)
+
+
+def _beware(question: Question, choice: Choice) -> list[str]:
+    """What the pessimistic numbers lack."""
+    considered = (*choice.admissible, *choice.refused)
+    alone = [
+        candidate
+        for candidate in considered
+        if any(held.interval.low is None for held in candidate.standings.values())
+    ]
+    if question.basis == "mean" or not alone:
+        return []
+    return [
+        f"beware    {len(alone)} of {len(considered)} have no interval, for want of replicates: "
+        "their means stood in"
+    ]
 
 
 def _limits(question: Question) -> str:
@@ -207,11 +224,14 @@ def _margin(question: Question, metric: str, found: Comparison | None) -> list[s
     side = "ahead of it" if ahead >= 0 else "behind it"
     line = (
         f"          {metric}: {shown(metric, abs(ahead))} {side}, paired over "
-        f"{found.interval.n} runs, 95 % {_ends(metric, found.interval, sign)}"
+        f"{_runs(found.interval.n)}"
     )
+    if found.unpaired:
+        line += f" ({_runs(found.unpaired)} without a partner left out)"
     if found.interval.low is None:
-        return [f"{line}: not known with {found.interval.note}"]
-    lines = [f"{line}: {'settled' if found.settled else 'not settled'}"]
+        return [f"{line}: not settled, {found.interval.note}"]
+    ends = _ends(metric, found.interval, sign)
+    lines = [f"{line}, 95 % {ends}: {'settled' if found.settled else 'not settled'}"]
     spread = found.spread
     if found.settled or spread is None:
         return lines
@@ -221,6 +241,10 @@ def _margin(question: Question, metric: str, found: Comparison | None) -> list[s
         f"{shown(metric, at_hand)}; " + _replicates(needed(spread, ahead))
     )
     return lines
+
+
+def _runs(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)}"
 
 
 def _replicates(design: tuple[int, int] | None) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.metrics import Direction
-from sweeps.analysis.intervals import mean_interval
+from sweeps.analysis.intervals import iqm_interval, mean_interval
 
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
@@ -75,7 +75,11 @@ def gains(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
 
 
 def pareto_table(
-    summary: pa.Table, objectives: Mapping[str, Direction], *, fixed_orders: bool = False
+    summary: pa.Table,
+    objectives: Mapping[str, Direction],
+    *,
+    fixed_orders: bool = False,
+    iqm: bool = False,
 ) -> pa.Table:
     """One row per configuration and readout: each objective's mean and interval, and the front.
 
@@ -86,7 +90,8 @@ def pareto_table(
     the forgetting of a joint run); `interval`, the design in words; `approximate` if replicates
     are missing; on_front, judged by the means.
 
-    `fixed_orders`: the orders are all there are, see `mean_interval`.
+    `fixed_orders`: the orders are all there are, see `mean_interval`. `iqm`: interquartile means
+    in place of means, see `iqm_interval`.
     References, and readouts of `UPPER_BOUNDS`, are never on the front and push nobody off it.
     Raises KeyError for an objective that the summary lacks.
     """
@@ -95,7 +100,7 @@ def pareto_table(
         if name not in summary.column_names:
             raise KeyError(f"no objective {name!r}; known: {summary.column_names}")
     rows = [
-        _row(configuration, replicates, names, fixed_orders)
+        _row(configuration, replicates, names, fixed_orders, iqm)
         for configuration, replicates in _by_configuration(summary, names).items()
     ]
     eligible = np.array(
@@ -140,6 +145,7 @@ def _row(
     replicates: list[dict[str, Any]],
     names: Sequence[str],
     fixed_orders: bool,
+    iqm: bool,
 ) -> dict[str, Any]:
     done = [r for r in replicates if r["reason"] is None]
     row: dict[str, Any] = dict(zip(_CONFIGURATION, configuration, strict=True))
@@ -150,12 +156,12 @@ def _row(
         row[name] = None
         if not has:
             continue
-        interval = mean_interval(
+        runs = (
             [float(r[name]) for r in has],
             [r["order_id"] for r in has],
             [_seed(r) for r in has],
-            fixed_orders=fixed_orders,
         )
+        interval = iqm_interval(*runs) if iqm else mean_interval(*runs, fixed_orders=fixed_orders)
         row |= {
             name: interval.mean,
             f"{name}_low": interval.low,

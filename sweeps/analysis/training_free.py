@@ -32,7 +32,8 @@ class Need:
         said = (
             f"{self.trained} is {points} {'above' if self.gain >= 0 else 'below'} "
             f"{self.untrained}, which trains nothing (test {metric}, paired over "
-            f"{self.comparison.interval.n} runs, 95 % {_ends(self.comparison.interval)})"
+            f"{self.comparison.interval.n} run{'s' * (self.comparison.interval.n != 1)}, "
+            f"95 % {_ends(self.comparison.interval)})"
         )
         if not self.comparison.settled:
             return f"Do you need LoRA? Not settled: {said}; {self._plan()}"
@@ -101,5 +102,5 @@ def _trains(method: str) -> bool | None:
 
 def _ends(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
-        return f"unknown: {interval.note}"
+        return f"not known, {interval.note}"
     return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"

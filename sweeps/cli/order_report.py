@@ -53,12 +53,24 @@ def _disparity(results: Results, readout: str, split: str, metric: str) -> str:
     from sweeps.analysis.render import render_table
 
     table = order_sensitivity(results.trials, results.evals, readout, split, metric)
-    columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd", "reason"]
+    columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
     note = (
         "aopd/mopd: mean and largest difference of a task's final accuracy between orders\n"
         "seed aopd/mopd: the same between seeds of one order, the floor to rise above"
     )
-    return f"How far does the order move a task?\n{render_table(table, columns)}\n{note}"
+    rows = table.to_pylist()
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        for reason in (row["reason"] or "").split("; "):
+            if reason and "variance shares" not in reason:  # the next question has its own
+                reasons.setdefault(reason, []).append(row["label"])
+    lines = [
+        f"{'all' if len(labels) == len(rows) else ', '.join(labels)}: {reason}"
+        for reason, labels in reasons.items()
+    ]
+    return "\n".join(
+        ["How far does the order move a task?", render_table(table, columns), note, *lines]
+    )
 
 
 def _variance(found: Sequence[Replicates], metric: str) -> str:

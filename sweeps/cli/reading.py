@@ -40,12 +40,15 @@ def status(directory: str, trials: bool) -> None:
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option(
+    "--iqm", is_flag=True, help="Interquartile means, which single bad runs do not move."
+)
 @plain_errors
-def pareto(directory: str, readout: str | None) -> None:
+def pareto(directory: str, readout: str | None, iqm: bool) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
-    click.echo(front_text(stored.sweep, results, readout))
+    click.echo(front_text(stored.sweep, results, readout, iqm))
 
 
 @click.command()

@@ -103,7 +103,7 @@ def select(
         prefer = next(iter(objectives))
     metrics = list(dict.fromkeys([*objectives, *names]))
     found = {s: replicates(summary, metrics) for s, summary in summaries.items()}
-    candidates = _under(readout, found["validation"])
+    candidates = _under(readout, found["validation"], [r.readout_id for r in sweep.readouts])
     candidates = [one for one in candidates if one.role == "search" or not searched]
     test = {(one.config_id, one.readout_id): one for one in found["test"]}
     cells = _cells(choose_on, candidates)
@@ -168,9 +168,11 @@ def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
     return tuple(found)
 
 
-def _under(readout: str | None, found: Sequence[Replicates]) -> list[Replicates]:
+def _under(
+    readout: str | None, found: Sequence[Replicates], declared: Sequence[str]
+) -> list[Replicates]:
     """The replicates under the readout asked for, or all."""
-    names = list(dict.fromkeys(one.readout_id for one in found))
+    names = list(dict.fromkeys([*declared, *(one.readout_id for one in found)]))
     refuse([require(readout is None or readout in names, "--readout", readout, f"one of {names}")])
     return [one for one in found if readout is None or one.readout_id == readout]
 

@@ -85,7 +85,9 @@ def chosen_metric(sweep: Sweep, metric: str | None) -> str:
     return metric
 
 
-def front_rows(sweep: Sweep, results: Results, readout: str | None) -> list[dict[str, Any]]:
+def front_rows(
+    sweep: Sweep, results: Results, readout: str | None, iqm: bool = False
+) -> list[dict[str, Any]]:
     """One row per configuration: objectives on validation decide, those on test stand beside.
 
     The front is that of the searched configurations under one readout. Baselines and references
@@ -102,7 +104,7 @@ def front_rows(sweep: Sweep, results: Results, readout: str | None) -> list[dict
     for split, prefix in (("validation", ""), ("test", "test ")):
         searched, others = _by_role(summarise(results.trials, results.evals, split), name)
         fixed = all_orders(sweep)
-        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed).to_pylist()
+        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm).to_pylist()
         if not prefix:
             found = replicates(searched, list(sweep.objectives))
             sure = front_probability(found, sweep.objectives, fixed_orders=fixed).tolist()
@@ -112,10 +114,16 @@ def front_rows(sweep: Sweep, results: Results, readout: str | None) -> list[dict
             bend = knee(points, list(sweep.objectives.values()))
             several = sum(row["on_front"] for row in rows) >= 3
             for index, row in enumerate(rows):
-                row |= {"p_front": share[row["config_id"]], "knee": several and index == bend}
+                luck = row["n_replicates"] > 1  # else there is nothing to draw from
+                row |= {
+                    "p_front": share[row["config_id"]] if luck else None,
+                    "knee": several and index == bend,
+                }
         rows += [
             row | {"on_front": False}
-            for row in pareto_table(others, sweep.objectives, fixed_orders=fixed).to_pylist()
+            for row in pareto_table(
+                others, sweep.objectives, fixed_orders=fixed, iqm=iqm
+            ).to_pylist()
         ]
         for row in rows:
             values = {f"{prefix}{key}": value for key, value in row.items()}
@@ -152,11 +160,13 @@ def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def front_text(sweep: Sweep, results: Results, readout: str | None = None) -> str:
+def front_text(
+    sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
+) -> str:
     """The searched configurations, front first, then what they are compared with."""
     from sweeps.analysis.render import render_table
 
-    rows = front_rows(sweep, results, readout)
+    rows = front_rows(sweep, results, readout, iqm)
     if not rows:
         return "\n".join([*results.warnings, "no finished trial yet"])
     table = [
@@ -171,26 +181,37 @@ def front_text(sweep: Sweep, results: Results, readout: str | None = None) -> st
         }
         for row in rows
     ]
+    mean = "interquartile mean" if iqm else "mean"
     notes = [
-        f"readout `{chosen_readout(sweep, readout)}`, percent; mean ± half of the 95 % interval "
+        f"readout `{chosen_readout(sweep, readout)}`, percent; {mean} ± half of the 95 % interval "
         "over orders and seeds",
-        "front: by the validation means; in: how often it is on the front when orders and seeds "
-        "are drawn again (bootstrap)",
+        f"front: by the validation {mean}s; in: how often it is on the front when orders and "
+        "seeds are drawn again (bootstrap)",
         *_volume_text(sweep, rows),
     ]
     missing = [row for row in rows if row["n_missing"] or row["approximate"]]
     for row in missing:
         notes.append(f"{row['label']}: {_missing(row)}")
-    orders = len(sweep.orders.orders(sweep.base.stream.tasks))
-    if min(orders, len(sweep.seeds)) == 2:
-        notes.append(
-            f"{orders} orders x {len(sweep.seeds)} seeds leave one degree of freedom, hence the "
-            "wide intervals and shares that are too sure: take three or more of each"
-        )
+    notes += _few_text(results)
     need = need_text(sweep, results, readout)
     return "\n".join(
         [*results.warnings, render_table(table), *notes, *(["", need] if need else [])]
     )
+
+
+def _few_text(results: Results) -> list[str]:
+    """What two orders or seeds, or one run each, cannot tell."""
+    trials = results.trials.select(["order_id", "seed"]).to_pylist()
+    orders = len({row["order_id"] for row in trials} - {"any"})
+    seeds = len({row["seed"] for row in trials})
+    if max(orders, seeds) <= 1:
+        return ["one run each: intervals and shares are unavailable; take three orders and seeds"]
+    if min(orders, seeds) == 2:
+        return [
+            f"{orders} orders x {seeds} seeds leave one degree of freedom, hence the wide "
+            "intervals and shares that are too sure: take three or more of each"
+        ]
+    return []
 
 
 def need_text(sweep: Sweep, results: Results, readout: str | None) -> str:
