@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from clmethods.config.canonical import derive_seed
 from sweeps.analysis.components import ROUNDING
-from sweeps.analysis.front_probability import blocks
+from sweeps.analysis.front_probability import Blocks, blocks
 from sweeps.analysis.intervals import LEVEL
+from sweeps.analysis.mixed_model import restricted_likelihood
 from sweeps.analysis.replicates import Replicates
 
 Values = npt.NDArray[np.float64]
@@ -36,8 +37,9 @@ class Component(NamedTuple):
     """`order`, `configuration:order`, …, or `residual`."""
     variance: float
     """Estimate, floored at 0, in squared units of the metric."""
-    low: float
-    high: float
+    low: float | None
+    """Ends of the 95 % interval; None where runs are missing."""
+    high: float | None
     share: float | None
     """Of the sum of all variances; None if nothing varies."""
     share_low: float | None
@@ -55,11 +57,15 @@ class Split(NamedTuple):
     """Configurations whose runs are not complete, by label and what they have."""
     reason: str | None
     """Why there are no components."""
+    note: str
+    """How they were estimated."""
 
 
 def variance_split(found: Sequence[Replicates], metric: str, level: float = LEVEL) -> Split:
     """Components over the configurations that have a run in every cell; the others are named.
 
+    Where fewer than two are complete, and others are there, all runs are used, by restricted
+    maximum likelihood and without intervals (`sweeps.analysis.mixed_model`).
     Methods that cannot depend on the order, references and upper bounds take no part. A factor
     with a single level has no component, and its interactions go with it.
     """
@@ -72,12 +78,43 @@ def variance_split(found: Sequence[Replicates], metric: str, level: float = LEVE
         for one, complete in zip(eligible, whole, strict=True)
         if not complete
     )
+    if int(whole.sum()) < min(2, len(eligible)):
+        return _of_what_is_there(held, left_out)
     grid = held.values[whole, 0]  # (C, I, J)
     levels = dict(zip(FACTORS, grid.shape, strict=True))
     if sum(n > 1 for n in grid.shape) < 2:
-        counts = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in levels.items())
-        return Split((), levels, left_out, f"two factors must vary, there are {counts}")
-    return Split(factorial(grid, level), levels, left_out, None)
+        return Split((), levels, left_out, _too_few(levels), "")
+    return Split(factorial(grid, level), levels, left_out, None, "analysis of variance")
+
+
+def _of_what_is_there(held: Blocks, incomplete: tuple[str, ...]) -> Split:
+    """Components from all runs, whichever are missing."""
+    place = np.nonzero(np.isfinite(held.values[:, 0]))  # three of (N,)
+    values = held.values[:, 0][place]
+    levels = {f: len(set(p.tolist())) for f, p in zip(FACTORS, place, strict=True)}
+    active = [a for a, name in enumerate(FACTORS) if levels[name] > 1]
+    if len(active) < 2:
+        return Split((), levels, incomplete, _too_few(levels), "")
+    sets = [s for size in range(1, len(active)) for s in combinations(active, size)]
+    terms = {
+        ":".join(FACTORS[f] for f in s): list(zip(*(place[f].tolist() for f in s), strict=True))
+        for s in sets
+    }
+    found = restricted_likelihood(values, terms)
+    if found is None:
+        return Split((), levels, incomplete, "nothing varies, or too few or too many runs", "")
+    total = sum(found.values())
+    parts = tuple(
+        Component(name, variance, None, None, variance / total if total > 0 else None, None, None)
+        for name, variance in found.items()
+    )
+    note = f"restricted likelihood over {len(values)} runs; incomplete: {', '.join(incomplete)}"
+    return Split(parts, levels, (), None, note)
+
+
+def _too_few(levels: dict[str, int]) -> str:
+    counts = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in levels.items())
+    return f"two factors must vary, there are {counts}"
 
 
 def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:

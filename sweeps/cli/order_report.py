@@ -92,7 +92,7 @@ def _variance(found: Sequence[Replicates], metric: str) -> str:
         for part in split.components
     ]
     over = " x ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in split.levels.items())
-    note = f"the search, {over}; the residual holds the interaction of all that vary"
+    note = f"the search, {over}, {split.note}; the residual holds the interaction of all that vary"
     return "\n".join([heading, render_table(rows), note, *left_out])
 
 

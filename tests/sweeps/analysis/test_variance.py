@@ -81,6 +81,21 @@ def test_incomplete_configurations_are_named_and_left_out():
     assert split.reason is None
 
 
+def test_where_no_two_are_complete_all_runs_are_used_without_intervals():
+    rng = np.random.default_rng(0)
+    found = []
+    for c in range(4):
+        grid = 0.5 * c + rng.normal(0, 0.1, (4, 3)) + np.arange(4.0)[:, None]
+        grid[c, 0] = np.nan
+        found.append(configuration("abcd"[c], grid))
+    split = variance_split(found, "a")
+    shares = {part.source: part.share for part in split.components}
+    assert "restricted likelihood over 44 runs; incomplete: a (11 of 12 runs)" in split.note
+    assert max(shares, key=shares.get) == "order"
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert all(part.low is None and part.share_low is None for part in split.components)
+
+
 def test_one_factor_says_so():
     split = variance_split([configuration("a", [[0.1, 0.2]])], "a")
     assert split.components == ()
