@@ -103,7 +103,7 @@ class Choice:
     runner_up: Candidate | None
     """The next best that keeps every limit."""
     admissible: tuple[Candidate, ...]
-    """All that keep every limit, best first."""
+    """All that keep every limit, best first; beyond the runner-up in no order for the knee."""
     refused: tuple[Candidate, ...]
     """Those that break one, the nearest to being admitted first."""
     incomplete: tuple[str, ...]
@@ -197,12 +197,12 @@ def _ranked(
             return sign * held.value(basis), sign * held.interval.mean, candidate.name
 
         return sorted(candidates, key=place)
-    left, ranked = list(candidates), []
+    left, ranked = list(candidates), list[Candidate]()
     directions = list(objectives.values())
-    while left:
+    while left and len(ranked) < 2:  # the choice and the runner-up; the rest keep their order
         points = np.array([[c.standings[name].value(basis) for name in objectives] for c in left])
         bend = knee(points, directions)
         if bend is None:
             break
         ranked.append(left.pop(bend))
-    return ranked
+    return [*ranked, *left]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from clmethods.metrics import METRICS
 from sweeps.cli.tables import Results, chosen_readout
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from sweeps.analysis.replicates import Replicates
     from sweeps.spec import Sweep
 
+BEST = 20
+"""Configurations, the best by their mean over the orders, whose pairs are compared."""
 CONTESTED = 5
 """Pairs of configurations shown, the most contested first."""
 LIKELY = 0.05
@@ -111,8 +115,10 @@ def _rankings(found: Sequence[Replicates], metric: str) -> list[str]:
         lines = [
             heading,
             f"Kendall's W {together.w:.2f} (1: the same ranking in all {together.orders} orders; "
-            f"0: none in common), p = {_p(together.p_value)} for no agreement",
+            f"0: none in common), p {_p(together.p_value)} for no agreement",
         ]
+        sign = -1.0 if direction == "max" else 1.0
+        best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
         rows = [
             {
                 "better in the mean": duel.first,
@@ -122,11 +128,12 @@ def _rankings(found: Sequence[Replicates], metric: str) -> list[str]:
                 "95 %": _range(duel.low, duel.high),
                 "flips": duel.flips,
             }
-            for duel in duels([one.label for one in kept], means, direction)[:CONTESTED]
+            for duel in duels([kept[c].label for c in best], means[best], direction)[:CONTESTED]
         ]
         lines.append(render_table(rows))
         lines.append(
-            f"the {len(rows)} most contested pairs; flips: orders that turn the two around"
+            f"the {len(rows)} most contested pairs of the best {len(best)}; flips: orders that "
+            "turn the two around"
         )
     ends = [
         {
@@ -175,9 +182,14 @@ def _effects(
 def _effect_row(label: str, found: Fitted, column: str, first: int) -> dict[str, Any]:
     row: dict[str, Any] = {"configuration": label, "p": _p(found.p_value)}
     for index, (effect, half) in enumerate(zip(found.effects, found.half, strict=True)):
-        row[column.format(index + first)] = f"{100 * effect:+.1f} ± {100 * half:.1f}"
+        row[column.format(index + first)] = f"{_points(effect)} ± {100 * half:.1f}"
     row["shown"] = "yes" if found.p_value is not None and found.p_value < LIKELY else "no"
     return row
+
+
+def _points(value: float) -> str:
+    """Percentage points with their sign; a rounded 0 has none that means anything."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
 def _p(value: float | None) -> str:
