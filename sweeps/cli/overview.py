@@ -83,7 +83,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         *_standing(sweep, front_rows(sweep, results, None)),
         "",
         f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
-        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps status {where}",
+        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
         f"take out   sweeps export {where} --to export",
         "go on      add values, seeds or orders to the sweep file and run it again: "
         "only what is new is trained",
