@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.config.faults import nearest, refuse, require
-from sweeps.analysis.pareto import UPPER_BOUNDS
+from clmethods.config.readout import is_batch_wise, is_upper_bound
 
 Cell = tuple[str, Hashable]
 """(order_id, seed): the seed stands for all that is drawn anew with it."""
@@ -47,8 +47,13 @@ class Replicates:
 
     @property
     def eligible(self) -> bool:
-        """Whether it can be chosen: no reference, and no readout that is told the task."""
-        return self.role != "reference" and self.readout_id not in UPPER_BOUNDS
+        """Whether it competes: no reference, and no readout that is told the task."""
+        return self.role != "reference" and not is_upper_bound(self.readout_id)
+
+    @property
+    def fair(self) -> bool:
+        """Whether it can be chosen: it competes, and no vote over a batch leaks the task."""
+        return self.eligible and not is_batch_wise(self.readout_id)
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -122,7 +122,7 @@ def select(
     cells: Sequence[Cell] | None = None,
     fixed_orders: bool = False,
 ) -> Choice:
-    """Choose among the eligible configurations of `found`, which are of one split.
+    """Choose among the fair configurations of `found`, which are of one split.
 
     With `prefer` the one whose preferred metric (a key of `objectives`) is best; without, the knee
     of the front that the objectives span. `basis` says by which number: the pessimistic ones, or
@@ -143,7 +143,7 @@ def select(
     candidates: list[Candidate] = []
     incomplete: list[str] = []
     for one in found:
-        if not one.eligible:
+        if not one.fair:
             continue
         held = {
             metric: standing(one, metric, wants, cells, fixed_orders=fixed_orders)

@@ -62,7 +62,7 @@ def lora_need(
     """The best of each kind by the validation mean, compared on test images.
 
     None if the sweep has no training-free baseline, no trained configuration, or no common run.
-    References and upper bounds take no part.
+    References, upper bounds and batch-wise readouts take no part.
     """
     beside: Mapping[tuple[str, str], Replicates] = {
         (one.config_id, one.readout_id): one for one in test
@@ -73,7 +73,7 @@ def lora_need(
         kind = [
             one
             for one in validation
-            if one.eligible
+            if one.fair
             and _trains(one.method) is trains
             and one.metrics.get(metric)
             and (one.config_id, one.readout_id) in beside

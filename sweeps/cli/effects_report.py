@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clmethods.config.faults import refuse, require
+from clmethods.config.readout import readout_notes
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.reading import split_option
@@ -72,6 +73,8 @@ def effects(
         "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
         "differs, one interval in twenty still leaves 0 out, by luck"
     )
+    for note in readout_notes(name):
+        click.echo(f"`{name}`: {note}")
 
 
 def _pair(text: str) -> tuple[str, str]:

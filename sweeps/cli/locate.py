@@ -48,15 +48,26 @@ class StoredSweep:
     objects: ObjectStore
 
 
+def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """What the sweep of that name wants now, by the file that its last run left."""
+    from sweeps.spec import sweep_from_dict
+
+    return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
+
+
+def stored_names(objects: ObjectStore) -> list[str]:
+    """Names of the sweeps that were run on a storage."""
+    return sorted(
+        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
+    )
+
+
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
     from sweeps.results.load import locate
-    from sweeps.spec import sweep_from_dict
 
     place = locate(directory)
-    name = place.one(directory)
-    document = yaml.safe_load(place.objects.get(f"sweeps/{name}/sweep.yaml"))
-    return StoredSweep(sweep_from_dict(document), place.objects)
+    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
@@ -64,7 +75,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
     from datetime import UTC, datetime
 
     from clmethods.config import short_id
-    from sweeps.stages.provenance import code_version, host_kind
+    from clmethods.provenance import code_version, host_kind
 
     document = json.loads(json.dumps(sweep.document))
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

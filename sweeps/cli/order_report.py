@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
 from sweeps.cli.tables import Results, chosen_readout
 
@@ -46,8 +47,13 @@ def orders_text(
         *_rankings(found, metric),
         _effects(tasks, position_effects, "position", "at {}", first=1),
         _effects(tasks, carry_over, "preceding task", "after {}", first=0),
-        f"readout `{name}`, {split} images, percent and percentage points; ± half of the 95 % "
-        "interval",
+        "\n".join(
+            [
+                f"readout `{name}`, {split} images, percent and percentage points; ± half of the "
+                "95 % interval",
+                *(f"`{name}`: {note}" for note in readout_notes(name)),
+            ]
+        ),
     ]
     return "\n\n".join(parts)
 

@@ -45,7 +45,9 @@ NOTHING_CHOSEN = 1
     show_default=True,
     help="Decide on the bad end of each interval and the worst order, or on means.",
 )
-@click.option("--readout", metavar="ID", help="Only this readout; default: all but `oracle`.")
+@click.option(
+    "--readout", metavar="ID", help="Only this one; default: all that are not told the task."
+)
 @click.option("--searched", is_flag=True, help="Leave baselines out, choose from the search only.")
 @click.option(
     "--choose-on",

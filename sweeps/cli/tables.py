@@ -8,7 +8,8 @@ import numpy as np
 
 from clmethods.config import Fault, InvalidConfigError
 from clmethods.config.faults import nearest, refuse, require
-from clmethods.metrics import METRICS
+from clmethods.config.readout import readout_notes
+from clmethods.metrics import DIRECTIONS, METRICS
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
 
 def direction_of(metric: str) -> Literal["max", "min"]:
     """Which direction of a measure is better; what is not a metric is a cost."""
-    if metric in METRICS:
-        return METRICS[metric].direction
-    return "max" if metric.endswith("accuracy") else "min"
+    return DIRECTIONS.get(metric, "min")
 
 
 def chosen_metric(sweep: Sweep, metric: str | None) -> str:
@@ -166,28 +165,28 @@ def front_text(
     """The searched configurations, front first, then what they are compared with."""
     from sweeps.analysis.render import render_table
 
-    rows = front_rows(sweep, results, readout, iqm)
+    name = chosen_readout(sweep, readout)
+    rows = front_rows(sweep, results, name, iqm)
     if not rows:
         return "\n".join([*results.warnings, "no finished trial yet"])
     table = [
         {
             "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
             "in": _share(row.get("p_front")),
-            "configuration": row["label"]
-            + ("" if row["role"] == "search" else f" ({row['role']})"),
+            "configuration": _titled(row, name),
             "runs": row["n_replicates"],
-            **{f"val. {_short(name)}": _shown(row, name) for name in sweep.objectives},
-            **{f"test {_short(name)}": _shown(row, f"test {name}") for name in sweep.objectives},
+            **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
+            **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
-        f"readout `{chosen_readout(sweep, readout)}`, percent; {mean} ± half of the 95 % interval "
-        "over orders and seeds",
+        f"readout `{name}`, percent; {mean} ± half of the 95 % interval over orders and seeds",
         f"front: by the validation {mean}s; in: how often it is on the front when orders and "
         "seeds are drawn again (bootstrap)",
         *_volume_text(sweep, rows),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
     missing = [row for row in rows if row["n_missing"] or row["approximate"]]
     for row in missing:
@@ -272,6 +271,14 @@ def _share(share: float | None) -> str:
         if share in {0.0, 1.0} or 0.005 <= share < 0.995
         else ("<1%" if share < 0.5 else ">99%")
     )
+
+
+def _titled(row: dict[str, Any], readout: str) -> str:
+    """The label, with the role of what is compared with, and its readout where it is another."""
+    if row["role"] == "search":
+        return str(row["label"])
+    other = f", {row['readout_id']}" if row["readout_id"] != readout else ""
+    return f"{row['label']} ({row['role']}{other})"
 
 
 def _shown(row: dict[str, Any], name: str) -> str:

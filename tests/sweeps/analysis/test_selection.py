@@ -120,6 +120,7 @@ def test_references_oracles_and_configurations_without_runs_are_not_chosen():
     found = [
         configuration("joint", flat(0.99), role="reference"),
         configuration("told", flat(0.98), readout="oracle"),
+        configuration("leaks", flat(0.97), readout="batch-cosine"),
         configuration("empty", np.full((2, 2), np.nan)),
         configuration("plain", flat(0.5)),
     ]
