@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from clmethods.cli import main as clmethods
 from clmethods.config import run_from_dict
 from sweeps.spec import expand, sweep_from_dict
 from tests.sweeps.cli.conftest import DOCUMENT
@@ -33,6 +35,11 @@ def test_a_card_and_a_file_that_is_a_run(
     known = {trial.config_id for trial in expand(sweep_from_dict(DOCUMENT))}
     assert run.config_id in known
     assert document["evidence"]["config_id"] == run.config_id
+    trained = CliRunner().invoke(clmethods, ["train", str(file), "--json"])
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(trained.stdout)[document["evidence"]["readout_id"]]
+    for metric in document["evidence"]["prediction"]:
+        assert found[metric] is not None  # the readout of the file was evaluated
 
 
 def test_only_the_search_and_one_readout(sweeps_command: Command, finished: Path) -> None:
