@@ -12,6 +12,7 @@ from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
 from sweeps.cli.selecting import select
+from sweeps.cli.starting import init, schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, plan, status, pareto, orders, effects, select, query),
-    *(why, verify, export, gc),
+    *(init, plan, run, status, pareto, orders, effects, select, query),
+    *(why, verify, export, gc, schema),
 ):
     main.add_command(command)

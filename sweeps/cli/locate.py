@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def load_named_sweep(name: str) -> Sweep:
     """A sweep by the name of a shipped study or by its path."""
-    from sweeps.spec import load_sweep
+    from sweeps.spec import load_sweep, shipped_studies
 
     studies = shipped_studies()
     if name in studies:
@@ -31,12 +30,6 @@ def load_named_sweep(name: str) -> Sweep:
         allowed = f"a path that ends in .yaml, or one of the shipped studies {sorted(studies)}"
         raise InvalidConfigError([Fault("SWEEP", name, allowed, nearest(name, list(studies)))])
     return load_sweep(path)
-
-
-def shipped_studies() -> dict[str, Path]:
-    """The YAML files below `sweeps/studies`, by name."""
-    folder = Path(str(files("sweeps"))) / "studies"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 @final

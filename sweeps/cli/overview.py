@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sweeps.tune.driver import SweepOutcome
 
 
+SHOWN_MERGES = 6
+"""How many merged configurations a plan names."""
+
+
 def plan_text(plan: Plan) -> str:
     """Trials and stages: how many, how many are there, what sharing saves, what failed."""
     tree, sweep = plan.tree, plan.sweep
@@ -28,11 +32,37 @@ def plan_text(plan: Plan) -> str:
         f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
+    lines += _settings_lines(sweep)
     for trial in failed:
         lines.append(f"  failed: {trial.name}: {plan.attempts[trial.trial_id].error}")
     if failed:
         lines.append("  `sweeps run … --retry-failed` tries them again")
     return "\n".join(lines)
+
+
+def _settings_lines(sweep: Sweep) -> list[str]:
+    """What became of the settings of the search: which were rejected, which are one, and why."""
+    lines = []
+    if sweep.rejected:
+        lines.append(f"  {sweep.rejected} settings are left out by `where`")
+    gone = sum(len(merge.settings) - 1 for merge in sweep.merges)
+    if gone:
+        lines.append(f"  {gone} settings act like others and are merged into them:")
+    for merge in sweep.merges[:SHOWN_MERGES]:
+        count = len(merge.settings)
+        if merge.idle:
+            acts = "does not act" if len(merge.idle) == 1 else "do not act"
+            lines.append(f"    {merge.label}: {count} are one, {', '.join(merge.idle)} {acts}")
+        else:
+            first, *others = merge.settings
+            same = "; ".join(
+                ", ".join(f"{k}={v}" for k, v in other.items() if first.get(k) != v)
+                for other in others
+            )
+            lines.append(f"    {merge.label}: {count} are one, the same comes of {same}")
+    if len(sweep.merges) > SHOWN_MERGES:
+        lines.append(f"    and {len(sweep.merges) - SHOWN_MERGES} more configurations like these")
+    return lines
 
 
 def trials_text(plan: Plan) -> str:

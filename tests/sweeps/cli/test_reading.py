@@ -37,6 +37,25 @@ def test_plan_sees_what_is_there_and_what_a_new_value_adds(
     assert "14 to train" in more.output
 
 
+def test_plan_says_which_settings_were_left_out_or_merged_and_why(
+    sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    search = {
+        "method.ortho_mode": ["none", "gram"],
+        "method.ortho_lambda": [0.1, 0.5, 1],
+        "method.importance_threshold": [0.17, 0.24],
+    }
+    where = ["method.ortho_mode == 'none' or method.ortho_lambda < 1"]
+    file = sweep_file(search=search, where=where, baselines=[], seeds=[0])
+    output = sweeps_command("plan", file, "--storage", tmp_path / "empty").output
+    assert "2 settings are left out by `where`" in output
+    assert "7 settings act like others and are merged into them" in output
+    idle = "importance_threshold=0.17 ortho_mode=none: 6 are one, method.ortho_lambda does not act"
+    assert idle in output
+    assert "6 trials of 3 configurations" in output
+    assert "2 are one, the same comes of method.importance_threshold=0.24" in output
+
+
 def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("pareto", finished)
     assert result.exit_code == 0
