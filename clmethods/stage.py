@@ -96,6 +96,7 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             )
             _check(terms, norm, epoch, steps, method)
             optimizer.step()
+            method.after_step()
             totals.add({**terms, "grad_norm": norm}, len(chosen))
             steps += 1
     return TrainingReport(
