@@ -93,6 +93,7 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             )
             _check(terms, norm, epoch, steps, method)
             optimizer.step()
+            method.after_step()
             totals.add({**terms, "grad_norm": norm}, len(chosen))
             steps += 1
     return TrainingReport(

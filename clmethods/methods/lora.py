@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clmethods.config.methods import LoraFields
+from clmethods.config.methods.fields import AInit
 from clmethods.config.run import RunConfig
 from clmethods.methods.base import Method, Predictor, State
 from clmethods.nn.adapted import Matrix, merged_weights
@@ -24,12 +25,23 @@ def lora_fields(run: RunConfig) -> LoraFields:
     return run.method
 
 
-def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Tensor]:
-    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix."""
+def fresh_factors(
+    method: Method,
+    matrix: Matrix,
+    rank: int,
+    *,
+    earlier: Tensor | None = None,
+    a_init: AInit | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix.
+
+    `earlier` (K*r, a) is what `complement` is the complement of; a method that gives it must give
+    the position to `LoraFields.lora_effect` too. `a_init` stands in for the configuration's.
+    """
     config, backbone = lora_fields(method.run), method.backbone
     fan_in, fan_out = backbone.facts.fan(matrix.site)
     generator = method.generator("adapter", matrix.block, matrix.site)
-    a = initial_a(rank, fan_in, config.a_init, generator)
+    a = initial_a(rank, fan_in, a_init or config.a_init, generator, earlier)
     return (
         a.to(device=backbone.device, dtype=backbone.dtype),
         torch.zeros(fan_out, rank, device=backbone.device, dtype=backbone.dtype),

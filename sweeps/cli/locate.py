@@ -57,22 +57,10 @@ def stored_names(objects: ObjectStore) -> list[str]:
 
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
-    from sweeps.storage import open_storage
+    from sweeps.results.load import locate
 
-    location, _, name = directory.rstrip("/").rpartition("/sweeps/")
-    if not location:
-        location, name = directory, ""
-    if "://" not in location and not Path(location).is_dir():
-        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(location)
-    names = stored_names(objects)
-    if not name and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
-        mend = "Run `sweeps run` with this storage first." if not names else ""
-        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
-    return StoredSweep(stored_sweep(objects, name), objects)
+    place = locate(directory)
+    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:

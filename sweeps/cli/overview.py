@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import front_rows, front_text
+from sweeps.cli.tables import front_rows, front_text, read_results
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -91,6 +91,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
     """The end of a run: what was done, the front, where LoRA stands, where the files are."""
     plan = outcome.plan
     sweep, tree = plan.sweep, plan.tree
+    results = read_results(sweep, objects)
     shared = tree.total - tree.distinct
     did = (
         f"trained {outcome.trained} stages, found {len(plan.stored)} in the storage, "
@@ -107,12 +108,12 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         + did,
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
-        front_text(sweep, objects),
+        front_text(sweep, results),
         "",
-        *_standing(sweep, front_rows(sweep, objects, None)),
+        *_standing(sweep, front_rows(sweep, results, None)),
         "",
         f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
-        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps status {where}",
+        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
         f"take out   sweeps export {where} --to export",
         "go on      add values, seeds or orders to the sweep file and run it again: "
         "only what is new is trained",
@@ -137,10 +138,4 @@ def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
                 f"  {abs(gap) * 100:.1f} points {side} {row['label']} ({row[metric]:.1%})"
                 + (", the joint reference" if row["role"] == "reference" else "")
             )
-    means = [row for row in scored if row["label"].startswith("nearest_class_mean")]
-    if any(row[metric] > best[metric] for row in means):
-        lines.append(
-            "  On this stream the frozen backbone with class means is better than what was "
-            "trained: LoRA does not pay here."
-        )
     return lines
