@@ -231,6 +231,19 @@ def test_values_that_are_sound_alone_may_break_a_law_together() -> None:
     assert "values that fit together. method.ipc_window: got 100" in faults["search"]
 
 
+def test_a_law_across_sections_is_a_fault_like_others() -> None:
+    crowded = {"ortho_mode": "project", "rank": 8}  # 5 tasks of rank 8 in matrices of width 16
+    faults = faults_of(method=crowded, train={"lr": 0}, search={"method.depth": [1, -1]})
+    assert set(faults) == {"method.rank", "train.lr", "search.method.depth[1]"}
+    assert "at most 3 with ortho_mode: project" in faults["method.rank"]
+    search = {"method.ortho_mode": ["gram", "project"], "method.rank": [2, 8]}
+    faults = faults_of(method={"rank": 2}, search=search)
+    assert set(faults) == {"search"}
+    where = ["method.ortho_mode != 'project' or method.rank * stream.tasks <= 16"]
+    sweep = sweep_from_dict(sweep_of(method={"rank": 2}, search=search, where=where))
+    assert len(sweep.configurations) == 3
+
+
 def test_repeated_keys_are_reported_beside_other_faults(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text("name: a\nname: b\ntrain: {lr: 0}\nbackbone: {weights: random}\n")
