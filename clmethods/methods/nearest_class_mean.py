@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clmethods.config.methods import NearestClassMeanConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
@@ -16,7 +17,7 @@ from clmethods.nn.backbone import FrozenBackbone
 
 @final
 class NearestClassMean(Method):
-    """argmax over classes of the cosine between feature and class mean (method.md 9.10)."""
+    """The class whose mean is nearest to the feature, by angle or by distance (method.md 9.10)."""
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []
@@ -27,10 +28,15 @@ class NearestClassMean(Method):
     def end_task(self, data: TaskData) -> State:
         network = Predictor(self.backbone, self.backbone.build(), lambda h: h)
         found = network.features(data.images)
-        return {
+        means = {
             f"mean.{label}": found[data.labels == label].mean(dim=0)
             for label in self.stage.classes
         }
+        if mean_config(self.run).metric == "cosine":
+            return means
+        # argmin |h - p| = argmax h p - |p|^2 / 2: a classifier with a bias
+        biases = {f"bias.{n.removeprefix('mean.')}": -0.5 * p.dot(p) for n, p in means.items()}
+        return means | biases
 
     def report(self, state: State) -> MethodReport:
         return MethodReport(trainable_parameters=0)
@@ -42,7 +48,18 @@ class NearestClassMean(Method):
         classes = run.stream.facts.classes
         unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
         means = torch.stack([state.get(f"mean.{label}", unknown) for label in range(classes)])
+        if mean_config(run).metric == "euclid":
+            origin = unknown.new_zeros(())
+            bias = torch.stack([state.get(f"bias.{label}", origin) for label in range(classes)])
+            return Predictor(backbone, backbone.build(), lambda h: F.linear(h, means, bias))
         directions = F.normalize(means, dim=1)  # (C, D)
         return Predictor(
             backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), directions)
         )
+
+
+def mean_config(run: RunConfig) -> NearestClassMeanConfig:
+    """The method's configuration, which must be that of the nearest class mean."""
+    if not isinstance(run.method, NearestClassMeanConfig):
+        raise TypeError(f"expected nearest_class_mean, got {run.method.kind}")
+    return run.method
