@@ -63,6 +63,8 @@ class Ewc(Finetuning):
     def evidence(self, data: TaskData) -> State:
         label, gamma = self.config.fisher()
         weights, head = self.body.weights, self.head
+        if not weights:
+            return {}
         found = diagonal_fisher(
             self.network, weights, (head.weight, head.bias), self._batches(data, label)
         )
@@ -88,10 +90,9 @@ class Ewc(Finetuning):
         """Pixels and, as columns of the head, the labels of the Fisher information."""
         generator = self.generator("fisher")
         size = images_at_once(self.body.weights)
-        for images, labels in zip(
-            *(torch.split(t, size) for t in (data.images, data.labels)), strict=True
-        ):
-            pixels = self.backbone.preprocess(images)
+        for chosen in torch.split(torch.arange(len(data)), size):
+            labels = data.labels[chosen]
+            pixels = self.backbone.preprocess(data.images[chosen])
             if label == "true":
                 targets = torch.searchsorted(self.head.rows, labels.to(pixels.device))
             else:

@@ -159,6 +159,12 @@ VARIANTS: dict[str, RunConfig] = {
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
 """Where modules sit and how large they are: varied under `BASES`, and where there are none."""
 
+NARROW = {"lorac_ipc", "lora_sequential", "nearest_class_mean"}
+"""Methods under which data and backbone are varied by default: the same few lines put both into
+every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
+
+LARGE = {"stream.dataset", "backbone.name", "backbone.image_size"}
+
 RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
     "lr acts from the second task on": ({"lr_first_task": 0.03}, "lr", 0.02),
     "lr_min has no schedule to end": ({"schedule": "constant"}, "lr_min", 1e-3),
@@ -214,7 +220,10 @@ def pairs() -> Iterator[Any]:
                 continue
             for value in values:
                 if read_field(run, path) != value:
-                    yield pytest.param(run, path, value, id=f"{label}-{path}={value}")
+                    slow = path in LARGE and label not in NARROW
+                    marks = [pytest.mark.slow] if slow else []
+                    name = f"{label}-{path}={value}"
+                    yield pytest.param(run, path, value, id=name, marks=marks)
     for label, (changes, name, value) in RATES.items():
         run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
         yield pytest.param(run, f"train.{name}", value, id=label)
