@@ -50,7 +50,9 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     state = on_device(state, run.train.device)
     method = METHODS[run.method.kind](run, stage, backbone, state)
     data = stream.data(stage.classes, "train")
-    training = _train(method, data) if run.method.TRAINS else TrainingReport()
+    method.begin_task(data)
+    trains = run.method.trains_at(stage.position, run.context)
+    training = _train(method, data) if trains else TrainingReport()
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)

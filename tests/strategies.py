@@ -8,13 +8,25 @@ from hypothesis import strategies as st
 
 from clmethods.config import (
     BackboneConfig,
+    EwcConfig,
+    InfLoraConfig,
+    JointFullConfig,
+    JointLinearConfig,
     JointLoraConfig,
+    LinearProbeConfig,
     LoracIpcConfig,
     LoraFields,
+    LoraMergeConfig,
     LoraSequentialConfig,
+    LwfConfig,
     MethodConfig,
     NearestClassMeanConfig,
+    OLoraConfig,
+    RanpacConfig,
     RunConfig,
+    SdLoraConfig,
+    SequentialFinetuningConfig,
+    SlcaConfig,
     StreamConfig,
     TrainConfig,
 )
@@ -108,14 +120,73 @@ def lorac_configs(draw: st.DrawFn) -> LoracIpcConfig:
     )
 
 
+_full = {"body_lr_scale": st.floats(0.0, 10.0, allow_nan=False)}
+_adapter = {name: _lora[name] for name in ("rank", "sites", "depth")}
+_weights = st.floats(0.0, 1e3, allow_nan=False)
+_positive = st.floats(1e-3, 1e3, allow_nan=False)
+_losses = st.sampled_from(["local", "global"])
+
+
+def baseline_configs() -> st.SearchStrategy[MethodConfig]:
+    """A configuration of any method with which LoRAC-IPC is compared."""
+    return st.one_of(
+        st.builds(LoraSequentialConfig, **_lora),
+        st.builds(LoraMergeConfig, **_lora),
+        st.builds(
+            OLoraConfig,
+            **_lora,
+            olora_pow=st.sampled_from([1, 2]),
+            lambda1=_weights,
+            lambda2=_weights,
+        ),
+        st.builds(InfLoraConfig, **_adapter, lambda_e=st.floats(0.01, 1.0)),
+        st.builds(
+            SdLoraConfig,
+            **_adapter,
+            a_init=_lora["a_init"],
+            sd_carry=st.sampled_from(["ref", "continuous"]),
+            magnitude_init=_positive,
+            magnitude_lr_scale=_weights,
+        ),
+        st.builds(SequentialFinetuningConfig, **_full, head_loss=_losses),
+        st.builds(
+            EwcConfig,
+            **_lora,
+            **_full,
+            scope=st.sampled_from(["full", "lora"]),
+            ewc_lambda=_weights,
+            ewc_gamma=st.floats(0.0, 1.0),
+            fisher_label=st.sampled_from(["true", "sampled"]),
+        ),
+        st.builds(
+            LwfConfig, **_full, head_loss=_losses, lwf_alpha=_weights, lwf_temperature=_positive
+        ),
+        st.builds(
+            SlcaConfig,
+            **_full,
+            align_epochs=st.integers(0, 10),
+            align_lr=_positive,
+            align_samples=st.integers(1, 512),
+            logit_norm=st.none() | _positive,
+        ),
+        st.builds(
+            RanpacConfig,
+            **_lora,
+            first_session=st.booleans(),
+            projection=st.integers(0, 10_000),
+            ridge=st.none() | _positive,
+        ),
+        st.builds(NearestClassMeanConfig, metric=st.sampled_from(["cosine", "euclid"])),
+        st.just(LinearProbeConfig()),
+        st.just(JointLinearConfig()),
+        st.builds(JointFullConfig, **_full),
+        st.builds(JointLoraConfig, **_lora),
+    )
+
+
 def methods() -> st.SearchStrategy[MethodConfig]:
     """A configuration of any method."""
-    return st.one_of(
-        lorac_configs(),
-        st.builds(LoraSequentialConfig, **_lora),
-        st.builds(JointLoraConfig, **_lora),
-        st.just(NearestClassMeanConfig()),
-    )
+    return st.one_of(lorac_configs(), baseline_configs())
 
 
 def trainings() -> st.SearchStrategy[TrainConfig]:

@@ -4,7 +4,7 @@ A stage builds its method anew from the state of its parent, so nothing but that
 configuration and the seed can reach it: a resumed chain cannot differ from an unbroken one.
 
 Order of the calls:
-    __init__ -> (loss, after_backward, after_step) for every batch -> end_task -> report
+    __init__ -> begin_task -> (loss, after_backward, after_step) per batch -> end_task -> report
 """
 
 from __future__ import annotations
@@ -118,6 +118,9 @@ class Method(ABC):
     ) -> None:
         """Take the decisions that a task begins with, from the state of the parent stage."""
         self.run, self.stage, self.backbone, self.state = run, stage, backbone, state
+
+    def begin_task(self, data: TaskData) -> None:  # noqa: B027  # an empty hook
+        """Decisions that need the task's training images; nothing is trained yet."""
 
     @abstractmethod
     def parameter_groups(self) -> list[ParamGroup]:

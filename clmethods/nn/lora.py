@@ -69,8 +69,20 @@ def composed_delta(
     return delta
 
 
+class Adapter(nn.Module):
+    """The trainable part of one matrix: what is added to the frozen layer's output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., a) to (..., b)."""
+        raise NotImplementedError
+
+    def update(self) -> Tensor:
+        """(b, a): the update of the weight that `forward` applies, with gradients."""
+        raise NotImplementedError
+
+
 @final
-class SiteAdapter(nn.Module):
+class SiteAdapter(Adapter):
     """The low-rank part of one matrix while a task trains.
 
         scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (method.md section 2.1)
@@ -165,7 +177,7 @@ class ComposedLinear(nn.Module):
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, adapters: Mapping[int, SiteAdapter], parts: int
+        self, weight: Tensor, bias: Tensor | None, adapters: Mapping[int, Adapter], parts: int
     ) -> None:
         """`weight` (b, a) and `bias` (b,) are constants; `adapters` by part."""
         super().__init__()
@@ -210,7 +222,7 @@ class ComposedLinear(nn.Module):
         return F.linear(x, effective, self.bias)  # type: ignore[arg-type]
 
     def _assemble(
-        self, adapted: Callable[[SiteAdapter], Tensor], empty: Callable[[], Tensor], dim: int
+        self, adapted: Callable[[Adapter], Tensor], empty: Callable[[], Tensor], dim: int
     ) -> Tensor:
         """One tensor per part, side by side."""
         tensors = [

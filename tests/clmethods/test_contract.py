@@ -88,6 +88,27 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "method.ipc_window": (6,),
     "method.head_loss": ("global",),
     "method.body_lr_scale": (1.0,),
+    "method.olora_pow": (2,),
+    "method.lambda1": (3.0, 0.0),
+    "method.lambda2": (0.5,),
+    "method.lambda_e": (0.5,),
+    "method.sd_carry": ("continuous",),
+    "method.magnitude_init": (0.4,),
+    "method.magnitude_lr_scale": (0.0,),
+    "method.scope": ("lora",),
+    "method.ewc_lambda": (1.0, 0.0),
+    "method.ewc_gamma": (0.5,),
+    "method.fisher_label": ("sampled",),
+    "method.lwf_alpha": (3.0, 0.0),
+    "method.lwf_temperature": (1.0,),
+    "method.align_epochs": (1, 0),
+    "method.align_lr": (0.1,),
+    "method.align_samples": (3,),
+    "method.logit_norm": (1.0, None),
+    "method.first_session": (False,),
+    "method.projection": (9, 0),
+    "method.ridge": (0.3,),
+    "method.metric": ("euclid",),
 }
 """Other values of every field than those of `BASES`, chosen so that they matter where they act."""
 
@@ -135,6 +156,20 @@ VARIANTS: dict[str, RunConfig] = {
     "one task": replace(variant(), stream=StreamConfig(tasks=1, limit=2)),
     "sequential, no modules": variant("lora_sequential", depth=0),
     "joint, no modules": variant("joint_lora", depth=0),
+    "merged, no modules": variant("lora_merge", depth=0),
+    "O-LoRA, no modules": variant("o_lora", depth=0),
+    "O-LoRA, no overlap": variant("o_lora", lambda1=0.0),
+    "InfLoRA, no modules": variant("inflora", depth=0),
+    "SD-LoRA, no modules": variant("sd_lora", depth=0),
+    "SD-LoRA, continuous": variant("sd_lora", sd_carry="continuous"),
+    "EWC, LoRA": variant("ewc", scope="lora"),
+    "EWC, no modules": variant("ewc", scope="lora", depth=0),
+    "EWC, no penalty": variant("ewc", ewc_lambda=0.0),
+    "LwF, no distillation": variant("lwf", lwf_alpha=0.0),
+    "SLCA, no alignment": variant("slca", align_epochs=0),
+    "RanPAC, no modules": variant("ranpac", depth=0),
+    "RanPAC, no session": variant("ranpac", first_session=False),
+    "RanPAC, nothing drawn": variant("ranpac", first_session=False, projection=0, ridge=1.0),
 }
 """Under these, the fields of the method are varied."""
 
@@ -212,6 +247,11 @@ FURTHER: list[tuple[RunConfig, str, Any]] = [
     (variant(importance_threshold=0.5, ipc_round="ceil"), "method.ipc_relative", True),
 ]
 """Settings under which the value acts at another task than under `BASES`, or not at all."""
+NARROW = {"lorac_ipc", "lora_sequential", "nearest_class_mean"}
+"""Methods under which data and backbone are varied by default: the same few lines put both into
+every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
+
+LARGE = {"stream.dataset", "backbone.name", "backbone.image_size"}
 
 RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
     "lr acts from the second task on": ({"lr_first_task": 0.03}, "lr", 0.02),
@@ -270,7 +310,10 @@ def pairs() -> Iterator[Any]:
                 continue
             for value in values:
                 if read_field(run, path) != value:
-                    yield pytest.param(run, path, value, id=f"{label}-{path}={value}")
+                    slow = path in LARGE and label not in NARROW
+                    marks = [pytest.mark.slow] if slow else []
+                    name = f"{label}-{path}={value}"
+                    yield pytest.param(run, path, value, id=name, marks=marks)
     for number, (run, path, value) in enumerate(FURTHER):
         yield pytest.param(run, path, value, id=f"further {number}-{path}={value}")
     for label, (changes, name, value) in RATES.items():

@@ -11,6 +11,7 @@ import torch
 from clmethods.archive import ArchiveError, ModelArchive
 from clmethods.checkpoint import fold
 from clmethods.config import (
+    METHOD_CONFIGS,
     JointLoraConfig,
     NewTask,
     SequentialFinetuningConfig,
@@ -20,7 +21,6 @@ from clmethods.config import (
 from clmethods.data.datasets import DATASETS, DatasetError
 from clmethods.export import ExportedModel, ExportOptions, export_model
 from clmethods.extend import Standing, extend_model
-from clmethods.methods import METHODS
 from clmethods.nn.head import initial_head
 from clmethods.process import _open_stream, open_run
 from clmethods.stage import run_stage
@@ -28,7 +28,7 @@ from tests.clmethods.models import INSTANCE, damage, finished
 from tests.clmethods.runs import differences, same_bits, small_method, tiny_run
 
 GLYPHS = NewTask(stream=StreamConfig(dataset="glyph100", tasks=1, limit=4), classes=(3, 5, 8))
-CHAINS = sorted(kind for kind in METHODS if kind != "joint_lora")
+CHAINS = sorted(kind for kind, config in METHOD_CONFIGS.items() if not config.ORDER_FREE)
 
 
 @pytest.mark.parametrize("kind", CHAINS)

@@ -42,7 +42,7 @@ class MethodFields:
     VERSION: ClassVar[int] = 1
     """Bumped when the method's meaning changes."""
     TRAINS: ClassVar[bool] = True
-    """False where nothing is trained and nothing drawn: `train` and `seed` then do not act."""
+    """False where no task is ever trained, nor anything drawn."""
     ORDER_FREE: ClassVar[bool] = False
     """Whether one stage sees all tasks at once."""
     REFERENCE: ClassVar[bool] = False
@@ -63,6 +63,14 @@ class MethodFields:
         """What acts at `position`."""
         raise NotImplementedError
 
+    def trains_at(self, position: int, context: EffectContext) -> bool:
+        """Whether the task at `position` is trained: else the rates of `train` do not act."""
+        return self.TRAINS
+
+    def draws_at(self, position: int, context: EffectContext) -> bool:
+        """Whether anything is drawn at `position`: else `seed` does not act."""
+        return self.trains_at(position, context)
+
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""
         return []
@@ -73,32 +81,39 @@ class MethodFields:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoraFields(MethodFields):
-    """What all LoRA methods share: where adapters sit and how large they are."""
+class FullFields(MethodFields):
+    """What the methods share that train every weight of the network."""
+
+    body_lr_scale: float = 0.1
+    """Learning rate of the backbone's weights over that of the head."""
+
+    def full_faults(self) -> list[Fault | None]:
+        """Broken laws of the shared fields."""
+        scale = self.body_lr_scale
+        return [*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFields(MethodFields):
+    """What all low-rank methods share: where modules sit and how large they are."""
 
     rank: int = 16
     """r of the module of one task."""
-    lora_alpha: float = 1.0
-    """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
     sites: tuple[Site, ...] = SITES  # type: ignore[assignment]  # a tuple of the same literals
     """Matrices adapted in each block; their order never matters."""
     depth: int | None = None
     """Number of leading blocks that are adapted; None is all of them, 0 is a linear probe."""
-    a_init: AInit = "kaiming_ref"
-    """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
-    orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
 
     @property
     def head(self) -> HeadKind:
         """Local cross-entropy: rows of other tasks are not even parameters."""
         return "settled"
 
-    def lora_faults(self) -> list[Fault | None]:
+    def adapter_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""
         return [
             *finite(self),
             require(self.rank >= 1, "rank", self.rank, "1 or more"),
-            require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
             require(
                 len(self.sites) > 0 and len(set(self.sites)) == len(self.sites),
                 "sites",
@@ -144,6 +159,34 @@ class LoraFields(MethodFields):
             f"train fewer tasks, leave the site out or choose another setting than {why}.",
         )
 
+    def adapter_effect(self, context: EffectContext) -> Effect:
+        """The shared fields in canonical form; they act at every task that adapts something."""
+        if self.matrices(context.blocks) == 0:
+            return {"depth": 0}
+        return {
+            "rank": self.rank,
+            "sites": list(self.ordered_sites()),
+            "depth": self.adapted_blocks(context.blocks),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraFields(AdapterFields):
+    """Low-rank modules that start from a drawn A and are scaled as in LoRA."""
+
+    lora_alpha: float = 1.0
+    """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
+    a_init: AInit = "kaiming_ref"
+    """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
+    orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
+
+    def lora_faults(self) -> list[Fault | None]:
+        """Broken laws of the shared fields."""
+        return [
+            *self.adapter_faults(),
+            require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
+        ]
+
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Capacity: orthonormal starts need as many dimensions as they have rows."""
         if self.a_init not in {"orthonormal", "complement"}:
@@ -161,13 +204,9 @@ class LoraFields(MethodFields):
         `position` counts the modules that a matrix has already: with none, a complement is of
         nothing. A method whose A has no earlier modules leaves it out.
         """
+        acts = self.adapter_effect(context)
         if self.matrices(context.blocks) == 0:
-            return {"depth": 0}
+            return acts
         alone = self.a_init == "complement" and position == 0
-        return {
-            "rank": self.rank,
-            "lora_alpha": self.lora_alpha,
-            "sites": list(self.ordered_sites()),
-            "depth": self.adapted_blocks(context.blocks),
-            "a_init": "orthonormal" if alone else self.a_init,
-        }
+        start = "orthonormal" if alone else self.a_init
+        return acts | {"lora_alpha": self.lora_alpha, "a_init": start}
