@@ -33,7 +33,7 @@ def train(file: Path, as_json: bool) -> None:
     FILE has the sections backbone, stream, method and train, and the field seed; what is left out
     takes its default.
     """
-    from clmethods.data.datasets import DatasetError
+    from clmethods.data.source import DatasetError
     from clmethods.nn.backbone import WeightsError
     from clmethods.sequence import accuracy_matrix, run_sequence
     from clmethods.stage import DivergedError

@@ -70,7 +70,7 @@ class Evaluator:
         key = (split, group.index)
         if key not in self._data:
             _, stream = open_run(self.run)
-            self._data[key] = stream.data(group.classes, split)  # type: ignore[arg-type]
+            self._data[key] = stream.data_of(group, split)  # type: ignore[arg-type]
         return self._data[key]
 
     def first_features(self, split: str, group: TaskGroup, first: Predictor) -> Tensor:
@@ -108,7 +108,7 @@ class _Snapshots:
     def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
         self.evaluator, self.position, self.state = evaluator, position, state
         stages = evaluator.chain[: position + 1]
-        self.seen = torch.tensor(sorted(c for stage in stages for c in stage.classes))
+        self.seen = torch.tensor(sorted({c for stage in stages for c in stage.classes}))
         self.position_of = {g.index: stage.position for stage in stages for g in stage.groups}
         self._predictors: dict[int, Predictor] = {}
         self._last: dict[tuple[str, int], Tensor] = {}

@@ -52,7 +52,7 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     backbone, stream = open_run(run)
     state = on_device(state, run.train.device)
     method = METHODS[run.method.kind](run, stage, backbone, state)
-    data = stream.data(stage.classes, "train")
+    data = stream.data_of_all(stage.groups, "train")
     training = _train(method, data) if run.method.TRAINS else TrainingReport()
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}

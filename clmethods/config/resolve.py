@@ -12,18 +12,49 @@ from pathlib import Path
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.faults import Fault, InvalidConfigError, require
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
 """File stem below `clmethods/weights/` of the backbones that ship."""
 
 
 def resolve(run: RunConfig) -> RunConfig:
-    """The run with its weights' checksum and its task order spelt out.
+    """The run with its weights' checksum, its data's version and its task order spelt out.
 
-    Raises `InvalidConfigError` when weights are missing or are not those that were asked for.
+    Raises `InvalidConfigError` when weights are missing, or when weights or data are not those
+    that were asked for.
     """
-    backbone = resolve_backbone(run.backbone)
-    return replace(run, backbone=backbone, stream=replace(run.stream, task_order=run.stream.order))
+    return replace(run, backbone=resolve_backbone(run.backbone), stream=resolve_stream(run.stream))
+
+
+def resolve_stream(stream: StreamConfig) -> StreamConfig:
+    """The stream with its order spelt out, absolute paths, and the version of one's own data."""
+    stream = replace(
+        stream,
+        task_order=stream.order,
+        # absolute, because a worker may run in another directory
+        root=_absolute(stream.root),
+        manifest=_absolute(stream.manifest),
+        split_file=_absolute(stream.split_file),
+    )
+    listing = stream.listing()
+    if listing is None:
+        return stream
+    wanted = stream.data_version or listing.version
+    fault = require(
+        listing.version == wanted,
+        "stream.data_version",
+        wanted,
+        f"{listing.version}, the fingerprint of the data as it is now",
+        "The files have changed since: restore them, or leave data_version out to start anew.",
+    )
+    if fault is not None:
+        raise InvalidConfigError([fault])
+    return replace(stream, data_version=wanted)
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:

@@ -29,7 +29,7 @@ class SequentialFinetuning(Method):
         own = {name: tensor.clone() for name, tensor in start.items()}  # the others are shared
         self.network = backbone.build(own).requires_grad_(True)
         seen = run.stream.sequence()[: stage.position + 1]
-        everything = tuple(sorted(label for group in seen for label in group.classes))
+        everything = tuple(sorted({label for group in seen for label in group.classes}))
         self.head = task_head(self, everything if self.config.head_loss == "global" else None)
 
     def parameter_groups(self) -> list[ParamGroup]:

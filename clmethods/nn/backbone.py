@@ -19,6 +19,7 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import derive_seed
 from clmethods.config.facts import BACKBONES
 from clmethods.config.resolve import resolve_backbone, weights_path
+from clmethods.data.transforms import enlarged
 
 
 class WeightsError(RuntimeError):
@@ -89,11 +90,14 @@ class FrozenBackbone:
         return full[slot.rows(full.shape[0])]
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """(B, H, W) uint8 grey to (B, 3, H, W) in the dtype and range that the network expects."""
+        """(B, s, s) grey or (B, s, s, 3) RGB, uint8, to (B, 3, S, S) as the network expects it."""
+        images = enlarged(images, self.config.image_size)
         pixels = images.to(device=self.device, dtype=self.dtype) / 255.0
         if self.config.normalise == "half":
             pixels = (pixels - 0.5) / 0.5
-        return pixels.unsqueeze(1).expand(-1, 3, -1, -1)
+        if pixels.ndim == 3:
+            return pixels.unsqueeze(1).expand(-1, 3, -1, -1)
+        return pixels.permute(0, 3, 1, 2)  # (B, 3, S, S)
 
 
 def features(network: nn.Module, pixels: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class LoracIpcConfig(LoraFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lorac_ipc"] = "lorac_ipc"
     module_weights: Literal["ones", "learned"] = "learned"

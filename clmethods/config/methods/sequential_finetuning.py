@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.faults import finite, refuse, require
 from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
@@ -12,6 +12,8 @@ from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequentialFinetuningConfig(MethodFields):
     """All weights trained on one task after the other, without protection: the lower reference."""
+
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["sequential_finetuning"] = "sequential_finetuning"
     head_loss: Literal["local", "global"] = "local"
