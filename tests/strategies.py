@@ -45,7 +45,8 @@ def backbones() -> st.SearchStrategy[BackboneConfig]:
         name=st.just("tiny_vit8"),
         weights=st.just("random"),
         image_size=st.sampled_from([4, 8, 16]),
-        normalise=st.sampled_from(["half", "none"]),
+        normalise=st.sampled_from(["half", "none", "imagenet", "cifar"]),
+        pooling=st.sampled_from(["token", "avg"]),
     )
 
 

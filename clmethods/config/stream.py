@@ -78,8 +78,11 @@ class StreamConfig:
     split of a folder."""
     download: bool = False
     """Whether missing originals may be fetched into `root`."""
-    data_version: str | None = None
-    """Fingerprint that data of one's own must have; filled in when the run is resolved."""
+    record: DatasetFacts | None = None
+    """What is known of data of one's own; filled in when the run is resolved, so that a finished
+    run can be read where the data is not. To be trained on, the data must agree with it."""
+    split_version: str | None = None
+    """Fingerprint of `split_file`; filled in when the run is resolved."""
 
     def __post_init__(self) -> None:
         cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
@@ -136,9 +139,9 @@ class StreamConfig:
                 "a .csv or .parquet file" if is_manifest else "null unless dataset is manifest",
             ),
             require(
-                own or self.data_version is None,
-                "data_version",
-                self.data_version,
+                own or self.record is None,
+                "record",
+                self.record,
                 f"null unless dataset is one of {list(USER_DATASETS)}",
             ),
         ]
@@ -159,7 +162,7 @@ class StreamConfig:
                 f"null, as {self.dataset} says itself which images are test images",
             ),
             require(
-                listed is None or Path(listed).is_file(),
+                listed is None or self.split_version is not None or Path(listed).is_file(),
                 "split_file",
                 listed,
                 "an existing file with one relative path a line",
@@ -169,11 +172,16 @@ class StreamConfig:
     @property
     def facts(self) -> DatasetFacts:
         """Labels, tasks and version of the dataset."""
+        if self.record is not None:
+            return self.record
         listing = self.listing()
         return DATASETS[self.dataset] if listing is None else listing.facts
 
     def listing(self) -> Listing | None:
-        """Names and labels of data of one's own; None for a dataset of the table."""
+        """Names and labels of data of one's own; None for a dataset of the table.
+
+        Raises `InvalidConfigError` with what is wrong with the data or where it lies.
+        """
         if self.dataset == "manifest" and self.manifest is not None:
             return list_manifest(self.manifest, self.root)
         if self.dataset == "image-folder" and self.root is not None:
@@ -239,23 +247,21 @@ class StreamConfig:
         if self.resizing != "stretch":
             acts["resize"] = self.resizing
         if self.split_file is not None:
-            acts["split_file"] = split_file_id(self.split_file)
+            acts["split_file"] = self.split_id()
         return acts
 
     def identity(self) -> dict[str, object]:
         """The stream with files by their content, not by where they lie."""
-        placeless = {"root", "manifest", "download", "data_version", "split_file"}
+        placeless = {"root", "manifest", "download", "split_file"}
         found = {name: value for name, value in plain(self).items() if name not in placeless}
-        if self.dataset in USER_DATASETS:
-            found["version"] = self.facts.version
-        if self.split_file is not None:
-            found["split_file"] = split_file_id(self.split_file)
-        return found
+        return found | {"split_version": self.split_id()}
 
-
-def split_file_id(path: str) -> str:
-    """Fingerprint of a list of test images, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(split_file_paths(path))).encode()).hexdigest()[:16]
+    def split_id(self) -> str | None:
+        """Fingerprint of the list of test images, whatever their order; None without one."""
+        if self.split_file is None or self.split_version is not None:
+            return self.split_version
+        lines = "\n".join(sorted(split_file_paths(self.split_file)))
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 def split_file_paths(path: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clmethods.config.facts import DATASETS as FACTS
+from clmethods.config.faults import InvalidConfigError
 from clmethods.config.listing import Listing
 from clmethods.config.stream import StreamConfig
 from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
@@ -61,12 +62,16 @@ def open_images(stream: StreamConfig, image_size: int) -> LabelledImages:
     Raises `DatasetError` when files are missing, damaged, or not those that the run was planned
     with; nothing has been trained by then.
     """
-    listing = stream.listing()
+    try:
+        listing = stream.listing()
+    except InvalidConfigError as error:  # it was there when the run was planned
+        raise DatasetError(f"{stream.dataset}: {error}") from error
     if listing is not None:
-        if stream.data_version not in {None, listing.version}:
+        if stream.record not in {None, listing.facts}:
             raise DatasetError(
                 f"{stream.dataset}: the files below {listing.base} have changed since the run was "
-                f"planned: their fingerprint is {listing.version}, not {stream.data_version}"
+                f"planned: their fingerprint is {listing.version}, not {stream.facts.version}. "
+                "Restore them, or plan the run anew."
             )
         return _open_listing(stream.dataset, listing, image_size, stream.resizing)
     return _open(stream.dataset, stream.root, stream.download, image_size, stream.resizing)

@@ -66,24 +66,39 @@ class TaskStream:
         """All images of `classes` in `split`, whatever their domain."""
         return self._gather(((c, d) for c in sorted(classes) for d in self._domains), split)
 
+    def places(self, classes: tuple[int, ...], split: Split) -> Tensor:
+        """(n,) index in the dataset of every image that `data` gives for the same arguments."""
+        wanted = ((c, d) for c in sorted(classes) for d in self._domains)
+        return torch.from_numpy(self._chosen(wanted, split))
+
     def data_of(self, group: TaskGroup, split: Split) -> TaskData:
         """The images of one task in `split`."""
         return self.data_of_all((group,), split)
+
+    def places_of(self, group: TaskGroup, split: Split) -> Tensor:
+        """(n,) index in the dataset of every image that `data_of` gives."""
+        return torch.from_numpy(self._chosen(self._cells_of((group,)), split))
 
     def data_of_all(
         self, groups: Iterable[TaskGroup], split: Split, *, margin: bool = False
     ) -> TaskData:
         """The images of several tasks. With `margin`, cropped streams give the whole picture."""
+        return self._gather(self._cells_of(groups), split, margin)
+
+    def _cells_of(self, groups: Iterable[TaskGroup]) -> list[tuple[int, str]]:
         order = {domain: i for i, domain in enumerate(self._domains)}
         wanted = {(c, order[g.domain]) for g in groups for c in g.classes}
-        return self._gather(((c, self._domains[i]) for c, i in sorted(wanted)), split, margin)
+        return [(c, self._domains[i]) for c, i in sorted(wanted)]
+
+    def _chosen(self, wanted: Iterable[tuple[int, str]], split: Split) -> Indices:
+        none = np.empty(0, np.intp)
+        parts = [self._cells.get((label, domain, split), none) for label, domain in wanted]
+        return np.concatenate([none, *parts])
 
     def _gather(
         self, wanted: Iterable[tuple[int, str]], split: Split, margin: bool = False
     ) -> TaskData:
-        none = np.empty(0, np.intp)
-        parts = [self._cells.get((label, domain, split), none) for label, domain in wanted]
-        chosen = np.concatenate([none, *parts])
+        chosen = self._chosen(wanted, split)
         images = self._data.images
         if not margin:
             images = centre(images, self.config.resizing)

@@ -47,6 +47,16 @@ def enlarged(images: Tensor, size: int) -> Tensor:
     return _bytes(larger, images)
 
 
+def alike(images: list[Tensor]) -> list[Tensor]:
+    """Images of one shape: RGB if any is, at the largest side."""
+    colour = any(part.ndim == 4 for part in images)
+    side = max(part.shape[1] for part in images)
+    found = [enlarged(part, side) for part in images]
+    if not colour:
+        return found
+    return [p if p.ndim == 4 else p.unsqueeze(-1).expand(-1, -1, -1, 3) for p in found]
+
+
 def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generator) -> Tensor:
     """(B, s, s[, 3]) to (B, S, S[, 3]) uint8: another crop of every image; `none` changes nothing.
 

@@ -9,7 +9,7 @@ Order of the calls:  __init__ -> (loss, after_backward) for every batch -> end_t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -20,6 +20,7 @@ from clmethods.config.canonical import derive_seed
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
+from clmethods.nn.adapted import Matrix
 from clmethods.nn.backbone import FrozenBackbone, features
 
 State = dict[str, Tensor]
@@ -27,6 +28,10 @@ State = dict[str, Tensor]
 
 FORWARD_BATCH = 256
 """Images per forward pass outside training. Fixed, because it can change bits."""
+
+
+class DivergedError(RuntimeError):
+    """Losses or features that are not finite: the trial fails alone, with this as the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,23 @@ class MethodReport:
     frozen_count: int = 0
     ortho_residual_max: float | None = None
     matrices: list[MatrixReport] = field(default_factory=list)
+
+
+LowRank = Mapping[Matrix, tuple[Tensor, Tensor]]
+"""A (R, a) and B (b, R) by matrix, scale and module weights folded in: its update is B A."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """A classifier that is one linear layer."""
+
+    weight: Tensor
+    """(C, D)"""
+    bias: Tensor
+    """(C,)"""
+    cosine: bool = False
+    """The method's scores are cosines: those of the layer, divided by the norm of the feature."""
 
 
 @final
@@ -119,6 +141,25 @@ class Method(ABC):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         """The network as it was after the task at `snapshot`, with the head of `position`."""
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        """The updates by which `predictor`'s network differs from the backbone, in factors.
+
+        None if they have no such form; empty if there are none.
+        """
+        return None
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        """The classifier of `predictor` as one layer, by default the state's head; None if not."""
+        if "head.weight" not in state:
+            return None
+        return LinearHead(state["head.weight"], state["head.bias"])
 
     def generator(self, *purpose: str | int) -> torch.Generator:
         """A generator that depends on the run's seed, the purpose, the position and the task."""

@@ -9,9 +9,9 @@ from typing import final
 from torch import Tensor
 
 from clmethods.config.methods import LoracIpcConfig
-from clmethods.methods.base import State
+from clmethods.methods.base import LowRank, State
 from clmethods.nn.adapted import Matrix
-from clmethods.nn.lora import composed_delta
+from clmethods.nn.lora import composed_delta, folded
 
 
 @final
@@ -38,6 +38,15 @@ class Composition:
         return [
             (self.state[f"{n}.A"], self.state[f"{n}.B"]) for n in names if f"{n}.A" in self.state
         ]
+
+    def low_rank(self, snapshot: int) -> LowRank:
+        """A (K*r, a) and B (b, K*r) of every matrix, scale and module weights folded into B."""
+        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        for index, matrix in enumerate(self.matrices):
+            a, b = zip(*self.factors(matrix, snapshot), strict=True)
+            omega = self.state[f"omega.{snapshot}"][index, : len(a)]
+            found[matrix] = folded(a, b, omega, self.scale)
+        return found
 
     def deltas(self, snapshot: int, matrices: Iterable[Matrix]) -> dict[Matrix, Tensor]:
         """(b, a) update of each of `matrices` in the network after the task at `snapshot`.

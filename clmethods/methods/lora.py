@@ -39,17 +39,23 @@ def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Te
 def task_head(method: Method, classes: tuple[int, ...] | None = None) -> TaskHead:
     """The head at the start of a task: the parent's, or freshly drawn for the first one.
 
-    It trains the rows of `classes`, by default those of the task.
+    It trains the rows of `classes`, by default those of the task. Classes that arrived after the
+    parent was trained have no row there: theirs are drawn now, as they would have been at first.
     """
     backbone, state = method.backbone, method.state
-    if "head.weight" in state:
-        weight, bias = state["head.weight"], state["head.bias"]
-    else:
-        total = method.run.stream.facts.classes
+    total = method.run.stream.facts.classes
+    known = len(state["head.weight"]) if "head.weight" in state else 0
+    rows = [(state["head.weight"], state["head.bias"])] if known else []
+    if known < total:
         weight, bias = initial_head(total, backbone.width, method.run.seed)
+        rows.append((weight[known:], bias[known:]))
+    weights, biases = (
+        [part.to(device=backbone.device, dtype=backbone.dtype) for part in parts]
+        for parts in zip(*rows, strict=True)
+    )
     return TaskHead(
-        weight.to(device=backbone.device, dtype=backbone.dtype),
-        bias.to(device=backbone.device, dtype=backbone.dtype),
+        torch.cat(weights),
+        torch.cat(biases),
         classes or method.stage.classes,
     )
 

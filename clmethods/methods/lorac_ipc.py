@@ -21,7 +21,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.composition import Composition
 from clmethods.methods.lora import count, fresh_factors, head_delta, merged_predictor, task_head
 from clmethods.methods.matrix_report import matrix_reports
@@ -109,6 +109,14 @@ class LoracIpc(Method):
         matrices = adapted_matrices(config, backbone.facts.blocks)
         deltas = Composition(config, matrices, state).deltas(snapshot, matrices)
         return merged_predictor(backbone, deltas, state)
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        config = lorac_config(run)
+        matrices = adapted_matrices(config, backbone.facts.blocks)
+        return Composition(config, matrices, state).low_rank(snapshot)
 
     def _open_adapters(self) -> dict[Matrix, SiteAdapter]:
         """A fresh module on top of the earlier ones, for every matrix that is not frozen."""

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LinearHead,
+    LowRank,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+)
 from clmethods.nn.backbone import FrozenBackbone
 
 
@@ -39,10 +47,28 @@ class NearestClassMean(Method):
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        classes = run.stream.facts.classes
-        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
-        means = torch.stack([state.get(f"mean.{label}", unknown) for label in range(classes)])
-        directions = F.normalize(means, dim=1)  # (C, D)
+        directions = cls._directions(run, backbone, state)
         return Predictor(
             backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), directions)
         )
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        return {}
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        directions = cls._directions(run, backbone, state)
+        return LinearHead(directions, directions.new_zeros(len(directions)), cosine=True)
+
+    @staticmethod
+    def _directions(run: RunConfig, backbone: FrozenBackbone, state: State) -> Tensor:
+        """(C, D): means of unit length; zeros for classes not learned yet."""
+        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
+        classes = range(run.stream.facts.classes)
+        means = torch.stack([state.get(f"mean.{label}", unknown) for label in classes])
+        return F.normalize(means, dim=1)

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import MatrixReport, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LowRank,
+    MatrixReport,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+)
 from clmethods.methods.lora import (
     count,
     fresh_factors,
@@ -85,6 +93,17 @@ class _SingleLora(Method):
             scale = config.lora_alpha / config.rank
             deltas[matrix] = composed_delta([a], [b], a.new_ones(1), scale)
         return merged_predictor(backbone, deltas, state)
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        config = lora_fields(run)
+        scale = config.lora_alpha / config.rank
+        return {
+            matrix: (state[f"lora.{matrix}.A"], scale * state[f"lora.{matrix}.B"])
+            for matrix in adapted_matrices(config, backbone.facts.blocks)
+        }
 
 
 @final

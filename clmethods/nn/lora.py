@@ -35,6 +35,15 @@ def initial_a(
     return scaled
 
 
+def folded(
+    a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One module (K*r, a), (b, K*r) for a weighted sum of K: its channels are theirs, scaled."""
+    rank = a[0].shape[0]
+    stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
+    return torch.cat(list(a), dim=0), stacked_b
+
+
 def composed_delta(
     a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
 ) -> Tensor:
@@ -43,9 +52,8 @@ def composed_delta(
     One function for training, snapshots and merging, so that a frozen matrix has the same bits
     everywhere (invariant I22).
     """
-    rank = a[0].shape[0]
-    stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
-    delta: Tensor = stacked_b @ torch.cat(list(a), dim=0)
+    stacked_a, stacked_b = folded(a, b, omega, scale)
+    delta: Tensor = stacked_b @ stacked_a
     return delta
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from clmethods.config.readout import is_batch_wise, is_upper_bound
 from clmethods.metrics import Direction
 from sweeps.analysis.intervals import mean_interval
 
 Mask = npt.NDArray[np.bool_]
-
-UPPER_BOUNDS = frozenset({"oracle"})
-"""Readouts that are told the true task: lines to compare with, never a choice."""
 
 _CONFIGURATION = ("config_id", "label", "role", "readout_id")
 
@@ -55,8 +53,9 @@ def pareto_table(summary: pa.Table, objectives: Mapping[str, Direction]) -> pa.T
     the forgetting of a joint run); `interval`, the design in words; `approximate` if replicates
     are missing; on_front, judged by the means.
 
-    References, and readouts of `UPPER_BOUNDS`, are never on the front and push nobody off it.
-    Raises KeyError for an objective that the summary lacks.
+    References, and readouts that are told the true task, are never on the front and push nobody
+    off it. Batch-wise readouts have a front of their own: they leak the task. Raises KeyError for
+    an objective that the summary lacks.
     """
     names = list(objectives)
     for name in names:
@@ -66,14 +65,16 @@ def pareto_table(summary: pa.Table, objectives: Mapping[str, Direction]) -> pa.T
         _row(configuration, replicates, names)
         for configuration, replicates in _by_configuration(summary, names).items()
     ]
-    eligible = np.array(
-        [r["role"] != "reference" and r["readout_id"] not in UPPER_BOUNDS for r in rows], bool
-    )
-    points = np.array([[r[name] for name in names] for r in rows], dtype=np.float64)
-    points = points.reshape(len(rows), len(names))
-    points[~eligible] = np.nan
-    for row, on_front in zip(rows, front(points, list(objectives.values())), strict=True):
-        row["on_front"] = bool(on_front)
+    for batch_wise in (False, True):
+        kind = [r for r in rows if is_batch_wise(r["readout_id"]) == batch_wise]
+        eligible = np.array(
+            [r["role"] != "reference" and not is_upper_bound(r["readout_id"]) for r in kind], bool
+        )
+        points = np.array([[r[name] for name in names] for r in kind], dtype=np.float64)
+        points = points.reshape(len(kind), len(names))
+        points[~eligible] = np.nan
+        for row, on_front in zip(kind, front(points, list(objectives.values())), strict=True):
+            row["on_front"] = bool(on_front)
     return pa.Table.from_pylist(rows, schema=_schema(names))
 
 

@@ -6,6 +6,7 @@ import click
 
 from clmethods import __version__
 from sweeps.cli.inspecting import verify, why
+from sweeps.cli.keeping import gc
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
 
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, why, verify, export):
+for command in (run, plan, status, pareto, orders, why, verify, export, gc):
     main.add_command(command)

@@ -48,9 +48,22 @@ class StoredSweep:
     objects: ObjectStore
 
 
+def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """What the sweep of that name wants now, by the file that its last run left."""
+    from sweeps.spec import sweep_from_dict
+
+    return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
+
+
+def stored_names(objects: ObjectStore) -> list[str]:
+    """Names of the sweeps that were run on a storage."""
+    return sorted(
+        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
+    )
+
+
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
-    from sweeps.spec import sweep_from_dict
     from sweeps.storage import open_storage
 
     location, _, name = directory.rstrip("/").rpartition("/sweeps/")
@@ -59,17 +72,14 @@ def open_stored_sweep(directory: str) -> StoredSweep:
     if "://" not in location and not Path(location).is_dir():
         raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
     objects = open_storage(location)
-    names = sorted(
-        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
-    )
+    names = stored_names(objects)
     if not name and len(names) == 1:
         name = names[0]
     if name not in names:
         allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
         mend = "Run `sweeps run` with this storage first." if not names else ""
         raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
-    document = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
-    return StoredSweep(sweep_from_dict(document), objects)
+    return StoredSweep(stored_sweep(objects, name), objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
@@ -77,7 +87,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
     from datetime import UTC, datetime
 
     from clmethods.config import short_id
-    from sweeps.stages.provenance import code_version, host_kind
+    from clmethods.provenance import code_version, host_kind
 
     document = json.loads(json.dumps(sweep.document))
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

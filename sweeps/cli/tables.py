@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config import Fault, InvalidConfigError
+from clmethods.config.readout import readout_notes
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
@@ -99,23 +100,24 @@ def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -
     """The searched configurations, front first, then what they are compared with."""
     from sweeps.analysis.render import render_table
 
-    rows = front_rows(sweep, objects, readout)
+    name = chosen_readout(sweep, readout)
+    rows = front_rows(sweep, objects, name)
     if not rows:
         return "no finished trial yet"
     table = [
         {
             "front": "*" if row["on_front"] else "",
-            "configuration": row["label"]
-            + ("" if row["role"] == "search" else f" ({row['role']})"),
+            "configuration": _titled(row, name),
             "runs": row["n_replicates"],
-            **{f"val. {_short(name)}": _shown(row, name) for name in sweep.objectives},
-            **{f"test {_short(name)}": _shown(row, f"test {name}") for name in sweep.objectives},
+            **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
+            **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
     ]
     notes = [
-        f"readout `{chosen_readout(sweep, readout)}`, percent; mean ± half of the 95 % interval "
+        f"readout `{name}`, percent; mean ± half of the 95 % interval "
         "over orders and seeds; front: by the validation means",
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
     orders = len(sweep.orders.orders(sweep.base.stream.tasks))
     if min(orders, len(sweep.seeds)) == 2:
@@ -124,6 +126,14 @@ def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -
             "wide intervals: three or more of each narrow them"
         )
     return "\n".join([render_table(table), *notes])
+
+
+def _titled(row: dict[str, Any], readout: str) -> str:
+    """The label, with the role of what is compared with, and its readout where it is another."""
+    if row["role"] == "search":
+        return str(row["label"])
+    other = f", {row['readout_id']}" if row["readout_id"] != readout else ""
+    return f"{row['label']} ({row['role']}{other})"
 
 
 def _shown(row: dict[str, Any], name: str) -> str:
@@ -143,7 +153,8 @@ def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: 
     from sweeps.analysis.render import render_table
 
     trials, evals, _ = read_results(sweep, objects)
-    table = order_sensitivity(trials, evals, chosen_readout(sweep, readout), split)
+    name = chosen_readout(sweep, readout)
+    table = order_sensitivity(trials, evals, name, split)
     columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
     columns += ["share_order", "share_seed", "share_residual", "reason"]
     note = (
@@ -151,7 +162,8 @@ def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: 
         "accuracy between orders;\nseed aopd/mopd: the same between seeds of one order, the floor "
         "to compare with; share: of the variance of average accuracy"
     )
-    return f"{render_table(table, columns)}\n{note}"
+    notes = [note, *(f"`{name}`: {said}" for said in readout_notes(name))]
+    return "\n".join([render_table(table, columns), *notes])
 
 
 def _short(name: str) -> str:

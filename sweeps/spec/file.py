@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
-from sweeps.spec.sweep import DEFAULT_OBJECTIVES, METRICS, Direction, Resources, Sweep
+from sweeps.spec.sweep import (
+    DEFAULT_OBJECTIVES,
+    METRICS,
+    Configuration,
+    Direction,
+    Resources,
+    Sweep,
+)
 from sweeps.spec.wording import validated
 
 
@@ -106,6 +114,7 @@ def _build(written: Any, faults: Sequence[Fault]) -> Sweep:
     search = searched(axes.axes, file.algorithm, base)
     configurations = (*search, *baseline_configurations(baselines, base, search))
     refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
+    refuse(_idle_readouts(file, configurations))
     return Sweep(
         name=file.name,
         base=base.run,
@@ -174,8 +183,18 @@ def _readout_faults(file: SweepFile, base: CheckedRun) -> list[Fault]:
     """Objectives come from the first readout, so the searched method must support it."""
     if not base.kind_known or not file.readouts:
         return []
-    method, first = base.run.method, file.readouts[0].routing
-    law = f"one of {list(method.ROUTINGS)}, the routings of {method.kind}"
     mend = "Objectives are read from the first readout."
-    fault = require(first in method.ROUTINGS, "readouts[0].routing", first, law, mend)
-    return [fault] if fault else []
+    return [
+        replace(fault, mend=f"{fault.mend} {mend}".strip()).under("readouts[0]")
+        for fault in file.readouts[0].faults_in(base.run)
+    ]
+
+
+def _idle_readouts(file: SweepFile, configurations: Sequence[Configuration]) -> list[Fault]:
+    """Faults of readouts that no configuration supports; others leave out those that do not."""
+    found: list[Fault] = []
+    for index, readout in enumerate(file.readouts):
+        faults = [readout.faults_in(configuration.run) for configuration in configurations]
+        if all(faults):
+            found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
+    return found

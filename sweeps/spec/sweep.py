@@ -17,8 +17,8 @@ from sweeps.spec.space import Algorithm, Axis
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (*metrics.METRICS, "trainable_parameters")
-"""What can be an objective."""
+METRICS = (*metrics.OF_COUNTS, "trainable_parameters")
+"""What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
 
@@ -85,7 +85,7 @@ class Sweep:
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """The readouts that the run's method supports; `last` if it supports none of them."""
-        supported = tuple(r for r in self.readouts if r.routing in run.method.ROUTINGS)
+        supported = tuple(r for r in self.readouts if not r.faults_in(run))
         return supported or (ReadoutConfig(routing="last"),)
 
 

@@ -38,6 +38,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "backbone.name": ("nano_vit32",),
     "backbone.image_size": (12,),
     "backbone.normalise": ("none",),
+    "backbone.pooling": ("avg",),
     "stream.dataset": ("glyph100",),
     "stream.tasks": (5,),
     "stream.class_order_seed": (1,),

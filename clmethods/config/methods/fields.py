@@ -15,6 +15,7 @@ from clmethods.config.facts import SITES, BackboneFacts
 from clmethods.config.faults import Fault, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
+HeadKind = Literal["none", "moving", "settled"]
 Effect = dict[str, Any]
 
 
@@ -50,6 +51,15 @@ class MethodFields:
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
     """Routings of a readout that the method's snapshots allow."""
 
+    @property
+    def head(self) -> HeadKind:
+        """What a readout may assume of the linear head `head.weight`, `head.bias` in the state.
+
+        `settled`: training neither reads nor moves the rows of classes learned earlier; `moving`:
+        it may; `none`: the method has no such head.
+        """
+        return "none"
+
     def effect(self, position: int, context: EffectContext) -> Effect:
         """What acts at `position`."""
         raise NotImplementedError
@@ -73,6 +83,11 @@ class LoraFields(MethodFields):
     """Number of leading blocks that are adapted; None is all of them, 0 is a linear probe."""
     a_init: Literal["kaiming_ref", "kaiming_fan_in"] = "kaiming_ref"
     """Uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in)."""
+
+    @property
+    def head(self) -> HeadKind:
+        """Local cross-entropy: rows of other tasks are not even parameters."""
+        return "settled"
 
     def lora_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""

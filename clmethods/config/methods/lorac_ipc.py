@@ -20,7 +20,7 @@ class LoracIpcConfig(LoraFields):
     Every part can be off: `module_weights: ones`, `ortho_mode: none`, `importance_threshold: 0`.
     """
 
-    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
     RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lorac_ipc"] = "lorac_ipc"

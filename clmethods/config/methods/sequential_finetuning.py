@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.faults import finite, refuse, require
-from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
+from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, MethodFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,11 @@ class SequentialFinetuningConfig(MethodFields):
     def __post_init__(self) -> None:
         scale = self.body_lr_scale
         refuse([*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")])
+
+    @property
+    def head(self) -> HeadKind:
+        """The global loss reads and moves the rows of old classes."""
+        return "moving" if self.head_loss == "global" else "settled"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """At the first task both losses run over the same classes."""

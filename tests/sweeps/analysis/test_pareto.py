@@ -151,6 +151,21 @@ def test_readouts_of_one_configuration_compete(study):
     ]
 
 
+def test_batch_wise_readouts_have_a_front_of_their_own(study):
+    """They leak the task: they push no instance-wise readout off its front, nor are pushed off."""
+    study.add(matrix(0.6, 0.1), config_id="a", readout="instance-cosine")
+    study.add(matrix(0.9, 0.0), config_id="a", readout="batch-cosine")
+    study.add(matrix(0.8, 0.0), config_id="b", readout="batch-cosine")
+    study.add(matrix(0.99, 0.0), config_id="b", readout="oracle-tap")
+    table = pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES)
+    found = {(r["config_id"], r["readout_id"]): r for r in table.to_pylist()}
+    assert {key for key, row in found.items() if row["on_front"]} == {
+        ("a", "instance-cosine"),
+        ("a", "batch-cosine"),
+    }
+    assert found["a", "batch-cosine"]["average_accuracy"] == pytest.approx(0.9)
+
+
 def test_failed_runs_are_counted_and_marked(study):
     for seed in range(3):
         study.add(

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from click.testing import Result
 
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
+from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.results import TABLES
-from sweeps.stages.checksums import sealed, sha256, unsealed
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]
@@ -46,6 +46,21 @@ def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished
     starred = [line for line in result.output.splitlines() if line.strip().startswith("*")]
     assert starred
     assert not any("joint_lora" in line for line in starred)
+
+
+def test_batch_wise_figures_are_marked_wherever_they_are_shown(
+    sweeps_command: Command, finished: Path
+) -> None:
+    name = "batch-cosine-b4-tap-e1"
+    for command in ("pareto", "orders"):
+        result = sweeps_command(command, finished, "--readout", name)
+        assert result.exit_code == 0, result.output
+        assert f"`{name}`: batch-wise" in result.output
+        assert "leaks the task" in result.output
+        assert "batch-wise" not in sweeps_command(command, finished).output
+    beside = sweeps_command("pareto", finished, "--readout", name).output
+    assert "nearest_class_mean (baseline, last)" in beside
+    assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
 
 
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
