@@ -60,6 +60,8 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     stream, train = run.stream, run.train
     trained = asdict(train) | {"lr": train.lr_at(position)}
     del trained["lr_first_task"]
+    if train.augment == "none":
+        del trained["augment"]
     if train.schedule == "constant":
         del trained["lr_min"]
     if train.optimizer == "adamw" and train.weight_decay == 0:

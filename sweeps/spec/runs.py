@@ -27,6 +27,8 @@ NOT_AN_AXIS = {
     "stream.task_order": "Task orders come from `orders`.",
     "method.kind": "List other methods under `baselines`, or give each a sweep of its own.",
     "backbone.weights_sha256": "It follows from `backbone.weights`.",
+    "stream.record": "It follows from the data.",
+    "stream.split_version": "It follows from `stream.split_file`.",
 }
 """Fields that exist, do not belong under `search`, and where they belong."""
 
