@@ -111,6 +111,7 @@ class TaskStream:
         names = self._data.source.class_names
         called = f" ({names[label]})" if names else ""
         where = f" of {group.domain}" if group.domain else ""
+        mend = "; raise validation_fraction, or set it to 0" if split == "validation" else ""
         raise DatasetError(
-            f"{self.config.dataset}: class {label}{called} has no images in {split}{where}"
+            f"{self.config.dataset}: class {label}{called} has no images in {split}{where}{mend}"
         )

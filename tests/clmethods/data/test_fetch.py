@@ -57,7 +57,7 @@ def test_a_file_with_another_checksum_is_not_kept(
 ) -> None:
     first, *rest = ARCHIVES["mnist"]
     monkeypatch.setitem(ARCHIVES, "mnist", (replace(first, md5="0" * 32), *rest))
-    with pytest.raises(DatasetError, match="gave a file with MD5 .*, not 00000"):
+    with pytest.raises(DatasetError, match=r"gave a file with MD5 .*, not 00000"):
         fetch("mnist", str(tmp_path / "root"))
     assert list((tmp_path / "root").iterdir()) == []
 
