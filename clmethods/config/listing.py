@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from clmethods.config.facts import DatasetFacts, GivenTask
 from clmethods.config.faults import Fault, InvalidConfigError, refuse
@@ -48,6 +49,8 @@ class Listing:
     """Index into `tasks` of every image, where tasks are given."""
     groups: tuple[str, ...] = ()
     """Images of one group stay on one side of every split; empty where there are none."""
+    resize: Literal["stretch", "crop"] = "crop"
+    """How they come to size unless the stream says otherwise."""
 
     @cached_property
     def facts(self) -> DatasetFacts:
@@ -59,7 +62,7 @@ class Listing:
             given=self.tasks,
             seeded_split=OPEN in self.splits,
             given_validation=VALIDATION in self.splits,
-            resize="crop",
+            resize=self.resize,
         )
 
 
@@ -222,4 +225,5 @@ def _list_idx(root: Path) -> tuple[Listing, list[Path]]:
         labels=labels,
         splits=splits,
         version=version,
+        resize="stretch",
     ), [root, *files]

@@ -112,7 +112,9 @@ def test_the_shorter_side_decides_and_the_centre_stays() -> None:
 
 def test_small_originals_are_kept_as_they_are(tmp_path: Path) -> None:
     write_idx(tmp_path)
-    stream = StreamConfig(dataset="idx", root=str(tmp_path), validation_fraction=0.3)
+    stream = StreamConfig(
+        dataset="idx", root=str(tmp_path), resize="crop", validation_fraction=0.3
+    )
     assert open_images(stream, 224).images.shape[1:] == (28, 28)
     shown = TaskStream(stream, 224).data_of(stream.groups()[0], "test").images
     assert shown.shape[1:] == (24, 24)  # the middle 7/8 of it, which is then enlarged to 224
