@@ -319,6 +319,9 @@ def pairs() -> Iterator[Any]:
     for label, (changes, name, value) in RATES.items():
         run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
         yield pytest.param(run, f"train.{name}", value, id=label)
+    for label in ("RanPAC, no session", "RanPAC, nothing drawn"):
+        for path, value in (("seed", 1), ("train.lr", 0.02)):
+            yield pytest.param(VARIANTS[label], path, value, id=f"{label}-{path}={value}")
     whole = with_field(BASES["lora_sequential"], "stream.validation_fraction", 0.0)
     yield pytest.param(whole, "stream.split_seed", 1, id="nothing is held out")
 
