@@ -162,7 +162,7 @@ class _Snapshots:
         if readout.routing == "oracle":
             images = len(self.evaluator.data(split, group))
             return torch.full((images,), self.position_of[group.index])
-        first = self._predictor(0)
+        first = self._first_as_it_was()
         if self._means is None:
             self._means = self.evaluator.class_means(self.position, first)
         found = self.evaluator.first_features(split, group, first)
@@ -185,6 +185,12 @@ class _Snapshots:
             for part, rows in zip(parts, chosen, strict=True)
         ]
         return torch.cat(scores)[torch.cat(chosen).argsort()]
+
+    def _first_as_it_was(self) -> Predictor:
+        """The first snapshot as the first task left it, which no later task may move."""
+        run = self.evaluator.run
+        backbone, _ = open_run(run)
+        return METHODS[run.method.kind].predictor(run, backbone, self.state, 0, 0)
 
     def _predictor(self, snapshot: int) -> Predictor:
         if snapshot not in self._predictors:
