@@ -71,6 +71,11 @@ class MethodFields:
         """Whether anything is drawn at `position`: else `seed` does not act."""
         return self.trains_at(position, context)
 
+    @property
+    def moves_snapshots(self) -> bool:
+        """Whether later tasks change what an earlier snapshot computes."""
+        return False
+
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""
         return []

@@ -207,6 +207,11 @@ class LoracIpcConfig(LoraFields):
         return faults
 
     @property
+    def moves_snapshots(self) -> bool:
+        """With `live` weights every snapshot reads the newest ones."""
+        return self.module_weights == "live"
+
+    @property
     def trains_a_init(self) -> bool:
         """Whether A starts from `a_init`; two of the exact modes draw their own start."""
         return self.ortho_mode not in {"reparam_torch", "fixed_basis"}
