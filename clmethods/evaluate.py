@@ -236,7 +236,12 @@ class _Stage:
         head = self.head(readout)
         key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
         if key not in self.scored:
-            features = self.features(snapshot, split, group)
+            moved = self.run.method.moves_snapshots and snapshot != self.position
+            features = (
+                self.predictor(snapshot).features(self.evaluator.data(split, group).images)
+                if moved
+                else self.features(snapshot, split, group)
+            )
             self.scored[key] = (
                 self.predictor(snapshot).classify(features)
                 if head is None
@@ -319,11 +324,19 @@ class _Stage:
         return head
 
     def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
-        """(n, D) features of a task's images under a snapshot."""
+        """(n, D) features of a task's images under a snapshot as its own task left it."""
         return self.evaluator.features.get(
             (snapshot, split, group.index),
-            lambda: self.predictor(snapshot).features(self.evaluator.data(split, group).images),
+            lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
         )
+
+    def as_left(self, snapshot: int) -> Predictor:
+        """The network that the task at `snapshot` ended with, which no later task may move."""
+        if not self.run.method.moves_snapshots:
+            return self.predictor(snapshot)
+        backbone, _ = open_run(self.run)
+        method = METHODS[self.run.method.kind]
+        return method.predictor(self.run, backbone, self.state, snapshot, snapshot)
 
     def predictor(self, snapshot: int) -> Predictor:
         """The network as it was after the task at `snapshot`."""

@@ -51,10 +51,12 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     state = on_device(state, run.train.device)
     method = METHODS[run.method.kind](run, stage, backbone, state)
     data = stream.data_of_all(stage.groups, "train")
+    method.begin_task(data)
     whole = data
     if run.train.augment != "none":  # crops are cut from the whole picture
         whole = stream.data_of_all(stage.groups, "train", margin=True)
-    training = _train(method, whole) if run.method.TRAINS else TrainingReport()
+    trains = run.method.trains_at(stage.position, run.context)
+    training = _train(method, whole) if trains else TrainingReport()
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)
@@ -99,6 +101,7 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             )
             _check(terms, norm, epoch, steps, method)
             optimizer.step()
+            method.after_step()
             totals.add({**terms, "grad_norm": norm}, len(chosen))
             steps += 1
     return TrainingReport(

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 from hypothesis import strategies as st
 
 from clmethods.config import (
     BackboneConfig,
+    EwcConfig,
+    InfLoraConfig,
+    JointFullConfig,
+    JointLinearConfig,
     JointLoraConfig,
+    LinearProbeConfig,
     LoracIpcConfig,
+    LoraFields,
+    LoraMergeConfig,
     LoraSequentialConfig,
+    LwfConfig,
     MethodConfig,
     NearestClassMeanConfig,
+    OLoraConfig,
+    RanpacConfig,
     RunConfig,
+    SdLoraConfig,
+    SequentialFinetuningConfig,
+    SlcaConfig,
     StreamConfig,
     TrainConfig,
 )
 from clmethods.config.facts import DATASETS, SITES
+from clmethods.config.methods.lorac_ipc import CURRENT_WEIGHTS
 
 CLASSES = DATASETS["digits"].classes
 TASK_COUNTS = (1, 2, 3, 4, 5, 10)
@@ -50,6 +66,9 @@ def backbones() -> st.SearchStrategy[BackboneConfig]:
     )
 
 
+NARROWEST = 16
+"""Fan-in of the least matrix of the tiny backbone: what T * r must not exceed."""
+
 _lora = {
     "rank": st.integers(1, 64),
     "lora_alpha": st.floats(0.01, 64.0, allow_nan=False),
@@ -59,31 +78,115 @@ _lora = {
 }
 
 
-def lorac_configs() -> st.SearchStrategy[LoracIpcConfig]:
-    """Any LoRAC-IPC that obeys its own laws."""
-    return st.builds(
-        LoracIpcConfig,
-        **_lora,
-        module_weights=st.sampled_from(["ones", "learned"]),
-        omega_lr_scale=st.floats(0.0, 10.0, allow_nan=False),
-        ortho_mode=st.sampled_from(["none", "gram"]),
-        ortho_lambda=st.floats(0.0, 10.0, allow_nan=False),
-        importance_threshold=st.floats(0.0, 1.0, allow_nan=False),
-        ipc_beta1=st.floats(0.01, 0.95, allow_nan=False),
-        ipc_beta2=st.floats(0.0, 0.95, allow_nan=False),
-        ipc_every=st.integers(1, 10),
-        ipc_window=st.integers(300, 500),
+def _choices(config: type[object], name: str) -> st.SearchStrategy[str]:
+    """Any value of a field that names its choices."""
+    return st.sampled_from(get_args(get_type_hints(config)[name]))
+
+
+@st.composite
+def lorac_configs(draw: st.DrawFn) -> LoracIpcConfig:
+    """Any LoRAC-IPC that obeys its own laws, with room for all modules up to ten tasks."""
+    roomy = draw(st.booleans())
+    soft = ["none", "gram", "gram_sq", "cross", "cross_l1"]
+    names = ("ipc_target", "ipc_reducer", "ipc_stat", "ipc_selector", "ipc_scope", "ipc_round")
+    choices = {name: _choices(LoracIpcConfig, name) for name in names}
+    weights = draw(_choices(LoracIpcConfig, "module_weights"))
+    if roomy:
+        choices["ortho_mode"] = _choices(LoracIpcConfig, "ortho_mode")
+        choices["a_init"] = _choices(LoraFields, "a_init")
+        choices["rank"] = st.integers(1, NARROWEST // max(TASK_COUNTS))
+    else:
+        choices["ortho_mode"] = st.sampled_from(soft)
+    if weights != "direction_magnitude":
+        choices["omega_share"] = _choices(LoracIpcConfig, "omega_share")
+    if weights in CURRENT_WEIGHTS:
+        choices["omega_current"] = st.booleans()
+    return draw(
+        st.builds(
+            LoracIpcConfig,
+            **_lora | choices,
+            module_weights=st.just(weights),
+            omega_lr_scale=st.floats(0.0, 10.0, allow_nan=False),
+            omega_pull=st.floats(0.0, 10.0, allow_nan=False),
+            omega_decay=st.floats(0.01, 1.0, allow_nan=False),
+            ortho_lambda=st.floats(0.0, 10.0, allow_nan=False),
+            importance_threshold=st.floats(0.0, 1.0, allow_nan=False),
+            ipc_relative=st.booleans(),
+            ipc_beta1=st.floats(0.01, 0.95, allow_nan=False),
+            ipc_beta2=st.floats(0.0, 0.95, allow_nan=False),
+            ipc_every=st.integers(1, 10),
+            ipc_window=st.integers(300, 500),
+        )
+    )
+
+
+_full = {"body_lr_scale": st.floats(0.0, 10.0, allow_nan=False)}
+_adapter = {name: _lora[name] for name in ("rank", "sites", "depth")}
+_weights = st.floats(0.0, 1e3, allow_nan=False)
+_positive = st.floats(1e-3, 1e3, allow_nan=False)
+_losses = st.sampled_from(["local", "global"])
+
+
+def baseline_configs() -> st.SearchStrategy[MethodConfig]:
+    """A configuration of any method with which LoRAC-IPC is compared."""
+    return st.one_of(
+        st.builds(LoraSequentialConfig, **_lora),
+        st.builds(LoraMergeConfig, **_lora),
+        st.builds(
+            OLoraConfig,
+            **_lora,
+            olora_pow=st.sampled_from([1, 2]),
+            lambda1=_weights,
+            lambda2=_weights,
+        ),
+        st.builds(InfLoraConfig, **_adapter, lambda_e=st.floats(0.01, 1.0)),
+        st.builds(
+            SdLoraConfig,
+            **_adapter,
+            a_init=_lora["a_init"],
+            sd_carry=st.sampled_from(["ref", "continuous"]),
+            magnitude_init=_positive,
+            magnitude_lr_scale=_weights,
+        ),
+        st.builds(SequentialFinetuningConfig, **_full, head_loss=_losses),
+        st.builds(
+            EwcConfig,
+            **_lora,
+            **_full,
+            scope=st.sampled_from(["full", "lora"]),
+            ewc_lambda=_weights,
+            ewc_gamma=st.floats(0.0, 1.0),
+            fisher_label=st.sampled_from(["true", "sampled"]),
+        ),
+        st.builds(
+            LwfConfig, **_full, head_loss=_losses, lwf_alpha=_weights, lwf_temperature=_positive
+        ),
+        st.builds(
+            SlcaConfig,
+            **_full,
+            align_epochs=st.integers(0, 10),
+            align_lr=_positive,
+            align_samples=st.integers(1, 512),
+            logit_norm=st.none() | _positive,
+        ),
+        st.builds(
+            RanpacConfig,
+            **_lora,
+            first_session=st.booleans(),
+            projection=st.integers(0, 10_000),
+            ridge=st.none() | _positive,
+        ),
+        st.builds(NearestClassMeanConfig, metric=st.sampled_from(["cosine", "euclid"])),
+        st.just(LinearProbeConfig()),
+        st.just(JointLinearConfig()),
+        st.builds(JointFullConfig, **_full),
+        st.builds(JointLoraConfig, **_lora),
     )
 
 
 def methods() -> st.SearchStrategy[MethodConfig]:
     """A configuration of any method."""
-    return st.one_of(
-        lorac_configs(),
-        st.builds(LoraSequentialConfig, **_lora),
-        st.builds(JointLoraConfig, **_lora),
-        st.just(NearestClassMeanConfig()),
-    )
+    return st.one_of(lorac_configs(), baseline_configs())
 
 
 def trainings() -> st.SearchStrategy[TrainConfig]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 
 from clmethods.cli import main as clmethods_command
+from clmethods.config import METHOD_CONFIGS
 from sweeps.cli import main as sweeps_command
-from sweeps.spec import expand, sweep_from_dict
+from sweeps.spec import expand, load_sweep, sweep_from_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +21,15 @@ def test_the_sweep_file_in_the_readme_can_be_planned() -> None:
     trials = expand(sweep_from_dict(yaml.safe_load(block)))
     # 3 thresholds x 2 weights, 10 Williams orders, 3 seeds; one baseline does not see the order
     assert len(trials) == 6 * 10 * 3 + 10 * 3 + 3
+
+
+def test_the_sweep_file_in_the_readme_of_sweeps_can_be_planned(tmp_path: Path) -> None:
+    text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "my.yaml").write_text(block, encoding="utf-8")
+    sweep = load_sweep(tmp_path / "my.yaml")
+    assert sweep.document["merged_from"][0]["source"] == "digits_demo"
+    assert any(c.parts == {"clipping": "off"} for c in sweep.configurations)
 
 
 def test_every_command_in_the_readme_exists() -> None:
@@ -40,3 +50,11 @@ def test_every_linked_file_exists() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert all((ROOT / link).is_file() for link in links)
+
+
+def test_every_method_is_in_the_table_of_clmethods() -> None:
+    text = (ROOT / "clmethods" / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## The methods\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", section, flags=re.MULTILINE)
+    named = [kind for cell in cells for kind in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(METHOD_CONFIGS)

@@ -249,7 +249,22 @@ class Trainer:
         return spent + time.process_time() - start
 
 
-def store(trainer: Trainer, out: Path, counts: dict[str, int], cpu_s: dict[str, float]) -> None:
+def record_of(weights: Path | None) -> dict[str, Any] | None:
+    """What is known of the weights that a run starts from, and of those before them."""
+    if weights is None:
+        return None
+    record: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    kept = ("sha256", "recipe", "images_seen", "distinct_images", "classes", "cpu_s", "before")
+    return {name: record[name] for name in kept if name in record}
+
+
+def store(
+    trainer: Trainer,
+    out: Path,
+    counts: dict[str, int],
+    cpu_s: dict[str, float],
+    before: dict[str, Any] | None,
+) -> None:
     """Write the averaged weights in fp16, and what is to be known about them."""
     half = {key: value.half().contiguous() for key, value in trainer.average.items()}
     path = out / "nano_vit32.safetensors"
@@ -268,6 +283,7 @@ def store(trainer: Trainer, out: Path, counts: dict[str, int], cpu_s: dict[str, 
         "cpu_s": {name: round(value) for name, value in cpu_s.items()},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "before": before,
     }
     (out / "nano_vit32.json").write_text(json.dumps(facts, indent=2) + "\n")
 
@@ -298,6 +314,7 @@ def main() -> None:
     fonts, out, report_s = args.pop("fonts"), args.pop("out"), args.pop("report_s")
     start = args.pop("start")
     digest = hashlib.sha256(start.read_bytes()).hexdigest() if start else ""
+    before = record_of(start)
     recipe = Recipe(**args, start=digest)
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # harmless remarks on old fonts
     torch.set_num_threads(1)
@@ -309,7 +326,7 @@ def main() -> None:
     print(f"{len(pictures)} pictures, {counts}, {data_s:.0f} CPU s", flush=True)
     trainer = Trainer(recipe, pictures, labels, load_file(start) if start else None)
     train_s = trainer.fit(out / "checkpoint.pt", report_s)
-    store(trainer, out, counts, {"data": data_s, "training": train_s})
+    store(trainer, out, counts, {"data": data_s, "training": train_s}, before)
     print(f"stored in {out}; training took {train_s:.0f} CPU s", flush=True)
 
 

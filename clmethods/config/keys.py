@@ -74,8 +74,9 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
         "train": trained,
         "seed": run.seed,
     }
-    if not run.method.TRAINS:  # nothing is drawn either
+    if not run.method.trains_at(position, run.context):
         acts["train"] = {name: trained[name] for name in ("precision", "device", "threads")}
+    if not run.method.draws_at(position, run.context):
         del acts["seed"]
     return acts
 

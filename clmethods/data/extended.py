@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Protocol, final
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.stream import StreamConfig, TaskGroup
-from clmethods.data.streams import Split, TaskData
+from clmethods.data.streams import Split, TaskData, TaskStream
 from clmethods.data.transforms import alike
 
 
@@ -108,6 +109,14 @@ class ExtendedTaskStream:
         ids = torch.tensor(self.config.added.classes)
         first = self.config.base.facts.classes
         return TaskData(found.images, first + torch.searchsorted(ids, found.labels))
+
+
+@lru_cache(maxsize=8)
+def open_stream(config: StreamConfig, image_size: int) -> TaskStream | ExtendedTaskStream:
+    """The images of a stream, opened once per process and read-only."""
+    if isinstance(config, ExtendedStream):
+        return ExtendedTaskStream(config, image_size, open_stream)
+    return TaskStream(config, image_size)
 
 
 def _joined(parts: list[TaskData]) -> TaskData:

@@ -3,7 +3,8 @@
 A stage builds its method anew from the state of its parent, so nothing but that state, the
 configuration and the seed can reach it: a resumed chain cannot differ from an unbroken one.
 
-Order of the calls:  __init__ -> (loss, after_backward) for every batch -> end_task -> report
+Order of the calls:
+    __init__ -> begin_task -> (loss, after_backward, after_step) per batch -> end_task -> report
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class MethodReport:
     trainable_parameters: int
     frozen_count: int = 0
     ortho_residual_max: float | None = None
+    ortho_fallbacks: int = 0
+    """How often a matrix's A was too badly conditioned for the QR penalty, over all steps."""
     matrices: list[MatrixReport] = field(default_factory=list)
 
 
@@ -116,6 +119,9 @@ class Method(ABC):
         """Take the decisions that a task begins with, from the state of the parent stage."""
         self.run, self.stage, self.backbone, self.state = run, stage, backbone, state
 
+    def begin_task(self, data: TaskData) -> None:  # noqa: B027  # an empty hook
+        """Decisions that need the task's training images; nothing is trained yet."""
+
     @abstractmethod
     def parameter_groups(self) -> list[ParamGroup]:
         """Exactly what must move; everything else is not given to the optimiser."""
@@ -126,6 +132,9 @@ class Method(ABC):
 
     def after_backward(self) -> None:  # noqa: B027  # an empty hook: most methods have no use for it
         """Gradients are there, the step is not taken yet."""
+
+    def after_step(self) -> None:  # noqa: B027  # an empty hook too
+        """The optimiser has moved the parameters; bring back what must hold exactly."""
 
     @abstractmethod
     def end_task(self, data: TaskData) -> State:

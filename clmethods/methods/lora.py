@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clmethods.config.methods import LoraFields
+from clmethods.config.methods.fields import AInit
 from clmethods.config.run import RunConfig
-from clmethods.methods.base import Method, Predictor, State
+from clmethods.methods.base import MatrixReport, Method, Predictor, State
 from clmethods.nn.adapted import Matrix, merged_weights
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.nn.head import TaskHead, initial_head
-from clmethods.nn.lora import initial_a
+from clmethods.nn.lora import Adapter, initial_a
 
 
 def lora_fields(run: RunConfig) -> LoraFields:
@@ -24,23 +25,39 @@ def lora_fields(run: RunConfig) -> LoraFields:
     return run.method
 
 
-def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Tensor]:
-    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix."""
+def fresh_factors(
+    method: Method,
+    matrix: Matrix,
+    rank: int,
+    *,
+    earlier: Tensor | None = None,
+    a_init: AInit | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix.
+
+    `earlier` (K*r, a) is what `complement` is the complement of; a method that gives it must give
+    the position to `LoraFields.lora_effect` too. `a_init` stands in for the configuration's.
+    """
     config, backbone = lora_fields(method.run), method.backbone
     fan_in, fan_out = backbone.facts.fan(matrix.site)
     generator = method.generator("adapter", matrix.block, matrix.site)
-    a = initial_a(rank, fan_in, config.a_init, generator)
+    a = initial_a(rank, fan_in, a_init or config.a_init, generator, earlier)
     return (
         a.to(device=backbone.device, dtype=backbone.dtype),
         torch.zeros(fan_out, rank, device=backbone.device, dtype=backbone.dtype),
     )
 
 
-def task_head(method: Method, classes: tuple[int, ...] | None = None) -> TaskHead:
+def task_head(
+    method: Method,
+    classes: tuple[int, ...] | None = None,
+    among: tuple[int, ...] | None = None,
+) -> TaskHead:
     """The head at the start of a task: the parent's, or freshly drawn for the first one.
 
-    It trains the rows of `classes`, by default those of the task. Classes that arrived after the
-    parent was trained have no row there: theirs are drawn now, as they would have been at first.
+    It trains the rows of `classes`, by default those of the task, with a cross-entropy over all
+    of them or those in `among`. Classes that arrived after the parent was trained have no row
+    there: theirs are drawn now, as they would have been at first.
     """
     backbone, state = method.backbone, method.state
     total = method.run.stream.facts.classes
@@ -57,6 +74,7 @@ def task_head(method: Method, classes: tuple[int, ...] | None = None) -> TaskHea
         torch.cat(weights),
         torch.cat(biases),
         classes or method.stage.classes,
+        among,
     )
 
 
@@ -73,6 +91,33 @@ def merged_predictor(
     network = backbone.build(merged_weights(backbone, deltas))
     weight, bias = state["head.weight"], state["head.bias"]
     return Predictor(backbone, network, lambda features: F.linear(features, weight, bias))
+
+
+def seen_classes(method: Method) -> tuple[int, ...]:
+    """Original ids of the classes of this task and all earlier ones, ascending."""
+    groups = method.run.stream.sequence()[: method.stage.position + 1]
+    return tuple(sorted({label for group in groups for label in group.classes}))
+
+
+def adapter_reports(
+    adapters: Mapping[Matrix, Adapter], weights: Sequence[float] = (1.0,)
+) -> list[MatrixReport]:
+    """Rows of the table `matrices` for methods that neither score nor freeze matrices.
+
+    `weights` are those of the modules, the same for every matrix.
+    """
+    return [
+        MatrixReport(
+            block=matrix.block,
+            site=matrix.site,
+            importance=None,
+            frozen=False,
+            omega=list(weights),
+            delta_norm=float(adapter.update().norm()),
+            change_since=[],
+        )
+        for matrix, adapter in adapters.items()
+    ]
 
 
 def count(method: Method) -> int:

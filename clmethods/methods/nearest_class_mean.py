@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clmethods.config.methods import NearestClassMeanConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods.base import (
@@ -24,7 +25,7 @@ from clmethods.nn.backbone import FrozenBackbone
 
 @final
 class NearestClassMean(Method):
-    """argmax over classes of the cosine between feature and class mean (method.md 9.10)."""
+    """The class whose mean is nearest to the feature, by angle or by distance (method.md 9.10)."""
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []
@@ -35,10 +36,15 @@ class NearestClassMean(Method):
     def end_task(self, data: TaskData) -> State:
         network = Predictor(self.backbone, self.backbone.build(), lambda h: h)
         found = network.features(data.images)
-        return {
+        means = {
             f"mean.{label}": found[data.labels == label].mean(dim=0)
             for label in self.stage.classes
         }
+        if mean_config(self.run).metric == "cosine":
+            return means
+        # argmin |h - p| = argmax h p - |p|^2 / 2: a classifier with a bias
+        biases = {f"bias.{n.removeprefix('mean.')}": -0.5 * p.dot(p) for n, p in means.items()}
+        return means | biases
 
     def report(self, state: State) -> MethodReport:
         return MethodReport(trainable_parameters=0)
@@ -47,9 +53,11 @@ class NearestClassMean(Method):
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        directions = cls._directions(run, backbone, state)
+        weight, bias = cls._rows(run, backbone, state)
+        if mean_config(run).metric == "euclid":
+            return Predictor(backbone, backbone.build(), lambda h: F.linear(h, weight, bias))
         return Predictor(
-            backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), directions)
+            backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), weight)
         )
 
     @classmethod
@@ -62,13 +70,26 @@ class NearestClassMean(Method):
     def linear_head(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
     ) -> LinearHead | None:
-        directions = cls._directions(run, backbone, state)
-        return LinearHead(directions, directions.new_zeros(len(directions)), cosine=True)
+        weight, bias = cls._rows(run, backbone, state)
+        return LinearHead(weight, bias, cosine=mean_config(run).metric == "cosine")
 
     @staticmethod
-    def _directions(run: RunConfig, backbone: FrozenBackbone, state: State) -> Tensor:
-        """(C, D): means of unit length; zeros for classes not learned yet."""
-        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
+    def _rows(run: RunConfig, backbone: FrozenBackbone, state: State) -> tuple[Tensor, Tensor]:
+        """(C, D) and (C,): directions of the means, or means and minus half their squares.
+
+        Zeros for classes not learned yet.
+        """
         classes = range(run.stream.facts.classes)
+        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
         means = torch.stack([state.get(f"mean.{label}", unknown) for label in classes])
-        return F.normalize(means, dim=1)
+        if mean_config(run).metric == "cosine":
+            return F.normalize(means, dim=1), means.new_zeros(len(means))
+        origin = unknown.new_zeros(())
+        return means, torch.stack([state.get(f"bias.{label}", origin) for label in classes])
+
+
+def mean_config(run: RunConfig) -> NearestClassMeanConfig:
+    """The method's configuration, which must be that of the nearest class mean."""
+    if not isinstance(run.method, NearestClassMeanConfig):
+        raise TypeError(f"expected nearest_class_mean, got {run.method.kind}")
+    return run.method

@@ -9,16 +9,9 @@ from torch import Tensor, nn
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import (
-    LowRank,
-    MatrixReport,
-    Method,
-    MethodReport,
-    ParamGroup,
-    Predictor,
-    State,
-)
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import (
+    adapter_reports,
     count,
     fresh_factors,
     head_delta,
@@ -41,15 +34,8 @@ class _SingleLora(Method):
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
         super().__init__(run, stage, backbone, state)
-        config = lora_fields(run)
-        rank = config.rank * (run.stream.tasks if self.ranks == "all_tasks" else 1)
-        self.adapters: dict[Matrix, SiteAdapter] = {}
-        for matrix in adapted_matrices(config, backbone.facts.blocks):
-            stored = (state.get(f"lora.{matrix}.A"), state.get(f"lora.{matrix}.B"))
-            a, b = stored
-            if a is None or b is None:
-                a, b = fresh_factors(self, matrix, rank)
-            self.adapters[matrix] = SiteAdapter(a, b, config.lora_alpha / config.rank)
+        tasks = run.stream.tasks if self.ranks == "all_tasks" else 1
+        self.adapters = carried_adapters(self, lora_fields(run).rank * tasks)
         self.network = adapted_network(backbone, self.adapters)
         self.head = task_head(self)
 
@@ -61,38 +47,19 @@ class _SingleLora(Method):
         return {"cross_entropy": self.head.cross_entropy(features(self.network, pixels), labels)}
 
     def end_task(self, data: TaskData) -> State:
-        delta = head_delta(self.head)
-        for matrix, adapter in self.adapters.items():
-            delta[f"lora.{matrix}.A"] = adapter.a.detach().clone()
-            delta[f"lora.{matrix}.B"] = adapter.b.detach().clone()
-        return delta
+        factors = {name: p.detach().clone() for name, p in factor_names(self.adapters).items()}
+        return head_delta(self.head) | factors
 
     def report(self, state: State) -> MethodReport:
-        rows = [
-            MatrixReport(
-                block=matrix.block,
-                site=matrix.site,
-                importance=None,
-                frozen=False,
-                omega=[1.0],
-                delta_norm=float(adapter.update().norm()),
-                change_since=[],
-            )
-            for matrix, adapter in self.adapters.items()
-        ]
-        return MethodReport(trainable_parameters=count(self), matrices=rows)
+        return MethodReport(
+            trainable_parameters=count(self), matrices=adapter_reports(self.adapters)
+        )
 
     @classmethod
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        config = lora_fields(run)
-        deltas = {}
-        for matrix in adapted_matrices(config, backbone.facts.blocks):
-            a, b = state[f"lora.{matrix}.A"], state[f"lora.{matrix}.B"]
-            scale = config.lora_alpha / config.rank
-            deltas[matrix] = composed_delta([a], [b], a.new_ones(1), scale)
-        return merged_predictor(backbone, deltas, state)
+        return merged_predictor(backbone, carried_deltas(run, backbone, state), state)
 
     @classmethod
     def low_rank(
@@ -118,3 +85,36 @@ class JointLora(_SingleLora):
     """Rank r * T, one stage over all tasks (method.md section 9.2): the upper reference."""
 
     ranks = "all_tasks"
+
+
+def carried_adapters(method: Method, rank: int) -> dict[Matrix, SiteAdapter]:
+    """One module per matrix, as the last task left it, or fresh for the first one."""
+    config, state = lora_fields(method.run), method.state
+    adapters: dict[Matrix, SiteAdapter] = {}
+    for matrix in adapted_matrices(config, method.backbone.facts.blocks):
+        a, b = state.get(f"lora.{matrix}.A"), state.get(f"lora.{matrix}.B")
+        if a is None or b is None:
+            a, b = fresh_factors(method, matrix, rank)
+        adapters[matrix] = SiteAdapter(a, b, config.lora_alpha / config.rank)
+    return adapters
+
+
+def factor_names(adapters: dict[Matrix, SiteAdapter]) -> dict[str, nn.Parameter]:
+    """The factors by the names under which the state keeps them."""
+    return {
+        f"lora.{matrix}.{factor}": parameter
+        for matrix, adapter in adapters.items()
+        for factor, parameter in (("A", adapter.a), ("B", adapter.b))
+    }
+
+
+def carried_deltas(run: RunConfig, backbone: FrozenBackbone, state: State) -> dict[Matrix, Tensor]:
+    """(b, a) update of every matrix whose module the state holds."""
+    config = lora_fields(run)
+    deltas: dict[Matrix, Tensor] = {}
+    for matrix in adapted_matrices(config, backbone.facts.blocks):
+        if f"lora.{matrix}.A" in state:
+            a, b = state[f"lora.{matrix}.A"], state[f"lora.{matrix}.B"]
+            scale = config.lora_alpha / config.rank
+            deltas[matrix] = composed_delta([a], [b], a.new_ones(1), scale)
+    return deltas

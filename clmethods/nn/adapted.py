@@ -10,9 +10,9 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from clmethods.config.methods import LoraFields
+from clmethods.config.methods import AdapterFields
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone
-from clmethods.nn.lora import ComposedLinear, SiteAdapter
+from clmethods.nn.lora import Adapter, ComposedLinear
 
 
 class Matrix(NamedTuple):
@@ -25,7 +25,7 @@ class Matrix(NamedTuple):
         return f"{self.block}.{self.site}"
 
 
-def adapted_matrices(config: LoraFields, blocks: int) -> tuple[Matrix, ...]:
+def adapted_matrices(config: AdapterFields, blocks: int) -> tuple[Matrix, ...]:
     """All adapted matrices, by block and then by site: the order of every per-matrix vector."""
     depth = config.adapted_blocks(blocks)
     return tuple(Matrix(block, site) for block in range(depth) for site in config.ordered_sites())
@@ -33,12 +33,12 @@ def adapted_matrices(config: LoraFields, blocks: int) -> tuple[Matrix, ...]:
 
 def adapted_network(
     backbone: FrozenBackbone,
-    adapters: Mapping[Matrix, SiteAdapter],
+    adapters: Mapping[Matrix, Adapter],
     merged: Mapping[Matrix, Tensor] | None = None,
 ) -> VisionTransformer:
     """A network with trainable adapters; `merged` updates (b, a) are added to constant weights."""
     network = backbone.build(merged_weights(backbone, merged or {}))
-    modules: dict[tuple[int, str], dict[int, SiteAdapter]] = defaultdict(dict)
+    modules: dict[tuple[int, str], dict[int, Adapter]] = defaultdict(dict)
     for matrix in (*adapters, *(merged or {})):
         slot = SITE_SLOTS[matrix.site]
         parts = modules[(matrix.block, slot.module)]

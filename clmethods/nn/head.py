@@ -31,10 +31,23 @@ class TaskHead(nn.Module):
     (method.md section 2.6), and no optimiser setting can move the others (invariant I10).
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, classes: tuple[int, ...]) -> None:
-        """`weight` (C, D) and `bias` (C,) of all classes; `classes` are trained."""
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        classes: tuple[int, ...],
+        among: tuple[int, ...] | None = None,
+    ) -> None:
+        """`weight` (C, D) and `bias` (C,) of all classes; `classes`, ascending, are trained.
+
+        `among` narrows the cross-entropy to some of them, for methods in which another term of
+        the loss trains the rest.
+        """
         super().__init__()
         self.rows = torch.tensor(classes, device=weight.device)
+        chosen = classes if among is None else among
+        self.among = torch.tensor(chosen, device=weight.device)
+        self.columns = None if chosen == classes else torch.searchsorted(self.rows, self.among)
         self.register_buffer("all_weight", weight, persistent=False)
         self.register_buffer("all_bias", bias, persistent=False)
         self.weight = nn.Parameter(weight[self.rows])
@@ -42,8 +55,14 @@ class TaskHead(nn.Module):
 
     def cross_entropy(self, features: Tensor, labels: Tensor) -> Tensor:
         """Mean over the batch; `features` (B, D), `labels` (B,) original class ids."""
-        logits = F.linear(features, self.weight, self.bias)  # (B, |C_t|)
-        return F.cross_entropy(logits, torch.searchsorted(self.rows, labels))
+        logits = self.logits(features)
+        if self.columns is not None:
+            logits = logits[:, self.columns]
+        return F.cross_entropy(logits, torch.searchsorted(self.among, labels))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, D) features to (B, rows) logits of the trained rows."""
+        return F.linear(features, self.weight, self.bias)
 
     @torch.no_grad()
     def merged(self) -> tuple[Tensor, Tensor]:

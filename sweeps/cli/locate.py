@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def load_named_sweep(name: str) -> Sweep:
     """A sweep by the name of a shipped study or by its path."""
-    from sweeps.spec import load_sweep
+    from sweeps.spec import load_sweep, shipped_studies
 
     studies = shipped_studies()
     if name in studies:
@@ -31,12 +30,6 @@ def load_named_sweep(name: str) -> Sweep:
         allowed = f"a path that ends in .yaml, or one of the shipped studies {sorted(studies)}"
         raise InvalidConfigError([Fault("SWEEP", name, allowed, nearest(name, list(studies)))])
     return load_sweep(path)
-
-
-def shipped_studies() -> dict[str, Path]:
-    """The YAML files below `sweeps/studies`, by name."""
-    folder = Path(str(files("sweeps"))) / "studies"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 @final
@@ -64,22 +57,10 @@ def stored_names(objects: ObjectStore) -> list[str]:
 
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
-    from sweeps.storage import open_storage
+    from sweeps.results.load import locate
 
-    location, _, name = directory.rstrip("/").rpartition("/sweeps/")
-    if not location:
-        location, name = directory, ""
-    if "://" not in location and not Path(location).is_dir():
-        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(location)
-    names = stored_names(objects)
-    if not name and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
-        mend = "Run `sweeps run` with this storage first." if not names else ""
-        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
-    return StoredSweep(stored_sweep(objects, name), objects)
+    place = locate(directory)
+    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:

@@ -48,7 +48,8 @@ def tiny_run(
 
 def small_method(kind: str, **changes: Any) -> MethodConfig:
     """A method of rank 2 that freezes 2 of 12 matrices a task, as far as it has such fields."""
-    small = {"rank": 2, "importance_threshold": 0.2} | changes
+    small = {"rank": 2, "importance_threshold": 0.2, "projection": 24, "align_samples": 8}
+    small |= changes
     config = METHOD_CONFIGS[kind]
     known = {f.name for f in fields(config)}
     return config(**{name: value for name, value in small.items() if name in known})
@@ -81,7 +82,10 @@ class Trained:
     def method(self, position: int, state: State | None = None) -> Method:
         """The method as it stands before the first step of the task at `position`."""
         parent = self.state(position - 1) if state is None else state
-        return METHODS[self.run.method.kind](self.run, self.chain[position], self.backbone, parent)
+        kind, stage = self.run.method.kind, self.chain[position]
+        method = METHODS[kind](self.run, stage, self.backbone, parent)
+        method.begin_task(self.data(position))
+        return method
 
     def predictor(self, position: int, snapshot: int, state: State | None = None) -> Predictor:
         """Snapshot `snapshot` read from the state after the task at `position`."""

@@ -65,18 +65,55 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "method.lora_alpha": (2.0,),
     "method.sites": (("q", "f2"), ("f2", "v", "q")),
     "method.depth": (1, 2, 9),
-    "method.a_init": ("kaiming_fan_in",),
-    "method.module_weights": ("ones",),
+    "method.a_init": ("kaiming_fan_in", "orthonormal", "complement"),
+    "method.module_weights": (
+        *("ones", "learned_pull", "decayed", "normalised", "direction_magnitude", "live"),
+    ),
     "method.omega_lr_scale": (1.0,),
-    "method.ortho_mode": ("none",),
+    "method.omega_pull": (5.0,),
+    "method.omega_decay": (0.5,),
+    "method.omega_share": ("block", "site", "task"),
+    "method.omega_current": (True,),
+    "method.ortho_mode": (
+        *("none", "gram_sq", "cross", "cross_l1", "qr"),
+        *("project", "reparam_qr", "reparam_torch", "fixed_basis"),
+    ),
     "method.ortho_lambda": (3.0, 0.0),
     "method.importance_threshold": (0.41, 0.6),
+    "method.ipc_relative": (True,),
+    "method.ipc_round": ("nearest", "ceil"),
+    "method.ipc_target": ("delta", "current", "factors"),
+    "method.ipc_reducer": ("sum", "l2"),
+    "method.ipc_stat": ("sensitivity", "uncertainty", "epoch_mean"),
+    "method.ipc_selector": ("inverse", "random", "first_blocks", "last_blocks", "magnitude"),
+    "method.ipc_scope": ("per_site", "per_block"),
     "method.ipc_beta1": (0.005,),
     "method.ipc_beta2": (0.0,),
     "method.ipc_every": (2,),
     "method.ipc_window": (6,),
     "method.head_loss": ("global",),
     "method.body_lr_scale": (1.0,),
+    "method.olora_pow": (2,),
+    "method.lambda1": (3.0, 0.0),
+    "method.lambda2": (0.5,),
+    "method.lambda_e": (0.5,),
+    "method.sd_carry": ("continuous",),
+    "method.magnitude_init": (0.4,),
+    "method.magnitude_lr_scale": (0.0,),
+    "method.scope": ("lora",),
+    "method.ewc_lambda": (1.0, 0.0),
+    "method.ewc_gamma": (0.5,),
+    "method.fisher_label": ("sampled",),
+    "method.lwf_alpha": (3.0, 0.0),
+    "method.lwf_temperature": (1.0,),
+    "method.align_epochs": (1, 0),
+    "method.align_lr": (0.1,),
+    "method.align_samples": (3,),
+    "method.logit_norm": (1.0, None),
+    "method.first_session": (False,),
+    "method.projection": (9, 0),
+    "method.ridge": (0.3,),
+    "method.metric": ("euclid",),
 }
 """Other values of every field than those of `BASES`, chosen so that they matter where they act."""
 
@@ -130,11 +167,108 @@ VARIANTS: dict[str, RunConfig] = {
     "one task": replace(variant(), stream=StreamConfig(tasks=1, limit=2)),
     "sequential, no modules": variant("lora_sequential", depth=0),
     "joint, no modules": variant("joint_lora", depth=0),
+    "merged, no modules": variant("lora_merge", depth=0),
+    "O-LoRA, no modules": variant("o_lora", depth=0),
+    "O-LoRA, no overlap": variant("o_lora", lambda1=0.0),
+    "InfLoRA, no modules": variant("inflora", depth=0),
+    "SD-LoRA, no modules": variant("sd_lora", depth=0),
+    "SD-LoRA, continuous": variant("sd_lora", sd_carry="continuous"),
+    "EWC, LoRA": variant("ewc", scope="lora"),
+    "EWC, no modules": variant("ewc", scope="lora", depth=0),
+    "EWC, no penalty": variant("ewc", ewc_lambda=0.0),
+    "LwF, no distillation": variant("lwf", lwf_alpha=0.0),
+    "SLCA, no alignment": variant("slca", align_epochs=0),
+    "RanPAC, no modules": variant("ranpac", depth=0),
+    "RanPAC, no session": variant("ranpac", first_session=False),
+    "RanPAC, nothing drawn": variant("ranpac", first_session=False, projection=0, ridge=1.0),
 }
 """Under these, the fields of the method are varied."""
 
+CONCERNED = {
+    "nothing is ever frozen": ("importance", "ipc_"),
+    "everything is frozen in the end": ("importance", "ipc_", "ortho_lambda", "omega_lr"),
+    "constant weights": ("module_weights", "omega_"),
+    "no penalty": ("ortho_",),
+    "a penalty of weight 0": ("ortho_",),
+}
+"""Beginnings of the fields that a variant bears on, where it does not bear on all."""
+
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
 """Where modules sit and how large they are: varied under `BASES`, and where there are none."""
+
+EVIDENCE = {("everything is frozen in the end", "method.ipc_scope")}
+"""Here the matrices chosen happen to be the same, which no plan can know."""
+
+RARE = {"ipc_every": 4, "ipc_beta1": 0.5, "ipc_beta2": 0.5, "ipc_window": 300}
+"""Two samples a task, so that the averages have not forgotten that they started at 0."""
+
+FURTHER: list[tuple[RunConfig, str, Any]] = [
+    # Module weights: what only one scheme reads, and spellings of one setting.
+    (variant(module_weights="learned_pull"), "method.omega_pull", 5.0),
+    (variant(module_weights="learned_pull", omega_pull=0.0), "method.module_weights", "learned"),
+    (variant(module_weights="learned_pull", omega_lr_scale=0.0), "method.omega_pull", 5.0),
+    (variant(module_weights="decayed"), "method.omega_decay", 0.5),
+    (variant(module_weights="decayed", omega_decay=1.0), "method.module_weights", "learned"),
+    (variant(module_weights="normalised"), "method.omega_lr_scale", 1.0),
+    (
+        variant(module_weights="normalised", importance_threshold=0.0),
+        *("method.omega_share", "block"),
+    ),
+    (variant(module_weights="direction_magnitude"), "method.omega_lr_scale", 1.0),
+    (variant(module_weights="live"), "method.omega_share", "task"),
+    (variant(omega_current=True), "method.module_weights", "live"),
+    (variant(omega_current=True), "method.omega_share", "site"),
+    (variant(omega_current=True, module_weights="ones"), "method.omega_current", False),
+    (variant(sites=("q",), omega_share="site"), "method.omega_share", "task"),
+    (variant(sites=("q",), omega_share="block"), "method.omega_share", "matrix"),
+    (variant(depth=1, omega_share="block"), "method.omega_share", "task"),
+    (variant(depth=1, omega_share="site"), "method.omega_share", "matrix"),
+    (variant(depth=1, sites=("q",), omega_share="task"), "method.omega_share", "matrix"),
+    # Starts: a complement of nothing; modes that draw their own.
+    (variant(a_init="orthonormal"), "method.a_init", "complement"),
+    (variant("lora_sequential", a_init="orthonormal"), "method.a_init", "complement"),
+    (variant("joint_lora", a_init="orthonormal"), "method.a_init", "complement"),
+    (variant(ortho_mode="fixed_basis"), "method.a_init", "kaiming_fan_in"),
+    (variant(ortho_mode="reparam_torch"), "method.a_init", "complement"),
+    (variant(ortho_mode="reparam_qr"), "method.a_init", "complement"),
+    (variant(ortho_mode="project"), "method.a_init", "complement"),
+    # Penalties: a weight that acts from the second task on, or nowhere.
+    (variant(ortho_mode="qr"), "method.ortho_lambda", 3.0),
+    (variant(ortho_mode="cross_l1"), "method.ortho_lambda", 0.0),
+    (variant(ortho_mode="reparam_qr"), "method.ortho_lambda", 3.0),
+    (variant(ortho_mode="project"), "method.ortho_lambda", 0.0),
+    # Importance: what a choice reads, when it is made.
+    (variant(ipc_target="factors"), "method.ipc_beta1", 0.005),
+    (variant(ipc_target="factors"), "method.ipc_stat", "epoch_mean"),
+    (variant(ipc_target="factors", ipc_stat="sensitivity"), "method.ipc_beta2", 0.0),
+    (variant(ipc_target="factors"), "method.ipc_reducer", "sum"),
+    (variant(ipc_target="factors"), "method.ipc_window", 6),
+    (
+        variant(ipc_stat="sensitivity", importance_threshold=0.67, ipc_window=300),
+        *("method.ipc_beta1", 0.9),
+    ),
+    (variant(ipc_stat="sensitivity"), "method.ipc_beta2", 0.0),
+    (variant(ipc_stat="epoch_mean"), "method.ipc_beta1", 0.005),
+    (variant(**RARE), "method.ipc_stat", "ema_unbiased"),
+    *(
+        (variant(ipc_selector=selector), path, value)
+        for selector in ("random", "first_blocks", "magnitude")
+        for path, value in (
+            ("method.ipc_stat", "sensitivity"),
+            ("method.ipc_target", "delta"),
+            ("method.ipc_every", 2),
+        )
+    ),
+    (variant(ipc_selector="first_blocks"), "method.ipc_scope", "per_block"),
+    (variant(importance_threshold=0.5, ipc_beta1=0.005), "method.ipc_scope", "per_site"),
+    (variant(importance_threshold=0.5, ipc_round="ceil"), "method.ipc_relative", True),
+]
+"""Settings under which the value acts at another task than under `BASES`, or not at all."""
+NARROW = {"lorac_ipc", "lora_sequential", "nearest_class_mean"}
+"""Methods under which data and backbone are varied by default: the same few lines put both into
+every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
+
+LARGE = {"stream.dataset", "backbone.name", "backbone.image_size"}
 
 RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
     "lr acts from the second task on": ({"lr_first_task": 0.03}, "lr", 0.02),
@@ -196,9 +330,18 @@ def pairs() -> Iterator[Any]:
                 continue
             if label in VARIANTS and path in PLACES and "no modules" not in label:
                 continue
+            if label in CONCERNED and not path.split(".")[1].startswith(CONCERNED[label]):
+                continue
+            if (label, path) in EVIDENCE:
+                continue
             for value in values:
                 if read_field(run, path) != value:
-                    yield pytest.param(run, path, value, id=f"{label}-{path}={value}")
+                    slow = path in LARGE and label not in NARROW
+                    marks = [pytest.mark.slow] if slow else []
+                    name = f"{label}-{path}={value}"
+                    yield pytest.param(run, path, value, id=name, marks=marks)
+    for number, (run, path, value) in enumerate(FURTHER):
+        yield pytest.param(run, path, value, id=f"further {number}-{path}={value}")
     for label, (changes, name, value) in RATES.items():
         run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
         yield pytest.param(run, f"train.{name}", value, id=label)
@@ -209,6 +352,9 @@ def pairs() -> Iterator[Any]:
         domains = replace(BASES[kind], stream=DOMAINS)
         order = (0, 1, 3, 2)
         yield pytest.param(domains, "stream.task_order", order, id=f"domains-{kind}")
+    for label in ("RanPAC, no session", "RanPAC, nothing drawn"):
+        for path, value in (("seed", 1), ("train.lr", 0.02)):
+            yield pytest.param(VARIANTS[label], path, value, id=f"{label}-{path}={value}")
     whole = with_field(BASES["lora_sequential"], "stream.validation_fraction", 0.0)
     yield pytest.param(whole, "stream.split_seed", 1, id="nothing is held out")
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from clmethods.config import (
+    METHOD_CONFIGS,
     InvalidConfigError,
     JointLoraConfig,
     LoracIpcConfig,
-    NearestClassMeanConfig,
     NewTask,
     ReadoutConfig,
     RunConfig,
@@ -23,6 +23,7 @@ from clmethods.config import (
     stage_chain,
 )
 from clmethods.config.extension import extended
+from clmethods.evaluate import evaluate_stage
 from clmethods.methods import METHODS
 from clmethods.process import open_run
 from clmethods.sequence import accuracy_matrix, run_sequence
@@ -86,13 +87,34 @@ def test_where_every_class_is_known_both_losses_are_one() -> None:
     assert differences(local.deltas[1], everything.deltas[1]) == []
 
 
-def test_a_method_that_cannot_take_a_class_twice_says_so() -> None:
-    with pytest.raises(InvalidConfigError) as found:
-        RunConfig(stream=STREAM, method=NearestClassMeanConfig())
-    message = str(found.value)
-    assert message.startswith("method.kind: got 'nearest_class_mean', allowed: one of [")
-    assert "'lorac_ipc'" in message
-    assert "The tasks of digits-dil share their classes." in message
+@pytest.mark.parametrize("kind", sorted(METHODS))
+def test_a_method_takes_classes_again_or_says_that_it_cannot(kind: str) -> None:
+    """Whoever says it can is run over two domains and read after each."""
+    method = small_method(kind)
+    if not method.RECURRING_CLASSES:
+        with pytest.raises(InvalidConfigError) as found:
+            RunConfig(stream=STREAM, method=method)
+        message = str(found.value)
+        assert message.startswith(f"method.kind: got {kind!r}, allowed: one of ['")
+        assert "'lorac_ipc'" in message
+        assert "The tasks of digits-dil share their classes." in message
+        return
+    trained = train(tiny_run(method, STREAM, epochs=1), until=1)
+    readouts = [ReadoutConfig()]
+    for position in range(len(trained.outcomes)):
+        found_counts = evaluate_stage(
+            trained.run, trained.chain, position, trained.state(position), readouts
+        )
+        rows = [c for c in found_counts["last"] if c.split == "test" and c.seen]
+        seen = 4 if method.ORDER_FREE else position + 1
+        assert len(rows) == 10 * seen
+        assert all(c.n == 3 and c.correct is not None for c in rows)
+
+
+def test_the_methods_that_keep_statistics_of_a_class_take_it_once() -> None:
+    """They overwrite what they keep of a class, so a second domain would erase the first."""
+    refusing = {kind for kind, c in METHOD_CONFIGS.items() if not c.RECURRING_CLASSES}
+    assert refusing == {"nearest_class_mean", "ranpac", "slca", "lwf"}
 
 
 def test_a_class_task_can_follow_the_domains() -> None:

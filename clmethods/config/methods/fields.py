@@ -16,6 +16,7 @@ from clmethods.config.faults import Fault, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
 HeadKind = Literal["none", "moving", "settled"]
+AInit = Literal["kaiming_ref", "kaiming_fan_in", "orthonormal", "complement"]
 Effect = dict[str, Any]
 
 
@@ -41,7 +42,7 @@ class MethodFields:
     VERSION: ClassVar[int] = 1
     """Bumped when the method's meaning changes."""
     TRAINS: ClassVar[bool] = True
-    """False where nothing is trained and nothing drawn: `train` and `seed` then do not act."""
+    """False where no task is ever trained, nor anything drawn."""
     ORDER_FREE: ClassVar[bool] = False
     """Whether one stage sees all tasks at once."""
     REFERENCE: ClassVar[bool] = False
@@ -64,37 +65,62 @@ class MethodFields:
         """What acts at `position`."""
         raise NotImplementedError
 
+    def trains_at(self, position: int, context: EffectContext) -> bool:
+        """Whether the task at `position` is trained: else the rates of `train` do not act."""
+        return self.TRAINS
+
+    def draws_at(self, position: int, context: EffectContext) -> bool:
+        """Whether anything is drawn at `position`: else `seed` does not act."""
+        return self.trains_at(position, context)
+
+    @property
+    def moves_snapshots(self) -> bool:
+        """Whether later tasks change what an earlier snapshot computes."""
+        return False
+
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""
         return []
 
+    def warnings_in(self, context: EffectContext) -> list[str]:
+        """What is allowed in this run but hardly meant, a sentence each, for a plan to show."""
+        return []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoraFields(MethodFields):
-    """What all LoRA methods share: where adapters sit and how large they are."""
+class FullFields(MethodFields):
+    """What the methods share that train every weight of the network."""
+
+    body_lr_scale: float = 0.1
+    """Learning rate of the backbone's weights over that of the head."""
+
+    def full_faults(self) -> list[Fault | None]:
+        """Broken laws of the shared fields."""
+        scale = self.body_lr_scale
+        return [*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterFields(MethodFields):
+    """What all low-rank methods share: where modules sit and how large they are."""
 
     rank: int = 16
     """r of the module of one task."""
-    lora_alpha: float = 1.0
-    """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
     sites: tuple[Site, ...] = SITES  # type: ignore[assignment]  # a tuple of the same literals
     """Matrices adapted in each block; their order never matters."""
     depth: int | None = None
     """Number of leading blocks that are adapted; None is all of them, 0 is a linear probe."""
-    a_init: Literal["kaiming_ref", "kaiming_fan_in"] = "kaiming_ref"
-    """Uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in)."""
 
     @property
     def head(self) -> HeadKind:
         """Local cross-entropy: rows of other tasks are not even parameters."""
         return "settled"
 
-    def lora_faults(self) -> list[Fault | None]:
+    def adapter_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""
         return [
             *finite(self),
             require(self.rank >= 1, "rank", self.rank, "1 or more"),
-            require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
             require(
                 len(self.sites) > 0 and len(set(self.sites)) == len(self.sites),
                 "sites",
@@ -116,14 +142,78 @@ class LoraFields(MethodFields):
         """M: number of adapted matrices."""
         return self.adapted_blocks(blocks) * len(self.sites)
 
-    def lora_effect(self, context: EffectContext) -> Effect:
+    def smallest_fan_in(self, context: EffectContext) -> tuple[str, int]:
+        """(site, a) of the adapted matrix with the least room for orthogonal rows."""
+        fans = {site: context.backbone.fan(site)[0] for site in self.ordered_sites()}
+        site = min(fans, key=lambda name: fans[name])
+        return site, fans[site]
+
+    def capacity_fault(self, context: EffectContext, modules: int, why: str) -> Fault | None:
+        """The fault of `modules` modules whose A cannot all be orthogonal in some matrix.
+
+        `why` names the setting that asks for it, such as `ortho_mode: project`.
+        """
+        if self.matrices(context.blocks) == 0:
+            return None
+        site, room = self.smallest_fan_in(context)
+        each = f"{modules} modules of this rank have" if modules > 1 else "this rank has"
+        return require(
+            modules * self.rank <= room,
+            "rank",
+            self.rank,
+            f"at most {room // modules} with {why}",
+            f"At site {site!r}, whose fan-in is {room}, {each} to be orthogonal: lower the rank, "
+            f"train fewer tasks, leave the site out or choose another setting than {why}.",
+        )
+
+    def adapter_effect(self, context: EffectContext) -> Effect:
         """The shared fields in canonical form; they act at every task that adapts something."""
         if self.matrices(context.blocks) == 0:
             return {"depth": 0}
         return {
             "rank": self.rank,
-            "lora_alpha": self.lora_alpha,
             "sites": list(self.ordered_sites()),
             "depth": self.adapted_blocks(context.blocks),
-            "a_init": self.a_init,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraFields(AdapterFields):
+    """Low-rank modules that start from a drawn A and are scaled as in LoRA."""
+
+    lora_alpha: float = 1.0
+    """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
+    a_init: AInit = "kaiming_ref"
+    """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
+    orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
+
+    def lora_faults(self) -> list[Fault | None]:
+        """Broken laws of the shared fields."""
+        return [
+            *self.adapter_faults(),
+            require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
+        ]
+
+    def faults_in(self, context: EffectContext) -> list[Fault | None]:
+        """Capacity: orthonormal starts need as many dimensions as they have rows."""
+        if self.a_init not in {"orthonormal", "complement"}:
+            return []
+        modules = self.orthonormal_modules(context)
+        return [self.capacity_fault(context, modules, f"a_init: {self.a_init}")]
+
+    def orthonormal_modules(self, context: EffectContext) -> int:
+        """How many modules of rank r `a_init` makes orthogonal to each other in one matrix."""
+        return context.tasks if self.a_init == "complement" else 1
+
+    def lora_effect(self, context: EffectContext, position: int = 0) -> Effect:
+        """The shared fields in canonical form; they act at every task that adapts something.
+
+        `position` counts the modules that a matrix has already: with none, a complement is of
+        nothing. A method whose A has no earlier modules leaves it out.
+        """
+        acts = self.adapter_effect(context)
+        if self.matrices(context.blocks) == 0:
+            return acts
+        alone = self.a_init == "complement" and position == 0
+        start = "orthonormal" if alone else self.a_init
+        return acts | {"lora_alpha": self.lora_alpha, "a_init": start}

@@ -5,25 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.faults import finite, refuse, require
-from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, MethodFields
+from clmethods.config.faults import refuse
+from clmethods.config.methods.fields import Effect, EffectContext, FullFields, HeadKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SequentialFinetuningConfig(MethodFields):
-    """All weights trained on one task after the other, without protection: the lower reference."""
+class SequentialFinetuningConfig(FullFields):
+    """All weights trained on one task after the other, without protection: the lower reference.
+
+    PILOT's preset: SGD 1e-3 constant, body_lr_scale 1, weight decay 2e-4, batch 128, 20 epochs,
+    local loss (method.md section 9.1).
+    """
 
     RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["sequential_finetuning"] = "sequential_finetuning"
     head_loss: Literal["local", "global"] = "local"
     """Cross-entropy over the task's classes, or over all classes seen, the classic collapse."""
-    body_lr_scale: float = 0.1
-    """Learning rate of the backbone's weights over that of the head."""
 
     def __post_init__(self) -> None:
-        scale = self.body_lr_scale
-        refuse([*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")])
+        refuse(self.full_faults())
 
     @property
     def head(self) -> HeadKind:

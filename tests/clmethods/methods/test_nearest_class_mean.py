@@ -48,3 +48,32 @@ def test_it_trains_nothing() -> None:
     assert outcome.training.steps == 0
     assert outcome.method.trainable_parameters == 0
     assert outcome.delta.keys() == {f"mean.{label}" for label in range(4)}
+
+
+def test_by_distance_the_scores_rank_as_distances_do() -> None:
+    trained = train(tiny_run(NearestClassMeanConfig(metric="euclid")))
+    images = trained.data(split="test").images
+    predictor, state = trained.predictor(2, 2), trained.state(2)
+    means = torch.stack([state[f"mean.{label}"] for label in range(10)])
+    distances = torch.cdist(predictor.features(images), means)
+    scores = predictor.scores(images)
+    expected = 0.5 * (predictor.features(images).square().sum(dim=1)[:, None] - distances**2)
+    torch.testing.assert_close(scores, expected)
+    assert torch.equal(scores.argmax(dim=1), distances.argmin(dim=1))
+
+
+def test_i36_by_distance_too_the_order_does_not_matter() -> None:
+    method = NearestClassMeanConfig(metric="euclid")
+    natural, other = (
+        run_sequence(tiny_run(method, replace(STREAM, task_order=order)))[-1].counts["last"]
+        for order in (None, (2, 0, 1))
+    )
+    assert natural == other
+
+
+def test_i40_prototypes_learned_one_by_one_are_those_of_all_data() -> None:
+    steps = train(tiny_run(NearestClassMeanConfig())).state(2)
+    whole = train(tiny_run(NearestClassMeanConfig(), replace(STREAM, tasks=1))).state(0)
+    assert steps.keys() == whole.keys()
+    for name, mean in steps.items():
+        torch.testing.assert_close(mean, whole[name])

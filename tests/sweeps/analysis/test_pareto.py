@@ -196,3 +196,14 @@ def test_no_runs_make_an_empty_table_and_a_misspelt_objective_an_error():
     assert "average_accuracy_low" in table.column_names
     with pytest.raises(KeyError, match="no objective 'acuracy'"):
         pareto_table(empty, {"acuracy": "max"})
+
+
+def test_interquartile_means_are_not_moved_by_one_bad_run(study):
+    for order, seed in [((0, 1), 0), ((0, 1), 1), ((1, 0), 0), ((1, 0), 1)]:
+        bad = (order, seed) == ((1, 0), 1)
+        study.add([[0.1 if bad else 0.8] * 2] * 2, order=order, seed=seed)
+    summary = summarise(study.trials, study.evals, "test")
+    (plain,) = pareto_table(summary, {"average_accuracy": "max"}).to_pylist()
+    (robust,) = pareto_table(summary, {"average_accuracy": "max"}, iqm=True).to_pylist()
+    assert plain["average_accuracy"] == pytest.approx(0.625)
+    assert robust["average_accuracy"] == pytest.approx(0.8)

@@ -1,0 +1,30 @@
+"""Hyperparameters of joint training of all weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from clmethods.config.faults import refuse
+from clmethods.config.methods.fields import Effect, EffectContext, FullFields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointFullConfig(FullFields):
+    """All weights trained once on all tasks together (method.md section 9.2).
+
+    RanPAC's preset: 30 epochs, head 1e-2, body_lr_scale 0.01, weight decay 5e-4, batch 128.
+    """
+
+    ORDER_FREE: ClassVar[bool] = True
+    REFERENCE: ClassVar[bool] = True
+    RECURRING_CLASSES: ClassVar[bool] = True
+
+    kind: Literal["joint_full"] = "joint_full"
+
+    def __post_init__(self) -> None:
+        refuse(self.full_faults())
+
+    def effect(self, position: int, context: EffectContext) -> Effect:
+        """The one field acts in the single stage."""
+        return {"body_lr_scale": self.body_lr_scale}

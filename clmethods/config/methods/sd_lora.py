@@ -1,0 +1,58 @@
+"""Hyperparameters of SD-LoRA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from clmethods.config.faults import refuse, require
+from clmethods.config.methods.fields import AdapterFields, Effect, EffectContext, Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SdLoraConfig(AdapterFields):
+    """SD-LoRA (arXiv 2501.13198): frozen directions, and a trained magnitude for every task.
+
+    Presets: SGD, batch 128, 20 epochs, constant rate 8e-3 (CIFAR-100), 1e-2 (ImageNet-R), 0.02
+    with 10 epochs (DomainNet); no weight decay (method.md section 9.6).
+    """
+
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
+
+    kind: Literal["sd_lora"] = "sd_lora"
+    rank: int = 10
+    """r of the module of one task; the magnitude is its scale."""
+    sites: tuple[Site, ...] = ("q", "v")
+    """Matrices adapted in each block; their order never matters."""
+    a_init: Literal["kaiming_ref", "kaiming_fan_in"] = "kaiming_fan_in"
+    """Uniform within 1/sqrt(r) or within 1/sqrt(fan-in)."""
+    sd_carry: Literal["ref", "continuous"] = "ref"
+    """What a new task finds. `ref`: old modules become unit directions and every magnitude starts
+    anew, so the function jumps. `continuous`: old modules keep their size and their magnitude."""
+    magnitude_init: float = 0.8
+    """Where magnitudes start."""
+    magnitude_lr_scale: float = 1.0
+    """Learning rate of the magnitudes over that of the modules."""
+
+    def __post_init__(self) -> None:
+        start, scale = self.magnitude_init, self.magnitude_lr_scale
+        refuse(
+            [
+                *self.adapter_faults(),
+                require(start > 0, "magnitude_init", start, "greater than 0"),
+                require(scale >= 0, "magnitude_lr_scale", scale, "0 or more"),
+            ]
+        )
+
+    def effect(self, position: int, context: EffectContext) -> Effect:
+        """What is carried over acts from the second task on."""
+        acts = self.adapter_effect(context)
+        if self.matrices(context.blocks) == 0:
+            return acts
+        acts |= {
+            "a_init": self.a_init,
+            "magnitude_init": self.magnitude_init,
+            "magnitude_lr_scale": self.magnitude_lr_scale,
+        }
+        return acts if position == 0 else acts | {"sd_carry": self.sd_carry}

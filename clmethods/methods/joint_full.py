@@ -1,0 +1,12 @@
+"""Joint training of all weights on all tasks at once (method.md section 9.2)."""
+
+from __future__ import annotations
+
+from typing import final
+
+from clmethods.methods.finetuning import Finetuning
+
+
+@final
+class JointFull(Finetuning):
+    """One stage, whose task has every class: the upper reference of full fine-tuning."""
