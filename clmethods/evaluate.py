@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.config.canonical import canonical_json, derive_seed
+from clmethods.config.faults import refuse
 from clmethods.config.keys import StageSpec
-from clmethods.config.readout import ReadoutConfig
+from clmethods.config.readout import GaussianKind, ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import TaskGroup
-from clmethods.data.streams import EVALUATED_SPLITS, TaskData
+from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
 from clmethods.methods import METHODS, Predictor, State
+from clmethods.metrics import feature_drift
 from clmethods.process import on_device, open_run, prepare_process
-from clmethods.readout.task_id import ClassMeans
+from clmethods.readout.adaptive import Head, align_head
+from clmethods.readout.features import FeatureCache
+from clmethods.readout.gaussians import Gaussians, fit
+from clmethods.readout.statistics import ReadoutStatistics
+from clmethods.readout.task_id import nearest_task, shared_distances, task_distances, vote
+
+SAMPLES_PER_IMAGE = 5
+"""Features drawn per step of task-adaptive prediction, over the batch size of the run."""
+
+StateSource = Callable[[int], State]
+"""The folded state after the task at a position."""
 
 
 @final
@@ -36,7 +48,7 @@ class EvalCount:
     correct_task_given: int
     """Among the classes of its own task (task-incremental)."""
     task_id_correct: int | None
-    """Routed to its own task; None where the readout does not infer tasks."""
+    """Routed to its own task, before any vote; None where the readout does not infer tasks."""
 
 
 @final
@@ -44,50 +56,102 @@ class Evaluator:
     """Evaluates the stages of one chain, in any order.
 
     Counts after a stage depend on the stages up to it and on how the classes are grouped, on
-    nothing else. What is fixed along the chain (images, first-snapshot features and the class
-    means that task-ID inference needs) is computed once and kept.
+    nothing else. What is fixed along the chain is computed once, for all readouts, and kept:
+    images, features per (snapshot, split, task), statistics of the training features, distances.
     """
 
-    def __init__(self, run: RunConfig, chain: Sequence[StageSpec]) -> None:
-        self.run, self.chain = run, tuple(chain)
+    def __init__(
+        self,
+        run: RunConfig,
+        chain: Sequence[StageSpec],
+        states: StateSource | None = None,
+        statistics: ReadoutStatistics | None = None,
+    ) -> None:
+        """`states` is asked for earlier states by a method without snapshots, and only where
+        task-adaptive prediction or drift needs them. `statistics`, where given, stand in for the
+        training images of the tasks they cover.
+        """
+        self.run, self.chain, self.states = run, tuple(chain), states
+        self.snapshots = "oracle" in run.method.ROUTINGS
+        self.statistics = statistics or ReadoutStatistics()
+        self.features = FeatureCache()
+        self.distances: dict[tuple[str, int, str, int], Tensor] = {}
+        self.heads: dict[tuple[str, int], Head] = {}
         self._data: dict[tuple[str, int], TaskData] = {}
-        self._first: dict[tuple[str, int], Tensor] = {}
 
     def counts(
         self, position: int, state: State, readouts: Sequence[ReadoutConfig]
     ) -> dict[str, list[EvalCount]]:
-        """By readout id, after the stage at `position`, whose folded state is `state`."""
-        prepare_process(self.run.train)
+        """By readout id, after the stage at `position`, whose folded state is `state`.
+
+        Raises `InvalidConfigError` for a readout that the run's method does not allow.
+        """
+        refuse([fault for readout in readouts for fault in readout.faults_in(self.run)])
+        stage = self._stage(position, state)
+        found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
+        distinct = {readout.readout_id: readout for readout in readouts}
+        if (
+            not self.snapshots
+        ):  # later stages draw from this network's features, and it will be gone
+            for kind in {readout.tap_kind for readout in readouts} - {None}:
+                stage.all_gaussians(kind, position)
+        for split in EVALUATED_SPLITS:
+            for group in self.run.stream.groups():  # inside: all readouts share its features
+                if len(self.data(split, group)):
+                    for name, readout in distinct.items():
+                        found[name] += stage.counts(readout, split, group)
+                    stage.scored.clear()
+        if all(readout.routing == "last" for readout in readouts):
+            self.features.clear()  # no later stage comes back to this snapshot
+        return found
+
+    def statistics_for(
+        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
+    ) -> State:
+        """What `readouts` keep of all classes learned up to `position`, as tensors by name.
+
+        `ReadoutStatistics(tensors)` takes it again; an evaluator given it needs no old images.
+        """
+        stage = self._stage(position, state)
         for readout in readouts:
-            if readout.routing not in self.run.method.ROUTINGS:
-                allowed = f"one of {list(self.run.method.ROUTINGS)} for {self.run.method.kind}"
-                raise InvalidConfigError([Fault("routing", readout.routing, allowed)])
-        snapshot = _Snapshots(self, position, on_device(state, self.run.train.device))
-        return {readout.readout_id: snapshot.counts(readout) for readout in readouts}
+            stage.all_gaussians(readout.task_id_kind, position)
+            stage.all_gaussians(readout.tap_kind, position)
+        return self.statistics.tensors(*readouts) if readouts else {}
 
-    def data(self, split: str, group: TaskGroup) -> TaskData:
-        """The images of a task in an evaluated split."""
+    def aligned_head(self, position: int, state: State, readout: ReadoutConfig) -> Head | None:
+        """The head that task-adaptive prediction makes; None where it changes nothing."""
+        return self._stage(position, state).head(readout)
+
+    def feature_drift(
+        self, position: int, state: State, split: Split = "test"
+    ) -> dict[int, float]:
+        """By group index, how far the features of each old task's images have turned since.
+
+        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md section 6.2).
+        """
+        stage = self._stage(position, state)
+        return {
+            group.index: feature_drift(
+                stage.features(earlier.position, split, group).cpu().numpy(),
+                stage.features(position, split, group).cpu().numpy(),
+            )
+            for earlier in self.chain[:position]
+            for group in earlier.groups
+        }
+
+    def data(self, split: Split, group: TaskGroup) -> TaskData:
+        """The images of a task; those of evaluated splits are kept."""
         key = (split, group.index)
-        if key not in self._data:
-            _, stream = open_run(self.run)
-            self._data[key] = stream.data(group.classes, split)  # type: ignore[arg-type]
-        return self._data[key]
+        if key in self._data:
+            return self._data[key]
+        data = open_run(self.run)[1].data(group.classes, split)
+        if split != "train":
+            self._data[key] = data
+        return data
 
-    def first_features(self, split: str, group: TaskGroup, first: Predictor) -> Tensor:
-        """(n, D) features of a task's images under the first snapshot."""
-        key = (split, group.index)
-        if key not in self._first:
-            self._first[key] = first.features(self.data(split, group).images)
-        return self._first[key]
-
-    def class_means(self, position: int, first: Predictor) -> ClassMeans:
-        """Means of the classes learned up to `position`, under the first snapshot."""
-        means = ClassMeans()
-        for stage in self.chain[: position + 1]:
-            for group in stage.groups:
-                found = self.first_features("train", group, first)
-                means.add_task(stage.position, found, self.data("train", group).labels)
-        return means
+    def _stage(self, position: int, state: State) -> _Stage:
+        prepare_process(self.run.train)
+        return _Stage(self, position, on_device(state, self.run.train.device))
 
 
 def evaluate_stage(
@@ -96,48 +160,37 @@ def evaluate_stage(
     position: int,
     state: State,
     readouts: Sequence[ReadoutConfig],
+    states: StateSource | None = None,
 ) -> dict[str, list[EvalCount]]:
     """Counts of one stage by readout id; for a whole chain keep an `Evaluator`."""
-    return Evaluator(run, chain).counts(position, state, readouts)
+    return Evaluator(run, chain, states).counts(position, state, readouts)
 
 
 @final
-class _Snapshots:
-    """One stage of a chain: its snapshots are built when an image is first routed to them."""
+class _Stage:
+    """One stage of a chain, read through its snapshots; these are built when first asked for."""
 
     def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
         self.evaluator, self.position, self.state = evaluator, position, state
-        stages = evaluator.chain[: position + 1]
-        self.seen = torch.tensor(sorted(c for stage in stages for c in stage.classes))
-        self.position_of = {g.index: stage.position for stage in stages for g in stage.groups}
+        self.run = evaluator.run
+        self.stages = evaluator.chain[: position + 1]
+        self.seen = torch.tensor(sorted(c for stage in self.stages for c in stage.classes))
+        self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
-        self._last: dict[tuple[str, int], Tensor] = {}
-        self._means: ClassMeans | None = None
+        self.scored: dict[tuple[str, int, str, int], Tensor] = {}
+        self._routed: dict[tuple[str, str, int], Tensor] = {}
+        self._heads: dict[str, Head] = {}
 
-    def counts(self, readout: ReadoutConfig) -> list[EvalCount]:
-        return [
-            row
-            for split in EVALUATED_SPLITS
-            for group in self.evaluator.run.stream.groups()
-            if len(self.evaluator.data(split, group))
-            for row in self._count(readout, split, group)
-        ]
-
-    def _count(self, readout: ReadoutConfig, split: str, group: TaskGroup) -> list[EvalCount]:
+    def counts(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> list[EvalCount]:
         labels = self.evaluator.data(split, group).labels
         seen = group.index in self.position_of
-        routed = self._route(readout, split, group) if seen else None
-        scores = (
-            self._last_scores(split, group)
-            if routed is None
-            else self._scores(self.evaluator.data(split, group).images, routed)
-        ).cpu()
         own = torch.tensor(group.classes)
+        scores = self.routed_scores(readout, split, group)
         given = own[scores[:, own].argmax(dim=1)] == labels
         among_seen = self.seen[scores[:, self.seen].argmax(dim=1)] == labels
         hits: Tensor | None = None
-        if routed is not None and readout.routing == "instance":
-            hits = routed == torch.full_like(routed, self.position_of[group.index])
+        if seen and readout.infers:
+            hits = self.inferred(readout, split, group) == self.position_of[group.index]
         rows: list[EvalCount] = []
         for label in group.classes:
             mine = labels == label
@@ -155,42 +208,149 @@ class _Snapshots:
             )
         return rows
 
-    def _route(self, readout: ReadoutConfig, split: str, group: TaskGroup) -> Tensor | None:
-        """(n,) snapshot of each image, or None for the last one throughout."""
-        if readout.routing == "last":
-            return None
-        if readout.routing == "oracle":
-            images = len(self.evaluator.data(split, group))
-            return torch.full((images,), self.position_of[group.index])
-        first = self._predictor(0)
-        if self._means is None:
-            self._means = self.evaluator.class_means(self.position, first)
-        found = self.evaluator.first_features(split, group, first)
-        return self._means.infer(found, readout.metric)
+    def routed_scores(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
+        """(n, C): every image through its own snapshot; tasks not learned yet through the last.
 
-    def _last_scores(self, split: str, group: TaskGroup) -> Tensor:
-        """(n, C) under the last snapshot; all readouts share them."""
-        key = (split, group.index)
-        if key not in self._last:
-            images = self.evaluator.data(split, group).images
-            self._last[key] = self._predictor(self.position).scores(images)
-        return self._last[key]
+        A snapshot scores all images of the task, so that no image depends on where others go.
+        """
+        if group.index not in self.position_of or readout.route == "last":
+            return self.scores(readout, self.position, split, group)
+        if readout.route == "oracle":
+            return self.scores(readout, self.position_of[group.index], split, group)
+        snapshots = self.inferred(readout, split, group)
+        if readout.route == "batch":
+            _, stream = open_run(self.run)
+            order = stream.places(group.classes, split)
+            snapshots = vote(snapshots, order, readout.batch_size)
+        scores = torch.empty(0)
+        for snapshot in torch.unique(snapshots).tolist():
+            found = self.scores(readout, snapshot, split, group)
+            scores = found.clone() if not len(scores) else scores
+            scores[snapshots == snapshot] = found[snapshots == snapshot]
+        return scores
 
-    def _scores(self, images: Tensor, snapshots: Tensor) -> Tensor:
-        """(n, C), every image through its own snapshot; images are grouped by snapshot."""
-        parts = torch.unique(snapshots).tolist()
-        chosen = [(snapshots == part).nonzero().flatten() for part in parts]
-        scores = [
-            self._predictor(part).scores(images[rows])
-            for part, rows in zip(parts, chosen, strict=True)
-        ]
-        return torch.cat(scores)[torch.cat(chosen).argsort()]
+    def scores(
+        self, readout: ReadoutConfig, snapshot: int, split: Split, group: TaskGroup
+    ) -> Tensor:
+        """(n, C) under one snapshot, with the readout's head."""
+        head = self.head(readout)
+        key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
+        if key not in self.scored:
+            features = self.features(snapshot, split, group)
+            self.scored[key] = (
+                self.predictor(snapshot).classify(features)
+                if head is None
+                else torch.nn.functional.linear(features, *head)
+            ).cpu()
+        return self.scored[key]
 
-    def _predictor(self, snapshot: int) -> Predictor:
-        if snapshot not in self._predictors:
-            run = self.evaluator.run
-            backbone, _ = open_run(run)
-            self._predictors[snapshot] = METHODS[run.method.kind].predictor(
-                run, backbone, self.state, self.position, snapshot
+    def inferred(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
+        """(n,) position of the inferred task of each image."""
+        name = _name(readout.task_id_effect)
+        key = (name, split, group.index)
+        if key not in self._routed:
+            tasks = self.all_gaussians(readout.task_id_kind, self.position)
+            first = self.features(0, split, group)
+            if readout.metric == "shared_cov":  # depends on all classes seen
+                self._routed[key] = nearest_task(shared_distances(readout, tasks, first))
+                return self._routed[key]
+            known = self.evaluator.distances
+            for place, task in enumerate(tasks):
+                where = (name, place, split, group.index)
+                if where not in known:
+                    known[where] = task_distances(readout, task, first)
+            self._routed[key] = nearest_task(
+                [known[name, place, split, group.index] for place in range(len(tasks))]
             )
-        return self._predictors[snapshot]
+        return self._routed[key]
+
+    def all_gaussians(self, kind: GaussianKind | None, last: int) -> list[Gaussians]:
+        """Statistics of the tasks up to the one at `last`; none of no kind."""
+        return [self.gaussians(kind, place) for place in range(last + 1)] if kind else []
+
+    def gaussians(self, kind: GaussianKind, place: int) -> Gaussians:
+        """Statistics of the task at `place`."""
+        statistics, stage = self.evaluator.statistics, self.stages[place]
+        found = statistics.get(kind, place)
+        if found is None:
+            snapshot = 0 if kind.features == "first" else place
+            parts = [self.features(snapshot, "train", group) for group in stage.groups]
+            labels = [self.evaluator.data("train", group).labels for group in stage.groups]
+            found = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
+            statistics.put(kind, place, found)
+        return found.to(self.run.train.device)
+
+    def head(self, readout: ReadoutConfig) -> Head | None:
+        """The aligned head; None at the first task and without task-adaptive prediction."""
+        if not readout.adapts or self.position == 0:
+            return None
+        name = _name(readout.tap_effect)
+        if name not in self._heads:
+            places = [self.position] if readout.tap_restore else range(1, self.position + 1)
+            for place in places:
+                self._heads[name] = self._align(readout, name, place)
+        return self._heads[name]
+
+    def _align(self, readout: ReadoutConfig, name: str, place: int) -> Head:
+        """The head aligned after the task at `place`.
+
+        Without restoring, its rows of old classes go on from the one before: so the chain of
+        heads is walked from its start, unless this evaluator has walked it before.
+        """
+        kept = self.evaluator.heads
+        if not readout.tap_restore and (name, place) in kept:
+            return kept[name, place]
+        weight, bias = self.state["head.weight"], self.state["head.bias"]
+        if not readout.tap_restore and place > 1:
+            old = torch.tensor([c for stage in self.stages[:place] for c in stage.classes])
+            before = kept[name, place - 1]
+            weight, bias = weight.clone(), bias.clone()
+            weight[old], bias[old] = before[0][old], before[1][old]
+        seed = derive_seed(self._seed, "tap", place, self.stages[place].task_key)
+        head = align_head(
+            (weight, bias),
+            self.all_gaussians(readout.tap_kind, place),
+            readout,
+            SAMPLES_PER_IMAGE * self.run.train.batch_size,
+            torch.Generator().manual_seed(seed),
+        )
+        if not readout.tap_restore:
+            kept[name, place] = head
+        return head
+
+    def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
+        """(n, D) features of a task's images under a snapshot."""
+        return self.evaluator.features.get(
+            (snapshot, split, group.index),
+            lambda: self.predictor(snapshot).features(self.evaluator.data(split, group).images),
+        )
+
+    def predictor(self, snapshot: int) -> Predictor:
+        """The network as it was after the task at `snapshot`."""
+        if snapshot in self._predictors:
+            return self._predictors[snapshot]
+        state, position = self.state, self.position
+        if snapshot != position and not self.evaluator.snapshots:
+            if self.evaluator.states is None:
+                raise LookupError(
+                    f"{self.run.method.kind} keeps no snapshots: the state after task "
+                    f"{snapshot + 1} is needed, and the evaluator was given no source of states"
+                )
+            state = on_device(self.evaluator.states(snapshot), self.run.train.device)
+            position = snapshot
+        backbone, _ = open_run(self.run)
+        found = METHODS[self.run.method.kind].predictor(
+            self.run, backbone, state, position, snapshot
+        )
+        if position == self.position:  # one of an earlier state would keep that state alive
+            self._predictors[snapshot] = found
+        return found
+
+    @property
+    def _seed(self) -> int:
+        """The run's seed where it acts; methods that draw nothing share stages across seeds."""
+        return self.run.seed if self.run.method.TRAINS else 0
+
+
+def _name(effect: dict[str, object]) -> str:
+    return canonical_json(effect)

@@ -14,11 +14,8 @@ from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods import METHODS, Method, MethodReport, State
+from clmethods.methods.base import DivergedError as DivergedError
 from clmethods.process import on_device, open_run, prepare_process
-
-
-class DivergedError(RuntimeError):
-    """A loss that is not finite: the trial fails alone, with its loss terms as the cause."""
 
 
 @final
@@ -98,6 +95,7 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             )
             _check(terms, norm, epoch, steps, method)
             optimizer.step()
+            method.after_step()
             totals.add({**terms, "grad_norm": norm}, len(chosen))
             steps += 1
     return TrainingReport(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 from hypothesis import strategies as st
 
 from clmethods.config import (
@@ -13,6 +15,7 @@ from clmethods.config import (
     JointLoraConfig,
     LinearProbeConfig,
     LoracIpcConfig,
+    LoraFields,
     LoraMergeConfig,
     LoraSequentialConfig,
     LwfConfig,
@@ -28,6 +31,7 @@ from clmethods.config import (
     TrainConfig,
 )
 from clmethods.config.facts import DATASETS, SITES
+from clmethods.config.methods.lorac_ipc import CURRENT_WEIGHTS
 
 CLASSES = DATASETS["digits"].classes
 TASK_COUNTS = (1, 2, 3, 4, 5, 10)
@@ -57,9 +61,13 @@ def backbones() -> st.SearchStrategy[BackboneConfig]:
         name=st.just("tiny_vit8"),
         weights=st.just("random"),
         image_size=st.sampled_from([4, 8, 16]),
-        normalise=st.sampled_from(["half", "none"]),
+        normalise=st.sampled_from(["half", "none", "imagenet", "cifar"]),
+        pooling=st.sampled_from(["token", "avg"]),
     )
 
+
+NARROWEST = 16
+"""Fan-in of the least matrix of the tiny backbone: what T * r must not exceed."""
 
 _lora = {
     "rank": st.integers(1, 64),
@@ -70,20 +78,45 @@ _lora = {
 }
 
 
-def lorac_configs() -> st.SearchStrategy[LoracIpcConfig]:
-    """Any LoRAC-IPC that obeys its own laws."""
-    return st.builds(
-        LoracIpcConfig,
-        **_lora,
-        module_weights=st.sampled_from(["ones", "learned"]),
-        omega_lr_scale=st.floats(0.0, 10.0, allow_nan=False),
-        ortho_mode=st.sampled_from(["none", "gram"]),
-        ortho_lambda=st.floats(0.0, 10.0, allow_nan=False),
-        importance_threshold=st.floats(0.0, 1.0, allow_nan=False),
-        ipc_beta1=st.floats(0.01, 0.95, allow_nan=False),
-        ipc_beta2=st.floats(0.0, 0.95, allow_nan=False),
-        ipc_every=st.integers(1, 10),
-        ipc_window=st.integers(300, 500),
+def _choices(config: type[object], name: str) -> st.SearchStrategy[str]:
+    """Any value of a field that names its choices."""
+    return st.sampled_from(get_args(get_type_hints(config)[name]))
+
+
+@st.composite
+def lorac_configs(draw: st.DrawFn) -> LoracIpcConfig:
+    """Any LoRAC-IPC that obeys its own laws, with room for all modules up to ten tasks."""
+    roomy = draw(st.booleans())
+    soft = ["none", "gram", "gram_sq", "cross", "cross_l1"]
+    names = ("ipc_target", "ipc_reducer", "ipc_stat", "ipc_selector", "ipc_scope", "ipc_round")
+    choices = {name: _choices(LoracIpcConfig, name) for name in names}
+    weights = draw(_choices(LoracIpcConfig, "module_weights"))
+    if roomy:
+        choices["ortho_mode"] = _choices(LoracIpcConfig, "ortho_mode")
+        choices["a_init"] = _choices(LoraFields, "a_init")
+        choices["rank"] = st.integers(1, NARROWEST // max(TASK_COUNTS))
+    else:
+        choices["ortho_mode"] = st.sampled_from(soft)
+    if weights != "direction_magnitude":
+        choices["omega_share"] = _choices(LoracIpcConfig, "omega_share")
+    if weights in CURRENT_WEIGHTS:
+        choices["omega_current"] = st.booleans()
+    return draw(
+        st.builds(
+            LoracIpcConfig,
+            **_lora | choices,
+            module_weights=st.just(weights),
+            omega_lr_scale=st.floats(0.0, 10.0, allow_nan=False),
+            omega_pull=st.floats(0.0, 10.0, allow_nan=False),
+            omega_decay=st.floats(0.01, 1.0, allow_nan=False),
+            ortho_lambda=st.floats(0.0, 10.0, allow_nan=False),
+            importance_threshold=st.floats(0.0, 1.0, allow_nan=False),
+            ipc_relative=st.booleans(),
+            ipc_beta1=st.floats(0.01, 0.95, allow_nan=False),
+            ipc_beta2=st.floats(0.0, 0.95, allow_nan=False),
+            ipc_every=st.integers(1, 10),
+            ipc_window=st.integers(300, 500),
+        )
     )
 
 

@@ -10,7 +10,7 @@ import yaml
 from clmethods.cli import main as clmethods_command
 from clmethods.config import METHOD_CONFIGS
 from sweeps.cli import main as sweeps_command
-from sweeps.spec import expand, sweep_from_dict
+from sweeps.spec import expand, load_sweep, sweep_from_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,6 +21,15 @@ def test_the_sweep_file_in_the_readme_can_be_planned() -> None:
     trials = expand(sweep_from_dict(yaml.safe_load(block)))
     # 3 thresholds x 2 weights, 10 Williams orders, 3 seeds; one baseline does not see the order
     assert len(trials) == 6 * 10 * 3 + 10 * 3 + 3
+
+
+def test_the_sweep_file_in_the_readme_of_sweeps_can_be_planned(tmp_path: Path) -> None:
+    text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "my.yaml").write_text(block, encoding="utf-8")
+    sweep = load_sweep(tmp_path / "my.yaml")
+    assert sweep.document["merged_from"][0]["source"] == "digits_demo"
+    assert any(c.parts == {"clipping": "off"} for c in sweep.configurations)
 
 
 def test_every_command_in_the_readme_exists() -> None:

@@ -2,9 +2,18 @@
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import canonical_json, derive_seed, fingerprint, short_id
-from clmethods.config.decode import run_from_dict
+from clmethods.config.decode import readout_from_dict, run_from_dict
+from clmethods.config.extension import (
+    ExtendedStream,
+    NewTask,
+    as_trained,
+    extended,
+    new_task_from_dict,
+    new_task_to_dict,
+    unextended,
+)
 from clmethods.config.faults import Fault, InvalidConfigError
-from clmethods.config.keys import StageSpec, partition_id, stage_chain
+from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
 from clmethods.config.methods import (
     METHOD_CONFIGS,
     EffectContext,
@@ -38,6 +47,7 @@ __all__ = [
     "BackboneConfig",
     "EffectContext",
     "EwcConfig",
+    "ExtendedStream",
     "Fault",
     "InfLoraConfig",
     "InvalidConfigError",
@@ -52,6 +62,7 @@ __all__ = [
     "LwfConfig",
     "MethodConfig",
     "NearestClassMeanConfig",
+    "NewTask",
     "OLoraConfig",
     "RanpacConfig",
     "ReadoutConfig",
@@ -63,13 +74,20 @@ __all__ = [
     "StreamConfig",
     "TaskGroup",
     "TrainConfig",
+    "as_trained",
     "canonical_json",
     "derive_seed",
+    "evaluation_id",
+    "extended",
     "fingerprint",
+    "new_task_from_dict",
+    "new_task_to_dict",
     "partition_id",
+    "readout_from_dict",
     "resolve",
     "run_from_dict",
     "run_to_dict",
     "short_id",
     "stage_chain",
+    "unextended",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse
 from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
+from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 
 
@@ -17,6 +18,12 @@ def run_from_dict(data: Mapping[str, Any]) -> RunConfig:
     """A run from what JSON or YAML holds; raises `InvalidConfigError` with every fault."""
     run: RunConfig = _dataclass(RunConfig, data, "")
     return run
+
+
+def readout_from_dict(data: Mapping[str, Any]) -> ReadoutConfig:
+    """A readout from what JSON or YAML holds; raises `InvalidConfigError` with every fault."""
+    readout: ReadoutConfig = _dataclass(ReadoutConfig, data, "readout")
+    return readout
 
 
 def _dataclass(cls: type, data: Any, path: str) -> Any:

@@ -19,13 +19,17 @@ class BackboneFacts:
     """D, the width of a token."""
     blocks: int
     heads: int
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
     shipped: bool = False
     """Whether weights ship with the package."""
+    timm: bool = False
+    """Whether timm builds it under this name; else it is built from the numbers above."""
+    poolings: tuple[str, ...] = ("token", "avg")
+    """What may become of the tokens; `token` needs a class token."""
 
     def fan(self, site: str) -> tuple[int, int]:
         """(a, b) = (fan-in, fan-out) of the matrix at `site`."""
-        hidden = self.width * self.mlp_ratio
+        hidden = round(self.width * self.mlp_ratio)
         return {"f1": (self.width, hidden), "f2": (hidden, self.width)}.get(
             site, (self.width, self.width)
         )
@@ -42,13 +46,77 @@ class DatasetFacts:
     """Keeps tasks with equal labels but different images apart."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneAlias:
+    """A short name for an architecture together with the weights that it stands for."""
+
+    timm: str
+    """Name in timm, with the tag of the weights if the hub has them."""
+    file: str
+    """The published file that `weights` may point to, and where it comes from."""
+
+
+_SIZES = {
+    "tiny": {"width": 192, "blocks": 12, "heads": 3},
+    "small": {"width": 384, "blocks": 12, "heads": 6},
+    "base": {"width": 768, "blocks": 12, "heads": 12},
+    "large": {"width": 1024, "blocks": 24, "heads": 16},
+}
+"""What ViT, DeiT and DINOv2 share."""
+
+_FAMILIES: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
+    "vit_{}_patch16_224": (224, 16, "tiny small base large", ("token", "avg")),
+    "vit_{}_patch16_384": (384, 16, "tiny small base large", ("token", "avg")),
+    "deit_{}_patch16_224": (224, 16, "tiny small base", ("token", "avg")),
+    "deit_{}_distilled_patch16_224": (224, 16, "tiny small base", ("token",)),
+    "deit3_{}_patch16_224": (224, 16, "small base large", ("token", "avg")),
+    "vit_{}_patch14_dinov2": (518, 14, "small base large", ("token", "avg")),
+    "vit_{}_patch14_reg4_dinov2": (518, 14, "small base large", ("token", "avg")),
+}
+"""Native size, patch size, sizes and poolings of timm's families that are known without timm."""
+
 BACKBONES: dict[str, BackboneFacts] = {
     "nano_vit32": BackboneFacts(
         native_size=32, patch_size=4, width=128, blocks=6, heads=4, shipped=True
     ),
     "tiny_vit8": BackboneFacts(native_size=8, patch_size=4, width=16, blocks=2, heads=2),
+    "test_vit": BackboneFacts(
+        native_size=160, patch_size=16, width=64, blocks=6, heads=2, mlp_ratio=3, timm=True
+    ),
+    **{
+        family.format(size): BackboneFacts(
+            native_size=native,
+            patch_size=patch,
+            width=_SIZES[size]["width"],
+            blocks=_SIZES[size]["blocks"],
+            heads=_SIZES[size]["heads"],
+            timm=True,
+            poolings=poolings,
+        )
+        for family, (native, patch, sizes, poolings) in _FAMILIES.items()
+        for size in sizes.split()
+    },
 }
-"""`nano_vit32` is the embedded benchmark's; `tiny_vit8`, random only, makes tests fast."""
+"""By architecture. `nano_vit32` is the embedded benchmark's; `tiny_vit8`, random only, and timm's
+`test_vit` make tests fast. timm is asked for its other architectures when one is first named
+(`clmethods.config.shapes`)."""
+
+ALIASES: dict[str, BackboneAlias] = {
+    "sup21k": BackboneAlias(
+        timm="vit_base_patch16_224.orig_in21k",
+        file="ViT-B_16.npz of the folder imagenet21k among Google's ViT models",
+    ),
+    "sup21k_augreg": BackboneAlias(
+        timm="vit_base_patch16_224.augreg_in21k",
+        file="B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz of the folder augreg "
+        "among Google's ViT models",
+    ),
+    "moco1k": BackboneAlias(
+        timm="vit_base_patch16_224",
+        file="vit-b-300ep.pth.tar of the MoCo v3 repository (ViT-Base, 300 epochs)",
+    ),
+}
+"""The backbones of the paper (method.md section 8): all three are ViT-B/16."""
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(version="1", classes=10),

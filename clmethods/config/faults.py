@@ -61,7 +61,9 @@ def finite(config: object) -> list[Fault | None]:
     ]
 
 
-def nearest(name: str, choices: Sequence[str]) -> str:
+def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str:
     """A sentence that offers the closest choice, or nothing."""
-    close = difflib.get_close_matches(name, choices, n=1)
+    if name in choices:  # laws ask before they know that they hold
+        return ""
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else ""

@@ -6,10 +6,13 @@ acts at its own position; so two trials share every stage up to the first in whi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clmethods.config.canonical import fingerprint, short_id
+from clmethods.config.extension import ExtendedStream
+from clmethods.config.methods import NearestClassMeanConfig
+from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
 
@@ -79,6 +82,8 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
 
 def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
     """The stages of a run, in order. `run` must be resolved, so that its weights are known."""
+    if isinstance(run.stream, ExtendedStream):
+        return _extended_chain(run, run.stream)
     sequence = run.stream.sequence()
     chain: list[StageSpec] = []
     for position in range(run.stages):
@@ -98,6 +103,33 @@ def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
         )
         chain.append(StageSpec(key, parent, position, groups, identity, effect))
     return tuple(chain)
+
+
+def _extended_chain(run: RunConfig, stream: ExtendedStream) -> tuple[StageSpec, ...]:
+    """The chain of the run below, and one stage more, keyed by the new task's own data."""
+    before = stage_chain(replace(run, stream=stream.base))
+    position, added = len(before), stream.added
+    data = stage_effect(replace(run, stream=added.stream, method=NearestClassMeanConfig()), 0)
+    acts = stage_effect(run, position)
+    acts["data"] = data["data"] | {"first_class": stream.base.facts.classes}
+    identity = short_id(added.identity())
+    group = stream.groups()[-1]
+    parent = before[-1].key
+    key = fingerprint(
+        {
+            "format": STAGE_FORMAT,
+            "parent": parent,
+            "position": position,
+            "task": identity,
+            "effect": acts,
+        }
+    )
+    return (*before, StageSpec(key, parent, position, (group,), identity, acts))
+
+
+def evaluation_id(readout: ReadoutConfig, partition: str) -> str:
+    """Under which a stage's counts are kept: the readout, and how classes form tasks."""
+    return short_id([readout.fingerprint, partition])
 
 
 def partition_id(run: RunConfig) -> str:

@@ -9,20 +9,30 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from clmethods.config.backbone import BackboneConfig
+from clmethods.config import hub
+from clmethods.config.backbone import FORMATS, BackboneConfig
+from clmethods.config.facts import ALIASES
 from clmethods.config.faults import Fault, InvalidConfigError, require
 from clmethods.config.run import RunConfig
+from clmethods.config.shapes import ask_timm
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
 """File stem below `clmethods/weights/` of the backbones that ship."""
 
+CIFAR_IN_REFERENCE = ("vit_base_patch16_224.orig_in21k", "cifar100")
+"""The one pair of weights and dataset whose pixels the public code standardises, with CIFAR's
+statistics; all others stay in [0, 1], whatever the weights expect (method.md section 10)."""
+
 
 def resolve(run: RunConfig) -> RunConfig:
-    """The run with its weights' checksum and its task order spelt out.
+    """The run with its weights' checksum, its task order and what `normalise: ref` means here.
 
     Raises `InvalidConfigError` when weights are missing or are not those that were asked for.
     """
     backbone = resolve_backbone(run.backbone)
+    if backbone.normalise == "ref":
+        pair = (backbone.timm_name, run.stream.dataset)
+        backbone = replace(backbone, normalise="cifar" if pair == CIFAR_IN_REFERENCE else "none")
     return replace(run, backbone=backbone, stream=replace(run.stream, task_order=run.stream.order))
 
 
@@ -32,16 +42,7 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
         return replace(backbone, weights_sha256=None)
     path = weights_path(backbone)
     if not path.is_file():
-        raise InvalidConfigError(
-            [
-                Fault(
-                    "backbone.weights",
-                    backbone.weights,
-                    "an existing .safetensors file, `shipped` or `random`",
-                    f"No file at {path}.",
-                )
-            ]
-        )
+        raise InvalidConfigError([_missing(backbone, path)])
     actual = _sha256(path, path.stat().st_mtime_ns)
     wanted = backbone.weights_sha256
     if wanted is None and backbone.weights == "shipped":
@@ -55,17 +56,49 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     )
     if fault is not None:
         raise InvalidConfigError([fault])
-    if backbone.weights == "shipped":
+    if backbone.weights in {"shipped", "timm"}:  # each host has its own copy
         return replace(backbone, weights_sha256=actual)
     # absolute, because a worker may run in another directory
     return replace(backbone, weights=str(path.resolve()), weights_sha256=actual)
 
 
 def weights_path(backbone: BackboneConfig) -> Path:
-    """The file that holds the weights of a backbone that is not random."""
+    """The file that holds the weights of a backbone that is not random.
+
+    With `weights: timm` it is downloaded if it is not in the hub's local cache and the hub can be
+    reached. Raises `InvalidConfigError` if it cannot.
+    """
     if backbone.weights == "shipped":
         return Path(str(files("clmethods"))) / "weights" / f"{SHIPPED[backbone.name]}.safetensors"
-    return Path(backbone.weights)
+    if backbone.weights == "timm":
+        return hub.cached_file(backbone.timm_name) or _downloaded(backbone)
+    return Path(backbone.weights).expanduser()
+
+
+def _downloaded(backbone: BackboneConfig) -> Path:
+    name = backbone.timm_name
+    if hub.offline():
+        reason = "HF_HUB_OFFLINE forbids to download it."
+    else:
+        answer = ask_timm("fetch", name)
+        if "file" in answer:
+            return Path(answer["file"])
+        reason = str(answer["refused"])
+    allowed = f"weights in the hub's cache {hub.hub_cache()}"
+    mend = (
+        f"{reason} Where there is a network, download {hub.FILE} of the hub's repository "
+        f"{hub.repository(name)}, bring it here, and give `weights` its path."
+    )
+    raise InvalidConfigError([Fault("backbone.weights", backbone.weights, allowed, mend)])
+
+
+def _missing(backbone: BackboneConfig, path: Path) -> Fault:
+    alias = ALIASES.get(backbone.name)
+    mend = f"No file at {path}."
+    if alias is not None:
+        mend += f" {backbone.name} is {alias.file}."
+    allowed = f"an existing {', '.join(FORMATS)} file"
+    return Fault("backbone.weights", backbone.weights, allowed, mend)
 
 
 def _recorded_sha256(path: Path) -> str:
@@ -81,4 +114,5 @@ def _recorded_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=32)
 def _sha256(path: Path, modified_ns: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:  # in blocks: real weights are large
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,9 +47,16 @@ class TaskStream:
 
     def data(self, classes: tuple[int, ...], split: Split) -> TaskData:
         """All images of `classes` in `split`; raises `DatasetError` if a class has none."""
-        chosen = np.concatenate([self._members(label, split) for label in sorted(classes)])
+        chosen = self._chosen(classes, split)
         images = torch.from_numpy(self._data.images[chosen])
         return TaskData(images, torch.from_numpy(self._data.labels[chosen]))
+
+    def places(self, classes: tuple[int, ...], split: Split) -> Tensor:
+        """(n,) index in the dataset of every image that `data` gives for the same arguments."""
+        return torch.from_numpy(self._chosen(classes, split))
+
+    def _chosen(self, classes: tuple[int, ...], split: Split) -> NDArray[np.intp]:
+        return np.concatenate([self._members(label, split) for label in sorted(classes)])
 
     def _members(self, label: int, split: Split) -> NDArray[np.intp]:
         of_class = self._data.labels == label

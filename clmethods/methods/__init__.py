@@ -1,6 +1,8 @@
 """METHODS: every method by its kind."""
 
 from clmethods.methods.base import (
+    LinearHead,
+    LowRank,
     MatrixReport,
     Method,
     MethodReport,
@@ -45,6 +47,8 @@ METHODS: dict[str, type[Method]] = {
 
 __all__ = [
     "METHODS",
+    "LinearHead",
+    "LowRank",
     "MatrixReport",
     "Method",
     "MethodReport",

@@ -4,13 +4,13 @@ A stage builds its method anew from the state of its parent, so nothing but that
 configuration and the seed can reach it: a resumed chain cannot differ from an unbroken one.
 
 Order of the calls:
-    __init__ -> begin_task -> (loss, after_backward) for every batch -> end_task -> report
+    __init__ -> begin_task -> (loss, after_backward, after_step) per batch -> end_task -> report
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -21,6 +21,7 @@ from clmethods.config.canonical import derive_seed
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
+from clmethods.nn.adapted import Matrix
 from clmethods.nn.backbone import FrozenBackbone, features
 
 State = dict[str, Tensor]
@@ -28,6 +29,10 @@ State = dict[str, Tensor]
 
 FORWARD_BATCH = 256
 """Images per forward pass outside training. Fixed, because it can change bits."""
+
+
+class DivergedError(RuntimeError):
+    """Losses or features that are not finite: the trial fails alone, with this as the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,26 @@ class MethodReport:
     trainable_parameters: int
     frozen_count: int = 0
     ortho_residual_max: float | None = None
+    ortho_fallbacks: int = 0
+    """How often a matrix's A was too badly conditioned for the QR penalty, over all steps."""
     matrices: list[MatrixReport] = field(default_factory=list)
+
+
+LowRank = Mapping[Matrix, tuple[Tensor, Tensor]]
+"""A (R, a) and B (b, R) by matrix, scale and module weights folded in: its update is B A."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """A classifier that is one linear layer."""
+
+    weight: Tensor
+    """(C, D)"""
+    bias: Tensor
+    """(C,)"""
+    cosine: bool = False
+    """The method's scores are cosines: those of the layer, divided by the norm of the feature."""
 
 
 @final
@@ -109,6 +133,9 @@ class Method(ABC):
     def after_backward(self) -> None:  # noqa: B027  # an empty hook: most methods have no use for it
         """Gradients are there, the step is not taken yet."""
 
+    def after_step(self) -> None:  # noqa: B027  # an empty hook too
+        """The optimiser has moved the parameters; bring back what must hold exactly."""
+
     @abstractmethod
     def end_task(self, data: TaskData) -> State:
         """Every tensor that this stage changed; `data` is the task's training split."""
@@ -123,6 +150,25 @@ class Method(ABC):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         """The network as it was after the task at `snapshot`, with the head of `position`."""
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        """The updates by which `predictor`'s network differs from the backbone, in factors.
+
+        None if they have no such form; empty if there are none.
+        """
+        return None
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        """The classifier of `predictor` as one layer, by default the state's head; None if not."""
+        if "head.weight" not in state:
+            return None
+        return LinearHead(state["head.weight"], state["head.bias"])
 
     def generator(self, *purpose: str | int) -> torch.Generator:
         """A generator that depends on the run's seed, the purpose, the position and the task."""

@@ -8,18 +8,25 @@ from typing import final
 
 from torch import Tensor
 
-from clmethods.config.methods import LoracIpcConfig
-from clmethods.methods.base import State
+from clmethods.config.methods import LoraFields
+from clmethods.methods.base import LowRank, State
 from clmethods.nn.adapted import Matrix
-from clmethods.nn.lora import composed_delta
+from clmethods.nn.lora import composed_delta, folded
+
+LIVE = "live"
+"""Name in a state of the weights (M, t + 1) that every snapshot reads, if there are such."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Composition:
-    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (method.md section 2.2)."""
+    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (method.md section 2.2).
 
-    config: LoracIpcConfig
+    Omega_m[j] is the matrix's row j of the bank, or, where the state holds weights that all
+    snapshots read (`module_weights: live`), the beginning of those.
+    """
+
+    config: LoraFields
     matrices: tuple[Matrix, ...]
     state: State
 
@@ -39,17 +46,33 @@ class Composition:
             (self.state[f"{n}.A"], self.state[f"{n}.B"]) for n in names if f"{n}.A" in self.state
         ]
 
+    def low_rank(self, snapshot: int) -> LowRank:
+        """A (K*r, a) and B (b, K*r) of every matrix, scale and module weights folded into B."""
+        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        for matrix in self.matrices:
+            a, b = zip(*self.factors(matrix, snapshot), strict=True)
+            omega = self.bank(matrix, snapshot)[: len(a)]
+            found[matrix] = folded(a, b, omega, self.scale)
+        return found
+
     def deltas(self, snapshot: int, matrices: Iterable[Matrix]) -> dict[Matrix, Tensor]:
         """(b, a) update of each of `matrices` in the network after the task at `snapshot`.
 
         A frozen matrix has no module after its freezing and repeats its row of the bank, so its
         update has the same bits in every later snapshot.
         """
-        columns = {matrix: index for index, matrix in enumerate(self.matrices)}
         deltas: dict[Matrix, Tensor] = {}
         for matrix in matrices:
-            factors = self.factors(matrix, snapshot)
-            omega = self.state[f"omega.{snapshot}"][columns[matrix], : len(factors)]
-            a, b = zip(*factors, strict=True)
+            a, b = zip(*self.factors(matrix, snapshot), strict=True)
+            omega = self.bank(matrix, snapshot)[: len(a)]
             deltas[matrix] = composed_delta(a, b, omega, self.scale)
         return deltas
+
+    def bank(self, matrix: Matrix, snapshot: int) -> Tensor:
+        """(snapshot + 1,) weights of the modules of `matrix` in a snapshot."""
+        rows = self.state[LIVE if LIVE in self.state else f"omega.{snapshot}"]
+        return rows[self.matrices.index(matrix), : snapshot + 1]
+
+    def as_each_task_left_it(self) -> Composition:
+        """Snapshots with their own rows of the bank, whatever reads them now."""
+        return self.over({name: tensor for name, tensor in self.state.items() if name != LIVE})

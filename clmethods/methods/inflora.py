@@ -22,7 +22,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import InfLoraConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -32,7 +32,7 @@ from clmethods.methods.lora import (
 )
 from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network, merged_weights
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, features
-from clmethods.nn.lora import SiteAdapter, composed_delta
+from clmethods.nn.lora import SiteAdapter, composed_delta, folded
 from clmethods.nn.protected_space import ProtectedSpace
 
 Layer = tuple[int, str]
@@ -104,6 +104,16 @@ class InfLora(Method):
     ) -> Predictor:
         return merged_predictor(backbone, summed_deltas(run, backbone, state, snapshot), state)
 
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        for matrix in adapted_matrices(inflora_config(run), backbone.facts.blocks):
+            a, b = module_factors(state, matrix, snapshot)
+            found[matrix] = folded(a, b, a[0].new_ones(len(a)), 1.0)
+        return found
+
     def _moments(self, data: TaskData) -> dict[Layer, Tensor]:
         """(a, a) mean of x x^T over all tokens that each adapted layer reads, in float64."""
         sums: dict[Layer, Tensor] = {}
@@ -146,11 +156,18 @@ def summed_deltas(
     if last < 0:
         return deltas
     for matrix in adapted_matrices(inflora_config(run), backbone.facts.blocks):
-        block, module = layer_of(matrix)
-        a = [state[f"lora.{i}.{block}.{module}.A"] for i in range(last + 1)]
-        b = [state[f"lora.{i}.{matrix}.B"] for i in range(last + 1)]
+        a, b = module_factors(state, matrix, last)
         deltas[matrix] = composed_delta(a, b, a[0].new_ones(last + 1), 1.0)
     return deltas
+
+
+def module_factors(state: State, matrix: Matrix, last: int) -> tuple[list[Tensor], list[Tensor]]:
+    """A_i (r, a), shared by the sites of a layer, and B_i (b, r), up to the task at `last`."""
+    block, module = layer_of(matrix)
+    return (
+        [state[f"lora.{i}.{block}.{module}.A"] for i in range(last + 1)],
+        [state[f"lora.{i}.{matrix}.B"] for i in range(last + 1)],
+    )
 
 
 def inflora_config(run: RunConfig) -> InfLoraConfig:

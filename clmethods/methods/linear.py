@@ -10,7 +10,7 @@ from torch import Tensor
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import count, head_delta, merged_predictor, task_head
 from clmethods.nn.backbone import FrozenBackbone, features
 
@@ -44,6 +44,12 @@ class _Linear(Method):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         return merged_predictor(backbone, {}, state)
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        return {}
 
 
 @final

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clmethods.config.methods import LoraFields
+from clmethods.config.methods.fields import AInit
 from clmethods.config.run import RunConfig
 from clmethods.methods.base import MatrixReport, Method, Predictor, State
 from clmethods.nn.adapted import Matrix, merged_weights
@@ -24,12 +25,23 @@ def lora_fields(run: RunConfig) -> LoraFields:
     return run.method
 
 
-def fresh_factors(method: Method, matrix: Matrix, rank: int) -> tuple[Tensor, Tensor]:
-    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix."""
+def fresh_factors(
+    method: Method,
+    matrix: Matrix,
+    rank: int,
+    *,
+    earlier: Tensor | None = None,
+    a_init: AInit | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix.
+
+    `earlier` (K*r, a) is what `complement` is the complement of; a method that gives it must give
+    the position to `LoraFields.lora_effect` too. `a_init` stands in for the configuration's.
+    """
     config, backbone = lora_fields(method.run), method.backbone
     fan_in, fan_out = backbone.facts.fan(matrix.site)
     generator = method.generator("adapter", matrix.block, matrix.site)
-    a = initial_a(rank, fan_in, config.a_init, generator)
+    a = initial_a(rank, fan_in, a_init or config.a_init, generator, earlier)
     return (
         a.to(device=backbone.device, dtype=backbone.dtype),
         torch.zeros(fan_out, rank, device=backbone.device, dtype=backbone.dtype),
@@ -44,17 +56,23 @@ def task_head(
     """The head at the start of a task: the parent's, or freshly drawn for the first one.
 
     It trains the rows of `classes`, by default those of the task, with a cross-entropy over all
-    of them or those in `among`.
+    of them or those in `among`. Classes that arrived after the parent was trained have no row
+    there: theirs are drawn now, as they would have been at first.
     """
     backbone, state = method.backbone, method.state
-    if "head.weight" in state:
-        weight, bias = state["head.weight"], state["head.bias"]
-    else:
-        total = method.run.stream.facts.classes
+    total = method.run.stream.facts.classes
+    known = len(state["head.weight"]) if "head.weight" in state else 0
+    rows = [(state["head.weight"], state["head.bias"])] if known else []
+    if known < total:
         weight, bias = initial_head(total, backbone.width, method.run.seed)
+        rows.append((weight[known:], bias[known:]))
+    weights, biases = (
+        [part.to(device=backbone.device, dtype=backbone.dtype) for part in parts]
+        for parts in zip(*rows, strict=True)
+    )
     return TaskHead(
-        weight.to(device=backbone.device, dtype=backbone.dtype),
-        bias.to(device=backbone.device, dtype=backbone.dtype),
+        torch.cat(weights),
+        torch.cat(biases),
         classes or method.stage.classes,
         among,
     )

@@ -5,25 +5,34 @@ State, by name (M matrices in the order of `adapted_matrices`, t = position of t
     lora.t.BLOCK.SITE.A / .B   factors of the module that task t trained, absent if frozen
     omega.t                    (M, t + 1) bank row: module weights in force at the end of task t
     frozen.t                   (M,) flags in force while task t trained
-    trace.t                    (steps, M) importance of the last steps: evidence for task t + 1
+    trace.t                    (steps, M) importance of the last steps: evidence for task t + 1;
+                               (1, M) scores for the importance of factors
+    live                       (M, t + 1) newest module weights, where all snapshots read them
     head.weight, head.bias     the classifier
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from clmethods.config.freezing import matrices_per_task
 from clmethods.config.keys import StageSpec
-from clmethods.config.methods import LoracIpcConfig
+from clmethods.config.methods.lorac_effect import ACROSS_TASKS, SOFT_ORTHOGONALITY, pull_weight
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
-from clmethods.methods.composition import Composition
-from clmethods.methods.lora import count, fresh_factors, head_delta, merged_predictor, task_head
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.composition import LIVE, Composition
+from clmethods.methods.lora import count, head_delta, merged_predictor, task_head
+from clmethods.methods.lorac_freezing import (
+    frozen_before,
+    lorac_config,
+    refuse_short_window,
+    task_images,
+)
+from clmethods.methods.lorac_modules import open_adapters
 from clmethods.methods.matrix_report import matrix_reports
 from clmethods.nn.adapted import (
     Matrix,
@@ -32,9 +41,10 @@ from clmethods.nn.adapted import (
     composed_layers,
 )
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, features
-from clmethods.nn.importance import ImportanceTrace, freeze_top, importance_scores
+from clmethods.nn.importance import ImportanceTrace
 from clmethods.nn.lora import SiteAdapter
-from clmethods.nn.orthogonality import GramPenalty, orthogonality_residual
+from clmethods.nn.orthogonality import Penalty, QrPenalty, orthogonality_residual, penalty_of
+from clmethods.nn.subspace import project_off, row_basis
 
 
 @final
@@ -48,20 +58,31 @@ class LoracIpc(Method):
         self.config = lorac_config(run)
         self.matrices = adapted_matrices(self.config, backbone.facts.blocks)
         self.composition = Composition(self.config, self.matrices, state)
-        self.frozen = frozen_before(self.config, state, stage.position, len(self.matrices))
-        self.adapters = self._open_adapters()
-        frozen = [m for m, f in zip(self.matrices, self.frozen.tolist(), strict=True) if f]
-        merged = self.composition.deltas(stage.position - 1, frozen)
+        refuse_short_window(run, stage.position)
+        self.frozen = frozen_before(
+            run, self.composition, stage.position, self.generator("freeze")
+        )
+        flags = list(zip(self.matrices, self.frozen.tolist(), strict=True))
+        free = [matrix for matrix, frozen in flags if not frozen]
+        self.adapters = open_adapters(self, self.config, self.composition, free)
+        merged = self.composition.deltas(stage.position - 1, [m for m, f in flags if f])
         self.network = adapted_network(backbone, self.adapters, merged)
         self.head = task_head(self)
         self.penalty = self._penalty()
+        self.pull = pull_weight(self.config) if stage.position > 0 and free else 0.0
         self.trace = self._watch()
+        self._past_bases = self._bases_to_avoid()
 
     def parameter_groups(self) -> list[ParamGroup]:
-        factors: list[nn.Parameter] = [p for m in self.adapters.values() for p in (m.a, m.b)]
+        factors: list[nn.Parameter] = [
+            parameter
+            for adapter in self.adapters.values()
+            for parameter in adapter.factor_parameters()
+        ]
         groups = [ParamGroup([*factors, self.head.weight, self.head.bias])]
-        if self.stage.position > 0 and self.config.module_weights == "learned" and self.adapters:
-            omegas = [adapter.omega for adapter in self.adapters.values()]
+        shared = {a.weights: None for a in self.adapters.values() if a.weights is not None}
+        omegas = [weights.value for weights in shared if weights.value.requires_grad]
+        if omegas:
             groups.append(ParamGroup(omegas, self.config.omega_lr_scale))
         return groups
 
@@ -69,10 +90,17 @@ class LoracIpc(Method):
         terms = {"cross_entropy": self.head.cross_entropy(features(self.network, pixels), labels)}
         if self.penalty is not None:
             terms["orthogonality"] = self.config.ortho_lambda * self.penalty()
+        if self.pull > 0:
+            terms["omega_pull"] = self.pull * self._distance_to_bank()
         return terms
 
     def after_backward(self) -> None:
         self.trace.end_step()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        for adapter, basis in self._past_bases:
+            adapter.a.copy_(project_off(adapter.a, basis))
 
     def end_task(self, data: TaskData) -> State:
         position = self.stage.position
@@ -86,9 +114,12 @@ class LoracIpc(Method):
             adapter = self.adapters[matrix]
             delta[f"lora.{position}.{matrix}.A"] = adapter.a.detach().clone()
             delta[f"lora.{position}.{matrix}.B"] = adapter.b.detach().clone()
-            if position > 0:
-                bank[index, :position] = adapter.omega.detach()
+            if adapter.weights is not None:
+                omega = adapter.weights().detach()
+                bank[index, : len(omega)] = omega
         delta[f"omega.{position}"] = bank
+        if position > 0 and self.adapters and self.config.module_weights == "live":
+            delta[LIVE] = bank.clone()
         delta[f"frozen.{position}"] = self.frozen
         delta[f"trace.{position}"] = self.trace.tensor()
         return delta
@@ -98,49 +129,66 @@ class LoracIpc(Method):
             trainable_parameters=count(self),
             frozen_count=int(self.frozen.sum()),
             ortho_residual_max=self._residual(),
-            matrices=matrix_reports(self.backbone, self.composition.over(state), self.stage),
+            ortho_fallbacks=self.penalty.fallbacks if isinstance(self.penalty, QrPenalty) else 0,
+            matrices=matrix_reports(
+                self.backbone,
+                self.composition.over(state),
+                self.stage,
+                scored=self.trace.settings.target == "factors",
+            ),
         )
 
     @classmethod
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        config = lorac_config(run)
-        matrices = adapted_matrices(config, backbone.facts.blocks)
-        deltas = Composition(config, matrices, state).deltas(snapshot, matrices)
+        composition = _composition(run, backbone, state, position, snapshot)
+        deltas = composition.deltas(snapshot, composition.matrices)
         return merged_predictor(backbone, deltas, state)
 
-    def _open_adapters(self) -> dict[Matrix, SiteAdapter]:
-        """A fresh module on top of the earlier ones, for every matrix that is not frozen."""
-        position, config = self.stage.position, self.config
-        adapters: dict[Matrix, SiteAdapter] = {}
-        for index, matrix in enumerate(self.matrices):
-            if self.frozen[index]:
-                continue
-            a, b = fresh_factors(self, matrix, config.rank)
-            adapters[matrix] = SiteAdapter(
-                a,
-                b,
-                self.composition.scale,
-                past=self.composition.factors(matrix, position - 1),
-                omega=self.state[f"omega.{position - 1}"][index] if position > 0 else None,
-                learn_omega=config.module_weights == "learned",
-            )
-        return adapters
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        return _composition(run, backbone, state, position, snapshot).low_rank(snapshot)
 
-    def _penalty(self) -> GramPenalty | None:
-        if self.config.ortho_mode == "none" or self.config.ortho_lambda == 0 or not self.adapters:
+    def _penalty(self) -> Penalty | None:
+        mode, first = self.config.ortho_mode, self.stage.position == 0
+        if mode not in SOFT_ORTHOGONALITY or self.config.ortho_lambda == 0 or not self.adapters:
+            return None
+        if first and mode in ACROSS_TASKS:
             return None
         modules = list(self.adapters.values())
-        return GramPenalty(
+        return penalty_of(
+            mode,
             [module.a for module in modules],
             [module.past_a if module.past else None for module in modules],  # type: ignore[misc]
         )
 
+    def _bases_to_avoid(self) -> list[tuple[SiteAdapter, Tensor]]:
+        """What `project` takes out of A after every step; empty in all other modes."""
+        if self.config.ortho_mode != "project":
+            return []
+        return [(m, row_basis(m.past_a)) for m in self.adapters.values() if m.past]  # type: ignore[arg-type]
+
+    def _distance_to_bank(self) -> Tensor:
+        """sum over free matrices and earlier modules of (omega - Omega[t - 1])^2."""
+        position = self.stage.position
+        squares = [
+            (a.weights()[:position] - self.composition.bank(matrix, position - 1)).square().sum()
+            for matrix, a in self.adapters.items()
+            if a.weights is not None
+        ]
+        return torch.stack(squares).sum()
+
     def _watch(self) -> ImportanceTrace:
-        every, window = self.config.traces(self.run.context)
+        settings = self.config.trace_settings(self.run.context)
         trace = ImportanceTrace(
-            len(self.matrices), every, window, self.backbone.dtype, self.backbone.device
+            len(self.matrices),
+            settings,
+            self.backbone.dtype,
+            self.backbone.device,
+            self._last_epoch() if settings.scores_last_epoch else lambda step: True,
         )
         columns = {matrix: index for index, matrix in enumerate(self.matrices)}
         for (block, name), layer in composed_layers(self.network).items():
@@ -151,6 +199,12 @@ class LoracIpc(Method):
             }
             trace.watch(layer, parts)
         return trace
+
+    def _last_epoch(self) -> Callable[[int], bool]:
+        """Whether a step, counted from 0, belongs to the last epoch."""
+        train = self.run.train
+        steps = -(-task_images(self.run, self.stage.position) // train.batch_size)
+        return lambda step: step >= (train.epochs - 1) * steps
 
     def _residual(self) -> float | None:
         """Largest cosine between a new module and an earlier one; None at the first task."""
@@ -165,24 +219,12 @@ class LoracIpc(Method):
         )
 
 
-def lorac_config(run: RunConfig) -> LoracIpcConfig:
-    """The method's configuration, which must be LoRAC-IPC's."""
-    if not isinstance(run.method, LoracIpcConfig):
-        raise TypeError(f"expected lorac_ipc, got {run.method.kind}")
-    return run.method
-
-
-def frozen_before(config: LoracIpcConfig, state: State, position: int, matrices: int) -> Tensor:
-    """(M,) flags in force while the task at `position` trains.
-
-    The previous task left the evidence; the decision is taken here, so that all thresholds share
-    the first stage. Masks only grow.
-    """
-    if position == 0:
-        return torch.zeros(matrices, dtype=torch.bool)
-    before = state[f"frozen.{position - 1}"]
-    k = matrices_per_task(config.importance_threshold, matrices)
-    if k == 0:
-        return before.clone()
-    scores = importance_scores(state[f"trace.{position - 1}"], config.ipc_beta1, config.ipc_beta2)
-    return freeze_top(scores.cpu(), before, k)
+def _composition(
+    run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+) -> Composition:
+    """What the snapshots read in the network after the task at `position`."""
+    config = lorac_config(run)
+    composition = Composition(config, adapted_matrices(config, backbone.facts.blocks), state)
+    # The last snapshot as its task left it, also when a later state is asked for the network
+    # that the task at `position` ended with, as routing by its features does.
+    return composition.as_each_task_left_it() if snapshot == position else composition

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from clmethods.config.keys import StageSpec
 from clmethods.methods.base import MatrixReport
 from clmethods.methods.composition import Composition
@@ -14,23 +17,31 @@ stage, so the report cannot depend on theirs."""
 
 
 def matrix_reports(
-    backbone: FrozenBackbone, composition: Composition, stage: StageSpec
+    backbone: FrozenBackbone, composition: Composition, stage: StageSpec, *, scored: bool
 ) -> list[MatrixReport]:
-    """One row per adapted matrix after the task of `stage`, whose state `composition` reads."""
+    """One row per adapted matrix after the task of `stage`, whose state `composition` reads.
+
+    `scored` says that the trace holds scores already, as for the importance of factors.
+    """
     position, state = stage.position, composition.state
-    scores = importance_scores(state[f"trace.{position}"], REPORTED_BETA, REPORTED_BETA)
-    frozen = state[f"frozen.{position}"].tolist()
+    trace = state[f"trace.{position}"]
+    scores = trace[0] if scored else importance_scores(trace, REPORTED_BETA, REPORTED_BETA)
+    flags = torch.stack([state[f"frozen.{j}"] for j in range(position + 1)]).tolist()
+    history = composition.as_each_task_left_it()
     rows: list[MatrixReport] = []
     for index, matrix in enumerate(composition.matrices):
         base = backbone.weight(matrix.block, matrix.site)
-        updates = [composition.deltas(j, [matrix])[matrix] for j in range(position + 1)]
+        updates: list[Tensor] = []
+        for j in range(position + 1):  # a frozen matrix's update is that of the task before
+            frozen = flags[j][index]
+            updates.append(updates[-1] if frozen else history.deltas(j, [matrix])[matrix])
         now = updates[-1]
         rows.append(
             MatrixReport(
                 block=matrix.block,
                 site=matrix.site,
-                importance=None if frozen[index] else float(scores[index]),
-                frozen=frozen[index],
+                importance=None if flags[position][index] else float(scores[index]),
+                frozen=flags[position][index],
                 omega=state[f"omega.{position}"][index].tolist(),
                 delta_norm=float(now.norm()),
                 change_since=[

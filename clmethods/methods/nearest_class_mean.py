@@ -11,7 +11,15 @@ from torch import Tensor
 from clmethods.config.methods import NearestClassMeanConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LinearHead,
+    LowRank,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+)
 from clmethods.nn.backbone import FrozenBackbone
 
 
@@ -45,17 +53,39 @@ class NearestClassMean(Method):
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        classes = run.stream.facts.classes
-        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
-        means = torch.stack([state.get(f"mean.{label}", unknown) for label in range(classes)])
+        weight, bias = cls._rows(run, backbone, state)
         if mean_config(run).metric == "euclid":
-            origin = unknown.new_zeros(())
-            bias = torch.stack([state.get(f"bias.{label}", origin) for label in range(classes)])
-            return Predictor(backbone, backbone.build(), lambda h: F.linear(h, means, bias))
-        directions = F.normalize(means, dim=1)  # (C, D)
+            return Predictor(backbone, backbone.build(), lambda h: F.linear(h, weight, bias))
         return Predictor(
-            backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), directions)
+            backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), weight)
         )
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        return {}
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        weight, bias = cls._rows(run, backbone, state)
+        return LinearHead(weight, bias, cosine=mean_config(run).metric == "cosine")
+
+    @staticmethod
+    def _rows(run: RunConfig, backbone: FrozenBackbone, state: State) -> tuple[Tensor, Tensor]:
+        """(C, D) and (C,): directions of the means, or means and minus half their squares.
+
+        Zeros for classes not learned yet.
+        """
+        classes = range(run.stream.facts.classes)
+        unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
+        means = torch.stack([state.get(f"mean.{label}", unknown) for label in classes])
+        if mean_config(run).metric == "cosine":
+            return F.normalize(means, dim=1), means.new_zeros(len(means))
+        origin = unknown.new_zeros(())
+        return means, torch.stack([state.get(f"bias.{label}", origin) for label in classes])
 
 
 def mean_config(run: RunConfig) -> NearestClassMeanConfig:

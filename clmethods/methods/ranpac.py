@@ -25,7 +25,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import RanpacConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LinearHead, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import adapter_reports, count, task_head
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names
 from clmethods.nn.adapted import Matrix, adapted_network, merged_weights
@@ -87,6 +87,15 @@ class Ranpac(Method):
     ) -> Predictor:
         project, weights = projection(run, backbone), regression(run, backbone, state)
         return Predictor(backbone, adapted(run, backbone, state), lambda h: project(h) @ weights)
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        if ranpac_config(run).projection > 0:
+            return None  # a random layer and a ReLU come first
+        weights = regression(run, backbone, state).T.to(backbone.dtype)  # (C, D)
+        return LinearHead(weights, weights.new_zeros(len(weights)))
 
     def _ridge(self, inputs: Tensor, onehot: Tensor, gram: Tensor) -> float:
         """Chosen on this task alone, and not too small for the sum over all."""

@@ -20,7 +20,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import SdLoraConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -30,7 +30,7 @@ from clmethods.methods.lora import (
 )
 from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network
 from clmethods.nn.backbone import FrozenBackbone, features
-from clmethods.nn.lora import Adapter, composed_delta, initial_a
+from clmethods.nn.lora import Adapter, composed_delta, folded, initial_a
 
 
 @final
@@ -114,16 +114,29 @@ class SdLora(Method):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         config = sd_lora_config(run)
-        deltas: dict[Matrix, Tensor] = {}
-        for matrix in adapted_matrices(config, backbone.facts.blocks):
-            name = f"lora.{snapshot}.{matrix}"
-            factors = [
-                *directions(config, state, matrix, snapshot),
-                (state[f"{name}.A"], state[f"{name}.B"]),
-            ]
-            a, b = zip(*factors, strict=True)
-            deltas[matrix] = composed_delta(a, b, state[f"magnitudes.{snapshot}"], 1.0)
+        deltas = {
+            matrix: composed_delta(
+                *snapshot_factors(config, state, matrix, snapshot),
+                state[f"magnitudes.{snapshot}"],
+                1.0,
+            )
+            for matrix in adapted_matrices(config, backbone.facts.blocks)
+        }
         return merged_predictor(backbone, deltas, state)
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        config = sd_lora_config(run)
+        return {
+            matrix: folded(
+                *snapshot_factors(config, state, matrix, snapshot),
+                state[f"magnitudes.{snapshot}"],
+                1.0,
+            )
+            for matrix in adapted_matrices(config, backbone.facts.blocks)
+        }
 
     def _first_magnitudes(self) -> Tensor:
         position, start = self.stage.position, self.config.magnitude_init
@@ -160,6 +173,16 @@ def directions(
             b = torch.where(size > 0, b / size, b)  # a module that never moved is 0
         found.append((a, b))
     return found
+
+
+def snapshot_factors(
+    config: SdLoraConfig, state: State, matrix: Matrix, snapshot: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A_i (r, a) and B_i (b, r) of D_i for a snapshot, whose own module comes last as it is."""
+    found = directions(config, state, matrix, snapshot)
+    name = f"lora.{snapshot}.{matrix}"
+    last = (state[f"{name}.A"], state[f"{name}.B"])
+    return [a for a, _ in (*found, last)], [b for _, b in (*found, last)]
 
 
 def sd_lora_config(run: RunConfig) -> SdLoraConfig:

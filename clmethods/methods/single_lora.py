@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -60,6 +60,17 @@ class _SingleLora(Method):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         return merged_predictor(backbone, carried_deltas(run, backbone, state), state)
+
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        config = lora_fields(run)
+        scale = config.lora_alpha / config.rank
+        return {
+            matrix: (state[f"lora.{matrix}.A"], scale * state[f"lora.{matrix}.B"])
+            for matrix in adapted_matrices(config, backbone.facts.blocks)
+        }
 
 
 @final

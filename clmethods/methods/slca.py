@@ -21,7 +21,7 @@ from torch import Tensor
 from clmethods.config.methods import SlcaConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Predictor, State
+from clmethods.methods.base import LinearHead, Predictor, State
 from clmethods.methods.finetuning import Finetuning, full_predictor
 from clmethods.methods.lora import seen_classes
 from clmethods.nn.backbone import FrozenBackbone
@@ -55,6 +55,13 @@ class Slca(Finetuning):
     ) -> Predictor:
         head = "aligned" if "aligned.weight" in state else "head"
         return full_predictor(backbone, state, head)
+
+    @classmethod
+    def linear_head(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
+    ) -> LinearHead | None:
+        head = "aligned" if "aligned.weight" in state else "head"
+        return LinearHead(state[f"{head}.weight"], state[f"{head}.bias"])
 
     def _align(
         self, config: SlcaConfig, statistics: State, start: tuple[Tensor, Tensor]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -26,7 +26,7 @@ from clmethods.methods.lora import (
 )
 from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network
 from clmethods.nn.backbone import FrozenBackbone, features
-from clmethods.nn.lora import SiteAdapter, composed_delta
+from clmethods.nn.lora import SiteAdapter, composed_delta, folded
 from clmethods.nn.orthogonality import orthogonality_residual
 
 
@@ -89,6 +89,18 @@ class TaskModules(Method):
     ) -> Predictor:
         return merged_predictor(backbone, summed_deltas(run, backbone, state, snapshot), state)
 
+    @classmethod
+    def low_rank(
+        cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
+    ) -> LowRank | None:
+        config = lora_fields(run)
+        scale = config.lora_alpha / config.rank
+        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        for matrix in adapted_matrices(config, backbone.facts.blocks):
+            a, b = module_factors(state, matrix, snapshot)
+            found[matrix] = folded(a, b, a[0].new_ones(len(a)), scale)
+        return found
+
 
 def summed_deltas(
     run: RunConfig, backbone: FrozenBackbone, state: State, last: int
@@ -97,8 +109,13 @@ def summed_deltas(
     config = lora_fields(run)
     deltas: dict[Matrix, Tensor] = {}
     for matrix in adapted_matrices(config, backbone.facts.blocks) if last >= 0 else ():
-        names = [f"lora.{i}.{matrix}" for i in range(last + 1)]
-        a, b = ([state[f"{name}.{factor}"] for name in names] for factor in "AB")
+        a, b = module_factors(state, matrix, last)
         weights = a[0].new_ones(last + 1)
         deltas[matrix] = composed_delta(a, b, weights, config.lora_alpha / config.rank)
     return deltas
+
+
+def module_factors(state: State, matrix: Matrix, last: int) -> tuple[list[Tensor], list[Tensor]]:
+    """A_i (r, a) and B_i (b, r) of a matrix, for every task up to the one at `last`."""
+    names = [f"lora.{i}.{matrix}" for i in range(last + 1)]
+    return [state[f"{name}.A"] for name in names], [state[f"{name}.B"] for name in names]

@@ -49,7 +49,8 @@ def adapted_network(
         parent = network.blocks[block].get_submodule(parent_name)
         linear = parent.get_submodule(child_name)
         count = next(s.parts for s in SITE_SLOTS.values() if s.module == name)
-        layer = ComposedLinear(linear.weight.detach(), linear.bias.detach(), parts, count)
+        bias = None if linear.bias is None else linear.bias.detach()
+        layer = ComposedLinear(linear.weight.detach(), bias, parts, count)
         setattr(parent, child_name, layer)
     return network
 

@@ -4,68 +4,56 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, final
+from typing import final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import derive_seed
-from clmethods.config.facts import BACKBONES
 from clmethods.config.resolve import resolve_backbone, weights_path
+from clmethods.nn.architecture import SITE_SLOTS, SiteSlot, architecture
+from clmethods.nn.weights import Tensors, WeightsError, fit, read
 
+__all__ = [
+    "SITE_SLOTS",
+    "FrozenBackbone",
+    "SiteSlot",
+    "WeightsError",
+    "features",
+    "load_backbone",
+]
 
-class WeightsError(RuntimeError):
-    """A weights file that does not fit the architecture, or cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSlot:
-    """Where a site lives in timm's block: a module and a slice of its output rows."""
-
-    module: str
-    part: int
-    """Which of the `parts` equal slices of the output."""
-    parts: int
-
-    def rows(self, fan_out: int) -> slice:
-        """Rows of the module's weight that belong to the site."""
-        size = fan_out // self.parts
-        return slice(self.part * size, (self.part + 1) * size)
-
-
-SITE_SLOTS: dict[str, SiteSlot] = {
-    "q": SiteSlot("attn.qkv", 0, 3),
-    "k": SiteSlot("attn.qkv", 1, 3),
-    "v": SiteSlot("attn.qkv", 2, 3),
-    "o": SiteSlot("attn.proj", 0, 1),
-    "f1": SiteSlot("mlp.fc1", 0, 1),
-    "f2": SiteSlot("mlp.fc2", 0, 1),
+STATISTICS = {
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
-"""timm fuses query, key and value in one linear layer; they are three sites here."""
+"""Mean and standard deviation of red, green and blue, by the names of `normalise`."""
 
 
 @final
 class FrozenBackbone:
     """The pre-trained network: a set of tensors, from which networks are built at no cost.
 
-    A built network shares these tensors, so a stage that adapts it cannot leak into the next.
+    A built network shares these tensors, so a stage that adapts it cannot leak into the next. All
+    of them are frozen, the final norm too (D16 of method.md). `ignored` names what the weights
+    file has beside the backbone, such as heads.
     """
 
     def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:
+        if config.normalise == "ref":
+            raise ValueError("normalise: ref depends on the dataset; resolve the run first")
         self.config = config
         self.facts = config.facts
         self.dtype, self.device = dtype, device
         with torch.device("meta"):
-            self._template = _architecture(config.name, config.image_size)
-        self.tensors: dict[str, Tensor] = {
-            name: tensor.to(device=device, dtype=dtype) for name, tensor in _load(config).items()
+            self._template = architecture(config)
+        loaded, self.ignored = _load(config, self._template)
+        self.tensors: Tensors = {
+            name: tensor.to(device=device, dtype=dtype) for name, tensor in loaded.items()
         }
 
     @property
@@ -89,15 +77,27 @@ class FrozenBackbone:
         return full[slot.rows(full.shape[0])]
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """(B, H, W) uint8 grey to (B, 3, H, W) in the dtype and range that the network expects."""
+        """uint8 images to (B, 3, H, W) in the dtype and range that the network expects.
+
+        `images` is (B, H, W), grey, which becomes three equal channels, or (B, H, W, 3), RGB.
+        """
         pixels = images.to(device=self.device, dtype=self.dtype) / 255.0
-        if self.config.normalise == "half":
-            pixels = (pixels - 0.5) / 0.5
-        return pixels.unsqueeze(1).expand(-1, 3, -1, -1)
+        if pixels.ndim == 4:
+            pixels = pixels.permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
+        else:
+            pixels = pixels.unsqueeze(1).expand(-1, 3, -1, -1)  # (B, 3, H, W)
+        if self.config.normalise in STATISTICS:
+            mean, std = (pixels.new_tensor(v) for v in STATISTICS[self.config.normalise])
+            pixels = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+        return pixels
 
 
 def features(network: nn.Module, pixels: Tensor) -> Tensor:
-    """(B, 3, H, W) to (B, D): the class token after the last norm, before any head."""
+    """(B, 3, H, W) to (B, D): what timm's head would read, after the last norm.
+
+    The class token, or the mean of the patch tokens with `pooling: avg`; of a distilled DeiT the
+    mean of its class and distillation tokens.
+    """
     tokens = network.forward_features(pixels)  # type: ignore[operator]  # (B, N, D)
     return network.forward_head(tokens, pre_logits=True)  # type: ignore[operator, no-any-return]
 
@@ -108,58 +108,24 @@ def load_backbone(config: BackboneConfig, precision: str, device: str) -> Frozen
     return FrozenBackbone(config, getattr(torch, precision), device)
 
 
-def _architecture(name: str, image_size: int) -> VisionTransformer:
-    facts = BACKBONES[name]
-    return VisionTransformer(
-        img_size=image_size,
-        patch_size=facts.patch_size,
-        embed_dim=facts.width,
-        depth=facts.blocks,
-        num_heads=facts.heads,
-        mlp_ratio=facts.mlp_ratio,
-        num_classes=0,
-    )
-
-
-def _load(config: BackboneConfig) -> dict[str, Tensor]:
+def _load(config: BackboneConfig, network: VisionTransformer) -> tuple[Tensors, tuple[str, ...]]:
     if config.weights == "random":
-        return _random(config)
+        return _random(config), ()
     path = weights_path(resolve_backbone(config))
+    found = read(path)
     try:
-        found: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path.name} is not a readable safetensors file: {error}") from error
-    facts = config.facts
-    found = {name: tensor.float() for name, tensor in found.items()}
-    with torch.device("meta"):
-        wanted = _architecture(config.name, facts.native_size).state_dict()
-    differs = _differences(wanted, found)
-    if differs:
-        raise WeightsError(f"{path.name} does not fit {config.name}: " + "; ".join(differs))
-    grid = config.image_size // facts.patch_size
-    found["pos_embed"] = resample_abs_pos_embed(found["pos_embed"], new_size=[grid, grid])
-    return found
+        tensors, ignored = fit(found, network)
+    except WeightsError as error:
+        raise WeightsError(f"{path.name} does not fit {config.name}: {error}") from error
+    return tensors, tuple(ignored)
 
 
-def _random(config: BackboneConfig) -> dict[str, Tensor]:
-    """timm's own initialisation under a seed that depends on the name alone."""
+def _random(config: BackboneConfig) -> Tensors:
+    """timm's own initialisation under a seed that depends on the architecture alone."""
     state = torch.get_rng_state()
     try:
-        torch.manual_seed(derive_seed(0, "random_backbone", config.name))
-        tensors: dict[str, Tensor] = _architecture(config.name, config.image_size).state_dict()
+        torch.manual_seed(derive_seed(0, "random_backbone", config.architecture))
+        tensors: Tensors = architecture(config).state_dict()
     finally:
         torch.set_rng_state(state)
     return tensors
-
-
-def _differences(wanted: Mapping[str, Any], found: Mapping[str, Tensor]) -> list[str]:
-    missing = sorted(set(wanted) - set(found))
-    surplus = sorted(set(found) - set(wanted))
-    shapes = [
-        f"{name} is {tuple(found[name].shape)}, expected {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(found))
-        if found[name].shape != wanted[name].shape
-    ]
-    return (
-        [f"missing {name}" for name in missing] + [f"surplus {name}" for name in surplus] + shapes
-    )

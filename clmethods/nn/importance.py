@@ -1,33 +1,113 @@
-"""Which matrices the loss is most sensitive to, and which are frozen for it (section 4)."""
+"""How much the loss depends on each matrix: measured while a task trains, scored after it."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
 from torch import Tensor
 
-from clmethods.nn.lora import ComposedLinear
+from clmethods.config.methods.lorac_effect import TraceSettings
+from clmethods.nn.lora import ComposedLinear, SiteAdapter
+
+REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda entries: entries.mean(),
+    "sum": lambda entries: entries.sum(),
+    "l2": lambda entries: torch.linalg.vector_norm(entries),
+}
+"""How the entries |E * dL/dE| of a matrix, none negative, become one number."""
+
+
+@final
+class RunningScore:
+    """A statistic of a sequence of tensors of one shape, entry by entry (method.md section 4.1).
+
+        I_bar = b1 I_bar + (1 - b1) I;   U_bar = b2 U_bar + (1 - b2) |I - I_bar|
+
+    Both start at 0. `product` is I_bar * U_bar, AdaLoRA's score; `sensitivity` and `uncertainty`
+    are its factors. `ema_unbiased` is the product of averages divided by the weight that they have
+    seen, 1 - b^n, also where I_bar is compared with I. `epoch_mean` is the plain mean.
+    """
+
+    def __init__(self, stat: str, beta1: float, beta2: float) -> None:
+        self.stat, self.beta1, self.beta2 = stat, beta1, beta2
+        self._count = 0
+        self._first: Tensor | None = None
+        self._second: Tensor | None = None
+
+    def add(self, sample: Tensor) -> None:
+        """The next I."""
+        if self._first is None or self._second is None:
+            self._first, self._second = torch.zeros_like(sample), torch.zeros_like(sample)
+        self._count += 1
+        if self.stat == "epoch_mean":
+            self._first = self._first + sample
+            return
+        self._first = self.beta1 * self._first + (1 - self.beta1) * sample
+        mean = self._first
+        if self.stat == "ema_unbiased":
+            mean = mean / (1 - self.beta1**self._count)
+        self._second = self.beta2 * self._second + (1 - self.beta2) * (sample - mean).abs()
+
+    def score(self) -> Tensor | None:
+        """The statistic of what was added; None before anything was."""
+        first, second = self._first, self._second
+        if first is None or second is None:
+            return None
+        if self.stat == "epoch_mean":
+            return first / self._count
+        if self.stat == "sensitivity":
+            return first
+        if self.stat == "uncertainty":
+            return second
+        if self.stat == "ema_unbiased":
+            first = first / (1 - self.beta1**self._count)
+            second = second / (1 - self.beta2**self._count)
+        return first * second
+
+
+def importance_scores(
+    trace: Tensor, beta1: float, beta2: float, stat: str = "product", last: int | None = None
+) -> Tensor:
+    """(steps, M) to (M,): a statistic of the samples, or of the `last` ones; 0 without samples."""
+    running = RunningScore(stat, beta1, beta2)
+    for sample in trace if last is None else trace[len(trace) - min(last, len(trace)) :]:
+        running.add(sample)
+    score = running.score()
+    return trace.new_zeros(trace.shape[1]) if score is None else score
 
 
 @final
 class ImportanceTrace:
-    """Keeps I_m = mean |E_m * dL/dE_m| of a task's last sampled steps, for every matrix.
+    """Keeps I_m = mean |T_m * dL/dT_m| of a task's last sampled steps, for every matrix.
 
-    E_m is the effective weight of the forward pass. The gradient is that of the loss before
-    clipping; the penalty does not depend on E_m. The dense gradient is dropped at once.
+    The target T_m is the effective weight, the composed delta, or B A of the current module as
+    they are in the forward pass. Their gradients follow from the dense one of the effective
+    weight, which is that of the loss before clipping and without the penalty, and is dropped at
+    once. For the target `factors` the entries of A and B are scored one by one as the task goes,
+    and the trace is a single row: the score of A, reduced, plus that of B (section 4.2).
     """
 
     def __init__(
-        self, matrices: int, every: int, window: int, dtype: torch.dtype, device: str
+        self,
+        matrices: int,
+        settings: TraceSettings,
+        dtype: torch.dtype,
+        device: str,
+        last_epoch: Callable[[int], bool] = lambda step: True,
     ) -> None:
-        self.every = every
-        self._samples: deque[Tensor] = deque(maxlen=window)
+        """`last_epoch` says whether a step, counted from 0, belongs to the task's last epoch."""
+        self.settings = settings
+        self._reduce = REDUCERS[settings.reducer]
+        self._samples: deque[Tensor] = deque(maxlen=settings.window)
         self._current = torch.zeros(matrices, dtype=dtype, device=device)
+        self._entries: dict[tuple[int, str], RunningScore] = {}
+        self._last_epoch = last_epoch
         self._step = 0
 
-    def watch(self, layer: ComposedLinear, columns: dict[int, int]) -> None:
+    def watch(self, layer: ComposedLinear, columns: Mapping[int, int]) -> None:
         """Observe a layer; `columns` says which column each of its adapted parts fills.
 
         Columns that nobody fills, those of frozen matrices, stay 0.
@@ -35,49 +115,60 @@ class ImportanceTrace:
         size = layer.part_size
 
         def observe(effective: Tensor, gradient: Tensor) -> None:
-            sensitivity = (effective * gradient).abs_()  # (b, a)
             for part, column in columns.items():
-                self._current[column] = sensitivity[part * size : (part + 1) * size].mean()
+                rows = slice(part * size, (part + 1) * size)
+                adapter: SiteAdapter = layer.adapters[str(part)]  # type: ignore[assignment]
+                with torch.no_grad():
+                    self._measure(layer, adapter, rows, effective, gradient, column)
 
-        layer.observer = lambda: observe if self._step % self.every == 0 else None
+        layer.observer = lambda: observe if self._step % self.settings.every == 0 else None
 
     def end_step(self) -> None:
         """Close a training step; call it once after every backward pass."""
-        if self._step % self.every == 0:
+        if self._step % self.settings.every == 0 and self.settings.target != "factors":
             self._samples.append(self._current.clone())
         self._step += 1
 
     def tensor(self) -> Tensor:
-        """(steps, M): the samples kept, oldest first."""
+        """(steps, M): the samples kept, oldest first; (1, M) scores for `factors`."""
+        if self.settings.target == "factors":
+            scores = torch.zeros_like(self._current)
+            for (column, _), running in self._entries.items():
+                score = running.score()
+                if score is not None:
+                    scores[column] += self._reduce(score)
+            return scores.unsqueeze(0)
         if not self._samples:
             return self._current.new_zeros(0, len(self._current))
         return torch.stack(list(self._samples))
 
+    def _measure(
+        self,
+        layer: ComposedLinear,
+        adapter: SiteAdapter,
+        rows: slice,
+        effective: Tensor,
+        gradient: Tensor,
+        column: int,
+    ) -> None:
+        target, g = self.settings.target, gradient[rows]  # (b, a)
+        if target == "effective":
+            self._current[column] = self._reduce((effective[rows] * g).abs_())
+        elif target == "delta":
+            delta = effective[rows] - layer.weight[rows]  # type: ignore[index]
+            self._current[column] = self._reduce((delta * g).abs_())
+        elif target == "current":
+            module = adapter.b @ adapter.a
+            self._current[column] = self._reduce((module * g * adapter.current_scale()).abs_())
+        else:
+            scale, a, b = adapter.current_scale(), adapter.a, adapter.b
+            self._score_entries(column, "A", (a * (b.mT @ g) * scale).abs_())
+            self._score_entries(column, "B", (b * (g @ a.mT) * scale).abs_())
 
-def importance_scores(trace: Tensor, beta1: float, beta2: float) -> Tensor:
-    """(steps, M) to (M,): moving averages of sensitivity and uncertainty, multiplied.
-
-        I_bar = b1 I_bar + (1 - b1) I;   U_bar = b2 U_bar + (1 - b2) |I - I_bar|;   I_bar * U_bar
-
-    Both start at 0, without bias correction (section 4.1, AdaLoRA's score at matrix level).
-    """
-    sensitivity = torch.zeros_like(trace[0]) if len(trace) else trace.new_zeros(trace.shape[1])
-    uncertainty = torch.zeros_like(sensitivity)
-    for sample in trace:
-        sensitivity = beta1 * sensitivity + (1 - beta1) * sample
-        uncertainty = beta2 * uncertainty + (1 - beta2) * (sample - sensitivity).abs()
-    return sensitivity * uncertainty
-
-
-def freeze_top(scores: Tensor, frozen: Tensor, k: int) -> Tensor:
-    """(M,) bool: `frozen` and the k most important of the others (section 4.4, rule ours).
-
-    Exactly min(k, not yet frozen) are added; ties fall to the earlier matrix; a score that is not
-    finite never freezes its matrix.
-    """
-    eligible = (~frozen) & torch.isfinite(scores)
-    ranked = torch.where(eligible, scores, -torch.inf).sort(descending=True, stable=True).indices
-    chosen = ranked[: min(k, int(eligible.sum()))]
-    updated = frozen.clone()
-    updated[chosen] = True
-    return updated
+    def _score_entries(self, column: int, factor: str, sample: Tensor) -> None:
+        settings = self.settings
+        running = self._entries.setdefault(
+            (column, factor), RunningScore(settings.stat, settings.beta1, settings.beta2)
+        )
+        if settings.stat != "epoch_mean" or self._last_epoch(self._step):
+            running.add(sample)

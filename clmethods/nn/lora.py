@@ -7,11 +7,15 @@ the transposed factors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from clmethods.config.methods.fields import AInit
+from clmethods.nn.module_weights import ModuleWeights
+from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
 """Asked in every forward pass: None, or what is to be called in the backward pass with the
@@ -21,18 +25,35 @@ effective weight (b, a) and its gradient."""
 def initial_a(
     rank: int,
     fan_in: int,
-    rule: Literal["kaiming_ref", "kaiming_fan_in"],
+    rule: AInit,
     generator: torch.Generator,
+    earlier: Tensor | None = None,
 ) -> Tensor:
-    """(r, a) in float64, uniform within 1/sqrt(r) (`kaiming_ref`) or 1/sqrt(a).
+    """(r, a) in float64: uniform within a bound, or orthonormal rows.
 
-    The public code lets the initialiser read the rank as fan-in, hence the larger bound; it is
-    written out here because A is stored transposed (method.md section 2.5).
+    The bound is 1/sqrt(r) (`kaiming_ref`) or 1/sqrt(a). The public code lets the initialiser read
+    the rank as fan-in, hence the larger one; it is written out here because A is stored transposed
+    (method.md section 2.5). Rows of `complement` are orthogonal to those of `earlier` (K*r, a)
+    too, for which K*r + r may be at most a.
     """
+    if rule in {"orthonormal", "complement"}:
+        gaussian = torch.randn(rank, fan_in, generator=generator, dtype=torch.float64)
+        if rule == "complement" and earlier is not None:
+            gaussian = project_off(gaussian, row_basis(earlier.cpu().double()))
+        return orthonormal_rows(gaussian)
     bound = (rank if rule == "kaiming_ref" else fan_in) ** -0.5
     uniform = torch.rand(rank, fan_in, generator=generator, dtype=torch.float64)
     scaled: Tensor = (2.0 * uniform - 1.0) * bound
     return scaled
+
+
+def folded(
+    a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """One module (K*r, a), (b, K*r) for a weighted sum of K: its channels are theirs, scaled."""
+    rank = a[0].shape[0]
+    stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
+    return torch.cat(list(a), dim=0), stacked_b
 
 
 def composed_delta(
@@ -43,9 +64,8 @@ def composed_delta(
     One function for training, snapshots and merging, so that a frozen matrix has the same bits
     everywhere (invariant I22).
     """
-    rank = a[0].shape[0]
-    stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
-    delta: Tensor = stacked_b @ torch.cat(list(a), dim=0)
+    stacked_a, stacked_b = folded(a, b, omega, scale)
+    delta: Tensor = stacked_b @ stacked_a
     return delta
 
 
@@ -65,10 +85,10 @@ class Adapter(nn.Module):
 class SiteAdapter(Adapter):
     """The low-rank part of one matrix while a task trains.
 
-        scale * ( sum_{i<t} omega_i B_i A_i  +  B_t A_t )        (method.md section 2.1)
+        scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (method.md section 2.1)
 
-    Earlier factors are constants. The current module always weighs 1: its own omega enters the
-    graph only when the next task trains.
+    Earlier factors are constants. The current module weighs 1, and its own omega enters the graph
+    only when the next task trains, unless the weights that are given count it too.
     """
 
     def __init__(
@@ -77,40 +97,74 @@ class SiteAdapter(Adapter):
         b: Tensor,
         scale: float,
         past: Sequence[tuple[Tensor, Tensor]] = (),
-        omega: Tensor | None = None,
+        omega: Tensor | ModuleWeights | None = None,
         *,
         learn_omega: bool = False,
     ) -> None:
-        """`a` (r, a), `b` (b, r) are start values; `past` (A_i, B_i) and `omega` (K,) are old."""
+        """`a` (r, a), `b` (b, r) are start values; `past` (A_i, B_i) are old.
+
+        `omega` (K,) weighs the K old modules; as `ModuleWeights` it may be shared with other
+        matrices, and may have an entry more, which weighs the current module.
+        """
         super().__init__()
         self.scale, self.rank = scale, a.shape[0]
         self.a = nn.Parameter(a.clone())
         self.b = nn.Parameter(b.clone())
         self.past = len(past)
         if past:
-            if omega is None or omega.shape != (len(past),):
-                raise ValueError(f"need one omega per past module, got {omega} for {len(past)}")
             self.register_buffer("past_a", torch.cat([p[0] for p in past], dim=0))  # (K*r, a)
             self.register_buffer("past_b", torch.cat([p[1] for p in past], dim=1))  # (b, K*r)
-            self.omega = nn.Parameter(omega.clone(), requires_grad=learn_omega)
+        if isinstance(omega, Tensor) and omega.shape == (len(past),) and past:
+            omega = ModuleWeights(omega, learn=learn_omega)
+        weights = omega if isinstance(omega, ModuleWeights) else None
+        self.weighs_itself = weights is not None and len(weights) == len(past) + 1
+        if (past or weights is not None) and not (
+            weights is not None and len(weights) - self.weighs_itself == len(past)
+        ):
+            raise ValueError(f"need one omega per past module, got {omega} for {len(past)}")
+        self.weights = weights
+
+    @property
+    def omega(self) -> nn.Parameter:
+        """(K,) what is learned of the weights; an error where there are none."""
+        if self.weights is None:
+            raise AttributeError("a matrix without earlier modules has no module weights")
+        return self.weights.value
+
+    def factor_parameters(self) -> list[nn.Parameter]:
+        """What is trained of A and B."""
+        return [
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and not name.startswith("weights.")
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., a) to (..., b)."""
-        y = F.linear(F.linear(x, self.a) * self.scale, self.b)
-        if self.past == 0:
+        omega = None if self.weights is None else self.weights()
+        y = F.linear(F.linear(x, self.a) * self._own_scale(omega), self.b)
+        if self.past == 0 or omega is None:
             return y
-        weight = (self.scale * self.omega).repeat_interleave(self.rank)  # (K*r,)
+        weight = (self.scale * omega[: self.past]).repeat_interleave(self.rank)  # (K*r,)
         return y + F.linear(F.linear(x, self.past_a) * weight, self.past_b)  # type: ignore[arg-type]
 
     def update(self) -> Tensor:
         """(b, a): the update of the weight that `forward` applies, with gradients."""
-        current = (self.b * self.scale) @ self.a
-        return current if self.past == 0 else self._past_update() + current
+        omega = None if self.weights is None else self.weights()
+        current = (self.b * self._own_scale(omega)) @ self.a
+        if self.past == 0 or omega is None:
+            return current
+        weight = (self.scale * omega[: self.past]).repeat_interleave(self.rank)  # (K*r,)
+        update: Tensor = (self.past_b * weight) @ self.past_a
+        return update + current
 
-    def _past_update(self) -> Tensor:
-        weight = (self.scale * self.omega).repeat_interleave(self.rank)  # (K*r,)
-        update: Tensor = (self.past_b * weight) @ self.past_a  # type: ignore[operator]
-        return update
+    def current_scale(self) -> float:
+        """What B A of the current module is multiplied by, as a plain number."""
+        own = self.weights().detach()[-1].item() if self.weighs_itself and self.weights else 1.0
+        return self.scale * float(own)
+
+    def _own_scale(self, omega: Tensor | None) -> Tensor | float:
+        return self.scale * omega[-1] if self.weighs_itself and omega is not None else self.scale
 
 
 @final

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,61 @@ def components(grid: Values) -> Components:
         mean_square_seed=float(i * ((by_seed - mean) ** 2).sum() / (j - 1)),
         mean_square_residual=float((residual**2).sum() / ((i - 1) * (j - 1))),
     )
+
+
+class Unbalanced(NamedTuple):
+    """Variances of an incomplete design, and how much of each is in the mean of all values."""
+
+    order: float
+    seed: float
+    residual: float
+    order_in_mean: float
+    """sum_i n_i^2 / N^2 over the numbers of values per order: 1 / I if they are equal."""
+    seed_in_mean: float
+
+
+def unbalanced(
+    values: Values, orders: Sequence[Hashable], seeds: Sequence[Hashable]
+) -> Unbalanced | None:
+    """Components where cells are missing: Henderson 1953, method 3, floored at 0.
+
+    What an order adds to the fit of the seeds alone has the expectation
+
+        (I - 1) v_residual + (N - sum_j sum_i n_ij^2 / n_j) v_order
+
+    likewise for the seeds, and what the additive fit leaves is (N - I - J + 1) v_residual. None
+    where nothing is left, or where orders and seeds fall into groups that share no cell.
+    """
+    row = {order: i for i, order in enumerate(dict.fromkeys(orders))}
+    column = {seed: j for j, seed in enumerate(dict.fromkeys(seeds))}
+    of_row = np.eye(len(row))[[row[o] for o in orders]]  # (N, I)
+    of_column = np.eye(len(column))[[column[s] for s in seeds]]  # (N, J)
+    count = of_row.T @ of_column  # (I, J)
+    n, i, j = len(values), *count.shape
+    left = n - i - j + 1
+    both = np.hstack([of_row, of_column])  # (N, I + J)
+    if min(i, j) < 2 or left < 1 or np.linalg.matrix_rank(both) < i + j - 1:
+        return None
+    by_order, by_seed = count.sum(axis=1), count.sum(axis=0)
+    unexplained = _unexplained(both, values)
+    residual = unexplained / left
+    added_by_order = _unexplained(of_column, values) - unexplained
+    added_by_seed = _unexplained(of_row, values) - unexplained
+    weight_order = n - float((count**2 / by_seed[None, :]).sum())
+    weight_seed = n - float((count**2 / by_order[:, None]).sum())
+    return Unbalanced(
+        order=max(0.0, (added_by_order - (i - 1) * residual) / weight_order),
+        seed=max(0.0, (added_by_seed - (j - 1) * residual) / weight_seed),
+        residual=residual,
+        order_in_mean=float((by_order**2).sum()) / n**2,
+        seed_in_mean=float((by_seed**2).sum()) / n**2,
+    )
+
+
+def _unexplained(design: Values, values: Values) -> float:
+    """Sum of squares that a least-squares fit of the columns leaves."""
+    fit = np.linalg.lstsq(design, values, rcond=None)[0]
+    return float(((values - design @ fit) ** 2).sum())
 
 
 def crossed(

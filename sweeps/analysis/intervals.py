@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from sweeps.analysis.components import Components, components, crossed
+from sweeps.analysis.components import Components, components, crossed, unbalanced
 
 LEVEL = 0.95
 
 Design = Literal["crossed", "one factor", "incomplete", "single"]
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Interval:
     """Degrees of freedom of the t quantile; Satterthwaite's need not be whole."""
     design: Design
     approximate: bool
-    """Whether replicates are missing, so that the interval tends to be too narrow."""
+    """Whether replicates are missing, so that the interval holds only roughly."""
     note: str
     """The design in words, with the reason if there is no interval."""
 
@@ -46,6 +47,8 @@ def mean_interval(
     orders: Sequence[Hashable],
     seeds: Sequence[Hashable],
     level: float = LEVEL,
+    *,
+    fixed_orders: bool = False,
 ) -> Interval:
     """Interval for the mean over the populations of orders and seeds.
 
@@ -67,12 +70,142 @@ def mean_interval(
     * One factor: one order, one seed, or each value with an order and a seed of its own. The
       values are then independent, as far as this design can tell: mean ± t s / sqrt(n), f = n - 1.
       What did not vary is not in the interval.
-    * Incomplete: cells are missing or doubled. The one-factor formula over all values, marked
-      `approximate`.
+    * Incomplete: cells are missing or doubled. Components by Henderson's method 3, their share in
+      the mean by the numbers of values, f = min(I, J) - 1; with too few values for that, the
+      one-factor formula over all values. Either way marked `approximate`.
     * One value: no interval.
+
+    With `fixed_orders` the orders at hand are all there are (the design `all`), so that they add
+    no uncertainty: the means over the orders, one per seed, are the values, f = J - 1. Orders of
+    a balanced design (Latin square, Williams) count as drawn, which errs on the wide side.
 
     Raises ValueError for no values, for values that are not finite and for unequal lengths.
     """
+    sample = _checked(values, orders, seeds)
+    n, i, j = len(sample), len(set(orders)), len(set(seeds))
+    mean, note = float(sample.mean()), f"{_count(i, 'order')} x {_count(j, 'seed')}"
+    if n == 1:
+        return Interval(mean, None, None, 1, None, "single", False, "one run: no interval")
+    grid = crossed(sample, orders, seeds)
+    if fixed_orders and i > 1 and grid is not None:
+        if j == 1:
+            note = f"{note}, which are all: the seed did not vary, so no interval"
+            return Interval(mean, None, None, n, None, "one factor", False, note)
+        by_seed = grid.mean(axis=0)  # (J,)
+        variance = float(by_seed.var(ddof=1)) / j
+        return _interval(mean, variance, n, j - 1, level, "crossed", f"{note}, all orders")
+    if grid is not None and min(grid.shape) >= 2:
+        variance, degrees = _combined(components(grid), 1 / i, 1 / j, 1 / (i * j))
+        return _interval(mean, variance, n, degrees, level, "crossed", note)
+    if grid is None and not n == i == j:
+        parts = unbalanced(sample, orders, seeds)
+        note = f"{note} with {n} runs, not one per cell"
+        if parts is None:
+            variance, note = float(sample.var(ddof=1)) / n, f"{note}: too narrow"
+            return _interval(mean, variance, n, n - 1, level, "incomplete", note)
+        variance = (
+            parts.order * parts.order_in_mean
+            + parts.seed * parts.seed_in_mean
+            + parts.residual / n
+        )
+        return _interval(mean, variance, n, min(i, j) - 1, level, "incomplete", note)
+    variance = float(sample.var(ddof=1)) / n
+    if n == i == j:
+        note = f"{n} runs, each with an order and a seed of its own"
+    return _interval(mean, variance, n, n - 1, level, "one factor", note)
+
+
+def prediction_interval(
+    values: npt.ArrayLike,
+    orders: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    order: Hashable | None = None,
+    level: float = LEVEL,
+) -> Interval:
+    """Interval for the value of one new run, drawn with a fresh seed.
+
+    Without `order`, or with one that was not run, the new run's order is fresh too; the centre is
+    the mean, and for I orders x J seeds
+
+        Var(new - mean) = v_order (1 + 1/I) + v_seed (1 + 1/J) + v_residual (1 + 1/(I J))
+
+    With one of the orders at hand the centre is the mean of that order, and
+
+        Var(new - mean of the order) = (v_seed + v_residual) (1 + 1/J)
+
+    with the components pooled over all orders. Degrees of freedom as for `mean_interval`. Where
+    only one factor varied, it is mean ± t s sqrt(1 + 1/n), and what did not vary is not in it.
+    Raises ValueError as `mean_interval` does.
+    """
+    sample = _checked(values, orders, seeds)
+    n, i, j = len(sample), len(set(orders)), len(set(seeds))
+    independent = n == i == j
+    here = np.array([order is not None and o == order and not independent for o in orders])
+    known = bool(here.any())
+    mean = float(sample[here].mean() if known else sample.mean())
+    what = "a new seed in this order" if known else "a new order and seed"
+    note = f"{what}, from {_count(i, 'order')} x {_count(j, 'seed')}"
+    runs = int(here.sum())
+    if n == 1 or (known and j == 1):
+        return Interval(mean, None, None, n, None, "single", False, "one run: no interval")
+    grid = crossed(sample, orders, seeds)
+    if grid is not None and min(grid.shape) >= 2:
+        inflated = 1 + 1 / j
+        factors = (0.0, inflated, inflated) if known else (1 + 1 / i, inflated, 1 + 1 / (i * j))
+        variance, degrees = _combined(components(grid), *factors)
+        return _interval(mean, variance, n, degrees, level, "crossed", note)
+    parts = unbalanced(sample, orders, seeds) if grid is None and not independent else None
+    if parts is not None:
+        new = (parts.seed + parts.residual) * (1 + 1 / max(runs, 1))
+        if not known:
+            new = (
+                parts.order * (1 + parts.order_in_mean)
+                + parts.seed * (1 + parts.seed_in_mean)
+                + parts.residual * (1 + 1 / n)
+            )
+        note = f"{note}, {n} runs"
+        return _interval(mean, new, n, min(i, j) - 1, level, "incomplete", note)
+    centre, variance = float(sample.mean()), float(sample.var(ddof=1)) * (1 + 1 / n)
+    alone = "; the order did not vary" if i == 1 and not known else ""
+    alone = "; the seed did not vary" if j == 1 else alone
+    complete = grid is not None or independent
+    design: Design = "one factor" if complete else "incomplete"
+    return _interval(centre, variance, n, n - 1, level, design, f"{note}{alone}")
+
+
+def iqm_interval(
+    values: npt.ArrayLike,
+    orders: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    level: float = LEVEL,
+) -> Interval:
+    """Interquartile mean: the mean without the lowest and the highest quarter, floor(n / 4) each.
+
+    It resists single runs that fail badly, where the mean does not, and then describes the usual
+    run rather than the average one. The interval follows Tukey and McLaughlin 1963: with g values
+    cut on each side, the variance of the mean of the winsorised values (those cut set to the
+    nearest one kept), here by `mean_interval`, over (1 - 2 g / n)^2, and its degrees of freedom
+    times (n - 2 g - 1) / (n - 1).
+    """
+    sample = _checked(values, orders, seeds)
+    n, cut = len(sample), len(sample) // 4
+    ranked = np.sort(sample)
+    kept = ranked[cut : n - cut]
+    centre = float(kept.mean())
+    winsorised = np.clip(sample, kept[0], kept[-1])
+    whole = mean_interval(winsorised, orders, seeds, level)
+    if cut == 0 or whole.high is None or whole.degrees is None:
+        return whole
+    error = (whole.high - whole.mean) / float(stdtrit(whole.degrees, 0.5 + level / 2))
+    variance = (error / (1 - 2 * cut / n)) ** 2
+    degrees = max(whole.degrees * (n - 2 * cut - 1) / (n - 1), 1.0)
+    note = f"{whole.note}, the {n - 2 * cut} middle ones of {n} runs"
+    return _interval(centre, variance, n, degrees, level, whole.design, note)
+
+
+def _checked(
+    values: npt.ArrayLike, orders: Sequence[Hashable], seeds: Sequence[Hashable]
+) -> Values:
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or not len(sample) == len(orders) == len(seeds) or len(sample) == 0:
         raise ValueError(
@@ -81,34 +214,20 @@ def mean_interval(
         )
     if not np.isfinite(sample).all():
         raise ValueError(f"values must be finite, got {sample.tolist()}")
-    n, i, j = len(sample), len(set(orders)), len(set(seeds))
-    mean, note = float(sample.mean()), f"{_count(i, 'order')} x {_count(j, 'seed')}"
-    if n == 1:
-        return Interval(mean, None, None, 1, None, "single", False, "one run: no interval")
-    grid = crossed(sample, orders, seeds)
-    if grid is not None and min(grid.shape) >= 2:
-        variance, degrees = _variance_of_mean(components(grid))
-        return _interval(mean, variance, n, degrees, level, "crossed", note)
-    variance = float(sample.var(ddof=1)) / n
-    if n == i == j:
-        note = f"{n} runs, each with an order and a seed of its own"
-    if grid is not None or n == i == j:
-        return _interval(mean, variance, n, n - 1, level, "one factor", note)
-    note = f"{note} with {n} runs, not one per cell: too narrow"
-    return _interval(mean, variance, n, n - 1, level, "incomplete", note)
+    return sample
 
 
-def _variance_of_mean(parts: Components) -> tuple[float, float]:
-    """Var(mean) and its Satterthwaite degrees of freedom."""
+def _combined(
+    parts: Components, order: float, seed: float, residual: float
+) -> tuple[float, float]:
+    """order v_order + seed v_seed + residual v_residual, and its Satterthwaite degrees."""
     i, j = parts.orders, parts.seeds
-    order_counts, seed_counts = float(parts.order > 0), float(parts.seed > 0)
+    of_order = order / j if parts.order > 0 else 0.0
+    of_seed = seed / i if parts.seed > 0 else 0.0
     terms = (  # (c_k MS_k, f_k)
-        (order_counts * parts.mean_square_order / (i * j), i - 1),
-        (seed_counts * parts.mean_square_seed / (i * j), j - 1),
-        (
-            (1.0 - order_counts - seed_counts) * parts.mean_square_residual / (i * j),
-            (i - 1) * (j - 1),
-        ),
+        (of_order * parts.mean_square_order, i - 1),
+        (of_seed * parts.mean_square_seed, j - 1),
+        ((residual - of_order - of_seed) * parts.mean_square_residual, (i - 1) * (j - 1)),
     )
     variance = sum(term for term, _ in terms)
     spread = sum(term**2 / f for term, f in terms)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clmethods.metrics import METRICS
+from clmethods.metrics import METRICS, disparity
 from sweeps.analysis.accuracy import TaskCounts
 from sweeps.analysis.components import components, crossed
 from sweeps.analysis.summary import missing, trial_counts
@@ -61,14 +61,6 @@ class _Run(NamedTuple):
     """Seed and split seed: both are drawn anew with a replicate."""
     final: Values  # (T,), by group index
     metric: float | None
-
-
-def disparity(final: npt.ArrayLike) -> Values:
-    """OPD of each group: the range of `final` (R, T) over its R rows, all 0 for R = 1."""
-    table = np.asarray(final, dtype=np.float64)
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"final accuracies are runs by groups, (R, T), got {table.shape}")
-    return np.asarray(np.ptp(table, axis=0))  # (T,)
 
 
 def order_sensitivity(

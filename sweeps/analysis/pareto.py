@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from clmethods.config.readout import is_batch_wise, is_upper_bound
 from clmethods.metrics import Direction
-from sweeps.analysis.intervals import mean_interval
+from sweeps.analysis.intervals import iqm_interval, mean_interval
 
 Mask = npt.NDArray[np.bool_]
-
-UPPER_BOUNDS = frozenset({"oracle"})
-"""Readouts that are told the true task: lines to compare with, never a choice."""
+Values = npt.NDArray[np.float64]
 
 _CONFIGURATION = ("config_id", "label", "role", "readout_id")
 
@@ -27,7 +26,42 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
     `directions` says `max` or `min` for each. Equal rows do not dominate each other: ties stay on
     the front together. A row with a NaN or an infinity is never on it and beats nobody.
 
-    Raises ValueError unless there is one direction per column. Takes O(N² M) time, O(N M) memory.
+    Raises ValueError unless there is one direction per column. Rows are visited from the best in
+    the first objective on and held against the front so far: O(N log N) for M = 2, else N times
+    the size of the front.
+    """
+    gain = gains(points, directions)  # (N, M)
+    mask: Mask = np.asarray(np.isfinite(gain).all(axis=1))
+    # Ties in the first objective are ordered by the second, and so on: whoever dominates a row
+    # comes before it.
+    rows = np.flatnonzero(mask)
+    rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
+    if gain.shape[1] == 2:
+        mask[rows] = _of_two(gain[rows])
+        return mask
+    best = np.empty((0, gain.shape[1]))
+    for index in rows:
+        row = gain[index]
+        no_worse = (best >= row).all(axis=1)
+        mask[index] = not (no_worse & (best > row).any(axis=1)).any()
+        if mask[index]:
+            best = np.vstack([best, row])
+    return mask
+
+
+def _of_two(ranked: Values) -> Mask:
+    """The front of rows (N, 2) that are sorted from the best down."""
+    first, second = ranked.T
+    starts = np.append(True, first[1:] < first[:-1])[: len(ranked)]
+    group = np.cumsum(starts) - 1  # rows that are equal in the first objective
+    best = np.maximum.accumulate(np.append(-np.inf, second[starts]))  # up to the group before
+    return np.asarray((second > best[group]) & (second == second[starts][group]))
+
+
+def gains(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
+    """The points (N, M) with the sign of every `min` turned, so that more is better.
+
+    Raises ValueError unless there is one direction, `max` or `min`, per column.
     """
     table = np.asarray(points, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(directions) or not directions:
@@ -35,17 +69,16 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
     unknown = sorted(set(directions) - {"max", "min"})
     if unknown:
         raise ValueError(f"directions are max or min, got {unknown}")
-    gain = table * np.array([1.0 if d == "max" else -1.0 for d in directions])  # (N, M)
-    mask: Mask = np.isfinite(gain).all(axis=1)
-    rivals = gain[mask]
-    for index in np.flatnonzero(mask):
-        no_worse = (rivals >= gain[index]).all(axis=1)
-        better = (rivals > gain[index]).any(axis=1)
-        mask[index] = not (no_worse & better).any()
-    return mask
+    return np.asarray(table * np.array([1.0 if d == "max" else -1.0 for d in directions]))
 
 
-def pareto_table(summary: pa.Table, objectives: Mapping[str, Direction]) -> pa.Table:
+def pareto_table(
+    summary: pa.Table,
+    objectives: Mapping[str, Direction],
+    *,
+    fixed_orders: bool = False,
+    iqm: bool = False,
+) -> pa.Table:
     """One row per configuration and readout: each objective's mean and interval, and the front.
 
     `summary` comes from `sweeps.analysis.summary`; `objectives` maps its columns to directions.
@@ -55,25 +88,30 @@ def pareto_table(summary: pa.Table, objectives: Mapping[str, Direction]) -> pa.T
     the forgetting of a joint run); `interval`, the design in words; `approximate` if replicates
     are missing; on_front, judged by the means.
 
-    References, and readouts of `UPPER_BOUNDS`, are never on the front and push nobody off it.
-    Raises KeyError for an objective that the summary lacks.
+    `fixed_orders`: the orders are all there are, see `mean_interval`. `iqm`: interquartile means
+    in place of means, see `iqm_interval`.
+    References, and readouts that are told the true task, are never on the front and push nobody
+    off it. Batch-wise readouts have a front of their own: they leak the task. Raises KeyError for
+    an objective that the summary lacks.
     """
     names = list(objectives)
     for name in names:
         if name not in summary.column_names:
             raise KeyError(f"no objective {name!r}; known: {summary.column_names}")
     rows = [
-        _row(configuration, replicates, names)
+        _row(configuration, replicates, names, fixed_orders, iqm)
         for configuration, replicates in _by_configuration(summary, names).items()
     ]
-    eligible = np.array(
-        [r["role"] != "reference" and r["readout_id"] not in UPPER_BOUNDS for r in rows], bool
-    )
-    points = np.array([[r[name] for name in names] for r in rows], dtype=np.float64)
-    points = points.reshape(len(rows), len(names))
-    points[~eligible] = np.nan
-    for row, on_front in zip(rows, front(points, list(objectives.values())), strict=True):
-        row["on_front"] = bool(on_front)
+    for batch_wise in (False, True):
+        kind = [r for r in rows if is_batch_wise(r["readout_id"]) == batch_wise]
+        eligible = np.array(
+            [r["role"] != "reference" and not is_upper_bound(r["readout_id"]) for r in kind], bool
+        )
+        points = np.array([[r[name] for name in names] for r in kind], dtype=np.float64)
+        points = points.reshape(len(kind), len(names))
+        points[~eligible] = np.nan
+        for row, on_front in zip(kind, front(points, list(objectives.values())), strict=True):
+            row["on_front"] = bool(on_front)
     return pa.Table.from_pylist(rows, schema=_schema(names))
 
 
@@ -104,7 +142,11 @@ def _by_configuration(
 
 
 def _row(
-    configuration: tuple[str, ...], replicates: list[dict[str, Any]], names: Sequence[str]
+    configuration: tuple[str, ...],
+    replicates: list[dict[str, Any]],
+    names: Sequence[str],
+    fixed_orders: bool,
+    iqm: bool,
 ) -> dict[str, Any]:
     done = [r for r in replicates if r["reason"] is None]
     row: dict[str, Any] = dict(zip(_CONFIGURATION, configuration, strict=True))
@@ -115,9 +157,12 @@ def _row(
         row[name] = None
         if not has:
             continue
-        interval = mean_interval(
-            [float(r[name]) for r in has], [r["order_id"] for r in has], [_seed(r) for r in has]
+        runs = (
+            [float(r[name]) for r in has],
+            [r["order_id"] for r in has],
+            [_seed(r) for r in has],
         )
+        interval = iqm_interval(*runs) if iqm else mean_interval(*runs, fixed_orders=fixed_orders)
         row |= {
             name: interval.mean,
             f"{name}_low": interval.low,

@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clmethods.metrics import METRICS
+from clmethods.metrics import DIRECTIONS
 
-FRACTIONS = frozenset(METRICS) | {
-    "pooled_accuracy",
+FRACTIONS = frozenset(DIRECTIONS) | {
     "aopd",
     "mopd",
     "seed_aopd",

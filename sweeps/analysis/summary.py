@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clmethods.metrics import METRICS, pooled_accuracy
+from clmethods.metrics import OF_COUNTS, every_metric
 from sweeps.analysis.accuracy import SequenceCounts, TaskCounts
 from sweeps.results import latest_trials
 
@@ -29,8 +29,7 @@ SUMMARY = pa.schema(
         *_COPIED,
         ("readout_id", pa.string()),
         ("split", pa.string()),
-        *((name, pa.float64()) for name in METRICS),
-        ("pooled_accuracy", pa.float64()),
+        *((name, pa.float64()) for name in OF_COUNTS),
         ("trainable_parameters", pa.int64()),
         ("stored_bytes", pa.int64()),
         ("reason", pa.string()),
@@ -92,8 +91,6 @@ def _row(trial: dict[str, Any], readout_id: str, split: str, counts: TaskCounts)
         "reason": reason,
     }
     if reason is None:
-        matrix = found.accuracy
-        row |= {name: metric.function(matrix) for name, metric in METRICS.items()}
-        last = np.stack([found.correct[-1], found.n[-1]], axis=1)  # (T, 2)
-        row["pooled_accuracy"] = pooled_accuracy(last)
+        values = every_metric(found.counts)
+        row |= {name: values[name] for name in OF_COUNTS}
     return row

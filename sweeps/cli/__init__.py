@@ -5,9 +5,14 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from sweeps.cli.effects_report import effects
 from sweeps.cli.inspecting import verify, why
+from sweeps.cli.keeping import gc
+from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
+from sweeps.cli.selecting import select
+from sweeps.cli.starting import init, schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,5 +25,8 @@ def main() -> None:
     """
 
 
-for command in (run, plan, status, pareto, orders, why, verify, export):
+for command in (
+    *(init, plan, run, status, pareto, orders, effects, select, query),
+    *(why, verify, export, gc, schema),
+):
     main.add_command(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def load_named_sweep(name: str) -> Sweep:
     """A sweep by the name of a shipped study or by its path."""
-    from sweeps.spec import load_sweep
+    from sweeps.spec import load_sweep, shipped_studies
 
     studies = shipped_studies()
     if name in studies:
@@ -33,12 +32,6 @@ def load_named_sweep(name: str) -> Sweep:
     return load_sweep(path)
 
 
-def shipped_studies() -> dict[str, Path]:
-    """The YAML files below `sweeps/studies`, by name."""
-    folder = Path(str(files("sweeps"))) / "studies"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class StoredSweep:
@@ -48,28 +41,26 @@ class StoredSweep:
     objects: ObjectStore
 
 
-def open_stored_sweep(directory: str) -> StoredSweep:
-    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
+def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """What the sweep of that name wants now, by the file that its last run left."""
     from sweeps.spec import sweep_from_dict
-    from sweeps.storage import open_storage
 
-    location, _, name = directory.rstrip("/").rpartition("/sweeps/")
-    if not location:
-        location, name = directory, ""
-    if "://" not in location and not Path(location).is_dir():
-        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(location)
-    names = sorted(
+    return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
+
+
+def stored_names(objects: ObjectStore) -> list[str]:
+    """Names of the sweeps that were run on a storage."""
+    return sorted(
         key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
     )
-    if not name and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
-        mend = "Run `sweeps run` with this storage first." if not names else ""
-        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
-    document = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
-    return StoredSweep(sweep_from_dict(document), objects)
+
+
+def open_stored_sweep(directory: str) -> StoredSweep:
+    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
+    from sweeps.results.load import locate
+
+    place = locate(directory)
+    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
@@ -77,7 +68,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
     from datetime import UTC, datetime
 
     from clmethods.config import short_id
-    from sweeps.stages.provenance import code_version, host_kind
+    from clmethods.provenance import code_version, host_kind
 
     document = json.loads(json.dumps(sweep.document))
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

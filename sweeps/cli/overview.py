@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import front_rows, front_text
+from sweeps.cli.tables import front_rows, front_text, read_results
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
     from sweeps.stages.plan import Plan
     from sweeps.storage import ObjectStore
     from sweeps.tune.driver import SweepOutcome
+
+
+SHOWN_MERGES = 6
+"""How many merged configurations a plan names."""
 
 
 def plan_text(plan: Plan) -> str:
@@ -28,11 +32,37 @@ def plan_text(plan: Plan) -> str:
         f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
+    lines += _settings_lines(sweep)
     for trial in failed:
         lines.append(f"  failed: {trial.name}: {plan.attempts[trial.trial_id].error}")
     if failed:
         lines.append("  `sweeps run … --retry-failed` tries them again")
     return "\n".join(lines)
+
+
+def _settings_lines(sweep: Sweep) -> list[str]:
+    """What became of the settings of the search: which were rejected, which are one, and why."""
+    lines = []
+    if sweep.rejected:
+        lines.append(f"  {sweep.rejected} settings are left out by `where`")
+    gone = sum(len(merge.settings) - 1 for merge in sweep.merges)
+    if gone:
+        lines.append(f"  {gone} settings act like others and are merged into them:")
+    for merge in sweep.merges[:SHOWN_MERGES]:
+        count = len(merge.settings)
+        if merge.idle:
+            acts = "does not act" if len(merge.idle) == 1 else "do not act"
+            lines.append(f"    {merge.label}: {count} are one, {', '.join(merge.idle)} {acts}")
+        else:
+            first, *others = merge.settings
+            same = "; ".join(
+                ", ".join(f"{k}={v}" for k, v in other.items() if first.get(k) != v)
+                for other in others
+            )
+            lines.append(f"    {merge.label}: {count} are one, the same comes of {same}")
+    if len(sweep.merges) > SHOWN_MERGES:
+        lines.append(f"    and {len(sweep.merges) - SHOWN_MERGES} more configurations like these")
+    return lines
 
 
 def trials_text(plan: Plan) -> str:
@@ -61,6 +91,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
     """The end of a run: what was done, the front, where LoRA stands, where the files are."""
     plan = outcome.plan
     sweep, tree = plan.sweep, plan.tree
+    results = read_results(sweep, objects)
     shared = tree.total - tree.distinct
     did = (
         f"trained {outcome.trained} stages, found {len(plan.stored)} in the storage, "
@@ -77,12 +108,12 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         + did,
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
-        front_text(sweep, objects),
+        front_text(sweep, results),
         "",
-        *_standing(sweep, front_rows(sweep, objects, None)),
+        *_standing(sweep, front_rows(sweep, results, None)),
         "",
         f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
-        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps status {where}",
+        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
         f"take out   sweeps export {where} --to export",
         "go on      add values, seeds or orders to the sweep file and run it again: "
         "only what is new is trained",
@@ -107,10 +138,4 @@ def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
                 f"  {abs(gap) * 100:.1f} points {side} {row['label']} ({row[metric]:.1%})"
                 + (", the joint reference" if row["role"] == "reference" else "")
             )
-    means = [row for row in scored if row["label"].startswith("nearest_class_mean")]
-    if any(row[metric] > best[metric] for row in means):
-        lines.append(
-            "  On this stream the frozen backbone with class means is better than what was "
-            "trained: LoRA does not pay here."
-        )
     return lines

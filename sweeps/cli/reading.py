@@ -8,8 +8,9 @@ import click
 
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.order_report import orders_text
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import front_text, orders_text
+from sweeps.cli.tables import chosen_metric, front_text, read_results
 
 split_option = click.option(
     "--split",
@@ -39,22 +40,31 @@ def status(directory: str, trials: bool) -> None:
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option(
+    "--iqm", is_flag=True, help="Interquartile means, which single bad runs do not move."
+)
 @plain_errors
-def pareto(directory: str, readout: str | None) -> None:
+def pareto(directory: str, readout: str | None, iqm: bool) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
-    click.echo(front_text(stored.sweep, stored.objects, readout))
+    results = read_results(stored.sweep, stored.objects)
+    click.echo(front_text(stored.sweep, results, readout, iqm))
 
 
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
 @split_option
+@click.option(
+    "--metric", metavar="NAME", help="Such as `forgetting`; default: the first objective."
+)
 @plain_errors
-def orders(directory: str, readout: str | None, split: str) -> None:
-    """How much the task order matters: disparity per configuration, beside the seeds alone."""
+def orders(directory: str, readout: str | None, split: str, metric: str | None) -> None:
+    """How much the task order matters: disparity, variance, rankings, position, carry-over."""
     stored = open_stored_sweep(directory)
-    click.echo(orders_text(stored.sweep, stored.objects, readout, split))
+    name = chosen_metric(stored.sweep, metric)
+    results = read_results(stored.sweep, stored.objects)
+    click.echo(orders_text(stored.sweep, results, readout, split, name))
 
 
 @click.command()
@@ -80,7 +90,7 @@ def export(directory: str, target: Path, kind: str) -> None:
     for name in TABLES:
         read = read_table(stored.objects, stored.sweep.name, name)
         for warning in read.warnings:
-            click.echo(f"left out: {warning}")
+            click.echo(warning)
         path = export_table(read.table, name, target, kind)  # type: ignore[arg-type]
         click.echo(f"{path}  {read.table.num_rows} rows")
     (target / "SCHEMA.md").write_text(describe(), encoding="utf-8")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
 
 from clmethods.config import Fault, InvalidConfigError
+from clmethods.config.faults import nearest, refuse, require
+from clmethods.config.readout import readout_notes
+from clmethods.metrics import DIRECTIONS, METRICS
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
@@ -14,8 +19,17 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore
 
 
-def read_results(sweep: Sweep, objects: ObjectStore) -> tuple[pa.Table, pa.Table, list[str]]:
-    """(trials, evals, warnings) of the trials that the sweep wants now, last attempts only.
+class Results(NamedTuple):
+    """What the commands that analyse read from a storage."""
+
+    trials: pa.Table
+    evals: pa.Table
+    warnings: tuple[str, ...]
+    """One sentence per part that was left out."""
+
+
+def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
+    """Trials that the sweep wants now, last attempts only, and all evaluations.
 
     Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
     """
@@ -27,7 +41,7 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> tuple[pa.Table, pa.Table
     wanted = {trial.trial_id for trial in expand(sweep)}
     latest = latest_trials(trials.table)
     kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))
-    return latest.filter(kept), evals.table, [*trials.warnings, *evals.warnings]
+    return Results(latest.filter(kept), evals.table, (*trials.warnings, *evals.warnings))
 
 
 def pa_array(values: list[str]) -> Any:
@@ -47,23 +61,68 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
     return readout
 
 
-def front_rows(sweep: Sweep, objects: ObjectStore, readout: str | None) -> list[dict[str, Any]]:
+def direction_of(metric: str) -> Literal["max", "min"]:
+    """Which direction of a measure is better; what is not a metric is a cost."""
+    return DIRECTIONS.get(metric, "min")
+
+
+def chosen_metric(sweep: Sweep, metric: str | None) -> str:
+    """The metric of the accuracy matrix asked for, or the first objective that is one."""
+    if metric is None:
+        return next((name for name in sweep.objectives if name in METRICS), "average_accuracy")
+    refuse(
+        [
+            require(
+                metric in METRICS,
+                "--metric",
+                metric,
+                f"one of {list(METRICS)}",
+                nearest(metric, list(METRICS)),
+            )
+        ]
+    )
+    return metric
+
+
+def front_rows(
+    sweep: Sweep, results: Results, readout: str | None, iqm: bool = False
+) -> list[dict[str, Any]]:
     """One row per configuration: objectives on validation decide, those on test stand beside.
 
     The front is that of the searched configurations under one readout. Baselines and references
     follow it, to be compared with: they answer whether the method is worth its cost at all.
     """
+    from sweeps.analysis.front_probability import front_probability
+    from sweeps.analysis.hypervolume import knee
     from sweeps.analysis.pareto import pareto_table
+    from sweeps.analysis.replicates import replicates
     from sweeps.analysis.summary import summarise
 
-    trials, evals, _ = read_results(sweep, objects)
     name = chosen_readout(sweep, readout)
     merged: dict[str, dict[str, Any]] = {}
     for split, prefix in (("validation", ""), ("test", "test ")):
-        searched, others = _by_role(summarise(trials, evals, split), name)
-        rows = pareto_table(searched, sweep.objectives).to_pylist()
+        searched, others = _by_role(summarise(results.trials, results.evals, split), name)
+        fixed = all_orders(sweep)
+        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm).to_pylist()
+        if not prefix:
+            found = replicates(searched, list(sweep.objectives))
+            sure = front_probability(found, sweep.objectives, fixed_orders=fixed).tolist()
+            share = dict(zip([one.config_id for one in found], sure, strict=True))
+            means = [[row[name] for name in sweep.objectives] for row in rows]
+            points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
+            bend = knee(points, list(sweep.objectives.values()))
+            several = sum(row["on_front"] for row in rows) >= 3
+            for index, row in enumerate(rows):
+                luck = row["n_replicates"] > 1  # else there is nothing to draw from
+                row |= {
+                    "p_front": share[row["config_id"]] if luck else None,
+                    "knee": several and index == bend,
+                }
         rows += [
-            row | {"on_front": False} for row in pareto_table(others, sweep.objectives).to_pylist()
+            row | {"on_front": False}
+            for row in pareto_table(
+                others, sweep.objectives, fixed_orders=fixed, iqm=iqm
+            ).to_pylist()
         ]
         for row in rows:
             values = {f"{prefix}{key}": value for key, value in row.items()}
@@ -76,6 +135,11 @@ def front_rows(sweep: Sweep, objects: ObjectStore, readout: str | None) -> list[
         return row["role"] != "search", not row["on_front"], value
 
     return sorted(merged.values(), key=place)
+
+
+def all_orders(sweep: Sweep) -> bool:
+    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
+    return sweep.orders.design == "all"
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
@@ -95,35 +159,126 @@ def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def front_text(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> str:
+def front_text(
+    sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
+) -> str:
     """The searched configurations, front first, then what they are compared with."""
     from sweeps.analysis.render import render_table
 
-    rows = front_rows(sweep, objects, readout)
+    name = chosen_readout(sweep, readout)
+    rows = front_rows(sweep, results, name, iqm)
     if not rows:
-        return "no finished trial yet"
+        return "\n".join([*results.warnings, "no finished trial yet"])
     table = [
         {
-            "front": "*" if row["on_front"] else "",
-            "configuration": row["label"]
-            + ("" if row["role"] == "search" else f" ({row['role']})"),
+            "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
+            "in": _share(row.get("p_front")),
+            "configuration": _titled(row, name),
             "runs": row["n_replicates"],
-            **{f"val. {_short(name)}": _shown(row, name) for name in sweep.objectives},
-            **{f"test {_short(name)}": _shown(row, f"test {name}") for name in sweep.objectives},
+            **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
+            **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
     ]
+    mean = "interquartile mean" if iqm else "mean"
     notes = [
-        f"readout `{chosen_readout(sweep, readout)}`, percent; mean ± half of the 95 % interval "
-        "over orders and seeds; front: by the validation means",
+        f"readout `{name}`, percent; {mean} ± half of the 95 % interval over orders and seeds",
+        f"front: by the validation {mean}s; in: how often it is on the front when orders and "
+        "seeds are drawn again (bootstrap)",
+        *_volume_text(sweep, rows),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
-    orders = len(sweep.orders.orders(sweep.base.stream.tasks))
-    if min(orders, len(sweep.seeds)) == 2:
-        notes.append(
-            f"{orders} orders x {len(sweep.seeds)} seeds leave one degree of freedom, hence the "
-            "wide intervals: three or more of each narrow them"
+    missing = [row for row in rows if row["n_missing"] or row["approximate"]]
+    for row in missing:
+        notes.append(f"{row['label']}: {_missing(row)}")
+    notes += _few_text(results)
+    need = need_text(sweep, results, readout)
+    return "\n".join(
+        [*results.warnings, render_table(table), *notes, *(["", need] if need else [])]
+    )
+
+
+def _few_text(results: Results) -> list[str]:
+    """What two orders or seeds, or one run each, cannot tell."""
+    trials = results.trials.select(["order_id", "seed"]).to_pylist()
+    orders = len({row["order_id"] for row in trials} - {"any"})
+    seeds = len({row["seed"] for row in trials})
+    if max(orders, seeds) <= 1:
+        return ["one run each: intervals and shares are unavailable; take three orders and seeds"]
+    if min(orders, seeds) == 2:
+        return [
+            f"{orders} orders x {seeds} seeds leave one degree of freedom, hence the wide "
+            "intervals and shares that are too sure: take three or more of each"
+        ]
+    return []
+
+
+def need_text(sweep: Sweep, results: Results, readout: str | None) -> str:
+    """Where the best trained configuration stands against the best that trains nothing."""
+    from sweeps.analysis.paired import configurations
+    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.summary import summarise
+    from sweeps.analysis.training_free import lora_need
+
+    name, metric = chosen_readout(sweep, readout), chosen_metric(sweep, None)
+    of_split = {
+        split: configurations(
+            replicates(summarise(results.trials, results.evals, split), [metric]), name, split
         )
-    return "\n".join([render_table(table), *notes])
+        for split in ("validation", "test")
+    }
+    found = lora_need(
+        of_split["validation"],
+        of_split["test"],
+        metric,
+        METRICS[metric].direction,
+        fixed_orders=all_orders(sweep),
+    )
+    return found.text if found else ""
+
+
+def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+    """The hypervolume of the searched means, and over which corner; nothing for one objective."""
+    from sweeps.analysis.hypervolume import hypervolume, worst_point
+
+    directions = list(sweep.objectives.values())
+    points = np.array(
+        [[row[name] for name in sweep.objectives] for row in rows if row["role"] == "search"],
+        dtype=np.float64,
+    ).reshape(-1, len(directions))
+    corner = worst_point(points, directions)
+    if len(directions) < 2 or not np.isfinite(corner).all():
+        return []
+    volume = hypervolume(points, directions, corner)
+    worst = ", ".join(
+        f"{_short(n)} {v:.4g}" for n, v in zip(sweep.objectives, corner, strict=True)
+    )
+    return [f"hypervolume {volume:.4g} over the worst means ({worst}), as fractions"]
+
+
+def _missing(row: dict[str, Any]) -> str:
+    """What a row lacks, in words."""
+    lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    return f"{lacks}interval over {row['interval']}"
+
+
+def _share(share: float | None) -> str:
+    """A share of bootstrap draws."""
+    if share is None:
+        return ""
+    return (
+        f"{share:.0%}"
+        if share in {0.0, 1.0} or 0.005 <= share < 0.995
+        else ("<1%" if share < 0.5 else ">99%")
+    )
+
+
+def _titled(row: dict[str, Any], readout: str) -> str:
+    """The label, with the role of what is compared with, and its readout where it is another."""
+    if row["role"] == "search":
+        return str(row["label"])
+    other = f", {row['readout_id']}" if row["readout_id"] != readout else ""
+    return f"{row['label']} ({row['role']}{other})"
 
 
 def _shown(row: dict[str, Any], name: str) -> str:
@@ -135,23 +290,6 @@ def _shown(row: dict[str, Any], name: str) -> str:
     if value is not None and low is not None and high is not None and high - low > 1.0:
         return f"{percent(value)} ± >50"
     return percent(value, low, high)
-
-
-def orders_text(sweep: Sweep, objects: ObjectStore, readout: str | None, split: str) -> str:
-    """Order sensitivity per configuration."""
-    from sweeps.analysis.order_effect import order_sensitivity
-    from sweeps.analysis.render import render_table
-
-    trials, evals, _ = read_results(sweep, objects)
-    table = order_sensitivity(trials, evals, chosen_readout(sweep, readout), split)
-    columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
-    columns += ["share_order", "share_seed", "share_residual", "reason"]
-    note = (
-        f"{split} images, in percent. aopd/mopd: mean and largest difference of a task's final "
-        "accuracy between orders;\nseed aopd/mopd: the same between seeds of one order, the floor "
-        "to compare with; share: of the variance of average accuracy"
-    )
-    return f"{render_table(table, columns)}\n{note}"
 
 
 def _short(name: str) -> str:

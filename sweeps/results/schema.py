@@ -76,7 +76,12 @@ TRIALS = TableSchema(
             "Part of the search, a baseline to compare with, or a reference line.",
             choices=("search", "baseline", "reference"),
         ),
-        Column("factors", _text, "JSON: the searched fields and their values."),
+        Column(
+            "factors",
+            _text,
+            "JSON: the searched fields and their values, without those that do not act; choices "
+            "by the name of their section, parts of an ablation as `part.NAME`.",
+        ),
         Column("method", _text, "Kind of the method, such as `lorac_ipc`."),
         Column("readout_ids", _texts, "Readouts evaluated on the trained chain."),
         Column("attempt", _small, "Number of the attempt, counted from 1."),

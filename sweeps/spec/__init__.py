@@ -1,10 +1,13 @@
 """What a sweep is: file, axes, orders, trials. Needs neither torch nor a cluster."""
 
+from sweeps.spec.ablation import AblationPlan, Part
+from sweeps.spec.axes import Axis
 from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.spec.parting import Difference, Parting, parting
-from sweeps.spec.space import ALGORITHMS, Algorithm, Axis
-from sweeps.spec.sweep import METRICS, Configuration, Resources, Sweep
+from sweeps.spec.space import ALGORITHMS, Algorithm
+from sweeps.spec.studies import shipped_studies
+from sweeps.spec.sweep import METRICS, Configuration, Merge, Resources, Sweep
 from sweeps.spec.trials import TrialSpec, expand
 
 __all__ = [
@@ -12,11 +15,14 @@ __all__ = [
     "BALANCES",
     "METRICS",
     "ORDERS",
+    "AblationPlan",
     "Algorithm",
     "Axis",
     "Configuration",
     "Difference",
+    "Merge",
     "OrderDesign",
+    "Part",
     "Parting",
     "Resources",
     "Sweep",
@@ -25,5 +31,6 @@ __all__ = [
     "expand",
     "load_sweep",
     "parting",
+    "shipped_studies",
     "sweep_from_dict",
 ]

@@ -1,85 +1,33 @@
-"""What a sweep trains: axes and baselines tried on the base run, then all of them together."""
+"""What a sweep trains: the points of its search and the baselines, as configurations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import final
 
-from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import Fault, InvalidConfigError, refuse
 from clmethods.config.run import RunConfig
+from sweeps.spec.ablation import PART, AblationPlan
+from sweeps.spec.axes import Axis
+from sweeps.spec.conditions import Condition
 from sweeps.spec.orders import OrderDesign
-from sweeps.spec.runs import (
-    CheckedRun,
-    Sections,
-    axis_fault,
-    check_run,
-    differences,
-    merged,
-    value_at,
-    with_values,
-)
-from sweeps.spec.space import Algorithm, Axis, parse_axis, points
-from sweeps.spec.sweep import Configuration, Resources, Role, label_of
+from sweeps.spec.runs import SECTIONS, CheckedRun, Sections, check_run, differences, merged
+from sweeps.spec.settings import Space, factor_of
+from sweeps.spec.space import Algorithm, Point, points
+from sweeps.spec.sweep import Configuration, Merge, Resources, Role, label_of
 
 
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """The outcome of trying values one by one."""
+class Search:
+    """What the search of a sweep file comes to."""
 
-    axes: tuple[Axis, ...] = ()
-    """With values in normal form, so that `1` and `1.0` are one value."""
-    runs: tuple[RunConfig, ...] = ()
-    """Runs without a fault of their own."""
-    faults: tuple[Fault, ...] = ()
-
-
-def try_axes(search: Mapping[str, Any], base: CheckedRun, algorithm: str | None) -> Tried:
-    """Every value of every axis by itself on the base run; faults of the base are not repeated."""
-    axes: list[Axis] = []
-    runs: list[RunConfig] = []
-    faults: list[Fault] = []
-    for path, written in search.items():
-        if path.startswith("method.") and not base.kind_known:
-            continue
-        fault = axis_fault(path, written, base.run)
-        if fault is not None:
-            faults.append(fault)
-            continue
-        try:
-            axis = parse_axis(path, written, algorithm)
-        except InvalidConfigError as error:
-            faults.extend(error.faults)
-            continue
-        values: list[Any] = []
-        for where, value in axis.probes():
-            checked = check_run(with_values(base.sound, {path: value}))
-            new = [fault for fault in checked.faults if fault not in base.faults]
-            faults.extend(_of_value(fault, where, value, axis) for fault in new)
-            if new:
-                continue
-            normal = value_at(checked.run, path) if axis.scale == "list" else value
-            if canonical_json(normal) in map(canonical_json, values):
-                faults.append(Fault(where, value, "each value once"))
-            values.append(normal)
-            runs.append(checked.run)
-        axes.append(Axis(path=path, scale=axis.scale, values=tuple(values)))
-    return Tried(axes=tuple(axes), runs=tuple(runs), faults=tuple(faults))
-
-
-def try_baselines(baselines: Sequence[Sections], base: CheckedRun) -> Tried:
-    """Every baseline merged over the base run; faults of the base are not repeated."""
-    runs: list[RunConfig] = []
-    faults: list[Fault] = []
-    for i, over in enumerate(baselines):
-        if "kind" not in over.get("method", {"kind": ""}) and not base.kind_known:
-            continue
-        checked = check_run(merged(base.sound, over))
-        new = [fault for fault in checked.faults if fault not in base.faults]
-        faults.extend(fault.under(f"baselines[{i}]") for fault in new)
-        runs.extend([] if new else [checked.run])
-    return Tried(runs=tuple(runs), faults=tuple(faults))
+    configurations: tuple[Configuration, ...]
+    merges: tuple[Merge, ...]
+    rejected: int
+    """Settings that `where` removed."""
 
 
 def run_faults(
@@ -100,31 +48,45 @@ def run_faults(
 
 
 def searched(
-    axes: Sequence[Axis], algorithm: Algorithm, base: CheckedRun
-) -> tuple[Configuration, ...]:
-    """The points of the search. Values that are sound alone may break a law together.
+    base: CheckedRun,
+    axes: Sequence[Axis],
+    parts: Sequence[Axis],
+    plan: AblationPlan,
+    algorithm: Algorithm,
+    conditions: Sequence[Condition],
+) -> Search:
+    """The points of the search in every state of the ablation, equal ones merged.
 
-    Raises `InvalidConfigError`: each broken law once, with the first point that breaks it.
+    Values that are sound alone may break a law together, unless `where` removes them. Raises
+    `InvalidConfigError`: each broken law once, with the first point that breaks it.
     """
-    found: dict[str, Configuration] = {}
+    space = Space(base, axes, parts)
+    settings, rejected = _settings(space, axes, plan, algorithm, conditions)
     faults: dict[str, Fault] = {}
-    varying = {axis.path for axis in axes if axis.varies}
-    for point in points(axes, algorithm):
-        checked = check_run(with_values(base.sound, point))
-        for fault in checked.faults:
-            faults.setdefault(
-                str(fault), Fault("search", point, "values that fit together", str(fault))
-            )
-        run = checked.run
-        factors = {path: value_at(run, path) for path in point}
-        shown = {path: value for path, value in factors.items() if path in varying}
-        label = label_of(run.method.kind, shown)
-        role: Role = "reference" if run.method.REFERENCE else "search"
-        found.setdefault(
-            run.trial_id, Configuration(label=label, role=role, factors=factors, run=run)
-        )
+    groups: dict[str, dict[str, Point]] = {}
+    for setting in settings:
+        point = space.existing(setting)
+        for fault in space.checked(point).faults:
+            where = "search" if axes else "ablation"
+            law = "values that fit together"
+            faults.setdefault(str(fault), Fault(where, point, law, str(fault)))
+        effect = space.effect(point)
+        if effect is not None:
+            groups.setdefault(effect, {}).setdefault(json.dumps(point, sort_keys=True), point)
     refuse(faults.values())
-    return tuple(found.values())
+    refuse(_without_effect(space, parts, settings))
+    configurations: list[Configuration] = []
+    merges: list[Merge] = []
+    for group in groups.values():
+        first, *others = group.values()
+        idle = space.idle(first)
+        kept = {path: value for path, value in first.items() if path not in idle}
+        run = space.checked(kept).run
+        found = _configuration(space, plan, kept, run)
+        configurations.append(found)
+        if others:
+            merges.append(Merge(label=found.label, idle=tuple(idle), settings=(first, *others)))
+    return Search(configurations=tuple(configurations), merges=tuple(merges), rejected=rejected)
 
 
 def baseline_configurations(
@@ -150,12 +112,77 @@ def baseline_configurations(
     return tuple(found)
 
 
-def _of_value(fault: Fault, where: str, value: Any, axis: Axis) -> Fault:
-    """A fault of the run that has the value, told as a fault of the value."""
-    inside = fault.path.removeprefix(axis.path)
-    if not fault.path.startswith(axis.path) or inside[:1] not in {"", "[", "."}:
-        return Fault(where, value, "a value that fits the rest of the run", str(fault))
-    mend = fault.mend
-    if axis.scale in {"uniform", "log"} and fault.allowed.startswith("a whole number"):
-        mend = "Use `integer` for this axis."
-    return Fault(f"{where}{inside}", fault.value, fault.allowed, mend)
+def _settings(
+    space: Space,
+    axes: Sequence[Axis],
+    plan: AblationPlan,
+    algorithm: Algorithm,
+    conditions: Sequence[Condition],
+) -> tuple[list[Point], int]:
+    """(points that meet the conditions, number of those that do not)."""
+    states = plan.states()
+    odd: dict[str, Fault] = {}
+    broken = dict.fromkeys((condition.place for condition in conditions), 0)
+    judged: dict[str, list[Point]] = {}
+
+    def meets(point: Point, condition: Condition) -> bool:
+        try:
+            met = condition.holds(lambda path: space.value(point, path))
+        except InvalidConfigError as error:
+            odd.update((str(fault), fault) for fault in error.faults)
+            return False
+        broken[condition.place] += not met
+        return met
+
+    def accepted(draw: Point) -> list[Point]:
+        key = json.dumps(draw)
+        if key not in judged:
+            settings = [{**draw, **state} for state in states]
+            met = [[meets(point, c) for c in conditions] for point in settings]
+            judged[key] = [p for p, all_met in zip(settings, met, strict=True) if all(all_met)]
+        return judged[key]
+
+    drawn, looked = points(axes, algorithm, lambda draw: bool(accepted(draw)))
+    refuse(odd.values())
+    texts = [condition.text for condition in conditions]
+    if not drawn:
+        law = "conditions that some setting meets"
+        told = ", ".join(f"{place} rejects {count}" for place, count in broken.items() if count)
+        raise InvalidConfigError([Fault("where", texts, law, f"Of {looked} settings {told}.")])
+    if len(drawn) < (algorithm.trials or 0):
+        law = f"conditions that reject at most {algorithm.max_rejected:.0%} of the draws"
+        mend = f"{len(drawn)} of {looked} draws meet them, and {algorithm.trials} are wanted: "
+        mend += "loosen them, or raise algorithm.max_rejected."
+        raise InvalidConfigError([Fault("where", texts, law, mend)])
+    settings = [point for draw in drawn for point in accepted(draw)]
+    return settings, looked * len(states) - len(settings)
+
+
+def _without_effect(space: Space, parts: Sequence[Axis], settings: Sequence[Point]) -> list[Fault]:
+    """Parts that train the same whether they are on or off, in every setting."""
+    law = "a part whose `on` and `off` train different things"
+    mend = "Switched, it changes no setting of the sweep."
+    return [
+        Fault(f"ablation.parts.{part.path.removeprefix(PART)}", "on = off", law, mend)
+        for part in parts
+        if all(
+            space.effect({**point, part.path: "on"}) == space.effect({**point, part.path: "off"})
+            for point in settings
+        )
+    ]
+
+
+def _configuration(
+    space: Space, plan: AblationPlan, point: Point, run: RunConfig
+) -> Configuration:
+    """The configuration of a point in which everything acts."""
+    parts = {path: str(value) for path, value in point.items() if path.startswith(PART)}
+    shown = {path: v for path, v in point.items() if path in space.varying and path not in parts}
+    kind = str(shown.pop("method", run.method.kind))
+    chosen = [str(shown[path]) for path in shown if path in SECTIONS]
+    fields = {path: factor_of(run, path, v) for path, v in shown.items() if path not in SECTIONS}
+    label = " ".join(filter(None, [label_of(kind, fields), *chosen, plan.label(parts)]))
+    role: Role = "reference" if run.method.REFERENCE else "search"
+    factors = {path: factor_of(run, path, value) for path, value in point.items()}
+    named = {path.removeprefix(PART): side for path, side in parts.items()}
+    return Configuration(label=label, role=role, factors=factors, parts=named, run=run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from sweeps.spec.ablation import AblationPlan
+from sweeps.spec.conditions import Condition, parse_condition
 from sweeps.spec.configurations import (
     baseline_configurations,
     run_faults,
     searched,
-    try_axes,
-    try_baselines,
 )
+from sweeps.spec.extending import Layer, extended, with_origin
+from sweeps.spec.fields import FieldFacts, field_facts
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
-from sweeps.spec.sweep import DEFAULT_OBJECTIVES, METRICS, Direction, Resources, Sweep
+from sweeps.spec.sweep import (
+    DEFAULT_OBJECTIVES,
+    METRICS,
+    Configuration,
+    Direction,
+    Resources,
+    Sweep,
+)
+from sweeps.spec.trying import Tried, try_axes, try_baselines, try_parts
 from sweeps.spec.wording import validated
 
 
@@ -54,8 +65,19 @@ class SweepFile(RunSections):
 
     name: str = ""
     """Name of the sweep's folder: letters, digits, - and _."""
+    extends: str | None = None
+    """A shipped study or a path, relative to the file: this file says how it differs from that."""
+    merged_from: tuple[Layer, ...] = ()
+    """Written, not typed: the files that `extends` led to, farthest first."""
     search: dict[str, Any] = Field(default_factory=dict)
-    """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}."""
+    """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}.
+
+    By the name of a section: a list of choices, each with its fields and, if need be, a `label`
+    and a `search` of its own.
+    """
+    where: tuple[str, ...] = ()
+    """Conditions that every searched setting must meet."""
+    ablation: AblationPlan = AblationPlan()
     baselines: tuple[BaselineFile, ...] = ()
     readouts: tuple[ReadoutConfig, ...] = (ReadoutConfig(),)
     orders: OrderDesign = OrderDesign()
@@ -68,49 +90,63 @@ class SweepFile(RunSections):
 def load_sweep(path: Path) -> Sweep:
     """The sweep that a YAML file specifies. Raises `InvalidConfigError` with every fault."""
     data, faults = read_yaml(path)
-    return _build(data, faults)
+    return _build(data, faults, path.parent)
 
 
 def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
-    """The sweep that a dict specifies; values may be the dataclasses themselves."""
-    return _build(data, [])
+    """The sweep that a dict specifies; values may be the dataclasses themselves.
+
+    A path under `extends` starts at the working directory.
+    """
+    return _build(data, [], Path())
 
 
-def _build(written: Any, faults: Sequence[Fault]) -> Sweep:
+def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     """Check every field by itself, then what they make together."""
     odd: list[Fault] = []
     document = plain(written, "", odd)
     if not isinstance(document, dict):
         raise InvalidConfigError([Fault("sweep", written, "a mapping of fields")])
+    document = extended(document, folder, faults)
     checked = validated(SweepFile, document)
     file = checked.value
     unsettled = {_head(fault.path) for fault in checked.faults}
     base = check_run(file.sections())
     baselines = [(baseline.label, baseline.sections()) for baseline in file.baselines]
     axes = try_axes(file.search, base, None if "algorithm" in unsettled else file.algorithm.kind)
+    parts = try_parts(file.ablation, axes, base)
     others = try_baselines([over for _, over in baselines], base)
-    telling = _telling(file, base, [*axes.runs, *others.runs])
+    conditions, odd_conditions = _conditions(file, axes, parts)
+    telling = _telling(file, base, [*axes.runs, *parts.runs, *others.runs])
     own = [
         *_list_faults(file),
-        *_readout_faults(file, base),
+        *_readout_faults(file, axes.contexts),
         *run_faults(telling, file.orders, file.resources),
+        *odd_conditions,
     ]
     found = [
         *(*faults, *odd, *checked.faults),
         *(fault for fault in own if _head(fault.path) not in unsettled),
-        *(*base.faults, *axes.faults, *others.faults),
+        *(*base.faults, *axes.faults, *parts.faults, *others.faults),
     ]
     null = {fault.path for fault in odd}  # what is odd was read as null and may be refused twice
-    refuse([fault for fault in found if fault.path not in null or fault in odd])
+    found = [fault for fault in found if fault.path not in null or fault in odd]
+    refuse(with_origin(found, file.merged_from))
 
-    search = searched(axes.axes, file.algorithm, base)
-    configurations = (*search, *baseline_configurations(baselines, base, search))
+    search = searched(base, axes.axes, parts.axes, file.ablation, file.algorithm, conditions)
+    configurations = (
+        *search.configurations,
+        *baseline_configurations(baselines, base, search.configurations),
+    )
     refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
+    refuse(_idle_readouts(file, configurations))
     return Sweep(
         name=file.name,
         base=base.run,
         axes=axes.axes,
         configurations=configurations,
+        merges=search.merges,
+        rejected=search.rejected,
         readouts=file.readouts,
         orders=file.orders,
         seeds=file.seeds,
@@ -130,7 +166,29 @@ def _telling(file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]) -> l
     decisive = {"stream.dataset", "stream.tasks", "train.device"}
     if decisive & {fault.path for fault in base.faults}:
         return []
-    return [*tried] if decisive & set(file.search) else [base.run, *tried]
+    parts = [*file.ablation.parts.values()]
+    varied = {*file.search, *(path for part in parts for path in {**part.on, **part.off})}
+    return [*tried] if (decisive | {"stream", "train"}) & varied else [base.run, *tried]
+
+
+def _conditions(file: SweepFile, axes: Tried, parts: Tried) -> tuple[list[Condition], list[Fault]]:
+    """(the sound conditions, what is wrong with the others)."""
+    kinds = {context.run.method.kind for context in axes.contexts if context.kind_known}
+    if not kinds:
+        return [], []
+    labels = {axis.path: axis.values for axis in [*axes.axes, *parts.axes] if axis.options}
+    text = frozenset({"text"})
+    fields = field_facts(kinds) | {
+        path: FieldFacts(kinds=text, choices=frozenset(values)) for path, values in labels.items()
+    }
+    found: list[Condition] = []
+    faults: list[Fault] = []
+    for i, condition in enumerate(file.where):
+        try:
+            found.append(parse_condition(condition, f"where[{i}]", fields))
+        except InvalidConfigError as error:
+            faults.extend(error.faults)
+    return found, faults
 
 
 def _list_faults(file: SweepFile) -> list[Fault]:
@@ -145,6 +203,7 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             "letters, digits, - and _, beginning with a letter or digit",
             "It names the folder of the results.",
         ),
+        *(fault and fault.under("ablation") for fault in file.ablation.faults()),
         require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),
@@ -170,12 +229,25 @@ def _list_faults(file: SweepFile) -> list[Fault]:
     return [fault for fault in found if fault is not None]
 
 
-def _readout_faults(file: SweepFile, base: CheckedRun) -> list[Fault]:
-    """Objectives come from the first readout, so the searched method must support it."""
-    if not base.kind_known or not file.readouts:
+def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fault]:
+    """Objectives come from the first readout, so every searched method must support it."""
+    if not file.readouts:
         return []
-    method, first = base.run.method, file.readouts[0].routing
-    law = f"one of {list(method.ROUTINGS)}, the routings of {method.kind}"
     mend = "Objectives are read from the first readout."
-    fault = require(first in method.ROUTINGS, "readouts[0].routing", first, law, mend)
-    return [fault] if fault else []
+    known = [c.run for c in contexts if c.kind_known and not c.run.method.REFERENCE]
+    faults = [fault for run in known for fault in file.readouts[0].faults_in(run)]
+    return [
+        replace(fault, mend=f"{fault.mend} {mend}".strip()).under("readouts[0]")
+        for i, fault in enumerate(faults)
+        if fault.path not in [earlier.path for earlier in faults[:i]]
+    ]
+
+
+def _idle_readouts(file: SweepFile, configurations: Sequence[Configuration]) -> list[Fault]:
+    """Faults of readouts that no configuration supports; others leave out those that do not."""
+    found: list[Fault] = []
+    for index, readout in enumerate(file.readouts):
+        faults = [readout.faults_in(configuration.run) for configuration in configurations]
+        if all(faults):
+            found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
+    return found

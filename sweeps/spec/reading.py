@@ -29,9 +29,13 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, law) for tag, law in laws if not tag.endswith(":timestamp")]
+    first: [(tag, law) for tag, law in laws if not tag.endswith((":timestamp", ":bool"))]
     for first, laws in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+# YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans too; here a part is `on` or `off`.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 # YAML 1.1 takes `5e-3` for text, because it has no point; nobody who writes it means text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import plain
@@ -17,6 +19,7 @@ from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
 from sweeps.spec.wording import Validated, validated
 
+T = TypeVar("T")
 Sections = Mapping[str, Mapping[str, Any]]
 """`backbone`, `stream`, `method`, `train`, each as far as it was written."""
 
@@ -25,7 +28,8 @@ DEFAULT_KIND = "lorac_ipc"
 
 NOT_AN_AXIS = {
     "stream.task_order": "Task orders come from `orders`.",
-    "method.kind": "List other methods under `baselines`, or give each a sweep of its own.",
+    "method.kind": "Search over whole methods with `method: [{kind: ...}, ...]`, or list them "
+    "under `baselines`.",
     "backbone.weights_sha256": "It follows from `backbone.weights`.",
 }
 """Fields that exist, do not belong under `search`, and where they belong."""
@@ -55,13 +59,13 @@ def check_run(sections: Sections) -> CheckedRun:
         faults.append(Fault("method.kind", kind, f"one of {choices}", mend))
     written = dict(sections.get("stream", {}))
     order = written.pop("task_order", None)
-    backbone = validated(BackboneConfig, sections.get("backbone", {}))
-    stream = validated(StreamConfig, written)
-    method: Validated[Any] = validated(
+    backbone = _validated(BackboneConfig, sections.get("backbone", {}))
+    stream = _validated(StreamConfig, written)
+    method: Validated[Any] = _validated(
         METHOD_CONFIGS[kind if known else DEFAULT_KIND],
         sections.get("method", {}) if known else {},
     )
-    train = validated(TrainConfig, sections.get("train", {}))
+    train = _validated(TrainConfig, sections.get("train", {}))
     parts: dict[str, Validated[Any]] = {
         "backbone": backbone,
         "stream": stream,
@@ -85,6 +89,17 @@ def check_run(sections: Sections) -> CheckedRun:
     return CheckedRun(run=run, sound=sound, faults=tuple(faults), kind_known=known)
 
 
+def _validated(kind: type[T], section: Mapping[str, Any]) -> Validated[T]:
+    key: Any = kind  # mypy does not see that classes are hashable
+    found: Validated[T] = _section(key, json.dumps(section))
+    return found
+
+
+@lru_cache(maxsize=4096)  # the points of a search have most of their sections in common
+def _section(kind: type[Any], text: str) -> Validated[Any]:
+    return validated(kind, json.loads(text))
+
+
 def merged(base: Sections, over: Sections) -> Sections:
     """`base` with `over` on top, key by key; a method of another kind replaces the section."""
     result = dict(base)
@@ -97,7 +112,7 @@ def merged(base: Sections, over: Sections) -> Sections:
 
 
 def with_values(base: Sections, values: Mapping[str, Any]) -> Sections:
-    """`base` with the fields at the given dotted paths set."""
+    """`base` with the fields at the given dotted paths set, in their order."""
     result = base
     for path, value in values.items():
         section, field = path.split(".", 1)
@@ -118,12 +133,11 @@ def field_paths(run: RunConfig) -> list[str]:
     return [path for path in paths if path not in NOT_AN_AXIS]
 
 
-def axis_fault(path: str, written: Any, run: RunConfig) -> Fault | None:
-    """Why `path` cannot be an axis of a sweep over `run`, or None if it can."""
+def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> Fault | None:
+    """Why the field at `path` cannot be varied at `where` over `run`, or None if it can."""
     paths = field_paths(run)
     if path in paths:
         return None
-    where = f"search.{path}"
     if path in NOT_AN_AXIS:
         return Fault(where, written, "a field that a sweep may vary", NOT_AN_AXIS[path])
     if re.fullmatch(r"(.*\.)?seeds?", path):

@@ -1,60 +1,26 @@
-"""The search space: axes over fields of a run, and the points that an algorithm picks."""
+"""The points of the search space that an algorithm picks."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar, Literal
 
 from clmethods.config.canonical import derive_seed
-from clmethods.config.faults import Fault, InvalidConfigError, refuse, require
+from clmethods.config.faults import refuse, require
+from sweeps.spec.axes import Axis, every_axis
 
 Point = dict[str, Any]
 """One value per axis, by dotted path."""
 
 MAX_POINTS = 100_000
 """More configurations than that are a slip in the file; they would only be slow to refuse."""
-SIGNIFICANT_DIGITS = 6
-"""Sampled values are rounded to this, so that what a report prints can be typed again."""
-_RANGES = ("uniform", "log", "integer")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """One field that varies: over listed values, or over a range between two ends."""
-
-    path: str
-    """Dotted path of the field, such as `method.rank`."""
-    scale: Literal["list", "uniform", "log", "integer"] = "list"
-    values: tuple[Any, ...] = ()
-    """The listed values; for a range its two ends, both included."""
-
-    @property
-    def varies(self) -> bool:
-        """Whether the axis tells configurations apart."""
-        return self.scale != "list" or len(self.values) > 1
-
-    def probes(self) -> tuple[tuple[str, Any], ...]:
-        """(key path in the sweep file, value) of everything that the run must accept."""
-        inside = "" if self.scale == "list" else f".{self.scale}"
-        return tuple((f"search.{self.path}{inside}[{i}]", v) for i, v in enumerate(self.values))
-
-    def at(self, fraction: float) -> Any:
-        """The value at `fraction` in [0, 1) of the axis; listed values share it equally."""
-        if self.scale == "list":
-            return self.values[min(int(fraction * len(self.values)), len(self.values) - 1)]
-        low, high = self.values
-        if self.scale == "integer":
-            return min(low + int(fraction * (high - low + 1)), high)
-        if self.scale == "log":
-            value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
-        else:
-            value = low + fraction * (high - low)
-        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-        return min(max(rounded, low), high)
+FAIR_DRAWS = 100
+"""No share of rejected draws is judged by fewer, unless none may be rejected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +35,8 @@ class Algorithm:
     """Number of draws, for `random` and `sobol`. Draws that coincide are trained once."""
     seed: int = 0
     """Which draws; a grid has none."""
+    max_rejected: float = 0.9
+    """Largest share of the draws that `where` may reject; each is replaced by a further one."""
 
     def __post_init__(self) -> None:
         samples = self.kind != "grid"
@@ -89,77 +57,30 @@ class Algorithm:
                     if self.trials is None
                     else "",
                 ),
+                require(
+                    0.0 <= self.max_rejected < 1.0,
+                    "max_rejected",
+                    self.max_rejected,
+                    "at least 0 and below 1",
+                ),
             ]
         )
 
-
-def parse_axis(path: str, written: Any, kind: str | None) -> Axis:
-    """The axis that the sweep file declares at `search.PATH`.
-
-    `kind` is the algorithm, None if it is not known. Raises `InvalidConfigError`.
-    """
-    here = f"search.{path}"
-    if isinstance(written, Mapping):
-        return _parse_range(path, written, kind)
-    refuse(
-        [
-            require(
-                isinstance(written, list) and len(written) > 0,
-                here,
-                written,
-                "a list of one or more values, or a range such as {log: [0.001, 1]}",
-                "Put a single value into the section of its field instead."
-                if isinstance(written, bool | int | float | str)
-                else "",
-            )
-        ]
-    )
-    return Axis(path=path, values=tuple(written))
-
-
-def _parse_range(path: str, written: Mapping[str, Any], kind: str | None) -> Axis:
-    here = f"search.{path}"
-    scale, ends = next(iter(written.items()), ("", None))
-    if len(written) != 1 or scale not in _RANGES:
-        law = f"one of {list(_RANGES)} with its two ends, such as {{uniform: [0, 1]}}"
-        raise InvalidConfigError([Fault(here, written, law)])
-    here = f"{here}.{scale}"
-    numbers = int if scale == "integer" else int | float
-    if (
-        not isinstance(ends, list)
-        or len(ends) != 2
-        or not all(isinstance(end, numbers) and not isinstance(end, bool) for end in ends)
-    ):
-        noun = "whole numbers" if scale == "integer" else "numbers"
-        raise InvalidConfigError([Fault(here, ends, f"[low, high], two {noun}")])
-    low, high = ends
-    refuse(
-        [
-            require(low < high, here, ends, "[low, high] with low below high"),
-            require(scale != "log" or low > 0, here, ends, "ends greater than 0 on a log scale"),
-            require(
-                kind != "grid",
-                here,
-                ends,
-                "a list of values, as the algorithm is `grid`",
-                "Ranges need `algorithm: {kind: sobol, trials: 32}`, or `random`.",
-            ),
-        ]
-    )
-    if scale == "integer":
-        return Axis(path=path, scale="integer", values=(low, high))
-    return Axis(
-        path=path, scale="log" if scale == "log" else "uniform", values=(float(low), float(high))
-    )
+    @property
+    def most_draws(self) -> int:
+        """How often may be drawn to find `trials` points that `where` accepts."""
+        trials = self.trials or 0
+        if self.max_rejected == 0.0:
+            return trials
+        return max(FAIR_DRAWS, math.ceil(round(trials / (1.0 - self.max_rejected), 6)))
 
 
 def grid(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
     """Every combination of the listed values; the last axis varies fastest."""
-    size = math.prod(len(axis.values) for axis in axes)
+    size = _combinations(axes)
     law = f"at most {MAX_POINTS} combinations"
     refuse([require(size <= MAX_POINTS, "search", size, law, "Use `random` or `sobol`.")])
-    paths = [axis.path for axis in axes]
-    return [dict(zip(paths, values, strict=True)) for values in product(*(a.values for a in axes))]
+    return _grid(axes)
 
 
 def random_search(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
@@ -169,10 +90,13 @@ def random_search(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
     the values on the others as they were.
     """
 
-    def fraction(index: int, path: str) -> float:
-        return random.Random(derive_seed(seed, "space", "random", index, path)).random()
+    def draw(index: int) -> Point:
+        def fraction(path: str) -> float:
+            return random.Random(derive_seed(seed, "space", "random", index, path)).random()
 
-    return [{axis.path: axis.at(fraction(i, axis.path)) for axis in axes} for i in range(trials)]
+        return _assigned(axes, fraction)
+
+    return [draw(index) for index in range(trials)]
 
 
 def sobol(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
@@ -186,12 +110,42 @@ def sobol(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
     from scipy.stats import qmc
 
     # Axes take their dimension by name, so that moving a line in the file changes nothing.
-    paths = sorted(axis.path for axis in axes)
+    paths = sorted({axis.path for axis in every_axis(axes)})
     generator = np.random.default_rng(derive_seed(seed, "space", "sobol", *paths))
-    net = qmc.Sobol(d=len(axes), scramble=True, seed=generator)
-    draws = net.random_base2((trials - 1).bit_length())[:trials]  # (trials, axes)
-    column = {path: draws[:, i].tolist() for i, path in enumerate(paths)}
-    return [{a.path: a.at(column[a.path][i]) for a in axes} for i in range(trials)]
+    net = qmc.Sobol(d=len(paths), scramble=True, seed=generator)
+    draws = net.random_base2((trials - 1).bit_length())[:trials]  # (trials, paths)
+    return [
+        _assigned(axes, dict(zip(paths, row, strict=True)).__getitem__) for row in draws.tolist()
+    ]
+
+
+def _grid(axes: Sequence[Axis]) -> list[Point]:
+    along = [
+        [
+            {axis.path: value} | below
+            for value in axis.values
+            for below in (_grid(axis.option(value).axes) if axis.options else [{}])
+        ]
+        for axis in axes
+    ]
+    return [{k: v for part in parts for k, v in part.items()} for parts in product(*along)]
+
+
+def _combinations(axes: Sequence[Axis]) -> int:
+    return math.prod(
+        sum(_combinations(option.axes) for option in axis.options) or len(axis.values)
+        for axis in axes
+    )
+
+
+def _assigned(axes: Sequence[Axis], fraction: Callable[[str], float]) -> Point:
+    """The point at the given fractions of the axes, those below the options it picks included."""
+    point: Point = {}
+    for axis in axes:
+        value = point[axis.path] = axis.at(fraction(axis.path))
+        if axis.options:
+            point |= _assigned(axis.option(value).axes, fraction)
+    return point
 
 
 ALGORITHMS: dict[str, Callable[[Sequence[Axis], int, int], list[Point]]] = {
@@ -202,6 +156,22 @@ ALGORITHMS: dict[str, Callable[[Sequence[Axis], int, int], list[Point]]] = {
 """(axes, trials, seed) to points, by the `kind` of the algorithm."""
 
 
-def points(axes: Sequence[Axis], algorithm: Algorithm) -> list[Point]:
-    """The points that the sweep trains, in a fixed order."""
-    return ALGORITHMS[algorithm.kind](axes, algorithm.trials or 0, algorithm.seed)
+def points(
+    axes: Sequence[Axis], algorithm: Algorithm, accepts: Callable[[Point], bool]
+) -> tuple[list[Point], int]:
+    """(the points that the sweep trains, in a fixed order; how many were looked at for them).
+
+    A draw that is not accepted is replaced by a further one, until `algorithm.most_draws`; fewer
+    than `algorithm.trials` points mean that this bound was reached.
+    """
+    draw, wanted = ALGORITHMS[algorithm.kind], algorithm.trials or 0
+    count = wanted
+    while True:
+        drawn = draw(axes, count, algorithm.seed)
+        kept = [i for i, point in enumerate(drawn) if accepts(point)]
+        if algorithm.kind != "grid" and len(kept) >= min(wanted, len(drawn)):
+            kept = kept[:wanted]
+            return [drawn[i] for i in kept], kept[-1] + 1
+        if algorithm.kind == "grid" or count >= algorithm.most_draws:
+            return [drawn[i] for i in kept], len(drawn)
+        count = min(2 * count, algorithm.most_draws)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from clmethods import metrics
@@ -11,14 +11,15 @@ from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from sweeps.spec.axes import Axis
 from sweeps.spec.orders import Order, OrderDesign
-from sweeps.spec.space import Algorithm, Axis
+from sweeps.spec.space import Algorithm
 
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (*metrics.METRICS, "trainable_parameters")
-"""What can be an objective."""
+METRICS = (*metrics.OF_COUNTS, "trainable_parameters")
+"""What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
 
@@ -52,9 +53,26 @@ class Configuration:
     """Short, readable, unique in the sweep."""
     role: Role
     factors: dict[str, Any]
-    """What makes it this one: its point on the axes, or how a baseline differs from the base."""
+    """What makes it this one: its point on the axes, or how a baseline differs from the base.
+
+    A field that does not act is not there, and a part is `part.NAME`.
+    """
+    parts: dict[str, str] = field(default_factory=dict)
+    """Parts of the ablation plan that act here, by name: `on` or `off`."""
     run: RunConfig
     """Resolved; its seed and task order are placeholders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """Settings of the search that are equal in effect: one configuration stands for them."""
+
+    label: str
+    """Of the configuration."""
+    idle: tuple[str, ...]
+    """Fields and parts that do not act in it: they are blank among its factors."""
+    settings: tuple[dict[str, Any], ...]
+    """Two or more points, the first of which names the configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +85,10 @@ class Sweep:
     axes: tuple[Axis, ...]
     configurations: tuple[Configuration, ...]
     """Those of the search first, then the baselines."""
+    merges: tuple[Merge, ...]
+    """Which settings became one configuration."""
+    rejected: int
+    """Settings that `where` removed."""
     readouts: tuple[ReadoutConfig, ...]
     """Objectives are read from the first."""
     orders: OrderDesign
@@ -85,16 +107,15 @@ class Sweep:
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """The readouts that the run's method supports; `last` if it supports none of them."""
-        supported = tuple(r for r in self.readouts if r.routing in run.method.ROUTINGS)
+        supported = tuple(r for r in self.readouts if not r.faults_in(run))
         return supported or (ReadoutConfig(routing="last"),)
 
 
 def label_of(kind: str, factors: Mapping[str, Any]) -> str:
     """A method and what is special about it: `lorac_ipc importance_threshold=0.1`."""
     shown = {path: value for path, value in factors.items() if path != "method.kind"}
-    return " ".join(
-        [kind, *(f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items())]
-    )
+    pairs = [f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items()]
+    return " ".join([kind, *pairs] if kind else pairs)
 
 
 def _show(value: Any) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from clmethods.config import partition_id
+from clmethods.config import evaluation_id, partition_id
 from sweeps.results import TABLES, read_table, set_aside, write_part
 from sweeps.spec import TrialSpec
-from sweeps.stages.store import StageRecord, StageStore, eval_id
+from sweeps.stages.store import StageRecord, StageStore
 from sweeps.storage import MissingObjectError
 
 NO_COST = {
@@ -32,7 +32,7 @@ def is_complete(store: StageStore, trial: TrialSpec, key: str) -> bool:
     """Whether a stage is stored and evaluated for every readout of the trial."""
     partition = partition_id(trial.run)
     return store.has(key) and all(
-        store.has_evaluation(key, eval_id(readout, partition)) for readout in trial.readouts
+        store.has_evaluation(key, evaluation_id(readout, partition)) for readout in trial.readouts
     )
 
 
@@ -47,7 +47,7 @@ def materialise_stage(store: StageStore, sweep: str, trial: TrialSpec, key: str)
         write_part(store.objects, sweep, "matrices", key, rows)
     partition = partition_id(trial.run)
     for readout in trial.readouts:
-        identity = eval_id(readout, partition)
+        identity = evaluation_id(readout, partition)
         counts = store.evaluation(key, identity)
         if counts is None:
             return False

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from clmethods.config import StageSpec, partition_id
+from clmethods.config import StageSpec, evaluation_id, partition_id
+from clmethods.provenance import Stopwatch
 from sweeps.spec import TrialSpec
 from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.stages.materialise import is_complete, materialise_stage
-from sweeps.stages.provenance import Stopwatch
-from sweeps.stages.store import StageStore, eval_id
+from sweeps.stages.store import StageStore
 
 if TYPE_CHECKING:
     from clmethods.evaluate import Evaluator
@@ -99,7 +99,11 @@ class TrialRunner:
             if delta is None:
                 raise UnreadableStageError(f"{self.store.objects!r} lost stage {stage.key[:12]}")
         self._state, self._folded = before | delta, stage.position + 1
-        self._evaluate(stage)
+        try:
+            self._evaluate(stage)
+        except DamagedAncestorError:
+            self.position = 0
+            return None
         self._materialise(stage)
         cost = watch.cost()["wall_s"]
         return StepReport(
@@ -116,16 +120,26 @@ class TrialRunner:
         missing = [
             readout
             for readout in self.trial.readouts
-            if self.store.evaluation(stage.key, eval_id(readout, partition)) is None
+            if self.store.evaluation(stage.key, evaluation_id(readout, partition)) is None
         ]
         if not missing:
             return
         if self._evaluator is None:
-            self._evaluator = Evaluator(self.trial.run, self.chain)
+            self._evaluator = Evaluator(self.trial.run, self.chain, self._state_after)
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
-            identity = eval_id(readout, partition)
+            identity = evaluation_id(readout, partition)
             self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
+
+    def _state_after(self, position: int) -> State:
+        """The state after an earlier stage, read anew: readouts seldom ask for one."""
+        state: State = {}
+        for stage in self.chain[: position + 1]:
+            delta = self.store.load_delta(stage.key)
+            if delta is None:
+                raise DamagedAncestorError(stage.key)
+            state |= delta
+        return state
 
     def _fold(self, position: int) -> State:
         """The state before the stage at `position`, folded from the stored deltas."""

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config import ReadoutConfig, StageSpec, canonical_json, short_id
-from sweeps.stages.checksums import sealed, sha256, unsealed
+from clmethods.config import StageSpec, canonical_json
+from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.storage import MissingObjectError, ObjectStore
 
 if TYPE_CHECKING:
@@ -88,37 +88,15 @@ class StageStore:
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
         """Commit a finished stage: payloads first, the marker last. A present stage stays.
 
-        Raises `DivergedError` for figures that are not finite: the last step went too far.
+        Raises `DivergedError` for figures that are not finite.
         """
-        from clmethods.checkpoint import state_to_bytes
-        from clmethods.stage import DivergedError
+        from clmethods.archive import stage_files
 
-        state = state_to_bytes(outcome.delta)
-        figures = {"training": asdict(outcome.training), "method": asdict(outcome.method)}
-        try:
-            result = canonical_json(figures).encode()
-        except ValueError as error:
-            raise DivergedError(
-                f"the weights of task {stage.position + 1} are no longer finite after its last "
-                "step. Lower train.lr or set train.grad_clip."
-            ) from error
-        where = folder(stage.key)
-        marker = {
-            "key": stage.key,
-            "parent": stage.parent,
-            "position": stage.position,
-            "task_key": stage.task_key,
-            "groups": [group.index for group in stage.groups],
-            "classes": list(stage.classes),
-            "effect": stage.effect,
-            "state": f"state-{sha256(state)}.safetensors",
-            "state_bytes": len(state),
-            "result": f"result-{sha256(result)}.json",
-        }
-        self.objects.put(f"{where}/{marker['state']}", state)
-        self.objects.put(f"{where}/{marker['result']}", result)
+        files, where = stage_files(stage, outcome), folder(stage.key)
+        self.objects.put(f"{where}/{files.marker['state']}", files.state)
+        self.objects.put(f"{where}/{files.marker['result']}", files.result)
         self.objects.put_if_absent(f"{where}/cost.json", canonical_json(cost).encode())
-        self.objects.put_if_absent(f"{where}/stage.json", sealed(marker))
+        self.objects.put_if_absent(f"{where}/stage.json", sealed(files.marker))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
         """Counts of one readout of a stage; None if they are absent or were damaged."""
@@ -185,8 +163,3 @@ class StageStore:
 def folder(key: str) -> str:
     """Where a stage lives."""
     return f"stages/{key[:2]}/{key}"
-
-
-def eval_id(readout: ReadoutConfig, partition_id: str) -> str:
-    """Under which a stage's counts are kept: the readout, and how classes form tasks."""
-    return short_id([readout.fingerprint, partition_id])

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from clmethods.config import canonical_json, partition_id
+from clmethods.provenance import code_version
 from sweeps.results import trial_part_id, write_part
 from sweeps.spec import Sweep, TrialSpec
-from sweeps.stages.provenance import code_version
 from sweeps.stages.store import StageStore
 
 

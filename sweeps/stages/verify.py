@@ -6,11 +6,11 @@ import random
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from clmethods.config import partition_id
+from clmethods.config import evaluation_id, partition_id
+from clmethods.provenance import host_kind
 from sweeps.spec import TrialSpec
 from sweeps.stages.plan import Plan
-from sweeps.stages.provenance import host_kind
-from sweeps.stages.store import StageStore, eval_id
+from sweeps.stages.store import StageStore
 
 if TYPE_CHECKING:
     from clmethods.methods import State
@@ -60,9 +60,16 @@ def verify_stage(store: StageStore, trial: TrialSpec, position: int) -> Verdict:
     before = fold(deltas[:-1])
     again = run_stage(trial.run, stage, before).delta
     differs = _different(deltas[-1], again)
-    counts = evaluate_stage(trial.run, chain, position, before | again, trial.readouts)
+    counts = evaluate_stage(
+        trial.run,
+        chain,
+        position,
+        before | again,
+        trial.readouts,
+        states=lambda earlier: fold(deltas[: earlier + 1]),
+    )
     for readout in trial.readouts:
-        kept = store.evaluation(stage.key, eval_id(readout, partition_id(trial.run)))
+        kept = store.evaluation(stage.key, evaluation_id(readout, partition_id(trial.run)))
         if kept is not None and kept != [asdict(row) for row in counts[readout.readout_id]]:
             differs.append(f"counts of readout {readout.readout_id}")
     return Verdict("differs", ", ".join(differs)) if differs else Verdict("equal")

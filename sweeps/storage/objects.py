@@ -96,13 +96,17 @@ class ObjectStore:
         Folders match by whole segments: `stages/a` does not list `stages/ab/x`. Files that are
         still being written are not listed.
         """
+        return (key for key, _ in self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """What `list` gives, with the bytes of each object."""
         folder = _checked(prefix.rstrip("/")) if prefix else None
-        keys = [
-            str(entry["path"])
+        found = [
+            (str(entry["path"]), int(entry["size"]))
             for chunk in obstore.list(self._backend, folder, chunk_size=1000)
             for entry in chunk
         ]
-        return iter(sorted(keys))
+        return iter(sorted(found))
 
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens if there is none."""

@@ -38,6 +38,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "backbone.name": ("nano_vit32",),
     "backbone.image_size": (12,),
     "backbone.normalise": ("none",),
+    "backbone.pooling": ("avg",),
     "stream.dataset": ("glyph100",),
     "stream.tasks": (5,),
     "stream.class_order_seed": (1,),
@@ -59,12 +60,28 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "method.lora_alpha": (2.0,),
     "method.sites": (("q", "f2"), ("f2", "v", "q")),
     "method.depth": (1, 2, 9),
-    "method.a_init": ("kaiming_fan_in",),
-    "method.module_weights": ("ones",),
+    "method.a_init": ("kaiming_fan_in", "orthonormal", "complement"),
+    "method.module_weights": (
+        *("ones", "learned_pull", "decayed", "normalised", "direction_magnitude", "live"),
+    ),
     "method.omega_lr_scale": (1.0,),
-    "method.ortho_mode": ("none",),
+    "method.omega_pull": (5.0,),
+    "method.omega_decay": (0.5,),
+    "method.omega_share": ("block", "site", "task"),
+    "method.omega_current": (True,),
+    "method.ortho_mode": (
+        *("none", "gram_sq", "cross", "cross_l1", "qr"),
+        *("project", "reparam_qr", "reparam_torch", "fixed_basis"),
+    ),
     "method.ortho_lambda": (3.0, 0.0),
     "method.importance_threshold": (0.41, 0.6),
+    "method.ipc_relative": (True,),
+    "method.ipc_round": ("nearest", "ceil"),
+    "method.ipc_target": ("delta", "current", "factors"),
+    "method.ipc_reducer": ("sum", "l2"),
+    "method.ipc_stat": ("sensitivity", "uncertainty", "epoch_mean"),
+    "method.ipc_selector": ("inverse", "random", "first_blocks", "last_blocks", "magnitude"),
+    "method.ipc_scope": ("per_site", "per_block"),
     "method.ipc_beta1": (0.005,),
     "method.ipc_beta2": (0.0,),
     "method.ipc_every": (2,),
@@ -159,6 +176,77 @@ VARIANTS: dict[str, RunConfig] = {
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
 """Where modules sit and how large they are: varied under `BASES`, and where there are none."""
 
+EVIDENCE = {
+    ("everything is frozen in the end", "method.omega_share"),
+    ("everything is frozen in the end", "method.ipc_scope"),
+}
+"""Here what is left over happens to make these act alike, which no plan can know."""
+
+RARE = {"ipc_every": 4, "ipc_beta1": 0.5, "ipc_beta2": 0.5, "ipc_window": 300}
+"""Two samples a task, so that the averages have not forgotten that they started at 0."""
+
+FURTHER: list[tuple[RunConfig, str, Any]] = [
+    # Module weights: what only one scheme reads, and spellings of one setting.
+    (variant(module_weights="learned_pull"), "method.omega_pull", 5.0),
+    (variant(module_weights="learned_pull", omega_pull=0.0), "method.module_weights", "learned"),
+    (variant(module_weights="learned_pull", omega_lr_scale=0.0), "method.omega_pull", 5.0),
+    (variant(module_weights="decayed"), "method.omega_decay", 0.5),
+    (variant(module_weights="decayed", omega_decay=1.0), "method.module_weights", "learned"),
+    (variant(module_weights="normalised"), "method.omega_lr_scale", 1.0),
+    (
+        variant(module_weights="normalised", importance_threshold=0.0),
+        *("method.omega_share", "block"),
+    ),
+    (variant(module_weights="direction_magnitude"), "method.omega_lr_scale", 1.0),
+    (variant(module_weights="live"), "method.omega_share", "task"),
+    (variant(omega_current=True), "method.module_weights", "live"),
+    (variant(omega_current=True), "method.omega_share", "site"),
+    (variant(omega_current=True, module_weights="ones"), "method.omega_current", False),
+    (variant(sites=("q",), omega_share="site"), "method.omega_share", "task"),
+    (variant(sites=("q",), omega_share="block"), "method.omega_share", "matrix"),
+    (variant(depth=1, omega_share="block"), "method.omega_share", "task"),
+    (variant(depth=1, omega_share="site"), "method.omega_share", "matrix"),
+    (variant(depth=1, sites=("q",), omega_share="task"), "method.omega_share", "matrix"),
+    # Starts: a complement of nothing; modes that draw their own.
+    (variant(a_init="orthonormal"), "method.a_init", "complement"),
+    (variant("lora_sequential", a_init="orthonormal"), "method.a_init", "complement"),
+    (variant("joint_lora", a_init="orthonormal"), "method.a_init", "complement"),
+    (variant(ortho_mode="fixed_basis"), "method.a_init", "kaiming_fan_in"),
+    (variant(ortho_mode="reparam_torch"), "method.a_init", "complement"),
+    (variant(ortho_mode="reparam_qr"), "method.a_init", "complement"),
+    (variant(ortho_mode="project"), "method.a_init", "complement"),
+    # Penalties: a weight that acts from the second task on, or nowhere.
+    (variant(ortho_mode="qr"), "method.ortho_lambda", 3.0),
+    (variant(ortho_mode="cross_l1"), "method.ortho_lambda", 0.0),
+    (variant(ortho_mode="reparam_qr"), "method.ortho_lambda", 3.0),
+    (variant(ortho_mode="project"), "method.ortho_lambda", 0.0),
+    # Importance: what a choice reads, when it is made.
+    (variant(ipc_target="factors"), "method.ipc_beta1", 0.005),
+    (variant(ipc_target="factors"), "method.ipc_stat", "epoch_mean"),
+    (variant(ipc_target="factors", ipc_stat="sensitivity"), "method.ipc_beta2", 0.0),
+    (variant(ipc_target="factors"), "method.ipc_reducer", "sum"),
+    (variant(ipc_target="factors"), "method.ipc_window", 6),
+    (
+        variant(ipc_stat="sensitivity", importance_threshold=0.67, ipc_window=300),
+        *("method.ipc_beta1", 0.9),
+    ),
+    (variant(ipc_stat="sensitivity"), "method.ipc_beta2", 0.0),
+    (variant(ipc_stat="epoch_mean"), "method.ipc_beta1", 0.005),
+    (variant(**RARE), "method.ipc_stat", "ema_unbiased"),
+    *(
+        (variant(ipc_selector=selector), path, value)
+        for selector in ("random", "first_blocks", "magnitude")
+        for path, value in (
+            ("method.ipc_stat", "sensitivity"),
+            ("method.ipc_target", "delta"),
+            ("method.ipc_every", 2),
+        )
+    ),
+    (variant(ipc_selector="first_blocks"), "method.ipc_scope", "per_block"),
+    (variant(importance_threshold=0.5, ipc_beta1=0.005), "method.ipc_scope", "per_site"),
+    (variant(importance_threshold=0.5, ipc_round="ceil"), "method.ipc_relative", True),
+]
+"""Settings under which the value acts at another task than under `BASES`, or not at all."""
 NARROW = {"lorac_ipc", "lora_sequential", "nearest_class_mean"}
 """Methods under which data and backbone are varied by default: the same few lines put both into
 every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
@@ -218,12 +306,16 @@ def pairs() -> Iterator[Any]:
                 continue
             if label in VARIANTS and path in PLACES and "no modules" not in label:
                 continue
+            if (label, path) in EVIDENCE:
+                continue
             for value in values:
                 if read_field(run, path) != value:
                     slow = path in LARGE and label not in NARROW
                     marks = [pytest.mark.slow] if slow else []
                     name = f"{label}-{path}={value}"
                     yield pytest.param(run, path, value, id=name, marks=marks)
+    for number, (run, path, value) in enumerate(FURTHER):
+        yield pytest.param(run, path, value, id=f"further {number}-{path}={value}")
     for label, (changes, name, value) in RATES.items():
         run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
         yield pytest.param(run, f"train.{name}", value, id=label)

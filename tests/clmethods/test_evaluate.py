@@ -7,18 +7,40 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from clmethods.config import NearestClassMeanConfig, ReadoutConfig, StreamConfig
-from clmethods.data.streams import Split
-from clmethods.evaluate import EvalCount, evaluate_stage
+from clmethods.checkpoint import state_from_bytes, state_to_bytes
+from clmethods.config import (
+    InvalidConfigError,
+    LoraSequentialConfig,
+    MethodConfig,
+    NearestClassMeanConfig,
+    ReadoutConfig,
+    SequentialFinetuningConfig,
+    StreamConfig,
+)
+from clmethods.config.readout import GAUSSIAN_METRICS
+from clmethods.config.stream import TaskGroup
+from clmethods.data.streams import Split, TaskData
+from clmethods.evaluate import EvalCount, Evaluator, evaluate_stage
 from clmethods.methods import State
-from clmethods.readout.task_id import ClassMeans
-from tests.clmethods.runs import Trained, copied, differences, tiny_run, train
+from clmethods.methods import base as methods_base
+from clmethods.process import open_run
+from clmethods.readout.gaussians import Gaussians, fit
+from clmethods.readout.statistics import ReadoutStatistics
+from clmethods.readout.task_id import infer_tasks
+from tests.clmethods.runs import Trained, copied, differences, same_bits, tiny_run, train
 
 LAST, ORACLE = ReadoutConfig(), ReadoutConfig(routing="oracle")
 INSTANCE = ReadoutConfig(routing="instance")
 EUCLID = ReadoutConfig(routing="instance", metric="euclid")
-READOUTS = [LAST, INSTANCE, EUCLID, ORACLE]
+CORR = ReadoutConfig(routing="instance", metric="corr", clusters=2)
+SHARED = ReadoutConfig(routing="instance", metric="shared_cov", clusters=1)
+BATCH = ReadoutConfig(routing="batch", metric="corr", clusters=2, batch_size=5)
+TAP = ReadoutConfig(routing="instance", tap=True, tap_epochs=2, tap_clusters=2)
+CHAIN = replace(TAP, routing="last", tap_restore=False, tap_storage="covariance", tap_clusters=10)
+READOUTS = [LAST, INSTANCE, EUCLID, ORACLE, CORR, SHARED, BATCH, TAP, CHAIN]
 
 
 def counted(
@@ -31,15 +53,51 @@ def counted(
     return evaluate_stage(trained.run, trained.chain, position, found, readouts)
 
 
+def class_means(trained: Trained, position: int) -> dict[int, Tensor]:
+    """Mean unit feature of every class learned up to `position`, under the first snapshot."""
+    first = trained.predictor(position, 0)
+    means: dict[int, Tensor] = {}
+    for stage in trained.chain[: position + 1]:
+        data = trained.data(stage.position)
+        unit = F.normalize(first.features(data.images), dim=1)
+        means |= {c: unit[data.labels == c].mean(dim=0) for c in stage.classes}
+    return means
+
+
+def statistics(trained: Trained, position: int, readout: ReadoutConfig) -> list[Gaussians]:
+    """Of every task learned up to `position`, for a readout that infers tasks."""
+    if readout.task_id_kind is None:
+        return []
+    first = trained.predictor(position, 0)
+    data = [trained.data(place) for place in range(position + 1)]
+    return [
+        fit(first.features(d.images), d.labels, readout.task_id_kind, trained.run.seed)
+        for d in data
+    ]
+
+
+def nearest_class(means: dict[int, Tensor], feature: Tensor, metric: str) -> int:
+    unit = F.normalize(feature, dim=0)
+
+    def distance(label: int) -> float:
+        mean = means[label]
+        if metric == "cosine":
+            return -float(unit @ F.normalize(mean, dim=0))
+        return float((unit - mean).norm())
+
+    return min(means, key=distance)
+
+
 def one_by_one(
     trained: Trained, position: int, readout: ReadoutConfig, split: Split
 ) -> list[tuple[int, int, int | None]]:
     """(correct, correct with the task given, routed to its task) by class id, plainly."""
     snapshots = [trained.predictor(position, snapshot) for snapshot in range(position + 1)]
-    means = ClassMeans()
-    for stage in trained.chain[: position + 1]:
-        data = trained.data(stage.position)
-        means.add_task(stage.position, snapshots[0].features(data.images), data.labels)
+    means = class_means(trained, position)
+    tasks = statistics(trained, position, readout)
+    head = Evaluator(trained.run, trained.chain).aligned_head(
+        position, trained.state(position), readout
+    )
     place = {c: stage.position for stage in trained.chain for c in stage.classes}
     seen = [c for c in range(10) if place[c] <= position]
     data = trained.data(split=split)
@@ -49,8 +107,15 @@ def one_by_one(
         if label in seen and readout.routing == "oracle":
             routed = place[label]
         if label in seen and readout.routing == "instance":
-            routed = int(means.infer(snapshots[0].features(image), readout.metric))
-        scores = snapshots[routed].scores(image)[0].tolist()
+            feature = snapshots[0].features(image)
+            routed = (
+                int(infer_tasks(readout, tasks, feature))
+                if readout.metric in GAUSSIAN_METRICS
+                else place[nearest_class(means, feature[0], readout.metric)]
+            )
+        found = snapshots[routed].features(image)
+        logits = snapshots[routed].classify(found) if head is None else F.linear(found, *head)
+        scores = logits[0].tolist()
         own = trained.chain[place[label]].classes
         hits[label][0] += max(seen, key=scores.__getitem__) == label
         hits[label][1] += max(own, key=scores.__getitem__) == label
@@ -66,7 +131,9 @@ def one_by_one(
     ]
 
 
-@pytest.mark.parametrize("readout", READOUTS, ids=lambda r: r.readout_id)
+@pytest.mark.parametrize(
+    "readout", [r for r in READOUTS if r != BATCH], ids=lambda r: r.readout_id
+)
 @pytest.mark.parametrize("position", [1, 4])
 def test_i30_grouped_counts_are_those_of_images_one_by_one(
     lorac: Trained, position: int, readout: ReadoutConfig
@@ -83,12 +150,14 @@ def test_i30_grouped_counts_are_those_of_images_one_by_one(
 def test_the_routings_are_told_apart_here(lorac: Trained) -> None:
     """On a chain where all snapshots predict alike, the tests above would prove nothing."""
     counts = counted(lorac, 4, READOUTS)
-    last, instance, euclid, oracle = (counts[r.readout_id] for r in READOUTS)
+    last, instance, euclid, oracle = (counts[r.readout_id] for r in READOUTS[:4])
     assert [row.correct for row in last] != [row.correct for row in oracle]
     assert [row.correct for row in instance] != [row.correct for row in oracle]
     assert {row.task_id_correct for row in instance} > {0}
     assert [row.task_id_correct for row in instance] != [row.n for row in instance]
     assert [replace(r, task_id_correct=None) for r in euclid] != last
+    del counts[EUCLID.readout_id]  # the angle says the same here
+    assert len({str(rows) for rows in counts.values()}) == len(READOUTS) - 1
 
 
 def test_i30_at_the_first_task_every_routing_is_the_last_snapshot(lorac: Trained) -> None:
@@ -97,7 +166,7 @@ def test_i30_at_the_first_task_every_routing_is_the_last_snapshot(lorac: Trained
     for readout in READOUTS[1:]:
         rows = counts[readout.readout_id]
         assert [replace(row, task_id_correct=None) for row in rows] == plain
-        if readout.routing == "instance":
+        if readout.infers:
             assert all(row.task_id_correct == row.n for row in rows if row.seen)
 
 
@@ -166,3 +235,203 @@ def test_rows_name_the_group_and_not_its_position(lorac: Trained) -> None:
     for row in counted(lorac, 1, [LAST])["last"]:
         assert row.task == groups[row.class_id]
         assert row.seen == (row.task in lorac.run.stream.order[:2])
+
+
+def test_a_batch_is_read_through_the_snapshot_that_most_of_it_votes_for(lorac: Trained) -> None:
+    """By hand: images in the order of the dataset, five at a time, within one task's loader."""
+    rows = {(r.split, r.class_id): r for r in counted(lorac, 4, [BATCH])[BATCH.readout_id]}
+    instance = {(r.split, r.class_id): r for r in counted(lorac, 4, [CORR])[CORR.readout_id]}
+    tasks = statistics(lorac, 4, BATCH)
+    snapshots = [lorac.predictor(4, snapshot) for snapshot in range(5)]
+    stream = open_run(lorac.run)[1]
+    for stage in lorac.chain:
+        data = lorac.data(stage.position, split="test")
+        places = stream.places(stage.classes, "test").tolist()
+        order = sorted(range(len(places)), key=places.__getitem__)
+        inferred = infer_tasks(BATCH, tasks, snapshots[0].features(data.images)).tolist()
+        correct = dict.fromkeys(stage.classes, 0)
+        for start in range(0, len(order), 5):
+            batch = order[start : start + 5]
+            votes = [inferred[i] for i in batch]
+            winner = max(sorted(set(votes)), key=votes.count)
+            predicted = snapshots[winner].scores(data.images[batch]).argmax(dim=1)
+            for label, guess in zip(data.labels[batch].tolist(), predicted.tolist(), strict=True):
+                correct[label] += label == guess
+        for label in stage.classes:
+            row = rows["test", label]
+            assert row.correct == correct[label]
+            # accuracy of the inferred task is that of the images, not of the votes
+            assert row.task_id_correct == instance["test", label].task_id_correct
+
+
+def test_i32_without_epochs_there_is_no_alignment(lorac: Trained) -> None:
+    idle = replace(TAP, tap_epochs=0)
+    assert (idle.readout_id, idle.fingerprint) == (INSTANCE.readout_id, INSTANCE.fingerprint)
+    evaluator = Evaluator(lorac.run, lorac.chain)
+    assert evaluator.aligned_head(4, lorac.state(4), idle) is None
+    assert evaluator.aligned_head(0, lorac.state(0), TAP) is None
+
+
+def test_i32_the_aligned_head_differs_in_rows_of_classes_seen_alone(lorac: Trained) -> None:
+    state = lorac.state(2)
+    seen = [c for stage in lorac.chain[:3] for c in stage.classes]
+    unseen = [c for c in range(10) if c not in seen]
+    for readout in (TAP, CHAIN):
+        head = Evaluator(lorac.run, lorac.chain).aligned_head(2, state, readout)
+        assert head is not None
+        assert same_bits(head[0][unseen], state["head.weight"][unseen])
+        assert not torch.isclose(head[0][seen], state["head.weight"][seen]).all(dim=1).any()
+
+
+def test_what_an_aligned_head_draws_depends_on_the_seed_of_the_run(lorac: Trained) -> None:
+    other = replace(lorac.run, seed=lorac.run.seed + 1)
+    heads = [
+        Evaluator(run, lorac.chain).aligned_head(2, lorac.state(2), TAP)
+        for run in (lorac.run, lorac.run, other)
+    ]
+    weights = [head[0] for head in heads if head is not None]
+    assert same_bits(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_heads_of_a_chain_go_on_from_one_another(lorac: Trained) -> None:
+    """Walked in order and reached at once; restoring starts anew and ends elsewhere."""
+    walked = Evaluator(lorac.run, lorac.chain)
+    heads = [walked.aligned_head(p, lorac.state(p), CHAIN) for p in range(4)]
+    reached = Evaluator(lorac.run, lorac.chain).aligned_head(3, lorac.state(3), CHAIN)
+    anew = Evaluator(lorac.run, lorac.chain).aligned_head(
+        3, lorac.state(3), replace(CHAIN, tap_restore=True)
+    )
+    assert heads[3] is not None
+    assert reached is not None
+    assert anew is not None
+    assert same_bits(heads[3][0], reached[0])
+    assert not torch.equal(heads[3][0], anew[0])
+    second = Evaluator(lorac.run, lorac.chain).aligned_head(
+        1, lorac.state(1), replace(CHAIN, tap_restore=True)
+    )
+    assert heads[1] is not None
+    assert second is not None
+    assert same_bits(heads[1][0], second[0])  # the first alignment has nothing to go on from
+
+
+def test_i33_statistics_of_old_classes_stay_as_they_are(lorac: Trained) -> None:
+    early, late = (
+        Evaluator(lorac.run, lorac.chain).statistics_for(p, lorac.state(p), READOUTS)
+        for p in (1, 4)
+    )
+    assert early.keys() < late.keys()
+    assert differences(early, {name: late[name] for name in early}) == []
+
+
+def test_all_readouts_of_a_stage_share_one_pass_of_every_snapshot(
+    lorac: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in images that go through a network, over a whole chain."""
+    forwarded: list[int] = []
+    usual = methods_base.features
+
+    def counting(network: torch.nn.Module, pixels: Tensor) -> Tensor:
+        forwarded.append(len(pixels))
+        return usual(network, pixels)
+
+    monkeypatch.setattr(methods_base, "features", counting)
+    images = {split: len(lorac.data(split=split)) for split in ("train", "validation", "test")}
+    evaluated = images["validation"] + images["test"]
+
+    def spent(readouts: Sequence[ReadoutConfig]) -> int:
+        forwarded.clear()
+        evaluator = Evaluator(lorac.run, lorac.chain)
+        for position in range(5):
+            evaluator.counts(position, lorac.state(position), readouts)
+        return sum(forwarded)
+
+    assert spent([LAST]) == 5 * evaluated
+    # each snapshot once over all evaluated images; the training images once under the first and
+    # once under their own, which for the first task is the same
+    first_task = len(lorac.data(0))
+    assert spent(READOUTS) == 5 * evaluated + 2 * images["train"] - first_task
+    assert spent([CORR, SHARED]) <= 5 * evaluated + images["train"]
+
+
+def test_statistics_stand_in_for_old_images(
+    lorac: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `extend` relies on: stored statistics of old tasks, images of the new one alone."""
+    readouts = [INSTANCE, CORR, SHARED, TAP, CHAIN]
+    expected = counted(lorac, 4, readouts)
+    old = Evaluator(lorac.run, lorac.chain).statistics_for(3, lorac.state(3), readouts)
+    stored = ReadoutStatistics(state_from_bytes(state_to_bytes(old)))
+    usual = Evaluator.data
+
+    def only_new(self: Evaluator, split: Split, group: TaskGroup) -> TaskData:
+        assert split != "train" or group in lorac.chain[4].groups
+        return usual(self, split, group)
+
+    monkeypatch.setattr(Evaluator, "data", only_new)
+    evaluator = Evaluator(lorac.run, lorac.chain, statistics=stored)
+    assert evaluator.counts(4, lorac.state(4), readouts) == expected
+
+
+@pytest.fixture(scope="module")
+def plain_lora() -> Trained:
+    """No snapshots: earlier networks are gone with their states."""
+    return train(tiny_run(LoraSequentialConfig(rank=2), StreamConfig(tasks=3, limit=4)))
+
+
+def test_a_method_without_snapshots_is_aligned_with_statistics_of_its_earlier_states(
+    plain_lora: Trained,
+) -> None:
+    run, chain, state = plain_lora.run, plain_lora.chain, plain_lora.state
+    readouts = [replace(CHAIN, tap_restore=restore) for restore in (True, False)]
+    walked = Evaluator(run, chain)
+    in_order = [walked.counts(p, state(p), readouts) for p in range(3)]
+    reached = Evaluator(run, chain, state).counts(2, state(2), readouts)
+    assert reached == in_order[2]
+    with pytest.raises(LookupError, match="lora_sequential keeps no snapshots"):
+        Evaluator(run, chain).counts(2, state(2), readouts)
+    then = plain_lora.predictor(0, 0).features(plain_lora.data(0).images)
+    kind = readouts[0].tap_kind
+    assert kind is not None
+    expected = fit(then, plain_lora.data(0).labels, kind, run.seed)
+    found = walked.statistics.get(kind, 0)
+    assert found is not None
+    assert differences(found.tensors(), expected.tensors()) == []
+
+
+def test_features_of_frozen_networks_do_not_drift(lorac: Trained, plain_lora: Trained) -> None:
+    drift = Evaluator(lorac.run, lorac.chain).feature_drift(4, lorac.state(4))
+    old = [group for stage in lorac.chain[:4] for group in stage.groups]
+    assert drift.keys() == {group.index for group in old}
+    for place, group in enumerate(old):
+        images = lorac.data(place, split="test").images
+        then, now = (lorac.predictor(4, s).features(images) for s in (place, 4))
+        expected = 1 - F.cosine_similarity(then, now).mean()
+        assert drift[group.index] == pytest.approx(float(expected), abs=1e-9)
+    run, chain, state = plain_lora.run, plain_lora.chain, plain_lora.state
+    assert min(Evaluator(run, chain, state).feature_drift(2, state(2)).values()) > 0
+    still = train(tiny_run(LoraSequentialConfig(rank=2, depth=0), plain_lora.run.stream))
+    quiet = Evaluator(still.run, still.chain, still.state).feature_drift(2, still.state(2))
+    assert max(quiet.values()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("method", "readout", "message"),
+    [
+        (LoraSequentialConfig(), INSTANCE, "routing: got 'instance', allowed: one of ['last']"),
+        (NearestClassMeanConfig(), CHAIN, "tap: got True, allowed: false for nearest_class_mean"),
+        (
+            SequentialFinetuningConfig(head_loss="global"),
+            CHAIN,
+            "tap_restore: got False, allowed: true for sequential_finetuning on this stream",
+        ),
+    ],
+)
+def test_a_readout_that_the_method_does_not_allow_is_refused(
+    method: MethodConfig, readout: ReadoutConfig, message: str
+) -> None:
+    run = tiny_run(method)
+    with pytest.raises(InvalidConfigError) as refused:
+        Evaluator(run, ()).counts(0, {}, [readout])
+    assert message in str(refused.value)
+    assert not replace(CHAIN, tap_restore=True).faults_in(tiny_run(SequentialFinetuningConfig()))

@@ -8,21 +8,30 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
 from clmethods.config import ReadoutConfig, RunConfig, run_to_dict, stage_chain
 from clmethods.methods import METHODS
+from clmethods.metrics import every_metric
 from clmethods.nn.backbone import load_backbone
-from clmethods.sequence import SequenceStep, accuracy_matrix, run_sequence
+from clmethods.sequence import SequenceStep, accuracy_matrix, run_sequence, sequence_counts
 from clmethods.stage import StageOutcome
 from tests.clmethods.runs import STREAM, MemoryArchive, small_method, tiny_run
 
 Record = tuple[list[SequenceStep], MemoryArchive]
 
 
+READOUTS = [
+    *(ReadoutConfig(routing=routing) for routing in ("last", "instance", "batch", "oracle")),
+    ReadoutConfig(routing="instance", metric="corr", tap=True, tap_epochs=1),
+    ReadoutConfig(tap=True, tap_epochs=1, tap_restore=False),
+]
+
+
 def readouts(run: RunConfig) -> list[ReadoutConfig]:
-    return [ReadoutConfig(routing=routing) for routing in run.method.ROUTINGS]  # type: ignore[arg-type]
+    return [readout for readout in READOUTS if not readout.faults_in(run)]
 
 
 def record(run: RunConfig, archive: MemoryArchive | None = None) -> Record:
@@ -145,3 +154,25 @@ def test_i37_counts_are_counts() -> None:
                 isinstance(hit, int) and 0 <= hit <= row.n for hit in hits if hit is not None
             )
             assert json.loads(json.dumps(asdict(row))) == asdict(row)
+
+
+def test_every_metric_of_a_run_and_of_the_untrained_model_beside_it() -> None:
+    stream = replace(STREAM, task_order=(2, 0, 1))
+    run = tiny_run(small_method("lorac_ipc"), stream)
+    steps, _ = record(run)
+    idle = tiny_run(small_method("lorac_ipc"), stream, epochs=0)
+    untrained = sequence_counts(idle, record(idle)[0], "last").task_incremental[0]
+    counts = sequence_counts(run, steps, "last", references={"untrained": untrained.tolist()})
+    a = accuracy_matrix(run, steps, "last")
+    for t in range(3):
+        assert counts.class_incremental[t, : t + 1].tolist() == a[t][: t + 1]
+        assert np.isnan(counts.class_incremental[t, t + 1 :]).all()
+    values = every_metric(counts)
+    til = counts.task_incremental
+    expected = (til[0, 1] - untrained[1] + til[1, 2] - untrained[2]) / 2
+    assert values["fwt_til"] == pytest.approx(expected)
+    assert 0 < values["model_size_efficiency"] < 1  # modules add up
+    assert values["task_id_accuracy"] is None
+    routed = every_metric(sequence_counts(run, steps, "instance-cosine"))
+    assert routed["task_id_accuracy"] is not None
+    assert routed["fwt_til"] is None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.faults import refuse, require
-from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,11 @@ class EwcConfig(LoraFields):
                 require(0.0 <= self.ewc_gamma <= 1.0, "ewc_gamma", self.ewc_gamma, "from 0 to 1"),
             ]
         )
+
+    @property
+    def head(self) -> HeadKind:
+        """Local cross-entropy: rows of other tasks are not even parameters."""
+        return "settled"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """A task saves its Fisher information, the next one is held by it.

@@ -15,6 +15,8 @@ from clmethods.config.facts import SITES, BackboneFacts
 from clmethods.config.faults import Fault, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
+HeadKind = Literal["none", "moving", "settled"]
+AInit = Literal["kaiming_ref", "kaiming_fan_in", "orthonormal", "complement"]
 Effect = dict[str, Any]
 
 
@@ -48,6 +50,15 @@ class MethodFields:
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
     """Routings of a readout that the method's snapshots allow."""
 
+    @property
+    def head(self) -> HeadKind:
+        """What a readout may assume of the linear head `head.weight`, `head.bias` in the state.
+
+        `settled`: training neither reads nor moves the rows of classes learned earlier; `moving`:
+        it may; `none`: the method has no such head.
+        """
+        return "none"
+
     def effect(self, position: int, context: EffectContext) -> Effect:
         """What acts at `position`."""
         raise NotImplementedError
@@ -62,6 +73,10 @@ class MethodFields:
 
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""
+        return []
+
+    def warnings_in(self, context: EffectContext) -> list[str]:
+        """What is allowed in this run but hardly meant, a sentence each, for a plan to show."""
         return []
 
 
@@ -89,6 +104,11 @@ class AdapterFields(MethodFields):
     depth: int | None = None
     """Number of leading blocks that are adapted; None is all of them, 0 is a linear probe."""
 
+    @property
+    def head(self) -> HeadKind:
+        """Local cross-entropy: rows of other tasks are not even parameters."""
+        return "settled"
+
     def adapter_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""
         return [
@@ -115,6 +135,30 @@ class AdapterFields(MethodFields):
         """M: number of adapted matrices."""
         return self.adapted_blocks(blocks) * len(self.sites)
 
+    def smallest_fan_in(self, context: EffectContext) -> tuple[str, int]:
+        """(site, a) of the adapted matrix with the least room for orthogonal rows."""
+        fans = {site: context.backbone.fan(site)[0] for site in self.ordered_sites()}
+        site = min(fans, key=lambda name: fans[name])
+        return site, fans[site]
+
+    def capacity_fault(self, context: EffectContext, modules: int, why: str) -> Fault | None:
+        """The fault of `modules` modules whose A cannot all be orthogonal in some matrix.
+
+        `why` names the setting that asks for it, such as `ortho_mode: project`.
+        """
+        if self.matrices(context.blocks) == 0:
+            return None
+        site, room = self.smallest_fan_in(context)
+        each = f"{modules} modules of this rank have" if modules > 1 else "this rank has"
+        return require(
+            modules * self.rank <= room,
+            "rank",
+            self.rank,
+            f"at most {room // modules} with {why}",
+            f"At site {site!r}, whose fan-in is {room}, {each} to be orthogonal: lower the rank, "
+            f"train fewer tasks, leave the site out or choose another setting than {why}.",
+        )
+
     def adapter_effect(self, context: EffectContext) -> Effect:
         """The shared fields in canonical form; they act at every task that adapts something."""
         if self.matrices(context.blocks) == 0:
@@ -132,8 +176,9 @@ class LoraFields(AdapterFields):
 
     lora_alpha: float = 1.0
     """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
-    a_init: Literal["kaiming_ref", "kaiming_fan_in"] = "kaiming_ref"
-    """Uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in)."""
+    a_init: AInit = "kaiming_ref"
+    """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
+    orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
 
     def lora_faults(self) -> list[Fault | None]:
         """Broken laws of the shared fields."""
@@ -142,9 +187,26 @@ class LoraFields(AdapterFields):
             require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
         ]
 
-    def lora_effect(self, context: EffectContext) -> Effect:
-        """The shared fields in canonical form; they act at every task that adapts something."""
+    def faults_in(self, context: EffectContext) -> list[Fault | None]:
+        """Capacity: orthonormal starts need as many dimensions as they have rows."""
+        if self.a_init not in {"orthonormal", "complement"}:
+            return []
+        modules = self.orthonormal_modules(context)
+        return [self.capacity_fault(context, modules, f"a_init: {self.a_init}")]
+
+    def orthonormal_modules(self, context: EffectContext) -> int:
+        """How many modules of rank r `a_init` makes orthogonal to each other in one matrix."""
+        return context.tasks if self.a_init == "complement" else 1
+
+    def lora_effect(self, context: EffectContext, position: int = 0) -> Effect:
+        """The shared fields in canonical form; they act at every task that adapts something.
+
+        `position` counts the modules that a matrix has already: with none, a complement is of
+        nothing. A method whose A has no earlier modules leaves it out.
+        """
         acts = self.adapter_effect(context)
         if self.matrices(context.blocks) == 0:
             return acts
-        return acts | {"lora_alpha": self.lora_alpha, "a_init": self.a_init}
+        alone = self.a_init == "complement" and position == 0
+        start = "orthonormal" if alone else self.a_init
+        return acts | {"lora_alpha": self.lora_alpha, "a_init": start}

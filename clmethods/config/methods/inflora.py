@@ -18,7 +18,7 @@ class InfLoraConfig(AdapterFields):
     lambda_e 0.98); DomainNet SGD, rank 30, 5 epochs (method.md section 9.5).
     """
 
-    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
 
     kind: Literal["inflora"] = "inflora"
     rank: int = 10

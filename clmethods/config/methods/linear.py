@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
+from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, MethodFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,11 @@ class LinearProbeConfig(MethodFields):
     """The head alone, one task after the other: the floor of what a task can be learned with."""
 
     kind: Literal["linear_probe"] = "linear_probe"
+
+    @property
+    def head(self) -> HeadKind:
+        """Local cross-entropy: rows of other tasks are not even parameters."""
+        return "settled"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """It has no hyperparameters: backbone, data and training decide."""

@@ -17,7 +17,7 @@ class LoraMergeConfig(LoraFields):
     modules are kept as factors, so every earlier snapshot can be read.
     """
 
-    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
 
     kind: Literal["lora_merge"] = "lora_merge"
 

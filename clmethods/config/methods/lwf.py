@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.faults import refuse, require
-from clmethods.config.methods.fields import Effect, EffectContext, FullFields
+from clmethods.config.methods.fields import Effect, EffectContext, FullFields, HeadKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,11 @@ class LwfConfig(FullFields):
                 require(temperature > 0, "lwf_temperature", temperature, "greater than 0"),
             ]
         )
+
+    @property
+    def head(self) -> HeadKind:
+        """The old network's answers are kept by moving the rows of old classes."""
+        return "moving"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """At the first task there is no old network, and both losses are one."""

@@ -17,7 +17,7 @@ class OLoraConfig(LoraFields):
     Vision Transformers sweep lambda1 in 1e-3..1 with lambda2 0 (method.md section 9.4).
     """
 
-    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
 
     kind: Literal["o_lora"] = "o_lora"
     olora_pow: Literal[1, 2] = 1

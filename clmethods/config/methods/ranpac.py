@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.faults import refuse, require
-from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,11 @@ class RanpacConfig(LoraFields):
     def adapts(self, context: EffectContext) -> bool:
         """Whether the first session leaves modules behind."""
         return self.first_session and self.matrices(context.blocks) > 0
+
+    @property
+    def head(self) -> HeadKind:
+        """The regression is no linear head that a task trains."""
+        return "none"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """The modules act where they are trained; later stages have them from their parents."""

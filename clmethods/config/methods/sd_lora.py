@@ -17,7 +17,7 @@ class SdLoraConfig(AdapterFields):
     with 10 epochs (DomainNet); no weight decay (method.md section 9.6).
     """
 
-    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "oracle")
+    ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
 
     kind: Literal["sd_lora"] = "sd_lora"
     rank: int = 10

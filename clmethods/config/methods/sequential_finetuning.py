@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.faults import refuse
-from clmethods.config.methods.fields import Effect, EffectContext, FullFields
+from clmethods.config.methods.fields import Effect, EffectContext, FullFields, HeadKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,11 @@ class SequentialFinetuningConfig(FullFields):
 
     def __post_init__(self) -> None:
         refuse(self.full_faults())
+
+    @property
+    def head(self) -> HeadKind:
+        """The global loss reads and moves the rows of old classes."""
+        return "moving" if self.head_loss == "global" else "settled"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """At the first task both losses run over the same classes."""

@@ -22,6 +22,10 @@ class LoraSequentialConfig(LoraFields):
         """All fields act at every task."""
         return self.lora_effect(context)
 
+    def orthonormal_modules(self, context: EffectContext) -> int:
+        """One: there is no earlier module whose complement to start in."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointLoraConfig(LoraFields):
@@ -44,3 +48,7 @@ class JointLoraConfig(LoraFields):
         if self.matrices(context.blocks) > 0:
             acts["joint_rank"] = self.rank * context.tasks
         return acts
+
+    def orthonormal_modules(self, context: EffectContext) -> int:
+        """T: the one module has the rank of so many."""
+        return context.tasks

@@ -78,7 +78,8 @@ def test_an_order_spelt_out_is_the_natural_one() -> None:
 @given(lorac_configs(), st.floats(0, 1))
 def test_all_thresholds_share_the_first_stage(config: LoracIpcConfig, threshold: float) -> None:
     """With the default trace, which a run that never freezes falls back to."""
-    config = replace(config, ipc_every=1, ipc_window=300)
+    trace = {"ipc_target": "effective", "ipc_reducer": "mean", "ipc_every": 1, "ipc_window": 300}
+    config = replace(config, **trace)
     left = replace(RUN, method=config)
     right = replace(RUN, method=replace(config, importance_threshold=threshold))
     assert shared(left, right) >= 1

@@ -15,7 +15,8 @@ from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.config import LoracIpcConfig, RunConfig, StreamConfig
 from clmethods.config.facts import SITES
 from clmethods.methods import State
-from clmethods.methods.lorac_ipc import LoracIpc, frozen_before
+from clmethods.methods.lorac_freezing import frozen_before
+from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted import Matrix, composed_layers
 from clmethods.nn.backbone import SITE_SLOTS, features
 from clmethods.nn.importance import ImportanceTrace, importance_scores
@@ -32,6 +33,13 @@ from tests.clmethods.runs import (
 ONE_EACH = replace(LORAC, importance_threshold=0.09)  # k = 1 of 12 matrices
 FIVE_TASKS = StreamConfig(tasks=5, limit=4)
 MATRICES = [Matrix(block, site) for block in (0, 1) for site in SITES]
+
+
+def decided(trained: Trained, method: LoracIpcConfig, state: State, position: int) -> Tensor:
+    """The flags that `method` decides on in a state."""
+    run = replace(trained.run, method=method)
+    composition = replace(trained.composition(state), config=method)
+    return frozen_before(run, composition, position, torch.Generator().manual_seed(0))
 
 
 def frozen_at(state: State, position: int) -> Tensor:
@@ -56,7 +64,7 @@ def test_i20_the_decision_is_the_same_after_save_and_load(lorac: Trained) -> Non
     assert isinstance(lorac.run.method, LoracIpcConfig)
     for position in range(1, 5):
         reloaded = state_from_bytes(state_to_bytes(lorac.state(position - 1)))
-        mask = frozen_before(lorac.run.method, reloaded, position, 12)
+        mask = decided(lorac, lorac.run.method, reloaded, position)
         assert torch.equal(mask, frozen_at(lorac.state(position), position))
 
 
@@ -70,8 +78,8 @@ def test_i21_a_threshold_of_zero_is_the_run_without_the_constraint(
     def never(*_: object) -> None:
         raise AssertionError("importance is consulted although nothing freezes")
 
-    monkeypatch.setattr("clmethods.methods.lorac_ipc.importance_scores", never)
-    monkeypatch.setattr("clmethods.methods.lorac_ipc.freeze_top", never)
+    monkeypatch.setattr("clmethods.methods.lorac_freezing.importance_scores", never)
+    monkeypatch.setattr("clmethods.methods.lorac_freezing.freeze_top", never)
     assert differences(zero.state(2), train(run).state(2)) == []
     # Nor does measuring change the training, but for the rounding of its dense products.
     monkeypatch.setattr(ImportanceTrace, "watch", lambda *_: None)
@@ -117,10 +125,10 @@ def test_i27_the_matrix_with_by_far_the_largest_score_freezes_first(
     first_task: Trained, column: int
 ) -> None:
     state = planted(first_task.state(0), 0, column, 1e3)
-    assert frozen_before(ONE_EACH, state, 1, 12).nonzero().flatten().tolist() == [column]
+    assert decided(first_task, ONE_EACH, state, 1).nonzero().flatten().tolist() == [column]
     state = planted(first_task.state(0), 0, column, 1e-6)
     last = replace(ONE_EACH, importance_threshold=11 / 12)
-    assert (~frozen_before(last, state, 1, 12)).nonzero().flatten().tolist() == [column]
+    assert (~decided(first_task, last, state, 1)).nonzero().flatten().tolist() == [column]
 
 
 def rows(layer_rows: Tensor, site: str) -> Tensor:

@@ -140,7 +140,7 @@ def test_i09_only_what_is_trained_changes_whatever_the_decay(optimizer: str) -> 
 def test_i09_nothing_in_the_training_network_moves_but_the_parameters(lorac: Trained) -> None:
     before = dict(started(lorac, 2).network.state_dict())
     after = dict(lorac.repeat(2)[0].network.state_dict())  # type: ignore[attr-defined]
-    trained = {name for name in before if name.rsplit(".", 1)[-1] in {"a", "b", "omega"}}
+    trained = {name for name in before if name.rsplit(".", 1)[-1] in {"a", "b", "value"}}
     assert set(differences(before, after)) == trained
 
 

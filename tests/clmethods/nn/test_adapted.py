@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models import VisionTransformer
 from torch import Tensor
 
-from clmethods.config import LoraSequentialConfig
+from clmethods.config import BackboneConfig, LoraSequentialConfig
 from clmethods.config.facts import SITES
 from clmethods.nn.adapted import (
     Matrix,
@@ -61,6 +62,23 @@ def test_i03_adapted_and_merged_networks_agree(sites: tuple[str, ...]) -> None:
     found = features(adapted_network(BACKBONE, modules), PIXELS).detach()
     torch.testing.assert_close(found, features(merged, PIXELS), rtol=1e-10, atol=1e-10)
     assert not torch.allclose(found, features(BACKBONE.build(), PIXELS))
+
+
+def test_i03_holds_for_layers_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some networks of timm have none at query, key and value."""
+
+    def without_bias(config: BackboneConfig) -> VisionTransformer:
+        shape = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
+        return VisionTransformer(**shape, num_classes=0, qkv_bias=False)
+
+    monkeypatch.setattr("clmethods.nn.backbone.architecture", without_bias)
+    backbone = FrozenBackbone(TINY, torch.float64, "cpu")
+    assert "blocks.0.attn.qkv.bias" not in backbone.tensors
+    modules = adapters("q", "v")
+    deltas = {matrix: module.update().detach() for matrix, module in modules.items()}
+    merged = backbone.build(merged_weights(backbone, deltas))
+    found = features(adapted_network(backbone, modules), PIXELS).detach()
+    torch.testing.assert_close(found, features(merged, PIXELS), rtol=1e-10, atol=1e-10)
 
 
 def test_each_site_acts_on_its_own_rows_alone() -> None:

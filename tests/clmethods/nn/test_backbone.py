@@ -163,13 +163,45 @@ def test_the_feature_is_the_class_token_after_the_last_norm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("normalise", "black", "white"), [("half", -1.0, 1.0), ("none", 0.0, 1.0)]
+    ("normalise", "black", "white"),
+    [
+        ("half", [-1.0] * 3, [1.0] * 3),
+        ("none", [0.0] * 3, [1.0] * 3),
+        ("imagenet", [-2.1179, -2.0357, -1.8044], [2.2489, 2.4286, 2.64]),
+        ("cifar", [-1.8957, -1.89747, -1.59652], [1.84262, 2.00117, 2.02535]),
+    ],
 )
 def test_pixels_have_the_range_that_the_network_expects(
-    normalise: str, black: float, white: float
+    normalise: str, black: list[float], white: list[float]
 ) -> None:
     images = torch.tensor([[[0, 255]]], dtype=torch.uint8)
     pixels = frozen(replace(TINY, normalise=normalise)).preprocess(images)
     assert pixels.shape == (1, 3, 1, 2)
     assert pixels.dtype == torch.float64
-    assert pixels[0, :, 0].tolist() == [[black, white]] * 3
+    expected = torch.tensor([black, white], dtype=torch.float64).T  # (3, 2)
+    torch.testing.assert_close(pixels[0, :, 0], expected, atol=5e-5, rtol=0)
+
+
+def test_colours_become_channels_and_grey_three_equal_ones() -> None:
+    colours = torch.randint(256, (2, 4, 5, 3), dtype=torch.uint8)
+    pixels = frozen().preprocess(colours)
+    assert pixels.shape == (2, 3, 4, 5)
+    for channel in range(3):
+        grey = frozen().preprocess(colours[..., channel])
+        assert same_bits(grey[:, 0], pixels[:, channel])
+        assert same_bits(grey[:, 0], grey[:, 2])
+
+
+def test_what_depends_on_the_dataset_must_be_resolved_first() -> None:
+    with pytest.raises(ValueError, match="resolve the run first"):
+        frozen(replace(TINY, normalise="ref"))
+
+
+def test_average_pooling_is_the_norm_of_the_mean_of_the_patches() -> None:
+    network = frozen(replace(TINY, pooling="avg")).build()
+    pixels = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    tokens = torch.cat([network.cls_token.expand(2, -1, -1), network.patch_embed(pixels)], dim=1)
+    for block in [lambda x: x + network.pos_embed, *network.blocks]:
+        tokens = block(tokens)
+    expected = network.fc_norm(tokens[:, 1:].mean(dim=1))
+    torch.testing.assert_close(features(network, pixels), expected)

@@ -1,7 +1,8 @@
-"""Scores in closed form, and the laws of the selection."""
+"""Importance: scores in closed form, and what is measured while a matrix trains."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,15 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clmethods.nn.importance import ImportanceTrace, freeze_top, importance_scores
+from clmethods.config import LoracIpcConfig
+from clmethods.config.methods.lorac_effect import TraceSettings
+from clmethods.nn.importance import ImportanceTrace, importance_scores
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
-
-N = 8
-distinct = st.lists(
-    st.floats(1e-6, 1e6, allow_nan=False), min_size=N, max_size=N, unique=True
-).map(lambda values: torch.tensor(values, dtype=torch.float64))
-flags = st.lists(st.booleans(), min_size=N, max_size=N).map(torch.tensor)
-counts = st.integers(0, N + 2)
 
 
 @given(
@@ -63,50 +59,7 @@ def test_a_task_without_steps_has_zero_scores() -> None:
     assert torch.equal(importance_scores(torch.zeros(0, 3), 0.5, 0.5), torch.zeros(3))
 
 
-@given(distinct, flags, counts)
-def test_i20_masks_grow_by_k_or_by_what_is_left(scores: Tensor, frozen: Tensor, k: int) -> None:
-    before = frozen.clone()
-    after = freeze_top(scores, frozen, k)
-    assert bool((after | ~before).all())
-    assert int(after.sum() - before.sum()) == min(k, int((~before).sum()))
-    assert torch.equal(frozen, before)
-
-
-@given(distinct, flags, counts)
-def test_the_frozen_ones_are_the_most_important_of_those_left(
-    scores: Tensor, frozen: Tensor, k: int
-) -> None:
-    after = freeze_top(scores, frozen, k)
-    chosen, left = scores[after & ~frozen], scores[~after]
-    if len(chosen) and len(left):
-        assert float(chosen.min()) > float(left.max())
-
-
-@given(distinct, flags, counts, st.integers(-9, 9), st.permutations(range(N)))
-def test_i26_selection_ignores_the_scale_and_the_enumeration(
-    scores: Tensor, frozen: Tensor, k: int, power: int, order: list[int]
-) -> None:
-    expected = freeze_top(scores, frozen, k)
-    # A power of two: any other factor could round two neighbours into a tie.
-    assert torch.equal(freeze_top(scores * 2.0**power, frozen, k), expected)
-    assert torch.equal(freeze_top(scores[order], frozen[order], k), expected[order])
-
-
-def test_ties_fall_to_the_earlier_matrix_and_exactly_k_are_taken() -> None:
-    frozen = torch.tensor([False, True, False, False])
-    after = freeze_top(torch.ones(4), frozen, 2)
-    assert after.tolist() == [True, True, True, False]
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_score_that_is_not_finite_freezes_nothing(bad: float) -> None:
-    scores = torch.tensor([bad, 2.0, 1.0])
-    none = torch.zeros(3, dtype=torch.bool)
-    assert freeze_top(scores, none, 1).tolist() == [False, True, False]
-    assert freeze_top(scores, none, 3).tolist() == [False, True, True]
-
-
-def watched(**settings: Any) -> tuple[ImportanceTrace, ComposedLinear]:
+def watched(**changes: Any) -> tuple[ImportanceTrace, ComposedLinear]:
     """A fused layer with two adapted parts, 1 and 2, which fill columns 3 and 0 of four."""
     generator = torch.Generator().manual_seed(0)
 
@@ -115,9 +68,8 @@ def watched(**settings: Any) -> tuple[ImportanceTrace, ComposedLinear]:
 
     adapters = {part: SiteAdapter(draw(2, 4), draw(3, 2), 0.5) for part in (1, 2)}
     layer = ComposedLinear(draw(9, 4), None, adapters, 3)
-    trace = ImportanceTrace(
-        4, **{"every": 1, "window": 10, "dtype": torch.float64, "device": "cpu"} | settings
-    )
+    settings = replace(TraceSettings.of(LoracIpcConfig()), **{"window": 10} | changes)
+    trace = ImportanceTrace(4, settings, torch.float64, "cpu")
     trace.watch(layer, {1: 3, 2: 0})
     return trace, layer
 

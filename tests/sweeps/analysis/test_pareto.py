@@ -151,6 +151,21 @@ def test_readouts_of_one_configuration_compete(study):
     ]
 
 
+def test_batch_wise_readouts_have_a_front_of_their_own(study):
+    """They leak the task: they push no instance-wise readout off its front, nor are pushed off."""
+    study.add(matrix(0.6, 0.1), config_id="a", readout="instance-cosine")
+    study.add(matrix(0.9, 0.0), config_id="a", readout="batch-cosine")
+    study.add(matrix(0.8, 0.0), config_id="b", readout="batch-cosine")
+    study.add(matrix(0.99, 0.0), config_id="b", readout="oracle-tap")
+    table = pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES)
+    found = {(r["config_id"], r["readout_id"]): r for r in table.to_pylist()}
+    assert {key for key, row in found.items() if row["on_front"]} == {
+        ("a", "instance-cosine"),
+        ("a", "batch-cosine"),
+    }
+    assert found["a", "batch-cosine"]["average_accuracy"] == pytest.approx(0.9)
+
+
 def test_failed_runs_are_counted_and_marked(study):
     for seed in range(3):
         study.add(
@@ -181,3 +196,14 @@ def test_no_runs_make_an_empty_table_and_a_misspelt_objective_an_error():
     assert "average_accuracy_low" in table.column_names
     with pytest.raises(KeyError, match="no objective 'acuracy'"):
         pareto_table(empty, {"acuracy": "max"})
+
+
+def test_interquartile_means_are_not_moved_by_one_bad_run(study):
+    for order, seed in [((0, 1), 0), ((0, 1), 1), ((1, 0), 0), ((1, 0), 1)]:
+        bad = (order, seed) == ((1, 0), 1)
+        study.add([[0.1 if bad else 0.8] * 2] * 2, order=order, seed=seed)
+    summary = summarise(study.trials, study.evals, "test")
+    (plain,) = pareto_table(summary, {"average_accuracy": "max"}).to_pylist()
+    (robust,) = pareto_table(summary, {"average_accuracy": "max"}, iqm=True).to_pylist()
+    assert plain["average_accuracy"] == pytest.approx(0.625)
+    assert robust["average_accuracy"] == pytest.approx(0.8)

@@ -38,6 +38,32 @@ def test_a_worked_trial(study):
     assert row["reason"] is None
 
 
+def test_task_incremental_and_routing_figures_come_from_their_own_counts(study):
+    """Unseen tasks have counts with the task given, which forward transfer reads."""
+    study.add([[0.9, 0.0], [0.5, 0.9]], readout="instance-cosine", order=[1, 0])
+    given = {
+        ("trial0-0", 1): 800,
+        ("trial0-0", 0): 300,
+        ("trial0-1", 1): 600,
+        ("trial0-1", 0): 900,
+    }
+    for row in study.eval_rows:
+        row["correct_task_given"] = given[row["stage_key"], row["task"]]
+        row["task_id_correct"] = 700 if row["seen"] else None
+    row = only_row(summarise(study.trials, study.evals, "test"))
+    assert row["til_average_accuracy"] == pytest.approx((0.6 + 0.9) / 2)
+    assert row["til_forgetting"] == pytest.approx(0.2)
+    assert row["fwt_til_all_pairs"] == pytest.approx(0.3)
+    assert row["task_id_accuracy"] == pytest.approx(0.7)
+    assert row["average_accuracy"] == pytest.approx(0.7)
+    assert "fwt_til" not in row  # it needs an untrained reference
+
+
+def test_what_a_readout_does_not_infer_is_null(study):
+    study.add(MATRIX)
+    assert only_row(summarise(study.trials, study.evals, "test"))["task_id_accuracy"] is None
+
+
 def test_i37_accuracies_are_fractions_of_the_counts(study):
     study.add(MATRIX)
     correct = study.eval_rows[-1]["correct"]

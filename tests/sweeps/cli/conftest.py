@@ -27,6 +27,10 @@ DOCUMENT = {
     "search": {"method.importance_threshold": [0, 0.2]},
     "orders": {"design": "explicit", "list": [[0, 1, 2, 3, 4], [0, 1, 4, 3, 2]]},
     "seeds": [0, 1],
+    "readouts": [
+        {"routing": "last"},
+        {"routing": "batch", "batch_size": 4, "tap": True, "tap_epochs": 1},
+    ],
     "baselines": [
         {"method": {"kind": "nearest_class_mean"}},
         {"method": {"kind": "joint_lora", "rank": 2, "lora_alpha": 2}},

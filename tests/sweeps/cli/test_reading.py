@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from click.testing import Result
 
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
+from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.results import TABLES
-from sweeps.stages.checksums import sealed, sha256, unsealed
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]
@@ -37,6 +37,25 @@ def test_plan_sees_what_is_there_and_what_a_new_value_adds(
     assert "14 to train" in more.output
 
 
+def test_plan_says_which_settings_were_left_out_or_merged_and_why(
+    sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    search = {
+        "method.ortho_mode": ["none", "gram"],
+        "method.ortho_lambda": [0.1, 0.5, 1],
+        "method.importance_threshold": [0.17, 0.24],
+    }
+    where = ["method.ortho_mode == 'none' or method.ortho_lambda < 1"]
+    file = sweep_file(search=search, where=where, baselines=[], seeds=[0])
+    output = sweeps_command("plan", file, "--storage", tmp_path / "empty").output
+    assert "2 settings are left out by `where`" in output
+    assert "7 settings act like others and are merged into them" in output
+    idle = "importance_threshold=0.17 ortho_mode=none: 6 are one, method.ortho_lambda does not act"
+    assert idle in output
+    assert "6 trials of 3 configurations" in output
+    assert "2 are one, the same comes of method.importance_threshold=0.24" in output
+
+
 def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("pareto", finished)
     assert result.exit_code == 0
@@ -48,10 +67,38 @@ def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished
     assert not any("joint_lora" in line for line in starred)
 
 
+def test_batch_wise_figures_are_marked_wherever_they_are_shown(
+    sweeps_command: Command, finished: Path
+) -> None:
+    name = "batch-cosine-b4-tap-e1"
+    for command in ("pareto", "orders", "effects"):
+        result = sweeps_command(command, finished, "--readout", name)
+        assert result.exit_code == 0, result.output
+        assert f"`{name}`: batch-wise" in result.output
+        assert "leaks the task" in result.output
+        assert "batch-wise" not in sweeps_command(command, finished).output
+    beside = sweeps_command("pareto", finished, "--readout", name).output
+    assert "nearest_class_mean (baseline, last)" in beside
+    assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
+
+
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("orders", finished)
     assert result.exit_code == 0
     assert "aopd" in result.output
+    assert "configuration x order" in result.output
+    assert "Kendall's W" in result.output
+    assert "Best and worst order" in result.output
+    assert "a Williams design does" in result.output  # two orders cannot tell carry-over
+
+
+def test_orders_of_a_metric_that_does_not_exist_offers_the_nearest(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("orders", finished, "--metric", "forgeting")
+    assert result.exit_code == 2
+    assert "Did you mean 'forgetting'?" in result.output
+    assert "forgetting" in sweeps_command("orders", finished, "--metric", "forgetting").output
 
 
 def test_why_names_the_stage_and_the_field(sweeps_command: Command, finished: Path) -> None:
@@ -115,3 +162,59 @@ def test_export_writes_every_table_and_its_schema(
         assert table.num_rows > 0
         assert table.schema.names == schema.arrow.names
     assert "stage_key" in (tmp_path / "out" / "SCHEMA.md").read_text(encoding="utf-8")
+
+
+def test_query_answers_from_the_summary(sweeps_command: Command, finished: Path) -> None:
+    sql = (
+        'SELECT "method.importance_threshold" AS threshold, count(*) AS n FROM summary '
+        "WHERE split = 'test' AND readout_id = 'last' AND role = 'search' GROUP BY 1 ORDER BY 1"
+    )
+    result = sweeps_command("query", finished, sql, "--format", "csv")
+    assert result.output.split() == ['"threshold","n"', "0,4", "0.2,4"]
+    listed = sweeps_command("query", finished, "SELECT max(task_order) AS m FROM trials")
+    assert "0, 1, 4, 3, 2" in listed.output
+    assert "1 row" in listed.output
+
+
+def test_a_query_that_is_wrong_is_told_plainly(sweeps_command: Command, finished: Path) -> None:
+    result = sweeps_command("query", finished, "SELECT x FROM sumary")
+    assert result.exit_code == 2
+    assert "The tables are trials, stages, evals, matrices, summary." in result.output
+
+
+def test_pareto_says_how_sure_the_front_is(sweeps_command: Command, finished: Path) -> None:
+    output = sweeps_command("pareto", finished).output
+    heading = next(line for line in output.splitlines() if "configuration" in line)
+    assert heading.split()[:3] == ["front", "in", "configuration"]
+    searched = [line for line in output.splitlines() if "importance_threshold=" in line]
+    assert all("%" in line for line in searched)
+    assert "hypervolume" in output
+
+
+def test_pareto_names_what_is_missing(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "copy"
+    shutil.copytree(finished, storage)
+    parts = sorted(storage.glob("sweeps/small/results/trials/*.parquet"))
+    searched = [p for p in parts if pq.read_table(p)["role"][0].as_py() == "search"]
+    label = pq.read_table(searched[0])["label"][0].as_py()
+    searched[0].write_bytes(searched[0].read_bytes()[:100])
+    result = sweeps_command("pareto", storage)
+    assert result.exit_code == 0
+    assert f"results/trials/{searched[0].name} is left out" in result.output
+    assert f"{label}: interval over 2 orders x 2 seeds with 3 runs" in result.output
+
+
+def test_effects_are_matched_differences_of_every_value(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("effects", finished)
+    assert result.exit_code == 0, result.output
+    assert "average_accuracy (higher is better)" in result.output
+    assert "forgetting (lower is better)" in result.output
+    assert "method.importance_threshold" in result.output
+    assert "Importance: not estimated, 2 configurations, 8 are needed" in result.output
+    wrong = sweeps_command("effects", finished, "--metric", "accuracy")
+    assert wrong.exit_code == 2
+    assert "pooled_accuracy" in wrong.output

@@ -92,6 +92,30 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
         ({"seeds": [0, 1, 0]}, "seeds[2]", "each seed once"),
         ({"readouts": [{"routing": "last"}] * 2}, "readouts[1]", "each readout once"),
         ({"readouts": [{"routing": "lst"}]}, "readouts[0].routing", "Did you mean 'last'?"),
+        (
+            {"readouts": [{"tap": True, "tap_epochs": 0}, {}]},
+            "readouts[1]",
+            "got 'last', allowed: each readout once",
+        ),
+        (
+            {"readouts": [{"routing": "instance", "clusters": 2}]},
+            "readouts[0].clusters",
+            "to be left out unless metric is one of",
+        ),
+        (
+            {
+                "method": {"kind": "sequential_finetuning", "head_loss": "global"},
+                "readouts": [{"routing": "last"}, {"tap": True, "tap_restore": False}],
+            },
+            "readouts[1].tap_restore",
+            "true for sequential_finetuning on this stream. Its training reads head rows",
+        ),
+        (
+            {"method": {"kind": "nearest_class_mean"}, "readouts": [{"tap": True}]},
+            "readouts[0].tap",
+            "false for nearest_class_mean",
+        ),
+        ({"objectives": {"intransigence": "min"}}, "objectives.intransigence", "one of ['ave"),
         ({"objectives": {"acuracy": "max"}}, "objectives.acuracy", "one of ['average_accuracy'"),
         ({"objectives": {"bwt": "up"}}, "objectives.bwt", "one of ['max', 'min']"),
         ({"algorithm": {"kind": "sobol"}}, "algorithm.trials", "Say how many"),

@@ -37,7 +37,8 @@ def test_thresholds_part_at_the_second_stage_by_what_they_freeze() -> None:
 
 def test_thresholds_that_freeze_alike_never_part() -> None:
     # 12 matrices: 0.17 and 0.24 both freeze two of them after each task
-    one, other = trials(search={"method.importance_threshold": [0.17, 0.24]})
+    (one,) = trials(search={"method.importance_threshold": [0.17]})
+    (other,) = trials(search={"method.importance_threshold": [0.24]})
     found = parting(one, other)
     assert (found.shared, found.differences) == (5, ())
 

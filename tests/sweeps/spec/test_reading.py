@@ -69,13 +69,15 @@ def test_a_file_that_is_not_there_offers_one_that_is(tmp_path: Path) -> None:
 
 
 def test_numbers_and_dates_are_read_as_people_mean_them(tmp_path: Path) -> None:
-    data, faults = read(tmp_path, "lr: 5e-3\nname: 2024-01-01\nrank: 4\nbase: &b {a: 1}\nc: *b\n")
+    text = "lr: 5e-3\nname: 2024-01-01\nrank: 4\nbase: &b {a: 1}\nc: *b\non: [off, yes, true]\n"
+    data, faults = read(tmp_path, text)
     assert data == {
         "lr": 0.005,
         "name": "2024-01-01",
         "rank": 4,
         "base": {"a": 1},
         "c": {"a": 1},
+        "on": ["off", "yes", True],
     }
     assert faults == []
 

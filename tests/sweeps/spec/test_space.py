@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.config import InvalidConfigError
-from sweeps.spec.space import ALGORITHMS, MAX_POINTS, Algorithm, Axis, grid, parse_axis, points
+from sweeps.spec.axes import Axis, parse_axis
+from sweeps.spec.space import ALGORITHMS, MAX_POINTS, Algorithm, Point, grid
+from sweeps.spec.space import points as all_points
 
 CHOICE = Axis(path="method.module_weights", values=("ones", "learned", "other"))
 LOG = Axis(path="train.lr", scale="log", values=(1e-4, 1.0))
 WHOLE = Axis(path="method.rank", scale="integer", values=(1, 4))
 LINEAR = Axis(path="method.importance_threshold", scale="uniform", values=(0.0, 0.3))
 AXES = (CHOICE, LOG, WHOLE, LINEAR)
+
+
+def points(axes: Sequence[Axis], algorithm: Algorithm) -> list[Point]:
+    return all_points(axes, algorithm, lambda point: True)[0]
 
 
 def test_a_grid_is_every_combination_with_the_last_axis_fastest() -> None:
@@ -100,13 +107,13 @@ def test_an_axis_stays_between_its_ends(fraction: float, axis: Axis) -> None:
 )
 def test_an_axis_that_is_none_is_refused(written: object, message: str) -> None:
     with pytest.raises(InvalidConfigError) as refused:
-        parse_axis("a.x", written, "random")
+        parse_axis("a.x", written, "random", "search.a.x")
     assert message in str(refused.value)
 
 
 def test_a_grid_takes_no_ranges() -> None:
     with pytest.raises(InvalidConfigError, match="as the algorithm is `grid`"):
-        parse_axis("a.x", {"uniform": [0, 1]}, "grid")
+        parse_axis("a.x", {"uniform": [0, 1]}, "grid", "search.a.x")
 
 
 def test_only_draws_are_counted() -> None:

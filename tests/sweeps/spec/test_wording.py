@@ -27,7 +27,9 @@ def messages(kind: type[Any], data: object) -> list[str]:
         ({"rank": 0}, "rank: got 0, allowed: 1 or more"),
         (
             {"ortho_mode": "gran"},
-            "ortho_mode: got 'gran', allowed: one of ['none', 'gram']. Did you mean 'gram'?",
+            "ortho_mode: got 'gran', allowed: one of ['none', 'gram', 'gram_sq', 'cross', "
+            "'cross_l1', 'qr', 'project', 'reparam_qr', 'reparam_torch', 'fixed_basis']. "
+            "Did you mean 'gram'?",
         ),
         ([], "got [], allowed: a mapping of fields"),
     ],

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 import clmethods.stage
 from clmethods.checkpoint import sha256
-from clmethods.config import METHOD_CONFIGS, ReadoutConfig, partition_id
+from clmethods.config import METHOD_CONFIGS, ReadoutConfig, evaluation_id, partition_id
 from clmethods.methods import METHODS
 from clmethods.sequence import run_sequence
 from clmethods.stage import DivergedError, StageOutcome, run_stage
 from sweeps.spec import Sweep, TrialSpec, expand
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.runner import UnreadableStageError
-from sweeps.stages.store import StageStore, eval_id, folder
+from sweeps.stages.store import StageStore, folder
 from sweeps.stages.tree import StageTree
 from sweeps.storage import open_storage
 from tests.clmethods.runs import MemoryArchive
@@ -74,7 +74,7 @@ def test_the_states_and_counts_of_a_run_without_a_store(kind: str) -> None:
         state = sha256(archive.stages[step.stage.key])
         assert store.objects.exists(f"{where}/state-{state}.safetensors")
         for readout in trial.readouts:
-            identity = eval_id(readout, partition_id(trial.run))
+            identity = evaluation_id(readout, partition_id(trial.run))
             counts = [asdict(count) for count in step.counts[readout.readout_id]]
             assert store.evaluation(step.stage.key, identity) == counts
 
@@ -272,6 +272,53 @@ def test_new_readouts_of_a_finished_chain_train_nothing() -> None:
     after = evaluations(store.objects)
     assert len(after) == 2 * len(before)
     assert {name: after[name] for name in before} == before
+
+
+ADAPTED = [
+    {"tap": True, "tap_epochs": 1},
+    {"tap": True, "tap_epochs": 1, "tap_restore": False, "tap_storage": "covariance"},
+]
+LORA = {"kind": "lora_sequential", "rank": 2}
+
+
+@pytest.mark.parametrize("method", [LORA, SMALL | {"kind": "lorac_ipc"}], ids=lambda m: m["kind"])
+def test_readouts_that_look_back_do_not_depend_on_who_walked_the_chain(
+    method: dict[str, Any],
+) -> None:
+    """Task-adaptive prediction reads statistics of earlier tasks, and heads go on from heads."""
+    trial = small_trial(method=method, readouts=ADAPTED)
+    walked, dropped, late = memory(), memory(), memory()
+    run_trial(trial, walked)
+    for _ in trial.chain:
+        runner_of(trial, dropped).advance()
+    run_trial(replace(trial, readouts=(ReadoutConfig(),)), late)
+    kept = evaluations(late.objects)
+    runner = runner_of(trial, late)
+    runner.advance()
+    runner_of(trial, late).advance()
+    run_trial(trial, late)
+    assert evaluations(dropped.objects) == evaluations(walked.objects)
+    assert evaluations(late.objects) == evaluations(walked.objects) | kept
+
+
+def test_an_ancestor_found_damaged_by_a_readout_is_computed_again(tmp_path: Path) -> None:
+    """Its statistics are read from its state, which nothing else needed any more."""
+    trial = small_trial(method=LORA, readouts=ADAPTED)
+    store, whole = directory_store(tmp_path), memory()
+    run_trial(trial, whole)
+    runner = runner_of(trial, store)
+    runner.advance()
+    fresh = runner_of(trial, store)
+    fresh.advance()
+    fresh._evaluator = None  # as if another trial had evaluated the stages so far
+    (state,) = (tmp_path / folder(keys_of(trial)[0])).glob("state-*")
+    state.write_bytes(state.read_bytes()[:100])
+    report = fresh.advance()
+    assert (report.outcome, report.key) == ("trained", keys_of(trial)[0])
+    while fresh.advance().outcome != "done":
+        pass
+    assert metrics(store.objects) == metrics(whole.objects)
+    assert len(messages_of(store)) == 1
 
 
 @st.composite

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from clmethods.config import partition_id
+from clmethods.config import evaluation_id, partition_id
 from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
+from clmethods.sealed import sealed, unsealed
 from clmethods.stage import DivergedError, StageOutcome, TrainingReport
 from sweeps.results import read_table
 from sweeps.spec import TrialSpec
-from sweeps.stages.checksums import sealed, unsealed
-from sweeps.stages.store import StageStore, eval_id, folder
+from sweeps.stages.store import StageStore, folder
 from tests.clmethods.runs import differences, train
 from tests.sweeps.stages.small import (
     directory_store,
@@ -214,7 +214,7 @@ def test_a_damaged_evaluation_is_evaluated_again_and_trains_nothing(
 ) -> None:
     store = finished.store
     unbroken = metrics(store.objects)
-    identity = eval_id(finished.trial.readouts[0], partition_id(finished.trial.run))
+    identity = evaluation_id(finished.trial.readouts[0], partition_id(finished.trial.run))
     DAMAGES[damage](finished.file(1, identity))
     reports = run_trial(finished.trial, store)
     assert trained_keys(reports) == []

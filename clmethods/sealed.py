@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from clmethods.config import canonical_json
+from clmethods.config.canonical import canonical_json, plain
 
 
 def sha256(data: bytes) -> str:
@@ -14,10 +14,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sealed(content: Any) -> bytes:
-    """A JSON document with the checksum of its content."""
-    text = canonical_json(content)
-    return canonical_json({"content": content, "sha256": sha256(text.encode())}).encode()
+def sealed(content: Any, *, readable: bool = False) -> bytes:
+    """A JSON document with the checksum of its content; `readable` is indented, for people."""
+    document = {"content": content, "sha256": sha256(canonical_json(content).encode())}
+    if readable:
+        return (json.dumps(plain(document), indent=2, allow_nan=False) + "\n").encode()
+    return canonical_json(document).encode()
 
 
 def unsealed(data: bytes) -> Any | None:

@@ -41,7 +41,7 @@ def test_a_joint_run_has_one_row_and_no_forgetting(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "all tasks" in result.output
     (line,) = [
-        line for line in result.output.splitlines() if line.strip().startswith("forgetting")
+        line for line in result.output.splitlines() if line.strip().startswith("forgetting ")
     ]
     assert line.split()[1] == "-"
 

@@ -5,7 +5,6 @@ matrix a has one row per finished task and one column per task, in the order of 
 is the accuracy on task j after task t, a fraction in [0, 1]. Entries above the diagonal are NaN
 or the accuracy on a task not learned yet; no metric here reads them. A run that saw all tasks at
 once has a single row of T columns: it has an average accuracy and no history.
-
 Formulas count tasks from 1. A metric that is undefined is None and never 0.
 """
 
@@ -27,7 +26,7 @@ def average_accuracy(matrix: npt.ArrayLike) -> float:
     A = (1/T) sum_j a[T, j], in [0, 1], higher is better. Lopez-Paz and Ranzato 2017 (ACC); the
     "Avg. Acc" of arXiv 2504.13407. Raises ValueError for a malformed matrix, as all functions do.
     """
-    a = _checked(matrix)
+    a = checked(matrix)
     return float(a[-1].mean())
 
 
@@ -37,8 +36,8 @@ def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
     AIA = (1/T) sum_t (1/t) sum_{j<=t} a[t, j], in [0, 1], higher is better. Rebuffi et al. 2017
     (iCaRL), task-uniform. None for a joint run.
     """
-    a = _checked(matrix)
-    if not _has_history(a):
+    a = checked(matrix)
+    if not has_history(a):
         return None
     return float(np.mean([a[t, : t + 1].mean() for t in range(len(a))]))
 
@@ -50,10 +49,22 @@ def forgetting(matrix: npt.ArrayLike) -> float | None:
     Chaudhry et al. 2018 (RWalk). The maximum leaves the last row out, so that an old task that
     improved counts as negative forgetting. None for T = 1 and for a joint run.
     """
-    a = _checked(matrix)
+    a = checked(matrix)
     if len(a) < 2:
         return None
     return float(np.mean(_peaks(a) - a[-1, :-1]))
+
+
+def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
+    """Forgetting as the library mammoth computes it: the maximum takes in the last task.
+
+    (1/(T-1)) sum_{j<T} (max_{j<=l<=T} a[l, j] - a[T, j]), in [0, 1], lower is better. It is
+    forgetting with every task's improvement counted as 0. None for T = 1 and for a joint run.
+    """
+    a = checked(matrix)
+    if len(a) < 2:
+        return None
+    return float(np.mean(np.maximum(_peaks(a) - a[-1, :-1], 0.0)))
 
 
 def bwt(matrix: npt.ArrayLike) -> float | None:
@@ -62,10 +73,41 @@ def bwt(matrix: npt.ArrayLike) -> float | None:
     BWT = (1/(T-1)) sum_{j<T} (a[T, j] - a[j, j]), in [-1, 1], higher is better. Lopez-Paz and
     Ranzato 2017 (GEM). -BWT <= F always. None for T = 1 and for a joint run.
     """
-    a = _checked(matrix)
+    a = checked(matrix)
     if len(a) < 2:
         return None
     return float(np.mean(a[-1, :-1] - a.diagonal()[:-1]))
+
+
+def bwt_plus(matrix: npt.ArrayLike) -> float | None:
+    """Positive backward transfer: max(BWT, 0), in [0, 1], higher is better.
+
+    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    """
+    transfer = bwt(matrix)
+    return None if transfer is None else max(transfer, 0.0)
+
+
+def remembering(matrix: npt.ArrayLike) -> float | None:
+    """REM = 1 - |min(BWT, 0)|, in [0, 1], higher is better.
+
+    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    """
+    transfer = bwt(matrix)
+    return None if transfer is None else 1.0 - abs(min(transfer, 0.0))
+
+
+def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
+    """Backward transfer over all pairs of tasks, not only at the end.
+
+    (2/(T(T-1))) sum_{i>=2} sum_{j<i} (a[i, j] - a[j, j]), in [-1, 1], higher is better.
+    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    """
+    a = checked(matrix)
+    if len(a) < 2:
+        return None
+    changes = a - a.diagonal()  # (T, T): column j less what task j began with
+    return float(np.mean(changes[np.tril_indices(len(a), -1)]))
 
 
 def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
@@ -74,8 +116,8 @@ def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
     LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. None for a joint
     run. A = LA + ((T-1)/T) BWT holds exactly.
     """
-    a = _checked(matrix)
-    return float(a.diagonal().mean()) if _has_history(a) else None
+    a = checked(matrix)
+    return float(a.diagonal().mean()) if has_history(a) else None
 
 
 def stability(matrix: npt.ArrayLike) -> float | None:
@@ -85,7 +127,7 @@ def stability(matrix: npt.ArrayLike) -> float | None:
     helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
     T = 1, for a joint run, and if no task is left.
     """
-    a = _checked(matrix)
+    a = checked(matrix)
     if len(a) < 2:
         return None
     peaks = _peaks(a)
@@ -96,21 +138,16 @@ def stability(matrix: npt.ArrayLike) -> float | None:
         return float(np.mean(a[-1, :-1][learned] / peaks[learned]))
 
 
-def pooled_accuracy(counts: npt.ArrayLike) -> float | None:
-    """Accuracy over all images, so that large tasks weigh more.
+def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
+    """Harmonic mean of stability S and learning accuracy LA: 2 S LA / (S + LA).
 
-    A° = sum_j correct_j / sum_j n_j, in [0, 1], higher is better; the "top-1" of PILOT, InfLoRA
-    and SD-LoRA. `counts` has one row (correct, n) per task. Equal n give the average accuracy.
-    None where there is no image. Raises ValueError unless 0 <= correct <= n.
+    At least 0, higher is better (method.md section 6.2); 0 where either is 0. None where
+    stability is.
     """
-    table = np.asarray(counts)
-    if table.ndim != 2 or table.shape[1] != 2:
-        raise ValueError(f"counts must be rows of (correct, n), got shape {table.shape}")
-    correct, n = table[:, 0], table[:, 1]
-    if np.any(correct < 0) or np.any(correct > n):
-        raise ValueError(f"0 <= correct <= n must hold, got {table.tolist()}")
-    total = n.sum()
-    return float(correct.sum() / total) if total > 0 else None
+    kept, learned = stability(matrix), learning_accuracy(matrix)
+    if kept is None or learned is None:
+        return None
+    return 2.0 / (1.0 / kept + 1.0 / learned) if kept > 0 and learned > 0 else 0.0
 
 
 class Metric(NamedTuple):
@@ -134,18 +171,29 @@ METRICS: dict[str, Metric] = {
     "forgetting": Metric(
         forgetting, "min", "mean drop of old tasks from their best accuracy before the last task"
     ),
+    "forgetting_mammoth": Metric(
+        forgetting_mammoth, "min", "forgetting with the last task in the maximum, as in mammoth"
+    ),
     "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned"),
+    "bwt_plus": Metric(bwt_plus, "max", "backward transfer where it is positive, else 0"),
+    "remembering": Metric(remembering, "max", "1 less what backward transfer lost"),
+    "bwt_all_pairs": Metric(
+        bwt_all_pairs, "max", "mean change of old tasks since learned, over all later tasks"
+    ),
     "learning_accuracy": Metric(
         learning_accuracy, "max", "mean accuracy on each task right after it was learned"
     ),
     "stability": Metric(
         stability, "max", "share of the old tasks' best accuracy that is left at the end"
     ),
+    "stability_plasticity": Metric(
+        stability_plasticity, "max", "harmonic mean of stability and learning accuracy"
+    ),
 }
-"""Every metric of an accuracy matrix, by the name it has in tables and objectives."""
+"""Every metric of a class-incremental accuracy matrix, by its name in tables and objectives."""
 
 
-def _checked(matrix: npt.ArrayLike) -> Matrix:
+def checked(matrix: npt.ArrayLike) -> Matrix:
     """The matrix as float64, after its laws; every entry that some metric reads is a fraction."""
     a = np.asarray(matrix, dtype=np.float64)
     if a.ndim != 2 or a.shape[1] == 0 or a.shape[0] not in {1, a.shape[1]}:
@@ -161,7 +209,7 @@ def _checked(matrix: npt.ArrayLike) -> Matrix:
     return a
 
 
-def _has_history(a: Matrix) -> bool:
+def has_history(a: Matrix) -> bool:
     """Whether there is a row per task, which a joint run over several tasks lacks."""
     return bool(len(a) == a.shape[1])
 

@@ -1,0 +1,16 @@
+"""A run in a directory, whole or half-finished: train into it, read it, go on from it."""
+
+from clmethods.archive.files import ArchiveError, StageFiles, stage_files, write
+from clmethods.archive.metrics import MetricsBySplit, StoredMetrics, metrics_by_split
+from clmethods.archive.model import ModelArchive
+
+__all__ = [
+    "ArchiveError",
+    "MetricsBySplit",
+    "ModelArchive",
+    "StageFiles",
+    "StoredMetrics",
+    "metrics_by_split",
+    "stage_files",
+    "write",
+]

@@ -1,0 +1,44 @@
+"""Accuracy matrices and metrics of a finished run, as `metrics.json` keeps them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from clmethods.config import ReadoutConfig, RunConfig
+from clmethods.data.streams import EVALUATED_SPLITS
+from clmethods.metrics import METRICS
+from clmethods.sequence import SequenceStep, accuracy_matrix
+
+MetricsBySplit = dict[str, dict[str, dict[str, Any]]]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredMetrics:
+    """What `metrics.json` holds."""
+
+    readouts: list[ReadoutConfig]
+    splits: MetricsBySplit
+
+
+def metrics_by_split(
+    run: RunConfig, steps: Sequence[SequenceStep], readouts: Sequence[ReadoutConfig]
+) -> MetricsBySplit:
+    """{split: {readout id: {"accuracy": rows, metric: value, ...}}}; null where undefined.
+
+    A split that holds no images, such as a validation split of fraction 0, is left out.
+    """
+    document: MetricsBySplit = {}
+    for split in EVALUATED_SPLITS:
+        if not any(c.split == split for counts in steps[-1].counts.values() for c in counts):
+            continue
+        document[split] = {}
+        for readout in readouts:
+            matrix = accuracy_matrix(run, steps, readout.readout_id, split)
+            shown = [[None if math.isnan(a) else a for a in row] for row in matrix]
+            found = {name: metric.function(matrix) for name, metric in METRICS.items()}
+            document[split][readout.readout_id] = {"accuracy": shown, **found}
+    return document

@@ -1,0 +1,21 @@
+"""The command `clmethods`: one run, without Ray and without a storage."""
+
+from __future__ import annotations
+
+import click
+
+from clmethods import __version__
+from clmethods.cli.evaluate import evaluate
+from clmethods.cli.export import export
+from clmethods.cli.extend import extend
+from clmethods.cli.train import train
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Continual learning with LoRA on a frozen Vision Transformer."""
+
+
+for command in (train, evaluate, export, extend):
+    main.add_command(command)

@@ -1,0 +1,94 @@
+"""`clmethods extend`: the next task, learned on top of a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clmethods.cli.files import read_mapping
+from clmethods.cli.messages import told
+from clmethods.cli.tables import columns, percent
+from clmethods.config import Fault, InvalidConfigError, NewTask, StreamConfig, new_task_from_dict
+
+INHERITED = ("split_seed", "validation_fraction", "limit")
+"""Fields of the new task's stream that are the old one's where they are left out."""
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--task",
+    "data",
+    required=True,
+    metavar="DATA",
+    help="NAME or NAME:IDS, a dataset and its class ids (glyph100:0-4,7); a YAML file with the "
+    "fields of a stream and `classes`; a folder of images, or a manifest (.csv, .parquet).",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A new or an empty directory for the model with the task.",
+)
+@click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
+def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
+    """Learn one more task on top of the finished run in the directory MODEL.
+
+    Its classes are numbered on from the old ones. The table shows test accuracies in percent,
+    beside those of other ways to meet the task.
+    """
+    with told(f"{model} cannot be extended"):
+        from clmethods.archive import ModelArchive
+        from clmethods.extend import extend_model
+
+        archive = ModelArchive.open(model, weights)
+        task = _task(data, archive.run.stream)
+        found = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
+    rows = [["", "new task, task given", "new task, all classes", "old tasks, all classes"]]
+    rows += [
+        [s.way, percent(s.new_given), percent(s.new), percent(s.old)] for s in found.standings
+    ]
+    click.echo(columns(rows))
+    if found.old_data is not None:
+        click.echo(f"The old tasks could not be evaluated: {found.old_data}")
+    new = found.archive.run.stream.groups()[-1].classes
+    click.echo(
+        f"written to {output}; the new classes are {new[0]} to {new[-1]}, "
+        f"classes {list(task.classes)} of {task.stream.dataset}"
+    )
+
+
+def _task(data: str, old: StreamConfig) -> NewTask:
+    given = _mapping(data)
+    inherited = {name: getattr(old, name) for name in INHERITED}
+    try:
+        return new_task_from_dict(inherited | given)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(fault.under("--task") for fault in error.faults) from error
+
+
+def _mapping(data: str) -> dict[str, Any]:
+    path = Path(data)
+    if path.is_dir():
+        return {"dataset": "image-folder", "root": data}
+    if path.suffix in {".csv", ".parquet"}:
+        return {"dataset": "manifest", "manifest": data}
+    if path.is_file() or path.suffix in {".yaml", ".yml", ".json"}:
+        return read_mapping(path, "--task")
+    name, _, ids = data.partition(":")
+    return {"dataset": name} | ({"classes": _ids(ids)} if ids else {})
+
+
+def _ids(text: str) -> list[int]:
+    """`0-4,7` to 0, 1, 2, 3, 4, 7."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            allowed = "ids and ranges of ids, such as 0-4,7"
+            raise InvalidConfigError([Fault("--task classes", text, allowed)])
+        found.update(range(int(first), int(last or first) + 1))
+    return sorted(found)

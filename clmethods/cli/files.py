@@ -1,0 +1,25 @@
+"""What a user writes: a run, or a mapping, in YAML or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clmethods.config import Fault, InvalidConfigError
+
+
+def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
+    """The mapping in a YAML or JSON file; raises `InvalidConfigError` under the path `name`."""
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        fault = Fault(name, str(file), "a file that can be read", f"{error.strerror}.")
+        raise InvalidConfigError([fault]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidConfigError([Fault(name, str(file), f"YAML or JSON: {reason}")]) from error
+    if not isinstance(data, dict):
+        raise InvalidConfigError([Fault(name, data, "a mapping of sections")])
+    return data

@@ -1,0 +1,47 @@
+"""Accuracy matrices and metrics as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clmethods.config import RunConfig
+from clmethods.metrics import METRICS
+
+
+def task_names(run: RunConfig) -> list[str]:
+    """`task 2`: the tasks of a run in the order learned, by the index of their group."""
+    return [f"task {group}" for group in run.stream.order]
+
+
+def metrics_text(found: Mapping[str, Mapping[str, Any]], run: RunConfig, split: str) -> str:
+    """One table per readout: the accuracy matrix in percent, then every metric."""
+    names = task_names(run)
+    learned = names if run.stages == len(names) else ["all tasks"]
+    lines: list[str] = []
+    for readout, result in found.items():
+        lines.append(f"readout {readout}: {split} accuracy in percent, tasks in the order learned")
+        lines.append("after     " + "".join(f"{name:>8}" for name in names))
+        for name, row in zip(learned, result["accuracy"], strict=True):
+            lines.append(f"{name:10}" + "".join(f"{percent(a):>8}" for a in row))
+        for name, metric in METRICS.items():
+            lines.append(f"  {name:30}{percent(result[name]):>6}   {metric.definition}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def percent(value: float | None) -> str:
+    """One digit after the point; a dash for what is undefined."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows under each other, the first column to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,7 @@
+"""A finished chain for those who do not have this package: timm, PEFT, or a small predictor."""
+
+from clmethods.export.predictor import ExportedModel
+from clmethods.export.subject import ExportError
+from clmethods.export.write import ExportOptions, export_model
+
+__all__ = ["ExportError", "ExportOptions", "ExportedModel", "export_model"]

@@ -1,0 +1,136 @@
+"""ExportedModel: class ids from uint8 images, with nothing but an export's folder.
+
+EXPORT/
+  export.json                what the export is, and the checksum of every other file
+  README.md                  model card
+  timm/                      merged weights: config.json, model.safetensors
+  base/                      the network that adapters go onto, its head all zeros
+  peft/                      adapter_config.json, adapter_model.safetensors
+  snapshots/POSITION/        an adapter per task, of a routed export
+  router.json, .safetensors  which of them an image goes to
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from clmethods.export.adapter import read_updates
+from clmethods.export.router import Router
+from clmethods.export.subject import ExportError
+from clmethods.export.timm_folder import pixels, read_config, read_network
+from clmethods.nn.backbone import features
+from clmethods.sealed import sha256, unsealed
+
+DOCUMENT = "export.json"
+EXPORT_FORMAT = 1
+"""Bumped when the layout of an export changes."""
+BATCH = 256
+
+
+@final
+@dataclass(slots=True, eq=False)
+class ExportedModel:
+    """A classifier over original class ids. Snapshots are merged when first routed to."""
+
+    folder: Path
+    document: dict[str, Any]
+    config: dict[str, Any]
+    router: Router | None
+    _networks: dict[int, VisionTransformer] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> ExportedModel:
+        """Raises `ExportError` if the folder is not an export, or a file of it is damaged."""
+        document = read_document(folder)
+        base = folder / ("timm" if (folder / "timm").is_dir() else "base")
+        router = Router.read(folder) if document["routed"] else None
+        return cls(folder, document, read_config(base), router)
+
+    @property
+    def classes(self) -> Tensor:
+        """(C,) original class ids by row of the head."""
+        return torch.tensor(self.document["classes"])
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(n, H, W) or (n, H, W, 3) uint8 to (n,) original class ids."""
+        return self.classes[self.scores(images).argmax(dim=1)]
+
+    def scores(self, images: Tensor) -> Tensor:
+        """(n, C) logits, each image's by its own snapshot."""
+        if self.router is None:
+            return self._run(images, lambda pixels: self._network(None)(pixels))
+        routes = self.routes(images)
+        found = torch.empty(len(images), len(self.document["classes"]))
+        for snapshot in torch.unique(routes).tolist():
+            chosen = routes == snapshot
+            network = self._network(snapshot)
+            found[chosen] = self._run(images[chosen], network)
+        return found
+
+    def routes(self, images: Tensor) -> Tensor:
+        """(n,) position of the snapshot that each image goes to; of a routed export only."""
+        if self.router is None:
+            raise ExportError(f"{self.folder} has one network and routes nothing.")
+        first = self._network(0)
+        return self.router.infer(self._run(images, lambda x: features(first, x)))
+
+    @torch.no_grad()
+    def _run(self, images: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        batches = torch.split(images, BATCH)
+        return torch.cat([network(pixels(self.config, batch)) for batch in batches])
+
+    def _network(self, snapshot: int | None) -> VisionTransformer:
+        key = -1 if snapshot is None else snapshot
+        if key not in self._networks:
+            if snapshot is not None:
+                adapter = self.folder / "snapshots" / str(snapshot)
+                self._networks[key] = merged(self.folder / "base", adapter)
+            elif (self.folder / "timm").is_dir():
+                self._networks[key] = read_network(self.folder / "timm")
+            else:
+                self._networks[key] = merged(self.folder / "base", self.folder / "peft")
+        return self._networks[key]
+
+
+def merged(base: Path, adapter: Path) -> VisionTransformer:
+    """The base network with an adapter's updates added to its weights, and its head."""
+    network = read_network(base)
+    updates, head = read_updates(adapter)
+    with torch.no_grad():
+        for name, update in updates.items():
+            weight = network.get_submodule(name).weight
+            weight.copy_(weight.double() + update)
+        network.head.weight.copy_(head["weight"])
+        network.head.bias.copy_(head["bias"])
+    return network
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """`export.json`, after every file that it names was checked. Raises `ExportError`."""
+    path = folder / DOCUMENT
+    if not path.is_file():
+        raise ExportError(
+            f"{folder} is not an export: it has no {DOCUMENT}. "
+            "`clmethods export MODEL -o DIRECTORY` makes one."
+        )
+    document: dict[str, Any] | None = unsealed(path.read_bytes())
+    if document is None:
+        raise ExportError(f"{path} is damaged: its checksum does not fit its content.")
+    if document["format"] != EXPORT_FORMAT:
+        raise ExportError(
+            f"{folder} has format {document['format']}, this version reads {EXPORT_FORMAT}."
+        )
+    for name, checksum in document["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise ExportError(f"{file} is missing: the export was written with it.")
+        if sha256(file.read_bytes()) != checksum:
+            raise ExportError(f"{file} is damaged: it does not have the checksum in {DOCUMENT}.")
+    return document

@@ -1,0 +1,63 @@
+"""Which snapshot an image goes to, as two files: `router.json` and `router.safetensors`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from torch import Tensor
+
+from clmethods.archive import write
+from clmethods.checkpoint import state_from_bytes, state_to_bytes
+from clmethods.config import ReadoutConfig, readout_from_dict
+from clmethods.evaluate import Evaluator
+from clmethods.export.subject import Subject
+from clmethods.readout.gaussians import Gaussians
+from clmethods.readout.statistics import ReadoutStatistics
+from clmethods.readout.task_id import infer_tasks
+
+CONFIG, STATISTICS = "router.json", "router.safetensors"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Router:
+    """Task-ID inference with its statistics: it needs the first snapshot and no data."""
+
+    readout: ReadoutConfig
+    statistics: ReadoutStatistics
+    tasks: int
+    """Snapshots to choose from."""
+
+    @classmethod
+    def of(cls, subject: Subject, readout: ReadoutConfig) -> Router:
+        """Statistics of the training images. Raises `DatasetError` if they are gone."""
+        evaluator = Evaluator(subject.run, subject.archive.chain)
+        found = evaluator.statistics_for(subject.position, subject.state, [readout])
+        return cls(readout, ReadoutStatistics(found), subject.position + 1)
+
+    def infer(self, features: Tensor) -> Tensor:
+        """(n, D) features of the first snapshot to (n,) positions of the snapshots to use."""
+        kind = self.readout.task_id_kind
+        found = [self.statistics.get(kind, place) for place in range(self.tasks)] if kind else []
+        tasks: list[Gaussians] = [task for task in found if task is not None]
+        if len(tasks) != self.tasks:
+            raise LookupError(f"statistics of {len(tasks)} tasks for {self.tasks} snapshots")
+        return infer_tasks(self.readout, tasks, features.to(tasks[0].means))
+
+    def write(self, folder: Path) -> None:
+        """Both files."""
+        document = {"readout": asdict(self.readout), "tasks": self.tasks}
+        text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+        write(folder / CONFIG, text.encode())
+        write(folder / STATISTICS, state_to_bytes(self.statistics.tensors(self.readout)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Router:
+        """The router that `write` was called on."""
+        document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        readout = readout_from_dict(document["readout"])
+        tensors = state_from_bytes((folder / STATISTICS).read_bytes())
+        return cls(readout, ReadoutStatistics(tensors), document["tasks"])

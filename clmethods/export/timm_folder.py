@@ -1,0 +1,120 @@
+"""A network as a folder that plain timm reads: `config.json` and `model.safetensors`.
+
+The layout is that of timm's own models on a hub, so that `create_model("local-dir:FOLDER")` works
+where timm knows that source, and `create_model(architecture, checkpoint_path=...)` everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import VisionTransformer
+from torch import Tensor
+
+from clmethods.archive import write
+from clmethods.checkpoint import state_to_bytes
+from clmethods.methods import LinearHead
+from clmethods.nn.backbone import FrozenBackbone
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+TEMPLATE = "vit_tiny_patch16_224"
+"""Architectures that timm has no name for are this one with every size given."""
+
+
+def write_network(
+    folder: Path,
+    backbone: FrozenBackbone,
+    tensors: Mapping[str, Tensor],
+    head: LinearHead,
+    classes: Sequence[int],
+) -> None:
+    """A network whose body has `tensors`, by timm's names, and whose head has a row per class."""
+    architecture, model_args = recipe(backbone)
+    mean, std = pixel_statistics(backbone)
+    size = backbone.config.image_size
+    config = {
+        "architecture": architecture,
+        "num_classes": len(classes),
+        "num_features": backbone.width,
+        "global_pool": model_args["global_pool"],
+        "model_args": model_args,
+        "label_names": [str(label) for label in classes],
+        "pretrained_cfg": {
+            "num_classes": len(classes),
+            "input_size": [3, size, size],
+            "fixed_input_size": True,
+            "pool_size": None,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": mean,
+            "std": std,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+    }
+    weights = {name: tensor.float() for name, tensor in tensors.items()}
+    weights |= {"head.weight": head.weight.float(), "head.bias": head.bias.float()}
+    write(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    write(folder / WEIGHTS, state_to_bytes(weights))
+
+
+def read_network(folder: Path) -> VisionTransformer:
+    """The network of a folder, by timm alone, in evaluation mode and without gradients."""
+    config = read_config(folder)
+    network: VisionTransformer = timm.create_model(
+        config["architecture"],
+        num_classes=config["num_classes"],
+        checkpoint_path=str(folder / WEIGHTS),
+        **config["model_args"],
+    )
+    return network.requires_grad_(False).eval()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What `write_network` wrote beside the weights."""
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+def pixels(config: Mapping[str, Any], images: Tensor) -> Tensor:
+    """uint8 (B, H, W), grey, or (B, H, W, 3) to (B, 3, H, W), normalised as `config` says."""
+    scaled = images.float() / 255.0
+    scaled = scaled.permute(0, 3, 1, 2) if scaled.ndim == 4 else scaled.unsqueeze(1)
+    mean, std = (
+        torch.tensor(config["pretrained_cfg"][name]).view(3, 1, 1) for name in ("mean", "std")
+    )
+    return (scaled.expand(-1, 3, -1, -1) - mean) / std  # (B, 3, H, W)
+
+
+def recipe(backbone: FrozenBackbone) -> tuple[str, dict[str, Any]]:
+    """timm's name of the architecture, and the arguments that make it this network."""
+    config, facts = backbone.config, backbone.facts
+    shape: dict[str, Any] = {
+        "img_size": config.image_size,
+        "global_pool": backbone.build().global_pool,
+    }
+    name = config.name.partition(".")[0]
+    if timm.is_model(name):
+        return name, shape
+    return TEMPLATE, shape | {
+        "patch_size": facts.patch_size,
+        "embed_dim": facts.width,
+        "depth": facts.blocks,
+        "num_heads": facts.heads,
+        "mlp_ratio": facts.mlp_ratio,
+    }
+
+
+def pixel_statistics(backbone: FrozenBackbone) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation per channel, read off what the backbone makes of pixels."""
+    size = backbone.config.image_size
+    flat = torch.stack([torch.zeros(size, size), torch.full((size, size), 255.0)])
+    black, white = backbone.preprocess(flat.to(torch.uint8))[:, :, 0, 0].double()  # (3,) each
+    std = 1.0 / (white - black)
+    return [[round(value, 6) for value in row.tolist()] for row in (-black * std, std)]  # type: ignore[return-value]

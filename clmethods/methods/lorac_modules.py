@@ -1,0 +1,93 @@
+"""LoRAC-IPC's modules of a task: what is composed, weighed and kept orthogonal, per matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clmethods.config.methods import LoracIpcConfig
+from clmethods.config.methods.fields import AInit
+from clmethods.config.methods.lorac_effect import (
+    boundary_factor,
+    share_in_effect,
+    weight_rule,
+)
+from clmethods.methods.base import Method
+from clmethods.methods.composition import Composition
+from clmethods.methods.lora import fresh_factors
+from clmethods.nn.adapted import Matrix
+from clmethods.nn.lora import SiteAdapter
+from clmethods.nn.module_weights import ModuleWeights, Rule
+from clmethods.nn.subspace import keep_on_stiefel, keep_orthonormal, project_off, row_basis
+
+RULES: dict[str, Rule] = {"normalised": "constant_sum", "direction_magnitude": "magnitude"}
+"""Schemes whose weights are not learned as they are."""
+
+
+def open_adapters(
+    method: Method, config: LoracIpcConfig, composition: Composition, free: Sequence[Matrix]
+) -> dict[Matrix, SiteAdapter]:
+    """A fresh module on top of the earlier ones for every matrix of `free`."""
+    position = method.stage.position
+    share = share_in_effect(config, method.backbone.facts.blocks, len(free))
+    shared: dict[object, ModuleWeights] = {}
+    adapters: dict[Matrix, SiteAdapter] = {}
+    for matrix in free:
+        past = composition.factors(matrix, position - 1)
+        unit = {"matrix": matrix, "block": matrix.block, "site": matrix.site, "task": None}[share]
+        if unit not in shared:
+            weights = start_weights(method, config, composition, matrix)
+            if weights is not None:
+                shared[unit] = weights
+        earlier = torch.cat([a for a, _ in past]) if past else None
+        a, b = fresh_factors(
+            method, matrix, config.rank, earlier=earlier, a_init=start_rule(config)
+        )
+        if config.ortho_mode == "project" and earlier is not None:
+            a = project_off(a, row_basis(earlier))
+        adapter = SiteAdapter(a, b, composition.scale, past=past, omega=shared.get(unit))
+        keep_exact(adapter, config, earlier)
+        adapters[matrix] = adapter
+    return adapters
+
+
+def start_rule(config: LoracIpcConfig) -> AInit:
+    """How A is drawn; modes that need a start in the complement of earlier modules say so."""
+    return config.a_init if config.trains_a_init else "complement"
+
+
+def start_weights(
+    method: Method, config: LoracIpcConfig, composition: Composition, matrix: Matrix
+) -> ModuleWeights | None:
+    """The weights that a task begins with, as the task before left them; None without any.
+
+    What shares a weight has the same row of the bank, as long as it is not frozen.
+    """
+    position, backbone = method.stage.position, method.backbone
+    rule = weight_rule(config, position)
+    current = config.omega_current and rule != "ones"
+    if position == 0 and not current:
+        return None
+    factors = composition.factors(matrix, position - 1)
+    if position == 0:
+        start = torch.ones(1, dtype=backbone.dtype, device=backbone.device)
+    else:
+        start = composition.bank(matrix, position - 1) * boundary_factor(config)
+        if current:
+            start = torch.cat([start, start.new_ones(1)])
+    norms = None
+    if rule == "direction_magnitude":
+        norms = torch.stack([a.norm() * b.norm() for a, b in factors])
+    return ModuleWeights(start, RULES.get(rule, "free"), norms, learn=rule != "ones")
+
+
+def keep_exact(adapter: SiteAdapter, config: LoracIpcConfig, earlier: Tensor | None) -> None:
+    """Bind A to be orthogonal to the earlier modules, where the mode does that by construction."""
+    if config.ortho_mode == "reparam_qr":
+        keep_orthonormal(adapter, earlier)
+    elif config.ortho_mode == "reparam_torch":
+        keep_on_stiefel(adapter, earlier)
+    elif config.ortho_mode == "fixed_basis":
+        adapter.a.requires_grad_(False)

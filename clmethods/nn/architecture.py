@@ -1,0 +1,122 @@
+"""Networks by name, ours and timm's, and which of timm's have the matrices that adapters need."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import timm
+import torch
+from timm.models import VisionTransformer
+from torch import nn
+
+from clmethods.config.backbone import BackboneConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSlot:
+    """Where a site lives in timm's block: a module and a slice of its output rows."""
+
+    module: str
+    part: int
+    """Which of the `parts` equal slices of the output."""
+    parts: int
+
+    def rows(self, fan_out: int) -> slice:
+        """Rows of the module's weight that belong to the site."""
+        size = fan_out // self.parts
+        return slice(self.part * size, (self.part + 1) * size)
+
+
+SITE_SLOTS: dict[str, SiteSlot] = {
+    "q": SiteSlot("attn.qkv", 0, 3),
+    "k": SiteSlot("attn.qkv", 1, 3),
+    "v": SiteSlot("attn.qkv", 2, 3),
+    "o": SiteSlot("attn.proj", 0, 1),
+    "f1": SiteSlot("mlp.fc1", 0, 1),
+    "f2": SiteSlot("mlp.fc2", 0, 1),
+}
+"""timm fuses query, key and value in one linear layer; they are three sites here."""
+
+MODULES = tuple(dict.fromkeys(slot.module for slot in SITE_SLOTS.values()))
+
+
+def architecture(config: BackboneConfig) -> VisionTransformer:
+    """The network with timm's own initial weights, on torch's default device; no head."""
+    facts = config.facts
+    if facts.timm:
+        network: VisionTransformer = timm.create_model(
+            config.architecture,
+            pretrained=False,
+            num_classes=0,
+            img_size=config.image_size,
+            global_pool=config.pooling,
+        )
+        return network
+    return VisionTransformer(
+        img_size=config.image_size,
+        patch_size=facts.patch_size,
+        embed_dim=facts.width,
+        depth=facts.blocks,
+        num_heads=facts.heads,
+        mlp_ratio=facts.mlp_ratio,
+        num_classes=0,
+        global_pool=config.pooling,
+    )
+
+
+def unfit(network: nn.Module) -> list[str]:
+    """Why a network of timm cannot be adapted; empty if it can.
+
+    `network` is on the meta device. It needs timm's plain patch embedding and, in every block, the
+    four linear layers that hold the six sites, called as layers: a block that reads their weights
+    itself would pass adapters by.
+    """
+    if not isinstance(network, VisionTransformer):
+        kind = type(network).__name__
+        found = list(getattr(network, "blocks", None) or [])
+        return [f"it is a {kind}, not a VisionTransformer of timm", *_matrix_faults(found)]
+    faults = _matrix_faults(network.blocks)
+    stem = network.patch_embed
+    if hasattr(stem, "backbone") or not isinstance(getattr(stem, "proj", None), nn.Conv2d):
+        faults.append(f"its stem is a {type(stem).__name__}, not one convolution patch_embed.proj")
+    elif len({*stem.img_size}) > 1 or len({*stem.patch_size}) > 1:
+        faults.append(f"its images {stem.img_size} or patches {stem.patch_size} are not square")
+    return faults or _bypassed(network)
+
+
+def _matrix_faults(blocks: Iterable[nn.Module]) -> list[str]:
+    faults: dict[str, list[int]] = defaultdict(list)
+    for index, block in enumerate(blocks):
+        layers = {name: module for name, module in block.named_modules() if name in MODULES}
+        linear = {n: layer for n, layer in layers.items() if isinstance(layer, nn.Linear)}
+        for name in MODULES:
+            if name not in linear:
+                faults[f"no linear layer {name}"].append(index)
+        if len(linear) == len(MODULES):
+            width = linear["attn.qkv"].in_features
+            hidden = linear["mlp.fc1"].out_features
+            wanted = {
+                "attn.qkv": (3 * width, width),
+                "attn.proj": (width, width),
+                "mlp.fc1": (hidden, width),
+                "mlp.fc2": (width, hidden),
+            }
+            for name, shape in wanted.items():
+                actual = tuple(linear[name].weight.shape)
+                if actual != shape:
+                    gated = " as in an MLP without gates" if name == "mlp.fc2" else ""
+                    faults[f"{name} is {actual}, expected {shape}{gated}"].append(index)
+    return [f"{fault} in {len(found)} blocks" for fault, found in faults.items()]
+
+
+def _bypassed(network: VisionTransformer) -> list[str]:
+    """Layers that a forward pass does not call."""
+    called: set[str] = set()
+    names = [f"blocks.{i}.{name}" for i in range(len(network.blocks)) for name in MODULES]
+    for name in names:
+        network.get_submodule(name).register_forward_hook(lambda *_, name=name: called.add(name))
+    size = network.patch_embed.img_size
+    network.forward_features(torch.empty(1, 3, *size, device="meta"))
+    return [f"{name} is never called as a layer" for name in names if name not in called]

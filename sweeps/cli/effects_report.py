@@ -1,0 +1,165 @@
+"""`sweeps effects`: what each axis does to each objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clmethods.config.faults import refuse, require
+from clmethods.config.readout import readout_notes
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.reading import split_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweeps.analysis.effects import Axis, Effect, Interaction
+    from sweeps.analysis.paired import Comparison
+    from sweeps.analysis.replicates import Replicates
+
+SHOWN = 10
+"""Interactions shown, the largest first."""
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective.")
+@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option(
+    "--baseline",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Hold an axis's values against this one; default: the lowest number, or the first value.",
+)
+@split_option
+@plain_errors
+def effects(
+    directory: str,
+    metric: tuple[str, ...],
+    readout: str | None,
+    baseline: tuple[str, ...],
+    split: str,
+) -> None:
+    """Matched differences of every axis value, interactions, and importance."""
+    from sweeps.analysis.effects import axes_of, points_of
+    from sweeps.analysis.paired import configurations
+    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.summary import summarise
+    from sweeps.cli.tables import all_orders, chosen_readout, read_results
+
+    stored = open_stored_sweep(directory)
+    sweep = stored.sweep
+    results = read_results(sweep, stored.objects)
+    name = chosen_readout(sweep, readout)
+    metrics = list(metric or sweep.objectives)
+    found = replicates(summarise(results.trials, results.evals, split), metrics)
+    found = [one for one in configurations(found, name, split) if one.role == "search"]
+    points = points_of(results.trials)
+    axes = axes_of(points, dict(_pair(text) for text in baseline))
+    for warning in results.warnings:
+        click.echo(warning, err=True)
+    if not found:
+        click.echo("no finished trial of the search yet")
+        return
+    if not axes:
+        click.echo("no axis of the search takes more than one value: there is no effect to see")
+        return
+    for objective in metrics:
+        click.echo(_text(found, points, axes, objective, all_orders(sweep)))
+    click.echo(
+        f"\nreadout `{name}`, {split} images, percentage points where a metric is a fraction; "
+        "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
+        "differs, one interval in twenty still leaves 0 out, by luck"
+    )
+    for note in readout_notes(name):
+        click.echo(f"`{name}`: {note}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    path, _, value = text.partition("=")
+    refuse([require(bool(path and value), "--baseline", text, "PATH=VALUE, as method.rank=4")])
+    return path, value
+
+
+def _text(
+    found: Sequence[Replicates], points: Any, axes: Sequence[Axis], metric: str, fixed: bool
+) -> str:
+    from sweeps.analysis.axis_importance import axis_importance
+    from sweeps.analysis.effects import axis_effects, interactions
+    from sweeps.analysis.render import render_table
+    from sweeps.cli.tables import direction_of
+
+    singles = axis_effects(found, points, axes, metric, fixed_orders=fixed)
+    doubles = interactions(found, points, axes, metric, fixed_orders=fixed)
+    known = [one for one in doubles if one.comparison is not None]
+    known.sort(key=lambda one: -abs(one.comparison.interval.mean if one.comparison else 0.0))
+    direction = direction_of(metric)
+    lines = [
+        "",
+        f"{metric} ({'higher' if direction == 'max' else 'lower'} is better)",
+        render_table([_single(one) for one in singles]),
+    ]
+    missing = [one for one in singles if one.pairs == 0]
+    if missing:
+        lines.append(
+            f"{len(missing)} of {len(singles)} values have no matched pair: no two configurations "
+            "differ in them alone; a grid has them all"
+        )
+    if known:
+        shown = known[:SHOWN]
+        lines.append(f"Interactions, the {len(shown)} largest of {len(known)}")
+        lines.append(render_table([_double(one) for one in shown]))
+    shares = axis_importance(found, points, axes, metric, direction)
+    if isinstance(shares, str):
+        lines.append(f"Importance: not estimated, {shares}")
+    else:
+        rows = [
+            {"axis": axis.path}
+            | {name: f"{share.get(axis.path, 0.0):.0%}" for name, share in shares.items()}
+            for axis in axes
+        ]
+        lines += ["Importance over the search (no intervals)", render_table(rows)]
+    return "\n".join(lines)
+
+
+def _single(one: Effect) -> dict[str, Any]:
+    return {
+        "axis": one.path,
+        "value": str(one.value),
+        "against": str(one.baseline),
+        "pairs": one.pairs,
+        **_difference(one.comparison),
+    }
+
+
+def _double(one: Interaction) -> dict[str, Any]:
+    first, second = one.first, one.second
+    return {
+        "effect of": f"{first.path} {first.value}",
+        "changes with": f"{second.path} {second.value}",
+        "by": _difference(one.comparison)["difference"],
+        "95 %": _difference(one.comparison)["95 %"],
+        "shown": _difference(one.comparison)["shown"],
+    }
+
+
+def _difference(found: Comparison | None) -> dict[str, str]:
+    """Mean, ends and verdict in words; a dash where there is none."""
+    from sweeps.analysis.render import FRACTIONS, NOTHING
+
+    if found is None:
+        return {"difference": NOTHING, "95 %": NOTHING, "shown": NOTHING, "can show": NOTHING}
+    scale = 100.0 if found.metric in FRACTIONS else 1.0
+    low, high = found.interval.low, found.interval.high
+    ends = "no interval"
+    if low is not None and high is not None:
+        ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
+    can = found.detectable
+    return {
+        "difference": f"{scale * found.interval.mean:+.1f}",
+        "95 %": ends,
+        "shown": "yes" if found.settled else "no",
+        "can show": NOTHING if can is None else f"{scale * can:.1f}",
+    }

@@ -1,0 +1,12 @@
+"""The studies that ship: sweep files below `sweeps/studies`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Their YAML files, by name."""
+    folder = Path(str(files("sweeps"))) / "studies"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

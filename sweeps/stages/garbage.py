@@ -1,0 +1,63 @@
+"""Stages that no sweep of a storage needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import final
+
+from sweeps.spec import Sweep, expand
+from sweeps.stages.leases import LeaseTable
+from sweeps.stages.store import StageStore, folder
+from sweeps.stages.tree import StageTree
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage:
+    """What a collection would delete, and what it leaves alone."""
+
+    stages: tuple[str, ...]
+    """Keys of stages, stored or half-written, that no sweep needs."""
+    size: int
+    """Their bytes, evaluations included."""
+    leased: tuple[str, ...]
+    """Not needed either, but somebody is at work on them: they stay."""
+    needed: int
+    """Stages in the storage that some sweep needs."""
+
+
+def needed_stages(sweeps: Collection[Sweep]) -> frozenset[str]:
+    """Keys of every stage of every trial that the sweeps want, ancestors included."""
+    return frozenset(key for sweep in sweeps for key in StageTree.of(expand(sweep)).nodes)
+
+
+def find_garbage(store: StageStore, needed: Collection[str]) -> Garbage:
+    """Look through the storage for stages that are not `needed`; deletes nothing."""
+    sizes: dict[str, int] = {}
+    for name, size in store.objects.sizes("stages"):
+        key = name.split("/")[2]
+        sizes[key] = sizes.get(key, 0) + size
+    leases = LeaseTable(store.objects)
+    loose = sorted(sizes.keys() - set(needed))
+    leased = [key for key in loose if _is_leased(leases, key)]
+    stages = [key for key in loose if key not in set(leased)]
+    return Garbage(
+        stages=tuple(stages),
+        size=sum(sizes[key] for key in stages),
+        leased=tuple(leased),
+        needed=len(sizes) - len(loose),
+    )
+
+
+def delete_stages(store: StageStore, garbage: Garbage) -> None:
+    """Delete what was found. A stage's marker goes first: without it the stage does not exist."""
+    for key in garbage.stages:
+        names = list(store.objects.list(folder(key)))
+        for name in sorted(names, key=lambda name: not name.endswith("/stage.json")):
+            store.objects.delete(name)
+
+
+def _is_leased(leases: LeaseTable, key: str) -> bool:
+    newest, expired = leases.newest(key)
+    return newest is not None and not expired
