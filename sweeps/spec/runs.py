@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -79,16 +79,29 @@ def check_run(sections: Sections) -> CheckedRun:
     if order is not None:
         law = "to be left out of a sweep"
         faults.append(Fault("stream.task_order", order, law, NOT_AN_AXIS["stream.task_order"]))
-    run = RunConfig(
-        backbone=backbone.value, stream=stream.value, method=method.value, train=train.value
-    )
-    if not {"name", "weights", "weights_sha256"} & {fault.path for fault in backbone.faults}:
+    run, broken = _run({name: part.value for name, part in parts.items()})
+    faults.extend(broken)
+    if not broken and not {"name", "weights", "weights_sha256"} & {
+        fault.path for fault in backbone.faults
+    }:
         try:
             run = resolve(run)
         except InvalidConfigError as error:
             faults.extend(error.faults)
     sound = {name: part.sound for name, part in parts.items()}
     return CheckedRun(run=run, sound=sound, faults=tuple(faults), kind_known=known)
+
+
+def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[Fault]]:
+    """The run of sound sections, and the laws across them that it breaks."""
+    try:
+        return RunConfig(**sections), ()
+    except InvalidConfigError as error:
+        # Further checks ask what the fields are, not whether they fit: so keep the run as it is.
+        run = object.__new__(RunConfig)
+        for f in fields(RunConfig):
+            object.__setattr__(run, f.name, sections.get(f.name, f.default))
+        return run, error.faults
 
 
 def _validated(kind: type[T], section: Mapping[str, Any]) -> Validated[T]:

@@ -12,12 +12,8 @@ import yaml
 
 import sweeps
 from clmethods.config import InvalidConfigError, LoracIpcConfig, ReadoutConfig, TrainConfig
-from clmethods.config.backbone import BackboneConfig
-from clmethods.config.resolve import weights_path
 from sweeps.spec import expand, load_sweep, sweep_from_dict
-from sweeps.spec.reading import read_yaml
 
-STUDIES = sorted((Path(sweeps.__file__).parent / "studies").glob("*.yaml"))
 TINY = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
 
 
@@ -235,6 +231,19 @@ def test_values_that_are_sound_alone_may_break_a_law_together() -> None:
     assert "values that fit together. method.ipc_window: got 100" in faults["search"]
 
 
+def test_a_law_across_sections_is_a_fault_like_others() -> None:
+    crowded = {"ortho_mode": "project", "rank": 8}  # 5 tasks of rank 8 in matrices of width 16
+    faults = faults_of(method=crowded, train={"lr": 0}, search={"method.depth": [1, -1]})
+    assert set(faults) == {"method.rank", "train.lr", "search.method.depth[1]"}
+    assert "at most 3 with ortho_mode: project" in faults["method.rank"]
+    search = {"method.ortho_mode": ["gram", "project"], "method.rank": [2, 8]}
+    faults = faults_of(method={"rank": 2}, search=search)
+    assert set(faults) == {"search"}
+    where = ["method.ortho_mode != 'project' or method.rank * stream.tasks <= 16"]
+    sweep = sweep_from_dict(sweep_of(method={"rank": 2}, search=search, where=where))
+    assert len(sweep.configurations) == 3
+
+
 def test_repeated_keys_are_reported_beside_other_faults(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text("name: a\nname: b\ntrain: {lr: 0}\nbackbone: {weights: random}\n")
@@ -271,34 +280,6 @@ def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
     assert "restore the file, or correct weights_sha256" in faults["backbone.weights"]
     sweep = sweep_from_dict(sweep_of(backbone={"weights": str(weights)}))
     assert sweep.base.backbone.weights_sha256 is not None
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_shipped_study_opens_with_its_purpose_and_loads(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    for word in ("# Question", "# Command", "# Cost", "# Expected"):
-        assert word in text
-    if not weights_path(BackboneConfig()).is_file():
-        pytest.skip("the shipped backbone is not there")
-    assert expand(load_sweep(path))
-
-
-def test_the_demo_is_as_large_as_it_says(tmp_path: Path) -> None:
-    (demo,) = (path for path in STUDIES if path.stem == "digits_demo")
-    data, _ = read_yaml(demo)
-    weights = tmp_path / "stand_in.safetensors"  # the shipped ones may not be built yet
-    weights.write_bytes(b"weights")
-    data["backbone"]["weights"] = str(weights)
-    trials = expand(sweep_from_dict(data))
-    roles = [trial.role for trial in trials]
-    assert (roles.count("search"), len(trials)) == (16, 30)
-    labels = {trial.label: trial.role for trial in trials if trial.role != "search"}
-    assert labels == {
-        "lora_sequential": "baseline",
-        "nearest_class_mean": "baseline",
-        "joint_lora": "reference",
-        "nearest_class_mean weights=random": "baseline",
-    }
 
 
 def test_planning_imports_neither_torch_nor_a_cluster() -> None:
