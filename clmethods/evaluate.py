@@ -144,7 +144,7 @@ class Evaluator:
         key = (split, group.index)
         if key in self._data:
             return self._data[key]
-        data = open_run(self.run)[1].data(group.classes, split)
+        data = open_run(self.run)[1].data_of(group, split)
         if split != "train":
             self._data[key] = data
         return data
@@ -174,7 +174,7 @@ class _Stage:
         self.evaluator, self.position, self.state = evaluator, position, state
         self.run = evaluator.run
         self.stages = evaluator.chain[: position + 1]
-        self.seen = torch.tensor(sorted(c for stage in self.stages for c in stage.classes))
+        self.seen = torch.tensor(sorted({c for stage in self.stages for c in stage.classes}))
         self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
         self.scored: dict[tuple[str, int, str, int], Tensor] = {}
@@ -220,7 +220,7 @@ class _Stage:
         snapshots = self.inferred(readout, split, group)
         if readout.route == "batch":
             _, stream = open_run(self.run)
-            order = stream.places(group.classes, split)
+            order = stream.places_of(group, split)
             snapshots = vote(snapshots, order, readout.batch_size)
         scores = torch.empty(0)
         for snapshot in torch.unique(snapshots).tolist():

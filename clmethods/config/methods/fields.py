@@ -47,6 +47,8 @@ class MethodFields:
     """Whether one stage sees all tasks at once."""
     REFERENCE: ClassVar[bool] = False
     """A line in a plot, not a point on a front."""
+    RECURRING_CLASSES: ClassVar[bool] = False
+    """Whether a class may come back in a later task, as in a domain-incremental stream."""
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
     """Routings of a readout that the method's snapshots allow."""
 

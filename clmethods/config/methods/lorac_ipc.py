@@ -34,6 +34,7 @@ class LoracIpcConfig(LoraFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lorac_ipc"] = "lorac_ipc"
     module_weights: Literal[
