@@ -27,8 +27,8 @@ BAD = {
         ["search.method[0]: got 'lorac_ipc', allowed: a mapping of fields"],
     ),
     "a choice of an unknown method": (
-        "search: {method: [{kind: lorac}, {kind: nearest_class_mean}]}",
-        ["search.method[0].kind: got 'lorac'", "Did you mean 'lorac_ipc'?"],
+        "search: {method: [{kind: lorac_ip}, {kind: nearest_class_mean}]}",
+        ["search.method[0].kind: got 'lorac_ip'", "Did you mean 'lorac_ipc'?"],
     ),
     "a choice with a field of another method": (
         "search: {method: [{kind: lora_sequential, ortho_lambda: 1}]}",
