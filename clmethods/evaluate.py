@@ -144,7 +144,7 @@ class Evaluator:
         key = (split, group.index)
         if key in self._data:
             return self._data[key]
-        data = open_run(self.run)[1].data(group.classes, split)
+        data = open_run(self.run)[1].data_of(group, split)
         if split != "train":
             self._data[key] = data
         return data
@@ -174,7 +174,7 @@ class _Stage:
         self.evaluator, self.position, self.state = evaluator, position, state
         self.run = evaluator.run
         self.stages = evaluator.chain[: position + 1]
-        self.seen = torch.tensor(sorted(c for stage in self.stages for c in stage.classes))
+        self.seen = torch.tensor(sorted({c for stage in self.stages for c in stage.classes}))
         self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
         self.scored: dict[tuple[str, int, str, int], Tensor] = {}
@@ -220,7 +220,7 @@ class _Stage:
         snapshots = self.inferred(readout, split, group)
         if readout.route == "batch":
             _, stream = open_run(self.run)
-            order = stream.places(group.classes, split)
+            order = stream.places_of(group, split)
             snapshots = vote(snapshots, order, readout.batch_size)
         scores = torch.empty(0)
         for snapshot in torch.unique(snapshots).tolist():
@@ -236,7 +236,12 @@ class _Stage:
         head = self.head(readout)
         key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
         if key not in self.scored:
-            features = self.features(snapshot, split, group)
+            moved = self.run.method.moves_snapshots and snapshot != self.position
+            features = (
+                self.predictor(snapshot).features(self.evaluator.data(split, group).images)
+                if moved
+                else self.features(snapshot, split, group)
+            )
             self.scored[key] = (
                 self.predictor(snapshot).classify(features)
                 if head is None
@@ -319,11 +324,19 @@ class _Stage:
         return head
 
     def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
-        """(n, D) features of a task's images under a snapshot."""
+        """(n, D) features of a task's images under a snapshot as its own task left it."""
         return self.evaluator.features.get(
             (snapshot, split, group.index),
-            lambda: self.predictor(snapshot).features(self.evaluator.data(split, group).images),
+            lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
         )
+
+    def as_left(self, snapshot: int) -> Predictor:
+        """The network that the task at `snapshot` ended with, which no later task may move."""
+        if not self.run.method.moves_snapshots:
+            return self.predictor(snapshot)
+        backbone, _ = open_run(self.run)
+        method = METHODS[self.run.method.kind]
+        return method.predictor(self.run, backbone, self.state, snapshot, snapshot)
 
     def predictor(self, snapshot: int) -> Predictor:
         """The network as it was after the task at `snapshot`."""

@@ -28,7 +28,7 @@ from clmethods.config import (
     extended,
     stage_chain,
 )
-from clmethods.data.datasets import DatasetError
+from clmethods.data.source import DatasetError
 from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.methods import METHODS, Predictor, State
 from clmethods.process import on_device, open_run
@@ -148,10 +148,10 @@ def _accuracies(
     state = on_device(state, run.train.device)
     predictor: Predictor = method.predictor(run, backbone, state, position, position)
     sequence = run.stream.sequence()
-    every = sorted(label for group in sequence for label in group.classes)
+    every = sorted({label for group in sequence for label in group.classes})
     found: list[float] = []
     for task in tasks:
-        data = stream.data(sequence[task].classes, "test")
+        data = stream.data_of(sequence[task], "test")
         among = torch.tensor(sequence[task].classes if given else every)
         scores: Tensor = predictor.scores(data.images).cpu()
         hits = among[scores[:, among].argmax(dim=1)] == data.labels

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from clmethods.config.extension import ExtendedStream
 from clmethods.config.run import RunConfig
-from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
-from clmethods.data.extended import ExtendedTaskStream
+from clmethods.data.extended import ExtendedTaskStream, open_stream
 from clmethods.data.streams import TaskStream
 from clmethods.nn.backbone import FrozenBackbone, load_backbone
 
@@ -29,14 +26,7 @@ def prepare_process(train: TrainConfig) -> None:
 def open_run(run: RunConfig) -> tuple[FrozenBackbone, TaskStream | ExtendedTaskStream]:
     """Backbone and stream of a run; both are shared between stages and read-only."""
     backbone = load_backbone(run.backbone, run.train.precision, run.train.device)
-    return backbone, _open_stream(run.stream, run.backbone.image_size)
-
-
-@lru_cache(maxsize=8)
-def _open_stream(config: StreamConfig, image_size: int) -> TaskStream | ExtendedTaskStream:
-    if isinstance(config, ExtendedStream):
-        return ExtendedTaskStream(config, image_size, _open_stream)
-    return TaskStream(config, image_size)
+    return backbone, open_stream(run.stream, run.backbone.image_size)
 
 
 def on_device(state: dict[str, Tensor], device: str) -> dict[str, Tensor]:

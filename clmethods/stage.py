@@ -13,6 +13,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
+from clmethods.data.transforms import augmented
 from clmethods.methods import METHODS, Method, MethodReport, State
 from clmethods.methods.base import DivergedError as DivergedError
 from clmethods.process import on_device, open_run, prepare_process
@@ -49,10 +50,13 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     backbone, stream = open_run(run)
     state = on_device(state, run.train.device)
     method = METHODS[run.method.kind](run, stage, backbone, state)
-    data = stream.data(stage.classes, "train")
+    data = stream.data_of_all(stage.groups, "train")
     method.begin_task(data)
+    whole = data
+    if run.train.augment != "none":  # crops are cut from the whole picture
+        whole = stream.data_of_all(stage.groups, "train", margin=True)
     trains = run.method.trains_at(stage.position, run.context)
-    training = _train(method, data) if trains else TrainingReport()
+    training = _train(method, whole) if trains else TrainingReport()
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)
@@ -77,7 +81,8 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
     train, position = method.run.train, method.stage.position
     optimizer = _optimizer(method)
     scales = [group.lr_scale for group in method.parameter_groups()]
-    shuffle = method.generator("shuffle")
+    shuffle, crops = method.generator("shuffle"), method.generator("augment")
+    size = method.run.backbone.image_size
     steps, totals = 0, _Means()
     for epoch in range(train.epochs):
         rate = learning_rate(train, position, epoch)
@@ -86,7 +91,8 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
         totals = _Means()
         for chosen in _batches(len(data), train.batch_size, shuffle):
             optimizer.zero_grad(set_to_none=True)
-            pixels = method.backbone.preprocess(data.images[chosen])
+            images = augmented(data.images[chosen], train.augment, size, crops)
+            pixels = method.backbone.preprocess(images)
             terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             method.after_backward()

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from clmethods.cli import main as clmethods_command
+from clmethods.config import METHOD_CONFIGS
 from sweeps.cli import main as sweeps_command
 from sweeps.spec import expand, load_sweep, sweep_from_dict
 
@@ -49,3 +50,11 @@ def test_every_linked_file_exists() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert all((ROOT / link).is_file() for link in links)
+
+
+def test_every_method_is_in_the_table_of_clmethods() -> None:
+    text = (ROOT / "clmethods" / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## The methods\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", section, flags=re.MULTILINE)
+    named = [kind for cell in cells for kind in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(METHOD_CONFIGS)

@@ -1,6 +1,9 @@
-"""Render the 100 characters of the embedded benchmark `glyph100` from openly licensed fonts.
+"""Render the characters of the embedded benchmarks from openly licensed fonts.
 
-    python tools/render_glyphs.py --cache build/fonts
+    python tools/render_glyphs.py --set glyph100 --cache build/fonts
+    python tools/render_glyphs.py --set scripts --cache build/fonts
+
+`glyph100` is the benchmark of that name, `scripts` the two last domains of `embedded4`.
 
 The fonts are the Debian packages pinned in tools/glyph_fonts.json, fetched and unpacked into the
 cache as by tools/fetch_fonts.py. A package, and with it every cut of its families, belongs to
@@ -14,7 +17,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache, lru_cache
 from itertools import chain, zip_longest
@@ -29,33 +33,65 @@ from PIL import Image, ImageDraw, ImageFont
 
 Picture = NDArray[np.uint8]
 
-CHARACTERS = {
-    "digits": "23456789",
-    "Latin capitals": "ABDEFGHJKLMNPQRSTY",
-    "Latin small letters": "abdefghnrt",
-    "Greek": "ΓΔΘΛΞΠΣΦΨΩαβδλμξσω",
-    "Cyrillic": "БДЖИЦЧШЩЪЫЭЮЯЉ",
-    "Hebrew": "אבגדהטלמנעפצקש",
-    "hiragana": "あおけすたなのふまみ",
-    "katakana": "アキサネホムメラ",
-}
-"""100 characters; of those that most fonts draw alike (c and C, 0 and O, β and ß) at most one."""
+SIDES = ("train", "test")
 
-COUNTS = {"train": 40, "test": 12}
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Characters that a font must have all of, and how many pictures of each are taken."""
+
+    characters: str
+    train: int = 40
+    test: int = 12
+
+
+@dataclass(frozen=True)
+class GlyphSet:
+    """One file: its alphabets, and whether class ids mix them."""
+
+    alphabets: Mapping[str, Alphabet]
+    shuffled: bool
+
+    def class_order(self) -> str:
+        """The characters by class id: one after another, or shuffled so that a task mixes them."""
+        characters = "".join(alphabet.characters for alphabet in self.alphabets.values())
+        if not self.shuffled:
+            return characters
+        order = np.random.default_rng(SEED).permutation(len(characters))
+        return "".join(characters[i] for i in order.tolist())
+
+
+SETS = {
+    "glyph100": GlyphSet(
+        {
+            "digits": Alphabet("23456789"),
+            "Latin capitals": Alphabet("ABDEFGHJKLMNPQRSTY"),
+            "Latin small letters": Alphabet("abdefghnrt"),
+            "Greek": Alphabet("ΓΔΘΛΞΠΣΦΨΩαβδλμξσω"),
+            "Cyrillic": Alphabet("БДЖИЦЧШЩЪЫЭЮЯЉ"),
+            "Hebrew": Alphabet("אבגדהטלמנעפצקש"),
+            "hiragana": Alphabet("あおけすたなのふまみ"),
+            "katakana": Alphabet("アキサネホムメラ"),
+        },
+        shuffled=True,
+    ),
+    "scripts": GlyphSet(
+        {
+            "Latin": Alphabet("ABDEGHKMRS", train=100, test=25),
+            "hiragana": Alphabet("あおけすたなのふまみ"),
+        },
+        shuffled=False,
+    ),
+}
+"""Of characters that most fonts draw alike (c and C, 0 and O, β and ß) at most one is in a set."""
+
 SEED = 0
 FONT_PIXELS = 96
 SIDE = 28
 MARGIN = 1.12  # side of the square over the longer side of the glyph
 FAINT = 128  # a picture without a pixel this bright is a hairline that 28 pixels cannot show
 PINS = Path(__file__).with_name("glyph_fonts.json")
-TARGET = Path(__file__).resolve().parent.parent / "clmethods" / "data" / "files" / "glyph100.npz"
-
-
-def class_order() -> str:
-    """The characters by class id: shuffled once, so that a task mixes scripts."""
-    characters = "".join(CHARACTERS.values())
-    order = np.random.default_rng(SEED).permutation(len(characters))
-    return "".join(characters[i] for i in order.tolist())
+TARGET = Path(__file__).resolve().parent.parent / "clmethods" / "data" / "files"
 
 
 def font_files(pin: dict[str, Any], cache: Path) -> list[Path]:
@@ -115,18 +151,18 @@ def candidates(packages: list[list[Path]], label: int) -> Iterator[Path]:
     return (path for path in chain.from_iterable(zip_longest(*shuffled)) if path is not None)
 
 
-def render(sides: dict[str, list[list[Path]]]) -> tuple[NDArray[np.uint8], ...]:
+def render(glyphs: GlyphSet, sides: dict[str, list[list[Path]]]) -> tuple[NDArray[np.uint8], ...]:
     """`images`, `labels` and `test`, by class and with the training images first."""
     rows: list[tuple[Picture, int, bool]] = []
     seen: set[bytes] = set()
-    for label, character in enumerate(class_order()):
-        (alphabet,) = (a for a in CHARACTERS.values() if character in a)
+    for label, character in enumerate(glyphs.class_order()):
+        (alphabet,) = (a for a in glyphs.alphabets.values() if character in a.characters)
         for side, packages in sides.items():
-            kept = 0
+            kept, wanted = 0, alphabet.train if side == "train" else alphabet.test
             for path in candidates(packages, label):
-                if kept == COUNTS[side]:
+                if kept == wanted:
                     break
-                if not coverage(path).issuperset(map(ord, alphabet)):
+                if not coverage(path).issuperset(map(ord, alphabet.characters)):
                     continue  # a font with a few letters of a script has them for other ends
                 picture = draw(path, character)
                 if picture is None or picture.tobytes() in seen:
@@ -134,8 +170,8 @@ def render(sides: dict[str, list[list[Path]]]) -> tuple[NDArray[np.uint8], ...]:
                 seen.add(picture.tobytes())
                 rows.append((picture, label, side == "test"))
                 kept += 1
-            if kept < COUNTS[side]:
-                raise ValueError(f"{character}: {COUNTS[side]} {side} images wanted, {kept} found")
+            if kept < wanted:
+                raise ValueError(f"{character}: {wanted} {side} images wanted, {kept} found")
     images, labels, test = zip(*rows, strict=True)
     return np.stack(images), np.array(labels, np.uint8), np.array(test, bool)
 
@@ -143,17 +179,20 @@ def render(sides: dict[str, list[list[Path]]]) -> tuple[NDArray[np.uint8], ...]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cache", type=Path, default=Path("build/fonts"))
-    parser.add_argument("--out", type=Path, default=TARGET)
+    parser.add_argument("--set", choices=sorted(SETS), default="glyph100")
+    parser.add_argument("--out", type=Path, default=TARGET, help="folder for the .npz file")
     args = parser.parse_args()
     pins = json.loads(PINS.read_text())
-    sides = {side: [font_files(pin, args.cache) for pin in pins[side]] for side in COUNTS}
-    images, labels, test = render(sides)
-    np.savez_compressed(args.out, images=images, labels=labels, test=test)
+    sides = {side: [font_files(pin, args.cache) for pin in pins[side]] for side in SIDES}
+    glyphs = SETS[args.set]
+    images, labels, test = render(glyphs, sides)
+    out = args.out / f"{args.set}.npz"
+    np.savez_compressed(out, images=images, labels=labels, test=test)
     digest = hashlib.sha256()
     for array in (images, labels, test):
         digest.update(np.ascontiguousarray(array).tobytes())
-    print(f"{args.out.name}: {len(labels)} images, {int(test.sum())} of them for the test")
-    print("classes in order:", class_order())
+    print(f"{out.name}: {len(labels)} images, {int(test.sum())} of them for the test")
+    print("classes in order:", glyphs.class_order())
     print("sha256 of the arrays:", digest.hexdigest())
 
 

@@ -42,7 +42,7 @@ def told(subject: str, failed: int = FAILED) -> Iterator[None]:
 def _exit_code(error: RuntimeError, failed: int) -> int | None:
     """None for an error that nobody meant to be read by a user."""
     from clmethods.archive import ArchiveError
-    from clmethods.data.datasets import DatasetError
+    from clmethods.data.source import DatasetError
     from clmethods.export import ExportError
     from clmethods.nn.backbone import WeightsError
     from clmethods.stage import DivergedError

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from clmethods.config.canonical import fingerprint
 from clmethods.config.decode import run_from_dict
-from clmethods.config.facts import DatasetFacts
+from clmethods.config.facts import DatasetFacts, GivenTask
 from clmethods.config.faults import Fault, InvalidConfigError, refuse, require
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
@@ -21,7 +20,7 @@ from clmethods.config.stream import StreamConfig, TaskGroup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """Some classes of a stream of their own, learned as one task."""
+    """Some classes of a stream of their own, of all its domains, learned as one task."""
 
     stream: StreamConfig
     """Where the images come from and how they are split; its tasks and orders do not act."""
@@ -49,7 +48,7 @@ class NewTask:
         return {
             "dataset": self.stream.dataset,
             "version": facts.version,
-            "domain": facts.domain,
+            "domain": "",
             "classes": list(self.classes),
         }
 
@@ -68,13 +67,25 @@ class ExtendedStream(StreamConfig):
 
     @property
     def facts(self) -> DatasetFacts:
-        """Labels of both parts; version and domain stand for both too."""
+        """Labels of both parts; the version stands for both too."""
         below, above = self.base.facts, self.added.stream.facts
+        total = below.classes + len(self.added.classes)
+        new = GivenTask("added", tuple(range(below.classes, total)))
         return DatasetFacts(
             version=f"{below.version}+{above.version}",
-            classes=below.classes + len(self.added.classes),
-            domain=fingerprint([below.domain, self.added.identity()]),
+            classes=total,
+            tasks=self.base.tasks + 1,
+            given=(*below.given, new) if below.given else (),
         )
+
+    def identity(self) -> dict[str, object]:
+        """Both parts, each with its files by their content."""
+        added = self.added.stream.identity() | {"classes": list(self.added.classes)}
+        return {
+            "base": self.base.identity(),
+            "added": added,
+            "added_first": self.added_first,
+        }
 
     @property
     def order(self) -> tuple[int, ...]:

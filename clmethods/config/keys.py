@@ -6,6 +6,7 @@ acts at its own position; so two trials share every stage up to the first in whi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,37 +38,37 @@ class StageSpec:
     @property
     def classes(self) -> tuple[int, ...]:
         """Original ids of the classes trained here, ascending."""
-        return tuple(sorted(c for group in self.groups for c in group.classes))
+        return tuple(sorted({c for group in self.groups for c in group.classes}))
 
 
-def task_key(stream: StreamConfig, classes: tuple[int, ...]) -> str:
-    """Identity of a task wherever it comes in the sequence: dataset, version, domain, classes."""
-    facts = stream.facts
-    return short_id([stream.dataset, facts.version, facts.domain, sorted(classes)])
+def task_key(stream: StreamConfig, groups: Sequence[TaskGroup]) -> str:
+    """Identity of a task wherever it comes in the sequence: dataset, version, domain, classes.
+
+    A joint task over several domains is the list of them, in no order of its own.
+    """
+    version = stream.facts.version
+    domains = sorted({group.domain for group in groups})
+    if len(domains) == 1:
+        classes = sorted(c for group in groups for c in group.classes)
+        return short_id([stream.dataset, version, domains[0], classes])
+    parts = sorted([group.domain, list(group.classes)] for group in groups)
+    return short_id([stream.dataset, version, parts])
 
 
 def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
     """What, in effect, acts at `position`: data, backbone, training, method and seed."""
     stream, train = run.stream, run.train
-    facts = stream.facts
-    data: dict[str, Any] = {
-        "dataset": stream.dataset,
-        "version": facts.version,
-        "classes": facts.classes,
-        "validation_fraction": stream.validation_fraction,
-        "limit": stream.limit,
-    }
-    if stream.validation_fraction > 0:
-        data["split_seed"] = stream.split_seed
     trained = asdict(train) | {"lr": train.lr_at(position)}
     del trained["lr_first_task"]
+    if train.augment == "none":
+        del trained["augment"]
     if train.schedule == "constant":
         del trained["lr_min"]
     if train.optimizer == "adamw" and train.weight_decay == 0:
         trained["optimizer"] = "adam"  # they differ by how weights decay alone
     acts: dict[str, Any] = {
         "backbone": run.backbone.identity(),
-        "data": data,
+        "data": stream.effect(),
         "method": {"kind": run.method.kind, "version": run.method.VERSION}
         | run.method.effect(position, run.context),
         "train": trained,
@@ -88,8 +89,7 @@ def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
     chain: list[StageSpec] = []
     for position in range(run.stages):
         groups = (sequence[position],) if not run.method.ORDER_FREE else run.stream.groups()
-        classes = tuple(sorted(c for group in groups for c in group.classes))
-        identity = task_key(run.stream, classes)
+        identity = task_key(run.stream, groups)
         effect = stage_effect(run, position)
         parent = chain[-1].key if chain else None
         key = fingerprint(
@@ -133,5 +133,7 @@ def evaluation_id(readout: ReadoutConfig, partition: str) -> str:
 
 
 def partition_id(run: RunConfig) -> str:
-    """Identity of how the classes are grouped; evaluations with the task given depend on it."""
-    return short_id([list(group.classes) for group in run.stream.groups()])
+    """Identity of how the images are grouped; evaluations with the task given depend on it."""
+    groups = run.stream.groups()
+    parts = [[g.domain, *g.classes] if g.domain else list(g.classes) for g in groups]
+    return short_id(parts)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from clmethods.config import hub
 from clmethods.config.backbone import FORMATS, BackboneConfig
+from clmethods.config.extension import ExtendedStream
 from clmethods.config.facts import ALIASES
 from clmethods.config.faults import Fault, InvalidConfigError, require
 from clmethods.config.run import RunConfig
 from clmethods.config.shapes import ask_timm
+from clmethods.config.stream import StreamConfig
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
 """File stem below `clmethods/weights/` of the backbones that ship."""
@@ -25,7 +27,7 @@ statistics; all others stay in [0, 1], whatever the weights expect (method.md se
 
 
 def resolve(run: RunConfig) -> RunConfig:
-    """The run with its weights' checksum, its task order and what `normalise: ref` means here.
+    """The run with its weights' checksum, its data's facts, its task order and `normalise: ref`.
 
     Raises `InvalidConfigError` when weights are missing or are not those that were asked for.
     """
@@ -33,7 +35,34 @@ def resolve(run: RunConfig) -> RunConfig:
     if backbone.normalise == "ref":
         pair = (backbone.timm_name, run.stream.dataset)
         backbone = replace(backbone, normalise="cifar" if pair == CIFAR_IN_REFERENCE else "none")
-    return replace(run, backbone=backbone, stream=replace(run.stream, task_order=run.stream.order))
+    return replace(run, backbone=backbone, stream=resolve_stream(run.stream))
+
+
+def resolve_stream(stream: StreamConfig) -> StreamConfig:
+    """The stream with its order spelt out, absolute paths, and what is known of one's own data.
+
+    What a run recorded is kept: it can be read where the data is not, and before anything is
+    trained the data must still agree.
+    """
+    if isinstance(stream, ExtendedStream):
+        added = replace(stream.added, stream=resolve_stream(stream.added.stream))
+        base = resolve_stream(stream.base)
+        return replace(stream, base=base, added=added, task_order=stream.order)
+    listing = stream.listing() if stream.record is None else None
+    return replace(
+        stream,
+        task_order=stream.order,
+        # absolute, because a worker may run in another directory
+        root=_absolute(stream.root),
+        manifest=_absolute(stream.manifest),
+        split_file=_absolute(stream.split_file),
+        record=stream.record if listing is None else listing.facts,
+        split_version=stream.split_id(),
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())
 
 
 def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:

@@ -7,8 +7,13 @@ from typing import Any, ClassVar
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import short_id
-from clmethods.config.faults import refuse
-from clmethods.config.methods import EffectContext, LoracIpcConfig, MethodConfig
+from clmethods.config.faults import refuse, require
+from clmethods.config.methods import (
+    METHOD_CONFIGS,
+    EffectContext,
+    LoracIpcConfig,
+    MethodConfig,
+)
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
 
@@ -28,7 +33,18 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         faults = self.method.faults_in(self.context)
-        refuse([fault.under("method") if fault is not None else None for fault in faults])
+        found = [fault.under("method") if fault is not None else None for fault in faults]
+        takes = sorted(k for k, config in METHOD_CONFIGS.items() if config.RECURRING_CLASSES)
+        found.append(
+            require(
+                self.method.RECURRING_CLASSES or not self.stream.facts.recurring,
+                "method.kind",
+                self.method.kind,
+                f"one of {takes} for a stream in which classes recur",
+                f"The tasks of {self.stream.dataset} share their classes.",
+            )
+        )
+        refuse(found)
 
     @property
     def stages(self) -> int:
@@ -42,8 +58,9 @@ class RunConfig:
 
     @property
     def trial_id(self) -> str:
-        """Id of the whole resolved run; a weights file counts by its content, not by its path."""
-        return short_id(run_to_dict(self) | {"backbone": self.backbone.identity()})
+        """Id of the whole resolved run; files count by their content, not by their path."""
+        placeless = {"backbone": self.backbone.identity(), "stream": self.stream.identity()}
+        return short_id(run_to_dict(self) | placeless)
 
     @property
     def config_id(self) -> str:

@@ -31,6 +31,9 @@ class TrainConfig:
     """Largest global L2 norm of the gradient, all loss terms together; None does not clip."""
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
+    augment: Literal["none", "crop_flip", "cifar_ref"] = "none"
+    """Random crops and horizontal flips of the training images, as in the public code; `cifar_ref`
+    is what it does to CIFAR-100, with brightness. Statistics and evaluation never see them."""
     threads: int = 1
     """Threads of the trial. Part of the result's identity, because it changes bits."""
 

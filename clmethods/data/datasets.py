@@ -1,84 +1,111 @@
-"""DATASETS: images and labels as they are, decoded once, kept as uint8."""
+"""DATASETS: from a stream's configuration to its images; decoded once, kept as uint8."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-
-class DatasetError(RuntimeError):
-    """Data is missing, damaged, or not the version that was asked for."""
+from clmethods.config.facts import DATASETS as FACTS
+from clmethods.config.faults import InvalidConfigError
+from clmethods.config.listing import Listing
+from clmethods.config.stream import StreamConfig
+from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
+from clmethods.data.decode import Resize, pixels_of
+from clmethods.data.fetch import fetch
+from clmethods.data.source import DatasetError, MissingDataError, Pixels, Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Images of one dataset, in a fixed order."""
+    """Images of one dataset, in a fixed order. Read-only, and often memory-mapped."""
 
-    images: NDArray[np.uint8]
-    """(n, H, W), grey."""
-    labels: NDArray[np.int64]
-    """(n,) original class ids."""
-    test: NDArray[np.bool_]
-    """(n,) whether an image belongs to the fixed test split."""
+    images: Pixels
+    """(n, s, s) grey or (n, s, s, 3) RGB, at `clmethods.data.decode.stored_side` or smaller."""
+    source: Source
+    """Labels, splits, domains and groups of the same n images."""
 
-
-DIGITS_SHA256 = "50e3014f5b089674856d66031241f92eb2b91d615998075a40a44739c99c0353"
-GLYPH100_SHA256 = "169ceb6e0f82726db69a090efe4520ce84f668549fbeb93380a8f60c599e45fb"
-
-
-def digits() -> LabelledImages:
-    """Handwritten digits, 8 x 8 grey, embedded (`clmethods/data/files/README.md`)."""
-    return _embedded("digits.npz", DIGITS_SHA256)
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,) original class ids."""
+        return self.source.labels
 
 
-def glyph100() -> LabelledImages:
-    """100 characters of seven scripts in fonts that differ between the splits, 28 x 28 grey.
-
-    The embedded stand-in for Split CIFAR-100 (`clmethods/data/files/README.md`).
-    """
-    return _embedded("glyph100.npz", GLYPH100_SHA256)
-
-
-def _embedded(name: str, sha256: str) -> LabelledImages:
-    """A file that ships with the package; the checksum is of its arrays, not of their packing."""
-    source = files("clmethods") / "data" / "files" / name
-    with source.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        images, labels, test = arrays["images"], arrays["labels"], arrays["test"]
-    digest = hashlib.sha256()
-    for array in (images, labels, test):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    if digest.hexdigest() != sha256:
-        raise DatasetError(f"{name} is damaged: reinstall the package, or run `git checkout`")
-    return LabelledImages(images, labels.astype(np.int64), test)
-
-
-DATASETS: dict[str, Callable[[], LabelledImages]] = {
-    "digits": digits,
-    "glyph100": glyph100,
+DATASETS: dict[str, Callable[[str | None], Source]] = {
+    "digits": lambda _: embedded.digits(),
+    "glyph100": lambda _: embedded.glyph100(),
+    "embedded4": lambda _: embedded.embedded4(),
+    "digits-dil": lambda _: embedded.digits_dil(),
+    "cifar10": cifar.cifar10,
+    "cifar100": cifar.cifar100,
+    "mnist": idx.mnist,
+    "fashion-mnist": idx.fashion_mnist,
+    "kmnist": idx.kmnist,
+    "svhn": svhn.svhn,
+    "notmnist": folders.notmnist,
+    "5-datasets": suites.five_datasets,
+    "imagenet-r": folders.imagenet_r,
+    "imagenet-a": folders.imagenet_a,
+    "cub200": cub.cub200,
+    "domainnet": domainnet.domainnet,
+    "domainnet-dil": domainnet.domainnet,
 }
-"""Loaders by the names of `clmethods.config.facts.DATASETS`."""
+"""Readers by the names of `clmethods.config.facts.DATASETS`; each takes `stream.root`."""
+
+
+def open_images(stream: StreamConfig, image_size: int) -> LabelledImages:
+    """The images of a stream's dataset at the size for `image_size`: treat them as read-only.
+
+    Raises `DatasetError` when files are missing, damaged, or not those that the run was planned
+    with; nothing has been trained by then.
+    """
+    try:
+        listing = stream.listing()
+    except InvalidConfigError as error:  # it was there when the run was planned
+        raise DatasetError(f"{stream.dataset}: {error}") from error
+    if listing is not None:
+        if stream.record not in {None, listing.facts}:
+            raise DatasetError(
+                f"{stream.dataset}: the files below {listing.base} have changed since the run was "
+                f"planned: their fingerprint is {listing.version}, not {stream.facts.version}. "
+                "Restore them, or plan the run anew."
+            )
+        return _open_listing(stream.dataset, listing, image_size, stream.resizing)
+    return _open(stream.dataset, stream.root, stream.download, image_size, stream.resizing)
 
 
 @lru_cache(maxsize=4)
-def load(name: str, image_size: int) -> LabelledImages:
-    """A dataset with its images resized to `image_size`, cached: treat it as read-only."""
-    data = DATASETS[name]()
-    return LabelledImages(resize(data.images, image_size), data.labels, data.test)
+def _open(
+    dataset: str, root: str | None, download: bool, image_size: int, resize: Resize
+) -> LabelledImages:
+    try:
+        source = DATASETS[dataset](root)
+    except MissingDataError:
+        if not download:
+            raise
+        fetch(dataset, root)
+        source = DATASETS[dataset](root)
+    facts = FACTS[dataset]
+    if facts.images not in {None, len(source.labels)}:
+        raise DatasetError(
+            f"{dataset} has {facts.images} images, but {len(source.labels)} are below {root}. "
+            "Complete the copy; a selection of your own can be read as image-folder or manifest."
+        )
+    unknown = set(source.labels.tolist()) - set(range(facts.classes))
+    if unknown:
+        raise DatasetError(f"{dataset} has labels 0 to {facts.classes - 1}, not {min(unknown)}")
+    return LabelledImages(pixels_of(dataset, source, image_size, resize), source)
 
 
-def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(n, H, W) to (n, size, size) by bicubic interpolation, in uint8 so that bits are stable."""
-    if images.shape[1:] == (size, size):
-        return images
-    resized = [
-        np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
-        for image in images
-    ]
-    return np.stack(resized)
+@lru_cache(maxsize=4)
+def _open_listing(
+    dataset: str, listing: Listing, image_size: int, resize: Resize
+) -> LabelledImages:
+    if dataset == "idx":
+        source = idx.named(dataset, str(listing.base))
+    else:
+        source = folders.listed_source(listing)
+    return LabelledImages(pixels_of(dataset, source, image_size, resize), source)

@@ -1,29 +1,34 @@
-"""TaskStream: the images of any set of classes, in the split asked for."""
+"""TaskStream: the images of a task, in the split asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from clmethods.config.canonical import derive_seed
-from clmethods.config.stream import StreamConfig
-from clmethods.data.datasets import DatasetError, LabelledImages, load
+from clmethods.config.listing import TEST, TRAIN, VALIDATION
+from clmethods.config.stream import StreamConfig, TaskGroup
+from clmethods.data.datasets import open_images
+from clmethods.data.decode import centre
+from clmethods.data.source import DatasetError
+from clmethods.data.splits import Indices, cells, drawn_splits
 
 Split = Literal["train", "validation", "test"]
 EVALUATED_SPLITS: tuple[Split, ...] = ("validation", "test")
+CODES: dict[Split, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskData:
-    """Images of some classes, ordered by class and then by their place in the dataset."""
+    """Images of some classes, ordered by class, by domain and by their place in the dataset."""
 
     images: Tensor
-    """(n, H, W) uint8, grey."""
+    """(n, s, s) grey or (n, s, s, 3) RGB, uint8. `FrozenBackbone.preprocess` takes both and
+    brings s to the image size, where originals are smaller."""
     labels: Tensor
     """(n,) int64, original class ids."""
 
@@ -33,42 +38,80 @@ class TaskData:
 
 @final
 class TaskStream:
-    """Splits of a dataset; which task they belong to is the caller's business.
-
-    Neither the task order nor the run's seed changes what any split holds.
-    """
+    """Splits of a dataset; neither the task order nor the run's seed changes what they hold."""
 
     def __init__(self, config: StreamConfig, image_size: int) -> None:
+        """Raises `DatasetError` if data is missing or unreadable, or a split lacks a class."""
         self.config = config
-        self._data: LabelledImages = load(config.dataset, image_size)
-        for label in range(config.facts.classes):  # before anything is trained
+        self._data = open_images(config, image_size)
+        splits = drawn_splits(config, self._data.source)
+        facts = config.facts
+        domains = self._data.source.domains if facts.recurring else None
+        self._domains = [task.name for task in facts.given] if facts.recurring else [""]
+        self._cells: dict[tuple[int, str, Split], Indices] = {}
+        for label, cell in cells(self._data.source):
+            domain = self._domains[0 if domains is None else int(domains[cell[0]])]
             for split in get_args(Split):
-                self._members(label, split)
+                members = cell[splits[cell] == CODES[split]][: config.limit]
+                before = self._cells.get((label, domain, split), members[:0])
+                self._cells[label, domain, split] = np.concatenate([before, members])
+        held_out = config.validation_fraction > 0 or facts.given_validation
+        for group in config.groups():  # before anything is trained
+            for label in group.classes:
+                for split in get_args(Split):
+                    if held_out or split != "validation":
+                        self._require(label, group, split)
 
     def data(self, classes: tuple[int, ...], split: Split) -> TaskData:
-        """All images of `classes` in `split`; raises `DatasetError` if a class has none."""
-        chosen = self._chosen(classes, split)
-        images = torch.from_numpy(self._data.images[chosen])
-        return TaskData(images, torch.from_numpy(self._data.labels[chosen]))
+        """All images of `classes` in `split`, whatever their domain."""
+        return self._gather(((c, d) for c in sorted(classes) for d in self._domains), split)
 
     def places(self, classes: tuple[int, ...], split: Split) -> Tensor:
         """(n,) index in the dataset of every image that `data` gives for the same arguments."""
-        return torch.from_numpy(self._chosen(classes, split))
+        wanted = ((c, d) for c in sorted(classes) for d in self._domains)
+        return torch.from_numpy(self._chosen(wanted, split))
 
-    def _chosen(self, classes: tuple[int, ...], split: Split) -> NDArray[np.intp]:
-        return np.concatenate([self._members(label, split) for label in sorted(classes)])
+    def data_of(self, group: TaskGroup, split: Split) -> TaskData:
+        """The images of one task in `split`."""
+        return self.data_of_all((group,), split)
 
-    def _members(self, label: int, split: Split) -> NDArray[np.intp]:
-        of_class = self._data.labels == label
-        if split == "test":
-            members = np.flatnonzero(of_class & self._data.test)
-        else:
-            members = np.flatnonzero(of_class & ~self._data.test)
-            seed = derive_seed(self.config.split_seed, "split", self.config.dataset, label)
-            shuffled = np.random.default_rng(seed).permutation(members)
-            held_out = round(self.config.validation_fraction * len(members))
-            chosen = shuffled[:held_out] if split == "validation" else shuffled[held_out:]
-            members = np.sort(chosen)
-        if len(members) == 0 and (split == "train" or self.config.validation_fraction > 0):
-            raise DatasetError(f"{self.config.dataset}: class {label} has no images in {split}")
-        return members if self.config.limit is None else members[: self.config.limit]
+    def places_of(self, group: TaskGroup, split: Split) -> Tensor:
+        """(n,) index in the dataset of every image that `data_of` gives."""
+        return torch.from_numpy(self._chosen(self._cells_of((group,)), split))
+
+    def data_of_all(
+        self, groups: Iterable[TaskGroup], split: Split, *, margin: bool = False
+    ) -> TaskData:
+        """The images of several tasks. With `margin`, cropped streams give the whole picture."""
+        return self._gather(self._cells_of(groups), split, margin)
+
+    def _cells_of(self, groups: Iterable[TaskGroup]) -> list[tuple[int, str]]:
+        order = {domain: i for i, domain in enumerate(self._domains)}
+        wanted = {(c, order[g.domain]) for g in groups for c in g.classes}
+        return [(c, self._domains[i]) for c, i in sorted(wanted)]
+
+    def _chosen(self, wanted: Iterable[tuple[int, str]], split: Split) -> Indices:
+        none = np.empty(0, np.intp)
+        parts = [self._cells.get((label, domain, split), none) for label, domain in wanted]
+        return np.concatenate([none, *parts])
+
+    def _gather(
+        self, wanted: Iterable[tuple[int, str]], split: Split, margin: bool = False
+    ) -> TaskData:
+        chosen = self._chosen(wanted, split)
+        images = self._data.images
+        if not margin:
+            images = centre(images, self.config.resizing)
+        pixels = np.ascontiguousarray(np.asarray(images[chosen]))
+        return TaskData(torch.from_numpy(pixels), torch.from_numpy(self._data.labels[chosen]))
+
+    def _require(self, label: int, group: TaskGroup, split: Split) -> None:
+        if len(self._cells.get((label, group.domain, split), ())) > 0:
+            return
+        names = self._data.source.class_names
+        called = f" ({names[label]})" if names else ""
+        where = f" of {group.domain}" if group.domain else ""
+        mend = "; raise validation_fraction, or set it to 0" if split == "validation" else ""
+        raise DatasetError(
+            f"{self.config.dataset}: class {label}{called} has no images in {split}{where}{mend}"
+        )

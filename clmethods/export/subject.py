@@ -11,7 +11,7 @@ from torch import Tensor
 from clmethods.archive import ModelArchive
 from clmethods.checkpoint import fold
 from clmethods.config import RunConfig
-from clmethods.data.datasets import DatasetError
+from clmethods.data.source import DatasetError
 from clmethods.methods import METHODS, LinearHead, LowRank, Predictor, State
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.process import open_run, prepare_process

@@ -96,7 +96,7 @@ def merged_predictor(
 def seen_classes(method: Method) -> tuple[int, ...]:
     """Original ids of the classes of this task and all earlier ones, ascending."""
     groups = method.run.stream.sequence()[: method.stage.position + 1]
-    return tuple(sorted(label for group in groups for label in group.classes))
+    return tuple(sorted({label for group in groups for label in group.classes}))
 
 
 def adapter_reports(

@@ -10,7 +10,7 @@ from clmethods.config.freezing import last_epoch_samples
 from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
-from clmethods.data.streams import TaskStream
+from clmethods.data.extended import open_stream
 from clmethods.methods.composition import Composition
 from clmethods.nn.freezing import freeze_top
 from clmethods.nn.importance import importance_scores
@@ -81,8 +81,8 @@ def last_epoch(run: RunConfig, position: int) -> int:
 
 def task_images(run: RunConfig, position: int) -> int:
     """Number of training images of the task at `position`."""
-    stream = TaskStream(run.stream, run.backbone.image_size)
-    return len(stream.data(run.stream.sequence()[position].classes, "train"))
+    stream = open_stream(run.stream, run.backbone.image_size)
+    return len(stream.data_of(run.stream.sequence()[position], "train"))
 
 
 def refuse_short_window(run: RunConfig, position: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import derive_seed
 from clmethods.config.resolve import resolve_backbone, weights_path
+from clmethods.data.transforms import enlarged
 from clmethods.nn.architecture import SITE_SLOTS, SiteSlot, architecture
 from clmethods.nn.weights import Tensors, WeightsError, fit, read
 
@@ -79,8 +80,10 @@ class FrozenBackbone:
     def preprocess(self, images: Tensor) -> Tensor:
         """uint8 images to (B, 3, H, W) in the dtype and range that the network expects.
 
-        `images` is (B, H, W), grey, which becomes three equal channels, or (B, H, W, 3), RGB.
+        `images` is (B, H, W), grey, which becomes three equal channels, or (B, H, W, 3), RGB;
+        originals smaller than the network's input are enlarged.
         """
+        images = enlarged(images, self.config.image_size)
         pixels = images.to(device=self.device, dtype=self.dtype) / 255.0
         if pixels.ndim == 4:
             pixels = pixels.permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)

@@ -142,8 +142,8 @@ STAGES = TableSchema(
 
 EVALS = TableSchema(
     "evals",
-    "stage x readout x split x evaluated class",
-    ("stage_key", "partition_id", "readout_id", "split", "class_id"),
+    "stage x readout x split x task x evaluated class",
+    ("stage_key", "partition_id", "readout_id", "split", "task", "class_id"),
     (
         Column("stage_key", _text, "The stage after which it was evaluated."),
         Column("partition_id", _text, "How the classes are grouped into tasks."),

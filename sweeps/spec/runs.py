@@ -31,6 +31,8 @@ NOT_AN_AXIS = {
     "method.kind": "Search over whole methods with `method: [{kind: ...}, ...]`, or list them "
     "under `baselines`.",
     "backbone.weights_sha256": "It follows from `backbone.weights`.",
+    "stream.record": "It follows from the data.",
+    "stream.split_version": "It follows from `stream.split_file`.",
 }
 """Fields that exist, do not belong under `search`, and where they belong."""
 

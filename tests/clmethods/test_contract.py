@@ -41,11 +41,16 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "backbone.pooling": ("avg",),
     "stream.dataset": ("glyph100",),
     "stream.tasks": (5,),
+    "stream.classes_per_task": (4,),
     "stream.class_order_seed": (1,),
     "stream.task_order": ((0, 2, 1), (0, 1, 2)),
     "stream.split_seed": (1,),
     "stream.validation_fraction": (0.3,),
     "stream.limit": (3,),
+    "stream.resize": ("stretch", "crop"),
+    "stream.root": ("somewhere",),
+    "stream.download": (True,),
+    "train.augment": ("crop_flip", "cifar_ref"),
     "train.epochs": (3,),
     "train.batch_size": (3,),
     "train.optimizer": ("adamw", "sgd"),
@@ -118,6 +123,12 @@ MACHINE: dict[str, Any] = {"train.device": "cuda", "train.threads": 2}
 NOT_VARIED = {
     "backbone.weights": "the checksum acts in its place, see test_keys.py",
     "backbone.weights_sha256": "filled in from the weights",
+    "stream.init_classes": "together with increment, see CUTS",
+    "stream.increment": "together with init_classes, see CUTS",
+    "stream.manifest": "of one dataset only; its content acts, see test_manifest.py",
+    "stream.record": "filled in from the data",
+    "stream.split_file": "of folders only; its content acts, see test_splits.py",
+    "stream.split_version": "filled in from the split file",
     "method.kind": "another method, not another value",
 }
 
@@ -173,14 +184,20 @@ VARIANTS: dict[str, RunConfig] = {
 }
 """Under these, the fields of the method are varied."""
 
+CONCERNED = {
+    "nothing is ever frozen": ("importance", "ipc_"),
+    "everything is frozen in the end": ("importance", "ipc_", "ortho_lambda", "omega_lr"),
+    "constant weights": ("module_weights", "omega_"),
+    "no penalty": ("ortho_",),
+    "a penalty of weight 0": ("ortho_",),
+}
+"""Beginnings of the fields that a variant bears on, where it does not bear on all."""
+
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
 """Where modules sit and how large they are: varied under `BASES`, and where there are none."""
 
-EVIDENCE = {
-    ("everything is frozen in the end", "method.omega_share"),
-    ("everything is frozen in the end", "method.ipc_scope"),
-}
-"""Here what is left over happens to make these act alike, which no plan can know."""
+EVIDENCE = {("everything is frozen in the end", "method.ipc_scope")}
+"""Here the matrices chosen happen to be the same, which no plan can know."""
 
 RARE = {"ipc_every": 4, "ipc_beta1": 0.5, "ipc_beta2": 0.5, "ipc_window": 300}
 """Two samples a task, so that the averages have not forgotten that they started at 0."""
@@ -259,6 +276,13 @@ RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
 }
 
 
+CUTS = StreamConfig(init_classes=4, increment=3, limit=2)
+"""Classes 0-3, 4-6 and 7-9: the other increment leaves the first task as it is."""
+
+DOMAINS = StreamConfig(dataset="digits-dil", limit=2)
+"""The same ten classes in every task."""
+
+
 def field_paths() -> Iterator[str]:
     """Every field of a run, whatever its method."""
     for section in fields(RunConfig):
@@ -306,6 +330,8 @@ def pairs() -> Iterator[Any]:
                 continue
             if label in VARIANTS and path in PLACES and "no modules" not in label:
                 continue
+            if label in CONCERNED and not path.split(".")[1].startswith(CONCERNED[label]):
+                continue
             if (label, path) in EVIDENCE:
                 continue
             for value in values:
@@ -319,6 +345,16 @@ def pairs() -> Iterator[Any]:
     for label, (changes, name, value) in RATES.items():
         run = replace(BASES["lora_sequential"], train=replace(SMALL.train, **changes))
         yield pytest.param(run, f"train.{name}", value, id=label)
+    cut = replace(BASES["lora_sequential"], stream=CUTS)
+    yield pytest.param(cut, "stream.init_classes", 5, id="cut-stream.init_classes=5")
+    yield pytest.param(cut, "stream.increment", 4, id="cut-stream.increment=4")
+    for kind in ("lorac_ipc", "lora_sequential", "joint_lora"):
+        domains = replace(BASES[kind], stream=DOMAINS)
+        order = (0, 1, 3, 2)
+        yield pytest.param(domains, "stream.task_order", order, id=f"domains-{kind}")
+    for label in ("RanPAC, no session", "RanPAC, nothing drawn"):
+        for path, value in (("seed", 1), ("train.lr", 0.02)):
+            yield pytest.param(VARIANTS[label], path, value, id=f"{label}-{path}={value}")
     whole = with_field(BASES["lora_sequential"], "stream.validation_fraction", 0.0)
     yield pytest.param(whole, "stream.split_seed", 1, id="nothing is held out")
 

@@ -18,11 +18,13 @@ from clmethods.config import (
     StreamConfig,
     as_trained,
 )
-from clmethods.data.datasets import DATASETS, DatasetError
+from clmethods.data.datasets import DATASETS, _open
+from clmethods.data.extended import open_stream
+from clmethods.data.source import DatasetError, Source
 from clmethods.export import ExportedModel, ExportOptions, export_model
 from clmethods.extend import Standing, extend_model
 from clmethods.nn.head import initial_head
-from clmethods.process import _open_stream, open_run
+from clmethods.process import open_run
 from clmethods.stage import run_stage
 from tests.clmethods.models import INSTANCE, damage, finished
 from tests.clmethods.runs import differences, same_bits, small_method, tiny_run
@@ -109,23 +111,17 @@ def test_without_the_old_data_the_new_task_is_learned_all_the_same(
     digits = NewTask(stream=StreamConfig(dataset="digits", tasks=1, limit=4), classes=(0, 1))
     whole = extend_model(old, digits, tmp_path / "whole")
 
-    def gone() -> None:
+    def gone(root: str | None) -> Source:
         raise DatasetError("the glyphs are gone")
 
     monkeypatch.setitem(DATASETS, "glyph100", gone)
-    monkeypatch.setattr("clmethods.data.datasets.load", None)
-    _open_stream.cache_clear()
-    from clmethods.data.datasets import LabelledImages, resize
-
-    def fresh(name: str, size: int) -> LabelledImages:
-        data = DATASETS[name]()
-        return LabelledImages(resize(data.images, size), data.labels, data.test)
-
-    monkeypatch.setattr("clmethods.data.streams.load", fresh)
+    for opened in (open_stream, _open):
+        opened.cache_clear()
     try:
         found = extend_model(old, digits, tmp_path / "n")
     finally:
-        _open_stream.cache_clear()
+        for opened in (open_stream, _open):
+            opened.cache_clear()
     assert found.old_data == "the glyphs are gone"
     assert differences(fold(found.archive.deltas()), fold(whole.archive.deltas())) == []
     assert [s.old is None for s in found.standings[1:]] == [True] * 4

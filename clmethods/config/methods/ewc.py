@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.faults import refuse, require
 from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
@@ -15,6 +15,8 @@ class EwcConfig(LoraFields):
 
     Sweep ewc_lambda over 1..1e6: its scale is that of the Fisher information (method.md 9.7).
     """
+
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["ewc"] = "ewc"
     scope: Literal["full", "lora"] = "full"

@@ -47,6 +47,8 @@ class MethodFields:
     """Whether one stage sees all tasks at once."""
     REFERENCE: ClassVar[bool] = False
     """A line in a plot, not a point on a front."""
+    RECURRING_CLASSES: ClassVar[bool] = False
+    """Whether a class may come back in a later task, as in a domain-incremental stream."""
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
     """Routings of a readout that the method's snapshots allow."""
 
@@ -70,6 +72,11 @@ class MethodFields:
     def draws_at(self, position: int, context: EffectContext) -> bool:
         """Whether anything is drawn at `position`: else `seed` does not act."""
         return self.trains_at(position, context)
+
+    @property
+    def moves_snapshots(self) -> bool:
+        """Whether later tasks change what an earlier snapshot computes."""
+        return False
 
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""

@@ -19,6 +19,7 @@ class InfLoraConfig(AdapterFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["inflora"] = "inflora"
     rank: int = 10

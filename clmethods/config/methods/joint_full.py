@@ -18,6 +18,7 @@ class JointFullConfig(FullFields):
 
     ORDER_FREE: ClassVar[bool] = True
     REFERENCE: ClassVar[bool] = True
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["joint_full"] = "joint_full"
 

@@ -12,6 +12,8 @@ from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, Met
 class LinearProbeConfig(MethodFields):
     """The head alone, one task after the other: the floor of what a task can be learned with."""
 
+    RECURRING_CLASSES: ClassVar[bool] = True
+
     kind: Literal["linear_probe"] = "linear_probe"
 
     @property
@@ -30,6 +32,7 @@ class JointLinearConfig(MethodFields):
 
     ORDER_FREE: ClassVar[bool] = True
     REFERENCE: ClassVar[bool] = True
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["joint_linear"] = "joint_linear"
 

@@ -18,6 +18,7 @@ class LoraMergeConfig(LoraFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lora_merge"] = "lora_merge"
 

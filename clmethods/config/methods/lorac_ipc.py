@@ -34,6 +34,7 @@ class LoracIpcConfig(LoraFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lorac_ipc"] = "lorac_ipc"
     module_weights: Literal[
@@ -205,6 +206,11 @@ class LoracIpcConfig(LoraFields):
         if self.ortho_mode == "qr":
             faults.append(self.capacity_fault(context, 1, setting))
         return faults
+
+    @property
+    def moves_snapshots(self) -> bool:
+        """With `live` weights every snapshot reads the newest ones."""
+        return self.module_weights == "live"
 
     @property
     def trains_a_init(self) -> bool:

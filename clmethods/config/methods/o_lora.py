@@ -18,6 +18,7 @@ class OLoraConfig(LoraFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["o_lora"] = "o_lora"
     olora_pow: Literal[1, 2] = 1

@@ -18,6 +18,7 @@ class SdLoraConfig(AdapterFields):
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["sd_lora"] = "sd_lora"
     rank: int = 10

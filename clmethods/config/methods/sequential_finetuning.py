@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from clmethods.config.faults import refuse
 from clmethods.config.methods.fields import Effect, EffectContext, FullFields, HeadKind
@@ -16,6 +16,8 @@ class SequentialFinetuningConfig(FullFields):
     PILOT's preset: SGD 1e-3 constant, body_lr_scale 1, weight decay 2e-4, batch 128, 20 epochs,
     local loss (method.md section 9.1).
     """
+
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["sequential_finetuning"] = "sequential_finetuning"
     head_loss: Literal["local", "global"] = "local"

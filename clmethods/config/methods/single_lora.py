@@ -13,6 +13,8 @@ from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
 class LoraSequentialConfig(LoraFields):
     """One LoRA module fine-tuned task after task: the natural control of LoRAC."""
 
+    RECURRING_CLASSES: ClassVar[bool] = True
+
     kind: Literal["lora_sequential"] = "lora_sequential"
 
     def __post_init__(self) -> None:
@@ -36,6 +38,7 @@ class JointLoraConfig(LoraFields):
 
     ORDER_FREE: ClassVar[bool] = True
     REFERENCE: ClassVar[bool] = True
+    RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["joint_lora"] = "joint_lora"
 

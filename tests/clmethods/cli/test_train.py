@@ -51,6 +51,9 @@ def test_a_joint_run_has_one_row_and_no_forgetting(tmp_path: Path) -> None:
     [
         ({"method": {"kind": "lorac_ipc", "rank": 0}}, 2, "method.rank"),
         ({"strem": {}}, 2, "stream"),
+        ({"stream": {"dataset": "cifar_100"}}, 2, "Did you mean 'cifar100'?"),
+        ({"stream": {"dataset": "digits", "tasks": 11}}, 2, "the number of classes of digits"),
+        ({"stream": {"dataset": "cifar100"}}, 1, "Put cifar-100-python.tar.gz, the unpacked"),
         ({"train": {"epochs": 1, "lr": 1e30, "grad_clip": None}}, 1, "no longer finite"),
     ],
 )

@@ -8,28 +8,36 @@ import numpy as np
 import pytest
 
 from clmethods.config import StreamConfig
-from clmethods.data import datasets
-from clmethods.data.datasets import DatasetError, glyph100
+from clmethods.config.listing import TEST
+from clmethods.data import embedded
+from clmethods.data.embedded import glyph100
+from clmethods.data.source import DatasetError, Pixels
 from clmethods.data.streams import TaskStream
 
 STREAM = StreamConfig(dataset="glyph100", tasks=10)
 
 
+def pictures() -> Pixels:
+    read = glyph100().read
+    assert read is not None
+    return read()
+
+
 def test_every_class_has_40_training_and_12_test_images() -> None:
-    data = glyph100()
-    assert data.images.shape == (5200, 28, 28)
-    assert data.images.dtype == np.uint8
-    assert np.bincount(data.labels[~data.test]).tolist() == [40] * 100
-    assert np.bincount(data.labels[data.test]).tolist() == [12] * 100
+    data, images = glyph100(), pictures()
+    assert images.shape == (5200, 28, 28)
+    assert images.dtype == np.uint8
+    assert np.bincount(data.labels[data.splits != TEST]).tolist() == [40] * 100
+    assert np.bincount(data.labels[data.splits == TEST]).tolist() == [12] * 100
 
 
 def test_all_pictures_differ_and_so_do_those_of_the_two_splits() -> None:
-    assert len({image.tobytes() for image in glyph100().images}) == 5200
+    assert len({image.tobytes() for image in pictures()}) == 5200
 
 
 def test_every_glyph_is_whole_and_centred() -> None:
     """Nothing cut off at the border, nothing empty, the longer side 25 of 28 pixels or so."""
-    images = glyph100().images
+    images = pictures()
     assert images.max(axis=(1, 2)).min() >= 128
     ink = images > 8
     for image in ink:
@@ -53,13 +61,13 @@ def test_ten_tasks_of_ten_classes() -> None:
 def test_damage_is_reported_with_the_file_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = Path(datasets.__file__).parent / "files" / "glyph100.npz"
+    source = Path(embedded.__file__).parent / "files" / "glyph100.npz"
     with np.load(source) as stored:
         arrays = {name: stored[name] for name in stored.files}
     arrays["images"][0, 14, 14] ^= 1
     copy = tmp_path / "data" / "files" / "glyph100.npz"
     copy.parent.mkdir(parents=True)
     np.savez(copy, **arrays)
-    monkeypatch.setattr(datasets, "files", lambda _: tmp_path)
+    monkeypatch.setattr(embedded, "files", lambda _: tmp_path)
     with pytest.raises(DatasetError, match=r"glyph100\.npz is damaged.*reinstall"):
         glyph100()

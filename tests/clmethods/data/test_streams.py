@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.config import StreamConfig
-from clmethods.data.datasets import DatasetError
+from clmethods.data.source import DatasetError
 from clmethods.data.streams import Split, TaskStream
 from tests.clmethods.runs import tiny_run, train
 from tests.strategies import streams

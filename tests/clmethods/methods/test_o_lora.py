@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args, get_type_hints
-
 import pytest
 import torch
 
@@ -35,15 +33,11 @@ def test_i38_at_the_first_task_the_overlap_has_no_say(o_lora: Trained) -> None:
     assert differences(plain.state(1), o_lora.state(1)) != []
 
 
-@pytest.mark.skipif(
-    "cross_l1" not in get_args(get_type_hints(LoracIpcConfig)["ortho_mode"]),
-    reason="LoRAC has no penalty on overlaps alone yet",
-)
 def test_i38_it_is_lorac_with_constant_weights_and_that_penalty(o_lora: Trained) -> None:
     same = LoracIpcConfig(
         rank=2,
         module_weights="ones",
-        ortho_mode="cross_l1",  # type: ignore[arg-type, unused-ignore]
+        ortho_mode="cross_l1",
         ortho_lambda=0.5,
         importance_threshold=0.0,
     )

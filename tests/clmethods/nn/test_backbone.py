@@ -174,18 +174,18 @@ def test_the_feature_is_the_class_token_after_the_last_norm() -> None:
 def test_pixels_have_the_range_that_the_network_expects(
     normalise: str, black: list[float], white: list[float]
 ) -> None:
-    images = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    images = torch.tensor([0, 255] * 4, dtype=torch.uint8).expand(1, 8, 8)
     pixels = frozen(replace(TINY, normalise=normalise)).preprocess(images)
-    assert pixels.shape == (1, 3, 1, 2)
+    assert pixels.shape == (1, 3, 8, 8)
     assert pixels.dtype == torch.float64
     expected = torch.tensor([black, white], dtype=torch.float64).T  # (3, 2)
-    torch.testing.assert_close(pixels[0, :, 0], expected, atol=5e-5, rtol=0)
+    torch.testing.assert_close(pixels[0, :, 0, :2], expected, atol=5e-5, rtol=0)
 
 
 def test_colours_become_channels_and_grey_three_equal_ones() -> None:
-    colours = torch.randint(256, (2, 4, 5, 3), dtype=torch.uint8)
+    colours = torch.randint(256, (2, 8, 8, 3), dtype=torch.uint8)
     pixels = frozen().preprocess(colours)
-    assert pixels.shape == (2, 3, 4, 5)
+    assert pixels.shape == (2, 3, 8, 8)
     for channel in range(3):
         grey = frozen().preprocess(colours[..., channel])
         assert same_bits(grey[:, 0], pixels[:, channel])

@@ -1,4 +1,4 @@
-"""The Gram penalty against its plain definition, and its gradient where it is not smooth."""
+"""Penalties against their plain definitions, and their gradients where they are not smooth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clmethods.nn.orthogonality import GramPenalty, orthogonality_residual
+from clmethods.nn.orthogonality import (
+    CrossPenalty,
+    GramPenalty,
+    QrPenalty,
+    orthogonality_residual,
+    penalty_of,
+)
 
 seeds = st.integers(0, 10**6)
 
@@ -108,3 +114,118 @@ def test_the_residual_is_the_largest_cosine_between_spans() -> None:
     # The closest of several earlier modules counts, and lengths do not.
     past = torch.cat([second, 5 * first])
     assert orthogonality_residual(3 * tilted, past) == pytest.approx(math.cos(angle))
+
+
+SOFT = ["gram", "gram_sq", "cross", "cross_l1", "qr"]
+
+
+def plain_of(mode: str, a: Tensor, past: Tensor) -> Tensor:
+    """One matrix, by the formulas of method.md section 3.4."""
+    stacked, rank = torch.cat([past, a]), len(a)
+    if mode == "gram_sq":
+        return (stacked @ stacked.T - torch.eye(len(stacked))).square().sum() / len(stacked)
+    if mode == "cross":
+        return (past @ a.T).square().sum()
+    if mode == "cross_l1":
+        return (past @ a.T).abs().sum()
+    if mode == "qr":
+        q = torch.cat([orthonormal_of(module) for module in [*past.split(rank), a]])
+        deviation = q @ q.T - torch.eye(len(q))
+        deviation[: len(past), : len(past)] = 0.0
+        return torch.linalg.matrix_norm(deviation)
+    return plain([a], [past])
+
+
+def orthonormal_of(rows: Tensor) -> Tensor:
+    return torch.linalg.qr(rows.T).Q.T
+
+
+@pytest.mark.parametrize("mode", SOFT)
+@given(seed=seeds, past=st.integers(1, 3), rank=st.integers(1, 3))
+def test_every_penalty_is_the_sum_of_its_plain_form(
+    mode: str, seed: int, past: int, rank: int
+) -> None:
+    widths = (4, 7, 4)
+    current = [draw(rank, a, seed=seed + i) for i, a in enumerate(widths)]
+    before = [draw(past * rank, a, seed=seed + 20 + i) for i, a in enumerate(widths)]
+    expected = sum(plain_of(mode, a, p) for a, p in zip(current, before, strict=True))
+    found = penalty_of(mode, current, list(before))()
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(seed=seeds, rank=st.integers(1, 3))
+def test_i14_squared_over_rows_is_what_a_repeated_module_costs(seed: int, rank: int) -> None:
+    rows = orthonormal_rows(rank, rank + 2, seed)
+    assert float(penalty_of("gram_sq", [rows], [rows])()) == pytest.approx(1.0)  # 2r over 2r rows
+    assert float(penalty_of("gram_sq", [rows], [None])()) == pytest.approx(0.0, abs=1e-12)
+
+
+@given(seed=seeds)
+def test_i15_the_qr_penalty_sees_the_subspace_and_the_gram_penalty_the_module(seed: int) -> None:
+    a, past = draw(2, 6, seed=seed), draw(4, 6, seed=seed + 1)
+    mixed = (draw(2, 2, seed=seed + 2) + 4 * torch.eye(2)) @ a  # invertible, and well so
+    qr, gram = (lambda x: QrPenalty([x], [past])()), (lambda x: GramPenalty([x], [past])())
+    torch.testing.assert_close(qr(mixed), qr(a), rtol=1e-8, atol=1e-8)
+    assert not torch.allclose(gram(mixed), gram(a), rtol=1e-3)
+
+
+@pytest.mark.parametrize("mode", ["gram", "gram_sq", "cross", "qr"])
+@given(seed=seeds)
+def test_i15_a_rotation_of_the_inputs_changes_nothing(mode: str, seed: int) -> None:
+    a, past, rotation = draw(2, 6, seed=seed), draw(4, 6, seed=seed + 1), orthonormal_rows(6, 6)
+    expected = penalty_of(mode, [a], [past])()
+    found = penalty_of(mode, [a @ rotation], [past @ rotation])()
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+
+
+@given(seed=seeds, rank=st.integers(1, 2))
+def test_i16_the_qr_penalty_is_the_cosines_of_the_principal_angles(seed: int, rank: int) -> None:
+    """(2 sum_i sum_k cos^2 theta_k)^(1/2), with the angles from a singular value decomposition."""
+    past, a = orthonormal_rows(2 * rank, 8, seed), draw(rank, 8, seed=seed + 1)
+    cosines = [torch.linalg.svdvals(module @ orthonormal_of(a).T) for module in past.split(rank)]
+    expected = (2.0 * torch.cat(cosines).square().sum()).sqrt()
+    torch.testing.assert_close(QrPenalty([a], [past])(), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", ["cross", "cross_l1", "qr"])
+def test_pairs_of_modules_cost_nothing_at_the_first_task(mode: str) -> None:
+    a = draw(2, 6).requires_grad_()
+    assert float(penalty_of(mode, [a], [None])().detach()) == 0.0
+
+
+@pytest.mark.parametrize("mode", ["gram_sq", "cross", "cross_l1", "qr"])
+def test_i19_gradients_of_every_penalty_match_finite_differences(mode: str) -> None:
+    past = [draw(4, 5, seed=1), None, draw(4, 6, seed=2)]
+    current = [draw(2, a, seed=3 + i).requires_grad_() for i, a in enumerate((5, 5, 6))]
+
+    def penalty(*factors: Tensor) -> Tensor:
+        return penalty_of(mode, factors, past)()
+
+    assert torch.autograd.gradcheck(penalty, current)
+
+
+@pytest.mark.parametrize("mode", SOFT)
+def test_i19_no_penalty_has_a_gradient_that_is_not_a_number_where_it_is_zero(mode: str) -> None:
+    rows = torch.eye(6, dtype=torch.float64)
+    a = rows[:2].clone().requires_grad_()
+    penalty_of(mode, [a], [rows[2:4]])().backward()
+    assert a.grad is not None
+    assert torch.equal(a.grad, torch.zeros_like(a))
+
+
+@pytest.mark.parametrize("broken", ["zero", "repeated row"])
+def test_i19_a_badly_conditioned_module_costs_its_overlap_instead(broken: str) -> None:
+    """The other matrix of the batch keeps its own penalty, and both keep finite gradients."""
+    good, bad = draw(2, 6, seed=1).requires_grad_(), draw(2, 6, seed=2)
+    bad[1] = 0.0 if broken == "zero" else bad[0]
+    bad.requires_grad_()
+    past = [draw(4, 6, seed=3), draw(4, 6, seed=4)]
+    penalty = QrPenalty([good, bad], list(past))
+    value = penalty()
+    assert penalty.fallbacks == 1
+    expected = QrPenalty([good], [past[0]])() + CrossPenalty([bad], [past[1]])()
+    torch.testing.assert_close(value, expected)
+    found = torch.autograd.grad(value, [good, bad])
+    torch.testing.assert_close(found, torch.autograd.grad(expected, [good, bad]))
+    penalty()
+    assert penalty.fallbacks == 2

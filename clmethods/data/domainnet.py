@@ -1,0 +1,47 @@
+"""DomainNet with its published split lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from clmethods.config.facts import DOMAINNET
+from clmethods.config.listing import TEST, TRAIN
+from clmethods.data.originals import first_folder
+from clmethods.data.source import DatasetError, Source, missing
+
+
+def domainnet(root: str | None) -> Source:
+    """345 classes in six domains: `<domain>_train.txt` and `<domain>_test.txt` name the images.
+
+    A line is a path relative to the folder of the lists, and a label.
+    """
+    expected = "the folders of the six domains and <domain>_train.txt, <domain>_test.txt of each"
+    folder = first_folder(root, ("domainnet", "DomainNet"), f"{DOMAINNET[0]}_train.txt")
+    if folder is None:
+        raise missing("domainnet", root, expected)
+    files: list[Path] = []
+    rows: list[tuple[int, int, int]] = []
+    for domain, name in enumerate(DOMAINNET):
+        for side, split in (("train", TRAIN), ("test", TEST)):
+            source = folder / f"{name}_{side}.txt"
+            if not source.is_file():
+                raise missing("domainnet", root, f"{source.name}, besides {expected}")
+            for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+                path, _, label = line.strip().rpartition(" ")
+                if not path or not label.isdecimal():
+                    raise DatasetError(f"{source}, line {number}: a path and a label are needed")
+                files.append(folder / path)
+                rows.append((int(label), split, domain))
+    absent = [str(path) for path in files if not path.is_file()]
+    if absent:
+        raise DatasetError(f"domainnet: {len(absent)} listed images are missing: {absent[0]}, ...")
+    labels, splits, domains = zip(*rows, strict=True)
+    return Source(
+        labels=np.array(labels, np.int64),
+        splits=np.array(splits, np.int8),
+        files=tuple(files),
+        domains=np.array(domains, np.int64),
+        base=folder,
+    )

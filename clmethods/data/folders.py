@@ -1,0 +1,74 @@
+"""Datasets that are one folder of pictures per class and come without a test split."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from clmethods.config.faults import InvalidConfigError
+from clmethods.config.listing import OPEN, Listing, list_folder
+from clmethods.data.source import DatasetError, Source, missing
+
+BROKEN = frozenset(
+    {
+        "A/RGVtb2NyYXRpY2FCb2xkT2xkc3R5bGUgQm9sZC50dGY=.png",
+        "F/Q3Jvc3NvdmVyIEJvbGRPYmxpcXVlLnR0Zg==.png",
+    }
+)
+"""Two files of notMNIST (small) that are empty in the original; everybody leaves them out."""
+
+
+def imagenet_r(root: str | None) -> Source:
+    """30,000 renditions of 200 ImageNet classes; class ids follow the sorted folder names."""
+    return _classes("imagenet-r", root, "imagenet-r.tar or its folder imagenet-r with 200 folders")
+
+
+def imagenet_a(root: str | None) -> Source:
+    """7,500 adversarial photographs of 200 ImageNet classes, in the order of folder names."""
+    return _classes("imagenet-a", root, "imagenet-a.tar or its folder imagenet-a with 200 folders")
+
+
+def notmnist(root: str | None) -> Source:
+    """About 18,700 letters A to J in odd fonts (the small set), 28 x 28."""
+    found = _classes("notmnist", root, "the folder notMNIST_small with the folders A to J")
+    keep = [i for i, p in enumerate(found.files) if "/".join(p.parts[-2:]) not in BROKEN]
+    return replace(
+        found,
+        labels=found.labels[keep],
+        splits=found.splits[keep],
+        files=tuple(found.files[i] for i in keep),
+    )
+
+
+def listed_source(listing: Listing) -> Source:
+    """The pictures of a listing."""
+    return Source(
+        labels=np.array(listing.labels, np.int64),
+        splits=np.array(listing.splits, np.int8),
+        files=tuple(listing.base / path for path in listing.paths),
+        domains=np.array(listing.task_of, np.int64) if listing.task_of else None,
+        groups=listing.groups,
+        class_names=listing.classes,
+        base=listing.base,
+    )
+
+
+def _classes(dataset: str, root: str | None, expected: str) -> Source:
+    base = Path(root) if root is not None else None
+    names = (dataset, "notMNIST_small", "images")
+    folder = next((base / n for n in names if (base / n).is_dir()), base) if base else None
+    if folder is None or not folder.is_dir():
+        raise missing(dataset, root, expected)
+    try:
+        listing = list_folder(str(folder))
+    except InvalidConfigError as error:
+        if not any(entry.is_dir() for entry in folder.iterdir()):
+            raise missing(dataset, root, expected) from error
+        raise DatasetError(f"{dataset}: {error}") from error
+    if set(listing.splits) != {OPEN}:
+        raise DatasetError(
+            f"{dataset}: {folder} is split into train and test already; read it as image-folder"
+        )
+    return listed_source(listing)

@@ -1,0 +1,56 @@
+"""SVHN in its original MATLAB files, cropped digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from clmethods.data.originals import check_md5, first_folder, hub_source, two_splits
+from clmethods.data.source import DatasetError, Pixels, Source, as_bytes, missing, stamp_of
+
+MD5 = {
+    "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+    "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+}
+
+
+def svhn(root: str | None) -> Source:
+    """73,257 + 26,032 house numbers, 32 x 32 RGB; the files' label 10 is the digit 0."""
+    folder = first_folder(root, ("SVHN", "svhn"), "test_32x32.mat")
+    files = [] if folder is None else [folder / name for name in MD5]
+    if not files or not all(path.is_file() for path in files):
+        found = hub_source(root, ("image",), ("label",))
+        if found is None:
+            raise missing("svhn", root, " and ".join(MD5))
+        return found
+    labels = [_labels(path) for path in files]
+    return Source(
+        labels=np.concatenate(labels),
+        splits=two_splits(*map(len, labels)),
+        read=lambda: np.concatenate([_images(path) for path in files]),
+        stamp=stamp_of(*files),
+    )
+
+
+def _variable(path: Path, name: str) -> np.ndarray[Any, Any]:
+    try:
+        found = loadmat(path, variable_names=[name])
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        raise DatasetError(f"{path} is not a readable MATLAB file: {error}") from error
+    if name not in found:
+        raise DatasetError(f"{path} has no variable {name!r}")
+    return np.asarray(found[name])
+
+
+def _labels(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    check_md5(path, path.read_bytes(), MD5.get(path.name))
+    return _variable(path, "y").astype(np.int64).ravel() % 10
+
+
+def _images(path: Path) -> Pixels:
+    """(32, 32, 3, n) to (n, 32, 32, 3)."""
+    images = as_bytes(_variable(path, "X"), str(path))
+    return np.ascontiguousarray(images.transpose(3, 0, 1, 2))

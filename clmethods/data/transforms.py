@@ -1,0 +1,110 @@
+"""What happens to a batch of uint8 images before the network sees it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Augment = Literal["none", "crop_flip", "cifar_ref"]
+ATTEMPTS = 10
+"""Crops drawn per image, of which the first that fits is taken, as torchvision does."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropRecipe:
+    """A random resized crop, a horizontal flip with probability 1/2, and a brightness factor."""
+
+    smallest: float
+    """Least share of the area that a crop shows; the most is 1."""
+    interpolation: Literal["bilinear", "bicubic"]
+    brightness: float = 0.0
+    """The factor is uniform within 1 ± this."""
+    log_ratio: float = math.log(4 / 3)
+    """Width over height is log-uniform within exp of ± this."""
+
+
+RECIPES: dict[Augment, CropRecipe] = {
+    "crop_flip": CropRecipe(0.05, "bilinear"),
+    "cifar_ref": CropRecipe(0.08, "bicubic", brightness=63 / 255),
+}
+"""Parameters of the public code (method.md section 10)."""
+
+
+def enlarged(images: Tensor, size: int) -> Tensor:
+    """(B, s, s[, 3]) to (B, S, S[, 3]) uint8, bicubic; images that have the size are returned.
+
+    For originals smaller than the network's input, which are stored as they are.
+    """
+    if images.shape[1:3] == (size, size):
+        return images
+    planes = _planes(images)
+    larger = F.interpolate(planes, (size, size), mode="bicubic", antialias=True)
+    return _bytes(larger, images)
+
+
+def alike(images: list[Tensor]) -> list[Tensor]:
+    """Images of one shape: RGB if any is, at the largest side."""
+    colour = any(part.ndim == 4 for part in images)
+    side = max(part.shape[1] for part in images)
+    found = [enlarged(part, side) for part in images]
+    if not colour:
+        return found
+    return [p if p.ndim == 4 else p.unsqueeze(-1).expand(-1, -1, -1, 3) for p in found]
+
+
+def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generator) -> Tensor:
+    """(B, s, s[, 3]) to (B, S, S[, 3]) uint8: another crop of every image; `none` changes nothing.
+
+    All draws come from `generator`, a fixed number for a batch. Crops are sampled without a
+    low-pass filter: stored images are at most 8/7 as large as S, so there is little to alias.
+    """
+    if kind == "none":
+        return images
+    recipe = RECIPES[kind]
+    batch = len(images)
+    boxes = _boxes(batch, recipe, generator)
+    flip = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
+    factor = 1.0 + recipe.brightness * (2.0 * torch.rand(batch, generator=generator) - 1.0)
+    left, top, width, height = boxes.unbind(dim=1)  # in [0, 1]
+    theta = torch.zeros(batch, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 2] = width * flip, 2.0 * left + width - 1.0
+    theta[:, 1, 1], theta[:, 1, 2] = height, 2.0 * top + height - 1.0
+    planes = _planes(images)
+    grid = F.affine_grid(theta, [batch, planes.shape[1], size, size], align_corners=False)
+    crops = F.grid_sample(
+        planes, grid, mode=recipe.interpolation, padding_mode="border", align_corners=False
+    )
+    return _bytes(crops * factor.view(-1, 1, 1, 1), images)
+
+
+def _boxes(batch: int, recipe: CropRecipe, generator: torch.Generator) -> Tensor:
+    """(B, 4) left, top, width, height as shares of the side."""
+    draws = torch.rand(4, batch, ATTEMPTS, generator=generator)
+    area = recipe.smallest + (1.0 - recipe.smallest) * draws[0]
+    ratio = torch.exp(recipe.log_ratio * (2.0 * draws[1] - 1.0))
+    width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
+    fits = (width <= 1.0) & (height <= 1.0)
+    first = fits.int().argmax(dim=1, keepdim=True)  # the first that fits, or 0
+    some = fits.any(dim=1)
+    width, height, x, y = (
+        value.gather(1, first).squeeze(1) for value in (width, height, draws[2], draws[3])
+    )
+    width = torch.where(some, width, torch.ones_like(width))  # else the whole, which is square
+    height = torch.where(some, height, torch.ones_like(height))
+    return torch.stack([x * (1.0 - width), y * (1.0 - height), width, height], dim=1)
+
+
+def _planes(images: Tensor) -> Tensor:
+    """(B, H, W) or (B, H, W, 3) uint8 to (B, 1 or 3, H, W) float32."""
+    planes = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return planes.to(torch.float32)
+
+
+def _bytes(planes: Tensor, like: Tensor) -> Tensor:
+    rounded = planes.round().clamp(0.0, 255.0).to(torch.uint8)
+    return rounded.squeeze(1) if like.ndim == 3 else rounded.permute(0, 2, 3, 1)
