@@ -90,11 +90,11 @@ def test_i23_a_relative_threshold_counts_what_is_left(
 
 @pytest.mark.parametrize(
     ("rounding", "k"),
-    [("floor", (0, 0, 2, 29)), ("nearest", (0, 1, 3, 29)), ("ceil", (1, 1, 3, 29))],
+    [("floor", (0, 0, 2, 29, 7)), ("nearest", (0, 1, 3, 29, 7)), ("ceil", (1, 1, 3, 29, 7))],
 )
 def test_i23_rounding_is_as_named(rounding: Rounding, k: tuple[int, ...]) -> None:
-    """Shares of 0.4, 0.6 and 2.5 matrices, and one that falls a rounding short of 29."""
-    cases = ((0.04, 10), (0.06, 10), (0.25, 10), (0.29, 100))
+    """Shares of 0.4, 0.6 and 2.5 matrices, one a rounding short of 29, one above 7."""
+    cases = ((0.04, 10), (0.06, 10), (0.25, 10), (0.29, 100), (0.07, 100))
     assert tuple(matrices_per_task(share, n, rounding) for share, n in cases) == k
 
 
