@@ -141,9 +141,7 @@ def new_task_to_dict(task: NewTask) -> dict[str, Any]:
 
 def new_task_from_dict(data: Mapping[str, Any]) -> NewTask:
     """A task from the fields of a stream and `classes`, a list of ids; without it, all classes."""
-    stream = run_from_dict(
-        {"stream": {"tasks": 1, **{k: v for k, v in data.items() if k != "classes"}}}
-    ).stream
+    stream = run_from_dict({"stream": {k: v for k, v in data.items() if k != "classes"}}).stream
     classes = data.get("classes")
     if classes is None:
         classes = range(stream.facts.classes)

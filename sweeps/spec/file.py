@@ -163,7 +163,8 @@ def _head(path: str) -> str:
 
 def _telling(file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]) -> list[RunConfig]:
     """The runs that tell which orders and devices are needed; none if the base leaves it open."""
-    decisive = {"stream.dataset", "stream.tasks", "train.device"}
+    cuts = ("dataset", "tasks", "classes_per_task", "init_classes", "increment", "manifest")
+    decisive = {"train.device", *(f"stream.{name}" for name in cuts)}
     if decisive & {fault.path for fault in base.faults}:
         return []
     parts = [*file.ablation.parts.values()]

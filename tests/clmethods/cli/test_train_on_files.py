@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from clmethods.archive import ModelArchive
 from clmethods.cli import main
 from tests.clmethods.data.files import noise, write_folder, write_png
 
@@ -80,3 +82,26 @@ def test_all_faults_of_a_manifest_are_told_at_once(tmp_path: Path) -> None:
     assert "manifest row 5, path: got 'ant/33.png'" in result.output
     assert "manifest row 32, split: got 'tset'" in result.output
     assert "manifest row 33, split: got 'tset'" in result.output
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest"])
+def test_a_finished_model_learns_the_pictures_of_a_folder_or_a_manifest(
+    tmp_path: Path, kind: str
+) -> None:
+    """The day on which a team's new data arrives. It may lie elsewhere, or be gone, later."""
+    run = RUN | {"stream": {"dataset": "digits", "tasks": 2, "limit": 4}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run), encoding="utf-8")
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    done = CliRunner().invoke(main, ["train", str(tmp_path / "run.yaml"), "-o", old])
+    assert done.exit_code == 0, done.output
+    (tmp_path / "data").mkdir()
+    task = manifest(tmp_path / "data")
+    if kind == "folder":
+        task.unlink()
+        task = tmp_path / "data"
+    result = CliRunner().invoke(main, ["extend", old, "--task", str(task), "-o", new])
+    assert result.exit_code == 0, result.output
+    assert "the new classes are 10 to 13" in result.output
+    shutil.rmtree(tmp_path / "data")
+    archive = ModelArchive.open(Path(new))
+    assert [len(stage.classes) for stage in archive.chain] == [5, 5, 4]
