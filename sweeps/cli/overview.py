@@ -33,11 +33,25 @@ def plan_text(plan: Plan) -> str:
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
     lines += _settings_lines(sweep)
+    lines += _warning_lines(plan)
     for trial in failed:
         lines.append(f"  failed: {trial.name}: {plan.attempts[trial.trial_id].error}")
     if failed:
         lines.append("  `sweeps run … --retry-failed` tries them again")
     return "\n".join(lines)
+
+
+def _warning_lines(plan: Plan) -> list[str]:
+    """What is allowed but hardly meant, once, with how many configurations it concerns."""
+    found: dict[str, set[str]] = {}
+    for trial in plan.trials:
+        for sentence in trial.run.method.warnings_in(trial.run.context):
+            found.setdefault(sentence, set()).add(trial.label)
+    return [
+        f"  warning: {sentence} ({next(iter(labels))}"
+        + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
+        for sentence, labels in found.items()
+    ]
 
 
 def _settings_lines(sweep: Sweep) -> list[str]:

@@ -56,6 +56,18 @@ def test_plan_says_which_settings_were_left_out_or_merged_and_why(
     assert "2 are one, the same comes of method.importance_threshold=0.24" in output
 
 
+def test_plan_warns_of_what_is_hardly_meant(
+    sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Once for each sentence, naming a configuration that it concerns."""
+    odd = sweep_file(search={"method.importance_threshold": [0, 0.01, 0.9]})
+    shown = sweeps_command("plan", odd, "--storage", tmp_path / "storage").output
+    warnings = [line for line in shown.splitlines() if line.startswith("  warning: ")]
+    assert len(warnings) == 1
+    assert any("all 12 matrices are frozen from task 3 of 5" in line for line in warnings)
+    assert "importance_threshold=0.9" in "".join(warnings)
+
+
 def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("pareto", finished)
     assert result.exit_code == 0
