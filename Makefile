@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint typecheck format bench test-recovery torture test-slow test-gpu clean help
+.PHONY: demo test lint format bench bench-methods test-recovery torture test-slow test-gpu clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,7 +38,17 @@ test-gpu: $(READY)       ## checks that need a GPU
 torture: $(READY)        ## processes killed at random points, final tables compared
 	@$(BIN)/pytest -m torture
 
-bench: $(READY)  ## all benchmarks, side by side with what they are compared to
+DINOV2 := build/dinov2_small/dinov2_small.safetensors
+
+$(DINOV2): $(READY)
+	@$(BIN)/python tools/fetch_dinov2_small.py --out $(@D)
+
+bench-methods: $(READY) $(DINOV2)  ## all methods on the embedded benchmarks, with intervals
+	@$(BIN)/python benchmarks/methods.py digits --dinov2 $(DINOV2)
+	@$(BIN)/python benchmarks/methods.py glyph100
+	@$(BIN)/python benchmarks/methods.py embedded4
+
+bench: $(READY)  ## one training step, side by side with what it is compared to
 	@$(BIN)/python benchmarks/step.py
 
 format: $(READY) ## apply ruff's fixes and formatting

@@ -19,6 +19,7 @@ from clmethods.config import (
     OLoraConfig,
     RanpacConfig,
     ReadoutConfig,
+    RunConfig,
     SdLoraConfig,
     SequentialFinetuningConfig,
     SlcaConfig,
@@ -36,6 +37,29 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (LoracIpcConfig, {"importance_threshold": 1.01}, "importance_threshold", "from 0 to 1"),
     (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score, is 0"),
     (LoracIpcConfig, {"ipc_beta2": 1.0}, "ipc_beta2", "below 1"),
+    (LoracIpcConfig, {"ipc_beta1": 0.0, "ipc_stat": "ema_unbiased"}, "ipc_beta1", "every score"),
+    (
+        LoracIpcConfig,
+        {"ipc_beta1": 0.97, "ipc_stat": "sensitivity", "ipc_window": 9},
+        "ipc_window",
+        "to forget",
+    ),
+    (LoracIpcConfig, {"ipc_window": 0, "ipc_stat": "epoch_mean"}, "ipc_window", "1 or more"),
+    (LoracIpcConfig, {"omega_pull": -0.1}, "omega_pull", "0 or more"),
+    (LoracIpcConfig, {"omega_decay": 0.0}, "omega_decay", "greater than 0"),
+    (LoracIpcConfig, {"omega_decay": 1.5}, "omega_decay", "at most 1"),
+    (
+        LoracIpcConfig,
+        {"omega_share": "task", "module_weights": "direction_magnitude"},
+        "omega_share",
+        "differ in norm",
+    ),
+    (
+        LoracIpcConfig,
+        {"omega_current": True, "module_weights": "normalised"},
+        "omega_current",
+        "It goes with learned, learned_pull, decayed, live",
+    ),
     (LoracIpcConfig, {"ipc_every": 0}, "ipc_every", "1 or more"),
     (LoracIpcConfig, {"ipc_window": 50}, "ipc_window", "Raise ipc_window or lower ipc_beta"),
     (LoracIpcConfig, {"ortho_lambda": -1.0}, "ortho_lambda", "0 or more"),
@@ -121,6 +145,29 @@ def test_a_broken_law_is_refused(
 
 def test_the_limits_themselves_are_allowed() -> None:
     LoracIpcConfig(importance_threshold=0.0, depth=0, rank=1, ipc_beta2=0.0)
+    LoracIpcConfig(ipc_beta1=0.0, ipc_stat="sensitivity", ipc_beta2=0.999)  # which is not read
+    LoracIpcConfig(ipc_beta1=0.999, ipc_beta2=0.999, ipc_stat="epoch_mean", ipc_window=1)
+    LoracIpcConfig(ipc_beta1=0.999, ipc_target="factors", ipc_window=1)  # averaged as they come
     LoracIpcConfig(importance_threshold=1.0, ipc_window=86)  # 0.85**86 < 1e-6 < 0.85**85
     StreamConfig(tasks=10, validation_fraction=0.0, limit=2)
     TrainConfig(epochs=0, lr_min=0.0)
+
+
+def warnings(**changes: Any) -> list[str]:
+    run = RunConfig(
+        backbone=BackboneConfig(name="tiny_vit8", weights="random", image_size=8),
+        method=LoracIpcConfig(rank=2, **changes),  # 12 matrices, 5 tasks
+    )
+    return run.method.warnings_in(run.context)
+
+
+def test_what_a_threshold_comes_to_is_said_when_it_is_hardly_meant() -> None:
+    assert warnings(importance_threshold=0.1) == []
+    assert warnings(importance_threshold=0.0) == []
+    (nothing,) = warnings(importance_threshold=0.05)
+    assert "0.05 of 12 matrices is less than one (floor), so nothing is ever frozen" in nothing
+    assert warnings(importance_threshold=0.05, ipc_round="ceil") == []
+    (everything,) = warnings(importance_threshold=0.4)
+    assert "all 12 matrices are frozen from task 4 of 5 on" in everything
+    assert warnings(importance_threshold=0.4, ipc_relative=True) == []
+    assert warnings(importance_threshold=0.4, depth=0) == []

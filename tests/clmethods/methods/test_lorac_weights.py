@@ -182,17 +182,17 @@ def test_normalised_weights_sum_to_the_number_of_modules() -> None:
 def test_a_strong_pull_keeps_the_weights_at_the_bank() -> None:
     loose, tight = (
         train(
-            tiny_run(replace(FAST, **changes), FIVE, lr=0.02, grad_clip=None, optimizer="sgd"),
+            tiny_run(replace(FAST, **changes), FIVE, lr=0.02, grad_clip=None),
             until=1,
         )
         for changes in (
             {"module_weights": "learned"},
-            {"module_weights": "learned_pull", "omega_pull": 5.0},
+            {"module_weights": "learned_pull", "omega_pull": 1e3},
         )
     )
     free = ~loose.state(1)["frozen.1"]
     move = [(bank(t, 1)[free, 0] - 1.0).abs().mean() for t in (loose, tight)]
-    assert float(move[1]) < 0.5 * float(move[0])
+    assert float(move[1]) < 0.75 * float(move[0])
 
 
 def test_the_pull_is_the_squared_distance_to_the_bank_of_all_free_matrices() -> None:

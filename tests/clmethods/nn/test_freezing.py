@@ -59,3 +59,36 @@ def test_a_score_that_is_not_finite_freezes_nothing(bad: float) -> None:
     none = torch.zeros(3, dtype=torch.bool)
     assert freeze_top(scores, none, 1).tolist() == [False, True, False]
     assert freeze_top(scores, none, 3).tolist() == [False, True, True]
+
+
+groups = st.lists(st.sampled_from("abc"), min_size=N, max_size=N)
+
+
+@given(distinct, flags, counts, groups)
+def test_i20_groups_change_who_is_frozen_and_never_how_many(
+    scores: Tensor, frozen: Tensor, k: int, labels: list[str]
+) -> None:
+    after = freeze_top(scores, frozen, k, labels)
+    assert bool((after | ~frozen).all())
+    assert int(after.sum() - frozen.sum()) == min(k, int((~frozen).sum()))
+
+
+@given(distinct, flags, counts, groups)
+def test_every_group_gives_its_best_and_the_best_of_all_make_up_the_rest(
+    scores: Tensor, frozen: Tensor, k: int, labels: list[str]
+) -> None:
+    """By plain lists: an equal share each, then whoever is left."""
+    left = sorted((float(-scores[i]), i) for i in range(N) if not frozen[i])
+    each = k // len(set(labels))
+    chosen: list[int] = []
+    for label in set(labels):
+        chosen += [i for _, i in left if labels[i] == label][:each]
+    chosen += [i for _, i in left if i not in chosen][: k - len(chosen)]
+    expected = frozen.clone()
+    expected[chosen] = True
+    assert torch.equal(freeze_top(scores, frozen, k, labels), expected)
+
+
+def test_one_group_is_no_group() -> None:
+    scores, frozen = torch.tensor([1.0, 3.0, 2.0, 4.0]), torch.zeros(4, dtype=torch.bool)
+    assert torch.equal(freeze_top(scores, frozen, 2, ["x"] * 4), freeze_top(scores, frozen, 2))
