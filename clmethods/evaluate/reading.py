@@ -1,173 +1,32 @@
-"""Evaluation of a chain through readouts: counts per class, never rates."""
+"""StageReading: one stage of a chain, read through its snapshots and a readout's head."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor
 
 from clmethods.config.canonical import canonical_json, derive_seed
-from clmethods.config.faults import refuse
-from clmethods.config.keys import StageSpec
 from clmethods.config.readout import GaussianKind, ReadoutConfig
-from clmethods.config.run import RunConfig
 from clmethods.config.stream import TaskGroup
-from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
+from clmethods.data.streams import Split
+from clmethods.evaluate.count import EvalCount
 from clmethods.methods import METHODS, Predictor, State
-from clmethods.metrics import feature_drift
-from clmethods.process import on_device, open_run, prepare_process
+from clmethods.process import on_device, open_run
 from clmethods.readout.adaptive import Head, align_head
-from clmethods.readout.features import FeatureCache
 from clmethods.readout.gaussians import Gaussians, fit
-from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.readout.task_id import nearest_task, shared_distances, task_distances, vote
+
+if TYPE_CHECKING:
+    from clmethods.evaluate.evaluator import Evaluator
 
 SAMPLES_PER_IMAGE = 5
 """Features drawn per step of task-adaptive prediction, over the batch size of the run."""
 
-StateSource = Callable[[int], State]
-"""The folded state after the task at a position."""
-
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalCount:
-    """Correct predictions of one class in one split: a row of the table `evals`."""
-
-    split: str
-    task: int
-    """Index of the class's group; its position is the order's business."""
-    class_id: int
-    seen: bool
-    n: int
-    correct: int | None
-    """Among all classes seen so far (class-incremental); None for a class not yet seen."""
-    correct_task_given: int
-    """Among the classes of its own task (task-incremental)."""
-    task_id_correct: int | None
-    """Routed to its own task, before any vote; None where the readout does not infer tasks."""
-
-
-@final
-class Evaluator:
-    """Evaluates the stages of one chain, in any order.
-
-    Counts after a stage depend on the stages up to it and on how the classes are grouped, on
-    nothing else. What is fixed along the chain is computed once, for all readouts, and kept:
-    images, features per (snapshot, split, task), statistics of the training features, distances.
-    """
-
-    def __init__(
-        self,
-        run: RunConfig,
-        chain: Sequence[StageSpec],
-        states: StateSource | None = None,
-        statistics: ReadoutStatistics | None = None,
-    ) -> None:
-        """`states` is asked for earlier states by a method without snapshots, and only where
-        task-adaptive prediction or drift needs them. `statistics`, where given, stand in for the
-        training images of the tasks they cover.
-        """
-        self.run, self.chain, self.states = run, tuple(chain), states
-        self.snapshots = "oracle" in run.method.ROUTINGS
-        self.statistics = statistics or ReadoutStatistics()
-        self.features = FeatureCache()
-        self.distances: dict[tuple[str, int, str, int], Tensor] = {}
-        self.heads: dict[tuple[str, int], Head] = {}
-        self._data: dict[tuple[str, int], TaskData] = {}
-
-    def counts(
-        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
-    ) -> dict[str, list[EvalCount]]:
-        """By readout id, after the stage at `position`, whose folded state is `state`.
-
-        Raises `InvalidConfigError` for a readout that the run's method does not allow.
-        """
-        refuse([fault for readout in readouts for fault in readout.faults_in(self.run)])
-        stage = self._stage(position, state)
-        found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
-        distinct = {readout.readout_id: readout for readout in readouts}
-        if (
-            not self.snapshots
-        ):  # later stages draw from this network's features, and it will be gone
-            for kind in {readout.tap_kind for readout in readouts} - {None}:
-                stage.all_gaussians(kind, position)
-        for split in EVALUATED_SPLITS:
-            for group in self.run.stream.groups():  # inside: all readouts share its features
-                if len(self.data(split, group)):
-                    for name, readout in distinct.items():
-                        found[name] += stage.counts(readout, split, group)
-                    stage.scored.clear()
-        if all(readout.routing == "last" for readout in readouts):
-            self.features.clear()  # no later stage comes back to this snapshot
-        return found
-
-    def statistics_for(
-        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
-    ) -> State:
-        """What `readouts` keep of all classes learned up to `position`, as tensors by name.
-
-        `ReadoutStatistics(tensors)` takes it again; an evaluator given it needs no old images.
-        """
-        stage = self._stage(position, state)
-        for readout in readouts:
-            stage.all_gaussians(readout.task_id_kind, position)
-            stage.all_gaussians(readout.tap_kind, position)
-        return self.statistics.tensors(*readouts) if readouts else {}
-
-    def aligned_head(self, position: int, state: State, readout: ReadoutConfig) -> Head | None:
-        """The head that task-adaptive prediction makes; None where it changes nothing."""
-        return self._stage(position, state).head(readout)
-
-    def feature_drift(
-        self, position: int, state: State, split: Split = "test"
-    ) -> dict[int, float]:
-        """By group index, how far the features of each old task's images have turned since.
-
-        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md section 6.2).
-        """
-        stage = self._stage(position, state)
-        return {
-            group.index: feature_drift(
-                stage.features(earlier.position, split, group).cpu().numpy(),
-                stage.features(position, split, group).cpu().numpy(),
-            )
-            for earlier in self.chain[:position]
-            for group in earlier.groups
-        }
-
-    def data(self, split: Split, group: TaskGroup) -> TaskData:
-        """The images of a task; those of evaluated splits are kept."""
-        key = (split, group.index)
-        if key in self._data:
-            return self._data[key]
-        data = open_run(self.run)[1].data_of(group, split)
-        if split != "train":
-            self._data[key] = data
-        return data
-
-    def _stage(self, position: int, state: State) -> _Stage:
-        prepare_process(self.run.train)
-        return _Stage(self, position, on_device(state, self.run.train.device))
-
-
-def evaluate_stage(
-    run: RunConfig,
-    chain: Sequence[StageSpec],
-    position: int,
-    state: State,
-    readouts: Sequence[ReadoutConfig],
-    states: StateSource | None = None,
-) -> dict[str, list[EvalCount]]:
-    """Counts of one stage by readout id; for a whole chain keep an `Evaluator`."""
-    return Evaluator(run, chain, states).counts(position, state, readouts)
-
-
-@final
-class _Stage:
+class StageReading:
     """One stage of a chain, read through its snapshots; these are built when first asked for."""
 
     def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
@@ -182,7 +41,7 @@ class _Stage:
         self._heads: dict[str, Head] = {}
 
     def counts(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> list[EvalCount]:
-        labels = self.evaluator.data(split, group).labels
+        labels = self.evaluator.labels(split, group)
         seen = group.index in self.position_of
         own = torch.tensor(group.classes)
         scores = self.routed_scores(readout, split, group)
@@ -280,7 +139,7 @@ class _Stage:
         if found is None:
             snapshot = 0 if kind.features == "first" else place
             parts = [self.features(snapshot, "train", group) for group in stage.groups]
-            labels = [self.evaluator.data("train", group).labels for group in stage.groups]
+            labels = [self.evaluator.labels("train", group) for group in stage.groups]
             found = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
             statistics.put(kind, place, found)
         return found.to(self.run.train.device)

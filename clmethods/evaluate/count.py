@@ -1,0 +1,25 @@
+"""EvalCount: what an evaluation counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalCount:
+    """Correct predictions of one class in one split: a row of the table `evals`."""
+
+    split: str
+    task: int
+    """Index of the class's group; its position is the order's business."""
+    class_id: int
+    seen: bool
+    n: int
+    correct: int | None
+    """Among all classes seen so far (class-incremental); None for a class not yet seen."""
+    correct_task_given: int
+    """Among the classes of its own task (task-incremental)."""
+    task_id_correct: int | None
+    """Routed to its own task, before any vote; None where the readout does not infer tasks."""

@@ -1,0 +1,140 @@
+"""Evaluation of a chain through readouts: counts per class, never rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+from torch import Tensor
+
+from clmethods.config.faults import refuse
+from clmethods.config.keys import StageSpec
+from clmethods.config.readout import ReadoutConfig
+from clmethods.config.run import RunConfig
+from clmethods.config.stream import TaskGroup
+from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
+from clmethods.evaluate.count import EvalCount
+from clmethods.evaluate.reading import StageReading
+from clmethods.methods import State
+from clmethods.metrics import feature_drift
+from clmethods.process import on_device, open_run, prepare_process
+from clmethods.readout.adaptive import Head
+from clmethods.readout.features import FeatureCache
+from clmethods.readout.statistics import ReadoutStatistics
+
+StateSource = Callable[[int], State]
+"""The folded state after the task at a position."""
+
+
+@final
+class Evaluator:
+    """Evaluates the stages of one chain, in any order.
+
+    Counts after a stage depend on the stages up to it and on how the classes are grouped, on
+    nothing else. What is fixed along the chain is computed once, for all readouts, and kept:
+    features per (snapshot, split, task), statistics of the training features, distances.
+    """
+
+    def __init__(
+        self,
+        run: RunConfig,
+        chain: Sequence[StageSpec],
+        states: StateSource | None = None,
+        statistics: ReadoutStatistics | None = None,
+    ) -> None:
+        """`states` is asked for earlier states by a method without snapshots, and only where
+        task-adaptive prediction or drift needs them. `statistics`, where given, stand in for the
+        training images of the tasks they cover.
+        """
+        self.run, self.chain, self.states = run, tuple(chain), states
+        self.snapshots = "oracle" in run.method.ROUTINGS
+        self.statistics = statistics or ReadoutStatistics()
+        self.features = FeatureCache()
+        self.distances: dict[tuple[str, int, str, int], Tensor] = {}
+        self.heads: dict[tuple[str, int], Head] = {}
+        self._labels: dict[tuple[str, int], Tensor] = {}
+
+    def counts(
+        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
+    ) -> dict[str, list[EvalCount]]:
+        """By readout id, after the stage at `position`, whose folded state is `state`.
+
+        Raises `InvalidConfigError` for a readout that the run's method does not allow.
+        """
+        refuse([fault for readout in readouts for fault in readout.faults_in(self.run)])
+        stage = self._stage(position, state)
+        found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
+        distinct = {readout.readout_id: readout for readout in readouts}
+        if not self.snapshots:  # later stages draw from features that will be gone by then
+            for kind in {readout.tap_kind for readout in readouts} - {None}:
+                stage.all_gaussians(kind, position)
+        for split in EVALUATED_SPLITS:
+            for group in self.run.stream.groups():  # inside: all readouts share its features
+                if len(self.labels(split, group)):
+                    for name, readout in distinct.items():
+                        found[name] += stage.counts(readout, split, group)
+                    stage.scored.clear()
+        if all(readout.routing == "last" for readout in readouts):
+            self.features.clear()  # no later stage comes back to this snapshot
+        return found
+
+    def statistics_for(
+        self, position: int, state: State, readouts: Sequence[ReadoutConfig]
+    ) -> State:
+        """What `readouts` keep of all classes learned up to `position`, as tensors by name.
+
+        `ReadoutStatistics(tensors)` takes it again; an evaluator given it needs no old images.
+        """
+        stage = self._stage(position, state)
+        for readout in readouts:
+            stage.all_gaussians(readout.task_id_kind, position)
+            stage.all_gaussians(readout.tap_kind, position)
+        return self.statistics.tensors(*readouts) if readouts else {}
+
+    def aligned_head(self, position: int, state: State, readout: ReadoutConfig) -> Head | None:
+        """The head that task-adaptive prediction makes; None where it changes nothing."""
+        return self._stage(position, state).head(readout)
+
+    def feature_drift(
+        self, position: int, state: State, split: Split = "test"
+    ) -> dict[int, float]:
+        """By group index, how far the features of each old task's images have turned since.
+
+        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md section 6.2).
+        """
+        stage = self._stage(position, state)
+        return {
+            group.index: feature_drift(
+                stage.features(earlier.position, split, group).cpu().numpy(),
+                stage.features(position, split, group).cpu().numpy(),
+            )
+            for earlier in self.chain[:position]
+            for group in earlier.groups
+        }
+
+    def data(self, split: Split, group: TaskGroup) -> TaskData:
+        """The images of a task; they are not kept, because features are."""
+        return open_run(self.run)[1].data_of(group, split)
+
+    def labels(self, split: Split, group: TaskGroup) -> Tensor:
+        """(n,) original class ids of a task's images."""
+        key = (split, group.index)
+        if key not in self._labels:
+            self._labels[key] = self.data(split, group).labels
+        return self._labels[key]
+
+    def _stage(self, position: int, state: State) -> StageReading:
+        prepare_process(self.run.train)
+        return StageReading(self, position, on_device(state, self.run.train.device))
+
+
+def evaluate_stage(
+    run: RunConfig,
+    chain: Sequence[StageSpec],
+    position: int,
+    state: State,
+    readouts: Sequence[ReadoutConfig],
+    states: StateSource | None = None,
+) -> dict[str, list[EvalCount]]:
+    """Counts of one stage by readout id; for a whole chain keep an `Evaluator`."""
+    return Evaluator(run, chain, states).counts(position, state, readouts)
