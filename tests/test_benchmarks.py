@@ -1,0 +1,42 @@
+"""The benchmark of all methods can be planned, and holds all methods."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from clmethods.config import METHOD_CONFIGS
+from sweeps.spec import expand
+
+FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "methods.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark_of_methods", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["digits", "glyph100", "embedded4"])
+def test_every_embedded_benchmark_can_be_planned(benchmark: ModuleType, name: str) -> None:
+    """Three orders by three seeds of every configuration that depends on the order."""
+    assert sorted(benchmark.STREAMS) == ["digits", "embedded4", "glyph100"]
+    trials = expand(benchmark.make_sweep(name, None))
+    base = [trial for trial in trials if trial.role == "search"]
+    assert len({trial.order_id for trial in base}) == 3
+    assert len(base) == 9
+    assert all(trial.run.stream.dataset == name for trial in trials)
+
+
+def test_no_method_is_left_out(benchmark: ModuleType) -> None:
+    trials = expand(benchmark.make_sweep("digits", None))
+    assert {trial.run.method.kind for trial in trials} == METHOD_CONFIGS.keys()
