@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Tests that share nothing with other processes; the rest run Ray or measure time, one after another.
+APART := tests/clmethods tests/sweeps/spec tests/sweeps/analysis tests/tools
+
 .PHONY: demo test lint format bench bench-methods test-recovery torture test-slow test-gpu clean help
 
 help:            ## list the targets
@@ -19,7 +22,8 @@ demo: $(READY)   ## run a real sweep on the embedded benchmark
 	@$(BIN)/sweeps run digits_demo --storage runs/demo
 
 test: lint       ## lint, types, tests (what CI runs)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile $(APART)
+	@$(BIN)/pytest $(addprefix --ignore=,$(APART))
 
 lint: $(READY)   ## ruff, mypy
 	@$(BIN)/ruff check .
