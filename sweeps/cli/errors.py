@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -33,6 +34,19 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             sys.exit(USER_FAULT)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues where it was", err=True)
-            sys.exit(INTERRUPTED)
+            _leave(INTERRUPTED)
 
     return wrapped
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once where Ray was running: nothing is left to be written.
+
+    The exception has cut through Ray's own threads wherever they were; taking the interpreter
+    down in order then ends in a segmentation fault now and then.
+    """
+    if "ray" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
