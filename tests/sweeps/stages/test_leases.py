@@ -402,7 +402,8 @@ def test_processes_never_hold_a_stage_together(objects: ObjectStore, tmp_path: P
     (root / "go").touch()
     ends = [racer.communicate(timeout=PATIENCE_S) for racer in racers]
     assert [racer.returncode for racer in racers] == [0] * len(racers), ends
-    assert all(int(out) > 0 for out, _ in ends)
+    # a race at all: on a busy machine one of them may be scheduled too late to win anything
+    assert sum(int(out) > 0 for out, _ in ends) >= 2
     assert list(objects.list("leases")) == []
 
 
