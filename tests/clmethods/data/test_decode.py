@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,21 @@ def test_a_file_that_changed_is_decoded_again(tmp_path: Path, cache: Path) -> No
     assert [i for i in range(6) if (first[i] != again[i]).any()] == [0]
 
 
-def _decoded(root: str) -> bytes:
-    return np.array(open_images(folder(Path(root)), 8).images).tobytes()
+READER = """
+import hashlib, sys
+from clmethods.config import StreamConfig
+from clmethods.data.datasets import open_images
+images = open_images(StreamConfig(dataset="image-folder", root=sys.argv[1]), 8).images
+print(hashlib.sha256(images.tobytes()).hexdigest())
+"""
 
 
 def test_workers_that_start_together_share_one_file(tmp_path: Path, cache: Path) -> None:
     write_folder(tmp_path / "x", 2, 20)
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.map(_decoded, [str(tmp_path / "x")] * 4, chunksize=1)
+    command = [sys.executable, "-c", READER, str(tmp_path / "x")]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    found = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
     assert len(set(found)) == 1
     assert len(list(cache.glob("*.npy"))) == 1
 
