@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +90,9 @@ def decide_race(
 
     `sequence` holds all declared cells, from `replicate_sequence`; every configuration has the
     first few of them. The looks of `racing` are gone through from the first on, each with the
-    cells that there were then. So the answer depends on the runs alone, what was decided stays
-    decided, and a race that was interrupted goes on as if it had not been.
+    cells that there were then. So the answer depends on the runs alone, and a race that was
+    interrupted goes on as if it had not been. What was decided stays decided, unless the
+    configuration that decided it fails in a later replicate.
 
     A look uses the longest beginning of the sequence whose design has an interval: cells that
     share no order and no seed, a complete table, or one whose variance components can be told
@@ -134,15 +135,13 @@ def decide_race(
     undecided = ~state.on & ~state.off
     wanted = _wanted(undecided | rivals[:, undecided].any(axis=1), counts, looks)
     because = failed | {
-        racers[c]: _reason(
-            state, c, rivals[:, c], [called[r] for r in racers], [*objectives], counts
-        )
-        for c in range(len(racers))
+        config_id: _reason(state, c, rivals[:, c], labels, [*objectives], counts)
+        for c, config_id in enumerate(racers)
     }
     return RaceDecision(
-        decided_on=tuple(np.array(racers, dtype=object)[state.on]),
-        decided_off=tuple(np.array(racers, dtype=object)[state.off]),
-        undecided=tuple(np.array(racers, dtype=object)[undecided]),
+        decided_on=tuple(compress(racers, state.on)),
+        decided_off=tuple(compress(racers, state.off)),
+        undecided=tuple(compress(racers, undecided)),
         failed=tuple(failed),
         wanted={racers[c]: tuple(sequence[start:end]) for c, (start, end) in wanted.items()},
         because={config_id: because[config_id] for config_id in ids},
