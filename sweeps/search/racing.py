@@ -289,7 +289,7 @@ def _reason(
             f"on the front after {state.since[c]} replicates: every other is off it, or worse "
             "in some objective"
         )
-    open_ = [labels[r] for r in np.flatnonzero(rivals)]
+    open_ = [label for label, rival in zip(labels, rivals, strict=True) if rival]
     more = f" and {len(open_) - 3} more" if len(open_) > 3 else ""
     return (
         f"undecided after {_count(int(counts[c]), 'replicate')}: {', '.join(open_[:3])}{more} "
