@@ -44,8 +44,9 @@ def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
     The accuracy matrix of a trial has a[t, j] = right answers over images, summed over the
     classes of the j-th task of its order, after its t-th stage, among all classes seen by then
     (class-incremental). Only the last attempt of a trial counts. A trial that has not finished,
-    or whose evaluations are not all there, keeps its row with null metrics and a `reason`. A
-    metric alone is null where it is undefined, such as the forgetting of a joint run.
+    or was stopped early, or whose evaluations are not all there, keeps its row with null metrics
+    and a `reason`. A metric alone is null where it is undefined, such as the forgetting of a joint
+    run.
 
     The result has the columns of `SUMMARY`; accuracies are fractions.
     """
@@ -65,6 +66,8 @@ def trial_counts(trial: dict[str, Any], readout_id: str, counts: TaskCounts) -> 
 
 def missing(trial: dict[str, Any], found: SequenceCounts) -> str | None:
     """Why the counts do not make an accuracy matrix, or None if they do."""
+    if trial["status"] == "stopped":
+        return f"stopped after {trial['stages_done']} of {trial['stages_total']} tasks"
     if trial["status"] != "finished":
         kind = f": {trial['error_kind']}" if trial["error_kind"] else ""
         return f"{trial['status']}{kind}"

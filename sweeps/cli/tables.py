@@ -179,6 +179,7 @@ def front_text(
             **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
+        if not _stopped(row)
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
@@ -188,9 +189,10 @@ def front_text(
         *_volume_text(sweep, rows),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
-    missing = [row for row in rows if row["n_missing"] or row["approximate"]]
-    for row in missing:
-        notes.append(f"{row['label']}: {_missing(row)}")
+    for row in rows:
+        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
+            notes.append(f"{row['label']}: {_missing(row)}")
+    notes += _stopped_text(rows)
     notes += _few_text(results)
     need = need_text(sweep, results, readout)
     return "\n".join(
@@ -259,7 +261,26 @@ def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
 def _missing(row: dict[str, Any]) -> str:
     """What a row lacks, in words."""
     lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    if row["n_fewer"]:
+        lacks += f"{row['n_fewer']} runs fewer than others, compared over common runs; "
     return f"{lacks}interval over {row['interval']}"
+
+
+def _stopped(row: dict[str, Any]) -> bool:
+    """Whether early stopping left the configuration without an end."""
+    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
+
+
+def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
+    """Who was stopped early, by when."""
+    by_rung: dict[str, list[str]] = {}
+    for row in filter(_stopped, rows):
+        by_rung.setdefault(row["interval"], []).append(row["label"])
+    return [
+        f"{rung}, so on no front: {', '.join(labels[:5])}"
+        + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+        for rung, labels in sorted(by_rung.items())
+    ]
 
 
 def _share(share: float | None) -> str:
