@@ -36,15 +36,24 @@ def train(file: Path, output: Path | None, as_json: bool) -> None:
     """
     with told(f"{file} cannot be trained"):
         run, readouts = _read(file)
-        from clmethods.archive import ModelArchive, StoredMetrics, metrics_by_split
+        from clmethods.archive import (
+            ModelArchive,
+            StoredMetrics,
+            keep_statistics,
+            metrics_by_split,
+        )
+        from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.sequence import run_sequence
 
         archive = None
         if output is not None:
             archive = ModelArchive.create(output, run, lambda text: click.echo(text, err=True))
-        steps = run_sequence(run, readouts, archive, archive, _progress(run, archive is not None))
+        statistics = ReadoutStatistics(archive.statistics() if archive is not None else None)
+        progress = _progress(run, archive is not None)
+        steps = run_sequence(run, readouts, archive, archive, progress, statistics)
         found = metrics_by_split(run, steps, readouts)
         if archive is not None:
+            keep_statistics(archive, readouts, statistics)
             archive.save_metrics(StoredMetrics(readouts, found))
     shown = found["test"]
     click.echo(json.dumps(shown) if as_json else metrics_text(shown, run, "test"))
