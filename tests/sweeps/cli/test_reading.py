@@ -94,6 +94,14 @@ def test_batch_wise_figures_are_marked_wherever_they_are_shown(
     assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
 
 
+def test_pareto_shows_what_is_reached_in_a_share_of_the_runs(
+    sweeps_command: Command, finished: Path
+) -> None:
+    output = sweeps_command("pareto", finished, "--attained").output
+    rows = output.split("What is reached")[1].splitlines()
+    assert {line.split()[0] for line in rows if "%" in line[:6]} == {"25%", "50%", "75%", "100%"}
+
+
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("orders", finished)
     assert result.exit_code == 0
