@@ -94,6 +94,14 @@ def test_batch_wise_figures_are_marked_wherever_they_are_shown(
     assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
 
 
+def test_pareto_shows_what_is_reached_in_a_share_of_the_runs(
+    sweeps_command: Command, finished: Path
+) -> None:
+    output = sweeps_command("pareto", finished, "--attained").output
+    rows = output.split("What is reached")[1].splitlines()
+    assert {line.split()[0] for line in rows if "%" in line[:6]} == {"25%", "50%", "75%", "100%"}
+
+
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("orders", finished)
     assert result.exit_code == 0
@@ -230,3 +238,22 @@ def test_effects_are_matched_differences_of_every_value(
     wrong = sweeps_command("effects", finished, "--metric", "accuracy")
     assert wrong.exit_code == 2
     assert "pooled_accuracy" in wrong.output
+
+
+def test_matrices_are_mapped_and_freezing_is_held_against_none(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("matrices", finished)
+    assert result.exit_code == 0, result.output
+    assert "lorac_ipc importance_threshold=0.2, 4 runs of 5 tasks" in result.output
+    assert "frozen from task" in result.output
+    frozen = next(line for line in result.output.splitlines() if " frozen " in line)
+    assert "±" in frozen
+    assert frozen.split()[-1] in {"yes", "no"}
+    label = "lorac_ipc importance_threshold=0"
+    assert f"  {label}: " in result.output  # importance against drift, where nothing freezes
+    one = sweeps_command("matrices", finished, "--configuration", label).output
+    assert f"{label}, 4 runs of 5 tasks" in one
+    wrong = sweeps_command("matrices", finished, "--configuration", f"{label}.3")
+    assert wrong.exit_code == 2
+    assert f"Did you mean '{label}'?" in wrong.output
