@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.spec import Sweep, TrialSpec
+from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
 from sweeps.stages.plan import Plan, make_plan
@@ -53,13 +54,18 @@ def run_sweep(
     *,
     address: str | None = None,
     retry_failed: bool = False,
+    only: Sequence[str] = (),
     time_to_live_s: float = TIME_TO_LIVE_S,
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
-    """Train what is missing, evaluate it, write the tables. Run again, it does nothing."""
+    """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
+
+    `only` leaves out trials that none of its patterns means; see `chosen_trials`.
+    """
     mended = mend_tables(store, sweep.name)
     plan = make_plan(sweep, store)
     announce(plan)
+    chosen = chosen_trials(plan.trials, only)
     done = {
         t.trial_id
         for t in plan.trials
@@ -68,7 +74,7 @@ def run_sweep(
     }
     left = [t for t in plan.trials if t.trial_id not in done]
     skipped = [t for t in left if plan.failed_before(t) and not retry_failed]
-    todo = [t for t in left if t not in skipped]
+    todo = [t for t in left if t not in skipped and t.trial_id in chosen]
     tally = Tally(
         trials=len(plan.trials),
         stages=len({k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored),
