@@ -81,6 +81,9 @@ def run(
             announce=lambda found: click.echo(plan_text(found)),
         )
     click.echo(result_text(outcome, objects, storage))
+    if outcome.halted:
+        click.echo(f"stopped: {outcome.halted}", err=True)
+        sys.exit(1)
     if outcome.interrupted:
         click.echo("stopped before the end; the same command continues")
         sys.exit(INTERRUPTED)
