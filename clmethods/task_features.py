@@ -11,8 +11,8 @@ being left out of the mean of its own class (which has a closed form). At most `
 a class and task are taken, the first in the order of the dataset. Everything is computed in
 float32 on the CPU with one thread, and rounded, so that hosts agree.
 
-`python -m clmethods.task_features` reads a run as JSON from stdin and puts its table into the
-cache; it lets a process without torch have one.
+`python -m clmethods.task_features` reads a list of runs as JSON from stdin and puts their tables
+into the cache; it lets a process without torch have them.
 """
 
 from __future__ import annotations
@@ -122,9 +122,10 @@ def _rounded(value: float) -> float:
 
 def main() -> int:
     """Exit status of the command: 0, or 1 after a message on stderr."""
-    run = run_from_dict(json.load(sys.stdin))
+    runs = [run_from_dict(run) for run in json.load(sys.stdin)]
     try:
-        task_table(run.backbone, run.stream)
+        for run in runs:
+            task_table(run.backbone, run.stream)
     except (DatasetError, WeightsError, InvalidConfigError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from clmethods.config.backbone import BackboneConfig
@@ -51,6 +52,7 @@ class TaskTable:
         return len(self.error)
 
 
+@lru_cache(maxsize=256)  # the configurations of a sweep mostly have the same stream
 def table_id(backbone: BackboneConfig, stream: StreamConfig) -> str:
     """Id of the data, its grouping into tasks, its split and the backbone; both resolved.
 

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from clmethods.config.backbone import BackboneConfig
 from clmethods.config.faults import Fault, InvalidConfigError
 from clmethods.config.methods import LinearProbeConfig
 from clmethods.config.run import RunConfig, run_to_dict
+from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import kept_table
 from sweeps.spec.orders import OrderDesign
@@ -34,28 +36,37 @@ def measured_design(
     if not design.needs_table:
         return replace(design, measured=())
     brought = {table.of: table for table in design.measured}
-    found: dict[str, TaskTable] = {}
-    for run in runs:
-        if run.method.ORDER_FREE:
-            continue
-        identity = table_id(base.backbone, run.stream)
-        if identity not in found:
-            table = brought.get(identity) or kept_table(identity)
-            found[identity] = table or _measure(design, identity, base, run)
-    return replace(design, measured=tuple(found.values()))
+    streams = {
+        table_id(base.backbone, run.stream): run.stream
+        for run in runs
+        if not run.method.ORDER_FREE
+    }
+    found = {identity: brought.get(identity) or kept_table(identity) for identity in streams}
+    missing = [streams[identity] for identity, table in found.items() if table is None]
+    if missing:
+        found |= _measure(design, base.backbone, missing)
+    return replace(design, measured=tuple(table for table in found.values() if table is not None))
 
 
-def _measure(design: OrderDesign, identity: str, base: RunConfig, run: RunConfig) -> TaskTable:
-    wanted = RunConfig(backbone=base.backbone, stream=run.stream, method=LinearProbeConfig())
+def _measure(
+    design: OrderDesign, backbone: BackboneConfig, streams: Sequence[StreamConfig]
+) -> dict[str, TaskTable | None]:
+    """The tables of all streams by their ids, and in the cache from now on."""
+    runs = [
+        RunConfig(backbone=backbone, stream=stream, method=LinearProbeConfig())
+        for stream in streams
+    ]
     done = subprocess.run(
         COMMAND,
-        input=json.dumps(run_to_dict(wanted)),
+        input=json.dumps([run_to_dict(run) for run in runs]),
         capture_output=True,
         text=True,
     )
-    table = kept_table(identity) if done.returncode == 0 else None
-    if table is None:
-        reason = done.stderr.strip().splitlines()[-1:] or ["the process that measures them ended"]
+    found = {
+        identity: kept_table(identity) for identity in (table_id(backbone, s) for s in streams)
+    }
+    if done.returncode != 0 or None in found.values():
+        reason = next(iter(done.stderr.strip().splitlines()), "The process that measures ended.")
         law = "a design whose training images and backbone weights are here"
-        raise InvalidConfigError([Fault("orders.design", design.design, law, reason[0])])
-    return table
+        raise InvalidConfigError([Fault("orders.design", design.design, law, reason)])
+    return found

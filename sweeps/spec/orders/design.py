@@ -74,7 +74,7 @@ class OrderDesign:
     """The orders themselves, for `explicit`."""
     fixed: tuple[int | str, ...] = ()
     """Tasks that come first in every order, by index or name; the design orders the rest."""
-    before: tuple[tuple[int | str, int | str], ...] = ()
+    before: tuple[tuple[int | str, ...], ...] = ()
     """Pairs [a, b] of tasks, by index or name: a comes before b in every order."""
     measured: tuple[TaskTable, ...] = ()
     """Written, not typed: what a design that follows from the data was made of."""
@@ -103,6 +103,10 @@ class OrderDesign:
                     "count",
                     self.count,
                     f"to be left out, as the data decides; only {[*COUNTED]} take a count",
+                ),
+                *(
+                    require(len(pair) == 2, f"before[{i}]", [*pair], "a pair [a, b] of tasks")
+                    for i, pair in enumerate(self.before)
                 ),
             ]
         )
