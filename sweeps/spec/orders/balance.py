@@ -56,12 +56,21 @@ def stage_cost(orders: Sequence[Order]) -> StageCost:
     return StageCost(len(beginnings), sum(map(len, orders)))
 
 
+def common_beginning(orders: Sequence[Order]) -> int:
+    """With how many tasks all orders begin alike."""
+    places = [len(set(places)) == 1 for places in zip(*orders, strict=True)]
+    return [*places, False].index(False)
+
+
 def balance_lines(orders: Sequence[Order]) -> list[str]:
-    """The three facts in words."""
-    cost = stage_cost(orders)
+    """These facts in words."""
+    cost, alike = stage_cost(orders), common_beginning(orders)
     lines = [f"a task comes {position_balance(orders)} at a position"]
     if len(orders[0]) > 1:
         lines[0] += f", {carry_over_balance(orders)} right after another"
+    if alike and len(orders) > 1:
+        first = "the first task is" if alike == 1 else f"the first {alike} tasks are"
+        lines.append(f"{first} the same in every order")
     saved = cost.unshared - cost.distinct
     shared = f"{cost.unshared} without sharing" if saved else "none of them shared"
     lines.append(f"{cost.distinct} stages per configuration and seed, {shared}")

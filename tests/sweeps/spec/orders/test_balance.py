@@ -38,6 +38,7 @@ def test_facts_in_words() -> None:
     ]
     assert balance_lines(((0, 1, 2), (0, 2, 1))) == [
         "a task comes 0 to 2 times at a position, 0 to 1 times right after another",
+        "the first task is the same in every order",
         "5 stages per configuration and seed, 6 without sharing",
     ]
     assert balance_lines(((0,),))[0] == "a task comes once at a position"

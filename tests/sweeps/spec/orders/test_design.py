@@ -88,7 +88,8 @@ def test_fixed_tasks_come_first_and_the_rest_is_designed() -> None:
     orders = designed("latin_square", 5, fixed=(3, 1))
     assert [order[:2] for order in orders] == [(3, 1)] * 3
     assert [order[2:] for order in orders] == [(0, 2, 4), (2, 4, 0), (4, 0, 2)]
-    assert balance_lines(orders)[1].startswith("11 stages per configuration and seed, 15 without")
+    assert balance_lines(orders)[1] == "the first 2 tasks are the same in every order"
+    assert balance_lines(orders)[2].startswith("11 stages per configuration and seed, 15 without")
 
 
 def test_tasks_may_be_called_by_name() -> None:
