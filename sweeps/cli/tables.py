@@ -138,8 +138,8 @@ def front_rows(
 
 
 def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
-    return sweep.orders.design == "all"
+    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
+    return sweep.orders.exhaustive
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
