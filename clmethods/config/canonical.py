@@ -12,8 +12,13 @@ ID_LENGTH = 16
 """Hex digits of an id that a person reads (64 bits); stage keys keep all 64 digits."""
 
 
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+
+
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings as dicts and lists, in a form that JSON can hold."""
+    if type(value) in _SCALARS:  # most of what a run holds; a sweep spells thousands of runs
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
@@ -51,6 +56,10 @@ def derive_seed(root: int, *purpose: str | int) -> int:
 
 
 def _whole(value: Any) -> Any:
+    if type(value) is float:
+        return int(value) if value.is_integer() else value
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, dict):
         return {key: _whole(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -58,10 +58,15 @@ def write_part(
     `part_id` must determine the rows: the first writer's stay. Raises `InvalidRowsError` for rows
     that break the schema. A damaged part counts as there; `set_aside` it first.
     """
-    content = to_table(TABLES[table], rows)
+    content = part_bytes(to_table(TABLES[table], rows))
+    return store.put_if_absent(part_key(sweep, table, part_id), content)
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """A part as it is stored: equal rows are equal bytes."""
     sink = io.BytesIO()
-    pq.write_table(content, sink, compression="zstd", write_page_checksum=True)
-    return store.put_if_absent(part_key(sweep, table, part_id), sink.getvalue())
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
 
 
 def read_table(store: ObjectStore, sweep: str, table: str) -> TableRead:
