@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
-from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
+from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables, merge_tables
 from sweeps.stages.plan import Plan, make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
@@ -81,6 +81,7 @@ def run_sweep(
         job = Job(plan, store, todo, Progress(tally), time_to_live_s)
         interrupted = job.run(address)
         failed |= job.failed
+    merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in plan.trials}
     return SweepOutcome(
         plan=plan,
