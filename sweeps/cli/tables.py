@@ -37,7 +37,9 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
 
     from sweeps.spec import expand
 
-    trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
+    trials, evals = (
+        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
+    )
     wanted = {trial.trial_id for trial in expand(sweep)}
     latest = latest_trials(trials.table)
     kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))

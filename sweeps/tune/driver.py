@@ -12,7 +12,7 @@ from clmethods.config import Fault, InvalidConfigError
 from sweeps.spec import Sweep, TrialSpec
 from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
-from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
+from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables, merge_tables
 from sweeps.stages.plan import Plan, make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
@@ -92,6 +92,7 @@ def run_sweep(
         interrupted = job.run(address)
         failed |= job.failed
         halted = job.halted
+    merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in plan.trials}
     return SweepOutcome(
         plan=plan,
