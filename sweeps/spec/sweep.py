@@ -15,11 +15,12 @@ from clmethods.config.task_table import table_id
 from sweeps.spec.axes import Axis
 from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.space import Algorithm
+from sweeps.spec.stopping import EXACT, EarlyStop, Racing
 
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (*metrics.OF_COUNTS, "trainable_parameters")
+METRICS = (*metrics.OF_COUNTS, *EXACT)
 """What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
@@ -96,6 +97,10 @@ class Sweep:
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
+    early_stop: EarlyStop | None = None
+    """None: every configuration learns all its tasks."""
+    racing: Racing | None = None
+    """None: every configuration gets all its replicates."""
     resources: Resources
     document: dict[str, Any]
     """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
