@@ -84,8 +84,8 @@ def decode(
 ) -> PartFile:
     """The rows of a stored file as the schema of today has them.
 
-    With `encoded`, repeated texts are Arrow dictionaries. Raises `DamagedFileError` for a file that
-    is truncated, changed, of another table, of a version that cannot be read, or no Parquet file.
+    With `encoded`, repeated texts are Arrow dictionaries. Raises `DamagedFileError` for a file
+    that is truncated, changed, of another table, of a version that cannot be read, or no Parquet.
     """
     if is_merged(key):
         check_name(key, data)
