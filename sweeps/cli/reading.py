@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sweeps.cli.attained import attained_text
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
@@ -43,12 +44,19 @@ def status(directory: str, trials: bool) -> None:
 @click.option(
     "--iqm", is_flag=True, help="Interquartile means, which single bad runs do not move."
 )
+@click.option(
+    "--attained",
+    is_flag=True,
+    help="Also what is reached in a share of the runs (two objectives).",
+)
 @plain_errors
-def pareto(directory: str, readout: str | None, iqm: bool) -> None:
+def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
     click.echo(front_text(stored.sweep, results, readout, iqm))
+    if attained:
+        click.echo("\n" + attained_text(stored.sweep, results, readout, "validation"))
 
 
 @click.command()

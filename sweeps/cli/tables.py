@@ -37,7 +37,9 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
 
     from sweeps.spec import expand
 
-    trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
+    trials, evals = (
+        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
+    )
     wanted = {trial.trial_id for trial in expand(sweep)}
     latest = latest_trials(trials.table)
     kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))
@@ -138,8 +140,8 @@ def front_rows(
 
 
 def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
-    return sweep.orders.design == "all"
+    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
+    return sweep.orders.exhaustive
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:

@@ -22,6 +22,7 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.fields import FieldFacts, field_facts
+from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
@@ -145,6 +146,9 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
     refuse(_rule_faults(file, [c.run for c in configurations if c.role == "search"]))
     refuse(_idle_readouts(file, configurations))
+    orders = measured_design(file.orders, base.run, [c.run for c in configurations])
+    if orders.measured:
+        document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
     return Sweep(
         name=file.name,
         base=base.run,
@@ -153,7 +157,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         merges=search.merges,
         rejected=search.rejected,
         readouts=file.readouts,
-        orders=file.orders,
+        orders=orders,
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,
