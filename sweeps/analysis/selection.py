@@ -17,7 +17,7 @@ from clmethods.config.faults import refuse, require
 from clmethods.metrics import Direction
 from sweeps.analysis.hypervolume import knee
 from sweeps.analysis.intervals import Interval, mean_interval
-from sweeps.analysis.replicates import Cell, Replicates, sample
+from sweeps.analysis.replicates import Cell, Replicates, sample, without_runs
 
 Basis = Literal["pessimistic", "mean"]
 
@@ -151,8 +151,7 @@ def select(
         }
         known = {metric: value for metric, value in held.items() if value is not None}
         if len(known) < len(held):
-            reasons = set(one.absent.values())
-            why = reasons.pop() if len(reasons) == 1 else "no run has all the metrics"
+            (why,) = without_runs([one], list(wanted)) or ["no run has all the metrics"]
             incomplete.append(f"{one.label}, readout `{one.readout_id}`: {why}")
             continue
         broken = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))

@@ -13,10 +13,16 @@ from clmethods.metrics import DIRECTIONS, METRICS
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pyarrow as pa
 
     from sweeps.spec import Sweep
     from sweeps.storage import ObjectStore
+
+
+NAMED = 5
+"""Configurations that are named where several share a reason; the rest are counted."""
 
 
 class Results(NamedTuple):
@@ -278,10 +284,15 @@ def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
     by_rung: dict[str, list[str]] = {}
     for row in filter(_stopped, rows):
         by_rung.setdefault(row["interval"], []).append(row["label"])
+    return left_out_text(by_rung)
+
+
+def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line per reason why configurations take no part, with their labels."""
     return [
-        f"{rung}, so on no front: {', '.join(labels[:5])}"
-        + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-        for rung, labels in sorted(by_rung.items())
+        f"left out, {reason}: {', '.join(labels[:NAMED])}"
+        + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+        for reason, labels in sorted(by_reason.items())
     ]
 
 

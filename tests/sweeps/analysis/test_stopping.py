@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binomtest
 
+from sweeps.analysis.effects import axes_of, axis_effects
 from sweeps.analysis.front_probability import front_probability
 from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.analysis.pareto import front_on_common_cells, pareto_table
-from sweeps.analysis.replicates import replicates
+from sweeps.analysis.replicates import replicates, without_runs
 from sweeps.analysis.selection import select
 from sweeps.analysis.stopping import saving, share_of, stopping_cost
 from sweeps.analysis.summary import summarise
 from sweeps.analysis.variance import variance_split
+from sweeps.cli.tables import Results, front_text
+from sweeps.spec import sweep_from_dict
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
 
@@ -74,6 +77,39 @@ def test_orders_components_and_the_choice_leave_stopped_configurations_out(study
     by_label = {row["label"]: row for row in table}
     assert by_label["stopped"]["n_missing"] == 4
     assert by_label["stopped"]["aopd"] is None
+
+
+def test_effects_are_those_of_the_configurations_that_ran_to_their_end(study):
+    points = {}
+    for rank, scheme, value in [(4, "a", 0.5), (8, "a", 0.6), (4, "b", 0.7), (8, "b", None)]:
+        label = f"{rank}{scheme}"
+        points[label] = {"rank": rank, "scheme": scheme}
+        if value is None:
+            stopped_after_one(study, label, 0.9)
+        else:
+            add(study, label, value)
+    found, axes = found_in(study), axes_of(points)
+    effects = {effect.path: effect for effect in axis_effects(found, points, axes, "forgetting")}
+    assert {path: effect.pairs for path, effect in effects.items()} == {"rank": 1, "scheme": 1}
+    by_accuracy = axis_effects(found, points, axes, "average_accuracy")
+    assert [e.comparison.interval.mean for e in by_accuracy] == pytest.approx([0.1, 0.2])
+    assert all(e.comparison.unpaired == 0 for e in by_accuracy)
+    assert without_runs(found, ["forgetting"]) == {"stopped after 1 of 2 tasks": ("8b",)}
+
+
+def test_the_printed_front_names_who_was_stopped_and_who_raced(study):
+    add(study, "good", 0.6)
+    add(study, "raced", 0.5, seeds=[0])
+    for k in range(7):
+        stopped_after_one(study, f"stopped{k}", 0.9)
+    tiny = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
+    sweep = sweep_from_dict({"name": "test", "backbone": tiny})
+    told = front_text(sweep, Results(study.trials, study.evals, ()))
+    assert "raced: 2 runs fewer than others, compared over common runs" in told
+    assert "left out, stopped after 1 of 2 tasks: stopped0, stopped1" in told
+    assert "stopped4 and 2 more" in told
+    table = told.split("readout `last`")[0]
+    assert "stopped" not in table
 
 
 def test_a_mean_over_few_runs_is_not_set_against_one_over_many(study):
