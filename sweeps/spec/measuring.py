@@ -87,7 +87,8 @@ def _measure(
         identity: kept_table(identity) for identity in (table_id(backbone, s) for s in streams)
     }
     if done.returncode != 0 or None in found.values():
-        reason = next(iter(done.stderr.strip().splitlines()), "The process that measures ended.")
+        lines = done.stderr.strip().splitlines()  # libraries may have warned before
+        reason = lines[-1] if lines else "The process that measures them ended."
         law = "a design whose training images and backbone weights are here"
         raise InvalidConfigError([Fault("orders.design", design.design, law, reason)])
     return found
