@@ -4,8 +4,8 @@ A run of T tasks has T (T - 1) / 2 pairs: while the task at position t is learne
 position i < t loses a[t-1, i] - a[t, i]. What a task loses also depends on how long ago it was
 learned, and a curriculum puts similar tasks side by side; so losses and distances are ranked, the
 mean rank of each age t - i is taken off, and the correlation of what is left is the partial rank
-correlation of one run given the age. Its mean over the runs, with the interval of `sweeps.analysis.intervals`,
-counts orders and seeds. It is an association: tasks differ in more than their distance.
+correlation of one run given the age. Its mean over the runs has the interval of
+`sweeps.analysis.intervals`. It is an association: tasks differ in more than their distance.
 """
 
 from __future__ import annotations
