@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.summary import summarise
+from sweeps.analysis.references import full_summary
 from sweeps.results.load import Location, StoredTables, load_tables, locate, stacked
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
@@ -91,7 +91,8 @@ def load(directory: str) -> Loaded:
 def _summary(stored: StoredTables) -> pa.Table:
     """Both splits, and the searched fields as columns."""
     trials, evals = stored.tables["trials"], stored.tables["evals"]
-    summary = pa.concat_tables([summarise(trials, evals, split) for split in SPLITS])
+    stages = stored.tables["stages"]
+    summary = pa.concat_tables([full_summary(trials, evals, stages, split) for split in SPLITS])
     factors = {
         trial["trial_id"]: json.loads(trial["factors"])
         for trial in trials.select(["trial_id", "factors"]).to_pylist()
