@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from clmethods.config.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
-from sweeps.analysis.accuracy import SequenceCounts, TaskCounts
+from sweeps.analysis.accuracy import TaskCounts
 from sweeps.analysis.replicates import seed_of
 from sweeps.analysis.summary import missing, summarise, trial_counts
 from sweeps.results import latest_trials
@@ -68,6 +68,14 @@ def full_summary(trials: pa.Table, evals: pa.Table, stages: pa.Table, split: str
     return summary.append_column(REFERENCES_COLUMN, pa.array(used, pa.string()))
 
 
+class _Reference(NamedTuple):
+    """A run that others are held against."""
+
+    name: str
+    accuracy: dict[int, float]
+    """By task group, as far as it is known."""
+
+
 @final
 class _References:
     """The runs of a sweep, by what makes them the reference of others."""
@@ -83,6 +91,7 @@ class _References:
         self._untrained: dict[Hashable, list[Row]] = {}
         self._first: dict[Hashable, dict[int, Row]] = {}
         self._setting: dict[str, Hashable] = {}
+        self._known: dict[Hashable, _Reference | None] = {}
         for name, trial in self._trials.items():
             run = json.loads(trial["run"])
             setting = self._setting[name] = _setting(trial, run)
@@ -99,72 +108,69 @@ class _References:
 
     def counts(self, trial_id: str, readout: str) -> tuple[Counts, dict[str, str]]:
         """What the metrics of a finished trial read, and the names of the runs behind it."""
-        trial = self._trials[trial_id]
-        setting = self._setting[trial_id]
+        trial, setting = self._trials[trial_id], self._setting[trial_id]
+        order = trial["task_order"]
         references: dict[str, Accuracies] = {}
         names: dict[str, str] = {}
-        for name, one in (
+        for kind, one in (
             ("joint_final", self._joint_final(trial, setting, readout)),
             ("untrained", self._of_untrained(trial, setting, readout)),
             ("single", self._single(trial, setting, readout)),
         ):
-            if one is not None and np.isfinite(one[0]).all():
-                references[name], names[name] = one
+            if one is not None and set(order) <= one.accuracy.keys():
+                references[kind] = np.array([one.accuracy[group] for group in order])
+                names[kind] = one.name
         counts = trial_counts(dict(trial), readout, self._counts).counts
         return replace(counts, references=references, memory=self._memory(trial)), names
 
-    def _joint_final(
-        self, trial: Row, setting: Hashable, readout: str
-    ) -> tuple[Accuracies, str] | None:
-        found = [
-            one for one in self._joint.get(setting, []) if one["trial_id"] != trial["trial_id"]
-        ]
-        if not found:
+    def _joint_final(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
+        found = self._joint.get(setting, [])
+        if not found or trial["stages_total"] == 1:
             return None
         best = min(found, key=lambda one: (_rank(one["method"]), one["label"]))
-        counts = self._of(best, readout, trial)
-        return None if counts is None else (counts.accuracy[-1], best["label"])
+        return self._read(best, readout, "accuracy", -1)
 
-    def _of_untrained(
-        self, trial: Row, setting: Hashable, readout: str
-    ) -> tuple[Accuracies, str] | None:
+    def _of_untrained(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
         found = self._untrained.get(setting, [])
         if not found:
             return None
-        best = min(
-            found,
-            key=lambda one: (
-                one["method"] != trial["method"],
-                one["order_id"] != trial["order_id"],
-                one["label"],
-            ),
-        )
-        counts = self._of(best, readout, trial)
-        return None if counts is None else (counts.counts.task_incremental[0], best["label"])
 
-    def _single(
-        self, trial: Row, setting: Hashable, readout: str
-    ) -> tuple[Accuracies, str] | None:
+        def distance(one: Row) -> tuple[bool, bool, str]:
+            method, order = one["method"], one["order_id"]
+            return method != trial["method"], order != trial["order_id"], one["label"]
+
+        return self._read(min(found, key=distance), readout, "given", 0)
+
+    def _single(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
         first = self._first.get((trial["config_id"], setting), {})
-        order = trial["task_order"]
-        if trial["stages_total"] == 1 or not set(order) <= first.keys():
+        if trial["stages_total"] == 1 or not set(trial["task_order"]) <= first.keys():
             return None
-        values = []
-        for place, group in enumerate(order):
-            counts = self._of(first[group], readout, trial)
-            if counts is None:
-                return None
-            values.append(counts.accuracy[0, place])
-        return np.array(values), f"{trial['label']}, its own first tasks"
+        accuracy: dict[int, float] = {}
+        for group in trial["task_order"]:
+            one = self._read(first[group], readout, "accuracy", 0)
+            if one is not None and group in one.accuracy:
+                accuracy[group] = one.accuracy[group]
+        return _Reference(f"{trial['label']}, its own first tasks", accuracy)
 
-    def _of(self, other: Row, readout: str, trial: Row) -> SequenceCounts | None:
-        """Counts of another run over the tasks of `trial`, in its order; None if incomplete."""
-        names = [name for name in (readout, "last") if name in other["readout_ids"]]
-        if not names or missing(dict(other), trial_counts(dict(other), names[0], self._counts)):
-            return None
-        return self._counts.of(
-            other["stage_keys"], other["partition_id"], names[0], trial["task_order"]
-        )
+    def _read(
+        self, other: Row, readout: str, which: Literal["accuracy", "given"], stage: int
+    ) -> _Reference | None:
+        """Accuracies of another run after one of its stages; None if they are incomplete.
+
+        Read under the same readout, or under `last` where the other run has no such readout.
+        """
+        key = (other["trial_id"], readout, which, stage)
+        if key not in self._known:
+            self._known[key] = None
+            names = [name for name in (readout, "last") if name in other["readout_ids"]]
+            found = trial_counts(dict(other), names[0], self._counts) if names else None
+            if found is not None and missing(dict(other), found) is None:
+                table = found.accuracy if which == "accuracy" else found.counts.task_incremental
+                values = dict(zip(other["task_order"], table[stage].tolist(), strict=True))
+                known = {group: value for group, value in values.items() if value == value}
+                by = "" if names[0] == readout else f", read by `{names[0]}`"
+                self._known[key] = _Reference(f"{other['label']}{by}", known)
+        return self._known[key]
 
     def _memory(self, trial: Row) -> Accuracies | None:
         """(S,) bytes stored for the chain up to each stage; None if some stage is not known."""

@@ -81,6 +81,14 @@ def test_of_several_joint_runs_lora_is_taken_and_one_on_another_backbone_never(s
     assert row["intransigence_joint_final"] == pytest.approx((0.0 + 0.1) / 2)
 
 
+def test_a_reference_without_the_readout_is_read_by_last_and_says_so(study):
+    mine = study.add(MATRIX, readout="instance-cosine")["trial_id"]
+    add_joint(study, [0.9, 0.8])
+    row = rows_of(study)[mine]
+    assert json.loads(row["references"]) == {"joint_final": "joint, read by `last`"}
+    assert row["intransigence_joint_final"] == pytest.approx((0.0 + 0.1) / 2)
+
+
 def test_the_first_stages_of_other_orders_are_models_of_one_task(study):
     """Group 0 alone reached 0.9, group 1 alone 0.6."""
     first = study.add(MATRIX, order=[0, 1])["trial_id"]

@@ -144,7 +144,7 @@ def test_runs_without_metrics_are_left_out_and_counted(
     said = read(sweeps_command, reader, whole)
     words = {
         "pareto": f"{LABELS[1]}: 1 of its runs have no metrics",
-        "orders": "left out, incomplete",
+        "orders": f"incomplete: {LABELS[1]} (3 of 4 runs)",
         "select": "3 runs",
     }
     assert words.get(reader, "") in said
