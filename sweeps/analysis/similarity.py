@@ -19,10 +19,10 @@ import pyarrow as pa
 from scipy.stats import rankdata
 
 from clmethods.config.task_table import TaskTable
-from sweeps.analysis.accuracy import TaskCounts
+from sweeps.analysis.accuracy import task_counts
 from sweeps.analysis.intervals import Interval, mean_interval
 from sweeps.analysis.replicates import seed_of
-from sweeps.analysis.summary import missing, trial_counts
+from sweeps.analysis.summary import counted_run
 from sweeps.results import latest_trials
 
 Values = npt.NDArray[np.float64]
@@ -58,14 +58,14 @@ def similarity_association(
     Unfinished trials, methods that see all tasks at once and trials without a task table take no
     part.
     """
-    counts = TaskCounts(evals, split)
+    counts = task_counts(evals, split)
     found: dict[tuple[str, str], list[tuple[float | None, str, Hashable]]] = {}
     for trial in latest_trials(trials).to_pylist():
         table = tables.get((trial["partition_id"], trial["split_seed"]))
         if table is None or readout_id not in trial["readout_ids"]:
             continue
-        run = trial_counts(trial, readout_id, counts)
-        if missing(trial, run) is not None or run.n.shape[0] != run.n.shape[1]:
+        run = counted_run(trial, counts, readout_id)
+        if run is None or run.n.shape[0] != run.n.shape[1]:
             continue
         distance = np.array(table.distance)[np.ix_(trial["task_order"], trial["task_order"])]
         rho = partial_rank_correlation(run.accuracy, distance)

@@ -92,6 +92,13 @@ def counted_runs(
     return found
 
 
+def counted_run(
+    trial: dict[str, Any], counts: TaskCounts, readout_id: str
+) -> SequenceCounts | None:
+    """The counts of one trial, or None where some are missing."""
+    return counted_runs([trial], counts, readout_id)[0]
+
+
 def missing(
     trials: Sequence[dict[str, Any]], places: npt.NDArray[np.int64], found: SequenceCounts
 ) -> list[str | None]:
