@@ -6,6 +6,7 @@ import click
 
 from clmethods import __version__
 from sweeps.cli.effects_report import effects
+from sweeps.cli.forking import fork
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.keeping import gc
 from sweeps.cli.querying import query
@@ -27,6 +28,6 @@ def main() -> None:
 
 for command in (
     *(init, plan, run, status, pareto, orders, effects, select, query),
-    *(why, verify, export, gc, schema),
+    *(why, verify, export, fork, gc, schema),
 ):
     main.add_command(command)
