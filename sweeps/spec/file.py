@@ -22,6 +22,7 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.fields import FieldFacts, field_facts
+from sweeps.spec.logging import Logging
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
@@ -85,6 +86,7 @@ class SweepFile(RunSections):
     algorithm: Algorithm = Algorithm()
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
     resources: Resources = Resources()
+    logging: Logging = Logging()
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -153,6 +155,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         algorithm=file.algorithm,
         objectives=file.objectives,
         resources=file.resources,
+        logging=file.logging,
         document=document,
     )
 
