@@ -90,16 +90,26 @@ def orders(directory: str, readout: str | None, split: str, metric: str | None) 
 )
 @plain_errors
 def export(directory: str, target: Path, kind: str) -> None:
-    """One file per result table, and the schema in words."""
-    from sweeps.results import TABLES, describe, export_table, read_table
+    """One file per result table and one of the summary, and the schema in words.
+
+    The summary has a row per trial, readout and split, with every metric and searched field.
+    """
+    from sweeps.analysis.loaded import summary_of
+    from sweeps.analysis.tables_doc import describe_tables
+    from sweeps.results import TABLES, export_table, latest_trials, read_table
+    from sweeps.results.load import StoredTables
 
     stored = open_stored_sweep(directory)
     target.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        read = read_table(stored.objects, stored.sweep.name, name)
+    reads = {name: read_table(stored.objects, stored.sweep.name, name) for name in TABLES}
+    for read in reads.values():
         for warning in read.warnings:
-            click.echo(warning)
-        path = export_table(read.table, name, target, kind)  # type: ignore[arg-type]
-        click.echo(f"{path}  {read.table.num_rows} rows")
-    (target / "SCHEMA.md").write_text(describe(), encoding="utf-8")
+            click.echo(warning, err=True)
+    tables = {name: read.table for name, read in reads.items()}
+    latest = tables | {"trials": latest_trials(tables["trials"])}
+    tables["summary"] = summary_of(StoredTables(stored.sweep.name, latest, ()))
+    for name, table in tables.items():
+        path = export_table(table, name, target, kind)  # type: ignore[arg-type]
+        click.echo(f"{path}  {table.num_rows} rows")
+    (target / "SCHEMA.md").write_text(describe_tables(), encoding="utf-8")
     click.echo(f"{target / 'SCHEMA.md'}  what the columns mean")

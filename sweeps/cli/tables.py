@@ -31,7 +31,7 @@ class Results(NamedTuple):
     trials: pa.Table
     evals: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that was left out."""
+    """One sentence per part that was left out, and one about runs that are missing."""
 
 
 def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
@@ -41,15 +41,18 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     """
     import pyarrow.compute as pc
 
+    from sweeps.cli.missing import missing_runs
     from sweeps.spec import expand
 
     trials, evals = (
         read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
     )
-    wanted = {trial.trial_id for trial in expand(sweep)}
+    asked = expand(sweep)
+    wanted = {trial.trial_id for trial in asked}
     latest = latest_trials(trials.table)
-    kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))
-    return Results(latest.filter(kept), evals.table, (*trials.warnings, *evals.warnings))
+    latest = latest.filter(pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted))))
+    warnings = (*trials.warnings, *evals.warnings, *missing_runs(asked, latest))
+    return Results(latest, evals.table, warnings)
 
 
 def pa_array(values: list[str]) -> Any:
