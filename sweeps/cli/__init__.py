@@ -8,6 +8,7 @@ from clmethods import __version__
 from sweeps.cli.effects_report import effects
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.keeping import gc
+from sweeps.cli.matrices_report import matrices
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 for command in (
-    *(init, plan, run, status, pareto, orders, effects, select, query),
+    *(init, plan, run, status, pareto, orders, effects, matrices, select, query),
     *(why, verify, export, gc, schema),
 ):
     main.add_command(command)

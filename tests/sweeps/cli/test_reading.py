@@ -230,3 +230,22 @@ def test_effects_are_matched_differences_of_every_value(
     wrong = sweeps_command("effects", finished, "--metric", "accuracy")
     assert wrong.exit_code == 2
     assert "pooled_accuracy" in wrong.output
+
+
+def test_matrices_are_mapped_and_freezing_is_held_against_none(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("matrices", finished)
+    assert result.exit_code == 0, result.output
+    assert "lorac_ipc importance_threshold=0.2, 4 runs of 5 tasks" in result.output
+    assert "frozen from task" in result.output
+    frozen = next(line for line in result.output.splitlines() if " frozen " in line)
+    assert "±" in frozen
+    assert frozen.split()[-1] in {"yes", "no"}
+    label = "lorac_ipc importance_threshold=0"
+    assert f"  {label}: " in result.output  # importance against drift, where nothing freezes
+    one = sweeps_command("matrices", finished, "--configuration", label).output
+    assert f"{label}, 4 runs of 5 tasks" in one
+    wrong = sweeps_command("matrices", finished, "--configuration", f"{label}.3")
+    assert wrong.exit_code == 2
+    assert f"Did you mean '{label}'?" in wrong.output
