@@ -11,6 +11,7 @@ from sweeps.cli.keeping import gc
 from sweeps.cli.matrices_report import matrices
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
+from sweeps.cli.report import report
 from sweeps.cli.running import plan, run
 from sweeps.cli.selecting import select
 from sweeps.cli.starting import init, schema
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 for command in (
-    *(init, plan, run, status, pareto, orders, effects, matrices, select, query),
+    *(init, plan, run, status, report, pareto, orders, effects, matrices, select, query),
     *(why, verify, export, gc, schema),
 ):
     main.add_command(command)
