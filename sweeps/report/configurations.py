@@ -155,5 +155,13 @@ def _thousandths(values: Matrix) -> Any:
     """Nested lists in per mille, null where there is no value."""
     if not np.isfinite(values).any():
         return None
-    whole = np.where(np.isfinite(values), np.rint(1000 * values), -1).astype(int)
-    return np.where(whole < 0, None, whole.astype(object)).tolist()
+    whole = np.rint(1000 * values).astype(object)
+    whole[~np.isfinite(values)] = None
+    return _integers(whole.tolist())
+
+
+def _integers(nested: Any) -> Any:
+    """The same lists with whole numbers in place of floats."""
+    if isinstance(nested, list):
+        return [_integers(one) for one in nested]
+    return None if nested is None else int(nested)

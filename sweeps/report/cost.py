@@ -23,7 +23,7 @@ def cost_section(evidence: Evidence) -> Section:
     known = {key: costs[key] for key in steps if key in costs}
     if not known:
         lead = "No finished run yet, so there is no cost to show."
-        return Section(id="cost", title="Cost and reuse", lead=lead)
+        return Section(id="cost", title="Cost and reuse", short="Cost", lead=lead)
     spent = sum(row["cpu_s"] for row in known.values())
     alone = sum(row["cpu_s"] * steps[key] for key, row in known.items())
     total, distinct = sum(steps.values()), len(steps)
@@ -36,6 +36,7 @@ def cost_section(evidence: Evidence) -> Section:
     return Section(
         id="cost",
         title="Cost and reuse",
+        short="Cost",
         lead=lead,
         figures=(_by_position(known, steps), _by_configuration(evidence, known, trials)),
     )
@@ -120,15 +121,15 @@ def _by_configuration(
         peak = max(row["peak_rss_bytes"] for chain in chains for row in chain)
         rows.append((runs[0], len(runs), cpu, wall, peak))
     drawn = rows[:SHOWN]
-    labels = [plots.short(run["label"]) for run, *_ in drawn]
+    labels = [run["label"] for run, *_ in drawn]
     data = [
         {
             "type": "bar",
             "orientation": "h",
-            "y": labels,
+            "y": list(range(len(labels))),
             "x": [round(row[2], 3) for row in drawn],
             "marker": {"color": "@1"},
-            "hovertemplate": "%{y}: %{x:.1f} s<extra></extra>",
+            "hovertemplate": "%{x:.1f} s<extra></extra>",
         }
     ]
     look = plots.dot_rows(labels, "CPU time of one run / s", bargap=0.4)

@@ -30,14 +30,20 @@ def effects_section(evidence: Evidence) -> Section:
     if not found or not axes:
         why = "no axis of the search takes more than one value"
         why = why if found else "no run of the search has finished"
-        return Section(id="effects", title="What each axis does", lead=f"Nothing to see: {why}.")
+        return Section(
+            id="effects",
+            title="What each axis does",
+            short="Effects",
+            lead=f"Nothing to see: {why}.",
+        )
     discrete = [axis for axis in axes if len(axis.values) <= MOST_VALUES]
     figures: list[Figure] = []
     notes: list[str] = []
-    settled = 0
+    settled = total = 0
     for metric in evidence.sweep.objectives:
         singles = axis_effects(found, points, discrete, metric, fixed_orders=evidence.fixed_orders)
         settled += sum(one.comparison is not None and one.comparison.settled for one in singles)
+        total += sum(one.comparison is not None for one in singles)
         figures += _mains(metric, singles, notes)
         doubles = interactions_of(
             found, points, discrete, metric, fixed_orders=evidence.fixed_orders
@@ -49,18 +55,14 @@ def effects_section(evidence: Evidence) -> Section:
         else:
             figures.append(_importance(metric, axes, shares, len(found)))
     lead = (
-        f"{count(len(axes), 'axis')[:-2] + 'es' if len(axes) > 1 else 'One axis'} vary. "
-        if len(axes) > 1
-        else "One axis varies. "
-    )
-    lead += (
-        f"{count(settled, 'difference')} from the baseline values "
-        f"{'are' if settled != 1 else 'is'} shown: the 95 % interval leaves 0 out. Where nothing "
-        "differs, one in twenty still does, by luck."
+        f"{settled} of {count(total, 'difference')} from a baseline value "
+        f"{'is' if settled == 1 else 'are'} settled: the 95 % interval leaves 0 out. Where "
+        "nothing differs, one in twenty still does, by luck."
     )
     return Section(
         id="effects",
         title="What each axis does",
+        short="Effects",
         lead=lead,
         figures=tuple(figures),
         notes=tuple(dict.fromkeys(notes)),
@@ -160,10 +162,10 @@ def _importance(
             "type": "bar",
             "orientation": "h",
             "name": names[key],
-            "y": labels,
+            "y": list(range(len(labels))),
             "x": [round(100 * shares[key].get(path, 0.0), 1) for path in labels],
             "marker": {"color": colour},
-            "hovertemplate": "%{y}: %{x:.0f} %<extra>%{fullData.name}</extra>",
+            "hovertemplate": "%{x:.0f} %<extra>%{fullData.name}</extra>",
         }
         for key, colour in (("fanova", "@1"), ("ped_anova", "@5"))
     ]
@@ -197,12 +199,11 @@ def _forest(
 ) -> dict[str, Any]:
     """Differences with their intervals, one row each; those that are shown are filled."""
     scale = _scale(metric)
-    shorts = [plots.short(label, 40) for label in labels]
     data = []
     for shown, hollow in ((True, False), (False, True)):
         rows = [
-            (label, one.interval)
-            for label, one in zip(shorts, found, strict=True)
+            (row, one.interval)
+            for row, one in enumerate(found)
             if one is not None and one.settled is shown
         ]
         if not rows:
@@ -216,14 +217,14 @@ def _forest(
             plots.marks(
                 "interval leaves 0 out" if shown else "0 is inside, or no interval",
                 means,
-                [label for label, _ in rows],
+                [row for row, _ in rows],
                 colour="@1" if shown else "@muted",
                 hollow=hollow,
                 error_x=plots.errors(means, ends[0], ends[1], "@1" if shown else "@muted"),
             )
         )
     title = "difference / points" if unit(metric) == "%" else f"difference, {axis_title(metric)}"
-    look = plots.dot_rows(shorts, title, legend=True, shapes=[plots.zero_line()])
+    look = plots.dot_rows(labels, title, legend=True, shapes=[plots.zero_line()])
     return plots.spec(data, look)
 
 

@@ -80,6 +80,7 @@ def failures_section(evidence: Evidence) -> Section:
     return Section(
         id="failures",
         title="Failures and warnings",
+        short="Failures",
         lead="; ".join(parts) + ".",
         tables=tuple(tables),
         notes=tuple(dict.fromkeys(_warnings(evidence))),

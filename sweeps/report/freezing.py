@@ -23,7 +23,7 @@ def freezing_section(evidence: Evidence) -> Section:
     runs = matrix_runs(evidence.trials, evidence.matrices) if len(evidence.matrices) else []
     if not runs:
         lead = "No finished run reports its matrices: methods without low-rank updates have none."
-        return Section(id="freezing", title=title, lead=lead)
+        return Section(id="freezing", title=title, short="Matrices", lead=lead)
     listed = {row["config_id"]: k for k, row in enumerate(evidence.fronts[evidence.readout])}
     runs.sort(key=lambda one: listed.get(one.config_id, len(listed)))
     freezing = [one for one in runs if one.frozen.any()]
@@ -50,11 +50,18 @@ def freezing_section(evidence: Evidence) -> Section:
         ()
         if found
         else (
-            "What freezing does to the drift: no configuration that freezes ran beside the same one "
-            "with method.importance_threshold: 0.",
+            "What freezing does to the drift: no configuration that freezes ran beside the "
+            "same one with method.importance_threshold: 0.",
         )
     )
-    return Section(id="freezing", title=title, lead=lead, figures=tuple(figures), notes=notes)
+    return Section(
+        id="freezing",
+        title=title,
+        short="Matrices",
+        lead=lead,
+        figures=tuple(figures),
+        notes=notes,
+    )
 
 
 _WHAT = (
@@ -135,6 +142,7 @@ def _map(
             ],
         ),
         terms=(term,),
+        columns=2,
     )
 
 
@@ -148,13 +156,13 @@ def _ends(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
 def _drift(found: Sequence[Any]) -> Figure:
     """Drift with and without freezing, of the matrices that it freezes and of the others."""
     rows = [(f"{one.pair.frozen.label}: {one.group}", one) for one in found]
-    drawn = [(plots.short(label, 50), one) for label, one in rows if one.group == "all"]
+    drawn = [one for one in found if one.group == "all"]
     data = []
     for name, colour, hollow, which in (
         ("without freezing", "@2", True, "without"),
         ("with freezing", "@1", False, "with_freezing"),
     ):
-        kept = [(label, getattr(one, which)) for label, one in drawn if getattr(one, which)]
+        kept = [(row, getattr(one, which)) for row, one in enumerate(drawn) if getattr(one, which)]
         means, lows, highs = (
             [None if v is None else round(100 * v, 3) for v in column]
             for column in (
@@ -167,14 +175,14 @@ def _drift(found: Sequence[Any]) -> Figure:
             plots.marks(
                 name,
                 means,
-                [label for label, _ in kept],
+                [row for row, _ in kept],
                 colour=colour,
                 hollow=hollow,
                 symbol="diamond" if hollow else "circle",
                 error_x=plots.errors(means, lows, highs, colour),
             )
         )
-    labels = [label for label, _ in drawn]
+    labels = [one.pair.frozen.label for one in drawn]
     return Figure(
         id="freezing-drift",
         title="What does freezing do to the drift?",

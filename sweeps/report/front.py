@@ -11,7 +11,7 @@ from sweeps.analysis.wanted import few_replicates
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Figure, Section, Table
-from sweeps.report.words import axis_title, count, metric_name, scaled, share, shown
+from sweeps.report.words import axis_title, count, metric_name, scaled, share, shown, unit
 
 Row = Mapping[str, Any]
 
@@ -41,6 +41,7 @@ def front_section(evidence: Evidence) -> Section:
     return Section(
         id="front",
         title="The front",
+        short="Front",
         lead=lead,
         figures=figures,
         notes=tuple([few] if few else []),
@@ -170,13 +171,31 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
                     "y": level,
                     "xanchor": "right",
                     "yanchor": "bottom",
-                    "text": plots.short(row["label"], 30),
+                    "text": plots.escaped(row["label"]),
                     "showarrow": False,
                     "font": {"size": 12},
                 }
             )
-    look = plots.layout(axis_title(x), axis_title(y), height=460, shapes=shapes, annotations=notes)
+    look = plots.layout(
+        axis_title(x),
+        axis_title(y),
+        height=460,
+        shapes=shapes,
+        annotations=notes,
+        xaxis=_range(rows, x),
+        yaxis=_range(rows, y),
+    )
     return plots.spec(data, look)
+
+
+def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
+    """What an axis spans; nothing said for a count, whose intervals are narrow."""
+    if unit(metric) != "%":
+        return {}
+    values = [scaled(metric, row.get(f"{p}{metric}")) for row in rows for p in ("", "test ")]
+    ends = [scaled(metric, row.get(f"{metric}{end}")) for row in rows for end in ("_low", "_high")]
+    found = plots.span(values, ends, 0.0, 100.0)
+    return {} if found is None else {"range": found}
 
 
 def _points(
@@ -207,7 +226,7 @@ def _points(
         else None,
         customdata=[row["config_id"] for row in rows],
         text=[
-            f"{titled(row)}<br>{metric_name(y)} "
+            f"{plots.escaped(titled(row))}<br>{metric_name(y)} "
             f"{shown(y, *(row.get(f'{prefix}{y}{end}') for end in ('', '_low', '_high')))}<br>"
             f"{metric_name(x)} "
             f"{shown(x, *(row.get(f'{prefix}{x}{end}') for end in ('', '_low', '_high')))}"
@@ -224,7 +243,7 @@ def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
     """One objective: a row per configuration, the best on top."""
     (name,) = objectives
     kept = [row for row in rows if row[name] is not None][:BARS]
-    labels = [plots.short(titled(row)) for row in kept]
+    labels = [titled(row) for row in kept]
     data = []
     for split, prefix, hollow in (("validation (decides)", "", False), ("test", "test ", True)):
         means, lows, highs = (
@@ -235,7 +254,7 @@ def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
             plots.marks(
                 split,
                 means,
-                labels,
+                range(len(labels)),
                 colour="@2" if hollow else "@1",
                 hollow=hollow,
                 error_x=plots.errors(means, lows, highs, "@2" if hollow else "@1"),

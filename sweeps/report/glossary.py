@@ -1,4 +1,4 @@
-"""Definitions for tooltips and the glossary: metrics and columns in the words of their own code."""
+"""Definitions for tooltips and the glossary; metrics and columns in their own code's words."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def glossary() -> dict[str, str]:
         **{name: metric.definition for name, metric in METRICS.items()},
         **{name: metric.definition for name, metric in COUNT_METRICS.items()},
     }
-    found = {name: text for name, text in _STATISTICS.items()}
+    found = dict(_STATISTICS)
     for name, text in definitions.items():
         better = "higher" if DIRECTIONS[name] == "max" else "lower"
         found[metric_name(name)] = f"{text[0].upper()}{text[1:]}; {better} is better."

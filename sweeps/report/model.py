@@ -7,10 +7,12 @@ one specification serves light, dark and print. Texts are plain text: the templa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
+TIGHT = 20
+"""Characters up to which a cell is not broken into lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class Column:
     number: bool = False
     term: str | None = None
     """Name in the glossary whose definition the heading shows."""
+    tight: bool = False
+    """Whether its cells are short enough to stay on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Figure:
     """Names in the glossary that it uses."""
     readout: str | None = None
     """Readout whose tab it stands in; None: it stands alone."""
+    columns: int = 6
+    """Of the six that the page is wide: 2 puts three figures side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,8 @@ class Section:
 
     id: str
     title: str
+    short: str
+    """Title in the navigation."""
     lead: str
     """The answer in a sentence or two."""
     figures: tuple[Figure, ...] = ()
@@ -76,4 +84,8 @@ def table(
         for one in columns
     )
     texts = [[NOTHING if cell is None else str(cell) for cell in row] for row in rows]
+    heads = tuple(
+        replace(head, tight=all(len(row[k]) <= TIGHT for row in texts))
+        for k, head in enumerate(heads)
+    )
     return Table(columns=heads, rows=texts, note=note, **more)

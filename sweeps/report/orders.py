@@ -27,7 +27,7 @@ from sweeps.report.words import between, count, metric_name, p_value, points, sh
 SHOWN = 12
 """Configurations in a plot; the tables have `LISTED`."""
 LISTED = 60
-CURVES = 6
+CURVES = 5
 """Configurations whose positions and orders are drawn as lines."""
 BEST = 20
 """Configurations whose pairs are compared."""
@@ -60,6 +60,7 @@ def orders_section(evidence: Evidence) -> Section:
     return Section(
         id="orders",
         title="Task order",
+        short="Orders",
         lead=order_answer(evidence) or "What the task order does is not known yet.",
         figures=tuple(figures),
         tables=tuple((title, one) for title, one in tables if one.rows),
@@ -100,18 +101,19 @@ def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
 def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
     known = [row for row in rows if row["aopd"] is not None]
     drawn = known[:SHOWN]
-    labels = [plots.short(row["label"]) for row in drawn]
+    labels = [row["label"] for row in drawn]
+    at = range(len(labels))
 
     def values(name: str) -> list[float | None]:
         return [None if row[name] is None else round(100 * row[name], 2) for row in drawn]
 
     data = [
-        plots.marks("between seeds (floor)", values("seed_aopd"), labels, colour="@muted"),
-        plots.marks("between orders", values("aopd"), labels, colour="@1", size=11),
+        plots.marks("between seeds (floor)", values("seed_aopd"), at, colour="@muted"),
+        plots.marks("between orders", values("aopd"), at, colour="@1", size=11),
         plots.marks(
             "between orders, worst task",
             values("mopd"),
-            labels,
+            at,
             colour="@2",
             symbol="triangle-up",
             hollow=True,
@@ -178,7 +180,11 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
     over = " x ".join(count(n, name) for name, n in split.levels.items())
     data = [
         plots.marks(
-            "share", means, labels, colour="@1", error_x=plots.errors(means, lows, highs, "@1")
+            "share",
+            means,
+            range(len(labels)),
+            colour="@1",
+            error_x=plots.errors(means, lows, highs, "@1"),
         )
     ]
     figures.append(
@@ -236,11 +242,12 @@ def _rankings(
     best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
     orders = list(dict.fromkeys(sample(kept[0], metric).orders))
     orders = [o for o in orders if all(o in sample(one, metric).by_order() for one in kept)]
+    names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": plots.short(kept[c].label, 34),
+            "name": names[k],
             "x": orders,
             "y": [round(100 * v, 2) for v in means[c].tolist()],
             "line": {"color": plots.COLOURS[k % 6], "width": 1.6},
@@ -249,7 +256,10 @@ def _rankings(
         for k, c in enumerate(best[:CURVES])
     ]
     look = plots.layout(
-        "task order", f"{metric_name(metric)} / %", height=420, xaxis={"type": "category"}
+        "task order",
+        f"{metric_name(metric)} / %",
+        height=330 + 22 * len(names),
+        xaxis={"type": "category"},
     )
     pairs = duels([kept[c].label for c in best], means[best], direction)
     contested = table(
@@ -328,13 +338,14 @@ def _effects(
     first = 1 if position else 0
     ticks = [str(k + first) for k in range(len(known[0][1].effects))]
     data = []
-    for k, (label, found) in enumerate(known[:CURVES]):
+    names = plots.texts([label for label, _ in known[:CURVES]], 60)
+    for k, (_, found) in enumerate(known[:CURVES]):
         colour = plots.COLOURS[k % 6]
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers" if position else "markers",
-                "name": plots.short(label, 34),
+                "name": names[k],
                 "x": [
                     i + first + 0.06 * (k - (min(len(known), CURVES) - 1) / 2)
                     for i in range(len(found.effects))
@@ -355,7 +366,7 @@ def _effects(
     look = plots.layout(
         "position in the order" if position else "task learned just before",
         "deviation / points",
-        height=380,
+        height=330 + 22 * len(names),
         shapes=[plots.zero_line(vertical=False)],
         xaxis={"tickvals": [i + first for i in range(len(ticks))], "ticktext": ticks},
     )

@@ -9,6 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from clmethods import __version__
 from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
@@ -54,6 +56,7 @@ def render(evidence: Evidence) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     terms = glossary()
     environment.globals["define"] = lambda term: terms[term]
     sections = sections_of(evidence)
@@ -83,6 +86,7 @@ def sections_of(evidence: Evidence) -> list[Section]:
     explorer = Section(
         id="configurations",
         title="All configurations",
+        short="Configurations",
         lead="One line is one configuration. Drag along an axis to keep a range, click a line, a "
         "point or a row to open its accuracy matrix.",
     )
@@ -113,6 +117,13 @@ def _terms(section: Section) -> set[str]:
     found = {term for figure in section.figures for term in figure.terms}
     tables = [figure.table for figure in section.figures] + [one for _, one in section.tables]
     return found | {column.term for one in tables for column in one.columns if column.term}
+
+
+def _code(text: str) -> Markup:
+    """Text whose `quoted` words are set as code."""
+    parts = [str(escape(part)) for part in text.split("`")]
+    quoted = [f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)]
+    return Markup("".join(quoted))
 
 
 def _asset(name: str) -> str:

@@ -31,24 +31,50 @@ def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, 
     return base
 
 
-def dot_rows(
-    labels: Sequence[str], x: str, *, legend: bool = False, **more: Any
-) -> dict[str, Any]:
-    """A layout for one row per label, the first on top."""
-    height = 90 + ROW * max(len(labels), 1) + (30 if legend else 0)
+def dot_rows(labels: Sequence[str], x: str, legend: bool = False, **more: Any) -> dict[str, Any]:
+    """A layout for one row per label, at y = 0, 1, …, the first on top."""
+    shown = texts(labels)
+    lines = max((text.count("<br>") + 1 for text in shown), default=1)
+    height = 84 + (ROW + 12 * (lines - 1)) * max(len(labels), 1) + (30 if legend else 0)
     return layout(
         x,
         height=height,
         yaxis={
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": list(labels)[::-1],
+            "tickvals": list(range(len(labels))),
+            "ticktext": shown,
+            "range": [len(labels) - 0.4, -0.6],
             "showgrid": False,
             "ticks": "",
         },
         showlegend=legend,
         **more,
     )
+
+
+def texts(labels: Sequence[str], wrap: int = 40) -> list[str]:
+    """Labels as Plotly shows them: words that all of them have left out, long ones in lines.
+
+    Plotly reads a little HTML in texts, so that `<` and `&` are escaped.
+    """
+    words = [label.split(" ") for label in labels]
+    common = set.intersection(*map(set, words)) if len(words) > 1 else set()
+    kept = [[word for word in row if word not in common] or row for row in words]
+    return ["<br>".join(map(escaped, _lines(row, wrap))) for row in kept]
+
+
+def escaped(text: str) -> str:
+    """A user's text for Plotly."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _lines(words: Sequence[str], wrap: int) -> list[str]:
+    found = [""]
+    for word in words:
+        if found[-1] and len(found[-1]) + 1 + len(word) > wrap:
+            found.append(word)
+        else:
+            found[-1] = f"{found[-1]} {word}".strip()
+    return found if len(found) <= 3 else [*found[:2], f"{found[2]} …"]
 
 
 def errors(
@@ -122,6 +148,16 @@ def spec(data: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> dict[str
     return {"data": list(data), "layout": dict(look)}
 
 
-def short(label: str, most: int = 44) -> str:
-    """A label that leaves room for the plot."""
-    return label if len(label) <= most else f"{label[: most - 1]}…"
+def span(
+    values: Sequence[float | None], ends: Sequence[float | None], low: float, high: float
+) -> list[float] | None:
+    """A range for an axis: all values, and the ends of intervals as far as from `low` to `high`.
+
+    Few replicates make intervals that no metric can fill; they run out of the plot.
+    """
+    known = [v for v in values if v is not None]
+    if not known:
+        return None
+    reach = known + [min(max(e, low), high) for e in ends if e is not None]
+    pad = 0.06 * (max(reach) - min(reach)) or 1.0
+    return [min(reach) - pad, max(reach) + pad]

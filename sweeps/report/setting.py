@@ -39,6 +39,7 @@ def setting_section(evidence: Evidence) -> Section:
     return Section(
         id="setting",
         title="Sweep file and environment",
+        short="Setup",
         lead=lead,
         tables=tuple(
             (title, one)

@@ -129,16 +129,15 @@
   };
   // On a phone a row's label stands above its row: beside it there is no room for the plot.
   const narrow = (traces, layout) => {
-    if (!layout.yaxis || !layout.yaxis.categoryarray) return;
-    const labels = layout.yaxis.categoryarray;
+    if (!layout.yaxis || !layout.yaxis.ticktext) return;
+    const { ticktext, tickvals } = layout.yaxis;
     layout.yaxis = { ...layout.yaxis, showticklabels: false };
-    layout.height = 110 + 44 * labels.length;
-    layout.annotations = [...(layout.annotations || []), ...labels.map((label) => ({
-      xref: "paper", x: 0, y: label, yshift: 16, text: escaped(label), showarrow: false,
-      xanchor: "left", align: "left", font: { size: 12 },
+    layout.height = 110 + (ticktext.some((t) => t.includes("<br>")) ? 72 : 56) * ticktext.length;
+    layout.annotations = [...(layout.annotations || []), ...ticktext.map((text, k) => ({
+      xref: "paper", x: 0, y: tickvals[k], yshift: 10, text, showarrow: false,
+      xanchor: "left", yanchor: "bottom", align: "left", font: { size: 11.5 },
     }))];
   };
-  const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const plots = [...document.querySelectorAll("[data-figure]")];
   const drawFigure = (element) => {
     if (!element.offsetParent) return;
@@ -218,7 +217,7 @@
   };
   const parallel = (rows) => {
     const host = $("parallel"), height = 330, top = 44, foot = 18;
-    const width = Math.max(host.clientWidth || 680, 130 * axes.length);
+    const width = Math.max(host.clientWidth || 680, 150 * axes.length);
     const left = 40, right = 70, gap = axes.length > 1 ? (width - left - right) / (axes.length - 1) : 0;
     const x = (k) => left + k * gap, y = (t) => height - foot - t * (height - top - foot);
     const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
@@ -241,7 +240,7 @@
       svg.append(node("line", { class: "axis", x1: x(k), x2: x(k), y1: y(0), y2: y(1) }));
       const anchor = k === axes.length - 1 ? "end" : k === 0 ? "start" : "middle";
       const nudge = k === axes.length - 1 ? right - 4 : k === 0 ? 4 - left : 0;
-      svg.append(node("text", { class: "name", x: x(k) + nudge, y: 16, "text-anchor": anchor }, axis.name, node("title", {}, axis.full)));
+      svg.append(node("text", { class: "name", x: x(k) + nudge, y: 16, "text-anchor": anchor }, clipped(axis.name, 21), node("title", {}, axis.full)));
       if (axis.objective !== undefined) {
         svg.append(node("text", { x: x(k) + nudge, y: 31, "text-anchor": anchor }, "better on top"));
       }
@@ -453,7 +452,7 @@
     closed.forEach((d) => { d.open = true; });
     redraw();
     for (const element of document.querySelectorAll(".js-plotly-plot")) {
-      if (element.offsetParent) Plotly.relayout(element, { width: element.closest(".pair") ? 310 : 640, autosize: false });
+      if (element.offsetParent) Plotly.relayout(element, { width: element.closest(".pair") ? 310 : element.closest(".span2") ? 200 : 640, autosize: false });
     }
   };
   const afterPrint = () => {
