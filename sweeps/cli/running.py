@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from sweeps.cli.errors import INTERRUPTED, plain_errors
 from sweeps.cli.locate import keep_sweep_file, load_named_sweep, storage_option
 from sweeps.cli.overview import plan_text, result_text
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.storage import ObjectStore
 
 
 @click.command()
@@ -60,8 +65,20 @@ def run(
         announce=lambda found: click.echo(plan_text(found)),
     )
     click.echo(result_text(outcome, objects, storage))
+    if outcome.finished:
+        click.echo(f"report     {_report(wanted, objects, storage)}")
     if outcome.interrupted:
         click.echo("stopped before the end; the same command continues")
         sys.exit(INTERRUPTED)
     if outcome.failed:
         sys.exit(1)
+
+
+def _report(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
+    """Where the page was written, or why it was not: a page never fails a sweep."""
+    from sweeps.report import write_report
+
+    try:
+        return f"{storage.rstrip('/')}/{write_report(sweep, objects)}"
+    except Exception as error:  # noqa: BLE001  # results are safe, and `sweeps report` says more
+        return f"not written ({type(error).__name__}: {error}); `sweeps report` tries again"

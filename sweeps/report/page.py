@@ -39,7 +39,7 @@ def report_key(sweep: str) -> str:
 
 
 def write_report(sweep: Sweep, objects: ObjectStore) -> str:
-    """Put the page of a sweep beside its results; its key. Half-finished sweeps have one too."""
+    """Put the page of a sweep, finished or not, beside its results; the key of the page."""
     key = report_key(sweep.name)
     objects.put(key, render(read_evidence(sweep, objects)).encode())
     return key
