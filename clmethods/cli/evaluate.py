@@ -122,7 +122,8 @@ def _differences(
     differs: list[str] = []
     for readout, result in promised.items():
         again = measured[readout]
-        pairs = {name: (result[name], again[name]) for name in METRICS}
+        # a model of an earlier version lacks the metrics that were named since
+        pairs = {name: (result[name], again[name]) for name in METRICS if name in result}
         for t, (old, new) in enumerate(zip(result["accuracy"], again["accuracy"], strict=True)):
             for j, pair in enumerate(zip(old, new, strict=True)):
                 pairs[f"accuracy[{t}][{j}]"] = pair

@@ -67,6 +67,31 @@ def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
     return float(np.mean(np.maximum(_peaks(a) - a[-1, :-1], 0.0)))
 
 
+def forgetting_avalanche(matrix: npt.ArrayLike) -> float | None:
+    """Forgetting as the library avalanche computes it: first accuracy less the last.
+
+    (1/(T-1)) sum_{j<T} (a[j, j] - a[T, j]), in [-1, 1], lower is better; -BWT. What a task gained
+    before it was forgotten does not count, so it is at most `forgetting`. None for T = 1 and for a
+    joint run.
+    """
+    transfer = bwt(matrix)
+    return None if transfer is None else -transfer
+
+
+def forgetting_continuum(matrix: npt.ArrayLike) -> float | None:
+    """Forgetting as the library continuum 1.2.7 computes it, to compare with numbers from there.
+
+    (1/(T-1)) sum_{j<T-1} (max_{j<=l<T-1} a[l, j] - a[T, j]), lower is better: its loops end one
+    task early, so the task before the last counts as not forgotten and its row is no peak
+    (Continvvm/continuum issue 291). None for T = 1 and for a joint run.
+    """
+    a = checked(matrix)
+    if len(a) < 2:
+        return None
+    drops = [a[j:-2, j].max() - a[-1, j] for j in range(len(a) - 2)]
+    return float(sum(drops) / (len(a) - 1))
+
+
 def bwt(matrix: npt.ArrayLike) -> float | None:
     """Backward transfer: mean change of the old tasks since each was learned.
 
@@ -172,7 +197,19 @@ METRICS: dict[str, Metric] = {
         forgetting, "min", "mean drop of old tasks from their best accuracy before the last task"
     ),
     "forgetting_mammoth": Metric(
-        forgetting_mammoth, "min", "forgetting with the last task in the maximum, as in mammoth"
+        forgetting_mammoth,
+        "min",
+        "forgetting with the last task in the maximum, as in mammoth and PILOT",
+    ),
+    "forgetting_avalanche": Metric(
+        forgetting_avalanche,
+        "min",
+        "mean drop of old tasks since each was learned, as in avalanche: -BWT",
+    ),
+    "forgetting_continuum": Metric(
+        forgetting_continuum,
+        "min",
+        "forgetting with the ranges of continuum 1.2.7, which end one task early",
     ),
     "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned"),
     "bwt_plus": Metric(bwt_plus, "max", "backward transfer where it is positive, else 0"),

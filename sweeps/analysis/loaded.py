@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.summary import summarise
+from sweeps.analysis.references import full_summary
 from sweeps.results.load import Location, StoredTables, load_tables, locate, stacked
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
@@ -70,7 +70,7 @@ def load(directory: str) -> Loaded:
     names = place.all(directory)
     stored = [load_tables(place.objects, name) for name in names]
     wanted = [_wanted(place, one) for one in stored]
-    summaries = [_summary(one) for one in stored]
+    summaries = [summary_of(one) for one in stored]
     tables = {name: stacked(names, [one.tables[name] for one in stored]) for name in TABLES}
     tables["summary"] = stacked(names, summaries)
     asked = {trial for found in wanted for trial in (found or ())}
@@ -88,10 +88,12 @@ def load(directory: str) -> Loaded:
     return Loaded(**tables, warnings=warnings)
 
 
-def _summary(stored: StoredTables) -> pa.Table:
-    """Both splits, and the searched fields as columns."""
+def summary_of(stored: StoredTables) -> pa.Table:
+    """One row per trial, readout and split with every metric, and the searched fields as columns,
+    named by their dotted paths."""
     trials, evals = stored.tables["trials"], stored.tables["evals"]
-    summary = pa.concat_tables([summarise(trials, evals, split) for split in SPLITS])
+    stages = stored.tables["stages"]
+    summary = pa.concat_tables([full_summary(trials, evals, stages, split) for split in SPLITS])
     factors = {
         trial["trial_id"]: json.loads(trial["factors"])
         for trial in trials.select(["trial_id", "factors"]).to_pylist()

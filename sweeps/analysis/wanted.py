@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from clmethods.config import Fault, InvalidConfigError
 from clmethods.config.faults import nearest, refuse, require
 from clmethods.metrics import DIRECTIONS, METRICS
+from sweeps.analysis.missing import missing_runs
 from sweeps.analysis.summary import summarise
 from sweeps.results import latest_trials, read_table
 
@@ -27,7 +28,7 @@ class Results(NamedTuple):
     trials: pa.Table
     evals: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that was left out."""
+    """One sentence per part that was left out, and one about runs that are missing."""
 
 
 def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
@@ -36,17 +37,19 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
     """
     trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
-    kept = wanted_trials(sweep, trials.table)
-    return Results(kept, evals.table, (*trials.warnings, *evals.warnings))
+    kept, gaps = wanted_trials(sweep, trials.table)
+    return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 
 
-def wanted_trials(sweep: Sweep, trials: pa.Table) -> pa.Table:
-    """The last attempts of the trials that the sweep wants now."""
+def wanted_trials(sweep: Sweep, trials: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """The last attempts of the trials that the sweep wants now, and what is missing of them."""
     from sweeps.spec import expand  # pydantic, which only this part needs
 
-    wanted = sorted(trial.trial_id for trial in expand(sweep))
+    asked = expand(sweep)
+    wanted = pa.array([trial.trial_id for trial in asked], pa.string())
     latest = latest_trials(trials)
-    return latest.filter(pc.is_in(latest["trial_id"], value_set=pa.array(wanted, pa.string())))
+    latest = latest.filter(pc.is_in(latest["trial_id"], value_set=wanted))
+    return latest, missing_runs(asked, latest)
 
 
 def summaries(results: Results) -> dict[str, pa.Table]:

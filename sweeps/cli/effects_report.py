@@ -130,7 +130,7 @@ def _single(one: Effect) -> dict[str, Any]:
         "value": str(one.value),
         "against": str(one.baseline),
         "pairs": one.pairs,
-        **_difference(one.comparison),
+        **difference_columns(one.comparison),
     }
 
 
@@ -139,14 +139,14 @@ def _double(one: Interaction) -> dict[str, Any]:
     return {
         "effect of": f"{first.path} {first.value}",
         "changes with": f"{second.path} {second.value}",
-        "by": _difference(one.comparison)["difference"],
-        "95 %": _difference(one.comparison)["95 %"],
-        "shown": _difference(one.comparison)["shown"],
+        "by": difference_columns(one.comparison)["difference"],
+        "95 %": difference_columns(one.comparison)["95 %"],
+        "shown": difference_columns(one.comparison)["shown"],
     }
 
 
-def _difference(found: Comparison | None) -> dict[str, str]:
-    """Mean, ends and verdict in words; a dash where there is none."""
+def difference_columns(found: Comparison | None) -> dict[str, str]:
+    """A paired difference as columns: mean, ends and verdict in words; a dash for none."""
     from sweeps.analysis.render import FRACTIONS, NOTHING
 
     if found is None:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.results.rows import to_table
-from sweeps.results.schema import SCHEMA_VERSION, TABLES, TableSchema
+from sweeps.results.schema import TABLES, TableSchema
+from sweeps.results.versions import VERSIONS, VersionError, Versions
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8
@@ -36,7 +37,7 @@ class TableRead:
     """One sentence for each of them: the key and what is wrong."""
 
 
-class _DamagedPartError(ValueError):
+class DamagedPartError(ValueError):
     """A part that cannot be used; the message says why."""
 
 
@@ -104,25 +105,25 @@ def latest_trials(trials: pa.Table) -> pa.Table:
 def _read_part(store: ObjectStore, key: str, schema: TableSchema) -> pa.Table | str:
     """The part's rows, or what is wrong with it."""
     try:
-        return _decode(store.get(key), schema)
-    except (_DamagedPartError, MissingObjectError) as error:
+        return decode(store.get(key), schema)
+    except (DamagedPartError, MissingObjectError) as error:
         return str(error)
 
 
-def _decode(data: bytes, schema: TableSchema) -> pa.Table:
+def decode(data: bytes, schema: TableSchema, versions: Versions = VERSIONS) -> pa.Table:
+    """The rows of a part as the schema of today has them.
+
+    Raises `DamagedPartError` for what is no part of this table or cannot be read.
+    """
     try:
         part = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         metadata = part.schema_arrow.metadata or {}
-        version = metadata.get(b"schema_version", b"").decode()
         if metadata.get(b"table", b"").decode() != schema.name:
-            raise _DamagedPartError(f"not a part of the table {schema.name}")
-        if version != str(SCHEMA_VERSION):
-            raise _DamagedPartError(
-                f"schema version {version or 'unknown'}, this code reads {SCHEMA_VERSION}"
-            )
-        if not part.schema_arrow.equals(schema.arrow):
-            raise _DamagedPartError("its columns are not those of the schema")
-        return part.read(use_threads=False).cast(schema.arrow)
+            raise DamagedPartError(f"not a part of the table {schema.name}")
+        version = versions.of(metadata)
+        return versions.lift(part.read(use_threads=False), schema, version)
+    except VersionError as error:
+        raise DamagedPartError(str(error)) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
-        raise _DamagedPartError(f"not a readable Parquet file ({reason})") from error
+        raise DamagedPartError(f"not a readable Parquet file ({reason})") from error

@@ -28,6 +28,8 @@ from clmethods.metrics import (
     every_metric,
     feature_drift,
     forgetting,
+    forgetting_avalanche,
+    forgetting_continuum,
     forgetting_mammoth,
     forward_transfer,
     forward_transfer_all_pairs,
@@ -82,6 +84,8 @@ def test_i34_all_ones(tasks):
         "forgetting": 0.0,
         "bwt": 0.0,
         "forgetting_mammoth": 0.0,
+        "forgetting_avalanche": 0.0,
+        "forgetting_continuum": 0.0,
         "bwt_plus": 0.0,
         "remembering": 1.0,
         "bwt_all_pairs": 0.0,
@@ -255,6 +259,31 @@ def test_the_relatives_of_a_worked_matrix():
     assert bwt_plus(better) == pytest.approx(0.2)
     assert remembering(better) == 1.0
     assert stability_plasticity([[0.5, np.nan], [0.0, 0.5]]) == 0.0
+
+
+def test_each_library_forgets_by_its_own_definition():
+    """Task 1 was learned at 0.5, peaked at 0.8 after task 2 and ended at 0.4; task 2 was learned
+    at 0.6, was 0.9 after task 3 and ended at 0.7; task 3 began at 0.5 and ended at 0.6."""
+    a = [
+        [0.5, np.nan, np.nan, np.nan],
+        [0.8, 0.6, np.nan, np.nan],
+        [0.7, 0.9, 0.5, np.nan],
+        [0.4, 0.7, 0.6, 0.9],
+    ]
+    assert forgetting(a) == pytest.approx((0.4 + 0.2 - 0.1) / 3)
+    assert forgetting_mammoth(a) == pytest.approx((0.4 + 0.2 + 0.0) / 3)
+    assert forgetting_avalanche(a) == pytest.approx((0.1 - 0.1 - 0.1) / 3)
+    # tasks 1 and 2 only, at their peaks after tasks 1 and 2, over three
+    assert forgetting_continuum(a) == pytest.approx((0.4 - 0.1) / 3)
+    assert forgetting_continuum([[0.9, np.nan], [0.1, 0.8]]) == 0.0
+
+
+@given(matrices())
+def test_no_definition_of_forgetting_is_above_mammoths(a):
+    most = forgetting_mammoth(a) + 1e-12
+    assert forgetting_avalanche(a) <= forgetting(a) + 1e-12
+    assert forgetting(a) <= most
+    assert forgetting_continuum(a) <= most
 
 
 def test_forward_transfer_reads_the_next_task_before_it_is_learned():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from click.testing import Result
 
+import sweeps
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.results import TABLES
@@ -94,6 +95,14 @@ def test_batch_wise_figures_are_marked_wherever_they_are_shown(
     assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
 
 
+def test_pareto_shows_what_is_reached_in_a_share_of_the_runs(
+    sweeps_command: Command, finished: Path
+) -> None:
+    output = sweeps_command("pareto", finished, "--attained").output
+    rows = output.split("What is reached")[1].splitlines()
+    assert {line.split()[0] for line in rows if "%" in line[:6]} == {"25%", "50%", "75%", "100%"}
+
+
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("orders", finished)
     assert result.exit_code == 0
@@ -174,6 +183,24 @@ def test_export_writes_every_table_and_its_schema(
         assert table.num_rows > 0
         assert table.schema.names == schema.arrow.names
     assert "stage_key" in (tmp_path / "out" / "SCHEMA.md").read_text(encoding="utf-8")
+    summary = pq.read_table(tmp_path / "out" / "summary.parquet")
+    # 8 + 4 runs with two readouts or one, and 2 joint ones, each on two splits
+    assert summary.num_rows == (8 * 2 + 4 + 2) * 2
+    assert "method.importance_threshold" in summary.column_names
+    csv = sweeps_command("export", finished, "--to", tmp_path / "csv", "--format", "csv")
+    assert csv.exit_code == 0, csv.output
+    assert (tmp_path / "csv" / "summary.csv").read_text().count("\n") == summary.num_rows + 1
+
+
+def test_the_schema_says_what_every_column_of_every_table_means(
+    sweeps_command: Command, finished: Path
+) -> None:
+    text = sweeps_command("schema", "--tables").output
+    summary = text.split("### summary")[1]
+    for name in sweeps.load(str(finished)).summary.column_names:
+        if name not in {"sweep", "wanted"} and not name.startswith("method."):
+            (line,) = [line for line in summary.splitlines() if line.startswith(f"| `{name}` |")]
+            assert len(line.split("|")[4].strip()) > 10
 
 
 def test_query_answers_from_the_summary(sweeps_command: Command, finished: Path) -> None:
@@ -239,13 +266,13 @@ def test_matrices_are_mapped_and_freezing_is_held_against_none(
     assert result.exit_code == 0, result.output
     assert "lorac_ipc importance_threshold=0.2, 4 runs of 5 tasks" in result.output
     assert "frozen from task" in result.output
-    frozen = next(line for line in result.output.splitlines() if " frozen " in line)
-    assert "±" in frozen
+    frozen = next(line for line in result.output.splitlines() if "=0.2   frozen " in line)
+    assert frozen.count("±") == 3
     assert frozen.split()[-1] in {"yes", "no"}
     label = "lorac_ipc importance_threshold=0"
     assert f"  {label}: " in result.output  # importance against drift, where nothing freezes
     one = sweeps_command("matrices", finished, "--configuration", label).output
     assert f"{label}, 4 runs of 5 tasks" in one
-    wrong = sweeps_command("matrices", finished, "--configuration", f"{label}.3")
+    wrong = sweeps_command("matrices", finished, "--configuration", "joint_lra")
     assert wrong.exit_code == 2
-    assert f"Did you mean '{label}'?" in wrong.output
+    assert "Did you mean 'joint_lora'?" in wrong.output
