@@ -18,7 +18,6 @@ from sweeps.analysis.front_rows import front_rows
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
-from sweeps.analysis.summary import missing, trial_counts
 from sweeps.analysis.wanted import (
     SPLITS,
     Results,
@@ -47,7 +46,7 @@ class Evidence:
     stages: pa.Table
     matrices: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that could not be read."""
+    """One sentence per part that could not be read, and one about runs that are missing."""
     events: tuple[Mapping[str, Any], ...]
     """Who started the sweep, when, with which code; oldest first."""
     readout: str
@@ -139,18 +138,18 @@ class Evidence:
         column j is whatever came j-th.
         """
         sums: dict[tuple[str, str, str], tuple[Matrix, int]] = {}
-        trials = self.trials.to_pylist()
-        for split in SPLITS:
+        trials = {trial["trial_id"]: trial for trial in self.trials.to_pylist()}
+        for split, summary in self.summaries.items():
             counts = TaskCounts(self.evals, split)
-            for trial in trials:
-                for readout in trial["readout_ids"]:
-                    run = trial_counts(trial, readout, counts)
-                    if missing(trial, run) is not None:
-                        continue
-                    key = (trial["config_id"], readout, split)
-                    matrix = run.accuracy
-                    total, n = sums.get(key, (np.zeros_like(matrix), 0))
-                    sums[key] = (total + matrix, n + 1)
+            for row in summary.select(["trial_id", "readout_id", "reason"]).to_pylist():
+                if row["reason"] is not None:
+                    continue
+                trial, readout = trials[row["trial_id"]], row["readout_id"]
+                chain, order = trial["stage_keys"], trial["task_order"]
+                matrix = counts.of(chain, trial["partition_id"], readout, order).accuracy
+                key = (trial["config_id"], readout, split)
+                total, n = sums.get(key, (np.zeros_like(matrix), 0))
+                sums[key] = (total + matrix, n + 1)
         return {key: (total / n, n) for key, (total, n) in sums.items()}
 
 
@@ -166,13 +165,14 @@ def evidence_of(
 
     Raises `InvalidConfigError` for a readout that the sweep does not declare.
     """
+    trials, gaps = wanted_trials(sweep, tables["trials"])
     return Evidence(
         sweep=sweep,
-        trials=wanted_trials(sweep, tables["trials"]),
+        trials=trials,
         evals=tables["evals"],
         stages=tables["stages"],
         matrices=tables["matrices"],
-        warnings=tuple(warnings),
+        warnings=(*warnings, *gaps),
         events=tuple(events),
         readout=chosen_readout(sweep, readout),
     )
