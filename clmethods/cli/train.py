@@ -50,15 +50,24 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
         if refit:
             run = replace(run, stream=replace(run.stream, validation_fraction=0.0))
         expected = expectation(data, run, refit)
-        from clmethods.archive import ModelArchive, StoredMetrics, metrics_by_split
+        from clmethods.archive import (
+            ModelArchive,
+            StoredMetrics,
+            keep_statistics,
+            metrics_by_split,
+        )
+        from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.sequence import run_sequence
 
         archive = None
         if output is not None:
             archive = ModelArchive.create(output, run, lambda text: click.echo(text, err=True))
-        steps = run_sequence(run, readouts, archive, archive, _progress(run, archive is not None))
+        statistics = ReadoutStatistics(archive.statistics() if archive is not None else None)
+        progress = _progress(run, archive is not None)
+        steps = run_sequence(run, readouts, archive, archive, progress, statistics)
         found = metrics_by_split(run, steps, readouts)
         if archive is not None:
+            keep_statistics(archive, readouts, statistics)
             archive.save_metrics(StoredMetrics(readouts, found))
         shown = found["test"]
         values = {} if expected is None else _values(expected, run, steps, readouts[-1], archive)

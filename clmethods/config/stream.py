@@ -250,6 +250,13 @@ class StreamConfig:
             acts["split_file"] = self.split_id()
         return acts
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that the stream says follows from its fields, without a look at files."""
+        own = self.dataset in USER_DATASETS
+        listed = self.split_file is not None and self.split_version is None
+        return not listed and (self.record is not None or not own)
+
     def identity(self) -> dict[str, object]:
         """The stream with files by their content, not by where they lie."""
         placeless = {"root", "manifest", "download", "split_file"}

@@ -36,7 +36,9 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
 
     Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
     """
-    trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
+    trials, evals = (
+        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
+    )
     kept, gaps = wanted_trials(sweep, trials.table)
     return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 
@@ -91,8 +93,8 @@ def direction_of(metric: str) -> Literal["max", "min"]:
 
 
 def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
-    return sweep.orders.design == "all"
+    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
+    return sweep.orders.exhaustive
 
 
 def few_replicates(trials: pa.Table) -> str | None:

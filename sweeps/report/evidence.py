@@ -92,7 +92,8 @@ class Evidence:
     @cached_property
     def question(self) -> Question:
         """What `sweeps select` asks where it is told nothing."""
-        order = "-".join(map(str, self.sweep.orders.orders(self.sweep.base.stream.tasks)[0]))
+        first = self.sweep.configurations[0].run
+        order = "-".join(map(str, self.sweep.orders_for(first)[0]))
         return Question(
             objectives=dict(self.sweep.objectives),
             limits=(),
@@ -181,7 +182,7 @@ def evidence_of(
 def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> Evidence:
     """The evidence on a storage; parts that cannot be read are left out and named."""
     names = ("trials", "evals", "stages", "matrices")
-    reads = {name: read_table(objects, sweep.name, name) for name in names}
+    reads = {name: read_table(objects, sweep.name, name, encoded=True) for name in names}
     return evidence_of(
         sweep,
         {name: read.table for name, read in reads.items()},

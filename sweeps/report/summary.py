@@ -78,7 +78,7 @@ def card_entries(text: str) -> tuple[Entry, ...]:
 
 def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     sweep, stream = evidence.sweep, evidence.sweep.base.stream
-    orders = sweep.orders.orders(stream.tasks)
+    orders = sweep.orders_for(sweep.configurations[0].run)
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
         ("configurations", f"{len(sweep.configurations):,}"),

@@ -74,8 +74,11 @@ def locate(directory: str) -> Location:
 
 
 def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
-    """All tables of one sweep; damaged parts are left out and named."""
-    reads = {name: read_table(objects, sweep, name) for name in TABLES}
+    """All tables of one sweep; damaged parts are left out and named.
+
+    Texts that repeat are Arrow dictionaries (`TableSchema.encoded`).
+    """
+    reads = {name: read_table(objects, sweep, name, encoded=True) for name in TABLES}
     tables = {name: read.table for name, read in reads.items()}
     tables["trials"] = latest_trials(tables["trials"])
     warnings = tuple(warning for read in reads.values() for warning in read.warnings)

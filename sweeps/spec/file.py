@@ -22,10 +22,12 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.fields import FieldFacts, field_facts
+from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
+from sweeps.spec.stopping import EarlyStop, Racing, rule_faults
 from sweeps.spec.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
@@ -84,6 +86,8 @@ class SweepFile(RunSections):
     seeds: tuple[int, ...] = (0,)
     algorithm: Algorithm = Algorithm()
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
+    early_stop: EarlyStop | None = None
+    racing: Racing | None = None
     resources: Resources = Resources()
 
 
@@ -122,6 +126,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *_list_faults(file),
         *_readout_faults(file, axes.contexts),
         *run_faults(telling, file.orders, file.resources),
+        *_rule_faults(file, _telling(file, base, [*axes.runs, *parts.runs])),
         *odd_conditions,
     ]
     found = [
@@ -139,7 +144,11 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *baseline_configurations(baselines, base, search.configurations),
     )
     refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
+    refuse(_rule_faults(file, [c.run for c in configurations if c.role == "search"]))
     refuse(_idle_readouts(file, configurations))
+    orders = measured_design(file.orders, base.run, [c.run for c in configurations])
+    if orders.measured:
+        document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
     return Sweep(
         name=file.name,
         base=base.run,
@@ -148,12 +157,20 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         merges=search.merges,
         rejected=search.rejected,
         readouts=file.readouts,
-        orders=file.orders,
+        orders=orders,
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,
+        early_stop=file.early_stop,
+        racing=file.racing,
         resources=file.resources,
         document=document,
+    )
+
+
+def _rule_faults(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+    return rule_faults(
+        file.early_stop, file.racing, runs, file.orders, file.seeds, file.objectives
     )
 
 

@@ -11,14 +11,16 @@ from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.task_table import table_id
 from sweeps.spec.axes import Axis
-from sweeps.spec.orders import Order, OrderDesign
+from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.space import Algorithm
+from sweeps.spec.stopping import EXACT, EarlyStop, Racing
 
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (*metrics.OF_COUNTS, "trainable_parameters")
+METRICS = (*metrics.OF_COUNTS, *EXACT)
 """What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
@@ -95,6 +97,10 @@ class Sweep:
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
+    early_stop: EarlyStop | None = None
+    """None: every configuration learns all its tasks."""
+    racing: Racing | None = None
+    """None: every configuration gets all its replicates."""
     resources: Resources
     document: dict[str, Any]
     """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
@@ -103,7 +109,11 @@ class Sweep:
         """Task orders in which `run` is trained: one if its method sees all tasks at once."""
         if run.method.ORDER_FREE:
             return (tuple(range(run.stream.tasks)),)
-        return self.orders.orders(run.stream.tasks)
+        table = None
+        if self.orders.needs_table:
+            identity = table_id(self.base.backbone, run.stream)
+            table = next(found for found in self.orders.measured if found.of == identity)
+        return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """The readouts that the run's method supports; `last` if it supports none of them."""

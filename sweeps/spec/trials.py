@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from clmethods.config.canonical import canonical_json
@@ -11,6 +12,8 @@ from clmethods.config.decode import run_from_dict
 from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from sweeps.spec.orders import Order
 from sweeps.spec.sweep import Role, Sweep
 
 
@@ -59,15 +62,17 @@ def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
     A trial that two configurations ask for appears once, under the first of them.
     """
     found: dict[str, TrialSpec] = {}
+    ordered = lru_cache(maxsize=4096)(_ordered)  # configurations seldom differ in their stream
     for configuration in sweep.configurations:
         readouts = sweep.readouts_for(configuration.run)
+        config_id = configuration.run.config_id
         for order in sweep.orders_for(configuration.run):
-            stream = replace(configuration.run.stream, task_order=order)
+            stream = ordered(configuration.run.stream, order)
             for seed in sweep.seeds:
-                run = replace(configuration.run, stream=stream, seed=seed)
+                run = configuration.run.replicate(stream, seed)
                 trial = TrialSpec(
                     trial_id=run.trial_id,
-                    config_id=run.config_id,
+                    config_id=config_id,
                     order_id=run.order_id,
                     seed=seed,
                     label=configuration.label,
@@ -78,3 +83,7 @@ def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
                 )
                 found.setdefault(trial.trial_id, trial)
     return tuple(found.values())
+
+
+def _ordered(stream: StreamConfig, order: Order) -> StreamConfig:
+    return replace(stream, task_order=order)

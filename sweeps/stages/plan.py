@@ -8,6 +8,7 @@ from typing import final
 
 import pyarrow as pa
 
+from clmethods.config import canonical_json
 from sweeps.results import latest_trials, read_table
 from sweeps.spec import Sweep, TrialSpec, expand
 from sweeps.stages.materialise import is_complete
@@ -24,6 +25,8 @@ class LastAttempt:
     status: str
     error: str | None
     readout_ids: tuple[str, ...]
+    told: tuple[str, str, str]
+    """Label, role and factors (canonical JSON) as they were when the row was written."""
 
 
 @final
@@ -42,10 +45,15 @@ class Plan:
     """By trial id, of trials that have ended before."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
-        """Whether the trial has a row that says it finished, with the readouts now wanted."""
+        """Whether a row says that the trial finished, with the readouts and labels now wanted."""
         last = self.attempts.get(trial.trial_id)
         wanted = tuple(readout.readout_id for readout in trial.readouts)
-        return last is not None and last.status == "finished" and last.readout_ids == wanted
+        told = (trial.label, trial.role, canonical_json(trial.factors))
+        return last is not None and (last.status, last.readout_ids, last.told) == (
+            "finished",
+            wanted,
+            told,
+        )
 
     def is_done(self, trial: TrialSpec) -> bool:
         """Whether every stage of the trial is complete."""
@@ -83,13 +91,15 @@ def make_plan(sweep: Sweep, store: StageStore) -> Plan:
 
 
 def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
-    columns = ["trial_id", "attempt", "status", "error", "readout_ids"]
+    told = ["label", "role", "factors"]
+    columns = ["trial_id", "attempt", "status", "error", "readout_ids", *told]
     return {
         row["trial_id"]: LastAttempt(
             number=row["attempt"],
             status=row["status"],
             error=row["error"],
             readout_ids=tuple(row["readout_ids"]),
+            told=(row["label"], row["role"], row["factors"]),
         )
         for row in trials.select(columns).to_pylist()
     }

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.spec import Sweep, TrialSpec
+from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
-from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
+from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables, merge_tables
 from sweeps.stages.plan import Plan, make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
@@ -45,6 +46,8 @@ class SweepOutcome:
     failed: tuple[tuple[str, str], ...]
     """(label with order and seed, cause) of the trials whose last attempt failed."""
     interrupted: bool
+    halted: str = ""
+    """Why the run ended before all was done, if it was not interrupted by anybody."""
 
 
 def run_sweep(
@@ -53,13 +56,18 @@ def run_sweep(
     *,
     address: str | None = None,
     retry_failed: bool = False,
+    only: Sequence[str] = (),
     time_to_live_s: float = TIME_TO_LIVE_S,
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
-    """Train what is missing, evaluate it, write the tables. Run again, it does nothing."""
+    """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
+
+    `only` leaves out trials that none of its patterns means; see `chosen_trials`.
+    """
     mended = mend_tables(store, sweep.name)
     plan = make_plan(sweep, store)
     announce(plan)
+    chosen = chosen_trials(plan.trials, only)
     done = {
         t.trial_id
         for t in plan.trials
@@ -68,26 +76,31 @@ def run_sweep(
     }
     left = [t for t in plan.trials if t.trial_id not in done]
     skipped = [t for t in left if plan.failed_before(t) and not retry_failed]
-    todo = [t for t in left if t not in skipped]
+    todo = [t for t in left if t not in skipped and t.trial_id in chosen]
     tally = Tally(
         trials=len(plan.trials),
         stages=len({k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored),
         finished=len(done),
         failed=len(skipped),
+        reused=len(plan.stored),
+        objectives=sweep.objectives,
     )
     failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
-    interrupted = False
+    interrupted, halted = False, ""
     if todo:
         job = Job(plan, store, todo, Progress(tally), time_to_live_s)
         interrupted = job.run(address)
         failed |= job.failed
+        halted = job.halted
+    merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in plan.trials}
     return SweepOutcome(
         plan=plan,
         trained=tally.trained,
         finished=tally.finished,
         failed=tuple((names[trial], cause) for trial, cause in failed.items()),
-        interrupted=interrupted,
+        interrupted=interrupted and not halted,
+        halted=halted,
     )
 
 
@@ -123,6 +136,7 @@ class Job:
         self._ended: set[str] = set()
         self._local = True
         self._scheduler: StageScheduler | None = None
+        self.halted = ""
         self.stop_now = False
         """Asked for by a signal; the KeyboardInterrupt it raised may have been lost on its way."""
 
@@ -133,6 +147,7 @@ class Job:
             draining(self._drain),
             ray_cluster(address, self._cpus_wanted()),
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
+            self.progress,
         ):
             self._refuse_impossible()
             self.check_interruption()
@@ -150,6 +165,12 @@ class Job:
             return False
         self._scheduler.draining = True
         return True
+
+    def halt(self, reason: str) -> None:
+        """Let the running stages finish and start none: going on would be in vain."""
+        self.halted = reason
+        if self._scheduler is not None:
+            self._scheduler.draining = True
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
@@ -212,6 +233,7 @@ class Job:
             "storage": self.store.objects.location,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
+            "objectives": list(self.plan.sweep.objectives),
             "demand": self._demand(trial),
         }
 

@@ -57,6 +57,24 @@ def test_plan_says_which_settings_were_left_out_or_merged_and_why(
     assert "2 are one, the same comes of method.importance_threshold=0.24" in output
 
 
+def test_plan_says_what_the_orders_balance_and_cost(
+    sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    orders = {"design": "latin_square", "fixed": [4, 0]}
+    output = sweeps_command("plan", sweep_file(orders=orders), "--storage", tmp_path).output
+    assert "  orders: latin_square. Positions: each task once at each position" in output
+    assert "    the first 2 tasks are the same in every order" in output
+    assert (
+        "    a task comes 0 to 3 times at a position, 0 to 3 times right after another" in output
+    )
+    # 4-0 is shared by three orders that then part
+    assert "    11 stages per configuration and seed, 15 without sharing" in output
+    wrong = sweep_file(orders={"design": "latin_square", "before": [[0, 1]]})
+    refused = sweeps_command("plan", wrong, "--storage", tmp_path)
+    assert refused.exit_code == 2
+    assert "so it cannot keep 0 before 1" in refused.output
+
+
 def test_plan_warns_of_what_is_hardly_meant(
     sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
 ) -> None:

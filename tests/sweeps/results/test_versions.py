@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.results import SCHEMA_VERSION, TABLES, part_key, read_table
-from sweeps.results.parts import DamagedPartError, decode
+from sweeps.results.files import DamagedFileError, decode
 from sweeps.results.rows import to_table
 from sweeps.results.versions import (
     VERSIONS,
@@ -40,6 +40,10 @@ def as_bytes(table, version):
     return sink.getvalue()
 
 
+def lifted(data, schema, versions, encoded=False):
+    return decode("results/stages/one.parquet", data, schema, encoded, versions).table
+
+
 @pytest.fixture
 def rows(sample_rows):
     return sample_rows["stages"]
@@ -56,12 +60,15 @@ def test_files_of_two_versions_ago_are_read_as_if_written_today(rows):
     old = today.drop_columns(["cpu_s"]).append_column("gone", pa.array([1, 2]))
     names = ["seconds" if name == "wall_s" else name for name in old.column_names]
     old = old.rename_columns(names)
-    found = decode(as_bytes(old, 1), STAGES, LATER)
+    found = lifted(as_bytes(old, 1), STAGES, LATER)
     assert found.schema.equals(STAGES.arrow, check_metadata=True)
+    again = lifted(as_bytes(old, 1), STAGES, LATER, encoded=True)
+    assert again.schema.equals(STAGES.encoded)
+    assert again.cast(STAGES.arrow).equals(found)
     assert found.to_pylist() == [row | {"cpu_s": 0.0} for row in rows]
     last = today.append_column("gone", pa.array([1, 2]))
-    assert decode(as_bytes(last, 2), STAGES, LATER).equals(today)
-    assert decode(as_bytes(today, 3), STAGES, LATER).equals(today)
+    assert lifted(as_bytes(last, 2), STAGES, LATER).equals(today)
+    assert lifted(as_bytes(today, 3), STAGES, LATER).equals(today)
 
 
 def test_a_table_that_did_not_change_in_a_version_is_taken_as_it_is(sample_rows):
@@ -72,14 +79,14 @@ def test_a_table_that_did_not_change_in_a_version_is_taken_as_it_is(sample_rows)
 def test_an_old_file_whose_columns_do_not_fit_after_all_steps_is_refused(rows):
     """`gone` is missing already, or `cpu_s` is there too early."""
     today = to_table(STAGES, rows)
-    with pytest.raises(DamagedPartError, match="its columns are not those of version 2"):
-        decode(as_bytes(today, 2), STAGES, LATER)
+    with pytest.raises(DamagedFileError, match="its columns are not those of version 2"):
+        lifted(as_bytes(today, 2), STAGES, LATER)
     odd = today.append_column("extra", pa.array([1, 2]))
-    with pytest.raises(DamagedPartError, match="its columns are not those of the schema"):
-        decode(as_bytes(odd, 3), STAGES, LATER)
+    with pytest.raises(DamagedFileError, match="its columns are not those of the schema"):
+        lifted(as_bytes(odd, 3), STAGES, LATER)
     text = today.set_column(1, "parent", pa.array([1, 2]))
-    with pytest.raises(DamagedPartError, match="its columns are not those of the schema"):
-        decode(as_bytes(text, 3), STAGES, LATER)
+    with pytest.raises(DamagedFileError, match="its columns are not those of the schema"):
+        lifted(as_bytes(text, 3), STAGES, LATER)
 
 
 @pytest.mark.parametrize(
