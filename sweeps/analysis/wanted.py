@@ -39,19 +39,30 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     trials, evals = (
         read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
     )
-    kept, gaps = wanted_trials(sweep, trials.table)
+    kept, _, gaps = wanted_trials(sweep, trials.table)
     return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 
 
-def wanted_trials(sweep: Sweep, trials: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
-    """The last attempts of the trials that the sweep wants now, and what is missing of them."""
+class Wanted(NamedTuple):
+    """What is there of what a sweep asks for."""
+
+    trials: pa.Table
+    """Last attempts of the trials that it wants now."""
+    asked: int
+    """How many it wants."""
+    gaps: tuple[str, ...]
+    """A sentence about those that did not finish, if some did."""
+
+
+def wanted_trials(sweep: Sweep, trials: pa.Table) -> Wanted:
+    """The rows of the table `trials` that the sweep wants now."""
     from sweeps.spec import expand  # pydantic, which only this part needs
 
     asked = expand(sweep)
     wanted = pa.array([trial.trial_id for trial in asked], pa.string())
     latest = latest_trials(trials)
     latest = latest.filter(pc.is_in(latest["trial_id"], value_set=wanted))
-    return latest, missing_runs(asked, latest)
+    return Wanted(latest, len(asked), missing_runs(asked, latest))
 
 
 def summaries(results: Results) -> dict[str, pa.Table]:

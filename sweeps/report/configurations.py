@@ -12,7 +12,7 @@ from clmethods.config.canonical import canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
 from sweeps.analysis.accuracy import Matrix
 from sweeps.analysis.effects import axes_of, points_of
-from sweeps.analysis.matrices import history_table, matrix_runs
+from sweeps.analysis.matrices import history_table
 from sweeps.analysis.wanted import SPLITS
 from sweeps.report.evidence import Evidence
 from sweeps.report.words import axis_title, scaled, unit
@@ -126,10 +126,9 @@ def _axes(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _maps(evidence: Evidence) -> dict[str, Any]:
     """Matrices of each configuration, for its freeze map: by position, as means over the runs."""
-    runs = matrix_runs(evidence.trials, evidence.matrices) if len(evidence.matrices) else []
+    runs = evidence.maps[:MAPS]
     if not runs:
         return {"sites": [], "blocks": [], "of": {}}
-    runs = runs[:MAPS]
     sites = list(dict.fromkeys(site.site for site in runs[0].sites))
     blocks = sorted({site.block for site in runs[0].sites})
     history = history_table(runs).to_pylist()

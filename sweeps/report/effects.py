@@ -15,7 +15,6 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.words import axis_title, count, metric_name, unit
 
-SPLIT = "validation"
 INTERACTIONS = 10
 """Interactions shown, the largest first."""
 MOST_VALUES = 24
@@ -24,7 +23,7 @@ MOST_VALUES = 24
 
 def effects_section(evidence: Evidence) -> Section:
     """Main effects, interactions and importance of every axis, for every objective."""
-    found = [one for one in evidence.found(SPLIT) if one.role == "search"]
+    found = [one for one in evidence.found if one.role == "search"]
     points = points_of(evidence.trials)
     axes = axes_of(points)
     if not found or not axes:
@@ -169,7 +168,7 @@ def _importance(
         }
         for key, colour in (("fanova", "@1"), ("ped_anova", "@5"))
     ]
-    look = plots.dot_rows(labels, "importance / %", legend=True, bargap=0.35)
+    look = plots.dot_rows(labels, "importance / %", legend=True, whole=True, bargap=0.35)
     look["height"] += 18 * len(labels)
     return Figure(
         id=f"importance-{metric}",
@@ -224,7 +223,7 @@ def _forest(
             )
         )
     title = "difference / points" if unit(metric) == "%" else f"difference, {axis_title(metric)}"
-    look = plots.dot_rows(labels, title, legend=True, shapes=[plots.zero_line()])
+    look = plots.dot_rows(labels, title, legend=True, whole=True, shapes=[plots.zero_line()])
     return plots.spec(data, look)
 
 

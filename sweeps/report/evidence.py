@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from sweeps.analysis.accuracy import Matrix, TaskCounts
 from sweeps.analysis.card import Question
 from sweeps.analysis.front_rows import front_rows
+from sweeps.analysis.matrices import MatrixRuns, matrix_runs
+from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
@@ -40,6 +42,8 @@ class Evidence:
     """The tables of one sweep, and the answers that several sections share."""
 
     sweep: Sweep
+    asked: int
+    """Trials that the sweep wants."""
     trials: pa.Table
     """Last attempts of the trials that the sweep wants now."""
     evals: pa.Table
@@ -84,10 +88,28 @@ class Evidence:
         """Rows of `front_rows` by readout."""
         return {name: front_rows(self.sweep, self.summaries, name) for name in self.readouts}
 
-    def found(self, split: str, metrics: Sequence[str] | None = None) -> list[Replicates]:
-        """Runs of every configuration under the report's readout."""
-        names = list(metrics or dict.fromkeys([*self.sweep.objectives, self.metric]))
-        return configurations(replicates(self.summaries[split], names), self.readout, split)
+    @cached_property
+    def found(self) -> list[Replicates]:
+        """Runs of every configuration under the report's readout, on validation images."""
+        names = list(dict.fromkeys([*self.sweep.objectives, self.metric]))
+        every = replicates(self.summaries["validation"], names)
+        return configurations(every, self.readout, "validation")
+
+    @cached_property
+    def disparities(self) -> list[dict[str, Any]]:
+        """Rows of `order_sensitivity` on validation images."""
+        return order_sensitivity(
+            self.trials, self.evals, self.readout, "validation", self.metric
+        ).to_pylist()
+
+    @cached_property
+    def maps(self) -> list[MatrixRuns]:
+        """What the finished runs report of their matrices, in the order of the front."""
+        if len(self.matrices) == 0:
+            return []
+        place = {row["config_id"]: k for k, row in enumerate(self.fronts[self.readout])}
+        runs = matrix_runs(self.trials, self.matrices)
+        return sorted(runs, key=lambda one: place.get(one.config_id, len(place)))
 
     @cached_property
     def question(self) -> Question:
@@ -166,9 +188,10 @@ def evidence_of(
 
     Raises `InvalidConfigError` for a readout that the sweep does not declare.
     """
-    trials, gaps = wanted_trials(sweep, tables["trials"])
+    trials, asked, gaps = wanted_trials(sweep, tables["trials"])
     return Evidence(
         sweep=sweep,
+        asked=asked,
         trials=trials,
         evals=tables["evals"],
         stages=tables["stages"],

@@ -14,12 +14,10 @@ LISTED = 60
 
 def failures_section(evidence: Evidence) -> Section:
     """Failures by kind with one example each, and everything that is missing."""
-    from sweeps.spec import expand
-
     rows = evidence.trials.to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     stopped = [row for row in rows if row["status"] == "stopped"]
-    total = len(expand(evidence.sweep))
+    total = evidence.asked
     still = total - evidence.finished - len(failed) - len(stopped)
     parts = [f"{evidence.finished:,} of {count(total, 'run')} finished"]
     parts.append(f"{len(failed):,} failed" if failed else "none failed")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clmethods.config import Fault, InvalidConfigError
-from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.report.evidence import Evidence
 from sweeps.report.front import titled
 from sweeps.report.words import axis_title, scaled, unit
@@ -133,10 +132,7 @@ def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> No
 
 def _order(evidence: Evidence, figure: Figure) -> bool:
     """AOPD of the best configurations over its seed floor."""
-    table = order_sensitivity(
-        evidence.trials, evidence.evals, evidence.readout, "validation", evidence.metric
-    )
-    known = {row["config_id"]: row for row in table.to_pylist() if row["aopd"] is not None}
+    known = {row["config_id"]: row for row in evidence.disparities if row["aopd"] is not None}
     listed = [r for r in evidence.fronts[evidence.readout] if r["config_id"] in known][:SHOWN]
     if not listed:
         return False

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.analysis.freezing_effect import drift_differences, freezing_pairs
 from sweeps.analysis.intervals import Interval
-from sweeps.analysis.matrices import MatrixRuns, matrix_runs, matrix_table
+from sweeps.analysis.matrices import MatrixRuns, matrix_table
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
@@ -20,12 +20,10 @@ PAIRS = 12
 def freezing_section(evidence: Evidence) -> Section:
     """Maps of one configuration, and what freezing does to the drift of all that freeze."""
     title = "Which matrices freeze"
-    runs = matrix_runs(evidence.trials, evidence.matrices) if len(evidence.matrices) else []
+    runs = evidence.maps
     if not runs:
         lead = "No finished run reports its matrices: methods without low-rank updates have none."
         return Section(id="freezing", title=title, short="Matrices", lead=lead)
-    listed = {row["config_id"]: k for k, row in enumerate(evidence.fronts[evidence.readout])}
-    runs.sort(key=lambda one: listed.get(one.config_id, len(listed)))
     freezing = [one for one in runs if one.frozen.any()]
     shown = (freezing or runs)[0]
     rows = matrix_table([shown], fixed_orders=evidence.fixed_orders).to_pylist()

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.analysis.positions import (
     Fitted,
     TaskAccuracies,
@@ -38,10 +37,8 @@ SPLIT = "validation"
 def orders_section(evidence: Evidence) -> Section:
     """Five questions, in the order in which a reader asks them."""
     metric = evidence.metric
-    found = [one for one in evidence.found(SPLIT) if one.metrics.get(metric)]
-    rows = order_sensitivity(
-        evidence.trials, evidence.evals, evidence.readout, SPLIT, metric
-    ).to_pylist()
+    found = [one for one in evidence.found if one.metrics.get(metric)]
+    rows = list(evidence.disparities)
     ranked = _ranked(evidence, [row["config_id"] for row in rows])
     rows.sort(key=lambda row: ranked[row["config_id"]])
     figures: list[Figure] = []
@@ -70,9 +67,7 @@ def orders_section(evidence: Evidence) -> Section:
 
 def order_answer(evidence: Evidence) -> str | None:
     """How much the order matters, in a sentence about the chosen configuration."""
-    rows = order_sensitivity(
-        evidence.trials, evidence.evals, evidence.readout, SPLIT, evidence.metric
-    ).to_pylist()
+    rows = list(evidence.disparities)
     known = [row for row in rows if row["aopd"] is not None and row["role"] == "search"]
     known = known or [row for row in rows if row["aopd"] is not None]
     if not known:
@@ -163,7 +158,7 @@ def _cut(n: int) -> str:
 
 
 def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]) -> None:
-    searched = [one for one in evidence.found(SPLIT) if one.role == "search"]
+    searched = [one for one in evidence.found if one.role == "search"]
     split = variance_split(searched, metric)
     if split.reason is not None:
         notes.append(f"Where the variance of {metric_name(metric)} comes from: {split.reason}.")
@@ -198,7 +193,9 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
             ),
             spec=plots.spec(
                 data,
-                plots.dot_rows(labels, "share of the variance / %", xaxis={"range": [-3, 103]}),
+                plots.dot_rows(
+                    labels, "share of the variance / %", whole=True, xaxis={"range": [-3, 103]}
+                ),
             ),
             table=table(
                 [
@@ -228,8 +225,8 @@ def _rankings(
 ) -> list[tuple[str, Table]]:
     """The figure of configurations over orders, and the table of contested pairs."""
     direction = METRICS[metric].direction
-    found = [one for one in evidence.found(SPLIT) if one.role == "search"]
-    found = found or evidence.found(SPLIT)
+    found = [one for one in evidence.found if one.role == "search"]
+    found = found or evidence.found
     kept, means = by_order(found, metric)
     together = agreement(means)
     if together is None:

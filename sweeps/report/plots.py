@@ -31,9 +31,14 @@ def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, 
     return base
 
 
-def dot_rows(labels: Sequence[str], x: str, legend: bool = False, **more: Any) -> dict[str, Any]:
-    """A layout for one row per label, at y = 0, 1, …, the first on top."""
-    shown = texts(labels)
+def dot_rows(
+    labels: Sequence[str], x: str, *, legend: bool = False, whole: bool = False, **more: Any
+) -> dict[str, Any]:
+    """A layout for one row per label, at y = 0, 1, …, the first on top.
+
+    `whole` labels keep the words that all of them have.
+    """
+    shown = texts(labels, whole=whole)
     lines = max((text.count("<br>") + 1 for text in shown), default=1)
     height = 84 + (ROW + 12 * (lines - 1)) * max(len(labels), 1) + (30 if legend else 0)
     return layout(
@@ -51,13 +56,13 @@ def dot_rows(labels: Sequence[str], x: str, legend: bool = False, **more: Any) -
     )
 
 
-def texts(labels: Sequence[str], wrap: int = 40) -> list[str]:
-    """Labels as Plotly shows them: words that all of them have left out, long ones in lines.
+def texts(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
+    """Labels as Plotly shows them, long ones in lines; words that all have are left out.
 
     Plotly reads a little HTML in texts, so that `<` and `&` are escaped.
     """
     words = [label.split(" ") for label in labels]
-    common = set.intersection(*map(set, words)) if len(words) > 1 else set()
+    common = set.intersection(*map(set, words)) if len(words) > 1 and not whole else set()
     kept = [[word for word in row if word not in common] or row for row in words]
     return ["<br>".join(map(escaped, _lines(row, wrap))) for row in kept]
 
