@@ -17,7 +17,7 @@ from sweeps.analysis.wanted import SPLITS
 from sweeps.report.evidence import Evidence
 from sweeps.report.words import axis_title, scaled, unit
 
-MAPS = 400
+MAPS = 120
 """Configurations whose matrices are kept for the page: each takes blocks x sites x tasks cells."""
 
 

@@ -17,8 +17,10 @@ from sweeps.report.words import axis_title, count, metric_name, unit
 
 INTERACTIONS = 10
 """Interactions shown, the largest first."""
+FOREST = 800
+"""Configurations that importance is estimated from, at most: its cost grows faster than they."""
 MOST_VALUES = 24
-"""Values of one axis beyond which no pair is asked for: a continuous axis has no matched pairs."""
+"""Values of one axis beyond which its effects are not asked for: a continuous axis has no pairs."""
 
 
 def effects_section(evidence: Evidence) -> Section:
@@ -35,24 +37,27 @@ def effects_section(evidence: Evidence) -> Section:
             short="Effects",
             lead=f"Nothing to see: {why}.",
         )
-    discrete = [axis for axis in axes if len(axis.values) <= MOST_VALUES]
+    # pairs must agree on every axis; those of many values are matched on, and not asked for
+    asked = [
+        axis if len(axis.values) <= MOST_VALUES else Axis(axis.path, axis.values[:1])
+        for axis in axes
+    ]
     figures: list[Figure] = []
     notes: list[str] = []
     settled = total = 0
     for metric in evidence.sweep.objectives:
-        singles = axis_effects(found, points, discrete, metric, fixed_orders=evidence.fixed_orders)
+        singles = axis_effects(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
         settled += sum(one.comparison is not None and one.comparison.settled for one in singles)
         total += sum(one.comparison is not None for one in singles)
         figures += _mains(metric, singles, notes)
-        doubles = interactions_of(
-            found, points, discrete, metric, fixed_orders=evidence.fixed_orders
-        )
+        doubles = interactions_of(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
         figures += _interactions(metric, doubles)
-        shares = axis_importance(found, points, axes, metric, direction_of(metric))
+        some = found[:: -(-len(found) // FOREST)]
+        shares = axis_importance(some, points, axes, metric, direction_of(metric))
         if isinstance(shares, str):
             notes.append(f"Importance for {metric_name(metric)} is not estimated: {shares}.")
         else:
-            figures.append(_importance(metric, axes, shares, len(found)))
+            figures.append(_importance(metric, axes, shares, len(some), len(found)))
     lead = (
         f"{settled} of {count(total, 'difference')} from a baseline value "
         f"{'is' if settled == 1 else 'are'} settled: the 95 % interval leaves 0 out. Where "
@@ -151,7 +156,7 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
 
 
 def _importance(
-    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int
+    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int, of: int
 ) -> Figure:
     ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
     labels = [axis.path for axis in ranked]
@@ -174,7 +179,8 @@ def _importance(
         id=f"importance-{metric}",
         title=f"Importance for {metric_name(metric)}",
         caption=(
-            f"Shares over the search, n = {count(n, 'configuration')}, each by its mean over "
+            f"Shares over the search, n = {count(n, 'configuration')}"
+            f"{f' (evenly taken out of {of:,})' if n < of else ''}, each by its mean over "
             "runs. No intervals: trust the matched differences where they disagree."
         ),
         spec=plots.spec(data, look),

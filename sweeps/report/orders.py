@@ -66,24 +66,26 @@ def orders_section(evidence: Evidence) -> Section:
 
 
 def order_answer(evidence: Evidence) -> str | None:
-    """How much the order matters, in a sentence about the chosen configuration."""
-    rows = list(evidence.disparities)
-    known = [row for row in rows if row["aopd"] is not None and row["role"] == "search"]
-    known = known or [row for row in rows if row["aopd"] is not None]
-    if not known:
+    """How much the order matters, in a sentence about the best configuration that has it."""
+    known = [row for row in evidence.disparities if row["aopd"] is not None]
+    searched = [row for row in known if row["role"] == "search"] or known
+    if not searched:
         return None
-    row = next((r for r in known if r["config_id"] == evidence.best), known[0])
+    ranked = _ranked(evidence, [row["config_id"] for row in searched])
+    row = min(searched, key=lambda one: ranked[one["config_id"]])
     answer = (
         f"With {row['label']}, a task's final accuracy differs by {100 * row['aopd']:.1f} points "
         f"between {count(row['n_orders'], 'order')} in the mean, and by {100 * row['mopd']:.1f} "
         "for the task that differs most"
     )
-    floor = row["seed_aopd"]
-    if floor is None:
-        return f"{answer}. Seeds alone are not known to do less: there is one per order."
-    ratio = row["aopd"] / floor if floor else float("inf")
-    verdict = "the order does more than luck" if ratio > 1.5 else "little more than luck"
-    return f"{answer}; seeds alone make {100 * floor:.1f} points: {verdict}."
+    if row["seed_aopd"] is None:
+        return f"{answer}. How much of that seeds do alone is not known: each order has one."
+    answer += (
+        f"; between {count(row['n_seeds'], 'seed')} of one order by {100 * row['seed_aopd']:.1f}"
+    )
+    if row["n_seeds"] < row["n_orders"]:
+        return f"{answer}. Fewer seeds than orders show a smaller range by themselves."
+    return f"{answer}."
 
 
 def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
@@ -121,7 +123,8 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
         caption=(
             "Largest less smallest final accuracy of a task, in percentage points of validation "
             f"accuracy, seeds averaged first; n = {'/'.join(map(str, orders))} orders. A point "
-            "left of the grey one is no more than what seeds do."
+            "left of the grey one is no more than what seeds do. Ranges grow with their number: "
+            "compare rows of equal n."
         ),
         spec=plots.spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
         table=table(

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from sweeps.report import render
+from sweeps.report import evidence_of, render
+from sweeps.report.effects import effects_section
 from tests.sweeps.report.pages import data_of
 from tests.sweeps.report.simulated import simulated, simulated_sweep, simulated_tables
 
@@ -22,13 +23,21 @@ def test_a_simulated_sweep_has_all_its_configurations() -> None:
     ]
 
 
+def test_pairs_agree_on_every_axis_also_on_those_of_many_values() -> None:
+    """In a random search of continuous axes no two configurations differ in the rank alone."""
+    section = effects_section(simulated(12, orders=2, seeds=2, tasks=5))
+    assert "no two configurations differ in them alone" in " ".join(section.notes)
+    assert {figure.id for figure in section.figures} == {
+        "importance-average_accuracy",
+        "importance-forgetting",
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("configurations", "orders", "seeds"), [(499, 5, 2), (4999, 1, 1)], ids=["crossed", "single"]
 )
 def test_five_thousand_runs(configurations: int, orders: int, seeds: int) -> None:
-    from sweeps.report import evidence_of
-
     sweep = simulated_sweep(configurations, orders, seeds)
     tables = simulated_tables(sweep)
     assert tables["trials"].num_rows >= 5000
