@@ -20,7 +20,7 @@ INTERACTIONS = 10
 FOREST = 800
 """Configurations that importance is estimated from, at most: its cost grows faster than they."""
 MOST_VALUES = 24
-"""Values of one axis beyond which its effects are not asked for: a continuous axis has no pairs."""
+"""Values of an axis beyond which its effects are not asked for: a continuous one has no pairs."""
 
 
 def effects_section(evidence: Evidence) -> Section:

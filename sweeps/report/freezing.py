@@ -15,6 +15,8 @@ from sweeps.report.words import count
 
 PAIRS = 12
 """Configurations with and without freezing whose drift is compared."""
+ASKED = 48
+"""Freezing configurations, the best first, whose partner is looked for: each costs its keys."""
 
 
 def freezing_section(evidence: Evidence) -> Section:
@@ -28,7 +30,8 @@ def freezing_section(evidence: Evidence) -> Section:
     shown = (freezing or runs)[0]
     rows = matrix_table([shown], fixed_orders=evidence.fixed_orders).to_pylist()
     figures = [_map(shown, rows, *what) for what in _WHAT if _known(rows, what[0])]
-    pairs = freezing_pairs(evidence.trials, runs)[:PAIRS]
+    free = [one for one in runs if not one.frozen.any()]
+    pairs = freezing_pairs(evidence.trials, [*freezing[:ASKED], *free])[:PAIRS]
     found = [
         one
         for pair in pairs
