@@ -87,7 +87,7 @@ def run(
         )
     click.echo(result_text(outcome, objects, storage))
     if outcome.finished:
-        click.echo(f"report     {_report(wanted, objects, storage)}")
+        click.echo(f"report     {report_line(wanted, objects, storage)}")
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
         sys.exit(1)
@@ -98,7 +98,7 @@ def run(
         sys.exit(1)
 
 
-def _report(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
+def report_line(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
     """Where the page was written, or why it was not: a page never fails a sweep."""
     from sweeps.report import write_report
 

@@ -10,6 +10,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.running import report_line
 from sweeps.report.figures import DRAWN, FORMATS
 
 Command = Callable[..., Result]
@@ -56,3 +58,12 @@ def test_a_readout_that_is_not_there_is_a_users_mistake(
     result = sweeps_command("report", finished, *arguments)
     assert result.exit_code == 2
     assert "--readout" in result.output
+
+
+def test_a_page_that_cannot_be_written_fails_no_run(finished: Path, tmp_path: Path) -> None:
+    storage = shutil.copytree(finished, tmp_path / "copy")
+    (storage / "sweeps/small/report.html/in the way").mkdir(parents=True)
+    stored = open_stored_sweep(str(storage))
+    said = report_line(stored.sweep, stored.objects, str(storage))
+    assert said.startswith("not written")
+    assert "`sweeps report` tries again" in said
