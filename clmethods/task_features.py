@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -106,7 +107,8 @@ def _features(backbone: BackboneConfig, stream: StreamConfig) -> list[list[Tenso
     prepare_process(TrainConfig())
     network = load_backbone(backbone, "float32", "cpu")
     predictor = Predictor(network, network.build(), lambda h: h)
-    images = TaskStream(stream, backbone.image_size)
+    most = PER_CLASS if stream.limit is None else min(stream.limit, PER_CLASS)
+    images = TaskStream(replace(stream, limit=most), backbone.image_size)
     tasks: list[list[Tensor]] = []
     for group in stream.groups():
         data = images.data_of(group, "train")

@@ -94,6 +94,11 @@ def _method_acts(method: MethodConfig, position: int, context: EffectContext) ->
     )
 
 
+@lru_cache(maxsize=16384)
+def _method_text(method: MethodConfig, position: int, context: EffectContext) -> str:
+    return canonical_json(_method_acts(method, position, context).effect)
+
+
 @lru_cache(maxsize=4096)
 def _trained(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
     trained = asdict(train) | {"lr": train.lr_at(0 if first else 1)}
@@ -111,20 +116,33 @@ def _trained(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
 
 def acts_alike(run: RunConfig, other: RunConfig) -> bool:
     """Whether every stage of both is the same, orders apart; the first difference ends it."""
-    return (
-        run.stages == other.stages
-        and _tasks(run.stream).groups == _tasks(other.stream).groups
-        and all(
-            stage_effect(run, position) == stage_effect(other, position)
-            for position in range(run.stages)
-        )
-    )
+    if run.stages != other.stages or run.backbone.identity() != other.backbone.identity():
+        return False
+    mine, theirs = _tasks(run.stream), _tasks(other.stream)
+    if (mine.groups_id, mine.data) != (theirs.groups_id, theirs.data):
+        return False
+    context, another = run.context, other.context
+    for position in range(run.stages):
+        left = _method_acts(run.method, position, context)
+        right = _method_acts(other.method, position, another)
+        if left is right and run.train == other.train and run.seed == other.seed:
+            continue
+        if (left.effect, left.draws) != (right.effect, right.draws):
+            return False
+        trained = _trained(run.train, position == 0, left.trains)
+        if trained != _trained(other.train, position == 0, right.trains):
+            return False
+        if left.draws and run.seed != other.seed:
+            return False
+    return True
 
 
 def effect_id(run: RunConfig) -> str:
     """Equal for runs that share every stage where their task orders are equal."""
-    fragments = [text for acts in _acts(run) for text in (acts.before, acts.after)]
-    return fingerprint([_tasks(run.stream).groups, run.seed, fragments])
+    found = hashlib.sha256(f"{_tasks(run.stream).groups_id} {run.seed}".encode())
+    for acts in _acts(run):
+        found.update(f"{acts.before}{acts.draws}{acts.after}".encode())
+    return found.hexdigest()
 
 
 def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
@@ -161,6 +179,7 @@ class _Tasks:
     """What stage keys read of a stream."""
 
     groups: tuple[TaskGroup, ...]
+    groups_id: str
     sequence: tuple[TaskGroup, ...]
     identities: tuple[str, ...]
     """Task keys in the order of learning."""
@@ -178,7 +197,8 @@ def _read_tasks(stream: StreamConfig) -> _Tasks:
     groups, sequence = stream.groups(), stream.sequence()
     identities = tuple(task_key(stream, (group,)) for group in sequence)
     data = canonical_json(stream.effect())
-    return _Tasks(groups, sequence, identities, task_key(stream, groups), data)
+    joint, groups_id = task_key(stream, groups), fingerprint(groups)
+    return _Tasks(groups, groups_id, sequence, identities, joint, data)
 
 
 _kept_tasks = lru_cache(maxsize=4096)(_read_tasks)
@@ -221,10 +241,8 @@ def _kept_acts(
         if found and effect == found[-1].effect and acts.draws == found[-1].draws:
             found.append(found[-1])
             continue
-        before = (
-            f'{{"effect":{{"backbone":{backbone_text},"data":{data},'
-            f'"method":{canonical_json(acts.effect)},'
-        )
+        method_text = _method_text(method, position, context)
+        before = f'{{"effect":{{"backbone":{backbone_text},"data":{data},"method":{method_text},'
         after = f'"train":{_train_text(train, position == 0, acts.trains)}}}'
         found.append(_StageActs(effect, acts.draws, before, after))
     return tuple(found)

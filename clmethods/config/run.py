@@ -57,15 +57,15 @@ class RunConfig:
         """What the method's effect may look at."""
         return EffectContext(tasks=self.stream.tasks, backbone=self.backbone.facts)
 
-    def replicate(self, stream: StreamConfig, seed: int) -> RunConfig:
-        """The same configuration with another seed, in another order of the same tasks.
+    def unchecked(self, backbone: BackboneConfig, stream: StreamConfig, seed: int) -> RunConfig:
+        """The run with another seed and order, or resolved; a plan makes many thousands of them.
 
-        `stream` differs from the run's own in its task order alone, on which no law depends, so
-        nothing is checked again: plans make many thousands of them.
+        Nothing is checked again, as no law across sections depends on the seed, on the task order
+        or on what resolving fills in: in nothing else may `backbone` and `stream` differ.
         """
         run = object.__new__(RunConfig)
-        fields = {"backbone": self.backbone, "method": self.method, "train": self.train}
-        for name, value in (fields | {"stream": stream, "seed": seed}).items():
+        kept = {"method": self.method, "train": self.train}
+        for name, value in {**kept, "backbone": backbone, "stream": stream, "seed": seed}.items():
             object.__setattr__(run, name, value)
         return run
 

@@ -8,6 +8,7 @@ from clmethods.metrics.counts import (
     CountMetric,
     Counts,
     every_metric,
+    metrics_of_many,
     pooled_accuracy,
 )
 from clmethods.metrics.matrix import (
@@ -66,6 +67,7 @@ __all__ = [
     "forward_transfer_all_pairs",
     "intransigence",
     "learning_accuracy",
+    "metrics_of_many",
     "model_size_efficiency",
     "mopd",
     "pooled_accuracy",

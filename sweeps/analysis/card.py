@@ -39,7 +39,7 @@ def card(question: Question, choice: Choice, test: Mapping[tuple[str, str], Repl
         *_unless(question, choice, chosen),
         *expectations(question, chosen, test),
     ]
-    lines += [f"left out  {name}: no run has all the metrics" for name in choice.incomplete]
+    lines += [f"left out  {name}" for name in choice.incomplete]
     return "\n".join(lines)
 
 
@@ -231,7 +231,7 @@ def _nothing(question: Question, choice: Choice) -> list[str]:
             f"because   {len(wide)} keep it in the mean alone; more orders and seeds narrow the "
             "intervals, --by mean takes the risk"
         )
-    lines += [f"left out  {name}: no run has all the metrics" for name in choice.incomplete]
+    lines += [f"left out  {name}" for name in choice.incomplete]
     return lines
 
 

@@ -23,6 +23,8 @@ SPLITS = ("validation", "test")
 class Loaded:
     """Result tables as Arrow tables; every one begins with a column `sweep`.
 
+    Texts that repeat (`sweep`, and those of `TableSchema.repeated`) are Arrow dictionaries.
+
     `trials` and `summary` have a column `wanted`: whether the sweep file asks for the trial now.
     What an earlier version of the file asked for stays in the storage and is marked false; null
     where the file can no longer be resolved.
@@ -49,11 +51,11 @@ class Loaded:
         return query(self.tables, sql)
 
     def pandas(self) -> dict[str, Any]:
-        """The five tables as pandas data frames, by name.
+        """The five tables as pandas data frames, by name; texts are texts, not categories.
 
         Raises ImportError where pandas is not installed: `pip install pandas`.
         """
-        return {name: table.to_pandas() for name, table in self.tables.items()}
+        return {name: _plain(table).to_pandas() for name, table in self.tables.items()}
 
 
 def load(directory: str) -> Loaded:
@@ -102,6 +104,15 @@ def summary_of(stored: StoredTables) -> pa.Table:
     for path in dict.fromkeys(path for found in factors.values() for path in found):
         summary = summary.append_column(path, _column([row.get(path) for row in of_row]))
     return summary
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without dictionaries: categories would make `groupby` count all combinations."""
+    fields = [
+        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def _column(values: list[Any]) -> pa.Array:

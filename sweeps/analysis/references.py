@@ -26,9 +26,9 @@ import pyarrow as pa
 
 from clmethods.config.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
-from sweeps.analysis.accuracy import TaskCounts
+from sweeps.analysis.accuracy import task_counts
 from sweeps.analysis.replicates import seed_of
-from sweeps.analysis.summary import missing, summarise, trial_counts
+from sweeps.analysis.summary import counted_run, summarise
 from sweeps.results import latest_trials
 
 NEEDY: tuple[str, ...] = tuple(
@@ -81,7 +81,7 @@ class _References:
     """The runs of a sweep, by what makes them the reference of others."""
 
     def __init__(self, trials: pa.Table, evals: pa.Table, stages: pa.Table, split: str) -> None:
-        self._counts = TaskCounts(evals, split)
+        self._counts = task_counts(evals, split)
         columns = stages.select(["stage_key", "state_bytes"])
         self._bytes: dict[str, int] = dict(
             zip(columns["stage_key"].to_pylist(), columns["state_bytes"].to_pylist(), strict=True)
@@ -120,8 +120,10 @@ class _References:
             if one is not None and set(order) <= one.accuracy.keys():
                 references[kind] = np.array([one.accuracy[group] for group in order])
                 names[kind] = one.name
-        counts = trial_counts(dict(trial), readout, self._counts).counts
-        return replace(counts, references=references, memory=self._memory(trial)), names
+        run = counted_run(dict(trial), self._counts, readout)
+        if run is None:
+            raise LookupError(f"counts of {trial_id} are missing")
+        return replace(run.counts, references=references, memory=self._memory(trial)), names
 
     def _joint_final(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
         found = self._joint.get(setting, [])
@@ -163,8 +165,8 @@ class _References:
         if key not in self._known:
             self._known[key] = None
             names = [name for name in (readout, "last") if name in other["readout_ids"]]
-            found = trial_counts(dict(other), names[0], self._counts) if names else None
-            if found is not None and missing(dict(other), found) is None:
+            found = counted_run(dict(other), self._counts, names[0]) if names else None
+            if found is not None:
                 table = found.accuracy if which == "accuracy" else found.counts.task_incremental
                 values = dict(zip(other["task_order"], table[stage].tolist(), strict=True))
                 known = {group: value for group, value in values.items() if value == value}

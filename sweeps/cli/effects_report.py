@@ -45,9 +45,9 @@ def effects(
     """Matched differences of every axis value, interactions, and importance."""
     from sweeps.analysis.effects import axes_of, points_of
     from sweeps.analysis.paired import configurations
-    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.replicates import replicates, without_runs
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, chosen_readout, read_results
+    from sweeps.cli.tables import all_orders, chosen_readout, left_out_text, read_results
 
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
@@ -73,8 +73,11 @@ def effects(
         "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
         "differs, one interval in twenty still leaves 0 out, by luck"
     )
-    for note in readout_notes(name):
-        click.echo(f"`{name}`: {note}")
+    for note in [
+        *left_out_text(without_runs(found, metrics)),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
+    ]:
+        click.echo(note)
 
 
 def _pair(text: str) -> tuple[str, str]:

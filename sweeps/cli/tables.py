@@ -17,6 +17,8 @@ from sweeps.analysis.wanted import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sweeps.spec import Sweep
 
 __all__ = [
@@ -26,9 +28,13 @@ __all__ = [
     "chosen_readout",
     "direction_of",
     "front_text",
+    "left_out_text",
     "read_results",
     "summaries",
 ]
+
+NAMED = 5
+"""Configurations that are named where several share a reason; the rest are counted."""
 
 
 def front_text(
@@ -53,6 +59,7 @@ def front_text(
             **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
+        if not _stopped(row)
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
@@ -62,9 +69,10 @@ def front_text(
         *_volume_text(sweep, rows),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
-    missing = [row for row in rows if row["n_missing"] or row["approximate"]]
-    for row in missing:
-        notes.append(f"{row['label']}: {_missing(row)}")
+    for row in rows:
+        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
+            notes.append(f"{row['label']}: {_missing(row)}")
+    notes += _stopped_text(rows)
     few = few_replicates(results.trials)
     notes += [few] if few else []
     need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
@@ -87,7 +95,31 @@ def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
 def _missing(row: dict[str, Any]) -> str:
     """What a row lacks, in words."""
     lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    if row["n_fewer"]:
+        lacks += f"{row['n_fewer']} runs fewer than others, compared over common runs; "
     return f"{lacks}interval over {row['interval']}"
+
+
+def _stopped(row: dict[str, Any]) -> bool:
+    """Whether early stopping left the configuration without an end."""
+    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
+
+
+def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
+    """Who was stopped early, by when."""
+    by_rung: dict[str, list[str]] = {}
+    for row in filter(_stopped, rows):
+        by_rung.setdefault(row["interval"], []).append(row["label"])
+    return left_out_text(by_rung)
+
+
+def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line per reason why configurations take no part, with their labels."""
+    return [
+        f"left out, {reason}: {', '.join(labels[:NAMED])}"
+        + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+        for reason, labels in sorted(by_reason.items())
+    ]
 
 
 def _share(share: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from clmethods.config.faults import Fault, InvalidConfigError, nearest
@@ -87,8 +88,7 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
 
 def stacked(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
     """The same table of several sweeps, one below the other, with a first column `sweep`."""
-    named = [
-        table.add_column(0, "sweep", pa.array([sweep] * len(table), pa.string()))
-        for sweep, table in zip(sweeps, tables, strict=True)
-    ]
-    return pa.concat_tables(named, promote_options="default")
+    names = pa.array(sweeps, pa.string())
+    number = np.repeat(np.arange(len(sweeps), dtype=np.int32), [len(table) for table in tables])
+    whole = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    return whole.add_column(0, "sweep", pa.DictionaryArray.from_arrays(number, names))

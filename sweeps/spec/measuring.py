@@ -11,15 +11,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.config.keys import partition_id
 from clmethods.config.methods import LinearProbeConfig
 from clmethods.config.run import RunConfig, run_to_dict
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import kept_table
 from sweeps.spec.orders import OrderDesign
+
+if TYPE_CHECKING:
+    from sweeps.spec.sweep import Sweep
 
 COMMAND = (sys.executable, "-m", "clmethods.task_features")
 
@@ -48,6 +53,22 @@ def measured_design(
     return replace(design, measured=tuple(table for table in found.values() if table is not None))
 
 
+def known_tables(sweep: Sweep) -> dict[tuple[str, int], TaskTable]:
+    """Task tables of a sweep's runs by (partition_id, split_seed), as far as they were measured.
+
+    Nothing is measured for this: they come with the sweep or lie in the cache.
+    """
+    brought = {table.of: table for table in sweep.orders.measured}
+    found: dict[tuple[str, int], TaskTable] = {}
+    for run in (configuration.run for configuration in sweep.configurations):
+        key = (partition_id(run), run.stream.split_seed)
+        identity = table_id(sweep.base.backbone, run.stream)
+        table = found.get(key) or brought.get(identity) or kept_table(identity)
+        if table is not None:
+            found[key] = table
+    return found
+
+
 def _measure(
     design: OrderDesign, backbone: BackboneConfig, streams: Sequence[StreamConfig]
 ) -> dict[str, TaskTable | None]:
@@ -66,7 +87,8 @@ def _measure(
         identity: kept_table(identity) for identity in (table_id(backbone, s) for s in streams)
     }
     if done.returncode != 0 or None in found.values():
-        reason = next(iter(done.stderr.strip().splitlines()), "The process that measures ended.")
+        lines = done.stderr.strip().splitlines()  # libraries may have warned before
+        reason = lines[-1] if lines else "The process that measures them ended."
         law = "a design whose training images and backbone weights are here"
         raise InvalidConfigError([Fault("orders.design", design.design, law, reason)])
     return found

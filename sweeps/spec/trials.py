@@ -69,7 +69,7 @@ def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
         for order in sweep.orders_for(configuration.run):
             stream = ordered(configuration.run.stream, order)
             for seed in sweep.seeds:
-                run = configuration.run.replicate(stream, seed)
+                run = configuration.run.unchecked(configuration.run.backbone, stream, seed)
                 trial = TrialSpec(
                     trial_id=run.trial_id,
                     config_id=config_id,

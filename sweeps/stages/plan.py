@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import pyarrow as pa
 
-from clmethods.config import canonical_json
+from clmethods.config import canonical_json, evaluation_id, partition_id
 from sweeps.results import latest_trials, read_table
 from sweeps.spec import Sweep, TrialSpec, expand
-from sweeps.stages.materialise import is_complete
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 
@@ -74,17 +74,21 @@ def make_plan(sweep: Sweep, store: StageStore) -> Plan:
     """Look up in the storage what of `sweep` is there. Trains and writes nothing."""
     trials = expand(sweep)
     tree = StageTree.of(trials)
-    stored = frozenset(key for key in tree.nodes if store.has(key))
-    complete: dict[str, bool] = {}
-    for trial in trials:
+    finished = store.finished()
+    stored = frozenset(tree.nodes.keys() & finished.keys())
+    identity = lru_cache(maxsize=4096)(evaluation_id)
+    partial: set[str] = set()
+    for trial in trials if stored else ():
+        partition = partition_id(trial.run)
+        wanted = {identity(readout, partition) for readout in trial.readouts}
         for key in tree.chains[trial.trial_id]:
-            if key in stored and complete.get(key, True):
-                complete[key] = is_complete(store, trial, key)
+            if key in stored and not wanted <= finished[key]:
+                partial.add(key)
     return Plan(
         sweep=sweep,
         trials=trials,
         tree=tree,
-        complete=frozenset(key for key, whole in complete.items() if whole),
+        complete=stored - partial,
         stored=stored,
         attempts=_attempts(latest_trials(read_table(store.objects, sweep.name, "trials").table)),
     )

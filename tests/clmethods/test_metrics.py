@@ -35,6 +35,7 @@ from clmethods.metrics import (
     forward_transfer_all_pairs,
     intransigence,
     learning_accuracy,
+    metrics_of_many,
     model_size_efficiency,
     mopd,
     pooled_accuracy,
@@ -433,3 +434,27 @@ def test_disparity_of_two_orders_by_hand():
     final = [[0.9, 0.5, 0.7], [0.6, 0.5, 0.8]]
     assert disparity(final).tolist() == pytest.approx([0.3, 0.0, 0.1])
     assert (aopd(final), mopd(final)) == (pytest.approx(0.4 / 3), pytest.approx(0.3))
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (9, 9), (12, 12)])
+def test_many_runs_at_once_give_the_bits_of_each(shape, routed):
+    """With tasks that were never known, which stability leaves out run by run; and 9 or more
+    tasks, from where on numpy adds in another order than from left to right."""
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 51, (20, *shape)) * (rng.random((20, 1, shape[1])) > 0.1)  # (N, S, T)
+    seen = np.tril(np.ones(shape, dtype=np.int64)) if shape[0] == shape[1] else 1
+    stacked = {
+        "n": np.full_like(right, 50),
+        "correct": right * seen,
+        "correct_task_given": right,
+        "task_id_correct": right if routed else None,
+    }
+    many = metrics_of_many(Counts(**stacked))
+    assert list(many) == list(OF_COUNTS)
+    for k in range(len(right)):
+        one = Counts(**{key: v if v is None else v[k] for key, v in stacked.items()})
+        values = every_metric(one)
+        for name, column in many.items():
+            expected = np.nan if values[name] is None else values[name]
+            assert np.array_equal(column[k], expected, equal_nan=True), name

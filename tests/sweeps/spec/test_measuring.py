@@ -107,3 +107,15 @@ def test_a_table_is_not_asked_for_where_no_design_needs_it(
     sweep = built(orders={"design": "random", "count": 2, "before": [[3, 1]]})
     assert sweep.orders.measured == ()
     assert all(o.index(3) < o.index(1) for o in sweep.orders_for(sweep.base))
+
+
+def test_domains_are_called_by_their_names() -> None:
+    """The tasks of a stream of domains have names; constraints may use them."""
+    named = {"design": "all", "fixed": ["rotated"], "before": [["noisy", "plain"]]}
+    sweep = built(stream={"dataset": "digits-dil", "limit": 3}, orders=named)
+    assert sweep.orders_for(sweep.base) == ((2, 1, 3, 0), (2, 3, 0, 1), (2, 3, 1, 0))
+    with pytest.raises(InvalidConfigError) as refused:
+        built(stream={"dataset": "digits-dil"}, orders={"fixed": ["rotatd"]})
+    assert "one of ['plain', 'inverted', 'rotated', 'noisy']. Did you mean 'rotated'?" in str(
+        refused.value
+    )

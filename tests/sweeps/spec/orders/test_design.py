@@ -79,6 +79,12 @@ def test_all_and_exhausted_draws_are_every_order_that_obeys(rule: Rule) -> None:
             assert set(found) == wanted
 
 
+def test_all_is_exhaustive_whatever_its_constraints_and_nothing_else_is() -> None:
+    assert OrderDesign(design="all", before=((0, 1),)).exhaustive
+    assert not OrderDesign(design="random", count=6).exhaustive
+    assert not OrderDesign(design="williams").exhaustive
+
+
 def test_natural_orders_bend_as_far_as_they_must() -> None:
     assert designed("identity", 4, before=((2, 0),)) == ((1, 2, 0, 3),)
     assert designed("reverse", 4, before=((0, 3),)) == ((2, 1, 0, 3),)
