@@ -14,6 +14,7 @@ from sweeps.cli.matrices_report import matrices
 from sweeps.cli.path_report import path
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
+from sweeps.cli.report import report
 from sweeps.cli.running import plan, run
 from sweeps.cli.selecting import select
 from sweeps.cli.starting import init, schema
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 for command in (
-    *(init, plan, run, status, pareto, orders, effects, path, matrices, compare, select, query),
-    *(why, verify, export, fork, gc, schema),
+    *(init, plan, run, status, report, pareto, orders, effects, path, matrices),
+    *(compare, select, query, why, verify, export, fork, gc, schema),
 ):
     main.add_command(command)
