@@ -35,12 +35,12 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     """
     import pyarrow.compute as pc
 
-    from sweeps.spec import expand
+    from sweeps.search.stored import wanted
 
     trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
-    wanted = {trial.trial_id for trial in expand(sweep)}
+    ids = sorted(trial.trial_id for trial in wanted(sweep, objects).trials)
     latest = latest_trials(trials.table)
-    kept = pc.is_in(latest["trial_id"], value_set=pa_array(sorted(wanted)))
+    kept = pc.is_in(latest["trial_id"], value_set=pa_array(ids))
     return Results(latest.filter(kept), evals.table, (*trials.warnings, *evals.warnings))
 
 

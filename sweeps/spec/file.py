@@ -29,7 +29,6 @@ from sweeps.spec.space import Algorithm
 from sweeps.spec.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
-    Configuration,
     Direction,
     Resources,
     Sweep,
@@ -134,19 +133,18 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     refuse(with_origin(found, file.merged_from))
 
     search = searched(base, axes.axes, parts.axes, file.ablation, file.algorithm, conditions)
-    configurations = (
-        *search.configurations,
-        *baseline_configurations(baselines, base, search.configurations),
-    )
-    refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
-    refuse(_idle_readouts(file, configurations))
+    baseline = baseline_configurations(baselines, base, search.configurations)
+    runs = [*search.runs, *(configuration.run for configuration in baseline)]
+    refuse(run_faults(runs, file.orders, file.resources))
+    refuse(_idle_readouts(file, runs))
     return Sweep(
         name=file.name,
         base=base.run,
         axes=axes.axes,
-        configurations=configurations,
+        configurations=(*search.configurations, *baseline),
         merges=search.merges,
         rejected=search.rejected,
+        candidates=search.candidates,
         readouts=file.readouts,
         orders=file.orders,
         seeds=file.seeds,
@@ -244,11 +242,11 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fau
     ]
 
 
-def _idle_readouts(file: SweepFile, configurations: Sequence[Configuration]) -> list[Fault]:
+def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
     """Faults of readouts that no configuration supports; others leave out those that do not."""
     found: list[Fault] = []
     for index, readout in enumerate(file.readouts):
-        faults = [readout.faults_in(configuration.run) for configuration in configurations]
+        faults = [readout.faults_in(run) for run in runs]
         if all(faults):
             found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from clmethods import metrics
 from clmethods.config.canonical import canonical_json
@@ -14,6 +14,9 @@ from clmethods.config.run import RunConfig
 from sweeps.spec.axes import Axis
 from sweeps.spec.orders import Order, OrderDesign
 from sweeps.spec.space import Algorithm
+
+if TYPE_CHECKING:
+    from sweeps.spec.candidates import Candidates
 
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
@@ -84,7 +87,8 @@ class Sweep:
     """What the sections of the file say: the run that axes and baselines change."""
     axes: tuple[Axis, ...]
     configurations: tuple[Configuration, ...]
-    """Those of the search first, then the baselines."""
+    """Those of the search first, then the baselines. Of a search that learns the baselines alone:
+    `sweeps.search` knows what it has proposed."""
     merges: tuple[Merge, ...]
     """Which settings became one configuration."""
     rejected: int
@@ -96,6 +100,8 @@ class Sweep:
     algorithm: Algorithm
     objectives: dict[str, Direction]
     resources: Resources
+    candidates: Candidates = field(repr=False, compare=False)
+    """What a further draw of the search would become."""
     document: dict[str, Any]
     """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
 

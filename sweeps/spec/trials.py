@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from clmethods.config.decode import run_from_dict
 from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from sweeps.spec.sweep import Role, Sweep
+from sweeps.spec.sweep import Configuration, Role, Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +55,17 @@ class TrialSpec:
 
 
 def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
-    """All trials; every configuration sees the same orders and the same seeds.
+    """All trials that are known from the file alone; `sweeps.search` adds those that are not.
 
     A trial that two configurations ask for appears once, under the first of them.
     """
+    return trials_of(sweep, sweep.configurations)
+
+
+def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
+    """The trials of some configurations; each of them sees the same orders and the same seeds."""
     found: dict[str, TrialSpec] = {}
-    for configuration in sweep.configurations:
+    for configuration in configurations:
         readouts = sweep.readouts_for(configuration.run)
         for order in sweep.orders_for(configuration.run):
             stream = replace(configuration.run.stream, task_order=order)

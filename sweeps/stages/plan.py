@@ -9,7 +9,9 @@ from typing import final
 import pyarrow as pa
 
 from sweeps.results import latest_trials, read_table
-from sweeps.spec import Sweep, TrialSpec, expand
+from sweeps.search.controller import Step
+from sweeps.search.stored import wanted
+from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.materialise import is_complete
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
@@ -22,6 +24,7 @@ class LastAttempt:
 
     number: int
     status: str
+    stages_done: int
     error: str | None
     readout_ids: tuple[str, ...]
 
@@ -29,11 +32,14 @@ class LastAttempt:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All trials of a sweep, and what is left to do."""
+    """All trials of a sweep that are known, and what is left to do."""
 
     sweep: Sweep
+    step: Step
+    """What the sweep has asked for by now; everything, unless it depends on results."""
     trials: tuple[TrialSpec, ...]
     tree: StageTree
+    """Of the stages that are asked for: a chain may end before its trial does."""
     complete: frozenset[str]
     """Keys of the stages that are stored, with every evaluation that is wanted of them."""
     stored: frozenset[str]
@@ -42,13 +48,21 @@ class Plan:
     """By trial id, of trials that have ended before."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
-        """Whether the trial has a row that says it finished, with the readouts now wanted."""
+        """Whether the trial has a row that says how it ended, with the readouts now wanted."""
         last = self.attempts.get(trial.trial_id)
-        wanted = tuple(readout.readout_id for readout in trial.readouts)
-        return last is not None and last.status == "finished" and last.readout_ids == wanted
+        readouts = tuple(readout.readout_id for readout in trial.readouts)
+        if last is None or last.readout_ids != readouts:
+            return False
+        stopped = last.status == "stopped" and trial.trial_id in self.step.stopped
+        here = last.stages_done == len(self.tree.chains[trial.trial_id])
+        return last.status == "finished" or (stopped and here)
+
+    def is_whole(self, trial: TrialSpec) -> bool:
+        """Whether the trial is wanted to its end."""
+        return len(self.tree.chains[trial.trial_id]) == trial.run.stages
 
     def is_done(self, trial: TrialSpec) -> bool:
-        """Whether every stage of the trial is complete."""
+        """Whether every stage that is asked for is complete."""
         return all(key in self.complete for key in self.tree.chains[trial.trial_id])
 
     def failed_before(self, trial: TrialSpec) -> bool:
@@ -62,10 +76,14 @@ class Plan:
         return 1 if last is None else last.number + 1
 
 
-def make_plan(sweep: Sweep, store: StageStore) -> Plan:
-    """Look up in the storage what of `sweep` is there. Trains and writes nothing."""
-    trials = expand(sweep)
-    tree = StageTree.of(trials)
+def make_plan(sweep: Sweep, store: StageStore, step: Step | None = None) -> Plan:
+    """Look up in the storage what of `sweep` is there. Trains and writes nothing.
+
+    `step`: where the sweep stands, if that is known already.
+    """
+    step = step or wanted(sweep, store.objects)
+    trials = step.trials
+    tree = StageTree.of(trials, step.lengths)
     stored = frozenset(key for key in tree.nodes if store.has(key))
     complete: dict[str, bool] = {}
     for trial in trials:
@@ -74,6 +92,7 @@ def make_plan(sweep: Sweep, store: StageStore) -> Plan:
                 complete[key] = is_complete(store, trial, key)
     return Plan(
         sweep=sweep,
+        step=step,
         trials=trials,
         tree=tree,
         complete=frozenset(key for key, whole in complete.items() if whole),
@@ -83,11 +102,12 @@ def make_plan(sweep: Sweep, store: StageStore) -> Plan:
 
 
 def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
-    columns = ["trial_id", "attempt", "status", "error", "readout_ids"]
+    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids"]
     return {
         row["trial_id"]: LastAttempt(
             number=row["attempt"],
             status=row["status"],
+            stages_done=row["stages_done"],
             error=row["error"],
             readout_ids=tuple(row["readout_ids"]),
         )

@@ -65,10 +65,10 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 error=result["error"],
                 error_kind=result["error_kind"],
             )
-        elif result.get("position") == len(spec.chain):
+        elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
         else:
-            return  # stopped on the way by an interruption: it is simply not finished
+            return  # interrupted, or asked for up to here: what becomes of it is decided later
         self._job.ended(spec, ending)
 
     def on_trial_recover(
