@@ -1,1 +1,1 @@
-"""Sequential search: what a sweep wants next, worked out from what is known. No torch, no Ray."""
+"""What a sweep trains next, and what no further, worked out from what is stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
@@ -13,14 +13,6 @@ from clmethods.metrics import Counts, every_metric
 
 SPLIT = "validation"
 """Decisions never read the test split."""
-
-
-class Cell(NamedTuple):
-    """One run of a configuration."""
-
-    config_id: str
-    order_id: str
-    seed: int
 
 
 @final
@@ -39,10 +31,6 @@ class Observation:
         if len(self.values) < stages:
             return self
         return Observation(values=self.values[:stages])
-
-
-Observations = Mapping[Cell, Observation]
-"""Only what has been asked for: what the storage holds beyond it must not bear on decisions."""
 
 
 def objectives_of(

@@ -32,6 +32,10 @@ class StoredObservations:
         """`retried`: number of the last attempt of trials whose failure is to be overlooked."""
         self._sweep, self._objects = sweep, objects
         self._retried = retried or {}
+        rule = sweep.early_stop
+        self._wanted = list(
+            {**sweep.objectives, **(rule.ranking(sweep.objectives) if rule else {})}
+        )
         self._failed: frozenset[str] | None = None
         self._keys: dict[str, tuple[str, ...]] = {}
         self._counts: dict[str, list[list[dict[str, Any]]]] = {}
@@ -66,7 +70,7 @@ class StoredObservations:
         if trial.trial_id not in self._keys:
             self._keys[trial.trial_id] = tuple(stage.key for stage in stage_chain(run))
         identity = evaluation_id(trial.readouts[0], partition_id(run))
-        wanted = list(self._sweep.objectives)
+        wanted = self._wanted
         for position in range(len(values), request.stages):
             key = self._keys[trial.trial_id][position]
             rows = self._sealed(evaluation_name(key, identity))

@@ -6,6 +6,7 @@ from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.spec.parting import Difference, Parting, parting
 from sweeps.spec.space import ALGORITHMS, Algorithm
+from sweeps.spec.stopping import EarlyStop, Racing, replicate_sequence
 from sweeps.spec.studies import shipped_studies
 from sweeps.spec.sweep import METRICS, Configuration, Merge, Resources, Sweep
 from sweeps.spec.trials import TrialSpec, expand
@@ -20,10 +21,12 @@ __all__ = [
     "Axis",
     "Configuration",
     "Difference",
+    "EarlyStop",
     "Merge",
     "OrderDesign",
     "Part",
     "Parting",
+    "Racing",
     "Resources",
     "Sweep",
     "SweepFile",
@@ -31,6 +34,7 @@ __all__ = [
     "expand",
     "load_sweep",
     "parting",
+    "replicate_sequence",
     "shipped_studies",
     "sweep_from_dict",
 ]

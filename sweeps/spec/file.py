@@ -26,6 +26,7 @@ from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
+from sweeps.spec.stopping import EarlyStop, Racing, rule_faults
 from sweeps.spec.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
@@ -83,6 +84,8 @@ class SweepFile(RunSections):
     seeds: tuple[int, ...] = (0,)
     algorithm: Algorithm = Algorithm()
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
+    early_stop: EarlyStop | None = None
+    racing: Racing | None = None
     resources: Resources = Resources()
 
 
@@ -121,6 +124,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *_list_faults(file),
         *_readout_faults(file, axes.contexts),
         *run_faults(telling, file.orders, file.resources),
+        *_rule_faults(file, _telling(file, base, [*axes.runs, *parts.runs])),
         *odd_conditions,
     ]
     found = [
@@ -136,6 +140,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     baseline = baseline_configurations(baselines, base, search.configurations)
     runs = [*search.runs, *(configuration.run for configuration in baseline)]
     refuse(run_faults(runs, file.orders, file.resources))
+    refuse(_rule_faults(file, [run for run in search.runs if not run.method.REFERENCE]))
     refuse(_idle_readouts(file, runs))
     return Sweep(
         name=file.name,
@@ -150,8 +155,16 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,
+        early_stop=file.early_stop,
+        racing=file.racing,
         resources=file.resources,
         document=document,
+    )
+
+
+def _rule_faults(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+    return rule_faults(
+        file.early_stop, file.racing, runs, file.orders, file.seeds, file.objectives
     )
 
 

@@ -14,6 +14,7 @@ from clmethods.config.run import RunConfig
 from sweeps.spec.axes import Axis
 from sweeps.spec.orders import Order, OrderDesign
 from sweeps.spec.space import Algorithm
+from sweeps.spec.stopping import EXACT, EarlyStop, Racing
 
 if TYPE_CHECKING:
     from sweeps.spec.candidates import Candidates
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
-METRICS = (*metrics.OF_COUNTS, "trainable_parameters")
+METRICS = (*metrics.OF_COUNTS, *EXACT)
 """What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
@@ -99,6 +100,10 @@ class Sweep:
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
+    early_stop: EarlyStop | None = None
+    """None: every configuration learns all its tasks."""
+    racing: Racing | None = None
+    """None: every configuration gets all its replicates."""
     resources: Resources
     candidates: Candidates = field(repr=False, compare=False)
     """What a further draw of the search would become."""

@@ -155,6 +155,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 def _type_at(kind: Any, location: Location) -> Any:
     """The annotation of the field at `location`, or None where it has no own type."""
     for part in location:
+        kind = _unless_null(kind)
         if isinstance(part, int):
             arguments = [a for a in get_args(kind) if a is not Ellipsis and a is not type(None)]
             kind = arguments[0] if arguments else None
@@ -166,7 +167,15 @@ def _type_at(kind: Any, location: Location) -> Any:
     return kind
 
 
+def _unless_null(kind: Any) -> Any:
+    """The class of a field that may be null."""
+    others = [part for part in get_args(kind) if part is not type(None)]
+    optional = get_origin(kind) in {Union, types.UnionType} and len(others) == 1
+    return others[0] if optional else kind
+
+
 def _field_names(kind: Any) -> list[str]:
+    kind = _unless_null(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return list(kind.model_fields)
     if isinstance(kind, type) and is_dataclass(kind):
