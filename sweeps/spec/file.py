@@ -141,6 +141,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     runs = [*search.runs, *(configuration.run for configuration in baseline)]
     refuse(run_faults(runs, file.orders, file.resources))
     refuse(_rule_faults(file, [run for run in search.runs if not run.method.REFERENCE]))
+    refuse(_undecidable(file, search.runs))
     refuse(_idle_readouts(file, runs))
     return Sweep(
         name=file.name,
@@ -253,6 +254,19 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fau
         for i, fault in enumerate(faults)
         if fault.path not in [earlier.path for earlier in faults[:i]]
     ]
+
+
+def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+    """Decisions read validation accuracy, so there must be images for it."""
+    decides = file.algorithm.learns or file.early_stop is not None or file.racing is not None
+    bare = [
+        run.stream.validation_fraction == 0 and not run.stream.facts.given_validation
+        for run in runs
+    ]
+    if not decides or not any(bare):
+        return []
+    law = "greater than 0, as the sweep decides by validation accuracy what it trains"
+    return [Fault("stream.validation_fraction", 0, law)]
 
 
 def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
