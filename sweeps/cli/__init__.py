@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from sweeps.cli.dashboard import dashboard
 from sweeps.cli.effects_report import effects
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.keeping import gc
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 for command in (
-    *(init, plan, run, status, pareto, orders, effects, select, query),
+    *(init, plan, run, status, pareto, orders, effects, select, query, dashboard),
     *(why, verify, export, gc, schema),
 ):
     main.add_command(command)

@@ -77,18 +77,7 @@ class Proposer:
         self._known: dict[str, Configuration] = {}  # by effect
         self._told: dict[str, Outcome] = {}  # by config_id
         self._names = _names(sweep.axes)
-        with _quiet():
-            import optuna
-
-            self.study = optuna.create_study(
-                storage=storage,
-                study_name=sweep.name,
-                directions=[
-                    "maximize" if direction == "max" else "minimize"
-                    for direction in sweep.objectives.values()
-                ],
-            )
-            self.study.set_metric_names(list(sweep.objectives))
+        self.study = create_study(sweep, storage)
 
     def ask(self) -> Batch | None:
         """The next batch; None if the search is over. The last one must have been told."""
@@ -99,7 +88,7 @@ class Proposer:
         number, looked = self._number, self._looked
         proposals: list[Proposal] = []
         new: list[Configuration] = []
-        with _quiet():
+        with quiet():
             self.study.sampler = _sampler(self.sweep, number)
             while len(proposals) < wanted:
                 found = self._accepted(number, len(proposals))
@@ -125,7 +114,7 @@ class Proposer:
 
         for config_id, outcome in outcomes.items():
             self._told.setdefault(config_id, outcome)
-        with _quiet():
+        with quiet():
             for proposal, trial in self._open:
                 first = proposal.configurations[0]
                 outcome = self._told[first.run.config_id]
@@ -179,6 +168,21 @@ class Proposer:
             self._known[effect] = self.sweep.candidates.configuration(point)[0]
             new.append(self._known[effect])
         return self._known[effect]
+
+
+def create_study(sweep: Sweep, storage: Any = None) -> optuna.Study:
+    """An empty study with the name and the objectives of a sweep, in memory unless told."""
+    ways = {"max": "maximize", "min": "minimize"}
+    with quiet():
+        import optuna
+
+        study = optuna.create_study(
+            storage=storage,
+            study_name=sweep.name,
+            directions=[ways[direction] for direction in sweep.objectives.values()],
+        )
+        study.set_metric_names(list(sweep.objectives))
+    return study
 
 
 def proposals(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> tuple[Batch, ...]:
@@ -254,7 +258,7 @@ def _choice(value: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Optuna without its log of every trial and its notes on what is experimental."""
     import optuna
 

@@ -163,8 +163,8 @@ class Left:
 class Job:
     """The steps of a sweep in one Ray cluster, each of them a Tune experiment.
 
-    Workers do not outlive a step: Tune drops them as soon as no trial waits for one, whether a
-    searcher could suggest more or not. So a lazy searcher would save nothing.
+    Tune keeps at most one worker while no trial waits for one, whether a searcher could suggest
+    more or not. So workers start anew in each step, and a lazy searcher would hardly save any.
     """
 
     def __init__(

@@ -118,8 +118,8 @@ def test_whatever_is_killed_whenever_the_end_is_the_same(
         sweeps, begun, finished = sweeps + 1, begun + seen, finished + len(target.committed())
         with capsys.disabled():
             sys.stdout.write(
-                f"\nsweep {sweeps} ({kind}): equal to the unbroken one after {hits.total()} hits in "
-                f"{lives} lives; {len(target.committed())} stages, begun {seen} times\n"
+                f"\nsweep {sweeps} ({kind}): equal to the unbroken one after {hits.total()} hits "
+                f"in {lives} lives; {len(target.committed())} stages, begun {seen} times\n"
             )
             sys.stdout.flush()
     with capsys.disabled():
