@@ -8,6 +8,7 @@ means on the frozen backbone, a linear probe, and the same method without the ol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
@@ -15,7 +16,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from clmethods.archive import ModelArchive, StoredMetrics, metrics_by_split, write
+from clmethods.archive import (
+    ModelArchive,
+    StoredMetrics,
+    keep_statistics,
+    metrics_by_split,
+    write,
+)
 from clmethods.checkpoint import fold
 from clmethods.config import (
     LoraSequentialConfig,
@@ -32,6 +39,7 @@ from clmethods.data.source import DatasetError
 from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.methods import METHODS, Predictor, State
 from clmethods.process import on_device, open_run
+from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.sealed import sealed
 from clmethods.sequence import run_sequence
 from clmethods.stage import run_stage
@@ -84,12 +92,15 @@ def extend_model(
         open_run(run)[1].data(new, split)
     grown = ModelArchive.create(out, run, report)
     grown.copy_stages(archive)
+    statistics = ReadoutStatistics(archive.statistics())
     old_data = None
     try:
-        steps = run_sequence(run, before.readouts, grown, grown)
+        steps = run_sequence(run, before.readouts, grown, grown, statistics=statistics)
         splits = metrics_by_split(run, steps, before.readouts)
     except DatasetError as error:
         old_data, splits = str(error), {}
+    with suppress(DatasetError):  # a model directory of before kept no statistics
+        keep_statistics(grown, before.readouts, statistics)
     grown.save_metrics(StoredMetrics(before.readouts, splits))
     standings = [
         Standing(way="the model before", old=_stored_average(before)),

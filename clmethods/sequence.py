@@ -18,6 +18,7 @@ from clmethods.evaluate import EvalCount, Evaluator, StateSource
 from clmethods.methods import State
 from clmethods.metrics import Counts
 from clmethods.provenance import Stopwatch
+from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.stage import StageOutcome, run_stage
 
 
@@ -60,13 +61,18 @@ def run_sequence(
     archive: StageArchive | None = None,
     evaluations: CountArchive | None = None,
     on_step: Callable[[SequenceStep], None] = lambda step: None,
+    statistics: ReadoutStatistics | None = None,
 ) -> list[SequenceStep]:
-    """Train and evaluate every task in order; what the archives hold is not computed again."""
+    """Train and evaluate every task in order; what the archives hold is not computed again.
+
+    `statistics` stand in for the training images of the tasks they cover, and take up those that
+    the readouts need of the others.
+    """
     run = resolve(run)
     chain = stage_chain(run)
     deltas: list[State] = []
     evaluated = _Evaluations(
-        chain, readouts, evaluations, lambda position: fold(deltas[: position + 1])
+        chain, readouts, evaluations, lambda position: fold(deltas[: position + 1]), statistics
     )
     steps: list[SequenceStep] = []
     for stage in chain:
@@ -117,9 +123,10 @@ class _Evaluations:
         readouts: Sequence[ReadoutConfig],
         archive: CountArchive | None,
         states: StateSource,
+        statistics: ReadoutStatistics | None = None,
     ) -> None:
         self.chain, self.readouts, self.archive = chain, readouts, archive
-        self.states = states
+        self.states, self.statistics = states, statistics
         self._evaluator: Evaluator | None = None
 
     def counts(self, run: RunConfig, stage: StageSpec, state: State) -> dict[str, list[EvalCount]]:
@@ -137,7 +144,9 @@ class _Evaluations:
                 counts[readout.readout_id] = [EvalCount(**row) for row in rows]
         if missing:
             if self._evaluator is None or self._evaluator.run != run:
-                self._evaluator = Evaluator(run, self.chain[: run.stages], self.states)
+                self._evaluator = Evaluator(
+                    run, self.chain[: run.stages], self.states, self.statistics
+                )
             found = self._evaluator.counts(stage.position, state, missing)
             for readout in missing:
                 if self.archive is not None:

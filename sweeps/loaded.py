@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.summary import summarise
+from sweeps.analysis.references import full_summary
 from sweeps.results.load import Location, StoredTables, load_tables, locate, stacked
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
@@ -22,6 +22,8 @@ SPLITS = ("validation", "test")
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Result tables as Arrow tables; every one begins with a column `sweep`.
+
+    Texts that repeat (`sweep`, and those of `TableSchema.repeated`) are Arrow dictionaries.
 
     `trials` and `summary` have a column `wanted`: whether the sweep file asks for the trial now.
     What an earlier version of the file asked for stays in the storage and is marked false; null
@@ -49,11 +51,11 @@ class Loaded:
         return query(self.tables, sql)
 
     def pandas(self) -> dict[str, Any]:
-        """The five tables as pandas data frames, by name.
+        """The five tables as pandas data frames, by name; texts are texts, not categories.
 
         Raises ImportError where pandas is not installed: `pip install pandas`.
         """
-        return {name: table.to_pandas() for name, table in self.tables.items()}
+        return {name: _plain(table).to_pandas() for name, table in self.tables.items()}
 
 
 def load(directory: str) -> Loaded:
@@ -70,7 +72,7 @@ def load(directory: str) -> Loaded:
     names = place.all(directory)
     stored = [load_tables(place.objects, name) for name in names]
     wanted = [_wanted(place, one) for one in stored]
-    summaries = [_summary(one) for one in stored]
+    summaries = [summary_of(one) for one in stored]
     tables = {name: stacked(names, [one.tables[name] for one in stored]) for name in TABLES}
     tables["summary"] = stacked(names, summaries)
     asked = {trial for found in wanted for trial in (found or ())}
@@ -88,10 +90,12 @@ def load(directory: str) -> Loaded:
     return Loaded(**tables, warnings=warnings)
 
 
-def _summary(stored: StoredTables) -> pa.Table:
-    """Both splits, and the searched fields as columns."""
+def summary_of(stored: StoredTables) -> pa.Table:
+    """One row per trial, readout and split with every metric, and the searched fields as columns,
+    named by their dotted paths."""
     trials, evals = stored.tables["trials"], stored.tables["evals"]
-    summary = pa.concat_tables([summarise(trials, evals, split) for split in SPLITS])
+    stages = stored.tables["stages"]
+    summary = pa.concat_tables([full_summary(trials, evals, stages, split) for split in SPLITS])
     factors = {
         trial["trial_id"]: json.loads(trial["factors"])
         for trial in trials.select(["trial_id", "factors"]).to_pylist()
@@ -100,6 +104,15 @@ def _summary(stored: StoredTables) -> pa.Table:
     for path in dict.fromkeys(path for found in factors.values() for path in found):
         summary = summary.append_column(path, _column([row.get(path) for row in of_row]))
     return summary
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without dictionaries: categories would make `groupby` count all combinations."""
+    fields = [
+        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f
+        for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def _column(values: list[Any]) -> pa.Array:

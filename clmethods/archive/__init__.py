@@ -2,14 +2,18 @@
 
 from clmethods.archive.files import ArchiveError, StageFiles, stage_files, write
 from clmethods.archive.metrics import MetricsBySplit, StoredMetrics, metrics_by_split
-from clmethods.archive.model import ModelArchive
+from clmethods.archive.model import CARRIED, ModelArchive
+from clmethods.archive.statistics import chain_evaluator, keep_statistics
 
 __all__ = [
+    "CARRIED",
     "ArchiveError",
     "MetricsBySplit",
     "ModelArchive",
     "StageFiles",
     "StoredMetrics",
+    "chain_evaluator",
+    "keep_statistics",
     "metrics_by_split",
     "stage_files",
     "write",

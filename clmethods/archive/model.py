@@ -8,6 +8,7 @@
                   evals/EVAL_ID.json          counts of one readout
     damaged/KEY/N/...                         what was moved aside because its bits had changed
     metrics.json                              accuracy matrices and metrics of the finished run
+    statistics-SHA.safetensors                what its readouts keep of the classes learned
 
 The stages are laid out as a sweep's store lays them out, so the files of either can be used in the
 other. Payloads are named by their content; every file is written aside and renamed.
@@ -24,7 +25,7 @@ from typing import Any, final
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
 from clmethods.archive.files import ArchiveError, stage_files, write
 from clmethods.archive.metrics import StoredMetrics
-from clmethods.checkpoint import DamagedStateError, state_from_bytes
+from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.config import (
     RunConfig,
     StageSpec,
@@ -39,6 +40,8 @@ from clmethods.sealed import sealed, sha256, unsealed
 from clmethods.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
+CARRIED = "chain"
+"""Where an export carries the model directory that it was made from."""
 
 
 @final
@@ -74,7 +77,18 @@ class ModelArchive:
 
     @classmethod
     def open(cls, folder: Path, weights: str | None = None) -> ModelArchive:
-        """The archive in `folder`; raises as `read_run` does."""
+        """The archive in `folder`, or the one that an export in it carries.
+
+        Raises as `read_run` does.
+        """
+        carried = folder / CARRIED
+        if not (folder / RUN_FILE).exists() and (folder / "export.json").exists():
+            if not (carried / RUN_FILE).exists():
+                raise ArchiveError(
+                    f"{folder} is an export without its chain (--no-chain), so nothing can go on "
+                    "from it. Use the model directory that it was made from, or export it again."
+                )
+            folder = carried
         return cls(folder, read_run(folder, weights))
 
     def load_delta(self, key: str) -> State | None:
@@ -156,6 +170,32 @@ class ModelArchive:
     def save_metrics(self, metrics: StoredMetrics) -> None:
         """Accuracy matrices and metrics of the finished run."""
         write(self.folder / METRICS_FILE, sealed(metrics, readable=True))
+
+    def statistics(self) -> State:
+        """What `save_statistics` kept; nothing if it kept nothing, or what it kept was damaged."""
+        for path in self.folder.glob("statistics-*.safetensors"):
+            data = path.read_bytes()
+            if sha256(data) == path.stem.split("-", 1)[1]:
+                return state_from_bytes(data)
+            self.report(f"{path} is damaged: the statistics are computed again where needed.")
+        return {}
+
+    def save_statistics(self, statistics: State) -> None:
+        """Keep what readouts need of the classes learned, whose images may go."""
+        data = state_to_bytes(statistics)
+        kept = self.folder / f"statistics-{sha256(data)}.safetensors"
+        write(kept, data)
+        for path in self.folder.glob("statistics-*.safetensors"):
+            if path != kept:
+                path.unlink()
+
+    def copy_to(self, folder: Path) -> None:
+        """All that another place needs to read the finished run or to go on from it."""
+        names = [RUN_FILE, METRICS_FILE]
+        names += [path.name for path in self.folder.glob("statistics-*.safetensors")]
+        for name in names:
+            write(folder / name, (self.folder / name).read_bytes())
+        ModelArchive(folder, self.run).copy_stages(self)
 
     def copy_stages(self, source: ModelArchive) -> None:
         """Take over the finished stages of another archive, evaluations included."""

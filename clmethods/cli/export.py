@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Cut adapters to this rank; what is lost is reported.",
 )
+@click.option(
+    "--chain/--no-chain",
+    default=True,
+    show_default=True,
+    help="Carry the model directory along, so that `clmethods extend` can go on from the export.",
+)
 @click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
 @click.option("--weights-licence", help="Licence of the backbone's weights, for the model card.")
 def export(
@@ -50,6 +56,7 @@ def export(
     kind: str,
     readout: str,
     max_rank: int | None,
+    chain: bool,
     weights: str | None,
     weights_licence: str | None,
 ) -> None:
@@ -74,6 +81,7 @@ def export(
             formats=formats,  # type: ignore[arg-type]
             readout=chosen,
             max_rank=max_rank,
+            chain=chain,
             weights_licence=weights_licence,
         )
         document = export_model(archive, output, options)

@@ -78,6 +78,11 @@ class ExtendedStream(StreamConfig):
             given=(*below.given, new) if below.given else (),
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether both parts are."""
+        return self.base.settled and self.added.stream.settled
+
     def identity(self) -> dict[str, object]:
         """Both parts, each with its files by their content."""
         added = self.added.stream.identity() | {"classes": list(self.added.classes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 Rounding = Literal["floor", "nearest", "ceil"]
@@ -22,6 +23,7 @@ def matrices_per_task(threshold: float, matrices: int, rounding: Rounding = "flo
     return math.floor(share + (0.5 if rounding == "nearest" else 0.0) + TOLERANCE)
 
 
+@lru_cache(maxsize=4096)  # a plan asks for it at every task of every setting
 def frozen_forecast(
     threshold: float,
     matrices: int,

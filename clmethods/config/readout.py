@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 from clmethods.config.canonical import canonical_json, short_id
@@ -204,6 +204,12 @@ class ReadoutConfig:
             acts["clusters"] = self.clusters
             acts["shrinkage"] = [self.shrinkage_diag, self.shrinkage_off]
         return acts
+
+    @property
+    def routing_alone(self) -> ReadoutConfig:
+        """The same way through the snapshots, with their own head."""
+        plain = {name: value for name, value in _DEFAULTS.items() if name.startswith("tap")}
+        return replace(self, **plain)
 
     @property
     def tap_effect(self) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import short_id
+from clmethods.config.canonical import canonical_json, joined_json, short_id_of_json
 from clmethods.config.faults import refuse, require
 from clmethods.config.methods import (
     METHOD_CONFIGS,
@@ -56,17 +57,27 @@ class RunConfig:
         """What the method's effect may look at."""
         return EffectContext(tasks=self.stream.tasks, backbone=self.backbone.facts)
 
+    def unchecked(self, backbone: BackboneConfig, stream: StreamConfig, seed: int) -> RunConfig:
+        """The run with another seed and order, or resolved; a plan makes many thousands of them.
+
+        Nothing is checked again, as no law across sections depends on the seed, on the task order
+        or on what resolving fills in: in nothing else may `backbone` and `stream` differ.
+        """
+        run = object.__new__(RunConfig)
+        kept = {"method": self.method, "train": self.train}
+        for name, value in {**kept, "backbone": backbone, "stream": stream, "seed": seed}.items():
+            object.__setattr__(run, name, value)
+        return run
+
     @property
     def trial_id(self) -> str:
         """Id of the whole resolved run; files count by their content, not by their path."""
-        placeless = {"backbone": self.backbone.identity(), "stream": self.stream.identity()}
-        return short_id(run_to_dict(self) | placeless)
+        return _id(self, _stream_text(self.stream), self.seed)
 
     @property
     def config_id(self) -> str:
         """Id of the configuration: the run without seed, task order, class order and split."""
-        stream = replace(self.stream, class_order_seed=None, task_order=None, split_seed=0)
-        return replace(self, stream=stream, seed=0).trial_id
+        return _id(self, _stream_text(self.stream, unordered=True), 0)
 
     @property
     def order_id(self) -> str:
@@ -77,3 +88,37 @@ class RunConfig:
 def run_to_dict(run: RunConfig) -> dict[str, Any]:
     """The run as nested dicts that JSON can hold; `run_from_dict` is its inverse."""
     return asdict(run)
+
+
+def _id(run: RunConfig, stream: str, seed: int) -> str:
+    parts = {
+        "backbone": _backbone_text(run.backbone),
+        "method": _text(run.method),
+        "seed": canonical_json(seed),
+        "stream": stream,
+        "train": _text(run.train),
+    }
+    return short_id_of_json(joined_json(parts))
+
+
+@lru_cache(maxsize=1024)
+def _backbone_text(backbone: BackboneConfig) -> str:
+    return canonical_json(backbone.identity())
+
+
+@lru_cache(maxsize=4096)
+def _text(section: MethodConfig | TrainConfig) -> str:
+    return canonical_json(section)
+
+
+def _stream_text(stream: StreamConfig, unordered: bool = False) -> str:
+    return (_kept_text if stream.settled else _identity_text)(stream, unordered)
+
+
+def _identity_text(stream: StreamConfig, unordered: bool) -> str:
+    if unordered:
+        stream = replace(stream, class_order_seed=None, task_order=None, split_seed=0)
+    return canonical_json(stream.identity())
+
+
+_kept_text = lru_cache(maxsize=4096)(_identity_text)

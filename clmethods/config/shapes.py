@@ -30,6 +30,7 @@ class UnknownBackboneError(ValueError):
     """A name that stands for no backbone of ours; the message says why."""
 
 
+@lru_cache(maxsize=256)
 def split_tag(name: str) -> tuple[str, str]:
     """Architecture and tag of a timm name; the tag is empty if there is none."""
     architecture, _, tag = name.partition(".")

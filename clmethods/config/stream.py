@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -213,17 +214,8 @@ class StreamConfig:
                 TaskGroup(i, task.classes, task.name if facts.recurring else "", task.name)
                 for i, task in enumerate(facts.given)
             )
-        labels = list(range(facts.classes))
-        if self.class_order_seed is not None:
-            seed = derive_seed(self.class_order_seed, "class_order", self.dataset)
-            random.Random(seed).shuffle(labels)
         cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
-        groups: list[TaskGroup] = []
-        start = 0
-        for index, size in enumerate(cut.sizes(facts)):
-            groups.append(TaskGroup(index, tuple(sorted(labels[start : start + size]))))
-            start += size
-        return tuple(groups)
+        return _cut_groups(self.dataset, cut.sizes(facts), self.class_order_seed)
 
     def sequence(self) -> tuple[TaskGroup, ...]:
         """The groups in the order in which they are learned."""
@@ -250,6 +242,13 @@ class StreamConfig:
             acts["split_file"] = self.split_id()
         return acts
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that the stream says follows from its fields, without a look at files."""
+        own = self.dataset in USER_DATASETS
+        listed = self.split_file is not None and self.split_version is None
+        return not listed and (self.record is not None or not own)
+
     def identity(self) -> dict[str, object]:
         """The stream with files by their content, not by where they lie."""
         placeless = {"root", "manifest", "download", "split_file"}
@@ -262,6 +261,19 @@ class StreamConfig:
             return self.split_version
         lines = "\n".join(sorted(split_file_paths(self.split_file)))
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1024)
+def _cut_groups(dataset: str, sizes: tuple[int, ...], seed: int | None) -> tuple[TaskGroup, ...]:
+    labels = list(range(sum(sizes)))
+    if seed is not None:
+        random.Random(derive_seed(seed, "class_order", dataset)).shuffle(labels)
+    groups: list[TaskGroup] = []
+    start = 0
+    for index, size in enumerate(sizes):
+        groups.append(TaskGroup(index, tuple(sorted(labels[start : start + size]))))
+        start += size
+    return tuple(groups)
 
 
 def split_file_paths(path: str) -> list[str]:

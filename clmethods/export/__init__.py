@@ -1,7 +1,15 @@
 """A finished chain for those who do not have this package: timm, PEFT, or a small predictor."""
 
+from clmethods.export.measure import TaskScore, measure_export
 from clmethods.export.predictor import ExportedModel
 from clmethods.export.subject import ExportError
 from clmethods.export.write import ExportOptions, export_model
 
-__all__ = ["ExportError", "ExportOptions", "ExportedModel", "export_model"]
+__all__ = [
+    "ExportError",
+    "ExportOptions",
+    "ExportedModel",
+    "TaskScore",
+    "export_model",
+    "measure_export",
+]

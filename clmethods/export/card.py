@@ -155,6 +155,7 @@ def _metrics(document: Mapping[str, Any]) -> str:
         lines += [
             f"| {name} | {_percent(result[name])} | {metric.definition} |"
             for name, metric in METRICS.items()
+            if name in result  # a model of an earlier version lacks those named since
         ]
     return "\n".join([*lines, "", _agreement(document)])
 

@@ -39,7 +39,7 @@ def scores(network: nn.Module, config: Mapping[str, Any], images: Tensor) -> Ten
 def expected_scores(subject: Subject, images: Tensor, snapshot: int | None = None) -> Tensor:
     """(n, C) logits that an export must give; a cosine head's are not divided by the norm."""
     predictor = subject.predictor(snapshot)
-    own = predictor.scores(images)[:, subject.classes]
+    own = subject.scores(images, snapshot)
     if subject.head().cosine:
         lengths: Tensor = predictor.features(images).norm(dim=1, keepdim=True)  # (n, 1)
         return own * lengths

@@ -8,6 +8,7 @@ EXPORT/
   peft/                      adapter_config.json, adapter_model.safetensors
   snapshots/POSITION/        an adapter per task, of a routed export
   router.json, .safetensors  which of them an image goes to
+  chain/                     the model directory that it was made from, to go on from
 """
 
 from __future__ import annotations

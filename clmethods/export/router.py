@@ -12,7 +12,6 @@ from torch import Tensor
 from clmethods.archive import write
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.config import ReadoutConfig, readout_from_dict
-from clmethods.evaluate import Evaluator
 from clmethods.export.subject import Subject
 from clmethods.readout.gaussians import Gaussians
 from clmethods.readout.statistics import ReadoutStatistics
@@ -32,11 +31,14 @@ class Router:
     """Snapshots to choose from."""
 
     @classmethod
-    def of(cls, subject: Subject, readout: ReadoutConfig) -> Router:
-        """Statistics of the training images. Raises `DatasetError` if they are gone."""
-        evaluator = Evaluator(subject.run, subject.archive.chain)
-        found = evaluator.statistics_for(subject.position, subject.state, [readout])
-        return cls(readout, ReadoutStatistics(found), subject.position + 1)
+    def of(cls, subject: Subject) -> Router:
+        """Statistics that the model keeps, or else of its training images.
+
+        Raises `DatasetError` if both are gone.
+        """
+        routing = subject.readout.routing_alone  # the head is in the adapters
+        found = subject.evaluator.statistics_for(subject.position, subject.state, [routing])
+        return cls(routing, ReadoutStatistics(found), subject.position + 1)
 
     def infer(self, features: Tensor) -> Tensor:
         """(n, D) features of the first snapshot to (n,) positions of the snapshots to use."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from clmethods.archive import ModelArchive
+from clmethods.archive import ModelArchive, chain_evaluator
 from clmethods.checkpoint import fold
-from clmethods.config import RunConfig
+from clmethods.config import ReadoutConfig, RunConfig
 from clmethods.data.source import DatasetError
+from clmethods.evaluate import Evaluator
 from clmethods.methods import METHODS, LinearHead, LowRank, Predictor, State
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.process import open_run, prepare_process
@@ -30,17 +32,21 @@ class Subject:
     """A finished chain on the CPU, whatever it was trained on."""
 
     archive: ModelArchive
+    readout: ReadoutConfig
+    """How the exported model is to be read."""
     run: RunConfig
     state: State
     backbone: FrozenBackbone
+    evaluator: Evaluator
+    _heads: list[LinearHead] = field(default_factory=list)
 
     @classmethod
-    def of(cls, archive: ModelArchive) -> Subject:
+    def of(cls, archive: ModelArchive, readout: ReadoutConfig) -> Subject:
         """Raises `ArchiveError` if a stage is missing or damaged."""
-        state = fold(archive.deltas())
-        run = replace(archive.run, train=replace(archive.run.train, device="cpu"))
-        prepare_process(run.train)
-        return cls(archive, run, state, open_run(run)[0])
+        evaluator = chain_evaluator(archive, device="cpu")
+        prepare_process(evaluator.run.train)
+        state, backbone = fold(archive.deltas()), open_run(evaluator.run)[0]
+        return cls(archive, readout, evaluator.run, state, backbone, evaluator)
 
     @property
     def position(self) -> int:
@@ -65,7 +71,24 @@ class Subject:
         return method.low_rank(self.run, self.backbone, self.state, self.position, at)
 
     def head(self) -> LinearHead:
-        """The classifier over the classes learned, in their order. Raises `ExportError`."""
+        """The readout's classifier over the classes learned, in their order.
+
+        Raises `ExportError` for a method without one, and `DatasetError` where task-adaptive
+        prediction lacks both statistics and images.
+        """
+        if not self._heads:
+            self._heads.append(self._head())
+        return self._heads[0]
+
+    def scores(self, images: Tensor, snapshot: int | None = None) -> Tensor:
+        """(n, C) scores of the readout under a snapshot, in the order of the head."""
+        predictor = self.predictor(snapshot)
+        if not self.readout.adapts:
+            return predictor.scores(images)[:, self.classes]
+        head = self.head()
+        return F.linear(predictor.features(images), head.weight, head.bias)
+
+    def _head(self) -> LinearHead:
         method = METHODS[self.run.method.kind]
         head = method.linear_head(self.run, self.backbone, self.state, self.position)
         if head is None:
@@ -73,6 +96,9 @@ class Subject:
                 f"{self.run.method.kind} does not classify by one linear layer over the features "
                 "of the network, so neither timm nor PEFT has a place for its classifier."
             )
+        aligned = self.evaluator.aligned_head(self.position, self.state, self.readout)
+        if aligned is not None:
+            head = LinearHead(*aligned)
         return replace(head, weight=head.weight[self.classes], bias=head.bias[self.classes])
 
     def probe(self) -> tuple[Tensor, str]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor
 
-from clmethods.archive import ModelArchive, write
+from clmethods.archive import CARRIED, ModelArchive, write
 from clmethods.config import ReadoutConfig, new_task_to_dict, run_to_dict, unextended
 from clmethods.export.adapter import LayerFactors, layer_factors, write_adapter
 from clmethods.export.card import model_card
@@ -46,6 +46,8 @@ class ExportOptions:
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     max_rank: int | None = None
     """Rank of a layer's adapter beyond which it is cut, and the error reported."""
+    chain: bool = True
+    """Carry the chain too, so that the export can be extended. It takes what its stages take."""
     weights_licence: str | None = None
     """Licence of the backbone's weights, for the model card."""
 
@@ -60,7 +62,7 @@ def export_model(archive: ModelArchive, out: Path, options: ExportOptions) -> di
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out} is not empty: name a new or an empty directory.")
     metrics = archive.metrics()
-    subject = Subject.of(archive)
+    subject = Subject.of(archive, options.readout)
     _refuse_unusable(subject, options)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -78,9 +80,12 @@ def export_model(archive: ModelArchive, out: Path, options: ExportOptions) -> di
             "stages": [stage.key for stage in archive.chain],
             "metrics": metrics.splits,
             "trained_by": archive.costs(),
+            "chain": options.chain,
             "code_version": code_version(),
             "versions": {name: version(name) for name in ("torch", "timm", "safetensors")},
         }
+        if options.chain:
+            archive.copy_to(aside / CARRIED)
         card = model_card(document, subject, options.weights_licence)
         write(aside / "README.md", card.encode())
         files = sorted(path for path in aside.rglob("*") if path.is_file())
@@ -103,11 +108,6 @@ def _refuse_unusable(subject: Subject, options: ExportOptions) -> None:
         raise ExportError("the readout oracle is told the true task, which nobody knows in use.")
     if options.readout.routing == "batch":
         raise ExportError("a batch-wise readout needs test batches of one task, unknown in use.")
-    if options.readout.adapts:
-        raise ExportError(
-            "a head from task-adaptive prediction cannot be exported yet: choose a readout "
-            "without tap."
-        )
     if options.readout.routing not in subject.run.method.ROUTINGS:
         raise ExportError(
             f"{kind} has the routings {list(subject.run.method.ROUTINGS)}, "
@@ -142,7 +142,7 @@ def _write_networks(subject: Subject, folder: Path, options: ExportOptions) -> d
         tensors = subject.backbone.tensors
         write_network(folder / "base", subject.backbone, tensors, empty, subject.classes)
     if routed:
-        Router.of(subject, options.readout).write(folder)
+        Router.of(subject).write(folder)
         for snapshot in range(subject.position + 1):
             adapter = folder / "snapshots" / str(snapshot)
             checks[f"snapshot {snapshot}"] = _write_adapter(
@@ -201,11 +201,11 @@ def _route_check(
     """
     document = {"classes": subject.classes}
     exported = ExportedModel(folder, document, read_config(folder / "base"), Router.read(folder))
-    routes = Router.of(subject, options.readout).infer(subject.predictor(0).features(images))
+    routes = Router.of(subject).infer(subject.predictor(0).features(images))
     expected = torch.empty(len(images), dtype=torch.int64)
     for snapshot in torch.unique(routes).tolist():
         chosen = routes == snapshot
-        own = subject.predictor(snapshot).scores(images[chosen])[:, subject.classes]
+        own = subject.scores(images[chosen], snapshot)
         expected[chosen] = exported.classes[own.argmax(dim=1)]
     same = (exported.routes(images) == routes) & (exported.predict(images) == expected)
     if not same.all() and options.max_rank is None:

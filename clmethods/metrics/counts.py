@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.metrics.matrix import METRICS, Direction, Matrix
+from clmethods.metrics.matrix import METRICS, Direction, Matrix, OfMany, Values, checked_stack
 from clmethods.metrics.transfer import (
     forward_transfer,
     forward_transfer_all_pairs,
+    forward_transfer_all_pairs_of_many,
     intransigence,
     model_size_efficiency,
 )
@@ -44,7 +45,8 @@ def pooled_accuracy(counts: npt.ArrayLike) -> float | None:
 class Counts:
     """What one run got right: S stages by T tasks, both in the order of learning, in images.
 
-    S is T, or 1 for a joint run. Where a task was not evaluated, `n` is 0.
+    S is T, or 1 for a joint run. Where a task was not evaluated, `n` is 0. Counts of many runs of
+    the same S and T may be stacked, (N, S, T): see `metrics_of_many`.
     """
 
     n: npt.NDArray[np.int64]
@@ -63,7 +65,7 @@ class Counts:
     @property
     def class_incremental(self) -> Matrix:
         """(S, T) accuracies among all classes seen; NaN above the diagonal."""
-        stages, tasks = self.n.shape
+        stages, tasks = self.n.shape[-2:]
         a = _rates(self.correct, self.n)
         seen = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else True
         return np.where(seen, a, np.nan)
@@ -83,6 +85,10 @@ REFERENCES: dict[str, str] = {
 """Runs that some metrics compare with, by the name in `Counts.references`."""
 
 
+OfManyCounts = Callable[[Counts], Values | None]
+"""Stacked counts to values (...), NaN where undefined; None if none of them has it."""
+
+
 class CountMetric(NamedTuple):
     """How a metric is computed from counts, and how to read it."""
 
@@ -91,32 +97,55 @@ class CountMetric(NamedTuple):
     definition: str
     needs: str | None = None
     """A run of `REFERENCES`, or `memory`: the metric is None where it is not given."""
+    of_many: OfManyCounts | None = None
+    """The same of stacked counts; those that need a reference have none."""
 
 
-def _of_last(counts: Counts) -> float | None:
-    return pooled_accuracy(np.stack([counts.correct[-1], counts.n[-1]], axis=1))
+def _pooled(counts: Counts) -> Values:
+    return _pooled_rate(counts.correct[..., -1, :], counts.n[..., -1, :])
 
 
-def _pooled_incremental(counts: Counts) -> float | None:
-    stages, tasks = counts.n.shape
+def _pooled_incremental(counts: Counts) -> Values | None:
+    stages, tasks = counts.n.shape[-2:]
     if stages != tasks:
         return None
     rows = [
-        pooled_accuracy(np.stack([counts.correct[t, : t + 1], counts.n[t, : t + 1]], axis=1))
+        _pooled_rate(counts.correct[..., t, : t + 1], counts.n[..., t, : t + 1])
         for t in range(stages)
     ]
-    known = [row for row in rows if row is not None]
-    return float(np.mean(known)) if len(known) == len(rows) else None
+    return np.asarray(np.stack(rows, axis=-1).mean(axis=-1))
 
 
-def _task_id_accuracy(counts: Counts) -> float | None:
-    if counts.task_id_correct is None or (counts.n[-1] == 0).any():
+def _pooled_rate(correct: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> Values:
+    """Right answers over images, of all tasks together; NaN where there is no image."""
+    if np.any(correct < 0) or np.any(correct > n):
+        raise ValueError(f"0 <= correct <= n must hold, got {correct.tolist()} of {n.tolist()}")
+    return _rates(np.asarray(correct.sum(axis=-1)), np.asarray(n.sum(axis=-1)))
+
+
+def _task_id_accuracy(counts: Counts) -> Values | None:
+    if counts.task_id_correct is None:
         return None
-    return float(np.mean(counts.task_id_correct[-1] / counts.n[-1]))
+    rates = _rates(counts.task_id_correct[..., -1, :], counts.n[..., -1, :])
+    return np.asarray(np.ascontiguousarray(rates).mean(axis=-1))
+
+
+def _one(of_many: OfManyCounts) -> Callable[[Counts], float | None]:
+    """The metric of one run; None where it is undefined."""
+
+    def function(counts: Counts) -> float | None:
+        found = of_many(counts)
+        return None if found is None or np.isnan(found) else float(found)
+
+    return function
 
 
 def _task_given(function: Callable[[npt.ArrayLike], float | None]) -> Callable[..., float | None]:
     return lambda counts: function(counts.task_incremental)
+
+
+def _task_given_many(of_many: OfMany) -> OfManyCounts:
+    return lambda counts: of_many(counts.task_incremental)
 
 
 def _forward_transfer(counts: Counts) -> float | None:
@@ -134,21 +163,29 @@ def _intransigence(reference: str) -> Callable[[Counts], float | None]:
 
 COUNT_METRICS: dict[str, CountMetric] = {
     "pooled_accuracy": CountMetric(
-        _of_last, "max", "accuracy over all images after the last task, each image alike"
+        _one(_pooled),
+        "max",
+        "accuracy over all images after the last task, each image alike",
+        of_many=_pooled,
     ),
     "pooled_incremental_accuracy": CountMetric(
-        _pooled_incremental,
+        _one(_pooled_incremental),
         "max",
         "mean, over the tasks, of the pooled accuracy on the tasks seen by then",
+        of_many=_pooled_incremental,
     ),
     "task_id_accuracy": CountMetric(
-        _task_id_accuracy, "max", "images routed to their own task at the end, before any vote"
+        _one(_task_id_accuracy),
+        "max",
+        "images routed to their own task at the end, before any vote",
+        of_many=_task_id_accuracy,
     ),
     **{
         f"til_{name}": CountMetric(
             _task_given(metric.function),
             metric.direction,
             f"task-incremental: {metric.definition}",
+            of_many=_task_given_many(metric.of_many),
         )
         for name, metric in METRICS.items()
     },
@@ -162,6 +199,7 @@ COUNT_METRICS: dict[str, CountMetric] = {
         _task_given(forward_transfer_all_pairs),
         "max",
         "mean task-incremental accuracy on tasks not learned yet",
+        of_many=_task_given_many(forward_transfer_all_pairs_of_many),
     ),
     "intransigence": CountMetric(
         _intransigence("joint_until"),
@@ -207,6 +245,24 @@ def every_metric(counts: Counts) -> dict[str, float | None]:
     matrix = counts.class_incremental
     found = {name: metric.function(matrix) for name, metric in METRICS.items()}
     return found | {name: metric.function(counts) for name, metric in COUNT_METRICS.items()}
+
+
+def metrics_of_many(counts: Counts) -> dict[str, Values]:
+    """The metrics of `OF_COUNTS` for N runs with counts (N, S, T): (N,) each, NaN where undefined.
+
+    Bit for bit what `every_metric` gives for each run. Raises ValueError where a needed count is
+    missing in one.
+    """
+    nothing = np.full(len(counts.n), np.nan)
+    matrices = checked_stack(counts.class_incremental)
+    checked_stack(counts.task_incremental)
+    found = {name: metric.of_many(matrices) for name, metric in METRICS.items()}
+    found |= {
+        name: metric.of_many(counts)
+        for name, metric in COUNT_METRICS.items()
+        if metric.of_many is not None
+    }
+    return {name: nothing if (v := found[name]) is None else v for name in OF_COUNTS}
 
 
 def _rates(correct: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> Matrix:

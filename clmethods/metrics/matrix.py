@@ -6,6 +6,10 @@ is the accuracy on task j after task t, a fraction in [0, 1]. Entries above the 
 or the accuracy on a task not learned yet; no metric here reads them. A run that saw all tasks at
 once has a single row of T columns: it has an average accuracy and no history.
 Formulas count tasks from 1. A metric that is undefined is None and never 0.
+
+Each is defined on stacks (..., S, T) of matrices, by a function whose name begins with `_`: a
+sweep has thousands of runs. It gives NaN for a matrix, and None for a shape, without the metric.
+The function of one matrix is that of a stack of one, bit for bit.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
 Direction = Literal["max", "min"]
+OfMany = Callable[[Matrix], Values | None]
+"""Matrices (..., S, T) to values (...), NaN where undefined; None if the shape has none."""
 
 
 def average_accuracy(matrix: npt.ArrayLike) -> float:
@@ -26,8 +33,11 @@ def average_accuracy(matrix: npt.ArrayLike) -> float:
     A = (1/T) sum_j a[T, j], in [0, 1], higher is better. Lopez-Paz and Ranzato 2017 (ACC); the
     "Avg. Acc" of arXiv 2504.13407. Raises ValueError for a malformed matrix, as all functions do.
     """
-    a = checked(matrix)
-    return float(a[-1].mean())
+    return float(_average_accuracy(checked(matrix)))
+
+
+def _average_accuracy(a: Matrix) -> Values:
+    return _mean(a[..., -1, :])
 
 
 def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
@@ -36,10 +46,13 @@ def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
     AIA = (1/T) sum_t (1/t) sum_{j<=t} a[t, j], in [0, 1], higher is better. Rebuffi et al. 2017
     (iCaRL), task-uniform. None for a joint run.
     """
-    a = checked(matrix)
+    return _one(_average_incremental_accuracy, matrix)
+
+
+def _average_incremental_accuracy(a: Matrix) -> Values | None:
     if not has_history(a):
         return None
-    return float(np.mean([a[t, : t + 1].mean() for t in range(len(a))]))
+    return _mean(np.stack([_mean(a[..., t, : t + 1]) for t in range(a.shape[-1])], axis=-1))
 
 
 def forgetting(matrix: npt.ArrayLike) -> float | None:
@@ -49,10 +62,11 @@ def forgetting(matrix: npt.ArrayLike) -> float | None:
     Chaudhry et al. 2018 (RWalk). The maximum leaves the last row out, so that an old task that
     improved counts as negative forgetting. None for T = 1 and for a joint run.
     """
-    a = checked(matrix)
-    if len(a) < 2:
-        return None
-    return float(np.mean(_peaks(a) - a[-1, :-1]))
+    return _one(_forgetting, matrix)
+
+
+def _forgetting(a: Matrix) -> Values | None:
+    return None if a.shape[-2] < 2 else _mean(_peaks(a) - a[..., -1, :-1])
 
 
 def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
@@ -61,10 +75,46 @@ def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
     (1/(T-1)) sum_{j<T} (max_{j<=l<=T} a[l, j] - a[T, j]), in [0, 1], lower is better. It is
     forgetting with every task's improvement counted as 0. None for T = 1 and for a joint run.
     """
-    a = checked(matrix)
-    if len(a) < 2:
+    return _one(_forgetting_mammoth, matrix)
+
+
+def _forgetting_mammoth(a: Matrix) -> Values | None:
+    if a.shape[-2] < 2:
         return None
-    return float(np.mean(np.maximum(_peaks(a) - a[-1, :-1], 0.0)))
+    return _mean(np.maximum(_peaks(a) - a[..., -1, :-1], 0.0))
+
+
+def forgetting_avalanche(matrix: npt.ArrayLike) -> float | None:
+    """Forgetting as the library avalanche computes it: first accuracy less the last.
+
+    (1/(T-1)) sum_{j<T} (a[j, j] - a[T, j]), in [-1, 1], lower is better; -BWT. What a task gained
+    before it was forgotten does not count, so it is at most `forgetting`. None for T = 1 and for a
+    joint run.
+    """
+    return _one(_forgetting_avalanche, matrix)
+
+
+def _forgetting_avalanche(a: Matrix) -> Values | None:
+    transfer = _bwt(a)
+    return None if transfer is None else -transfer
+
+
+def forgetting_continuum(matrix: npt.ArrayLike) -> float | None:
+    """Forgetting as the library continuum 1.2.7 computes it, to compare with numbers from there.
+
+    (1/(T-1)) sum_{j<T-1} (max_{j<=l<T-1} a[l, j] - a[T, j]), lower is better: its loops end one
+    task early, so the task before the last counts as not forgotten and its row is no peak
+    (Continvvm/continuum issue 291). None for T = 1 and for a joint run.
+    """
+    return _one(_forgetting_continuum, matrix)
+
+
+def _forgetting_continuum(a: Matrix) -> Values | None:
+    stages = a.shape[-2]
+    if stages < 2:
+        return None
+    drops = [a[..., j:-2, j].max(axis=-1) - a[..., -1, j] for j in range(stages - 2)]
+    return np.asarray(sum(drops, np.zeros(a.shape[:-2])) / (stages - 1))
 
 
 def bwt(matrix: npt.ArrayLike) -> float | None:
@@ -73,10 +123,11 @@ def bwt(matrix: npt.ArrayLike) -> float | None:
     BWT = (1/(T-1)) sum_{j<T} (a[T, j] - a[j, j]), in [-1, 1], higher is better. Lopez-Paz and
     Ranzato 2017 (GEM). -BWT <= F always. None for T = 1 and for a joint run.
     """
-    a = checked(matrix)
-    if len(a) < 2:
-        return None
-    return float(np.mean(a[-1, :-1] - a.diagonal()[:-1]))
+    return _one(_bwt, matrix)
+
+
+def _bwt(a: Matrix) -> Values | None:
+    return None if a.shape[-2] < 2 else _mean(a[..., -1, :-1] - _diagonal(a)[..., :-1])
 
 
 def bwt_plus(matrix: npt.ArrayLike) -> float | None:
@@ -84,8 +135,12 @@ def bwt_plus(matrix: npt.ArrayLike) -> float | None:
 
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    transfer = bwt(matrix)
-    return None if transfer is None else max(transfer, 0.0)
+    return _one(_bwt_plus, matrix)
+
+
+def _bwt_plus(a: Matrix) -> Values | None:
+    transfer = _bwt(a)
+    return None if transfer is None else np.maximum(transfer, 0.0)
 
 
 def remembering(matrix: npt.ArrayLike) -> float | None:
@@ -93,8 +148,12 @@ def remembering(matrix: npt.ArrayLike) -> float | None:
 
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    transfer = bwt(matrix)
-    return None if transfer is None else 1.0 - abs(min(transfer, 0.0))
+    return _one(_remembering, matrix)
+
+
+def _remembering(a: Matrix) -> Values | None:
+    transfer = _bwt(a)
+    return None if transfer is None else 1.0 - np.abs(np.minimum(transfer, 0.0))
 
 
 def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
@@ -103,11 +162,15 @@ def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
     (2/(T(T-1))) sum_{i>=2} sum_{j<i} (a[i, j] - a[j, j]), in [-1, 1], higher is better.
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    a = checked(matrix)
-    if len(a) < 2:
+    return _one(_bwt_all_pairs, matrix)
+
+
+def _bwt_all_pairs(a: Matrix) -> Values | None:
+    if a.shape[-2] < 2:
         return None
-    changes = a - a.diagonal()  # (T, T): column j less what task j began with
-    return float(np.mean(changes[np.tril_indices(len(a), -1)]))
+    changes = a - _diagonal(a)[..., None, :]  # column j less what task j began with
+    rows, columns = np.tril_indices(a.shape[-1], -1)
+    return _mean(changes[..., rows, columns])
 
 
 def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
@@ -116,8 +179,11 @@ def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
     LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. None for a joint
     run. A = LA + ((T-1)/T) BWT holds exactly.
     """
-    a = checked(matrix)
-    return float(a.diagonal().mean()) if has_history(a) else None
+    return _one(_learning_accuracy, matrix)
+
+
+def _learning_accuracy(a: Matrix) -> Values | None:
+    return _mean(_diagonal(a)) if has_history(a) else None
 
 
 def stability(matrix: npt.ArrayLike) -> float | None:
@@ -127,15 +193,21 @@ def stability(matrix: npt.ArrayLike) -> float | None:
     helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
     T = 1, for a joint run, and if no task is left.
     """
-    a = checked(matrix)
-    if len(a) < 2:
+    return _one(_stability, matrix)
+
+
+def _stability(a: Matrix) -> Values | None:
+    if a.shape[-2] < 2:
         return None
-    peaks = _peaks(a)
-    learned = peaks > 0
-    if not learned.any():
-        return None
-    with np.errstate(over="ignore"):  # a peak next to nothing gives inf, not an error
-        return float(np.mean(a[-1, :-1][learned] / peaks[learned]))
+    peaks = _peaks(a).reshape(-1, a.shape[-1] - 1)  # (N, T - 1)
+    last = a[..., -1, :-1].reshape(peaks.shape)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        left = last / peaks  # a peak next to nothing gives inf, not an error
+    found = _mean(left)
+    for row in np.flatnonzero(~(peaks > 0).all(axis=1)):
+        kept = left[row][peaks[row] > 0]
+        found[row] = kept.mean() if len(kept) else np.nan
+    return np.asarray(found.reshape(a.shape[:-2]))
 
 
 def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
@@ -144,10 +216,16 @@ def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
     At least 0, higher is better (method.md section 6.2); 0 where either is 0. None where
     stability is.
     """
-    kept, learned = stability(matrix), learning_accuracy(matrix)
+    return _one(_stability_plasticity, matrix)
+
+
+def _stability_plasticity(a: Matrix) -> Values | None:
+    kept, learned = _stability(a), _learning_accuracy(a)
     if kept is None or learned is None:
         return None
-    return 2.0 / (1.0 / kept + 1.0 / learned) if kept > 0 and learned > 0 else 0.0
+    with np.errstate(divide="ignore"):
+        both = 2.0 / (1.0 / kept + 1.0 / learned)
+    return np.where(np.isnan(kept), np.nan, np.where((kept > 0) & (learned > 0), both, 0.0))
 
 
 class Metric(NamedTuple):
@@ -157,37 +235,75 @@ class Metric(NamedTuple):
     direction: Direction
     """`max` if higher is better."""
     definition: str
+    of_many: OfMany
+    """The same of a stack of matrices."""
 
 
 METRICS: dict[str, Metric] = {
     "average_accuracy": Metric(
-        average_accuracy, "max", "mean accuracy over all tasks after the last one"
+        average_accuracy,
+        "max",
+        "mean accuracy over all tasks after the last one",
+        _average_accuracy,
     ),
     "average_incremental_accuracy": Metric(
         average_incremental_accuracy,
         "max",
         "mean, over the tasks, of the average accuracy on the tasks seen by then",
+        _average_incremental_accuracy,
     ),
     "forgetting": Metric(
-        forgetting, "min", "mean drop of old tasks from their best accuracy before the last task"
+        forgetting,
+        "min",
+        "mean drop of old tasks from their best accuracy before the last task",
+        _forgetting,
     ),
     "forgetting_mammoth": Metric(
-        forgetting_mammoth, "min", "forgetting with the last task in the maximum, as in mammoth"
+        forgetting_mammoth,
+        "min",
+        "forgetting with the last task in the maximum, as in mammoth and PILOT",
+        _forgetting_mammoth,
     ),
-    "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned"),
-    "bwt_plus": Metric(bwt_plus, "max", "backward transfer where it is positive, else 0"),
-    "remembering": Metric(remembering, "max", "1 less what backward transfer lost"),
+    "forgetting_avalanche": Metric(
+        forgetting_avalanche,
+        "min",
+        "mean drop of old tasks since each was learned, as in avalanche: -BWT",
+        _forgetting_avalanche,
+    ),
+    "forgetting_continuum": Metric(
+        forgetting_continuum,
+        "min",
+        "forgetting with the ranges of continuum 1.2.7, which end one task early",
+        _forgetting_continuum,
+    ),
+    "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned", _bwt),
+    "bwt_plus": Metric(
+        bwt_plus, "max", "backward transfer where it is positive, else 0", _bwt_plus
+    ),
+    "remembering": Metric(remembering, "max", "1 less what backward transfer lost", _remembering),
     "bwt_all_pairs": Metric(
-        bwt_all_pairs, "max", "mean change of old tasks since learned, over all later tasks"
+        bwt_all_pairs,
+        "max",
+        "mean change of old tasks since learned, over all later tasks",
+        _bwt_all_pairs,
     ),
     "learning_accuracy": Metric(
-        learning_accuracy, "max", "mean accuracy on each task right after it was learned"
+        learning_accuracy,
+        "max",
+        "mean accuracy on each task right after it was learned",
+        _learning_accuracy,
     ),
     "stability": Metric(
-        stability, "max", "share of the old tasks' best accuracy that is left at the end"
+        stability,
+        "max",
+        "share of the old tasks' best accuracy that is left at the end",
+        _stability,
     ),
     "stability_plasticity": Metric(
-        stability_plasticity, "max", "harmonic mean of stability and learning accuracy"
+        stability_plasticity,
+        "max",
+        "harmonic mean of stability and learning accuracy",
+        _stability_plasticity,
     ),
 }
 """Every metric of a class-incremental accuracy matrix, by its name in tables and objectives."""
@@ -198,22 +314,43 @@ def checked(matrix: npt.ArrayLike) -> Matrix:
     a = np.asarray(matrix, dtype=np.float64)
     if a.ndim != 2 or a.shape[1] == 0 or a.shape[0] not in {1, a.shape[1]}:
         raise ValueError(f"an accuracy matrix is T x T, or 1 x T for a joint run, got {a.shape}")
-    mandatory = np.tril(a) if len(a) == a.shape[1] else a
+    return np.asarray(checked_stack(a[None])[0])
+
+
+def checked_stack(a: Matrix) -> Matrix:
+    """Matrices (N, S, T) after the same laws."""
+    mandatory = np.tril(a) if has_history(a) else a
     if np.isnan(mandatory).any():
-        t, j = (int(i[0]) for i in np.isnan(mandatory).nonzero())
+        _, t, j = (int(i[0]) for i in np.isnan(mandatory).nonzero())
         raise ValueError(f"a[{t}, {j}] must be known: task {j} was learned by then, got NaN")
     outside = (a < 0.0) | (a > 1.0)  # NaN above the diagonal is neither
     if outside.any():
-        t, j = (int(i[0]) for i in outside.nonzero())
-        raise ValueError(f"accuracies are fractions in [0, 1], got a[{t}, {j}] = {a[t, j]}")
+        n, t, j = (int(i[0]) for i in outside.nonzero())
+        raise ValueError(f"accuracies are fractions in [0, 1], got a[{t}, {j}] = {a[n, t, j]}")
     return a
 
 
 def has_history(a: Matrix) -> bool:
     """Whether there is a row per task, which a joint run over several tasks lacks."""
-    return bool(len(a) == a.shape[1])
+    return bool(a.shape[-2] == a.shape[-1])
+
+
+def _one(of_many: OfMany, matrix: npt.ArrayLike) -> float | None:
+    """The metric of one matrix; None where it is undefined."""
+    found = of_many(checked(matrix))
+    return None if found is None or np.isnan(found) else float(found)
+
+
+def _mean(values: Matrix) -> Values:
+    """Over the last axis, which must lie in memory as in a single row for equal bits."""
+    return np.asarray(np.ascontiguousarray(values).mean(axis=-1))
+
+
+def _diagonal(a: Matrix) -> Matrix:
+    return np.asarray(a.diagonal(axis1=-2, axis2=-1))  # (..., T)
 
 
 def _peaks(a: Matrix) -> Matrix:
     """Best accuracy on each old task from its own end to just before the last task's."""
-    return np.array([a[j:-1, j].max() for j in range(len(a) - 1)])  # (T - 1,)
+    best = [a[..., j:-1, j].max(axis=-1) for j in range(a.shape[-2] - 1)]
+    return np.stack(best, axis=-1)  # (..., T - 1)

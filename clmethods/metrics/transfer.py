@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.metrics.matrix import Matrix, checked, has_history
+from clmethods.metrics.matrix import Matrix, Values, checked, has_history
 
 
 def forward_transfer(matrix: npt.ArrayLike, untrained: npt.ArrayLike) -> float | None:
@@ -34,11 +34,16 @@ def forward_transfer_all_pairs(matrix: npt.ArrayLike) -> float | None:
     (2/(T(T-1))) sum_{i<j} a[i, j], in [0, 1], higher is better. Diaz-Rodriguez et al. 2018, of the
     task-incremental matrix. None as for `forward_transfer`.
     """
-    a = checked(matrix)
-    if len(a) < 2:
+    found = forward_transfer_all_pairs_of_many(checked(matrix))
+    return None if found is None or np.isnan(found) else float(found)
+
+
+def forward_transfer_all_pairs_of_many(a: Matrix) -> Values | None:
+    """The same of matrices (..., T, T): NaN where one does not reach above its diagonal."""
+    if a.shape[-2] < 2:
         return None
-    above = a[np.triu_indices(len(a), 1)]
-    return None if np.isnan(above).any() else float(np.mean(above))
+    rows, columns = np.triu_indices(a.shape[-1], 1)
+    return np.asarray(np.ascontiguousarray(a[..., rows, columns]).mean(axis=-1))
 
 
 def intransigence(matrix: npt.ArrayLike, reference: npt.ArrayLike) -> float | None:

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from clmethods.metrics import Direction
-from sweeps.analysis.intervals import Interval, prediction_interval
+from sweeps.analysis.card_numbers import (
+    Question,
+    ends,
+    expectations,
+    on_test,
+    prediction,
+    shown,
+    with_ends,
+)
 from sweeps.analysis.paired import Comparison, compare
 from sweeps.analysis.power import detectable, needed
-from sweeps.analysis.render import FRACTIONS, NOTHING
-from sweeps.analysis.replicates import Cell, Replicates, sample
-from sweeps.analysis.selection import Basis, Candidate, Choice, Limit, standing
+from sweeps.analysis.render import FRACTIONS
+from sweeps.analysis.replicates import Replicates
+from sweeps.analysis.selection import Candidate, Choice, Limit, standing
+
+__all__ = ["Question", "card", "prediction", "shown"]
 
 REFUSED = 3
 """Configurations shown when none keeps every limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What was asked, as the card repeats it."""
-
-    objectives: Mapping[str, Direction]
-    limits: tuple[Limit, ...]
-    prefer: str | None
-    """The preferred metric; None asks for the knee."""
-    basis: Basis
-    fixed_orders: bool
-    order: str | None
-    """Order of the production run; None: the sweep's first."""
-    chosen_on: tuple[Cell, ...] | None
-    """Runs that were looked at to choose; None: all."""
-
-    @property
-    def leading(self) -> str:
-        """The metric in which the runner-up is compared."""
-        return self.prefer or next(iter(self.objectives))
 
 
 def card(question: Question, choice: Choice, test: Mapping[tuple[str, str], Replicates]) -> str:
@@ -49,37 +37,10 @@ def card(question: Question, choice: Choice, test: Mapping[tuple[str, str], Repl
         *_beware(question, choice),
         *_numbers(question, chosen, test),
         *_unless(question, choice, chosen),
-        *_expect(question, chosen, test),
+        *expectations(question, chosen, test),
     ]
-    lines += [f"left out  {name}: no run has all the metrics" for name in choice.incomplete]
+    lines += [f"left out  {name}" for name in choice.incomplete]
     return "\n".join(lines)
-
-
-def shown(metric: str, value: float | None) -> str:
-    """A value for people: fractions in percent, counts whole."""
-    if value is None:
-        return NOTHING
-    if metric in FRACTIONS:
-        return f"{100 * value:.1f}"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
-
-
-def prediction(
-    candidate: Candidate,
-    test: Mapping[tuple[str, str], Replicates],
-    metric: str,
-    order: str | None,
-) -> Interval | None:
-    """Prediction interval of the test metric of one new run; None without values."""
-    one = _of(candidate, test)
-    found = sample(one, metric) if one is not None else None
-    if found is None or len(found) == 0:
-        return None
-    return prediction_interval(found.values, found.orders, found.seeds, order)
-
-
-def _of(candidate: Candidate, test: Mapping[tuple[str, str], Replicates]) -> Replicates | None:
-    return test.get((candidate.replicates.config_id, candidate.replicates.readout_id))
 
 
 def _because(question: Question, choice: Choice) -> str:
@@ -105,22 +66,6 @@ def _because(question: Question, choice: Choice) -> str:
     return "; ".join(parts)
 
 
-def _beware(question: Question, choice: Choice) -> list[str]:
-    """What the pessimistic numbers lack."""
-    considered = (*choice.admissible, *choice.refused)
-    alone = [
-        candidate
-        for candidate in considered
-        if any(held.interval.low is None for held in candidate.standings.values())
-    ]
-    if question.basis == "mean" or not alone:
-        return []
-    return [
-        f"beware    {len(alone)} of {len(considered)} have no interval, for want of replicates: "
-        "their means stood in"
-    ]
-
-
 def _limits(question: Question) -> str:
     """The limits with the units of the card."""
     return " and ".join(
@@ -137,14 +82,14 @@ def _numbers(
     lines = []
     for metric, held in chosen.standings.items():
         order = f", worst order {held.worst_order} {shown(metric, held.worst)}"
-        line = f"          {metric}: validation {_with_ends(metric, held.interval)}"
+        line = f"          {metric}: validation {with_ends(metric, held.interval)}"
         line += order if held.worst_order else ""
-        one = _of(chosen, test)
+        one = on_test(chosen, test)
         beside = None
         if one is not None and one.metrics.get(metric):
             beside = standing(one, metric, "max", fixed_orders=question.fixed_orders)
         if beside is not None:
-            line += f"; test {_with_ends(metric, beside.interval)}"
+            line += f"; test {with_ends(metric, beside.interval)}"
         lines.append(line)
     if question.chosen_on is not None:
         lines += _elsewhere(question, chosen, test)
@@ -158,7 +103,7 @@ def _elsewhere(
 ) -> list[str]:
     """The same metrics on the runs that were not looked at."""
     lines = []
-    for name, one in (("validation", chosen.replicates), ("test", _of(chosen, test))):
+    for name, one in (("validation", chosen.replicates), ("test", on_test(chosen, test))):
         if one is None:
             continue
         others = [cell for cell in one.cells if cell not in set(question.chosen_on or ())]
@@ -166,7 +111,7 @@ def _elsewhere(
         for metric, wants in question.objectives.items():
             held = standing(one, metric, wants, others)
             if held is not None:
-                parts.append(f"{metric} {_with_ends(metric, held.interval)}")
+                parts.append(f"{metric} {with_ends(metric, held.interval)}")
         if parts:
             lines.append(
                 f"          on the {len(others)} runs never looked at, {name}: " + ", ".join(parts)
@@ -230,8 +175,8 @@ def _margin(question: Question, metric: str, found: Comparison | None) -> list[s
         line += f" ({_runs(found.unpaired)} without a partner left out)"
     if found.interval.low is None:
         return [f"{line}: not settled, {found.interval.note}"]
-    ends = _ends(metric, found.interval, sign)
-    lines = [f"{line}, 95 % {ends}: {'settled' if found.settled else 'not settled'}"]
+    both = ends(metric, found.interval, sign)
+    lines = [f"{line}, 95 % {both}: {'settled' if found.settled else 'not settled'}"]
     spread = found.spread
     if found.settled or spread is None:
         return lines
@@ -241,10 +186,6 @@ def _margin(question: Question, metric: str, found: Comparison | None) -> list[s
         f"{shown(metric, at_hand)}; " + _replicates(needed(spread, ahead))
     )
     return lines
-
-
-def _runs(n: int) -> str:
-    return f"{n} run{'s' * (n != 1)}"
 
 
 def _replicates(design: tuple[int, int] | None) -> str:
@@ -264,26 +205,8 @@ def _other(
         return []
     return [
         f"          {metric}: the runner-up is better by "
-        f"{shown(metric, abs(found.interval.mean))}, 95 % {_ends(metric, found.interval, sign)}"
+        f"{shown(metric, abs(found.interval.mean))}, 95 % {ends(metric, found.interval, sign)}"
     ]
-
-
-def _expect(
-    question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
-) -> list[str]:
-    """What one new run will give."""
-    lines = []
-    for metric in question.objectives:
-        found = prediction(chosen, test, metric, question.order)
-        if found is None:
-            continue
-        if found.low is None:
-            lines.append(f"expect    test {metric}: no prediction interval, {found.note}")
-            continue
-        lines.append(
-            f"expect    test {metric} of one new run: {_ends(metric, found)} (95 %, {found.note})"
-        )
-    return lines
 
 
 def _nothing(question: Question, choice: Choice) -> list[str]:
@@ -299,7 +222,7 @@ def _nothing(question: Question, choice: Choice) -> list[str]:
             held, name = candidate.standings[limit.metric], limit.metric
             order = f" in order {held.worst_order}" if held.worst_order else ""
             parts.append(
-                f"{name} {_with_ends(name, held.interval)}, worst {shown(name, held.worst)}{order}"
+                f"{name} {with_ends(name, held.interval)}, worst {shown(name, held.worst)}{order}"
             )
         lines.append(f"nearest   {candidate.name}: {'; '.join(parts)}")
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]
@@ -308,7 +231,7 @@ def _nothing(question: Question, choice: Choice) -> list[str]:
             f"because   {len(wide)} keep it in the mean alone; more orders and seeds narrow the "
             "intervals, --by mean takes the risk"
         )
-    lines += [f"left out  {name}: no run has all the metrics" for name in choice.incomplete]
+    lines += [f"left out  {name}" for name in choice.incomplete]
     return lines
 
 
@@ -317,15 +240,21 @@ def _mean_keeps(limit: Limit, candidate: Candidate) -> bool:
     return mean <= limit.bound if limit.kind == "max" else mean >= limit.bound
 
 
-def _with_ends(metric: str, interval: Interval) -> str:
-    if interval.low is None:
-        return f"{shown(metric, interval.mean)} (no interval)"
-    return f"{shown(metric, interval.mean)} ({_ends(metric, interval)})"
+def _runs(n: int) -> str:
+    return f"{n} run{'s' * (n != 1)}"
 
 
-def _ends(metric: str, interval: Interval, sign: float = 1.0) -> str:
-    """Both ends, turned around where low is better."""
-    if interval.low is None or interval.high is None:
-        return "no interval"
-    ends: Sequence[float] = sorted((sign * interval.low, sign * interval.high))
-    return f"{shown(metric, ends[0])} to {shown(metric, ends[1])}"
+def _beware(question: Question, choice: Choice) -> list[str]:
+    """What the pessimistic numbers lack."""
+    considered = (*choice.admissible, *choice.refused)
+    alone = [
+        candidate
+        for candidate in considered
+        if any(held.interval.low is None for held in candidate.standings.values())
+    ]
+    if question.basis == "mean" or not alone:
+        return []
+    return [
+        f"beware    {len(alone)} of {len(considered)} have no interval, for want of replicates: "
+        "their means stood in"
+    ]

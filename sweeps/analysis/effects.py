@@ -118,8 +118,12 @@ def axis_effects(
     *,
     fixed_orders: bool = False,
 ) -> list[Effect]:
-    """Every value of every axis against the axis's baseline."""
-    index = _index(found, points, axes)
+    """Every value of every axis against the axis's baseline.
+
+    Configurations without a run that has the metric, such as those that were stopped early, are in
+    no pair; `without_runs` names them.
+    """
+    index = _index(found, points, axes, metric)
     return [
         _effect(index, axes, a, value, metric, fixed_orders)
         for a, axis in enumerate(axes)
@@ -136,7 +140,7 @@ def interactions(
     fixed_orders: bool = False,
 ) -> list[Interaction]:
     """Every pair of values of two axes: the difference of the matched differences."""
-    index = _index(found, points, axes)
+    index = _index(found, points, axes, metric)
     rows = []
     for a, b in combinations(range(len(axes)), 2):
         for v in axes[a].values[1:]:
@@ -159,13 +163,13 @@ Index = Mapping[tuple[str, ...], Replicates]
 
 
 def _index(
-    found: Sequence[Replicates], points: Mapping[str, Point], axes: Sequence[Axis]
+    found: Sequence[Replicates], points: Mapping[str, Point], axes: Sequence[Axis], metric: str
 ) -> Index:
-    """Configurations by their values on the axes."""
+    """Configurations that have the metric by their values on the axes."""
     return {
         tuple(canonical_json(points[one.config_id].get(axis.path)) for axis in axes): one
         for one in found
-        if one.config_id in points
+        if one.config_id in points and one.metrics[metric]
     }
 
 

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.metrics import METRICS, disparity
-from sweeps.analysis.accuracy import TaskCounts
+from sweeps.analysis.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.components import components, crossed
-from sweeps.analysis.summary import missing, trial_counts
+from sweeps.analysis.summary import counted_runs
 from sweeps.results import latest_trials
 
 Values = npt.NDArray[np.float64]
@@ -82,13 +82,13 @@ def order_sensitivity(
     What a design cannot tell is null, with a `reason`. Raises KeyError for an unknown metric.
     """
     METRICS[metric]
-    counts = TaskCounts(evals, split)
+    read = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
+    counted = counted_runs(read, task_counts(evals, split), readout_id)
     groups: dict[tuple[str, ...], list[_Run | None]] = {}
-    for trial in latest_trials(trials).to_pylist():
-        if readout_id in trial["readout_ids"]:
-            configuration = tuple(trial[name] for name in _CONFIGURATION)
-            run = _run(trial, readout_id, counts, metric)
-            groups.setdefault(configuration, []).append(run)
+    for trial, found in zip(read, counted, strict=True):
+        configuration = tuple(trial[name] for name in _CONFIGURATION)
+        run = None if found is None else _run(trial, found, metric)
+        groups.setdefault(configuration, []).append(run)
     rows = [
         dict(zip(_CONFIGURATION, configuration, strict=True))
         | {"readout_id": readout_id, "split": split, "metric": metric}
@@ -98,11 +98,8 @@ def order_sensitivity(
     return pa.Table.from_pylist(rows, schema=ORDER_SENSITIVITY)
 
 
-def _run(trial: dict[str, Any], readout_id: str, counts: TaskCounts, metric: str) -> _Run | None:
-    """The trial's final accuracies, or None if it has none."""
-    found = trial_counts(trial, readout_id, counts)
-    if missing(trial, found) is not None:
-        return None
+def _run(trial: dict[str, Any], found: SequenceCounts, metric: str) -> _Run:
+    """The trial's final accuracies, and the metric."""
     matrix = found.accuracy
     final = np.empty(matrix.shape[1])
     final[np.asarray(trial["task_order"])] = matrix[-1]  # from order of learning to group index

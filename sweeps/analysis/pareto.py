@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,58 @@ def _of_two(ranked: Values) -> Mask:
     return np.asarray((second > best[group]) & (second == second[starts][group]))
 
 
+def _means(table: Values) -> Values:
+    return np.asarray(table.mean(axis=1))
+
+
+def front_on_common_cells(
+    found: Sequence[Mapping[Hashable, Sequence[float]]],
+    directions: Sequence[Direction],
+    centre: Callable[[Values], Values] = _means,
+) -> Mask:
+    """Mask of the configurations that no other dominates over the runs that both have.
+
+    Each entry of `found` maps a cell (order and seed) to its M objectives. Where all have the same
+    cells, as in a complete sweep, this is the `front` of their means. Where a race gave some of
+    them more runs, or runs failed, a mean over many cells is not set against one over few: what
+    the further orders and seeds do to everybody would be taken for merit. One without a cell is
+    never on the front and beats nobody. `centre` takes (C, K, M) to (C, M).
+    """
+    groups: dict[frozenset[Hashable], list[int]] = {}
+    for index, cells in enumerate(found):
+        if cells:
+            groups.setdefault(frozenset(cells), []).append(index)
+    mask = np.zeros(len(found), dtype=bool)
+    for own, members in groups.items():
+        mask[members] = True
+        for other, rivals in groups.items():
+            common = [cell for cell in found[members[0]] if cell in own & other]
+            if not common:
+                continue
+            points, against = (
+                centre(np.array([[found[i][cell] for cell in common] for i in rows], np.float64))
+                for rows in (members, rivals)
+            )
+            if own == other:
+                mask[members] &= front(points, directions)
+            else:
+                mask[members] &= ~_dominated(gains(points, directions), gains(against, directions))
+    return mask
+
+
+def _middle(table: Values) -> Values:
+    """Interquartile means, as `iqm_interval` has them."""
+    ranked, cut = np.sort(table, axis=1), table.shape[1] // 4
+    return np.asarray(ranked[:, cut : table.shape[1] - cut].mean(axis=1))
+
+
+def _dominated(gain: Values, by: Values) -> Mask:
+    """(N,): whether some row of `by` (K, M) dominates each row of `gain` (N, M)."""
+    return np.array(
+        [bool(((by >= row).all(axis=1) & (by > row).any(axis=1)).any()) for row in gain]
+    )
+
+
 def gains(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
     """The points (N, M) with the sign of every `min` turned, so that more is better.
 
@@ -83,10 +135,12 @@ def pareto_table(
 
     `summary` comes from `sweeps.analysis.summary`; `objectives` maps its columns to directions.
     Columns: config_id, label, role, readout_id; n_replicates, the runs with metrics, and
-    n_missing, those without; per objective NAME its mean, NAME_low and NAME_high over the runs
+    n_missing, those without; n_fewer, how many runs another one has that this one, which competes
+    too, has not; per objective NAME its mean, NAME_low and NAME_high over the runs
     that have it (ends null without an interval, all null where the objective does not exist, as
     the forgetting of a joint run); `interval`, the design in words; `approximate` if replicates
-    are missing; on_front, judged by the means.
+    are missing; on_front, judged by the means over the runs that two configurations have in
+    common (`front_on_common_cells`). One that was stopped early has no means and is never on it.
 
     `fixed_orders`: the orders are all there are, see `mean_interval`. `iqm`: interquartile means
     in place of means, see `iqm_interval`.
@@ -98,20 +152,20 @@ def pareto_table(
     for name in names:
         if name not in summary.column_names:
             raise KeyError(f"no objective {name!r}; known: {summary.column_names}")
-    rows = [
-        _row(configuration, replicates, names, fixed_orders, iqm)
-        for configuration, replicates in _by_configuration(summary, names).items()
-    ]
+    of_each = _by_configuration(summary, names)
+    rows = [_row(key, runs, names, fixed_orders, iqm) for key, runs in of_each.items()]
     for batch_wise in (False, True):
-        kind = [r for r in rows if is_batch_wise(r["readout_id"]) == batch_wise]
-        eligible = np.array(
-            [r["role"] != "reference" and not is_upper_bound(r["readout_id"]) for r in kind], bool
-        )
-        points = np.array([[r[name] for name in names] for r in kind], dtype=np.float64)
-        points = points.reshape(len(kind), len(names))
-        points[~eligible] = np.nan
-        for row, on_front in zip(kind, front(points, list(objectives.values())), strict=True):
-            row["on_front"] = bool(on_front)
+        kind = [
+            (row, runs)
+            for row, runs in zip(rows, of_each.values(), strict=True)
+            if is_batch_wise(row["readout_id"]) == batch_wise
+        ]
+        cells = [_cells(row, runs, names) for row, runs in kind]
+        mask = front_on_common_cells(cells, list(objectives.values()), _middle if iqm else _means)
+        most = max(map(len, cells), default=0)
+        for (row, _), own, on_front in zip(kind, cells, mask.tolist(), strict=True):
+            row["on_front"] = on_front
+            row["n_fewer"] = most - len(own) if own else 0
     return pa.Table.from_pylist(rows, schema=_schema(names))
 
 
@@ -122,6 +176,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
             *((name, pa.string()) for name in _CONFIGURATION),
             ("n_replicates", pa.int32()),
             ("n_missing", pa.int32()),
+            ("n_fewer", pa.int32()),
             *ends,
             ("interval", pa.string()),
             ("approximate", pa.bool_()),
@@ -151,7 +206,12 @@ def _row(
     done = [r for r in replicates if r["reason"] is None]
     row: dict[str, Any] = dict(zip(_CONFIGURATION, configuration, strict=True))
     row |= {"n_replicates": len(done), "n_missing": len(replicates) - len(done)}
-    row |= {"interval": "no finished run", "approximate": len(done) < len(replicates)}
+    reasons = {str(r["reason"]) for r in replicates if r["reason"] is not None}
+    same = len(reasons) == 1 and next(iter(reasons)).startswith("stopped")
+    row |= {
+        "interval": reasons.pop() if same else "no finished run",
+        "approximate": len(done) < len(replicates),
+    }
     for name in names:
         has = [r for r in done if r[name] is not None]
         row[name] = None
@@ -171,6 +231,20 @@ def _row(
             "approximate": row["approximate"] or interval.approximate or len(has) < len(done),
         }
     return row
+
+
+def _cells(
+    row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[Hashable, list[float]]:
+    """The objectives by (order, seed) of one that competes; none of one that does not."""
+    if row["role"] == "reference" or is_upper_bound(row["readout_id"]):
+        return {}
+    found: dict[Hashable, list[float]] = {}
+    for run in runs:
+        values = [run[name] for name in names]
+        if run["reason"] is None and all(v is not None and np.isfinite(v) for v in values):
+            found[run["order_id"], _seed(run)] = values
+    return found
 
 
 def _seed(row: Mapping[str, Any]) -> Hashable:

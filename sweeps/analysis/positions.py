@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import fdtrc, stdtrit
 
-from sweeps.analysis.accuracy import TaskCounts
+from sweeps.analysis.accuracy import task_counts
 from sweeps.analysis.intervals import LEVEL
-from sweeps.analysis.summary import missing, trial_counts
+from sweeps.analysis.summary import counted_runs
 from sweeps.results import latest_trials
 
 Values = npt.NDArray[np.float64]
@@ -65,13 +65,11 @@ def task_accuracies(
 
     Unfinished trials and methods that see all tasks at once take no part.
     """
-    counts = TaskCounts(evals, split)
+    read = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
+    counted = counted_runs(read, task_counts(evals, split), readout_id)
     found: dict[tuple[str, ...], dict[tuple[int, ...], list[Values]]] = {}
-    for trial in latest_trials(trials).to_pylist():
-        if readout_id not in trial["readout_ids"]:
-            continue
-        run = trial_counts(trial, readout_id, counts)
-        if missing(trial, run) is not None or run.n.shape[0] != run.n.shape[1]:
+    for trial, run in zip(read, counted, strict=True):
+        if run is None or run.n.shape[0] != run.n.shape[1]:
             continue
         matrix = run.accuracy
         values = matrix[-1] if response == "final" else matrix.diagonal()

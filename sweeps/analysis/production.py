@@ -76,6 +76,7 @@ def production_document(
         "label": one.label,
         "config_id": one.config_id,
         "readout_id": one.readout_id,
+        "order": order,
         "chosen": {
             "prefer": question.prefer or "knee",
             "limits": [str(limit) for limit in question.limits],

@@ -165,3 +165,17 @@ def difference(
         tuple(order for order, _ in cells),
         tuple(seed for _, seed in cells),
     )
+
+
+def without_runs(found: Sequence[Replicates], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Labels of the configurations without a run that has the metrics `names`, by the reason.
+
+    Those that were stopped early are among them: `stopped after 2 of 5 tasks`.
+    """
+    by_reason: dict[str, dict[str, None]] = {}
+    for one in found:
+        if not all(one.metrics[name] for name in names):
+            reasons = set(one.absent.values())
+            reason = reasons.pop() if len(reasons) == 1 else "no run has all the metrics"
+            by_reason.setdefault(reason, {})[one.label] = None
+    return {reason: tuple(labels) for reason, labels in sorted(by_reason.items())}

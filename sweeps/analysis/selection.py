@@ -17,7 +17,7 @@ from clmethods.config.faults import refuse, require
 from clmethods.metrics import Direction
 from sweeps.analysis.hypervolume import knee
 from sweeps.analysis.intervals import Interval, mean_interval
-from sweeps.analysis.replicates import Cell, Replicates, sample
+from sweeps.analysis.replicates import Cell, Replicates, sample, without_runs
 
 Basis = Literal["pessimistic", "mean"]
 
@@ -107,7 +107,7 @@ class Choice:
     refused: tuple[Candidate, ...]
     """Those that break one, the nearest to being admitted first."""
     incomplete: tuple[str, ...]
-    """Configurations without any run that has all the metrics, by name."""
+    """Configurations without any run that has all the metrics, by name, and why."""
     unlimited: Candidate | None
     """What would have been chosen without limits."""
 
@@ -151,7 +151,8 @@ def select(
         }
         known = {metric: value for metric, value in held.items() if value is not None}
         if len(known) < len(held):
-            incomplete.append(f"{one.label}, readout `{one.readout_id}`")
+            (why,) = without_runs([one], list(wanted)) or ["no run has all the metrics"]
+            incomplete.append(f"{one.label}, readout `{one.readout_id}`: {why}")
             continue
         broken = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))
         candidates.append(Candidate(one, known, broken))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from sweeps.cli.comparing import compare
 from sweeps.cli.dashboard import dashboard
 from sweeps.cli.effects_report import effects
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.keeping import gc
+from sweeps.cli.matrices_report import matrices
+from sweeps.cli.path_report import path
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
 from sweeps.cli.running import plan, run
@@ -27,7 +30,21 @@ def main() -> None:
 
 
 for command in (
-    *(init, plan, run, status, pareto, orders, effects, select, query, dashboard),
+    *(
+        init,
+        plan,
+        run,
+        status,
+        pareto,
+        orders,
+        effects,
+        path,
+        matrices,
+        compare,
+        select,
+        query,
+        dashboard,
+    ),
     *(why, verify, export, gc, schema),
 ):
     main.add_command(command)

@@ -45,9 +45,9 @@ def effects(
     """Matched differences of every axis value, interactions, and importance."""
     from sweeps.analysis.effects import axes_of, points_of
     from sweeps.analysis.paired import configurations
-    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.replicates import replicates, without_runs
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, chosen_readout, read_results
+    from sweeps.cli.tables import all_orders, chosen_readout, left_out_text, read_results
 
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
@@ -73,8 +73,11 @@ def effects(
         "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
         "differs, one interval in twenty still leaves 0 out, by luck"
     )
-    for note in readout_notes(name):
-        click.echo(f"`{name}`: {note}")
+    for note in [
+        *left_out_text(without_runs(found, metrics)),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
+    ]:
+        click.echo(note)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -130,7 +133,7 @@ def _single(one: Effect) -> dict[str, Any]:
         "value": str(one.value),
         "against": str(one.baseline),
         "pairs": one.pairs,
-        **_difference(one.comparison),
+        **difference_columns(one.comparison),
     }
 
 
@@ -139,14 +142,14 @@ def _double(one: Interaction) -> dict[str, Any]:
     return {
         "effect of": f"{first.path} {first.value}",
         "changes with": f"{second.path} {second.value}",
-        "by": _difference(one.comparison)["difference"],
-        "95 %": _difference(one.comparison)["95 %"],
-        "shown": _difference(one.comparison)["shown"],
+        "by": difference_columns(one.comparison)["difference"],
+        "95 %": difference_columns(one.comparison)["95 %"],
+        "shown": difference_columns(one.comparison)["shown"],
     }
 
 
-def _difference(found: Comparison | None) -> dict[str, str]:
-    """Mean, ends and verdict in words; a dash where there is none."""
+def difference_columns(found: Comparison | None) -> dict[str, str]:
+    """A paired difference as columns: mean, ends and verdict in words; a dash for none."""
     from sweeps.analysis.render import FRACTIONS, NOTHING
 
     if found is None:

@@ -15,12 +15,16 @@ from clmethods.config import InvalidConfigError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+FAILED = 1
 USER_FAULT = 2
 INTERRUPTED = 130
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print the faults of bad input and end; let everything else be seen as what it is."""
+    """Print the faults of bad input, or that a disk is full, and end.
+
+    Everything else is seen as what it is.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -32,6 +36,13 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
             for fault in error.faults:
                 click.echo(f"  {fault}", err=True)
             sys.exit(USER_FAULT)
+        except Exception as error:
+            from sweeps.storage import FULL, is_full
+
+            if not is_full(error):
+                raise
+            click.echo(f"stopped: {FULL}", err=True)
+            _leave(FAILED)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues where it was", err=True)
             _leave(INTERRUPTED)

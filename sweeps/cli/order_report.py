@@ -13,6 +13,7 @@ from sweeps.cli.tables import Results, chosen_readout
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sweeps.analysis.intervals import Interval
     from sweeps.analysis.positions import Fitted, TaskAccuracies
     from sweeps.analysis.replicates import Replicates
     from sweeps.spec import Sweep
@@ -47,6 +48,7 @@ def orders_text(
         *_rankings(found, metric),
         _effects(tasks, position_effects, "position", "at {}", first=1),
         _effects(tasks, carry_over, "preceding task", "after {}", first=0),
+        *_similarity(sweep, results, name, split),
         "\n".join(
             [
                 f"readout `{name}`, {split} images, percent and percentage points; ± half of the "
@@ -183,6 +185,50 @@ def _effects(
     if not fitted:
         lines.append("not known: no finished run")
     return "\n".join(lines)
+
+
+def _similarity(sweep: Sweep, results: Results, readout: str, split: str) -> list[str]:
+    """Whether similar tasks cost each other more; nothing where similarity was not measured."""
+    from sweeps.analysis.render import render_table
+    from sweeps.analysis.similarity import similarity_association
+    from sweeps.cli.tables import all_orders
+    from sweeps.spec.measuring import known_tables
+
+    tables = known_tables(sweep)
+    if not tables:
+        return []
+    found = similarity_association(
+        results.trials, results.evals, readout, split, tables, fixed_orders=all_orders(sweep)
+    )
+    rows = [
+        {
+            "configuration": one.label,
+            "correlation": f"{one.interval.mean:+.2f}",
+            "95 %": _ends(one.interval),
+            "runs": one.interval.n,
+        }
+        for one in found
+        if one.interval is not None
+    ]
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.reason is not None:
+            reasons.setdefault(one.reason, []).append(one.label)
+    lines = ["Do similar tasks cost each other more?"]
+    if rows:
+        lines.append(render_table(rows))
+        lines.append(
+            "mean rank correlation of similarity with the loss of accuracy while the other task "
+            "is learned, given how long ago; an association only"
+        )
+    lines += [f"not known for {', '.join(of)}: {reason}" for reason, of in reasons.items()]
+    return ["\n".join(lines)] if found else []
+
+
+def _ends(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return "–"  # noqa: RUF001
+    return f"{max(interval.low, -1.0):+.2f} to {min(interval.high, 1.0):+.2f}"
 
 
 def _effect_row(label: str, found: Fitted, column: str, first: int) -> dict[str, Any]:

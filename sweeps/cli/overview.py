@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sweeps.tune.driver import SweepOutcome
 
 
+SHOWN_ORDERS = 3
+"""Of how many lists of orders a plan speaks; several are there if the number of tasks varies."""
 SHOWN_MERGES = 6
 """How many merged configurations a plan names."""
 
@@ -35,6 +37,7 @@ def plan_text(plan: Plan) -> str:
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
     lines += search_lines(sweep, plan.step)
+    lines += _order_lines(sweep)
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
     for trial in failed:
@@ -55,6 +58,20 @@ def _warning_lines(plan: Plan) -> list[str]:
         + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
         for sentence, labels in found.items()
     ]
+
+
+def _order_lines(sweep: Sweep) -> list[str]:
+    """What the order design balances, and what it costs; once for each list of orders."""
+    from sweeps.spec.orders import balance_lines
+
+    runs = [c.run for c in sweep.configurations if not c.run.method.ORDER_FREE]
+    found = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
+    lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if found else []
+    for orders in found[:SHOWN_ORDERS]:
+        lines += [f"    {line}" for line in balance_lines(orders)]
+    if len(found) > SHOWN_ORDERS:
+        lines.append(f"    and {len(found) - SHOWN_ORDERS} more lists of orders")
+    return lines
 
 
 def _settings_lines(sweep: Sweep) -> list[str]:

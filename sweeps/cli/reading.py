@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sweeps.cli.attained import attained_text
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
@@ -43,12 +44,19 @@ def status(directory: str, trials: bool) -> None:
 @click.option(
     "--iqm", is_flag=True, help="Interquartile means, which single bad runs do not move."
 )
+@click.option(
+    "--attained",
+    is_flag=True,
+    help="Also what is reached in a share of the runs (two objectives).",
+)
 @plain_errors
-def pareto(directory: str, readout: str | None, iqm: bool) -> None:
+def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
     click.echo(front_text(stored.sweep, results, readout, iqm))
+    if attained:
+        click.echo("\n" + attained_text(stored.sweep, results, readout, "validation"))
 
 
 @click.command()
@@ -82,16 +90,26 @@ def orders(directory: str, readout: str | None, split: str, metric: str | None) 
 )
 @plain_errors
 def export(directory: str, target: Path, kind: str) -> None:
-    """One file per result table, and the schema in words."""
-    from sweeps.results import TABLES, describe, export_table, read_table
+    """One file per result table and one of the summary, and the schema in words.
+
+    The summary has a row per trial, readout and split, with every metric and searched field.
+    """
+    from sweeps.analysis.loaded import summary_of
+    from sweeps.analysis.tables_doc import describe_tables
+    from sweeps.results import TABLES, export_table, latest_trials, read_table
+    from sweeps.results.load import StoredTables
 
     stored = open_stored_sweep(directory)
     target.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        read = read_table(stored.objects, stored.sweep.name, name)
+    reads = {name: read_table(stored.objects, stored.sweep.name, name) for name in TABLES}
+    for read in reads.values():
         for warning in read.warnings:
-            click.echo(warning)
-        path = export_table(read.table, name, target, kind)  # type: ignore[arg-type]
-        click.echo(f"{path}  {read.table.num_rows} rows")
-    (target / "SCHEMA.md").write_text(describe(), encoding="utf-8")
+            click.echo(warning, err=True)
+    tables = {name: read.table for name, read in reads.items()}
+    latest = tables | {"trials": latest_trials(tables["trials"])}
+    tables["summary"] = summary_of(StoredTables(stored.sweep.name, latest, ()))
+    for name, table in tables.items():
+        path = export_table(table, name, target, kind)  # type: ignore[arg-type]
+        click.echo(f"{path}  {table.num_rows} rows")
+    (target / "SCHEMA.md").write_text(describe_tables(), encoding="utf-8")
     click.echo(f"{target / 'SCHEMA.md'}  what the columns mean")

@@ -19,10 +19,12 @@ def plan(sweep: str, storage: str) -> None:
     """Say what a run would train, reuse and share. Trains nothing."""
     from sweeps.stages.plan import make_plan
     from sweeps.stages.store import StageStore
+    from sweeps.stages.wanted import refuse_other_meaning
     from sweeps.storage import open_storage
 
     wanted = load_named_sweep(sweep)
     store = StageStore(open_storage(storage), click.echo)
+    refuse_other_meaning(wanted, store.objects)
     click.echo(plan_text(make_plan(wanted, store)))
 
 
@@ -30,6 +32,12 @@ def plan(sweep: str, storage: str) -> None:
 @click.argument("sweep", metavar="SWEEP")
 @storage_option
 @click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster that is already up.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="WHICH",
+    help="A label, a glob over labels, or the beginning of a trial's id; may be repeated.",
+)
 @click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
 @click.option(
     "--lease-ttl",
@@ -41,25 +49,41 @@ def plan(sweep: str, storage: str) -> None:
 )
 @plain_errors
 def run(
-    sweep: str, storage: str, address: str | None, retry_failed: bool, lease_ttl: float
+    sweep: str,
+    storage: str,
+    address: str | None,
+    only: tuple[str, ...],
+    retry_failed: bool,
+    lease_ttl: float,
 ) -> None:
-    """Train what the storage does not hold yet; run again, it continues or does nothing."""
+    """Train what the storage does not hold yet; run again, it continues or does nothing.
+
+    An edited file trains what is new in it. One that would give rows of this sweep another
+    meaning is refused, and so is any other version while a run is under way.
+    """
     from sweeps.stages.store import StageStore
+    from sweeps.stages.wanted import presence, refuse_other_meaning
     from sweeps.storage import open_storage
     from sweeps.tune.driver import run_sweep
 
     wanted = load_named_sweep(sweep)
     objects = open_storage(storage)
-    keep_sweep_file(wanted, objects)
-    outcome = run_sweep(
-        wanted,
-        StageStore(objects, click.echo),
-        address=address,
-        retry_failed=retry_failed,
-        time_to_live_s=lease_ttl,
-        announce=lambda found: click.echo(plan_text(found)),
-    )
+    with presence(wanted, objects, lease_ttl, click.echo):
+        refuse_other_meaning(wanted, objects)
+        keep_sweep_file(wanted, objects)
+        outcome = run_sweep(
+            wanted,
+            StageStore(objects, click.echo),
+            address=address,
+            only=only,
+            retry_failed=retry_failed,
+            time_to_live_s=lease_ttl,
+            announce=lambda found: click.echo(plan_text(found)),
+        )
     click.echo(result_text(outcome, objects, storage))
+    if outcome.halted:
+        click.echo(f"stopped: {outcome.halted}", err=True)
+        sys.exit(1)
     if outcome.interrupted:
         click.echo("stopped before the end; the same command continues")
         sys.exit(INTERRUPTED)

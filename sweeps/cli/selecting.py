@@ -150,7 +150,7 @@ def select(
 
 
 def _first_order(sweep: Sweep) -> str:
-    return "-".join(map(str, sweep.orders.orders(sweep.base.stream.tasks)[0]))
+    return "-".join(map(str, sweep.orders_for(sweep.configurations[0].run)[0]))
 
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:

@@ -17,8 +17,16 @@ SCHEMA_FILE = "sweep.schema.json"
 
 
 @click.command()
-def schema() -> None:
+@click.option(
+    "--tables", is_flag=True, help="What every column of the result tables means, as Markdown."
+)
+def schema(tables: bool) -> None:
     """Print the JSON Schema of a sweep file, for editors."""
+    if tables:
+        from sweeps.analysis.tables_doc import describe_tables
+
+        click.echo(describe_tables())
+        return
     click.echo(_schema_text())
 
 

@@ -13,10 +13,16 @@ from clmethods.metrics import DIRECTIONS, METRICS
 from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pyarrow as pa
 
     from sweeps.spec import Sweep
     from sweeps.storage import ObjectStore
+
+
+NAMED = 5
+"""Configurations that are named where several share a reason; the rest are counted."""
 
 
 class Results(NamedTuple):
@@ -25,7 +31,7 @@ class Results(NamedTuple):
     trials: pa.Table
     evals: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that was left out."""
+    """One sentence per part that was left out, and one about runs that are missing."""
 
 
 def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
@@ -35,13 +41,19 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     """
     import pyarrow.compute as pc
 
+    from sweeps.cli.missing import missing_runs
     from sweeps.search.stored import wanted
 
-    trials, evals = (read_table(objects, sweep.name, name) for name in ("trials", "evals"))
-    ids = sorted(trial.trial_id for trial in wanted(sweep, objects).trials)
+    trials, evals = (
+        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
+    )
+    step = wanted(sweep, objects)
+    ids = sorted(trial.trial_id for trial in step.trials)
     latest = latest_trials(trials.table)
-    kept = pc.is_in(latest["trial_id"], value_set=pa_array(ids))
-    return Results(latest.filter(kept), evals.table, (*trials.warnings, *evals.warnings))
+    latest = latest.filter(pc.is_in(latest["trial_id"], value_set=pa_array(ids)))
+    going = [trial for trial in step.trials if trial.trial_id not in step.stopped]
+    warnings = (*trials.warnings, *evals.warnings, *missing_runs(going, latest))
+    return Results(latest, evals.table, warnings)
 
 
 def pa_array(values: list[str]) -> Any:
@@ -138,8 +150,8 @@ def front_rows(
 
 
 def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order there is, so that orders are a fixed factor."""
-    return sweep.orders.design == "all"
+    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
+    return sweep.orders.exhaustive
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
@@ -179,6 +191,7 @@ def front_text(
             **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
+        if not _stopped(row)
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
@@ -188,9 +201,10 @@ def front_text(
         *_volume_text(sweep, rows),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
-    missing = [row for row in rows if row["n_missing"] or row["approximate"]]
-    for row in missing:
-        notes.append(f"{row['label']}: {_missing(row)}")
+    for row in rows:
+        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
+            notes.append(f"{row['label']}: {_missing(row)}")
+    notes += _stopped_text(rows)
     notes += _few_text(results)
     need = need_text(sweep, results, readout)
     return "\n".join(
@@ -259,7 +273,31 @@ def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
 def _missing(row: dict[str, Any]) -> str:
     """What a row lacks, in words."""
     lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    if row["n_fewer"]:
+        lacks += f"{row['n_fewer']} runs fewer than others, compared over common runs; "
     return f"{lacks}interval over {row['interval']}"
+
+
+def _stopped(row: dict[str, Any]) -> bool:
+    """Whether early stopping left the configuration without an end."""
+    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
+
+
+def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
+    """Who was stopped early, by when."""
+    by_rung: dict[str, list[str]] = {}
+    for row in filter(_stopped, rows):
+        by_rung.setdefault(row["interval"], []).append(row["label"])
+    return left_out_text(by_rung)
+
+
+def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line per reason why configurations take no part, with their labels."""
+    return [
+        f"left out, {reason}: {', '.join(labels[:NAMED])}"
+        + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+        for reason, labels in sorted(by_reason.items())
+    ]
 
 
 def _share(share: float | None) -> str:

@@ -1,6 +1,7 @@
 """What a sweep found: four versioned tables, kept as immutable Parquet parts."""
 
 from sweeps.results.export import export_table
+from sweeps.results.merging import Merging, damaged_files, merge_parts
 from sweeps.results.parts import (
     TableRead,
     latest_trials,
@@ -17,10 +18,13 @@ __all__ = [
     "SCHEMA_VERSION",
     "TABLES",
     "InvalidRowsError",
+    "Merging",
     "TableRead",
+    "damaged_files",
     "describe",
     "export_table",
     "latest_trials",
+    "merge_parts",
     "part_key",
     "read_table",
     "set_aside",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from clmethods.config.faults import Fault, InvalidConfigError, nearest
@@ -74,8 +75,11 @@ def locate(directory: str) -> Location:
 
 
 def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
-    """All tables of one sweep; damaged parts are left out and named."""
-    reads = {name: read_table(objects, sweep, name) for name in TABLES}
+    """All tables of one sweep; damaged parts are left out and named.
+
+    Texts that repeat are Arrow dictionaries (`TableSchema.encoded`).
+    """
+    reads = {name: read_table(objects, sweep, name, encoded=True) for name in TABLES}
     tables = {name: read.table for name, read in reads.items()}
     tables["trials"] = latest_trials(tables["trials"])
     warnings = tuple(warning for read in reads.values() for warning in read.warnings)
@@ -84,8 +88,7 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
 
 def stacked(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
     """The same table of several sweeps, one below the other, with a first column `sweep`."""
-    named = [
-        table.add_column(0, "sweep", pa.array([sweep] * len(table), pa.string()))
-        for sweep, table in zip(sweeps, tables, strict=True)
-    ]
-    return pa.concat_tables(named, promote_options="default")
+    names = pa.array(sweeps, pa.string())
+    number = np.repeat(np.arange(len(sweeps), dtype=np.int32), [len(table) for table in tables])
+    whole = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+    return whole.add_column(0, "sweep", pa.DictionaryArray.from_arrays(number, names))

@@ -2,12 +2,12 @@
 
 A part is named by what its rows follow from (a trial's attempt; a stage, with its readout where
 there is one), so that writing it again changes nothing and readers need no lock. Parts are copies
-of what the stage store holds: one that is damaged is named and left out, never guessed at.
+of what the stage store holds: one that is damaged is named and left out, never guessed at. Where
+they become many, `sweeps.results.merging` puts them into bigger files; readers cannot tell.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,14 +15,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from sweeps.results.files import (
+    DamagedFileError,
+    PartFile,
+    assembled,
+    decode,
+    part_bytes,
+    table_folder,
+)
 from sweeps.results.rows import to_table
-from sweeps.results.schema import SCHEMA_VERSION, TABLES, TableSchema
+from sweeps.results.schema import TABLES, TableSchema
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8
 """Parts fetched at once: on a bucket each costs a round trip."""
+
+LOOKS = 5
+"""How often the files are listed, while others merge them and they vanish under the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +41,14 @@ class TableRead:
 
     table: pa.Table
     damaged: tuple[str, ...]
-    """Keys of the parts that were left out, sorted."""
+    """Keys of the files that were left out, sorted."""
     warnings: tuple[str, ...]
     """One sentence for each of them: the key and what is wrong."""
 
 
-class _DamagedPartError(ValueError):
-    """A part that cannot be used; the message says why."""
-
-
 def part_key(sweep: str, table: str, part_id: str) -> str:
     """Key of a part file. Raises KeyError for a table that is not in `TABLES`."""
-    return f"sweeps/{sweep}/results/{TABLES[table].name}/{part_id}.parquet"
+    return f"{table_folder(sweep, table)}/{part_id}.parquet"
 
 
 def trial_part_id(trial_id: str, attempt: int) -> str:
@@ -58,26 +64,30 @@ def write_part(
     `part_id` must determine the rows: the first writer's stay. Raises `InvalidRowsError` for rows
     that break the schema. A damaged part counts as there; `set_aside` it first.
     """
-    content = to_table(TABLES[table], rows)
-    sink = io.BytesIO()
-    pq.write_table(content, sink, compression="zstd", write_page_checksum=True)
-    return store.put_if_absent(part_key(sweep, table, part_id), sink.getvalue())
+    content = part_bytes(to_table(TABLES[table], rows))
+    return store.put_if_absent(part_key(sweep, table, part_id), content)
 
 
-def read_table(store: ObjectStore, sweep: str, table: str) -> TableRead:
+def read_table(store: ObjectStore, sweep: str, table: str, *, encoded: bool = False) -> TableRead:
     """All rows of a table, in the order of the part names; no part at all is an empty table.
 
-    A truncated part, a file of another kind and a part of another schema version are left out
-    and named in the result.
+    Which parts were merged does not show. A truncated or changed file, one of another kind and
+    one of another schema version are left out and named in the result. With `encoded`, texts that
+    repeat are Arrow dictionaries (`TableSchema.encoded`), which millions of rows are worth.
     """
     schema = TABLES[table]
-    keys = list(store.list(f"sweeps/{sweep}/results/{table}"))
-    with ThreadPoolExecutor(READERS) as pool:
-        parts = list(pool.map(lambda key: _read_part(store, key, schema), keys))
-    sound = [part for part in parts if not isinstance(part, str)]
-    faults = {key: part for key, part in zip(keys, parts, strict=True) if isinstance(part, str)}
+    found: dict[str, PartFile] = {}
+    for _ in range(LOOKS):
+        keys = list(store.list(table_folder(sweep, table)))
+        new = [key for key in keys if key not in found]
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(lambda key: read_file(store, key, schema, encoded), new))
+        found |= {file.key: file for file in read if isinstance(file, PartFile)}
+        faults = {k: f for k, f in zip(new, read, strict=True) if not isinstance(f, PartFile)}
+        if not any(isinstance(fault, MissingObjectError) for fault in faults.values()):
+            break
     return TableRead(
-        table=pa.concat_tables([schema.arrow.empty_table(), *sound]).combine_chunks(),
+        table=assembled(list(found.values()), schema, encoded),
         damaged=tuple(faults),
         warnings=tuple(f"{key} is left out: {reason}" for key, reason in faults.items()),
     )
@@ -86,9 +96,8 @@ def read_table(store: ObjectStore, sweep: str, table: str) -> TableRead:
 def set_aside(store: ObjectStore, keys: Sequence[str]) -> None:
     """Move damaged parts to `…/results/damaged/`, so that they can be written anew."""
     for key in keys:
-        head, _, name = key.rpartition("/")
-        results, _, table = head.rpartition("/")
-        store.move(key, f"{results}/damaged/{table}-{name}")
+        results, _, place = key.partition("/results/")
+        store.move(key, f"{results}/results/damaged/{place.replace('/', '-')}")
 
 
 def latest_trials(trials: pa.Table) -> pa.Table:
@@ -101,28 +110,11 @@ def latest_trials(trials: pa.Table) -> pa.Table:
     return trials.take(pa.array(by_attempt[is_last]))
 
 
-def _read_part(store: ObjectStore, key: str, schema: TableSchema) -> pa.Table | str:
-    """The part's rows, or what is wrong with it."""
+def read_file(
+    store: ObjectStore, key: str, schema: TableSchema, encoded: bool = False
+) -> PartFile | DamagedFileError | MissingObjectError:
+    """The file's rows, or what is wrong with it."""
     try:
-        return _decode(store.get(key), schema)
-    except (_DamagedPartError, MissingObjectError) as error:
-        return str(error)
-
-
-def _decode(data: bytes, schema: TableSchema) -> pa.Table:
-    try:
-        part = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        metadata = part.schema_arrow.metadata or {}
-        version = metadata.get(b"schema_version", b"").decode()
-        if metadata.get(b"table", b"").decode() != schema.name:
-            raise _DamagedPartError(f"not a part of the table {schema.name}")
-        if version != str(SCHEMA_VERSION):
-            raise _DamagedPartError(
-                f"schema version {version or 'unknown'}, this code reads {SCHEMA_VERSION}"
-            )
-        if not part.schema_arrow.equals(schema.arrow):
-            raise _DamagedPartError("its columns are not those of the schema")
-        return part.read(use_threads=False).cast(schema.arrow)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise _DamagedPartError(f"not a readable Parquet file ({reason})") from error
+        return decode(key, store.get(key), schema, encoded)
+    except (DamagedFileError, MissingObjectError) as error:
+        return error

@@ -10,27 +10,32 @@ follows from them is then right, all at once. Two things follow:
 * on the front: every other one that is not off is worse in some objective and cannot dominate it.
   One that is off need not be asked: if it dominated, then so would the one that dominates it.
 
-The intervals are t intervals from variance components over orders and seeds
-(`sweeps.analysis.intervals`), never a percentile bootstrap, which covers too little.
+The intervals are t intervals from variance components over orders and seeds, pooled over all
+configurations that scatter alike (`sweeps.search.pooled`); one that scatters more is compared by
+the differences of each pair alone (`sweeps.analysis.intervals`). Never a percentile bootstrap,
+which covers too little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from clmethods.metrics import Direction
 from sweeps.analysis.components import ROUNDING, unbalanced
 from sweeps.analysis.intervals import mean_interval
+from sweeps.search.pooled import pooled_spread
 from sweeps.search.scores import Cell, Run, Scores, cell_name, known
 from sweeps.spec.stopping import EXACT, Racing
 
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ class _State:
     on: Mask
     """(C,)"""
     off: Mask
-    since: npt.NDArray[np.int64]
+    since: Rows
     """(C,) the look that decided."""
 
     def dominating(self) -> Mask:
@@ -90,8 +95,9 @@ def decide_race(
 
     `sequence` holds all declared cells, from `replicate_sequence`; every configuration has the
     first few of them. The looks of `racing` are gone through from the first on, each with the
-    cells that there were then. So the answer depends on the runs alone, what was decided stays
-    decided, and a race that was interrupted goes on as if it had not been.
+    cells that there were then. So the answer depends on the runs alone, and a race that was
+    interrupted goes on as if it had not been. What was decided stays decided, unless the
+    configuration that decided it fails in a later replicate.
 
     A look uses the longest beginning of the sequence whose design has an interval: cells that
     share no order and no seed, a complete table, or one whose variance components can be told
@@ -126,7 +132,8 @@ def decide_race(
         if not (counts >= look).any():
             break
         ready = np.flatnonzero((counts >= look) & ~state.off)
-        _learn(state, gain[:, :, : used[look]], ready, ~exact, sequence, level)
+        if used[look] and len(ready) > 1:
+            _learn(state, gain, ~exact, ready, sequence[: used[look]], level)
         _decide(state, look)
 
     rivals = state.rivals()
@@ -134,15 +141,13 @@ def decide_race(
     undecided = ~state.on & ~state.off
     wanted = _wanted(undecided | rivals[:, undecided].any(axis=1), counts, looks)
     because = failed | {
-        racers[c]: _reason(
-            state, c, rivals[:, c], [called[r] for r in racers], [*objectives], counts
-        )
-        for c in range(len(racers))
+        config_id: _reason(state, c, rivals[:, c], labels, [*objectives], counts)
+        for c, config_id in enumerate(racers)
     }
     return RaceDecision(
-        decided_on=tuple(np.array(racers, dtype=object)[state.on]),
-        decided_off=tuple(np.array(racers, dtype=object)[state.off]),
-        undecided=tuple(np.array(racers, dtype=object)[undecided]),
+        decided_on=tuple(compress(racers, state.on)),
+        decided_off=tuple(compress(racers, state.off)),
+        undecided=tuple(compress(racers, undecided)),
         failed=tuple(failed),
         wanted={racers[c]: tuple(sequence[start:end]) for c, (start, end) in wanted.items()},
         because={config_id: because[config_id] for config_id in ids},
@@ -187,9 +192,7 @@ def _gains(
     return gain
 
 
-def _exact(
-    gain: Values, objectives: Mapping[str, Direction], counts: npt.NDArray[np.int64]
-) -> Mask:
+def _exact(gain: Values, objectives: Mapping[str, Direction], counts: Rows) -> Mask:
     """(M,): whether an objective without luck is indeed the same in all runs, two at least."""
     if len(gain) == 0 or counts.min() < 2:
         return np.zeros(len(objectives), dtype=bool)
@@ -220,29 +223,32 @@ def _start(gain: Values, exact: Mask) -> _State:
 
 
 def _learn(
-    state: _State,
-    gain: Values,
-    ready: npt.NDArray[np.int64],
-    noisy: Mask,
-    sequence: Sequence[Cell],
-    level: float,
+    state: _State, gain: Values, noisy: Mask, ready: Rows, cells: Sequence[Cell], level: float
 ) -> None:
-    """Raise the margins of all pairs of `ready` by the intervals over the cells of `gain`."""
-    cells = sequence[: gain.shape[2]]
-    orders, seeds = [order for order, _ in cells], [seed for _, seed in cells]
-    if not cells:
-        return
-    for a, b in combinations(ready.tolist(), 2):
-        for m in np.flatnonzero(noisy & ~(state.margin[a, b] > 0) & ~(state.margin[b, a] > 0)):
-            one, other = gain[a, m], gain[b, m]
-            difference = one - other
-            scale = max(np.abs(one).max(), np.abs(other).max())
-            if np.ptp(difference) <= ROUNDING * scale:
+    """Raise the margins of all pairs of `ready` by the intervals over `cells`."""
+    for m in np.flatnonzero(noisy):
+        values = gain[ready, m, : len(cells)]  # (C, N)
+        spread = pooled_spread(values, cells)
+        alike = np.zeros(len(ready), dtype=bool) if spread is None else spread.alike
+        if spread is not None:
+            rows, means = ready[alike], values[alike].mean(axis=1)
+            half = float(stdtrit(spread.degrees, 0.5 + level / 2)) * spread.variance**0.5
+            least = means[:, None] - means[None, :] - half
+            np.fill_diagonal(least, -np.inf)
+            block = np.ix_(rows, rows, [m])
+            state.margin[block] = np.maximum(state.margin[block], least[:, :, None])
+        orders, seeds = [order for order, _ in cells], [seed for _, seed in cells]
+        for a, b in combinations(range(len(ready)), 2):
+            if alike[a] and alike[b]:
+                continue
+            difference = values[a] - values[b]
+            if np.ptp(difference) <= ROUNDING * np.abs(values[[a, b]]).max():
                 continue
             interval = mean_interval(difference, orders, seeds, level)
             if interval.low is not None and interval.high is not None:
-                state.margin[a, b, m] = max(state.margin[a, b, m], interval.low)
-                state.margin[b, a, m] = max(state.margin[b, a, m], -interval.high)
+                one, other = ready[a], ready[b]
+                state.margin[one, other, m] = max(state.margin[one, other, m], interval.low)
+                state.margin[other, one, m] = max(state.margin[other, one, m], -interval.high)
 
 
 def _decide(state: _State, look: int) -> None:
@@ -254,9 +260,7 @@ def _decide(state: _State, look: int) -> None:
     state.since[newly_on | newly_off] = look
 
 
-def _wanted(
-    continuing: Mask, counts: npt.NDArray[np.int64], looks: Sequence[int]
-) -> dict[int, tuple[int, int]]:
+def _wanted(continuing: Mask, counts: Rows, looks: Sequence[int]) -> dict[int, tuple[int, int]]:
     """First and last + 1 of the cells to run next, by racer: up to the next look of the last."""
     rows = np.flatnonzero(continuing)
     if len(rows) == 0:
@@ -272,7 +276,7 @@ def _reason(
     rivals: Mask,
     labels: Sequence[str],
     objectives: Sequence[str],
-    counts: npt.NDArray[np.int64],
+    counts: Rows,
 ) -> str:
     if state.off[c]:
         by = int(np.flatnonzero(state.dominating()[:, c])[0])
@@ -290,7 +294,7 @@ def _reason(
             f"on the front after {state.since[c]} replicates: every other is off it, or worse "
             "in some objective"
         )
-    open_ = [labels[r] for r in np.flatnonzero(rivals)]
+    open_ = [label for label, rival in zip(labels, rivals, strict=True) if rival]
     more = f" and {len(open_) - 3} more" if len(open_) > 3 else ""
     return (
         f"undecided after {_count(int(counts[c]), 'replicate')}: {', '.join(open_[:3])}{more} "

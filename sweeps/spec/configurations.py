@@ -13,7 +13,7 @@ from sweeps.spec.ablation import PART, AblationPlan
 from sweeps.spec.axes import Axis
 from sweeps.spec.candidates import Candidates
 from sweeps.spec.conditions import Condition
-from sweeps.spec.orders import OrderDesign
+from sweeps.spec.orders import OrderDesign, task_names
 from sweeps.spec.runs import CheckedRun, Sections, check_run, differences, merged
 from sweeps.spec.settings import Space
 from sweeps.spec.space import Algorithm, Point, points
@@ -39,9 +39,10 @@ def run_faults(
 ) -> list[Fault]:
     """What the rest of the sweep does not give the runs: orders for their T, a GPU."""
     faults: list[Fault] = []
-    for num_tasks in sorted({run.stream.tasks for run in runs if not run.method.ORDER_FREE}):
+    ordered = [run.stream for run in runs if not run.method.ORDER_FREE]
+    for num_tasks, names in sorted({(s.tasks, task_names(s)) for s in ordered}):
         try:
-            orders.orders(num_tasks)
+            orders.check(num_tasks, names)
         except InvalidConfigError as error:
             faults.extend(error.faults)
     if resources.gpu == 0 and any(run.train.device == "cuda" for run in runs):

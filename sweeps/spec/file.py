@@ -22,6 +22,7 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.fields import FieldFacts, field_facts
+from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
@@ -143,6 +144,9 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     refuse(_rule_faults(file, [run for run in search.runs if not run.method.REFERENCE]))
     refuse(_undecidable(file, search.runs))
     refuse(_idle_readouts(file, runs))
+    orders = measured_design(file.orders, base.run, runs)
+    if orders.measured:
+        document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
     return Sweep(
         name=file.name,
         base=base.run,
@@ -152,7 +156,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         rejected=search.rejected,
         candidates=search.candidates,
         readouts=file.readouts,
-        orders=file.orders,
+        orders=orders,
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,

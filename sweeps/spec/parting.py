@@ -40,7 +40,7 @@ def parting(first: TrialSpec, second: TrialSpec) -> Parting:
     shared = 0
     for one, other in zip(*chains, strict=False):
         if one.key != other.key:
-            differences = _differences(_acting(one), _acting(other), "")
+            differences = differences_of(_acting(one), _acting(other))
             return Parting(shared=shared, lengths=lengths, differences=tuple(differences))
         shared += 1
     return Parting(shared=shared, lengths=lengths, differences=())
@@ -50,12 +50,13 @@ def _acting(stage: StageSpec) -> dict[str, Any]:
     return {"task": list(stage.classes), **stage.effect}
 
 
-def _differences(first: Any, second: Any, path: str) -> list[Difference]:
+def differences_of(first: Any, second: Any, path: str = "") -> list[Difference]:
+    """Where two pieces of plain data differ, by dotted path; what is missing is None."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return [
             difference
             for name in dict.fromkeys([*first, *second])
-            for difference in _differences(
+            for difference in differences_of(
                 first.get(name), second.get(name), f"{path}.{name}" if path else str(name)
             )
         ]

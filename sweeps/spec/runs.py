@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -50,7 +50,24 @@ class CheckedRun:
     """False if the method is none of ours, so that nothing can be said about its fields."""
 
 
-def check_run(sections: Sections) -> CheckedRun:
+Resolve = Callable[[RunConfig], RunConfig]
+"""`resolve`, or something that remembers what it said."""
+
+
+def remembering_resolve() -> Resolve:
+    """`resolve` that looks once at each backbone and stream, for as long as it is kept."""
+    known: dict[tuple[BackboneConfig, StreamConfig], RunConfig] = {}
+
+    def resolved(run: RunConfig) -> RunConfig:
+        key = run.backbone, run.stream
+        if key not in known:
+            known[key] = resolve(run)
+        return run.unchecked(known[key].backbone, known[key].stream, run.seed)
+
+    return resolved
+
+
+def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
     """Validate all sections and resolve the run; every fault is found, whatever the others are."""
     faults: list[Fault] = []
     kind = sections.get("method", {}).get("kind", DEFAULT_KIND)
@@ -85,7 +102,7 @@ def check_run(sections: Sections) -> CheckedRun:
         fault.path for fault in backbone.faults
     }:
         try:
-            run = resolve(run)
+            run = resolved(run)
         except InvalidConfigError as error:
             faults.extend(error.faults)
     sound = {name: part.sound for name, part in parts.items()}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, final
 
-from clmethods.config.keys import stage_effect
+from clmethods.config.keys import acts_alike, effect_id
 from clmethods.config.run import RunConfig
 from sweeps.spec.ablation import PART
 from sweeps.spec.axes import Axis, every_axis
@@ -20,6 +21,7 @@ from sweeps.spec.runs import (
     Sections,
     check_run,
     merged,
+    remembering_resolve,
     value_at,
     with_values,
 )
@@ -27,6 +29,8 @@ from sweeps.spec.space import Point
 
 MAX_VARIANTS = 1024
 """An axis that cannot be shown to be idle with so many tries is taken to act."""
+MAX_REMEMBERED = 65536
+"""Checked points that are kept: those of a large grid, neighbours included."""
 
 
 @final
@@ -47,8 +51,8 @@ class Space:
                 known = self.probes.setdefault(axis.path, [])
                 known.extend(value for value in axis.values if value not in known)
         self.varying = {axis.path for axis in every_axis([*axes, *parts]) if axis.varies}
-        self._checked: dict[str, CheckedRun] = {}
-        self._effects: dict[str, str | None] = {}
+        self._resolved = remembering_resolve()
+        self._checked = lru_cache(maxsize=MAX_REMEMBERED)(self._check)
 
     def sections(self, point: Point) -> Sections:
         """What the point makes of the base: its choices first, then fields and parts.
@@ -97,18 +101,15 @@ class Space:
 
     def checked(self, point: Point) -> CheckedRun:
         """The run of the point, and what is wrong with it."""
-        key = json.dumps(point, sort_keys=True)
-        if key not in self._checked:
-            self._checked[key] = check_run(self.sections(point))
-        return self._checked[key]
+        return self._checked(json.dumps(point, sort_keys=True))
+
+    def _check(self, point: str) -> CheckedRun:
+        return check_run(self.sections(json.loads(point)), self._resolved)
 
     def effect(self, point: Point) -> str | None:
         """What of the point acts: equal texts mean equal stages. None if its run is not sound."""
-        key = json.dumps(point, sort_keys=True)
-        if key not in self._effects:
-            checked = self.checked(point)
-            self._effects[key] = None if checked.faults else effect_of(checked.run)
-        return self._effects[key]
+        checked = self.checked(point)
+        return None if checked.faults else effect_id(checked.run)
 
     def idle(self, point: Point) -> list[str]:
         """Fields and parts of the point that could be anything, all at once, with equal effect.
@@ -127,24 +128,19 @@ class Space:
         values = [[*((value,) for value in self.probes[path]), ()] for path in paths]
         if math.prod(map(len, values)) > MAX_VARIANTS:
             return False
-        effect = self.effect(point)
+        run = self.checked(point).run
         rest = {path: value for path, value in point.items() if path not in paths}
         for combination in product(*values):
             given = {p: value[0] for p, value in zip(paths, combination, strict=True) if value}
-            other = self.effect(rest | given)
-            if other != effect and not (other is None and given):
+            other = self.checked(rest | given)
+            if other.faults and given:
+                continue
+            if other.faults or not acts_alike(run, other.run):
                 return False
         return True
 
     def _set_by_part(self, path: str) -> list[str]:
         return [p for option in self.parts[path].options for p in _flat(option.sections)]
-
-
-def effect_of(run: RunConfig) -> str:
-    """All that acts in a run, seeds and orders apart: runs of equal text share every stage."""
-    groups = [list(group.classes) for group in run.stream.groups()]
-    effects = [stage_effect(run, position) for position in range(run.stages)]
-    return json.dumps([groups, effects], sort_keys=True)
 
 
 def factor_of(run: RunConfig, path: str, value: Any) -> Any:

@@ -16,8 +16,9 @@ import numpy as np
 from clmethods import metrics
 from clmethods.config.faults import Fault, InvalidConfigError, finite, nearest, refuse, require
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
 from clmethods.metrics import Direction
-from sweeps.spec.orders import OrderDesign
+from sweeps.spec.orders import CHAINS, OrderDesign, task_names
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -191,7 +192,7 @@ def rule_faults(
     if early_stop is not None and len(lengths) == 1:
         found += _stopping_faults(early_stop, lengths[0], objectives)
     if racing is not None and len(lengths) == 1:
-        found += _racing_faults(racing, lengths[0], orders, seeds)
+        found += _racing_faults(racing, competing[0].stream, orders, seeds)
     return [fault for fault in found if fault is not None]
 
 
@@ -233,10 +234,13 @@ def _undefined_after_one_task() -> set[str]:
 
 
 def _racing_faults(
-    rule: Racing, tasks: int, orders: OrderDesign, seeds: Sequence[int]
+    rule: Racing, stream: StreamConfig, orders: OrderDesign, seeds: Sequence[int]
 ) -> list[Fault | None]:
     try:
-        rows = len(orders.orders(tasks))
+        if orders.needs_table:  # what the data says may make some of the chains equal
+            rows = 1 if orders.design in CHAINS else len(CHAINS)
+        else:
+            rows = len(orders.orders(stream.tasks, task_names(stream)))
     except InvalidConfigError:
         return []  # the orders' own faults say why
     declared = rows * len(seeds)

@@ -11,8 +11,9 @@ from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.task_table import table_id
 from sweeps.spec.axes import Axis
-from sweeps.spec.orders import Order, OrderDesign
+from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
 
@@ -114,7 +115,11 @@ class Sweep:
         """Task orders in which `run` is trained: one if its method sees all tasks at once."""
         if run.method.ORDER_FREE:
             return (tuple(range(run.stream.tasks)),)
-        return self.orders.orders(run.stream.tasks)
+        table = None
+        if self.orders.needs_table:
+            identity = table_id(self.base.backbone, run.stream)
+            table = next(found for found in self.orders.measured if found.of == identity)
+        return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """The readouts that the run's method supports; `last` if it supports none of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from clmethods.config.canonical import canonical_json
@@ -12,6 +13,8 @@ from clmethods.config.decode import run_from_dict
 from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from sweeps.spec.orders import Order
 from sweeps.spec.sweep import Configuration, Role, Sweep
 
 
@@ -65,15 +68,17 @@ def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
 def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
     """The trials of some configurations; each of them sees the same orders and the same seeds."""
     found: dict[str, TrialSpec] = {}
+    ordered = lru_cache(maxsize=4096)(_ordered)  # configurations seldom differ in their stream
     for configuration in configurations:
         readouts = sweep.readouts_for(configuration.run)
+        config_id = configuration.run.config_id
         for order in sweep.orders_for(configuration.run):
-            stream = replace(configuration.run.stream, task_order=order)
+            stream = ordered(configuration.run.stream, order)
             for seed in sweep.seeds:
-                run = replace(configuration.run, stream=stream, seed=seed)
+                run = configuration.run.unchecked(configuration.run.backbone, stream, seed)
                 trial = TrialSpec(
                     trial_id=run.trial_id,
-                    config_id=run.config_id,
+                    config_id=config_id,
                     order_id=run.order_id,
                     seed=seed,
                     label=configuration.label,
@@ -84,3 +89,7 @@ def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[Tr
                 )
                 found.setdefault(trial.trial_id, trial)
     return tuple(found.values())
+
+
+def _ordered(stream: StreamConfig, order: Order) -> StreamConfig:
+    return replace(stream, task_order=order)

@@ -29,6 +29,8 @@ _WORDS = {
     "model_type": "a mapping of fields",
     "dataclass_type": "a mapping of fields",
 }
+_NAMES = {"int": "int", "float": "float", "bool": "bool", "str": "string"}
+"""What pydantic calls a plain type, by its own name."""
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 
 
@@ -99,6 +101,10 @@ def _faults(kind: type, detail: ErrorDetails) -> list[Fault]:
         names = _field_names(_type_at(kind, location[:-1]))
         mend = nearest(str(location[-1]), names)
         return [Fault(path, value, f"one of the fields {names}", mend)]
+    union = _plain_union(_type_at(kind, location[:-1]))
+    if location and location[-1] in union:  # pydantic tells of each member at a path of its own
+        law = " or ".join(_WORDS[f"{_NAMES[name]}_type"] for name in union)
+        return [Fault(_path(location[:-1]), value, law)]
     hint = _type_at(kind, location)
     choices = [choice for part in _parts(hint) for choice in get_args(part)]
     if problem == "literal_error" and choices:
@@ -150,6 +156,13 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself; Literals keep their choices for the caller."""
     members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
     return tuple(member for member in members if get_origin(member) is Literal)
+
+
+def _plain_union(hint: Any) -> list[str]:
+    """Names of the types of a union of plain ones, such as an index or a name."""
+    members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else ()
+    names = [getattr(member, "__name__", "") for member in members]
+    return names if all(name in _NAMES for name in names) else []
 
 
 def _type_at(kind: Any, location: Location) -> Any:

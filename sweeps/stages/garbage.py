@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import final
 
+from sweeps.results import read_table
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep
 from sweeps.stages.leases import LeaseTable
@@ -44,10 +45,10 @@ def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[
     return frozenset(keys)
 
 
-def _used(sweep: Sweep, objects: ObjectStore) -> Iterator[str]:
-    """Keys of the stages that are in a sweep's table: its parts are named by them."""
-    for name in objects.list(f"sweeps/{sweep.name}/results/stages"):
-        yield name.rsplit("/", 1)[1].removesuffix(".parquet")
+def _used(sweep: Sweep, objects: ObjectStore) -> list[str]:
+    """Keys of the stages that are in a sweep's table."""
+    keys: list[str] = read_table(objects, sweep.name, "stages").table["stage_key"].to_pylist()
+    return keys
 
 
 def find_garbage(store: StageStore, needed: Collection[str]) -> Garbage:

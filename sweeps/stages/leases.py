@@ -35,9 +35,15 @@ STORAGE_FAULTS = (BaseError, OSError)
 class LeaseTable:
     """All leases of a storage."""
 
-    def __init__(self, objects: ObjectStore, time_to_live_s: float = TIME_TO_LIVE_S) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        time_to_live_s: float = TIME_TO_LIVE_S,
+        folder: str = "leases",
+    ) -> None:
         self.objects = objects
         self.time_to_live_s = time_to_live_s
+        self.folder = folder
 
     def acquire(self, key: str, owner: str) -> Lease | None:
         """The lease of a stage, to be entered; None while somebody else has it."""
@@ -52,21 +58,25 @@ class LeaseTable:
 
         A verdict that outlived its lease counts, so that the number after it is taken next.
         """
-        names = [name.rsplit("/", 1)[1] for name in self.objects.list(f"leases/{key}")]
+        names = [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
         numbers = [number for name in names if (number := _generation(name)) is not None]
         newest = max(numbers, default=None)
         return newest, f"{newest}.expired" in names
 
+    def name(self, key: str, generation: int) -> str:
+        """Where a generation's lease is kept."""
+        return f"{self.folder}/{key}/{generation}"
+
     def beat(self, key: str, generation: int) -> str | None:
         """What the owner of a generation last wrote; None if the lease was given back."""
         try:
-            return self.objects.get(_name(key, generation)).decode(errors="replace")
+            return self.objects.get(self.name(key, generation)).decode(errors="replace")
         except MissingObjectError:
             return None
 
     def expire(self, key: str, generation: int) -> None:
         """Declare a generation's owner gone."""
-        self.objects.put_if_absent(f"{_name(key, generation)}.expired", b"{}")
+        self.objects.put_if_absent(f"{self.name(key, generation)}.expired", b"{}")
 
     def expire_owned(self, key: str, owner: str) -> None:
         """Declare the newest generation expired if `owner`, known to be dead, holds it."""
@@ -82,7 +92,8 @@ class LeaseTable:
         Verdicts go before the lease they are about: it must not look free meanwhile.
         """
         names = sorted(
-            self.objects.list(f"leases/{key}"), key=lambda name: not name.endswith(".expired")
+            self.objects.list(f"{self.folder}/{key}"),
+            key=lambda name: not name.endswith(".expired"),
         )
         for name in names:
             number = _generation(name.rsplit("/", 1)[1])
@@ -102,7 +113,7 @@ class Lease:
 
     def take(self) -> bool:
         """Put the generation if it is absent; True if it is ours."""
-        name = _name(self.key, self.generation)
+        name = self.table.name(self.key, self.generation)
         # a bucket may say "taken" to the very writer that took it, when an answer was lost
         return self.table.objects.put_if_absent(name, self._beat(0)) or self._holds()
 
@@ -130,13 +141,13 @@ class Lease:
         return _fields(self.table.beat(self.key, self.generation)).get("lease") == self._id
 
     def _keep_beating(self) -> None:
-        count = 0
+        count, name = 0, self.table.name(self.key, self.generation)
         while not self._stop.wait(self.table.time_to_live_s / BEATS_PER_LIFE):
             count += 1
             with suppress(*STORAGE_FAULTS):  # the next beat may get through
                 if not self.is_mine():
                     return  # beating on would bring back what its successor has cleared
-                self.table.objects.put(_name(self.key, self.generation), self._beat(count))
+                self.table.objects.put(name, self._beat(count))
 
     def _beat(self, count: int) -> bytes:
         fields = {
@@ -178,10 +189,6 @@ class LeaseWatch:
             return False
         self.table.expire(key, newest)
         return True
-
-
-def _name(key: str, generation: int) -> str:
-    return f"leases/{key}/{generation}"
 
 
 def _generation(name: str) -> int | None:

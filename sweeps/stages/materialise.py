@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from clmethods.config import evaluation_id, partition_id
-from sweeps.results import TABLES, read_table, set_aside, write_part
+from sweeps.results import TABLES, damaged_files, merge_parts, set_aside, write_part
 from sweeps.spec import TrialSpec
 from sweeps.stages.store import StageRecord, StageStore
 from sweeps.storage import MissingObjectError
@@ -62,16 +62,24 @@ def materialise_stage(store: StageStore, sweep: str, trial: TrialSpec, key: str)
 
 
 def mend_tables(store: StageStore, sweep: str) -> bool:
-    """Move damaged parts of a sweep's tables aside; True if there were any to be written again."""
-    damaged: list[str] = []
-    for table in TABLES:
-        damaged += read_table(store.objects, sweep, table).damaged
+    """Move damaged files of a sweep's tables aside; True if there were any to be written again.
+
+    Parts that have become many are merged first, so that the next look is quick.
+    """
+    merge_tables(store, sweep)
+    damaged = [key for table in TABLES for key in damaged_files(store.objects, sweep, table)]
     for part in damaged:
         with suppress(MissingObjectError):  # another driver was first
             set_aside(store.objects, [part])
     if damaged:
         store.report(f"{len(damaged)} damaged parts of the tables are written again: {damaged}")
     return bool(damaged)
+
+
+def merge_tables(store: StageStore, sweep: str) -> None:
+    """Merge the parts of every table that has many."""
+    for table in TABLES:
+        merge_parts(store.objects, sweep, table)
 
 
 def _stage_row(record: StageRecord) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import pyarrow as pa
 
+from clmethods.config import canonical_json, evaluation_id, partition_id
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import Step
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep, TrialSpec
-from sweeps.stages.materialise import is_complete
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 
@@ -27,6 +28,8 @@ class LastAttempt:
     stages_done: int
     error: str | None
     readout_ids: tuple[str, ...]
+    told: tuple[str, str, str]
+    """Label, role and factors (canonical JSON) as they were when the row was written."""
 
 
 @final
@@ -48,10 +51,11 @@ class Plan:
     """By trial id, of trials that have ended before."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
-        """Whether the trial has a row that says how it ended, with the readouts now wanted."""
+        """Whether a row says how the trial ended, with the readouts and labels now wanted."""
         last = self.attempts.get(trial.trial_id)
-        readouts = tuple(readout.readout_id for readout in trial.readouts)
-        if last is None or last.readout_ids != readouts:
+        wanted = tuple(readout.readout_id for readout in trial.readouts)
+        told = (trial.label, trial.role, canonical_json(trial.factors))
+        if last is None or (last.readout_ids, last.told) != (wanted, told):
             return False
         stopped = last.status == "stopped" and trial.trial_id in self.step.stopped
         here = last.stages_done == len(self.tree.chains[trial.trial_id])
@@ -84,25 +88,30 @@ def make_plan(sweep: Sweep, store: StageStore, step: Step | None = None) -> Plan
     step = step or wanted(sweep, store.objects)
     trials = step.trials
     tree = StageTree.of(trials, step.lengths)
-    stored = frozenset(key for key in tree.nodes if store.has(key))
-    complete: dict[str, bool] = {}
-    for trial in trials:
+    finished = store.finished()
+    stored = frozenset(tree.nodes.keys() & finished.keys())
+    identity = lru_cache(maxsize=4096)(evaluation_id)
+    partial: set[str] = set()
+    for trial in trials if stored else ():
+        partition = partition_id(trial.run)
+        needed = {identity(readout, partition) for readout in trial.readouts}
         for key in tree.chains[trial.trial_id]:
-            if key in stored and complete.get(key, True):
-                complete[key] = is_complete(store, trial, key)
+            if key in stored and not needed <= finished[key]:
+                partial.add(key)
     return Plan(
         sweep=sweep,
         step=step,
         trials=trials,
         tree=tree,
-        complete=frozenset(key for key, whole in complete.items() if whole),
+        complete=stored - partial,
         stored=stored,
         attempts=_attempts(latest_trials(read_table(store.objects, sweep.name, "trials").table)),
     )
 
 
 def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
-    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids"]
+    told = ["label", "role", "factors"]
+    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids", *told]
     return {
         row["trial_id"]: LastAttempt(
             number=row["attempt"],
@@ -110,6 +119,7 @@ def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
             stages_done=row["stages_done"],
             error=row["error"],
             readout_ids=tuple(row["readout_ids"]),
+            told=(row["label"], row["role"], row["factors"]),
         )
         for row in trials.select(columns).to_pylist()
     }

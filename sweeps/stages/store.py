@@ -57,6 +57,21 @@ class StageStore:
         """Whether the stage is finished. Contents are checked when they are read."""
         return self.objects.exists(f"{folder(key)}/stage.json")
 
+    def finished(self) -> dict[str, set[str]]:
+        """Every finished stage with the ids of its evaluations, by one listing of the storage.
+
+        A plan asks for many thousands of stages; on a bucket each question is a round trip.
+        """
+        marked: set[str] = set()
+        evaluated: dict[str, set[str]] = {}
+        for name in self.objects.list("stages"):
+            _, _, key, *rest = name.split("/")
+            if rest == ["stage.json"]:
+                marked.add(key)
+            elif rest[0] == "evals":
+                evaluated.setdefault(key, set()).add(rest[1].removesuffix(".json"))
+        return {key: evaluated.get(key, set()) for key in marked}
+
     def load_delta(self, key: str) -> State | None:
         """The tensors of a finished stage, checked; None if it is absent or was damaged."""
         from clmethods.checkpoint import DamagedStateError, state_from_bytes

@@ -10,9 +10,12 @@ from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from sweeps.stages.trial_rows import Ending
+from sweeps.storage import FULL, is_full, is_storage_fault
+from sweeps.tune.causes import death_of
 from sweeps.tune.scheduler import StageScheduler, trial_id
 
 if TYPE_CHECKING:
+    from sweeps.spec import TrialSpec
     from sweeps.tune.driver import Job
 
 
@@ -58,6 +61,9 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
         spec, result = self._job.trials[trial_id(trial)], trial.last_result or {}
+        if result.get("outcome") == "halted":
+            self._job.halt(FULL)
+            return
         if result.get("outcome") == "failed":
             ending = Ending(
                 status="failed",
@@ -67,28 +73,47 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             )
         elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
+            if spec.role != "reference":
+                self._job.progress.tally.note(spec.label, result["figures"])
         else:
             return  # interrupted, or asked for up to here: what becomes of it is decided later
-        self._job.ended(spec, ending)
+        self._ended(spec, ending)
 
     def on_trial_recover(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        name = self._job.trials[trial_id(trial)].name
-        self._job.progress.say(f"a worker died; goes on from its last stage: {name}")
+        name, death = self._job.trials[trial_id(trial)].name, death_of(trial)
+        if not death.counts and trial.run_metadata.num_failures > 0:
+            trial.run_metadata.num_failures -= 1
+        self._job.progress.say(f"{death.sentence}; goes on from its last stage: {name}")
 
     def on_trial_error(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        spec = self._job.trials[trial_id(trial)]
+        spec, death = self._job.trials[trial_id(trial)], death_of(trial)
         done = int((trial.last_result or {}).get("position", 0))
         ending = Ending(
             status="failed",
             stages_done=done,
-            error="its worker died again and again (out of memory, or a machine lost?)",
-            error_kind="WorkerDied",
+            error=f"{death.sentence}, the last of {trial.run_metadata.num_failures} failures of "
+            "workers (memory may not suffice)",
+            error_kind=death.kind,
         )
-        self._job.ended(spec, ending)
+        self._ended(spec, ending)
+
+    def _ended(self, spec: TrialSpec, ending: Ending) -> None:
+        """Write the trial's row. If that fails, the next run writes it, so the sweep goes on."""
+        try:
+            self._job.ended(spec, ending)
+        except Exception as error:
+            if is_full(error):
+                self._job.halt(FULL)
+            elif is_storage_fault(error):
+                self._job.progress.say(
+                    f"the row of {spec.name} is written by the next run: {error}"
+                )
+            else:
+                raise
 
 
 @final

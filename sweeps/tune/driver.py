@@ -12,8 +12,9 @@ from clmethods.config import Fault, InvalidConfigError
 from sweeps.search.controller import next_step
 from sweeps.search.stored import StoredObservations, failed_attempts
 from sweeps.spec import Sweep, TrialSpec
+from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
-from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
+from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables, merge_tables
 from sweeps.stages.plan import Plan, make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
@@ -47,6 +48,8 @@ class SweepOutcome:
     failed: tuple[tuple[str, str], ...]
     """(label with order and seed, cause) of the trials whose last attempt failed."""
     interrupted: bool
+    halted: str = ""
+    """Why the run ended before all was done, if it was not interrupted by anybody."""
 
 
 def run_sweep(
@@ -55,25 +58,31 @@ def run_sweep(
     *,
     address: str | None = None,
     retry_failed: bool = False,
+    only: Sequence[str] = (),
     time_to_live_s: float = TIME_TO_LIVE_S,
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
-    """Train what is missing, evaluate it, write the tables. Run again, it does nothing."""
-    left = Left(sweep, store, retry_failed)
+    """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
+
+    `only` leaves out trials that none of its patterns means; see `chosen_trials`.
+    """
+    left = Left(sweep, store, retry_failed, only)
     announce(left.plan)
-    job: Job | None = None
-    interrupted = False
+    interrupted, halted = False, ""
     while not interrupted and (todo := left.take()):
         job = Job(left.plan, store, todo, Progress(left.tally), time_to_live_s, left)
         interrupted = job.run(address)
+        left.failed |= job.failed
+        halted = job.halted
+    merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in left.plan.trials}
-    failed = left.failed | (job.failed if job else {})
     return SweepOutcome(
         plan=left.plan_as_found(),
         trained=left.tally.trained,
         finished=left.tally.finished,
-        failed=tuple((names[trial], cause) for trial, cause in failed.items()),
-        interrupted=interrupted,
+        failed=tuple((names[trial], cause) for trial, cause in left.failed.items()),
+        interrupted=interrupted and not halted,
+        halted=halted,
     )
 
 
@@ -81,9 +90,15 @@ def run_sweep(
 class Left:
     """What is left of a sweep, step by step: planned again whenever a step is over."""
 
-    def __init__(self, sweep: Sweep, store: StageStore, retry_failed: bool = False) -> None:
-        self.sweep, self.store = sweep, store
-        self.tally = Tally(trials=0, stages=0)
+    def __init__(
+        self,
+        sweep: Sweep,
+        store: StageStore,
+        retry_failed: bool = False,
+        only: Sequence[str] = (),
+    ) -> None:
+        self.sweep, self.store, self.only = sweep, store, only
+        self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
         self.failed: dict[str, str] = {}
         """Causes by trial id, of those whose last attempt failed and that are not tried again."""
         self._mended = mend_tables(store, sweep.name)
@@ -121,6 +136,7 @@ class Left:
 
     def _todo(self) -> list[TrialSpec]:
         plan = self.plan
+        chosen = chosen_trials(plan.trials, self.only)
         unread = {*plan.step.open}  # stored as it seems, but it could not be read
         done = {
             t.trial_id
@@ -134,13 +150,14 @@ class Left:
         self._mended = False
         left = [t for t in plan.trials if t.trial_id not in done]
         skipped = [t for t in left if plan.failed_before(t) and not self._again(t)]
-        todo = [t for t in left if t not in skipped]
+        todo = [t for t in left if t not in skipped and t.trial_id in chosen]
         self.failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
         missing = {k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored
         self.tally.trials = len(plan.trials)
         self.tally.stages = self.tally.trained + len(missing)
         self.tally.finished = sum(plan.is_whole(t) for t in plan.trials if t.trial_id in done)
         self.tally.failed = len(skipped)
+        self.tally.reused = len(self._found)
         return todo
 
     def _again(self, trial: TrialSpec) -> bool:
@@ -186,6 +203,7 @@ class Job:
         self._cpus = self._cpus_wanted()
         self._local = True
         self._scheduler: StageScheduler | None = None
+        self.halted = ""
         self.stop_now = False
         """Asked for by a signal; the KeyboardInterrupt it raised may have been lost on its way."""
 
@@ -196,6 +214,7 @@ class Job:
             draining(self._drain),
             ray_cluster(address, self._cpus),
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
+            self.progress,
         ):
             while True:
                 self._refuse_impossible()
@@ -226,6 +245,12 @@ class Job:
             return False
         self._scheduler.draining = True
         return True
+
+    def halt(self, reason: str) -> None:
+        """Let the running stages finish and start none: going on would be in vain."""
+        self.halted = reason
+        if self._scheduler is not None:
+            self._scheduler.draining = True
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
@@ -289,6 +314,7 @@ class Job:
             "storage": self.store.objects.location,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
+            "objectives": list(self.plan.sweep.objectives),
             "demand": self._demand(trial),
         }
 

@@ -1,15 +1,32 @@
-"""Progress that a person can read: a live line in a terminal, now and then a line otherwise."""
+"""Progress that a person can read: a live table in a terminal, now and then a line otherwise."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TextIO, final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TextIO, final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.live import Live
+    from rich.table import Table
 
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 15.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best configuration so far by one objective."""
+
+    label: str
+    mean: float
+    """On validation, over the trials of it that this run has finished."""
+    runs: int
 
 
 @final
@@ -19,50 +36,92 @@ class Tally:
 
     trials: int
     stages: int
+    """To be trained."""
     finished: int = 0
     failed: int = 0
     active: int = 0
+    reused: int = 0
+    """Stages that were stored before."""
     trained: int = 0
     """Stages trained by this run of the sweep."""
     stage_seconds: float = 0.0
+    objectives: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
+    values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Of finished trials: by objective, then by label."""
+
+    def note(self, label: str, figures: Mapping[str, float]) -> None:
+        """A trial has finished with these metrics."""
+        for name in self.objectives:
+            if name in figures:
+                self.values.setdefault(name, {}).setdefault(label, []).append(figures[name])
+
+    def best(self) -> dict[str, Best]:
+        """By objective, as far as a trial has finished that has it."""
+        found: dict[str, Best] = {}
+        for name, by_label in self.values.items():
+            means = [
+                Best(label, sum(values) / len(values), len(values))
+                for label, values in by_label.items()
+            ]
+            sign = 1.0 if self.objectives[name] == "max" else -1.0
+            found[name] = max(means, key=lambda best: sign * best.mean)
+        return found
 
 
 @final
 class Progress:
-    """Prints the tally; everything that the sweep says while it runs goes through here."""
+    """Shows the tally; everything that the sweep says while it runs goes through here.
+
+    Used as a context manager: what is live goes when the block ends.
+    """
 
     def __init__(
         self,
         tally: Tally,
-        stream: TextIO = sys.stdout,
+        stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tally = tally
-        self._stream, self._clock = stream, clock
-        self._live = stream.isatty()
+        self._stream, self._clock = stream or sys.stdout, clock
+        self._in_terminal = self._stream.isatty()
+        self._live: Live | None = None
         self._start = clock()
-        self._next = self._start + (LIVE_EVERY_S if self._live else PLAIN_EVERY_S)
+        self._next = self._start + (LIVE_EVERY_S if self._in_terminal else PLAIN_EVERY_S)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def tick(self) -> None:
-        """Print a line if it is time for one."""
+        """Show the tally if it is time to."""
         now = self._clock()
         if now < self._next:
             return
-        self._next = now + (LIVE_EVERY_S if self._live else PLAIN_EVERY_S)
-        if self._live:
-            self._stream.write(f"\r\x1b[K{self.line()}")
+        self._next = now + (LIVE_EVERY_S if self._in_terminal else PLAIN_EVERY_S)
+        if self._in_terminal:
+            self._shown().update(self.table(), refresh=True)
         else:
-            self._stream.write(f"{self.line()}\n")
-        self._stream.flush()
+            self._write(self.line())
 
     def say(self, message: str) -> None:
-        """Print a sentence of its own."""
-        self._stream.write(f"\r\x1b[K{message}\n" if self._live else f"{message}\n")
-        self._stream.flush()
+        """Print a sentence of its own, above the table if there is one."""
+        if self._live is None:
+            self._write(message)
+        else:
+            self._live.console.print(message, markup=False, highlight=False)
 
     def line(self) -> str:
         """`stages 57/152 · trials 12/38 · 2 running · 1 failed · 0:48, about 1:20 left`."""
-        tally, elapsed = self.tally, self._clock() - self._start
+        tally = self.tally
         parts = [
             f"stages {tally.trained}/{tally.stages}",
             f"trials {tally.finished}/{tally.trials}",
@@ -70,11 +129,75 @@ class Progress:
         ]
         if tally.failed:
             parts.append(f"{tally.failed} failed")
+        parts += [f"best {name} {shown(name, b.mean)}" for name, b in tally.best().items()]
+        return " · ".join([*parts, self._time()])
+
+    def table(self) -> Table:
+        """The same and more, for a terminal."""
+        from rich.table import Table
+        from rich.text import Text
+
+        tally = self.tally
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column(overflow="ellipsis", no_wrap=True)
+        waiting = tally.trials - tally.finished - tally.failed - tally.active
+        states = [f"{tally.finished} finished", f"{tally.active} running", f"{waiting} waiting"]
+        states += [f"{tally.failed} failed"] if tally.failed else []
+        left = tally.stages - tally.trained
+        stages = [f"{tally.trained} trained", f"{tally.reused} reused", f"{left} left"]
+        rows = [
+            ("trials", f"{' · '.join(states)}, of {tally.trials}"),
+            ("stages", f"{' · '.join(stages)}, of {tally.reused + tally.stages}"),
+        ]
+        if tally.trained:
+            minutes = max(self._clock() - self._start, 1e-9) / 60
+            mean = tally.stage_seconds / tally.trained
+            speed = f"{tally.trained / minutes:.3g} stages a minute, {mean:.3g} s each"
+            rows.append(("speed", speed))
+        rows.append(("time", self._time()))
+        for name, best in tally.best().items():
+            runs = f"{best.runs} run{'s' * (best.runs > 1)}"
+            told = f"{name} {shown(name, best.mean)}  {best.label} ({runs}, validation)"
+            rows.append(("best", told))
+        for head, text in rows:
+            grid.add_row(head, Text(text))
+        return grid
+
+    def _time(self) -> str:
+        tally, elapsed = self.tally, self._clock() - self._start
         spent = clock_text(elapsed)
         if 0 < tally.trained < tally.stages:
             left = elapsed / tally.trained * (tally.stages - tally.trained)
             spent += f", about {clock_text(left)} left"
-        return " · ".join([*parts, spent])
+        return spent
+
+    def _shown(self) -> Live:
+        """The live table, begun when it is first needed."""
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream, force_terminal=True)
+            self._live = Live(
+                console=console,
+                auto_refresh=False,  # no thread: the driver ticks
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+            console.show_cursor()  # a driver that is killed cannot bring it back
+        return self._live
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+
+def shown(metric: str, value: float) -> str:
+    """A metric for people: fractions in percent, numbers of parameters as they are."""
+    return f"{value:,.0f}" if metric == "trainable_parameters" else f"{100 * value:.1f} %"
 
 
 def clock_text(seconds: float) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
+import gc
+import sys
 from typing import Any, TypedDict, final
 
 from ray import tune
 
 from sweeps.spec import TrialSpec
+from sweeps.stages.figures import figures_so_far
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.runner import TrialRunner
+from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
-from sweeps.storage import open_storage
+from sweeps.storage import is_full, is_storage_fault, open_storage
+from sweeps.tune.causes import error_kind, error_text
 
 
 class TrialMessage(TypedDict):
@@ -27,6 +30,8 @@ class TrialMessage(TypedDict):
     owner: str
     """Under which the worker leases stages; the driver's id is part of it."""
     time_to_live_s: float
+    objectives: list[str]
+    """Metrics that people want to see, beside the usual ones."""
     demand: dict[str, float]
     """What Ray reserves for the trial: `CPU`, `GPU`."""
 
@@ -56,26 +61,37 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         return True
 
     def step(self) -> dict[str, Any]:
-        """One stage. A fault of the run itself is a result; only a dying worker is an error."""
+        """One stage. A fault of the run itself is a result: Tune repeats whatever is an error.
+
+        A storage that cannot be reached is an error, so that it is tried again; a full one is a
+        result of its own, which ends the sweep.
+        """
         try:
             if self._runner is None:
                 self._runner = self._open()
             report = self._runner.advance()
-        except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
-            return {
-                "outcome": "failed",
-                "position": self._runner.position if self._runner is not None else 0,
-                "error_kind": type(error).__name__,
-                "error": str(error) or type(error).__name__,
-                "trace": traceback.format_exc(),
+            figures = self._figures(report)
+        except Exception as error:  # whatever a trial does, the sweep goes on
+            full = is_full(error)
+            if is_storage_fault(error) and not full:
+                raise
+            position = self._runner.position if self._runner is not None else 0
+            failure = {
+                "outcome": "halted" if full else "failed",
+                "position": position,
+                "error_kind": error_kind(error),
+                "error": error_text(error),
                 "notes": self._take_notes(),
                 "done": True,
             }
+            self._runner = None  # and with it what may fill the memory
+            return failure
         return {
             "outcome": report.outcome,
             "position": report.position,
             "key": report.key,
             "seconds": report.seconds,
+            "figures": figures,
             "notes": self._take_notes(),
             "done": report.position == self._runner.end,
         }
@@ -87,9 +103,17 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the store knows."""
 
+    def _figures(self, report: StepReport) -> dict[str, float]:
+        """What is told of the trial after the step; few numbers, because they go through Ray."""
+        if self._runner is None or report.outcome == "waiting":
+            return {}
+        store, trial = self._runner.store, self._runner.trial
+        return figures_so_far(store, trial, report.position, self._message["objectives"])
+
     def _take(self, message: TrialMessage) -> None:
         self._message = message
         self._runner = None
+        _free_memory()
         self._notes: list[str] = []
 
     def _take_notes(self) -> str:
@@ -111,3 +135,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             message["owner"],
             message["stages"],
         )
+
+
+def _free_memory() -> None:
+    """What the trial before has left behind must not be missing to the next one."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clmethods.archive import ModelArchive, StoredMetrics, metrics_by_split
+from clmethods.archive import ModelArchive, StoredMetrics, keep_statistics, metrics_by_split
 from clmethods.config import ReadoutConfig, RunConfig
+from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.sequence import run_sequence
 
 INSTANCE = ReadoutConfig(routing="instance")
@@ -17,7 +18,9 @@ def finished(
 ) -> ModelArchive:
     """The whole run, trained, evaluated and stored."""
     archive = ModelArchive.create(folder, run)
-    steps = run_sequence(run, readouts, archive, archive)
+    statistics = ReadoutStatistics()
+    steps = run_sequence(run, readouts, archive, archive, statistics=statistics)
+    keep_statistics(archive, readouts, statistics)
     archive.save_metrics(StoredMetrics(list(readouts), metrics_by_split(run, steps, readouts)))
     return archive
 

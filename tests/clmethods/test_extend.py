@@ -14,6 +14,7 @@ from clmethods.config import (
     METHOD_CONFIGS,
     JointLoraConfig,
     NewTask,
+    ReadoutConfig,
     SequentialFinetuningConfig,
     StreamConfig,
     as_trained,
@@ -126,6 +127,35 @@ def test_without_the_old_data_the_new_task_is_learned_all_the_same(
     assert differences(fold(found.archive.deltas()), fold(whole.archive.deltas())) == []
     assert [s.old is None for s in found.standings[1:]] == [True] * 4
     assert [s.new_given for s in found.standings] == [s.new_given for s in whole.standings]
+
+
+def test_kept_statistics_route_to_old_tasks_without_their_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(stream=StreamConfig(dataset="glyph100", tasks=4, limit=2))
+    adapted = ReadoutConfig(routing="instance", tap=True, tap_epochs=2)
+    old = finished(tmp_path / "m", run, [adapted])
+    digits = NewTask(stream=StreamConfig(dataset="digits", tasks=1, limit=4), classes=(0, 1))
+    whole = extend_model(old, digits, tmp_path / "whole").archive
+    export_model(whole, tmp_path / "from-all", ExportOptions(readout=adapted))
+
+    def gone(root: str | None) -> Source:
+        raise DatasetError("the glyphs are gone")
+
+    monkeypatch.setitem(DATASETS, "glyph100", gone)
+    for opened in (open_stream, _open):
+        opened.cache_clear()
+    try:
+        grown = extend_model(old, digits, tmp_path / "n").archive
+        export_model(grown, tmp_path / "from-kept", ExportOptions(readout=adapted))
+    finally:
+        for opened in (open_stream, _open):
+            opened.cache_clear()
+    kept, everything = grown.statistics(), whole.statistics()
+    assert differences(kept, everything) == []
+    for name in ("router.safetensors", "snapshots/4/adapter_model.safetensors"):
+        one, other = (tmp_path / folder / name for folder in ("from-kept", "from-all"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_what_cannot_be_extended_is_refused_before_anything_is_written(tmp_path: Path) -> None:

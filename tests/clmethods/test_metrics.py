@@ -28,11 +28,14 @@ from clmethods.metrics import (
     every_metric,
     feature_drift,
     forgetting,
+    forgetting_avalanche,
+    forgetting_continuum,
     forgetting_mammoth,
     forward_transfer,
     forward_transfer_all_pairs,
     intransigence,
     learning_accuracy,
+    metrics_of_many,
     model_size_efficiency,
     mopd,
     pooled_accuracy,
@@ -82,6 +85,8 @@ def test_i34_all_ones(tasks):
         "forgetting": 0.0,
         "bwt": 0.0,
         "forgetting_mammoth": 0.0,
+        "forgetting_avalanche": 0.0,
+        "forgetting_continuum": 0.0,
         "bwt_plus": 0.0,
         "remembering": 1.0,
         "bwt_all_pairs": 0.0,
@@ -257,6 +262,31 @@ def test_the_relatives_of_a_worked_matrix():
     assert stability_plasticity([[0.5, np.nan], [0.0, 0.5]]) == 0.0
 
 
+def test_each_library_forgets_by_its_own_definition():
+    """Task 1 was learned at 0.5, peaked at 0.8 after task 2 and ended at 0.4; task 2 was learned
+    at 0.6, was 0.9 after task 3 and ended at 0.7; task 3 began at 0.5 and ended at 0.6."""
+    a = [
+        [0.5, np.nan, np.nan, np.nan],
+        [0.8, 0.6, np.nan, np.nan],
+        [0.7, 0.9, 0.5, np.nan],
+        [0.4, 0.7, 0.6, 0.9],
+    ]
+    assert forgetting(a) == pytest.approx((0.4 + 0.2 - 0.1) / 3)
+    assert forgetting_mammoth(a) == pytest.approx((0.4 + 0.2 + 0.0) / 3)
+    assert forgetting_avalanche(a) == pytest.approx((0.1 - 0.1 - 0.1) / 3)
+    # tasks 1 and 2 only, at their peaks after tasks 1 and 2, over three
+    assert forgetting_continuum(a) == pytest.approx((0.4 - 0.1) / 3)
+    assert forgetting_continuum([[0.9, np.nan], [0.1, 0.8]]) == 0.0
+
+
+@given(matrices())
+def test_no_definition_of_forgetting_is_above_mammoths(a):
+    most = forgetting_mammoth(a) + 1e-12
+    assert forgetting_avalanche(a) <= forgetting(a) + 1e-12
+    assert forgetting(a) <= most
+    assert forgetting_continuum(a) <= most
+
+
 def test_forward_transfer_reads_the_next_task_before_it_is_learned():
     untrained = [0.1, 0.2, 0.3]
     assert forward_transfer(TIL, untrained) == pytest.approx((0.5 - 0.2 + 0.6 - 0.3) / 2)
@@ -404,3 +434,27 @@ def test_disparity_of_two_orders_by_hand():
     final = [[0.9, 0.5, 0.7], [0.6, 0.5, 0.8]]
     assert disparity(final).tolist() == pytest.approx([0.3, 0.0, 0.1])
     assert (aopd(final), mopd(final)) == (pytest.approx(0.4 / 3), pytest.approx(0.3))
+
+
+@pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (9, 9), (12, 12)])
+def test_many_runs_at_once_give_the_bits_of_each(shape, routed):
+    """With tasks that were never known, which stability leaves out run by run; and 9 or more
+    tasks, from where on numpy adds in another order than from left to right."""
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 51, (20, *shape)) * (rng.random((20, 1, shape[1])) > 0.1)  # (N, S, T)
+    seen = np.tril(np.ones(shape, dtype=np.int64)) if shape[0] == shape[1] else 1
+    stacked = {
+        "n": np.full_like(right, 50),
+        "correct": right * seen,
+        "correct_task_given": right,
+        "task_id_correct": right if routed else None,
+    }
+    many = metrics_of_many(Counts(**stacked))
+    assert list(many) == list(OF_COUNTS)
+    for k in range(len(right)):
+        one = Counts(**{key: v if v is None else v[k] for key, v in stacked.items()})
+        values = every_metric(one)
+        for name, column in many.items():
+            expected = np.nan if values[name] is None else values[name]
+            assert np.array_equal(column[k], expected, equal_nan=True), name

@@ -195,7 +195,7 @@ class LoracIpcConfig(LoraFields):
         the default one and shares its stages with the runs whose constraint acts later.
         """
         read = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
-        return TraceSettings.of(self if read else LoracIpcConfig())
+        return TraceSettings.of(self) if read else DEFAULT_TRACE
 
     def faults_in(self, context: EffectContext) -> list[Fault | None]:
         """Capacity: exact orthogonality needs T * r dimensions, a QR decomposition r of them."""
@@ -248,3 +248,7 @@ class LoracIpcConfig(LoraFields):
                 "on; from there only the head learns."
             )
         return found
+
+
+DEFAULT_TRACE = TraceSettings.of(LoracIpcConfig())
+"""What a run leaves behind whose trace nobody reads."""

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from clmethods.archive import ModelArchive, StoredMetrics
 from clmethods.cli import main
 from clmethods.export import ExportedModel
+from clmethods.sealed import sealed
 from tests.clmethods.models import damage
 
 RUN: dict[str, Any] = {
@@ -122,6 +123,35 @@ def test_export_writes_what_was_asked_for(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "peft").exists()
     again = call("export", model, "-o", tmp_path / "out", "--format", "timm")
     refused(again, 2, "is not empty")
+
+
+@pytest.mark.parametrize("readout", ["last", "instance-cosine"])
+def test_an_export_keeps_its_promise_and_is_extended(
+    model: Path, tmp_path: Path, readout: str
+) -> None:
+    out = tmp_path / "out"
+    assert call("export", model, "-o", out, "--readout", readout).exit_code == 0
+    agreed = call("evaluate", out)
+    assert agreed.exit_code == 0, agreed.output
+    assert "The exported files give the stored accuracies." in agreed.output
+    grown = call("extend", out, "--task", "glyph100:3", "-o", tmp_path / "grown")
+    same = call("extend", model, "--task", "glyph100:3", "-o", tmp_path / "same")
+    assert grown.exit_code == 0, grown.output
+    assert grown.stdout.replace("grown", "same") == same.stdout
+
+
+def test_evaluate_tells_an_export_that_does_not_keep_its_promise(
+    model: Path, tmp_path: Path
+) -> None:
+    call("export", model, "-o", tmp_path / "out")
+    document = tmp_path / "out" / "export.json"
+    content = json.loads(document.read_bytes())["content"]
+    row = content["metrics"]["test"]["last"]["accuracy"][-1]
+    row[1] = 0.123
+    document.write_bytes(sealed(content, readable=True))
+    found = call("evaluate", tmp_path / "out", "--json")
+    assert found.exit_code == 1, found.output
+    assert json.loads(found.stdout)["differs"] == ["task 2"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,13 @@ from clmethods.config import (
     RunConfig,
 )
 from clmethods.evaluate import Evaluator
-from clmethods.export import ExportedModel, ExportError, ExportOptions, export_model
+from clmethods.export import (
+    ExportedModel,
+    ExportError,
+    ExportOptions,
+    export_model,
+    measure_export,
+)
 from clmethods.methods import METHODS
 from clmethods.process import open_run
 from clmethods.sequence import run_sequence
@@ -228,6 +234,43 @@ def test_a_routed_export_predicts_as_the_evaluation_does(
     base = plain(tmp_path / "out" / "base")
     peft = PeftModel.from_pretrained(base, str(tmp_path / "out" / "snapshots" / "1"))
     assert peft.peft_config["default"].peft_type == "LORA"
+
+
+@pytest.mark.parametrize(
+    "readout",
+    [
+        ReadoutConfig(routing="instance", tap=True, tap_epochs=2),
+        ReadoutConfig(tap=True, tap_epochs=2, tap_restore=False),
+    ],
+    ids=["routed", "last, without restoring"],
+)
+def test_a_head_from_task_adaptive_prediction_is_exported(
+    readout: ReadoutConfig, tmp_path: Path
+) -> None:
+    """Task by task the folder alone scores what the evaluation of the run did."""
+    run = tiny_run(LORAC, SHUFFLED, precision="float32")
+    archive = finished(tmp_path / "model", run, [readout])
+    export_model(archive, tmp_path / "out", ExportOptions(readout=readout))
+    found = measure_export(tmp_path / "out", "test")
+    assert [score.accuracy for score in found] == [score.promised for score in found]
+    plain = finished(tmp_path / "plain", run, [readout.routing_alone])
+    assert archive.metrics().splits["test"] != plain.metrics().splits["test"]
+
+
+def test_an_export_carries_its_chain_and_can_be_gone_on_from(
+    lorac_model: ModelArchive, exported: Path, tmp_path: Path
+) -> None:
+    carried = ModelArchive.open(exported)
+    assert carried.folder == exported / "chain"
+    assert [s.key for s in carried.chain] == [s.key for s in lorac_model.chain]
+    assert carried.metrics() == lorac_model.metrics()
+    mine, theirs = carried.statistics(), lorac_model.statistics()
+    assert mine.keys() == theirs.keys()
+    assert mine
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    export_model(lorac_model, tmp_path / "light", ExportOptions(chain=False))
+    with pytest.raises(ArchiveError, match="--no-chain"):
+        ModelArchive.open(tmp_path / "light")
 
 
 def test_a_readout_that_is_told_the_task_is_not_exported(

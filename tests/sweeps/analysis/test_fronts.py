@@ -138,6 +138,17 @@ def test_attainment_is_moocores(share):
     assert ours == pytest.approx(expected)
 
 
+def test_a_worked_attainment():
+    """Two cells. In the first x reaches (0.8, 0.2) and y (0.6, 0.1), in the second x (0.7, 0.3)
+    and y (0.9, 0.4): one of two cells is enough for the outer corners, both reach the inner ones.
+    """
+    x = configuration("x", [[0.8], [0.7]], [[0.2], [0.3]])
+    y = configuration("y", [[0.6], [0.9]], [[0.1], [0.4]])
+    half, all_of_them = (attainment([x, y], OBJECTIVES, share) for share in (0.5, 1.0))
+    assert half.tolist() == [[0.9, 0.4], [0.8, 0.2], [0.6, 0.1]]
+    assert all_of_them.tolist() == [[0.8, 0.4], [0.7, 0.3]]
+
+
 def test_attainment_needs_two_objectives():
     with pytest.raises(ValueError, match="two objectives"):
         attainment([], {"a": "max"}, 0.5)

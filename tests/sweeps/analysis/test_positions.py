@@ -9,8 +9,8 @@ from sweeps.analysis.positions import carry_over, position_effects, task_accurac
 from sweeps.spec import OrderDesign
 
 
-def orders_of(design, tasks, count=None):
-    return np.array(OrderDesign(design=design, count=count).orders(tasks))
+def orders_of(design, tasks, count=None, **fields):
+    return np.array(OrderDesign(design=design, count=count, **fields).orders(tasks))
 
 
 def planted(orders, rng, position=0.0, preceding=0.0, noise=0.02):
@@ -62,6 +62,21 @@ def test_one_order_two_orders_and_too_few_are_refused_with_a_reason():
     two = orders_of("williams", 2)
     assert "degree of freedom" in position_effects(two, np.zeros((2, 2))).reason
     assert carry_over(orders_of("random", 5, 2), np.zeros((2, 5))).reason is not None
+
+
+def test_what_designed_orders_tell_and_what_they_do_not():
+    """Herded orders tell both effects; tasks that always come first tell neither."""
+    rng = np.random.default_rng(0)
+    herded = orders_of("space_filling", 4, 12)
+    y = planted(herded, rng, position=0.2, preceding=0.3, noise=0.0)
+    assert position_effects(herded, y).reason is None
+    assert carry_over(herded, y).effects == pytest.approx(-0.3 * (np.eye(4)[0] - 1 / 4))
+    ruled = orders_of("all", 4, before=((0, 1),))
+    assert position_effects(ruled, planted(ruled, rng, position=0.2, noise=0.0)).reason is None
+    fixed = orders_of("all", 5, fixed=(0, 1))
+    found = position_effects(fixed, planted(fixed, rng, position=0.2))
+    assert "do not tell the position from the task" in found.reason
+    assert carry_over(fixed, planted(fixed, rng)).reason is not None
 
 
 @pytest.mark.parametrize("tasks", [4, 5])

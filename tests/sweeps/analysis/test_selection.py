@@ -126,7 +126,7 @@ def test_references_oracles_and_configurations_without_runs_are_not_chosen():
     ]
     choice = select(found, OBJECTIVES, [], "average_accuracy")
     assert choice.chosen.replicates.label == "plain"
-    assert choice.incomplete == ("empty, readout `last`",)
+    assert choice.incomplete == ("empty, readout `last`: no run has all the metrics",)
     assert choice.runner_up is None
 
 

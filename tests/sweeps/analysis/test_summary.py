@@ -137,7 +137,7 @@ def test_a_joint_run_has_an_average_accuracy_only(study):
     ("changes", "reason"),
     [
         ({"status": "failed", "error_kind": "NonFiniteLossError"}, "failed: NonFiniteLossError"),
-        ({"status": "stopped"}, "stopped"),
+        ({"status": "stopped", "stages_done": 1}, "stopped after 1 of 3 tasks"),
         (
             {"stage_keys": ["trial0-0", "trial0-1", "lost"]},
             "no complete evaluation after position 2",

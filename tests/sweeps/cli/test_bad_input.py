@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+
+from sweeps.cli.locate import keep_sweep_file
+from sweeps.spec import load_sweep
+from sweeps.stages.wanted import presence
+from sweeps.storage import open_storage
 
 Command = Callable[..., Result]
 FileOf = Callable[..., Path]
@@ -97,3 +103,42 @@ def test_storage_that_cannot_be_written_is_refused(
 def test_a_directory_without_a_sweep_is_refused(sweeps_command: Command, tmp_path: Path) -> None:
     assert "DIR" in refused(sweeps_command("status", tmp_path / "nowhere"))
     assert "sweeps run" in refused(sweeps_command("status", tmp_path))
+
+
+def test_a_name_that_another_sweep_has_is_refused_with_a_diff(
+    sweeps_command: Command, sweep_file: FileOf, finished: Path
+) -> None:
+    """Planning says so too, and the storage stays as it was."""
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    for command in ("plan", "run"):
+        changed = sweep_file(train__lr=0.5, stream__split_seed=3)
+        message = refused(sweeps_command(command, changed, "--storage", finished))
+        assert "Give the sweep a new name" in message
+        assert re.search(r"train\.lr: \S+ \| 0\.5 ", message)
+        assert "stream.split_seed: 0 | 3" in message
+    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_file_that_changed_under_a_running_sweep_is_refused(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    objects = open_storage(str(tmp_path / "storage"))
+    sweep = load_sweep(sweep_file())
+    keep_sweep_file(sweep, objects)
+    before = {key: objects.get(key) for key in objects.list("sweeps")}
+    with presence(sweep, objects, 1.0):
+        changed = sweep_file(seeds=[0, 1, 2])
+        message = refused(sweeps_command("run", changed, "--storage", tmp_path / "storage"))
+    assert "a driver with another version of it is alive" in message
+    assert "Ctrl-C loses nothing" in message
+    assert {key: objects.get(key) for key in objects.list("sweeps")} == before
+
+
+def test_a_part_that_there_is_not_is_refused(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    options = ("--storage", tmp_path / "storage", "--only", "*threshold=0.7*")
+    assert "--only: got '*threshold=0.7*'" in refused(
+        sweeps_command("run", sweep_file(), *options)
+    )

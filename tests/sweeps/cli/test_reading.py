@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from click.testing import Result
 
+import sweeps
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.results import TABLES
@@ -56,6 +57,24 @@ def test_plan_says_which_settings_were_left_out_or_merged_and_why(
     assert "2 are one, the same comes of method.importance_threshold=0.24" in output
 
 
+def test_plan_says_what_the_orders_balance_and_cost(
+    sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    orders = {"design": "latin_square", "fixed": [4, 0]}
+    output = sweeps_command("plan", sweep_file(orders=orders), "--storage", tmp_path).output
+    assert "  orders: latin_square. Positions: each task once at each position" in output
+    assert "    the first 2 tasks are the same in every order" in output
+    assert (
+        "    a task comes 0 to 3 times at a position, 0 to 3 times right after another" in output
+    )
+    # 4-0 is shared by three orders that then part
+    assert "    11 stages per configuration and seed, 15 without sharing" in output
+    wrong = sweep_file(orders={"design": "latin_square", "before": [[0, 1]]})
+    refused = sweeps_command("plan", wrong, "--storage", tmp_path)
+    assert refused.exit_code == 2
+    assert "so it cannot keep 0 before 1" in refused.output
+
+
 def test_plan_warns_of_what_is_hardly_meant(
     sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -92,6 +111,14 @@ def test_batch_wise_figures_are_marked_wherever_they_are_shown(
     beside = sweeps_command("pareto", finished, "--readout", name).output
     assert "nearest_class_mean (baseline, last)" in beside
     assert "nearest_class_mean (baseline)" in sweeps_command("pareto", finished).output
+
+
+def test_pareto_shows_what_is_reached_in_a_share_of_the_runs(
+    sweeps_command: Command, finished: Path
+) -> None:
+    output = sweeps_command("pareto", finished, "--attained").output
+    rows = output.split("What is reached")[1].splitlines()
+    assert {line.split()[0] for line in rows if "%" in line[:6]} == {"25%", "50%", "75%", "100%"}
 
 
 def test_orders_compares_with_the_seeds(sweeps_command: Command, finished: Path) -> None:
@@ -174,6 +201,24 @@ def test_export_writes_every_table_and_its_schema(
         assert table.num_rows > 0
         assert table.schema.names == schema.arrow.names
     assert "stage_key" in (tmp_path / "out" / "SCHEMA.md").read_text(encoding="utf-8")
+    summary = pq.read_table(tmp_path / "out" / "summary.parquet")
+    # 8 + 4 runs with two readouts or one, and 2 joint ones, each on two splits
+    assert summary.num_rows == (8 * 2 + 4 + 2) * 2
+    assert "method.importance_threshold" in summary.column_names
+    csv = sweeps_command("export", finished, "--to", tmp_path / "csv", "--format", "csv")
+    assert csv.exit_code == 0, csv.output
+    assert (tmp_path / "csv" / "summary.csv").read_text().count("\n") == summary.num_rows + 1
+
+
+def test_the_schema_says_what_every_column_of_every_table_means(
+    sweeps_command: Command, finished: Path
+) -> None:
+    text = sweeps_command("schema", "--tables").output
+    summary = text.split("### summary")[1]
+    for name in sweeps.load(str(finished)).summary.column_names:
+        if name not in {"sweep", "wanted"} and not name.startswith("method."):
+            (line,) = [line for line in summary.splitlines() if line.startswith(f"| `{name}` |")]
+            assert len(line.split("|")[4].strip()) > 10
 
 
 def test_query_answers_from_the_summary(sweeps_command: Command, finished: Path) -> None:
@@ -230,3 +275,22 @@ def test_effects_are_matched_differences_of_every_value(
     wrong = sweeps_command("effects", finished, "--metric", "accuracy")
     assert wrong.exit_code == 2
     assert "pooled_accuracy" in wrong.output
+
+
+def test_matrices_are_mapped_and_freezing_is_held_against_none(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("matrices", finished)
+    assert result.exit_code == 0, result.output
+    assert "lorac_ipc importance_threshold=0.2, 4 runs of 5 tasks" in result.output
+    assert "frozen from task" in result.output
+    frozen = next(line for line in result.output.splitlines() if "=0.2   frozen " in line)
+    assert frozen.count("±") == 3
+    assert frozen.split()[-1] in {"yes", "no"}
+    label = "lorac_ipc importance_threshold=0"
+    assert f"  {label}: " in result.output  # importance against drift, where nothing freezes
+    one = sweeps_command("matrices", finished, "--configuration", label).output
+    assert f"{label}, 4 runs of 5 tasks" in one
+    wrong = sweeps_command("matrices", finished, "--configuration", "joint_lra")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'joint_lora'?" in wrong.output

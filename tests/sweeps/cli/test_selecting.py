@@ -40,6 +40,17 @@ def test_a_card_and_a_file_that_is_a_run(
     found = json.loads(trained.stdout)[document["evidence"]["readout_id"]]
     for metric in document["evidence"]["prediction"]:
         assert found[metric] is not None  # the readout of the file was evaluated
+    assert "prediction interval for one new run (test)" in trained.stderr
+    model = tmp_path / "model"
+    told = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
+    checked = [line for line in told.output.splitlines() if "the 95% prediction interval" in line]
+    assert len(checked) == len(document["evidence"]["prediction"]) == 2
+    for found_interval in document["evidence"]["prediction"].values():
+        found_interval |= {"low": 2.0, "high": 3.0}
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    doctored = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
+    assert doctored.exit_code == 0
+    assert doctored.stderr.count("is outside 200.0 to 300.0") == 2
 
 
 def test_only_the_search_and_one_readout(sweeps_command: Command, finished: Path) -> None:

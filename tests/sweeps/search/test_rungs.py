@@ -70,12 +70,12 @@ def test_the_audit_has_its_share_and_is_drawn_again_alike(points, rule):
 def test_in_the_long_run_every_stopped_one_is_audited_equally_often():
     points = [(k / 10, 0.0) for k in range(7)]
     seen = [0] * 7
-    for seed in range(600):
+    for seed in range(200):
         rule = EarlyStop(audit=0.3, seed=seed)
         for config_id in decide_rung(scores_of(points), rule, OBJECTIVES, 1).audited:
             seen[int(config_id[1:])] += 1
     assert seen[4:] == [0, 0, 0]
-    assert all(0.24 < count / 600 < 0.36 for count in seen[:4])  # standard error 0.019
+    assert all(0.18 < count / 200 < 0.42 for count in seen[:4])  # standard error 0.03
 
 
 def test_the_mean_over_the_cells_decides_not_any_one_of_them():
@@ -93,7 +93,7 @@ def test_the_mean_over_the_cells_decides_not_any_one_of_them():
 def test_only_configurations_with_the_same_cells_are_compared():
     scores = scores_of([(0.5, 0.0)] * 3)
     del scores["c01"][CELLS[1]]
-    with pytest.raises(ValueError, match="c01 lacks order 2-1-0 with seed 1$"):
+    with pytest.raises(ValueError, match=r"c01 lacks order 2-1-0 with seed 1$"):
         decide_rung(scores, EarlyStop(), OBJECTIVES, 1)
 
 

@@ -40,6 +40,7 @@ def test_every_shipped_study_fits(name: str) -> None:
         {"name": "a", "search": {"method.depth": [None, 3], "method.sites": [["q"], ["q", "v"]]}},
         {"name": "a", "extends": "b.yaml", "search": {"train.lr": None}},
         {"name": "a", "where": ["method.rank <= 4"]},
+        {"name": "a", "orders": {"design": "near_first", "fixed": [0], "before": [["a", 2]]}},
         {
             "name": "a",
             "search": {
@@ -79,6 +80,7 @@ def test_what_the_loader_takes_fits(document: Any) -> None:
         ({"name": "a", "search": {"stream.task_order": [[0]]}}, "$.search"),
         ({"name": "a", "objectives": {"acuracy": "max"}}, "$.objectives"),
         ({"name": "a", "orders": {"design": "wiliams"}}, "$.orders.design"),
+        ({"name": "a", "orders": {"fixed": 2}}, "$.orders.fixed"),
         ({"name": "a", "ablation": {"plan": "all"}}, "$.ablation.plan"),
         ({"name": "a", "seeds": [0.5]}, "$.seeds[0]"),
     ],

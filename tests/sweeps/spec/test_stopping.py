@@ -109,6 +109,11 @@ def test_replicates_are_balanced_at_every_moment(orders: int, seeds: int) -> Non
         ({"early_stop": 3}, "early_stop", "a mapping of fields, or null"),
         ({"racing": {"start": 1}}, "racing.start", "One decides nothing."),
         ({"racing": {"start": 3}, "seeds": [0, 1]}, "racing.start", "orders (1) x seeds (2)"),
+        (
+            {"racing": {}, "orders": {"design": "curricula"}},
+            "racing.start",
+            "orders (4) x seeds (1)",
+        ),
         ({"racing": {"step": 0}}, "racing.step", "1 or more"),
         ({"racing": {"confidence": 1}}, "racing.confidence", "below 1"),
     ],

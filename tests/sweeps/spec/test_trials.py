@@ -140,6 +140,21 @@ def test_more_values_and_seeds_keep_the_ids_of_what_was_there(
     assert len(large) > len(small)
 
 
+def test_class_orders_and_task_orders_are_varied_apart() -> None:
+    """Three groupings of the classes by two orders of the tasks: neither is in the other's id."""
+    orders = {"design": "explicit", "list": [[0, 1, 2], [2, 0, 1]]}
+    axis = {"stream.class_order_seed": [None, 1, 2]}
+    trials = trials_of(search=axis, orders=orders, seeds=[0], baselines=[])
+    cells = {(t.run.stream.class_order_seed, t.order_id) for t in trials}
+    assert cells == {(seed, order) for seed in (None, 1, 2) for order in ("0-1-2", "2-0-1")}
+    assert len(trials) == len(cells) == len({t.trial_id for t in trials})
+    assert len({t.config_id for t in trials}) == 1  # class orders are replicates, as seeds are
+    assert len({t.run.stream.groups() for t in trials}) == 3
+    for trial in trials:
+        same = next(t for t in trials if t.order_id == trial.order_id)
+        assert trial.run.stream.order == same.run.stream.order
+
+
 @pytest.mark.parametrize("index", [0, 15, -1])
 def test_json_gives_the_trial_back(index: int) -> None:
     trial = trials_of()[index]

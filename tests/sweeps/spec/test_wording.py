@@ -69,6 +69,15 @@ def test_a_whole_number_serves_where_a_number_is_asked_for() -> None:
     assert validated(TrainConfig, {"lr": 1}).value.lr == 1.0
 
 
+def test_a_choice_between_plain_types_is_one_fault() -> None:
+    """pydantic speaks of each type at a path of its own, which is none of the file's."""
+    data = {"orders": {"before": [[0, 1.5]], "fixed": [True, "a"], "desing": "all"}}
+    found = [str(fault) for fault in validated(SweepFile, data).faults]
+    assert "orders.before[0][1]: got 1.5, allowed: a whole number or text" in found
+    assert "orders.fixed[0]: got True, allowed: a whole number or text" in found
+    assert len(found) == 3
+
+
 def test_one_bad_item_does_not_hide_the_others() -> None:
     data = {"baselines": [{"label": 3}, 3, {"mehtod": {}}], "seeds": [0, "x"]}
     found = validated(SweepFile, data)

@@ -83,9 +83,13 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL, unless it is gone."""
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """A signal, unless it is gone."""
         if self.lives:
             try:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
             except ProcessLookupError:
                 return
 

@@ -86,6 +86,47 @@ def test_a_new_value_trains_only_what_is_new(store: StageStore, no_ray: Log) -> 
     assert len(no_ray) == 3
 
 
+def test_what_was_there_stays_byte_for_byte_when_the_file_grows(
+    store: StageStore, no_ray: Log
+) -> None:
+    """Values, seeds, readouts, baselines, objectives, resources: all at once."""
+    swept(store, **AXIS)
+    parts = {key: store.objects.get(key) for key in store.objects.list("sweeps/small/results")}
+    more = swept(
+        store,
+        search={"method.importance_threshold": [0, 0.2, 0.5]},
+        seeds=[0, 1],
+        readouts=[{"routing": "last"}, {"routing": "instance"}, {"routing": "oracle"}],
+        baselines=[{"method": {"kind": "nearest_class_mean"}}],
+        objectives={"forgetting": "min"},
+        resources={"max_concurrent": 1},
+    )
+    assert more.finished == len(more.plan.trials) == 8
+    after = {key: store.objects.get(key) for key in store.objects.list("sweeps/small/results")}
+    assert {key: after[key] for key in parts} == parts
+    assert len(after) > len(parts)
+
+
+def test_a_trial_under_a_new_label_gets_a_row_that_says_so(store: StageStore, no_ray: Log) -> None:
+    """Its old row stays as well; whoever reads takes the last."""
+    swept(store, **AXIS)
+    two = {"search": {**AXIS["search"], "method.rank": [2, 4]}}
+    swept(store, **two)
+    rows = latest_trials(read_table(store.objects, "small", "trials").table).to_pylist()
+    assert {row["label"] for row in rows} == {c.label for c in small_sweep(**two).configurations}
+    assert len(attempts(store)) == len(rows) + 2
+    assert swept(store, **two).trained == 0
+    assert len(attempts(store)) == len(rows) + 2
+
+
+def test_a_part_of_a_sweep_and_then_the_rest(store: StageStore, no_ray: Log) -> None:
+    label = "lorac_ipc importance_threshold=0.2"
+    part = run_sweep(small_sweep(**AXIS), store, only=[label])
+    assert (no_ray, part.finished, part.trained) == ([label], 1, 3)
+    rest = swept(store, **AXIS)
+    assert (len(no_ray), rest.finished, rest.trained) == (2, 2, 2)
+
+
 def test_new_readouts_are_evaluated_and_recorded(store: StageStore, no_ray: Log) -> None:
     swept(store, readouts=[{"routing": "last"}])
     more = swept(store, readouts=[{"routing": "last"}, {"routing": "oracle"}])

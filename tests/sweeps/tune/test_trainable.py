@@ -24,6 +24,7 @@ def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
         storage=str(storage),
         owner="driver:trial",
         time_to_live_s=20.0,
+        objectives=["learning_accuracy"],
         demand={"CPU": 1.0},
     )
     return {"message": message}

@@ -11,13 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.config import InvalidConfigError
-from sweeps.spec.orders import ALL_UP_TO, BALANCES, ORDERS, OrderDesign, latin_square, williams
+from sweeps.spec.orders import (
+    ALL_UP_TO,
+    BALANCES,
+    MEASURED,
+    ORDERS,
+    OrderDesign,
+    latin_square,
+    williams,
+)
 
 SEEDS = st.integers(0, 2**32)
 
 
 def count_for(design: str, num_tasks: int) -> int | None:
-    return min(6, math.factorial(num_tasks)) if design == "random" else None
+    if design not in {"random", "space_filling"}:
+        return None
+    return min(6, math.factorial(num_tasks))
 
 
 @pytest.mark.parametrize("design", ORDERS)
@@ -27,10 +37,10 @@ def test_every_design_gives_distinct_permutations_and_the_same_for_the_same_seed
     design: str, num_tasks: int, seed: int
 ) -> None:
     count = count_for(design, num_tasks)
-    orders = ORDERS[design](num_tasks, count, seed)
+    orders = ORDERS[design](num_tasks, count, seed, None)
     assert all(sorted(order) == list(range(num_tasks)) for order in orders)
     assert len(set(orders)) == len(orders) > 0
-    assert orders == ORDERS[design](num_tasks, count, seed)
+    assert orders == ORDERS[design](num_tasks, count, seed, None)
 
 
 @given(num_tasks=st.integers(1, 12), seed=SEEDS)
@@ -72,21 +82,23 @@ def test_williams_has_every_ordered_pair_of_neighbours_equally_often(
 @given(num_tasks=st.integers(3, 6), seed=SEEDS)
 @settings(deadline=None)
 def test_more_random_orders_keep_the_earlier_ones(num_tasks: int, seed: int) -> None:
-    assert ORDERS["random"](num_tasks, 5, seed)[:3] == ORDERS["random"](num_tasks, 3, seed)
+    assert ORDERS["random"](num_tasks, 5, seed, None)[:3] == ORDERS["random"](
+        num_tasks, 3, seed, None
+    )
 
 
 def test_random_can_exhaust_all_orders() -> None:
-    assert set(ORDERS["random"](4, 24, 0)) == set(ORDERS["all"](4, None, 0))
+    assert set(ORDERS["random"](4, 24, 0, None)) == set(ORDERS["all"](4, None, 0, None))
 
 
 def test_seeds_matter_where_they_should() -> None:
     for design, count in (("random", 3), ("latin_square", None), ("williams", None)):
-        assert ORDERS[design](6, count, 1) != ORDERS[design](6, count, 2)
-    assert ORDERS["latin_square"](3, None, 0) == ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+        assert ORDERS[design](6, count, 1, None) != ORDERS[design](6, count, 2, None)
+    assert ORDERS["latin_square"](3, None, 0, None) == ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
 def test_every_design_says_what_it_balances() -> None:
-    assert set(BALANCES) == {*ORDERS, "explicit"}
+    assert set(BALANCES) == {*ORDERS, *MEASURED, "explicit"}
     assert "carry-over" in OrderDesign(design="williams").balances
 
 
@@ -96,6 +108,9 @@ def test_every_design_says_what_it_balances() -> None:
         ("random", 3, 7, "orders.count: got 7, allowed: 1 to 6, the number of orders of 3 tasks"),
         ("random", 3, None, "Say how many random orders to draw"),
         ("random", 3, 0, "orders.count: got 0, allowed: 1 to 6"),
+        ("space_filling", 3, 7, "allowed: 1 to 6, the number of orders of 3 tasks"),
+        ("space_filling", 8, 5041, "allowed: 1 to 5040, as many as `space_filling` chooses from"),
+        ("space_filling", 3, None, "Say how many space_filling orders to draw"),
         ("all", ALL_UP_TO + 1, None, "8 tasks have 40320 orders"),
         ("all", 3, 2, "orders.count: got 2, allowed: to be left out, or 6"),
         ("identity", 3, 2, "orders.count: got 2, allowed: to be left out, or 1"),
@@ -109,30 +124,3 @@ def test_a_count_that_does_not_fit_is_refused(
     with pytest.raises(InvalidConfigError) as refused:
         OrderDesign(design=design, count=count).orders(num_tasks)  # type: ignore[arg-type]
     assert message in str(refused.value)
-
-
-def test_listed_orders_are_taken_as_they_are() -> None:
-    listed = ((0, 1, 2), (2, 1, 0))
-    assert OrderDesign(design="explicit", list=listed).orders(3) == listed
-
-
-def test_listed_orders_must_be_distinct_permutations() -> None:
-    design = OrderDesign(design="explicit", list=((0, 1, 2), (0, 0, 1), (0, 1, 2)))
-    with pytest.raises(InvalidConfigError) as refused:
-        design.orders(3)
-    assert [fault.path for fault in refused.value.faults] == ["orders.list[1]", "orders.list[2]"]
-    assert "got [0, 0, 1], allowed: a permutation of 0..2, each task once" in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("fields", "path"),
-    [
-        ({"design": "explicit"}, "list"),
-        ({"design": "explicit", "list": ((0,),), "count": 1}, "count"),
-        ({"design": "random", "count": 1, "list": ((0,),)}, "list"),
-    ],
-)
-def test_a_list_goes_with_the_explicit_design_only(fields: dict[str, object], path: str) -> None:
-    with pytest.raises(InvalidConfigError) as refused:
-        OrderDesign(**fields)  # type: ignore[arg-type]
-    assert [fault.path for fault in refused.value.faults] == [path]

@@ -1,0 +1,187 @@
+"""What a sweep costs beside its training: 200 trials of one stage that sleeps 1 s, on 2 slots.
+
+Everything but the training and the evaluation is the real thing: plan, Ray, Tune, the stage
+scheduler, worker processes, leases, the stage store, result tables. In the workers
+`clmethods.stage.run_stage` sleeps instead of training and the evaluator counts nothing, so the
+ideal is 200 x 1 s / 2 slots = 100 s.
+
+    python benchmarks/overhead.py [--trials 200] [--seconds 1.0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clmethods.config import ReadoutConfig, RunConfig, StageSpec
+from clmethods.evaluate import EvalCount
+from clmethods.methods import MethodReport, State
+from clmethods.stage import StageOutcome, TrainingReport
+from sweeps.spec import Sweep, sweep_from_dict
+from sweeps.stages.plan import Plan
+from sweeps.stages.runner import TrialRunner
+from sweeps.stages.store import StageStore
+from sweeps.storage import open_storage
+from sweeps.tune import trainable
+from sweeps.tune.driver import run_sweep
+
+SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Stub:
+    """Stands in for training and evaluation; it is pickled into the workers."""
+
+    seconds: float
+
+    def run_stage(self, run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
+        """Sleep; the outcome is one number that tells the trials apart."""
+        time.sleep(self.seconds)
+        delta = {"number": torch.tensor([float(run.seed)])}
+        report = MethodReport(trainable_parameters=1)
+        return StageOutcome(delta=delta, training=TrainingReport(), method=report)
+
+    def counts(self, position: int, state: State, readouts: Sequence[ReadoutConfig]) -> Any:
+        """One image per readout."""
+        row = EvalCount(
+            split="validation",
+            task=0,
+            class_id=0,
+            seen=True,
+            n=1,
+            correct=1,
+            correct_task_given=1,
+            task_id_correct=None,
+        )
+        return {readout.readout_id: [row] for readout in readouts}
+
+
+def stub_trainable(stub: Stub, log: Path) -> type[Any]:
+    """The real trainable, whose workers sleep and write down when each step began and ended."""
+
+    class SleepingTrainable(trainable.StageTrainable):  # type: ignore[misc]
+        def step(self) -> dict[str, Any]:
+            began = time.time()
+            result = super().step()
+            with log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps([os.getpid(), began, time.time()]) + "\n")
+            return result
+
+        def _open(self) -> TrialRunner:
+            import clmethods.evaluate
+            import clmethods.stage
+
+            clmethods.stage.run_stage = stub.run_stage
+            clmethods.evaluate.Evaluator.counts = stub.counts
+            return super()._open()
+
+    return SleepingTrainable
+
+
+def sleeping_sweep(trials: int) -> Sweep:
+    """So many trials of one stage each, which share nothing."""
+    return sweep_from_dict(
+        {
+            "name": "overhead",
+            "backbone": {"name": "tiny_vit8", "weights": "random", "image_size": 8},
+            "stream": {"dataset": "digits", "tasks": 1, "limit": 2},
+            "method": {"kind": "lora_sequential", "rank": 1},
+            "readouts": [{"routing": "last"}],
+            "seeds": [*range(trials)],
+            "resources": {"max_concurrent": SLOTS},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where the wall time of a run went."""
+
+    wall_s: float
+    ideal_s: float
+    start_s: float
+    """From the call to the first step: planning, Ray, the first worker."""
+    end_s: float
+    """From the end of the last step to the return."""
+    step_s: float
+    """Median of a step beyond its sleep: leases, store, tables."""
+    turn_s: float
+    """Median from the end of a step to the beginning of the next one in the same worker."""
+    workers: int
+    planned_s: float
+    """Of `start_s`, the planning."""
+
+    @property
+    def ratio(self) -> float:
+        return self.wall_s / self.ideal_s
+
+
+def measure(trials: int, seconds: float) -> Measured:
+    """Run the sweep once on a fresh storage."""
+    with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+        log = Path(folder, "steps.jsonl")
+        trainable.StageTrainable = stub_trainable(Stub(seconds), log)  # type: ignore[misc]
+        store = StageStore(open_storage(f"{folder}/storage"))
+        planned: list[float] = []
+
+        def note(plan: Plan) -> None:
+            planned.append(time.time())
+
+        began = time.time()
+        outcome = run_sweep(sleeping_sweep(trials), store, announce=note)
+        ended = time.time()
+        if outcome.finished != trials or outcome.trained != trials:
+            raise SystemExit(f"{outcome.finished} of {trials} trials finished")
+        steps = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    by_worker: dict[int, list[tuple[float, float]]] = {}
+    for pid, first, last in sorted(steps, key=lambda step: step[1]):
+        by_worker.setdefault(pid, []).append((first, last))
+    turns = [after[0] - before[1] for own in by_worker.values() for before, after in pairwise(own)]
+    return Measured(
+        wall_s=ended - began,
+        ideal_s=trials * seconds / SLOTS,
+        start_s=min(first for _, first, _ in steps) - began,
+        end_s=ended - max(last for _, _, last in steps),
+        step_s=statistics.median(last - first for _, first, last in steps) - seconds,
+        turn_s=statistics.median(turns),
+        workers=len(by_worker),
+        planned_s=planned[0] - began,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    arguments = parser.parse_args()
+    found = measure(arguments.trials, arguments.seconds)
+    per_slot = arguments.trials / SLOTS
+    print(f"{arguments.trials} trials of {arguments.seconds:g} s on {SLOTS} slots, ", end="")
+    print(f"{found.workers} worker processes: {found.wall_s:.1f} s, ideal {found.ideal_s:.1f} s")
+    shares = {
+        "start: planning": found.planned_s,
+        "start: Ray and the first worker": found.start_s - found.planned_s,
+        "steps beyond their sleep: leases, store, tables": found.step_s * per_slot,
+        "from one step to the next: Ray, Tune, scheduler, rows": found.turn_s * per_slot,
+        "end": found.end_s,
+    }
+    print("overhead by share (per slot, from medians):")
+    for name, cost in sorted(shares.items(), key=lambda share: -share[1]):
+        print(f"  {cost:6.1f} s  {name}")
+    print(f"per trial: step {found.step_s * 1e3:.0f} ms, turn-around {found.turn_s * 1e3:.0f} ms")
+    print(f"wall_over_ideal: {found.ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()

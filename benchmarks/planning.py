@@ -1,0 +1,100 @@
+"""How long `sweeps plan` takes for 20,000 trials of ten tasks, and how much memory.
+
+Two extremes: few configurations in many orders with many seeds, which share what goes into their
+stage keys, and a grid of 20,000 settings with one order and one seed, each to be compared with its
+neighbours. Trials are counted, nothing is trained. The last line is the slower of the two.
+
+    python benchmarks/planning.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+BASE: dict[str, Any] = {
+    "backbone": {"name": "tiny_vit8", "weights": "random", "image_size": 8},
+    "stream": {"dataset": "glyph100", "tasks": 10},
+    "method": {"kind": "lorac_ipc", "rank": 2},
+    "readouts": [{"routing": "last"}, {"routing": "instance"}],
+}
+
+SWEEPS: dict[str, dict[str, Any]] = {
+    "replicates": {
+        "search": {
+            "method.importance_threshold": [0, 0.05, 0.1, 0.2, 0.3],
+            "method.module_weights": ["ones", "learned", "normalised", "live"],
+        },
+        "orders": {"design": "random", "count": 50},
+        "seeds": [*range(20)],
+    },
+    "settings": {
+        "search": {
+            "method.rank": [1, 2, 4, 8],
+            "method.ortho_lambda": [0.01, 0.03, 0.1, 0.3, 1],
+            "method.importance_threshold": [0, 0.1, 0.2, 0.3, 0.4],
+            "method.module_weights": ["ones", "learned", "normalised", "live"],
+            "train.lr": [0.0001 * 2**i for i in range(10)],
+            "train.epochs": [1, 2, 3, 4, 5],
+        },
+    },
+}
+"""20,000 trials each."""
+
+
+def measure(name: str) -> dict[str, float]:
+    """Seconds and memory of one plan on an empty storage, in this process."""
+    import resource
+
+    start, cpu = time.perf_counter(), time.process_time()
+    from sweeps.cli.overview import plan_text
+    from sweeps.spec import sweep_from_dict
+    from sweeps.stages.plan import make_plan
+    from sweeps.stages.store import StageStore
+    from sweeps.storage import open_storage
+
+    with tempfile.TemporaryDirectory() as storage:
+        plan = make_plan(
+            sweep_from_dict({"name": name, **BASE, **SWEEPS[name]}),
+            StageStore(open_storage(storage)),
+        )
+        plan_text(plan)
+    return {
+        "trials": len(plan.trials),
+        "stages": plan.tree.distinct,
+        "wall_s": time.perf_counter() - start,
+        "cpu_s": time.process_time() - cpu,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def main() -> None:
+    """Each plan in a process of its own, as a command is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", choices=sorted(SWEEPS), help="measure in this process, as JSON")
+    only = parser.parse_args().only
+    if only:
+        print(json.dumps(measure(only)))
+        return
+    slowest = 0.0
+    for name in SWEEPS:
+        done = subprocess.run(
+            [sys.executable, __file__, "--only", name], check=True, capture_output=True, text=True
+        )
+        found = json.loads(done.stdout)
+        slowest = max(slowest, found["wall_s"])
+        print(
+            f"{name}: {found['trials']:.0f} trials, {found['stages']:.0f} stages: "
+            f"{found['wall_s']:.1f} s ({found['cpu_s']:.1f} s of CPU), "
+            f"{found['peak_rss_bytes'] / 1e6:.0f} MB at most"
+        )
+    print(f"plan_20000_trials_s: {slowest:.1f}")
+
+
+if __name__ == "__main__":
+    main()

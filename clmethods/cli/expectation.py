@@ -1,0 +1,112 @@
+"""A run chosen by a sweep, against what the sweep predicted for it.
+
+A production file carries, under `evidence.prediction`, the interval that each metric of one new
+run should fall into. Training it is that new run, so its result says whether what was shipped is
+what was chosen. One run in twenty falls outside a 95 % interval by luck: that is a warning, not a
+failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clmethods.config import Fault, InvalidConfigError, RunConfig
+from clmethods.metrics import DIRECTIONS
+
+Verdict = Literal["inside", "outside", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The prediction interval of one metric for one new run."""
+
+    metric: str
+    split: str
+    level: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the file predicts for its run, as far as the prediction holds for it."""
+
+    intervals: tuple[Expected, ...]
+    void: str | None
+    """Why the prediction does not hold for this run; None if it does."""
+
+
+def expectation(data: Mapping[str, Any], run: RunConfig, refit: bool) -> Expectation | None:
+    """What a production file predicts; None for a file without a prediction.
+
+    The prediction is void for a run with `refit` (trained on the validation images too), of
+    another configuration or order than the one chosen, or with a seed that the sweep used. Raises
+    `InvalidConfigError` for a prediction that is no interval.
+    """
+    evidence = data.get("evidence") or {}
+    predicted = evidence.get("prediction") if isinstance(evidence, Mapping) else None
+    if not predicted:
+        return None
+    if not isinstance(predicted, Mapping):
+        law = "intervals by the name of the metric"
+        raise InvalidConfigError([Fault("evidence.prediction", predicted, law)])
+    intervals = tuple(_interval(str(name), written) for name, written in predicted.items())
+    return Expectation(intervals, _void(evidence, run, refit))
+
+
+def _void(evidence: Mapping[str, Any], run: RunConfig, refit: bool) -> str | None:
+    if refit:
+        return "the run is trained on the validation images too"
+    if evidence.get("config_id", run.config_id) != run.config_id:
+        return "the section `run` is not the configuration that was chosen"
+    order = "-".join(map(str, run.stream.order))
+    if evidence.get("order", order) != order:
+        return f"the prediction is for the order {evidence['order']}"
+    if run.seed in (evidence.get("seeds_used") or []):
+        return f"the sweep used seed {run.seed}: it is not a new run"
+    return None
+
+
+def _interval(metric: str, written: Any) -> Expected:
+    here = f"evidence.prediction.{metric}"
+    if not isinstance(written, Mapping):
+        raise InvalidConfigError([Fault(here, written, "a mapping with `low` and `high`")])
+    ends = {}
+    for name in ("low", "high"):
+        end = written.get(name)
+        number = isinstance(end, int | float) and not isinstance(end, bool)
+        if end is None or not number or not math.isfinite(end):
+            raise InvalidConfigError([Fault(f"{here}.{name}", end, "a finite number")])
+        ends[name] = float(end)
+    if ends["low"] > ends["high"]:
+        raise InvalidConfigError([Fault(here, ends, "`low` not above `high`")])
+    return Expected(
+        metric, str(written.get("split", "test")), float(written.get("level", 0.95)), **ends
+    )
+
+
+def verdict(expected: Expected, value: float | None) -> Verdict:
+    """Whether the value lies in the interval, ends included; `unknown` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    return "inside" if expected.low <= value <= expected.high else "outside"
+
+
+def verdict_text(expected: Expected, value: float | None) -> str:
+    """The verdict in a line, fractions in percent."""
+    found = verdict(expected, value)
+    low, high = (_shown(expected.metric, end) for end in (expected.low, expected.high))
+    interval = (
+        f"{low} to {high}, the {expected.level:.0%} prediction interval for one new run "
+        f"({expected.split})"
+    )
+    if value is None or found == "unknown":
+        return f"{expected.metric}: this run has none, expected was {interval}"
+    return f"{expected.metric}: {_shown(expected.metric, value)} is {found} {interval}"
+
+
+def _shown(metric: str, value: float) -> str:
+    return f"{100 * value:.1f}" if metric in DIRECTIONS else f"{value:,.0f}"

@@ -1,0 +1,194 @@
+"""The Parquet files of a table: a part as it was written, and many parts merged into one.
+
+A merged file holds the rows of its parts unchanged, part after part in the order of their ids.
+It lists the ids and how many rows each has, and is named by the SHA-256 of its bytes: whoever
+reads it knows whether it is what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeps.results.schema import TABLES, TableSchema
+from sweeps.results.versions import VERSIONS, VersionError, Versions
+
+MERGED = "merged"
+"""Folder, below that of the table, of the merged files."""
+
+_PARTS = b"parts"
+
+
+class DamagedFileError(ValueError):
+    """A file that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """Rows of one part, or of several."""
+
+    key: str
+    table: pa.Table
+    ids: tuple[str, ...]
+    """Ids of the parts, ascending where there are several."""
+    rows: tuple[int, ...]
+    """Number of rows of each, in the same order."""
+
+    @property
+    def merged(self) -> bool:
+        """Whether it is a merged file."""
+        return is_merged(self.key)
+
+
+def table_folder(sweep: str, table: str) -> str:
+    """Folder of a table's files. Raises KeyError for a table that is not in `TABLES`."""
+    return f"sweeps/{sweep}/results/{TABLES[table].name}"
+
+
+def is_merged(key: str) -> bool:
+    """Whether the key is that of a merged file."""
+    return key.rsplit("/", 2)[1] == MERGED
+
+
+def part_id(key: str) -> str:
+    """Id of the part that a key names."""
+    return key.rpartition("/")[2].removesuffix(".parquet")
+
+
+def part_bytes(table: pa.Table) -> bytes:
+    """A part as it is stored: equal rows are equal bytes."""
+    return _bytes(table, {})
+
+
+def merged_file(folder: str, parts: Sequence[tuple[str, pa.Table]]) -> tuple[str, bytes]:
+    """(key, bytes) of the file that holds these parts, which are sorted by id."""
+    listed = {"ids": [name for name, _ in parts], "rows": [len(table) for _, table in parts]}
+    table = pa.concat_tables([table for _, table in parts]).combine_chunks()
+    data = _bytes(table, {_PARTS: json.dumps(listed, separators=(",", ":")).encode()})
+    return f"{folder}/{MERGED}/{hashlib.sha256(data).hexdigest()}.parquet", data
+
+
+def decode(
+    key: str,
+    data: bytes,
+    schema: TableSchema,
+    encoded: bool = False,
+    versions: Versions = VERSIONS,
+) -> PartFile:
+    """The rows of a stored file as the schema of today has them.
+
+    With `encoded`, repeated texts are Arrow dictionaries. Raises `DamagedFileError` for a file
+    that is truncated, changed, of another table, of a version that cannot be read, or no Parquet.
+    """
+    if is_merged(key):
+        check_name(key, data)
+    file = _opened(data, schema, encoded, checksums=not is_merged(key))
+    try:
+        table = _lifted(file, schema, encoded, versions)
+    except VersionError as error:
+        raise DamagedFileError(str(error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(error) from error
+    parts = _listed(file) if is_merged(key) else {part_id(key): len(table)}
+    return PartFile(key, table, tuple(parts), tuple(parts.values()))
+
+
+def parts_of(key: str, data: bytes, schema: TableSchema) -> dict[str, int]:
+    """Number of rows of each part of a merged file. Raises `DamagedFileError`."""
+    check_name(key, data)
+    return _listed(_opened(data, schema, encoded=False, checksums=False))
+
+
+def check_name(key: str, data: bytes) -> None:
+    """Raise `DamagedFileError` unless a merged file holds what its name says."""
+    if hashlib.sha256(data).hexdigest() != part_id(key):
+        raise DamagedFileError("its bytes are not those that were written")
+
+
+def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = False) -> pa.Table:
+    """The rows of all files, part by part in the order of the ids, each part once.
+
+    A part that several files hold is taken from a merged one: it was written first.
+    """
+    ranked = sorted(files, key=lambda file: (not file.merged, file.ids[:1], file.key))
+    empty = (schema.encoded if encoded else schema.arrow).empty_table()
+    whole = pa.concat_tables([empty, *(file.table for file in ranked)])
+    if encoded:
+        whole = whole.unify_dictionaries()
+    whole = whole.combine_chunks()
+    ids = np.array([name for file in ranked for name in file.ids], dtype=object)
+    rows = np.array([n for file in ranked for n in file.rows], dtype=np.int64)
+    if not len(ids):
+        return whole
+    starts = np.cumsum(rows) - rows
+    _, first = np.unique(ids, return_index=True)  # of equal ids the first place, ids ascending
+    if np.array_equal(first, np.arange(len(ids))):
+        return whole
+    kept = rows[first]
+    before = np.repeat(np.cumsum(kept) - kept, kept)
+    places = np.repeat(starts[first], kept) + np.arange(int(kept.sum())) - before
+    return whole.take(pa.array(places))
+
+
+def _bytes(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink, table.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+        if metadata:
+            writer.add_key_value_metadata(metadata)
+    return sink.getvalue()
+
+
+def _opened(data: bytes, schema: TableSchema, encoded: bool, checksums: bool) -> pq.ParquetFile:
+    """The file, after a look at its schema. The name of a merged file vouches for its pages."""
+    try:
+        file = pq.ParquetFile(
+            pa.BufferReader(data),
+            read_dictionary=list(schema.repeated) if encoded else [],
+            page_checksum_verification=checksums,
+        )
+        table = _metadata(file).get(b"table", b"").decode()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _unreadable(error) from error
+    if table != schema.name:
+        raise DamagedFileError(f"not a part of the table {schema.name}")
+    return file
+
+
+def _lifted(
+    file: pq.ParquetFile, schema: TableSchema, encoded: bool, versions: Versions
+) -> pa.Table:
+    """The table of today's version; raises `VersionError` where there is no way to it."""
+    version = versions.of(_metadata(file))
+    wanted = schema.encoded if encoded else schema.arrow
+    if version == versions.current and file.schema_arrow.equals(wanted):
+        return file.read(use_threads=False).cast(wanted)
+    plain = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in file.schema_arrow
+    ]
+    table = file.read(use_threads=False).cast(pa.schema(plain))
+    return versions.lift(table, schema, version).cast(wanted)
+
+
+def _metadata(file: pq.ParquetFile) -> dict[bytes, bytes]:
+    return file.metadata.metadata or {}
+
+
+def _listed(file: pq.ParquetFile) -> dict[str, int]:
+    """The parts of a merged file by their number of rows."""
+    listed = json.loads(file.metadata.metadata[_PARTS])
+    return dict(zip(listed["ids"], listed["rows"], strict=True))
+
+
+def _unreadable(error: Exception) -> DamagedFileError:
+    return DamagedFileError(f"not a readable Parquet file ({str(error).splitlines()[0]})")

@@ -1,0 +1,210 @@
+"""Bad and little data, for every command that reads results: told in words, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+
+from sweeps.cli.locate import keep_sweep_file
+from sweeps.results import SCHEMA_VERSION
+from sweeps.spec import Sweep, TrialSpec, sweep_from_dict
+from sweeps.storage import open_storage
+from tests.sweeps.cli.conftest import DOCUMENT
+from tests.sweeps.cli.fabricated import fabricate
+
+Command = Callable[..., Result]
+
+SMALL = DOCUMENT | {
+    "stream": {"dataset": "digits", "tasks": 2, "limit": 6},
+    "orders": {"design": "explicit", "list": [[0, 1], [1, 0]]},
+    "readouts": [{"routing": "last"}],
+    "baselines": [{"method": {"kind": "nearest_class_mean"}}],
+}
+LABELS = ("lorac_ipc importance_threshold=0", "lorac_ipc importance_threshold=0.2")
+
+READERS: dict[str, Callable[[Path], Sequence[object]]] = {
+    "status": lambda at: ("status", at, "--trials"),
+    "pareto": lambda at: ("pareto", at, "--attained"),
+    "orders": lambda at: ("orders", at),
+    "effects": lambda at: ("effects", at),
+    "path": lambda at: ("path", at, *LABELS),
+    "matrices": lambda at: ("matrices", at),
+    "compare": lambda at: ("compare", at, at),
+    "select": lambda at: ("select", at),
+    "query": lambda at: ("query", at, "SELECT count(*) AS n FROM summary"),
+    "export": lambda at: ("export", at, "--to", at / "export"),
+}
+ANALYSE = [name for name in READERS if name not in {"status", "query", "export"}]
+every_reader = pytest.mark.parametrize("reader", READERS)
+every_analysis = pytest.mark.parametrize("reader", ANALYSE)
+
+
+def accuracy(trial: TrialSpec) -> float:
+    return 0.5 + 0.1 * bool(trial.factors.get("method.importance_threshold")) + 0.01 * trial.seed
+
+
+def read(run: Command, reader: str, storage: Path) -> str:
+    """What the command says; 1 is the exit code of `select` where nothing can be chosen."""
+    result = run(*READERS[reader](storage))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code in {0, 1}, result.output
+    assert "Traceback" not in result.output
+    assert "nan" not in result.output.lower().replace("finance", "")
+    return result.output
+
+
+def trial_parts(storage: Path, **wanted: object) -> list[Path]:
+    """Files of the trials whose row has these values."""
+    return [
+        part
+        for part in sorted(storage.glob("sweeps/small/results/trials/*.parquet"))
+        for row in pq.read_table(part).to_pylist()
+        if all(row[name] == value for name, value in wanted.items())
+    ]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    fabricate(tmp_path, SMALL, accuracy)
+    return tmp_path
+
+
+@every_reader
+def test_an_empty_sweep_has_no_answer(
+    sweeps_command: Command, tmp_path: Path, reader: str
+) -> None:
+    keep_sweep_file(sweep_from_dict(SMALL), open_storage(str(tmp_path)))
+    said = read(sweeps_command, reader, tmp_path)
+    words = {
+        "status": "12 trials",
+        "select": "no configuration has a finished run",
+        "query": "1 row",
+        "export": "summary.parquet  0 rows",
+    }
+    assert words.get(reader, "no finished trial") in said
+
+
+@every_analysis
+def test_one_replicate_has_no_interval_and_that_is_said(
+    sweeps_command: Command, tmp_path: Path, reader: str
+) -> None:
+    one = SMALL | {"orders": {"design": "explicit", "list": [[0, 1]]}, "seeds": [0]}
+    fabricate(tmp_path, one, accuracy)
+    said = read(sweeps_command, reader, tmp_path)
+    words = {
+        "pareto": "one run each: intervals and shares are unavailable",
+        "orders": "not known",
+        "matrices": "no finished trial yet that reports its matrices",
+        "select": "beware    ",
+    }
+    assert words.get(reader, "no interval") in said
+
+
+@every_analysis
+def test_missing_replicates_are_named_with_the_reason(
+    sweeps_command: Command, whole: Path, reader: str
+) -> None:
+    gone, *_ = trial_parts(whole, label=LABELS[0], seed=1)
+    row = pq.read_table(gone).to_pylist()[0]
+    gone.unlink()
+    said = read(sweeps_command, reader, whole)
+    assert "1 of 12 trials are missing" in said
+    assert f"{LABELS[0]}, order {row['order_id']}, seed 1 (has not ended)" in said
+
+
+@every_analysis
+def test_a_constant_objective_is_no_fault(
+    sweeps_command: Command, tmp_path: Path, reader: str
+) -> None:
+    fabricate(tmp_path, SMALL, lambda trial: 0.5)
+    said = read(sweeps_command, reader, tmp_path)
+    words = {
+        "pareto": "50.0 ± 0.0",
+        "effects": "+0.0 to +0.0",
+        "path": "+0.0 to +0.0",
+        "compare": "+0.0 to +0.0",
+        "select": "choose    ",
+    }
+    assert words.get(reader, "") in said
+
+
+@every_analysis
+def test_runs_without_metrics_are_left_out_and_counted(
+    sweeps_command: Command, whole: Path, reader: str
+) -> None:
+    """The evaluations of one run are gone: its metrics do not exist, those of the others do."""
+    part, *_ = trial_parts(whole, label=LABELS[1], seed=1)
+    last = pq.read_table(part)["stage_keys"][0].as_py()[-1]
+    for path in whole.glob(f"sweeps/small/results/evals/{last}-*.parquet"):
+        path.unlink()
+    said = read(sweeps_command, reader, whole)
+    words = {
+        "pareto": f"{LABELS[1]}: 1 of its runs have no metrics",
+        "orders": f"incomplete: {LABELS[1]} (3 of 4 runs)",
+        "select": "3 runs",
+    }
+    assert words.get(reader, "") in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("orders", "--metric"), "forgeting"),
+        (("effects", "--metric"), "forgeting"),
+        (("path", *LABELS, "--metric"), "forgeting"),
+        (("compare", "--metric"), "forgeting"),
+        (("select", "--prefer"), "forgeting"),
+        (("select", "--max"), "forgeting=0.1"),
+    ],
+)
+def test_an_unknown_objective_is_refused_with_the_nearest(
+    sweeps_command: Command, whole: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    command, *rest = arguments
+    at = [whole, whole] if command == "compare" else [whole]
+    result = sweeps_command(command, *at, *rest, name)
+    assert result.exit_code == 2, result.output
+    assert "Did you mean 'forgetting'?" in result.output
+
+
+def truncated(part: Path) -> str:
+    part.write_bytes(part.read_bytes()[:200])
+    return "not a readable Parquet file"
+
+
+def of_a_later_version(part: Path) -> str:
+    table = pq.read_table(part)
+    later = str(SCHEMA_VERSION + 1).encode()
+    metadata = table.schema.metadata | {b"schema_version": later}
+    pq.write_table(table.replace_schema_metadata(metadata), part)
+    return f"schema version {SCHEMA_VERSION + 1}, this code reads"
+
+
+@pytest.mark.parametrize("spoil", [truncated, of_a_later_version])
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "status"])
+def test_a_part_that_cannot_be_read_is_named_and_the_rest_is_used(
+    sweeps_command: Command, whole: Path, reader: str, spoil: Callable[[Path], str]
+) -> None:
+    part, *_ = trial_parts(whole, label=LABELS[0], seed=1)
+    reason = spoil(part)
+    said = read(sweeps_command, reader, whole)
+    assert f"results/trials/{part.name} is left out: {reason}" in said
+    words = {
+        "pareto": LABELS[0],
+        "effects": "method.importance_threshold",
+        "path": "method.importance_threshold: 0 -> 0.2",
+        "compare": LABELS[0],
+        "select": "choose    ",
+        "query": "22",  # 11 of 12 runs, two splits
+        "export": "summary.parquet  22 rows",
+    }
+    assert words.get(reader, "") in said
+
+
+def test_the_small_sweep_is_what_the_tests_count_on() -> None:
+    sweep: Sweep = sweep_from_dict(SMALL)
+    assert [c.label for c in sweep.configurations][:2] == list(LABELS)

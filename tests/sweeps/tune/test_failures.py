@@ -1,0 +1,68 @@
+"""Failures are data: real processes that end badly, and what the tables say of it."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+from sweeps.results import read_table
+from sweeps.spec import expand, sweep_from_dict
+from sweeps.stages.store import StageStore
+from sweeps.stages.tree import StageTree
+from sweeps.storage import FULL, open_storage
+from sweeps.tune.driver import WORKER_FAILURES
+from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
+from tests.sweeps.tune.disks import grow, small_disk
+from tests.sweeps.tune.drivers import driver, run_to_end, wait_until, write_sweep
+from tests.sweeps.tune.tables import stage_files
+
+LONG = {
+    **DOCUMENT,
+    "stream": {"dataset": "digits", "tasks": 2, "limit": 12},
+    "train": {"epochs": 60, "batch_size": 2},
+    "resources": {"max_concurrent": 1},
+}
+"""One trial of two stages, long enough to be hit."""
+
+
+def test_workers_that_are_asked_to_end_are_no_failures(tmp_path: Path) -> None:
+    """More often than workers may die: machines that are taken away send SIGTERM."""
+    file, storage = write_sweep(tmp_path / "sweep.yaml", LONG), tmp_path / "storage"
+    with driver(file, storage, tmp_path / "log", "--lease-ttl", 2) as running:
+        for number in range(1, WORKER_FAILURES + 2):
+            wait_until(lambda: any(storage.glob("leases/*/*[0-9]")), running.output)
+            running.workers()[0].signal(signal.SIGTERM)
+            wait_until(lambda n=number: _terminations(running.output) == n, running.output)
+        assert running.wait() == 0, running.output
+        assert "1 of 1 trials finished, 0 failed" in running.output
+    rows = read_table(open_storage(str(storage)), "small", "trials").table.to_pylist()
+    assert [(row["status"], row["attempt"]) for row in rows] == [("finished", 1)]
+
+
+def _terminations(output: str) -> int:
+    return len(re.findall(r"\(SIGTERM\); goes on from its last stage", output))
+
+
+def test_a_full_disk_ends_the_run_and_more_space_lets_it_go_on(tmp_path: Path) -> None:
+    """Nothing that is stored is damaged, and no trial is called failed."""
+    document = {**DOCUMENT, "seeds": [0, 1, 2, 3], "resources": {"max_concurrent": 1}}
+    file, sweep = write_sweep(tmp_path / "sweep.yaml", document), sweep_from_dict(document)
+    distinct = StageTree.of(expand(sweep)).distinct
+    with small_disk(tmp_path / "storage", "600k") as storage:
+        stopped = run_to_end(file, storage)
+        assert stopped.returncode == 1, stopped.stdout
+        assert stopped.stderr == f"stopped: {FULL}\n"
+        assert "failed:" not in stopped.stdout
+        kept = set(stage_files(storage))
+        assert 0 < len(kept) < distinct
+        grow(storage, "20m")
+        again = run_to_end(file, storage)
+        assert again.returncode == 0, again.stderr
+        assert "4 of 4 trials finished, 0 failed" in again.stdout
+        assert f"trained {distinct - len(kept)} stages" in again.stdout
+        assert "damaged" not in again.stdout
+        fresh = StageStore(open_storage("memory://"))
+        for trial in expand(sweep):
+            run_trial(trial, fresh)
+        assert metrics(fresh.objects) == metrics(open_storage(str(storage)))
