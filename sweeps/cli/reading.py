@@ -94,8 +94,8 @@ def export(directory: str, target: Path, kind: str) -> None:
 
     The summary has a row per trial, readout and split, with every metric and searched field.
     """
-    from sweeps.analysis.loaded import summary_of
     from sweeps.analysis.tables_doc import describe_tables
+    from sweeps.loaded import summary_of
     from sweeps.results import TABLES, export_table, latest_trials, read_table
     from sweeps.results.load import StoredTables
 

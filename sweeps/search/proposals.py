@@ -172,10 +172,11 @@ class Proposer:
 
 def create_study(sweep: Sweep, storage: Any = None) -> optuna.Study:
     """An empty study with the name and the objectives of a sweep, in memory unless told."""
-    ways = {"max": "maximize", "min": "minimize"}
     with quiet():
         import optuna
+        from optuna.study import StudyDirection
 
+        ways = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
         study = optuna.create_study(
             storage=storage,
             study_name=sweep.name,

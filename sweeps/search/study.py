@@ -118,7 +118,8 @@ def _distributions(
         if axis.scale == "integer":
             found[axis.path] = IntDistribution(*axis.values)
         elif axis.scale in {"uniform", "log"}:
-            found[axis.path] = FloatDistribution(*axis.values, log=axis.scale == "log")
+            low, high = axis.values
+            found[axis.path] = FloatDistribution(low, high, log=axis.scale == "log")
     values: dict[str, list[Any]] = {}
     for configuration in configurations:
         for path, value in configuration.factors.items():
