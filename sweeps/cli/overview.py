@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sweeps.cli.stopping_text import stopping_lines
 from sweeps.cli.tables import chosen_readout, front_text, summaries
 from sweeps.wanted import read_results
 
@@ -148,6 +149,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
         front_text(sweep, results),
+        *stopping_lines(sweep, results, plan.step.decisions),
         "",
         *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
         "",
