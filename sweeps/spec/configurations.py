@@ -19,6 +19,11 @@ from sweeps.spec.space import Algorithm, Point, points
 from sweeps.spec.sweep import Configuration, Merge, Resources, Role, label_of
 
 
+REPLICATED = ("stream.class_order_seed", "stream.split_seed")
+"""Fields that may be axes but make replicates, not configurations, as seeds do: `config_id` leaves
+them out, and they have columns of their own in the table `trials`."""
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
@@ -177,6 +182,7 @@ def _configuration(
     space: Space, plan: AblationPlan, point: Point, run: RunConfig
 ) -> Configuration:
     """The configuration of a point in which everything acts."""
+    point = {path: value for path, value in point.items() if path not in REPLICATED}
     parts = {path: str(value) for path, value in point.items() if path.startswith(PART)}
     shown = {path: v for path, v in point.items() if path in space.varying and path not in parts}
     kind = str(shown.pop("method", run.method.kind))
