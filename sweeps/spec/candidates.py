@@ -17,6 +17,11 @@ from sweeps.spec.space import Point
 from sweeps.spec.sweep import Configuration, Role, label_of
 
 
+REPLICATED = ("stream.class_order_seed", "stream.split_seed")
+"""Fields that may be axes but make replicates, not configurations, as seeds do: `config_id` leaves
+them out, and they have columns of their own in the table `trials`."""
+
+
 @final
 class Candidates:
     """The axes, the ablation plan and the conditions of a sweep, ready for any draw."""
@@ -68,6 +73,7 @@ class Candidates:
     def _configuration(self, point: Point, run: RunConfig) -> Configuration:
         """The configuration of a point in which everything acts."""
         space = self.space
+        point = {path: value for path, value in point.items() if path not in REPLICATED}
         parts = {path: str(value) for path, value in point.items() if path.startswith(PART)}
         shown = {p: v for p, v in point.items() if p in space.varying and p not in parts}
         kind = str(shown.pop("method", run.method.kind))

@@ -14,6 +14,7 @@ from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse, 
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from sweeps.spec.ablation import AblationPlan
+from sweeps.spec.candidates import REPLICATED
 from sweeps.spec.conditions import Condition, parse_condition
 from sweeps.spec.configurations import (
     baseline_configurations,
@@ -264,8 +265,13 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fau
 
 
 def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
-    """Decisions read validation accuracy, so there must be images for it."""
+    """Decisions are about configurations, by validation accuracy: there must be images for it."""
     decides = file.algorithm.learns or file.early_stop is not None or file.racing is not None
+    replicated = [path for path in REPLICATED if path in file.search]
+    if decides and replicated:
+        law = "no axis of a sweep that decides what it trains"
+        mend = "Class orders and splits make replicates, as seeds do: set one in the section."
+        return [Fault(f"search.{replicated[0]}", file.search[replicated[0]], law, mend)]
     bare = [
         run.stream.validation_fraction == 0 and not run.stream.facts.given_validation
         for run in runs

@@ -56,7 +56,7 @@ class Configuration:
     """One setting to train in every order and with every seed."""
 
     label: str
-    """Short, readable, unique in the sweep."""
+    """Short, readable, unique in the sweep but for class orders and splits, which replicate it."""
     role: Role
     factors: dict[str, Any]
     """What makes it this one: its point on the axes, or how a baseline differs from the base.

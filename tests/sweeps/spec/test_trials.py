@@ -149,6 +149,8 @@ def test_class_orders_and_task_orders_are_varied_apart() -> None:
     assert cells == {(seed, order) for seed in (None, 1, 2) for order in ("0-1-2", "2-0-1")}
     assert len(trials) == len(cells) == len({t.trial_id for t in trials})
     assert len({t.config_id for t in trials}) == 1  # class orders are replicates, as seeds are
+    assert {t.label for t in trials} == {"lorac_ipc"}
+    assert all("stream.class_order_seed" not in t.factors for t in trials)
     assert len({t.run.stream.groups() for t in trials}) == 3
     for trial in trials:
         same = next(t for t in trials if t.order_id == trial.order_id)

@@ -23,7 +23,7 @@ ZIGZAG = ((0, 2), (1, 2), (1, 3), (4, 3), (4, 5))
 STACKED = ((0, 2), (0, 3), (1, 2), (1, 3), (2, 4))
 
 
-@given(rule=rules())
+@given(rule=rules(most=6))
 @settings(deadline=None, max_examples=60)
 def test_it_counts_and_lists_exactly_the_orders_that_obey(rule: Rule) -> None:
     num_tasks, pairs = rule
@@ -71,11 +71,11 @@ def test_a_rule_beyond_counting_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         Precedence.of(6, ZIGZAG).count()
 
 
-@given(pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=9))
+@given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=9))
 @settings(deadline=None)
 def test_a_cycle_is_found_exactly_where_no_order_obeys(pairs: list[tuple[int, int]]) -> None:
     cycle = cycle_of(pairs)
-    possible = any(obeys(order, tuple(p for p in pairs)) for order in permutations(range(6)))
+    possible = any(obeys(order, tuple(p for p in pairs)) for order in permutations(range(5)))
     assert bool(cycle) == (not possible)
     if cycle:
         assert len(set(cycle)) == len(cycle)
