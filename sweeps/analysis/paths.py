@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from clmethods.config.canonical import canonical_json
 from clmethods.config.faults import Fault, InvalidConfigError, nearest
 from clmethods.metrics import Direction
@@ -99,14 +102,16 @@ def shortest_paths(
     taken first. Empty if the configurations between were not run. Raises KeyError for an id that
     is not among `points`.
     """
+    names = list(points)
+    at = {name: row for row, name in enumerate(names)}
+    codes = _coded(list(points.values()))  # (C, F)
     near: dict[str, list[str]] = {}
 
     def neighbours(name: str) -> list[str]:
         if name not in near:
-            here = points[name]
-            near[name] = [
-                other for other, point in points.items() if change_between(here, point) is not None
-            ]
+            here = codes[at[name]]
+            differs = (codes != here) & (codes > 0) & (here > 0)
+            near[name] = [names[row] for row in np.flatnonzero(differs.sum(axis=1) == 1).tolist()]
         return near[name]
 
     distance = {end: 0}
@@ -198,7 +203,8 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
     if len(factors) > MAX_FACTORS:
         law = f"two configurations that differ in at most {MAX_FACTORS} factors"
         raise InvalidConfigError([Fault("A B", len(factors), law)])
-    run = [_frozen(point) for point in points.values()]
+    between = _frozen(first) | _frozen(last)
+    run = [at for point in points.values() if (at := _frozen(point)) <= between]
 
     def setting(taken: int) -> dict[str, Any]:
         over = {path: last[path] for i, path in enumerate(factors) if taken >> i & 1}
@@ -227,6 +233,19 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
         settings,
         tuple(s for s, state in zip(settings, states, strict=True) if lacks(state)),
     )
+
+
+def _coded(points: Sequence[Point]) -> npt.NDArray[np.int64]:
+    """(C, F) numbers that are equal where values are; 0 where a factor does not act."""
+    factors = list(dict.fromkeys(path for point in points for path in point))
+    codes = np.zeros((len(points), len(factors)), dtype=np.int64)
+    for column, path in enumerate(factors):
+        known: dict[str, int] = {}
+        for row, point in enumerate(points):
+            if path in point:
+                text = canonical_json(point[path])
+                codes[row, column] = known.setdefault(text, len(known) + 1)
+    return codes
 
 
 def _frozen(point: Point) -> frozenset[tuple[str, str]]:

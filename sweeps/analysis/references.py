@@ -26,9 +26,9 @@ import pyarrow as pa
 
 from clmethods.config.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
-from sweeps.analysis.accuracy import task_counts
+from sweeps.analysis.accuracy import SequenceCounts, TaskCounts
 from sweeps.analysis.replicates import seed_of
-from sweeps.analysis.summary import counted_run, summarise
+from sweeps.analysis.summary import summarise
 from sweeps.results import latest_trials
 
 NEEDY: tuple[str, ...] = tuple(
@@ -81,7 +81,7 @@ class _References:
     """The runs of a sweep, by what makes them the reference of others."""
 
     def __init__(self, trials: pa.Table, evals: pa.Table, stages: pa.Table, split: str) -> None:
-        self._counts = task_counts(evals, split)
+        self._counts = TaskCounts(evals, split)
         columns = stages.select(["stage_key", "state_bytes"])
         self._bytes: dict[str, int] = dict(
             zip(columns["stage_key"].to_pylist(), columns["state_bytes"].to_pylist(), strict=True)
@@ -120,10 +120,8 @@ class _References:
             if one is not None and set(order) <= one.accuracy.keys():
                 references[kind] = np.array([one.accuracy[group] for group in order])
                 names[kind] = one.name
-        run = counted_run(dict(trial), self._counts, readout)
-        if run is None:
-            raise LookupError(f"counts of {trial_id} are missing")
-        return replace(run.counts, references=references, memory=self._memory(trial)), names
+        counts = self._of(trial, readout).counts
+        return replace(counts, references=references, memory=self._memory(trial)), names
 
     def _joint_final(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
         found = self._joint.get(setting, [])
@@ -165,8 +163,8 @@ class _References:
         if key not in self._known:
             self._known[key] = None
             names = [name for name in (readout, "last") if name in other["readout_ids"]]
-            found = counted_run(dict(other), self._counts, names[0]) if names else None
-            if found is not None:
+            found = self._of(other, names[0]) if names else None
+            if found is not None and _complete(found):
                 table = found.accuracy if which == "accuracy" else found.counts.task_incremental
                 values = dict(zip(other["task_order"], table[stage].tolist(), strict=True))
                 known = {group: value for group, value in values.items() if value == value}
@@ -174,12 +172,23 @@ class _References:
                 self._known[key] = _Reference(f"{other['label']}{by}", known)
         return self._known[key]
 
+    def _of(self, trial: Row, readout: str) -> SequenceCounts:
+        keys, partition = trial["stage_keys"], trial["partition_id"]
+        return self._counts.of(keys, partition, readout, trial["task_order"])
+
     def _memory(self, trial: Row) -> Accuracies | None:
         """(S,) bytes stored for the chain up to each stage; None if some stage is not known."""
         sizes = [self._bytes.get(key) for key in trial["stage_keys"]]
         if any(size is None for size in sizes):
             return None
         return np.cumsum(np.array(sizes, dtype=np.float64))
+
+
+def _complete(found: SequenceCounts) -> bool:
+    """Whether every task was evaluated after every stage from its own on."""
+    stages, tasks = found.n.shape
+    needed = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
+    return not bool(((found.n == 0) & needed).any())
 
 
 def _rank(method: str) -> int:

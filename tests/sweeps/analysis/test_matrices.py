@@ -160,6 +160,20 @@ def test_importance_and_drift_are_ranked_run_by_run(two_seeds):
     assert (found.mean, found.n) == (pytest.approx(-1.0), 2)  # what is frozen does not move
 
 
+def test_the_drift_is_the_mean_over_the_earlier_tasks_at_the_end(study):
+    """After task 3 the matrix is 0.2 from where task 1 and 0.4 from where task 2 left it."""
+    trial = study.add([[0.9, 0.0, 0.0], [0.8, 0.7, 0.0], [0.8, 0.7, 0.9]])
+    changes = ([], [0.9], [0.2, 0.4])
+    frozen = (False, False, True)
+    rows = [
+        matrix(key, 3, "f1", None, f, change)
+        for key, f, change in zip(trial["stage_keys"], frozen, changes, strict=True)
+    ]
+    (row,) = matrix_table(matrix_runs(study.trials, table(rows))).to_pylist()
+    assert row["drift"] == pytest.approx(0.3)
+    assert (row["frozen_from"], row["importance"]) == (3.0, None)
+
+
 def test_a_matrix_that_one_configuration_does_not_adapt_is_no_row_of_it(study):
     one, other = (study.add([[0.9, 0.0], [0.8, 0.7]], config_id=name) for name in "ab")
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.config import InvalidConfigError
@@ -52,6 +52,16 @@ def test_a_detour_is_found_where_the_straight_steps_were_not_run():
     assert path == ("a0 b0", "a2 b0", "a2 b1", "a1 b1")
 
 
+def test_thousands_of_configurations_are_searched_in_a_moment():
+    """4,000 settings of three factors; the ends differ in all three."""
+    points = named(
+        {"a": a, "b": b, "c": c} for a, b, c in product(range(10), range(10), range(40))
+    )
+    paths = shortest_paths(points, "a0 b0 c0", "a9 b9 c39", {}, 99)
+    assert len(paths) == 6
+    assert all(len(path) == 4 for path in paths)
+
+
 def test_a_factor_that_is_idle_at_one_side_is_no_second_change():
     off, on = {"threshold": 0, "rank": 4}, {"threshold": 0.2, "selector": "inverse", "rank": 4}
     assert str(change_between(off, on)) == "threshold: 0 -> 0.2"
@@ -96,6 +106,7 @@ def test_a_setting_that_acts_like_one_that_was_run_is_not_missing():
     assert lacking.points[1] == {"threshold": 0, "rank": 8, "selector": "inverse"}
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_a_path_exists_exactly_where_nothing_is_missing_on_a_grid(data):
     """Two values per factor: a shortest path changes each factor once, and so does the gap's."""
