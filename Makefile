@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that share nothing with other processes; the rest run Ray or measure time, one after another.
 APART := tests/clmethods tests/sweeps/spec tests/sweeps/analysis tests/tools
 
-.PHONY: demo test lint format bench bench-methods test-recovery torture test-slow test-gpu clean help
+.PHONY: demo test lint format bench bench-analysis bench-methods test-recovery torture test-slow test-gpu clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ bench-methods: $(READY) $(DINOV2)  ## all methods on the embedded benchmarks, wi
 
 bench: $(READY)  ## one training step, side by side with what it is compared to
 	@$(BIN)/python benchmarks/step.py
+
+bench-analysis: $(READY)  ## fronts and order effects from 1 and 20 million rows
+	@$(BIN)/python benchmarks/analysis.py
 
 format: $(READY) ## apply ruff's fixes and formatting
 	@$(BIN)/ruff check --fix .
