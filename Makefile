@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that share nothing with other processes; the rest run Ray or measure time, one after another.
 APART := tests/clmethods tests/sweeps/spec tests/sweeps/analysis tests/tools
 
-.PHONY: demo test lint format bench bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
+.PHONY: demo test lint format bench bench-analysis bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,9 @@ bench: $(READY)  ## one training step, side by side with what it is compared to
 bench-sweeps: $(READY)   ## what sharing stages saves, and what a sweep costs beside its training
 	@$(BIN)/python benchmarks/overhead.py
 	@$(BIN)/python benchmarks/sharing.py
+
+bench-analysis: $(READY)  ## fronts and order effects from 1 and 20 million rows
+	@$(BIN)/python benchmarks/analysis.py
 
 format: $(READY) ## apply ruff's fixes and formatting
 	@$(BIN)/ruff check --fix .

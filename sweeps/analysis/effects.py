@@ -125,9 +125,9 @@ def axis_effects(
     """
     index = _index(found, points, axes, metric)
     return [
-        _effect(index, axes, a, value, metric, fixed_orders)
+        _effect(index, axes, a, place, metric, fixed_orders)
         for a, axis in enumerate(axes)
-        for value in axis.values[1:]
+        for place in range(1, len(axis.values))
     ]
 
 
@@ -141,17 +141,22 @@ def interactions(
 ) -> list[Interaction]:
     """Every pair of values of two axes: the difference of the matched differences."""
     index = _index(found, points, axes, metric)
+    single = {
+        (a, place): _effect(index, axes, a, place, metric, fixed_orders)
+        for a, axis in enumerate(axes)
+        for place in range(1, len(axis.values))
+    }
     rows = []
     for a, b in combinations(range(len(axes)), 2):
-        for v in axes[a].values[1:]:
-            for w in axes[b].values[1:]:
-                changes = [{a: v, b: w}, {b: w}, {a: v}, {}]
-                matched = _matched(index, axes, (a, b), changes)
+        settings = _at_baseline(index, (a, b))
+        for v in range(1, len(axes[a].values)):
+            for w in range(1, len(axes[b].values)):
+                matched = _matched(index, settings, [{a: v, b: w}, {b: w}, {a: v}, {}])
                 sample, lost = _averaged(matched, (1.0, -1.0, -1.0, 1.0), metric)
                 rows.append(
                     Interaction(
-                        _effect(index, axes, a, v, metric, fixed_orders),
-                        _effect(index, axes, b, w, metric, fixed_orders),
+                        single[a, v],
+                        single[b, w],
                         len(matched),
                         compare_samples(sample, metric, lost, fixed_orders=fixed_orders),
                     )
@@ -159,47 +164,55 @@ def interactions(
     return rows
 
 
-Index = Mapping[tuple[str, ...], Replicates]
+Setting = tuple[int, ...]
+"""Where a configuration stands on each axis: the place of its value, -1 without one."""
+Index = Mapping[Setting, Replicates]
 
 
 def _index(
     found: Sequence[Replicates], points: Mapping[str, Point], axes: Sequence[Axis], metric: str
 ) -> Index:
     """Configurations that have the metric by their values on the axes."""
+    places = [{canonical_json(v): k for k, v in enumerate(axis.values)} for axis in axes]
+
+    def setting(point: Point) -> Setting:
+        return tuple(
+            known.get(canonical_json(point.get(axis.path)), -1)
+            for axis, known in zip(axes, places, strict=True)
+        )
+
     return {
-        tuple(canonical_json(points[one.config_id].get(axis.path)) for axis in axes): one
+        setting(points[one.config_id]): one
         for one in found
         if one.config_id in points and one.metrics[metric]
     }
 
 
 def _effect(
-    index: Index, axes: Sequence[Axis], a: int, value: Any, metric: str, fixed_orders: bool
+    index: Index, axes: Sequence[Axis], a: int, place: int, metric: str, fixed_orders: bool
 ) -> Effect:
-    matched = _matched(index, axes, (a,), [{a: value}, {}])
+    matched = _matched(index, _at_baseline(index, (a,)), [{a: place}, {}])
     sample, lost = _averaged(matched, (1.0, -1.0), metric)
     comparison = compare_samples(sample, metric, lost, fixed_orders=fixed_orders)
-    return Effect(axes[a].path, value, axes[a].baseline, len(matched), comparison)
+    return Effect(axes[a].path, axes[a].values[place], axes[a].baseline, len(matched), comparison)
+
+
+def _at_baseline(index: Index, varied: tuple[int, ...]) -> list[Setting]:
+    """The settings that have the varied axes at their baselines: each of the others once."""
+    return [setting for setting in index if all(setting[a] == 0 for a in varied)]
 
 
 def _matched(
-    index: Index,
-    axes: Sequence[Axis],
-    varied: tuple[int, ...],
-    changes: Sequence[Mapping[int, Any]],
+    index: Index, settings: Sequence[Setting], changes: Sequence[Mapping[int, int]]
 ) -> list[list[Replicates]]:
-    """For each setting of the other axes, the configurations that `changes` ask for: the value
-    of an axis, or its baseline. Settings that lack one are left out."""
+    """For each setting, the configurations that `changes` ask for, by axis and place of the value.
+
+    Settings that lack one are left out.
+    """
     rows = []
-    for key in index:
-        if any(key[a] != canonical_json(axes[a].baseline) for a in varied):
-            continue  # each setting once, from where the varied axes are at their baselines
+    for setting in settings:
         wanted = [
-            tuple(
-                canonical_json(change.get(a, axes[a].baseline)) if a in varied else key[a]
-                for a in range(len(axes))
-            )
-            for change in changes
+            tuple(change.get(a, place) for a, place in enumerate(setting)) for change in changes
         ]
         if all(name in index for name in wanted):
             rows.append([index[name] for name in wanted])

@@ -72,6 +72,7 @@ def front_probability(
     filled = np.where(known, held.values, 0.0)
     generator = np.random.default_rng(derive_seed(seed, "front_probability", draws))
     hits = np.zeros(len(eligible))
+    draws = draws if max(i, j) > 1 else 1  # one cell: every draw is the same
     for _ in range(draws):
         of_order = np.ones(i) if fixed_orders else _counts(generator, i)
         of_seed = _counts(generator, j)

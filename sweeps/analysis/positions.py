@@ -13,6 +13,7 @@ what cannot be identified is refused with the reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -90,9 +91,9 @@ def position_effects(orders: Orders, values: Values, level: float = LEVEL) -> Fi
     """Effect of each of the T positions on `values` (R, T), learned in `orders` (R, T)."""
     if len(orders) < 2:
         return _refused("one order: every task has one position only")
-    design, kinds = _columns(orders, preceding=False)
+    model = _model(np.asarray(orders, dtype=np.int64).tobytes(), np.shape(orders), preceding=False)
     reason = "these orders do not tell the position from the task; a Latin square does"
-    return _fit(design, kinds, "position", values, level, reason)
+    return _fit(model, values, level, reason)
 
 
 def carry_over(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
@@ -103,12 +104,42 @@ def carry_over(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
     """
     if len(orders) < 2:
         return _refused("one order: every task has one predecessor only")
-    design, kinds = _columns(orders, preceding=True)
-    follows = np.tile(np.arange(orders.shape[1]) > 0, len(orders))  # (R T,)
+    model = _model(np.asarray(orders, dtype=np.int64).tobytes(), np.shape(orders), preceding=True)
     reason = "these orders do not tell the preceding task from the task; a Williams design does"
-    if not _identified(design[follows], kinds, "preceding"):
-        return _refused(reason)
-    return _fit(design, kinds, "preceding", values, level, reason)
+    return _fit(model, values, level, reason)
+
+
+class _Model(NamedTuple):
+    """What a fit needs of the orders alone; all configurations of a sweep share it."""
+
+    design: Values  # (R T, K)
+    rest: Values  # the columns of the other kinds
+    weights: Values  # (L, R T): the effects of given values
+    rank: int
+    tested: int
+    """Degrees of freedom of the F test."""
+    identified: bool
+
+
+@lru_cache(maxsize=8)
+def _model(data: bytes, shape: tuple[int, int], preceding: bool) -> _Model:
+    """The model of orders (R, T), which come as their bytes."""
+    design, kinds = _columns(np.frombuffer(data, dtype=np.int64).reshape(shape), preceding)
+    kind = "preceding" if preceding else "position"
+    identified = _identified(design, kinds, kind)
+    if preceding:
+        follows = np.tile(np.arange(shape[1]) > 0, shape[0])  # (R T,)
+        identified = identified and _identified(design[follows], kinds, kind)
+    rest = design[:, [found != kind for found in kinds]]
+    rank = int(np.linalg.matrix_rank(design))
+    return _Model(
+        design=design,
+        rest=rest,
+        weights=_contrasts(kinds, kind) @ np.linalg.pinv(design, rcond=ZERO),
+        rank=rank,
+        tested=rank - int(np.linalg.matrix_rank(rest)),
+        identified=identified,
+    )
 
 
 def _columns(orders: Orders, preceding: bool) -> tuple[Values, list[str]]:
@@ -144,28 +175,24 @@ def _identified(design: Values, kinds: Sequence[str], kind: str) -> bool:
     return bool(np.abs(inside - contrasts).max() < ZERO)
 
 
-def _fit(
-    design: Values, kinds: list[str], kind: str, values: Values, level: float, reason: str
-) -> Fitted:
-    if not _identified(design, kinds, kind):
+def _fit(model: _Model, values: Values, level: float, reason: str) -> Fitted:
+    if not model.identified:
         return _refused(reason)
-    rank = int(np.linalg.matrix_rank(design))
-    degrees = values.size - rank
+    degrees = values.size - model.rank
     if degrees < 1:
         return _refused(f"{len(values)} orders leave no degree of freedom: more orders are needed")
     y = values.ravel()
-    noise = _noise(design, y)
-    weights = _contrasts(kinds, kind) @ np.linalg.pinv(design, rcond=ZERO)  # (L, R T)
-    effects = weights @ y
-    scale = np.sqrt((weights**2).sum(axis=1))
+    noise = _noise(model.design, y)
+    effects = model.weights @ y
+    scale = np.sqrt((model.weights**2).sum(axis=1))
     variance = noise / degrees
     half = float(stdtrit(degrees, 0.5 + level / 2)) * np.sqrt(variance) * scale
-    rest = design[:, [found != kind for found in kinds]]
-    tested = rank - int(np.linalg.matrix_rank(rest))
-    explained = _noise(rest, y) - noise
+    explained = _noise(model.rest, y) - noise
     p_value = None
     if noise > ZERO**2 * y.size:
-        p_value = float(fdtrc(tested, degrees, max(explained, 0.0) / tested / variance))
+        p_value = float(
+            fdtrc(model.tested, degrees, max(explained, 0.0) / model.tested / variance)
+        )
     return Fitted(effects, half, p_value, degrees, None)
 
 

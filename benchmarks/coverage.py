@@ -1,0 +1,179 @@
+"""How often each interval holds the truth, on simulated truth.
+
+    python benchmarks/coverage.py --draws 2000
+
+Every draw makes orders, seeds and noise from normal distributions with known spreads, asks the
+functions that the commands use, and counts. Prints the tables of docs/statistics.md. The standard
+error of a coverage of 95 % is 0.5 % at 2,000 draws. The last line is the smallest coverage of the
+intervals for a mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sweeps.analysis.intervals import iqm_interval, mean_interval, prediction_interval
+from sweeps.analysis.positions import carry_over, position_effects
+from sweeps.analysis.variance import factorial
+from sweeps.spec.orders import ORDERS
+
+Values = npt.NDArray[np.float64]
+
+DESIGNS = [(2, 4), (4, 2), (3, 3), (3, 4), (5, 3), (4, 4), (3, 7), (5, 5)]
+"""Orders x seeds, 8 to 25 replicates."""
+
+SPREADS = {
+    "all alike": (1.0, 1.0, 1.0),
+    "order": (1.0, 0.1, 0.3),
+    "seed": (0.1, 1.0, 0.3),
+    "order and seed": (1.0, 1.0, 0.1),
+    "noise alone": (0.0, 0.0, 1.0),
+}
+"""Standard deviations of order, seed and residual."""
+
+KINDS = ("mean", "incomplete", "fixed orders", "iqm", "new run", "same order")
+
+
+def cells(i: int, j: int) -> tuple[list[int], list[int]]:
+    """Order and seed of each value of a complete design, row by row."""
+    return [o for o in range(i) for _ in range(j)], [s for _ in range(i) for s in range(j)]
+
+
+def interval_coverage(
+    design: tuple[int, int], spreads: tuple[float, float, float], draws: int, seed: int = 0
+) -> dict[str, float]:
+    """Share of draws in which each kind of interval holds its truth.
+
+    `incomplete` lacks two cells; `fixed orders` is for the mean over the orders at hand; `new run`
+    predicts a run with a new order and seed, `same order` one with a new seed.
+    """
+    rng = np.random.default_rng([seed, *design])
+    i, j = design
+    where = cells(i, j)
+    held: Counter[str] = Counter()
+    for _ in range(draws):
+        of_order = spreads[0] * rng.standard_normal(i + 1)
+        of_seed = spreads[1] * rng.standard_normal(j + 1)
+        noise = spreads[2] * rng.standard_normal((i + 1, j + 1))
+        whole = of_order[:, None] + of_seed[None, :] + noise
+        values = whole[:i, :j].ravel()
+        kept = np.sort(rng.permutation(i * j)[2:])
+        some = ([where[0][k] for k in kept], [where[1][k] for k in kept])
+        for kind, found, truth in (
+            ("mean", mean_interval(values, *where), 0.0),
+            ("incomplete", mean_interval(values[kept], *some), 0.0),
+            (
+                "fixed orders",
+                mean_interval(values, *where, fixed_orders=True),
+                float(of_order[:i].mean()),
+            ),
+            ("iqm", iqm_interval(values, *where), 0.0),
+            ("new run", prediction_interval(values, *where), float(whole[i, j])),
+            ("same order", prediction_interval(values, *where, order=0), float(whole[0, j])),
+        ):
+            if found.low is not None and found.high is not None:
+                held[kind] += found.low <= truth <= found.high
+    return {kind: held[kind] / draws for kind in KINDS}
+
+
+SPLITS = {
+    "(configuration, order, seed)": (1.0, 0.5, 0.3, 0.3, 0.2, 0.2, 0.3),
+    "configuration alone": (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3),
+}
+"""Standard deviations of c, o, s, c:o, c:s, o:s and residual."""
+
+
+def component_coverage(
+    shape: tuple[int, int, int], spreads: tuple[float, ...], draws: int, seed: int = 0
+) -> dict[str, float]:
+    """Share of draws in which the interval of each variance component holds it."""
+    rng = np.random.default_rng([seed, *shape])
+    axes = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+    held: Counter[str] = Counter()
+    names: list[str] = []
+    for _ in range(draws):
+        grid = np.zeros(shape)
+        for spread, varied in zip(spreads, axes, strict=True):
+            size = tuple(n if axis in varied else 1 for axis, n in enumerate(shape))
+            grid = grid + spread * rng.standard_normal(size)
+        found = factorial(grid)
+        names = [part.source for part in found]
+        for part, spread in zip(found, spreads, strict=True):
+            if part.low is not None and part.high is not None:
+                held[part.source] += part.low <= spread**2 <= part.high
+    return {name: held[name] / draws for name in names}
+
+
+def effect_rates(planted: float, seeds: int, draws: int, seed: int = 0) -> dict[str, float]:
+    """Position and carry-over in the ten Williams orders of ten tasks, by least squares.
+
+    `planted` is the size of the effect, in standard deviations of the noise of one run: the last
+    position less the first, or the deviation over the tasks of what each does to the next one.
+    """
+    rng = np.random.default_rng([seed, seeds])
+    orders = np.array(ORDERS["williams"](10, None, 0))
+    line = planted * (np.arange(10) / 9 - 0.5)
+    held: Counter[str] = Counter()
+    for _ in range(draws):
+        tasks, levels = rng.standard_normal(10), rng.standard_normal((10, 1))
+        carried = planted * rng.standard_normal(10)
+        noise = rng.standard_normal((10, 10)) / np.sqrt(seeds)
+        found = position_effects(orders, tasks[orders] + levels + line + noise)
+        held["position covers"] += int((np.abs(found.effects - line) <= found.half).sum())
+        held["position shown"] += found.p_value is not None and found.p_value < 0.05
+        before = np.hstack([np.zeros((10, 1)), carried[orders[:, :-1]]])
+        after = carry_over(orders, tasks[orders] + levels + before + noise)
+        truth = carried - carried.mean()
+        held["carry-over covers"] += int((np.abs(after.effects - truth) <= after.half).sum())
+        held["carry-over shown"] += after.p_value is not None and after.p_value < 0.05
+    each = {"covers": 10, "shown": 1}
+    return {name: n / draws / each[name.split()[-1]] for name, n in sorted(held.items())}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--draws", type=int, default=2000)
+    draws = parser.parse_args().draws
+    print("| orders x seeds | what varies |", " | ".join(KINDS), "|")
+    print("|---|---|" + "---:|" * len(KINDS))
+    least = 1.0
+    for (design, name), spreads in zip(
+        product(DESIGNS, SPREADS), list(SPREADS.values()) * len(DESIGNS), strict=True
+    ):
+        found = interval_coverage(design, spreads, draws)
+        least = min(least, found["mean"])
+        print(f"| {design[0]} x {design[1]} | {name} |", _row(found.values()), flush=True)
+    print("\n| variance components of | what varies |", end="")
+    for shape, (name, spreads) in product([(6, 3, 3), (20, 5, 3), (8, 5, 5)], SPLITS.items()):
+        parts = component_coverage(shape, spreads, max(draws // 5, 1))
+        if shape == (6, 3, 3) and name == next(iter(SPLITS)):
+            print("", " | ".join(parts), "|")
+            print("|---|---|" + "---:|" * len(parts))
+        print(f"| {' x '.join(map(str, shape))} | {name} |", _row(parts.values()), flush=True)
+    print("\n| effect, in sd of a run | seeds |", end="")
+    for planted, seeds in product([0.0, 1.0, 3.0], [1, 5]):
+        rates = effect_rates(planted, seeds, max(draws // 4, 1))
+        if (planted, seeds) == (0.0, 1):
+            print("", " | ".join(rates), "|")
+            print("|---:|---:|" + "---:|" * len(rates))
+        print(f"| {planted:g} | {seeds} |", _row(rates.values()), flush=True)
+    print(f"smallest_coverage_of_a_mean: {least:.4f}")
+
+
+def _row(shares: Iterable[float]) -> str:
+    return " | ".join(f"{100 * share:.1f}" for share in shares) + " |"
+
+
+if __name__ == "__main__":
+    main()
