@@ -2,9 +2,12 @@
 
 from sweeps.spec.ablation import AblationPlan, Part
 from sweeps.spec.axes import Axis
+from sweeps.spec.budget import Budget
 from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
+from sweeps.spec.missing import missing_data
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.spec.parting import Difference, Parting, parting
+from sweeps.spec.runs import tolerated_weights
 from sweeps.spec.space import ALGORITHMS, Algorithm
 from sweeps.spec.studies import shipped_studies
 from sweeps.spec.sweep import METRICS, Configuration, Merge, Resources, Sweep
@@ -18,6 +21,7 @@ __all__ = [
     "AblationPlan",
     "Algorithm",
     "Axis",
+    "Budget",
     "Configuration",
     "Difference",
     "Merge",
@@ -30,7 +34,9 @@ __all__ = [
     "TrialSpec",
     "expand",
     "load_sweep",
+    "missing_data",
     "parting",
     "shipped_studies",
     "sweep_from_dict",
+    "tolerated_weights",
 ]

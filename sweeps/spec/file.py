@@ -14,6 +14,7 @@ from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse, 
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from sweeps.spec.ablation import AblationPlan
+from sweeps.spec.budget import Budget
 from sweeps.spec.conditions import Condition, parse_condition
 from sweeps.spec.configurations import (
     baseline_configurations,
@@ -85,6 +86,7 @@ class SweepFile(RunSections):
     algorithm: Algorithm = Algorithm()
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
     resources: Resources = Resources()
+    budget: Budget = Budget()
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -153,6 +155,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         algorithm=file.algorithm,
         objectives=file.objectives,
         resources=file.resources,
+        budget=file.budget,
         document=document,
     )
 
@@ -205,6 +208,13 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             "It names the folder of the results.",
         ),
         *(fault and fault.under("ablation") for fault in file.ablation.faults()),
+        require(
+            file.budget.gpu_hours is None or file.resources.gpu > 0,
+            "budget.gpu_hours",
+            file.budget.gpu_hours,
+            "to be left out unless resources.gpu is greater than 0",
+            "A trial takes no GPU, so none are ever used: use `hours`.",
+        ),
         require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),

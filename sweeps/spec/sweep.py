@@ -12,6 +12,7 @@ from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from sweeps.spec.axes import Axis
+from sweeps.spec.budget import Budget
 from sweeps.spec.orders import Order, OrderDesign
 from sweeps.spec.space import Algorithm
 
@@ -96,6 +97,7 @@ class Sweep:
     algorithm: Algorithm
     objectives: dict[str, Direction]
     resources: Resources
+    budget: Budget
     document: dict[str, Any]
     """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
 

@@ -13,6 +13,7 @@ from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables
 from sweeps.stages.plan import Plan, make_plan
+from sweeps.stages.spending import Spending, spent
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.tune.cluster import ray_cluster
@@ -45,6 +46,8 @@ class SweepOutcome:
     failed: tuple[tuple[str, str], ...]
     """(label with order and seed, cause) of the trials whose last attempt failed."""
     interrupted: bool
+    budget_used: str | None = None
+    """The limit of the budget that ended it, in words."""
 
 
 def run_sweep(
@@ -77,17 +80,21 @@ def run_sweep(
     )
     failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
     interrupted = False
-    if todo:
-        job = Job(plan, store, todo, Progress(tally), time_to_live_s)
+    spending = spent(plan, store)
+    reached = spending.reached(sweep.budget) if todo else None
+    if todo and reached is None:
+        job = Job(plan, store, todo, Progress(tally), time_to_live_s, spending)
         interrupted = job.run(address)
         failed |= job.failed
+        reached = job.budget_used
     names = {t.trial_id: t.name for t in plan.trials}
     return SweepOutcome(
         plan=plan,
         trained=tally.trained,
         finished=tally.finished,
         failed=tuple((names[trial], cause) for trial, cause in failed.items()),
-        interrupted=interrupted,
+        interrupted=interrupted and reached is None,
+        budget_used=reached,
     )
 
 
@@ -113,7 +120,10 @@ class Job:
         todo: Sequence[TrialSpec],
         progress: Progress,
         time_to_live_s: float,
+        spending: Spending | None = None,
     ) -> None:
+        self.spending = spending or Spending(gpus=plan.sweep.resources.gpu)
+        self.budget_used: str | None = None
         self.plan, self.store, self.todo, self.progress = plan, store, todo, progress
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
         self.leases = LeaseTable(store.objects, time_to_live_s)
@@ -151,6 +161,19 @@ class Job:
         self._scheduler.draining = True
         return True
 
+    def spend(self, seconds: float) -> None:
+        """A stage was trained: count it, and start no other one if that was the last."""
+        self.spending = self.spending.with_stage(seconds)
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        reached = self.spending.reached(self.plan.sweep.budget)
+        if reached is None or self._scheduler is None or self._scheduler.draining:
+            return
+        self.budget_used = reached
+        self._scheduler.draining = True
+        self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
+
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
         if trial.trial_id in self._ended:
@@ -159,6 +182,8 @@ class Job:
         record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
         if ending.status == "finished":
             self.progress.tally.finished += 1
+            self.spending = self.spending.with_trial()
+            self._check_budget()
         elif ending.status == "failed":
             self.progress.tally.failed += 1
             self.failed[trial.trial_id] = ending.error or "unknown"
