@@ -16,6 +16,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 USER_FAULT = 2
+BUDGET_USED = 3
 INTERRUPTED = 130
 
 

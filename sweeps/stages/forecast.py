@@ -1,9 +1,10 @@
 """What the stages that are left will cost, from what stored stages of their kind have cost.
 
-Stages are of one kind if backbone, data, method with its size, and amount of training agree; learning
-rates, seeds, orders and splits do not change a cost. Training costs so much per class of the task,
-growing in a straight line with the position once three positions are known; evaluation so much per
-class seen. Wall time of a run is the sum over the slots that work at once, and Ray's start.
+Stages are of one kind if backbone, data, method with its size, and amount of training agree;
+learning rates, seeds, orders and splits do not change a cost. Training costs so much per class of
+the task, growing in a straight line with the position once three positions are known; evaluation
+so much per class seen. Wall time of a run is the sum over the slots that work at once, and Ray's
+start.
 """
 
 from __future__ import annotations

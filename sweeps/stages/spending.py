@@ -53,7 +53,7 @@ def spent(plan: Plan, store: StageStore) -> Spending:
     """What the sweep of a plan has spent so far: stages that other sweeps trained cost nothing."""
     stages, seconds = 0, 0.0
     if plan.sweep.budget.limits():
-        for key in plan.stored:
+        for key in sorted(plan.stored):
             cost = store.cost(key)
             if cost.get("sweep") == plan.sweep.name:
                 stages, seconds = stages + 1, seconds + store.stage_seconds(key, "wall_s")
