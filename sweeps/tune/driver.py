@@ -270,18 +270,30 @@ class Job:
         return None if most is None else most * max(t.run.train.threads for t in self.todo)
 
     def _refuse_impossible(self) -> None:
-        """Say at once what would otherwise wait for ever."""
-        import ray
+        """Say at once what would otherwise wait for ever.
 
-        cluster = ray.cluster_resources()
+        A cluster may grow to what its autoscaler's configuration allows. Where that is not known
+        to Ray, nodes that no configuration speaks of may still come: then it is said, not refused.
+        """
+        import ray
+        from ray._private.state import state
+
+        there: dict[str, float] = ray.cluster_resources()
+        most = None if self._local else state.get_max_resources_from_cluster_config()
+        whole = "this machine" if self._local else "this cluster, as large as it may grow"
         for demand in self._demands:
             for kind, amount in demand.items():
-                if self._local and cluster.get(kind, 0.0) < amount:
+                known = max(there.get(kind, 0.0), float((most or {}).get(kind, 0.0)))
+                if known >= amount:
+                    continue
+                if self._local or most is not None:
                     field = "train.threads" if kind == "CPU" else "resources.gpu"
-                    there = cluster.get(kind, 0.0)
-                    raise InvalidConfigError(
-                        [Fault(field, amount, f"at most the {there:g} {kind} of this machine")]
-                    )
+                    law = f"at most the {known:g} {kind} of {whole}"
+                    raise InvalidConfigError([Fault(field, amount, law)])
+                self.progress.say(
+                    f"a trial asks for {amount:g} {kind}, and the cluster has {known:g}: it waits "
+                    "until a node with that many joins"
+                )
 
 
 def _distinct(demands: Iterable[dict[str, float]]) -> list[dict[str, float]]:
