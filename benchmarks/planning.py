@@ -31,7 +31,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
             "method.module_weights": ["ones", "learned", "normalised", "live"],
         },
         "orders": {"design": "random", "count": 50},
-        "seeds": [*range(20)],
+        "seeds": [*range(25)],
     },
     "settings": {
         "search": {

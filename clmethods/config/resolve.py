@@ -26,12 +26,18 @@ CIFAR_IN_REFERENCE = ("vit_base_patch16_224.orig_in21k", "cifar100")
 statistics; all others stay in [0, 1], whatever the weights expect (method.md section 10)."""
 
 
-def resolve(run: RunConfig) -> RunConfig:
+class MissingWeightsError(InvalidConfigError):
+    """Weights that are not here; all else of the run may be sound."""
+
+
+def resolve(run: RunConfig, *, without_weights: bool = False) -> RunConfig:
     """The run with its weights' checksum, its data's facts, its task order and `normalise: ref`.
 
-    Raises `InvalidConfigError` when weights are missing or are not those that were asked for.
+    Raises `InvalidConfigError` when weights are not those that were asked for, and its subclass
+    `MissingWeightsError` when they are missing. `without_weights` does not look for them: their
+    path stands for their checksum, so that stages can be counted but none is ever found.
     """
-    backbone = resolve_backbone(run.backbone)
+    backbone = run.backbone if without_weights else resolve_backbone(run.backbone)
     if backbone.normalise == "ref":
         pair = (backbone.timm_name, run.stream.dataset)
         backbone = replace(backbone, normalise="cifar" if pair == CIFAR_IN_REFERENCE else "none")
@@ -71,7 +77,7 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
         return replace(backbone, weights_sha256=None)
     path = weights_path(backbone)
     if not path.is_file():
-        raise InvalidConfigError([_missing(backbone, path)])
+        raise MissingWeightsError([_missing(backbone, path)])
     actual = _sha256(path, path.stat().st_mtime_ns)
     wanted = backbone.weights_sha256
     if wanted is None and backbone.weights == "shipped":
@@ -118,7 +124,7 @@ def _downloaded(backbone: BackboneConfig) -> Path:
         f"{reason} Where there is a network, download {hub.FILE} of the hub's repository "
         f"{hub.repository(name)}, bring it here, and give `weights` its path."
     )
-    raise InvalidConfigError([Fault("backbone.weights", backbone.weights, allowed, mend)])
+    raise MissingWeightsError([Fault("backbone.weights", backbone.weights, allowed, mend)])
 
 
 def _missing(backbone: BackboneConfig, path: Path) -> Fault:

@@ -17,6 +17,7 @@ R = TypeVar("R")
 
 FAILED = 1
 USER_FAULT = 2
+BUDGET_USED = 3
 INTERRUPTED = 130
 
 

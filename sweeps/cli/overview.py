@@ -52,7 +52,8 @@ def plan_text(plan: Plan) -> str:
 def _warning_lines(plan: Plan) -> list[str]:
     """What is allowed but hardly meant, once, with how many configurations it concerns."""
     found: dict[str, set[str]] = {}
-    for trial in plan.trials:
+    one_each = {trial.config_id: trial for trial in reversed(plan.trials)}
+    for trial in reversed(one_each.values()):
         for sentence in trial.run.method.warnings_in(trial.run.context):
             found.setdefault(sentence, set()).add(trial.label)
     return [

@@ -16,7 +16,6 @@ from sweeps.spec.settings import Space, factor_of
 from sweeps.spec.space import Point
 from sweeps.spec.sweep import Configuration, Role, label_of
 
-
 REPLICATED = ("stream.class_order_seed", "stream.split_seed")
 """Fields that may be axes but make replicates, not configurations, as seeds do: `config_id` leaves
 them out, and they have columns of their own in the table `trials`."""

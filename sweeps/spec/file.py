@@ -14,6 +14,7 @@ from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse, 
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from sweeps.spec.ablation import AblationPlan
+from sweeps.spec.budget import Budget
 from sweeps.spec.candidates import REPLICATED
 from sweeps.spec.conditions import Condition, parse_condition
 from sweeps.spec.configurations import (
@@ -91,6 +92,7 @@ class SweepFile(RunSections):
     racing: Racing | None = None
     resources: Resources = Resources()
     logging: Logging = Logging()
+    budget: Budget = Budget()
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -167,6 +169,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         racing=file.racing,
         resources=file.resources,
         logging=file.logging,
+        budget=file.budget,
         document=document,
     )
 
@@ -225,6 +228,13 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             "It names the folder of the results.",
         ),
         *(fault and fault.under("ablation") for fault in file.ablation.faults()),
+        require(
+            file.budget.gpu_hours is None or file.resources.gpu > 0,
+            "budget.gpu_hours",
+            file.budget.gpu_hours,
+            "to be left out unless resources.gpu is greater than 0",
+            "A trial takes no GPU, so none are ever used: use `hours`.",
+        ),
         require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.canonical import plain
 from clmethods.config.faults import Fault, InvalidConfigError, nearest
 from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
-from clmethods.config.resolve import resolve
+from clmethods.config.resolve import MissingWeightsError, resolve
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
@@ -48,6 +50,23 @@ class CheckedRun:
     faults: tuple[Fault, ...]
     kind_known: bool
     """False if the method is none of ours, so that nothing can be said about its fields."""
+
+
+_missing_weights: ContextVar[dict[str, Fault] | None] = ContextVar("missing", default=None)
+
+
+@contextmanager
+def tolerated_weights() -> Iterator[dict[str, Fault]]:
+    """Runs checked in this block may lack their weights; what is missing is collected, by text.
+
+    Only for planning: stages of such runs are counted right, but have keys of their own.
+    """
+    found: dict[str, Fault] = {}
+    token = _missing_weights.set(found)
+    try:
+        yield found
+    finally:
+        _missing_weights.reset(token)
 
 
 Resolve = Callable[[RunConfig], RunConfig]
@@ -103,6 +122,13 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
     }:
         try:
             run = resolved(run)
+        except MissingWeightsError as error:
+            tolerated = _missing_weights.get()
+            if tolerated is None:
+                faults.extend(error.faults)
+            else:
+                tolerated.update((str(fault), fault) for fault in error.faults)
+                run = resolve(run, without_weights=True)
         except InvalidConfigError as error:
             faults.extend(error.faults)
     sound = {name: part.sound for name, part in parts.items()}

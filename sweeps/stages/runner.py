@@ -102,7 +102,7 @@ class TrialRunner:
             outcome = run_stage(self.trial.run, stage, before)
             if not lease.is_mine():  # taken over while we stood still; the other one commits
                 return StepReport(outcome="waiting", position=self.position, key=stage.key)
-            self.store.save(stage, outcome, watch.cost())
+            self.store.save(stage, outcome, watch.cost() | {"sweep": self.sweep})
             delta = self.store.load_delta(stage.key)  # a twin may have stored it first
             if delta is None:
                 raise UnreadableStageError(f"{self.store.objects!r} lost stage {stage.key[:12]}")
@@ -132,12 +132,14 @@ class TrialRunner:
         ]
         if not missing:
             return
+        watch = Stopwatch()
         if self._evaluator is None:
             self._evaluator = Evaluator(self.trial.run, self.chain, self._state_after)
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
             identity = evaluation_id(readout, partition)
             self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
+        self.store.save_evaluation_cost(stage.key, watch.cost() | {"readouts": len(missing)})
 
     def _state_after(self, position: int) -> State:
         """The state after an earlier stage, read anew: readouts seldom ask for one."""

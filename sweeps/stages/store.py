@@ -3,6 +3,7 @@
     stages/KK/KEY/state-SHA.safetensors     the tensors that the stage changed
                   result-SHA.json           its figures: losses, norms, matrices
                   cost.json                 seconds, host, versions: first writer wins
+                  evaluation_cost.json      the same of its first evaluation
                   stage.json                written last, put-if-absent: the stage exists
                   evals/EVAL_ID.json        counts of one readout
     damaged/KEY/N/...                       what was moved aside because its bits had changed
@@ -96,11 +97,32 @@ class StageStore:
         data = self._payload(key, marker["result"])
         if data is None:
             return None
+        return StageRecord(marker, json.loads(data), self.cost(key))
+
+    def cost(self, key: str) -> dict[str, Any]:
+        """What training a stage took; empty if that is lost, which is no reason to do it again."""
+        return self._figures(f"{folder(key)}/cost.json")
+
+    def evaluation_cost(self, key: str) -> dict[str, Any]:
+        """What its first evaluation took; empty if that is not known."""
+        return self._figures(f"{folder(key)}/evaluation_cost.json")
+
+    def stage_seconds(self, key: str, clock: str) -> float:
+        """Seconds of training and first evaluation by a clock, as far as they are known."""
+        costs = self.cost(key), self.evaluation_cost(key)
+        return sum(float(cost.get(clock, 0.0)) for cost in costs)
+
+    def save_evaluation_cost(self, key: str, cost: dict[str, object]) -> None:
+        """Keep what evaluating a stage took; the first writer's stay."""
+        name = f"{folder(key)}/evaluation_cost.json"
+        self.objects.put_if_absent(name, canonical_json(cost).encode())
+
+    def _figures(self, name: str) -> dict[str, Any]:
         try:
-            cost = json.loads(self.objects.get(f"{folder(key)}/cost.json"))
+            found = json.loads(self.objects.get(name))
         except (MissingObjectError, ValueError):
-            cost = None  # lost provenance is no reason to train again
-        return StageRecord(marker, json.loads(data), cost if isinstance(cost, dict) else {})
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
         """Commit a finished stage: payloads first, the marker last. A present stage stays.

@@ -35,10 +35,11 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._job.check_interruption()
         if self._scheduler.draining and not self._draining:
             self._draining = True
-            self._job.progress.say(
-                "stopping: the running stages are finished first "
-                "(again: stop now, lose only those)"
-            )
+            if self._job.budget_used is None:
+                self._job.progress.say(
+                    "stopping: the running stages are finished first "
+                    "(again: stop now, lose only those)"
+                )
         tally = self._job.progress.tally
         tally.active = sum(trial.status == Trial.RUNNING for trial in trials)
         self._job.progress.tick()
@@ -56,6 +57,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         if result["outcome"] == "trained":
             self._job.progress.tally.trained += 1
             self._job.progress.tally.stage_seconds += result["seconds"]
+            self._job.spend(result["seconds"])
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any

@@ -16,6 +16,7 @@ from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete, materialise_stage, mend_tables, merge_tables
 from sweeps.stages.plan import Plan, make_plan
+from sweeps.stages.spending import Spending, spent
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.tune.cluster import ray_cluster
@@ -50,6 +51,8 @@ class SweepOutcome:
     interrupted: bool
     halted: str = ""
     """Why the run ended before all was done, if it was not interrupted by anybody."""
+    budget_used: str | None = None
+    """The limit of the budget that ended it, in words."""
 
 
 def run_sweep(
@@ -69,12 +72,17 @@ def run_sweep(
     sweep.logging.refuse(store.objects.location)
     left = Left(sweep, store, retry_failed, only)
     announce(left.plan)
-    interrupted, halted = False, ""
+    spending = spent(left.plan, store)
+    interrupted, halted, reached = False, "", None
     while not interrupted and (todo := left.take()):
-        job = Job(left.plan, store, todo, Progress(left.tally), time_to_live_s, left)
+        reached = spending.reached(sweep.budget)
+        if reached is not None:
+            break
+        progress = Progress(left.tally)
+        job = Job(left.plan, store, todo, progress, time_to_live_s, left, spending)
         interrupted = job.run(address)
         left.failed |= job.failed
-        halted = job.halted
+        halted, reached, spending = job.halted, job.budget_used, job.spending
     merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in left.plan.trials}
     return SweepOutcome(
@@ -82,8 +90,9 @@ def run_sweep(
         trained=left.tally.trained,
         finished=left.tally.finished,
         failed=tuple((names[trial], cause) for trial, cause in left.failed.items()),
-        interrupted=interrupted and not halted,
+        interrupted=interrupted and not halted and reached is None,
         halted=halted,
+        budget_used=reached,
     )
 
 
@@ -193,9 +202,12 @@ class Job:
         progress: Progress,
         time_to_live_s: float,
         left: Left | None = None,
+        spending: Spending | None = None,
     ) -> None:
         """`left`: where further steps come from; without it there is one."""
         self.store, self.progress = store, progress
+        self.spending = spending or Spending(gpus=plan.sweep.resources.gpu)
+        self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.owner = uuid.uuid4().hex
         self.failed: dict[str, str] = {}
@@ -253,6 +265,19 @@ class Job:
         if self._scheduler is not None:
             self._scheduler.draining = True
 
+    def spend(self, seconds: float) -> None:
+        """A stage was trained: count it, and start no other one if that was the last."""
+        self.spending = self.spending.with_stage(seconds)
+        self._check_budget()
+
+    def _check_budget(self) -> None:
+        reached = self.spending.reached(self.plan.sweep.budget)
+        if reached is None or self._scheduler is None or self._scheduler.draining:
+            return
+        self.budget_used = reached
+        self._scheduler.draining = True
+        self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
+
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
         if trial.trial_id in self._ended:
@@ -261,6 +286,8 @@ class Job:
         record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
         if ending.status == "finished":
             self.progress.tally.finished += 1
+            self.spending = self.spending.with_trial()
+            self._check_budget()
         elif ending.status == "failed":
             self.progress.tally.failed += 1
             self.failed[trial.trial_id] = ending.error or "unknown"
@@ -364,18 +391,30 @@ class Job:
         return most * max(t.run.train.threads for t in self.todo)
 
     def _refuse_impossible(self) -> None:
-        """Say at once what would otherwise wait for ever."""
-        import ray
+        """Say at once what would otherwise wait for ever.
 
-        cluster = ray.cluster_resources()
+        A cluster may grow to what its autoscaler's configuration allows. Where that is not known
+        to Ray, nodes that no configuration speaks of may still come: then it is said, not refused.
+        """
+        import ray
+        from ray._private.state import state
+
+        there: dict[str, float] = ray.cluster_resources()
+        most = None if self._local else state.get_max_resources_from_cluster_config()
+        whole = "this machine" if self._local else "this cluster, as large as it may grow"
         for demand in self._demands:
             for kind, amount in demand.items():
-                if self._local and cluster.get(kind, 0.0) < amount:
+                known = max(there.get(kind, 0.0), float((most or {}).get(kind, 0.0)))
+                if known >= amount:
+                    continue
+                if self._local or most is not None:
                     field = "train.threads" if kind == "CPU" else "resources.gpu"
-                    there = cluster.get(kind, 0.0)
-                    raise InvalidConfigError(
-                        [Fault(field, amount, f"at most the {there:g} {kind} of this machine")]
-                    )
+                    law = f"at most the {known:g} {kind} of {whole}"
+                    raise InvalidConfigError([Fault(field, amount, law)])
+                self.progress.say(
+                    f"a trial asks for {amount:g} {kind}, and the cluster has {known:g}: it waits "
+                    "until a node with that many joins"
+                )
 
 
 def _distinct(demands: Iterable[dict[str, float]]) -> list[dict[str, float]]:

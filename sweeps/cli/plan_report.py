@@ -1,0 +1,142 @@
+"""What a plan says beyond counts: cost, budget, power, what would break, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clmethods.config import Fault
+    from sweeps.analysis.power import Spread
+    from sweeps.stages.forecast import CostForecast
+    from sweeps.stages.plan import Plan
+    from sweeps.stages.spending import Spending
+    from sweeps.storage import ObjectStore
+
+SHOWN = 6
+"""How many different forecasts of freezing a plan shows."""
+
+
+def report_text(
+    plan: Plan,
+    cost: CostForecast,
+    spending: Spending,
+    spread: Spread | None,
+    missing: Sequence[Fault],
+) -> str:
+    """The sections that follow the counts, each a line or more."""
+    lines = [
+        cost_line(plan, cost),
+        *budget_lines(plan, cost, spending),
+        power_line(plan, spread),
+        *freezing_lines(plan),
+    ]
+    if missing:
+        lines.append("would break: `sweeps run` is refused until this is here")
+        lines += [f"  {fault}" for fault in missing]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def cost_line(plan: Plan, cost: CostForecast) -> str:
+    """Stage hours and GPU hours that are left, sharing included."""
+    if cost.stages == 0:
+        return "cost: nothing is left to train"
+    if cost.unknown == cost.stages:
+        return "cost: unknown, no stage of these kinds was measured; `--probe` measures it"
+    hours = cost.seconds / 3600
+    gpus = plan.sweep.resources.gpu
+    text = f"cost: {_duration(cost.seconds)} of stages"
+    text += f", {hours * gpus:.2g} GPU hours" if gpus else ""
+    text += f" for {cost.stages - cost.unknown} stages, from {cost.measured} measured ones"
+    text += "; wall time is that over the stages that run at once, and Ray's start"
+    return text + (
+        f"; {cost.unknown} more are of unknown cost, `--probe` measures it" if cost.unknown else ""
+    )
+
+
+def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str]:
+    """Whether what is left fits the budget, limit by limit."""
+    wanted = spending.used()
+    more = cost.seconds / 3600
+    open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
+    left = {
+        "gpu_hours": more * plan.sweep.resources.gpu,
+        "hours": more,
+        "stages": cost.stages,
+        "trials": open_trials,
+    }
+    lines = []
+    for name, most in plan.sweep.budget.limits().items():
+        total = wanted[name] + left[name]
+        guess = name in {"gpu_hours", "hours"} and cost.unknown > 0
+        verdict = "fits" if total <= most else "does not fit"
+        verdict = "cannot be judged, as costs are unknown" if guess and total <= most else verdict
+        lines.append(
+            f"budget: {name} {most:g}: {wanted[name]:.3g} used, {left[name]:.3g} left to do: "
+            + verdict
+        )
+    return lines
+
+
+def power_line(plan: Plan, spread: Spread | None) -> str:
+    """The difference between two configurations that the declared replicates can show."""
+    from sweeps.analysis.power import Spread, detectable
+
+    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+    seeds = len(plan.sweep.seeds)
+    name = f"power: {orders} orders x {seeds} seeds"
+    if orders < 2 or seeds < 2:
+        return f"{name} give no interval; 2 of each are the least"
+    if spread is not None:
+        points = detectable(spread, orders, seeds) * 100
+        return f"{name} show a difference of {points:.1f} points, by the spread of stored results"
+    unit = detectable(Spread(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
+    return (
+        f"{name} show a difference of {unit:.1f} standard deviations of the difference between "
+        "two single runs, if it depends on neither order nor seed; stored results make it points"
+    )
+
+
+def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
+    """How much paired differences of the first objective vary in the results that are there."""
+    from sweeps.analysis.replicates import replicates
+    from sweeps.analysis.result_spread import result_spread
+    from sweeps.analysis.summary import summarise
+    from sweeps.results import latest_trials, read_table
+
+    metric = next(iter(plan.sweep.objectives))
+    if not plan.attempts or metric == "trainable_parameters":
+        return None
+    trials, evals = (
+        read_table(objects, plan.sweep.name, name).table for name in ("trials", "evals")
+    )
+    readout = plan.sweep.readouts[0].readout_id
+    known = {trial.config_id for trial in plan.trials}
+    found = [
+        one
+        for one in replicates(summarise(latest_trials(trials), evals, "validation"), [metric])
+        if one.role == "search" and one.readout_id == readout and one.config_id in known
+    ]
+    return result_spread(found, metric)
+
+
+def freezing_lines(plan: Plan) -> list[str]:
+    """Frozen matrices while each task trains, once per different forecast."""
+    from clmethods.config import LoracIpcConfig
+
+    found: dict[str, str] = {}
+    for configuration in plan.sweep.configurations:
+        method, context = configuration.run.method, configuration.run.context
+        if isinstance(method, LoracIpcConfig) and method.importance_threshold > 0:
+            frozen = " ".join(map(str, method.forecast(context)))
+            total = method.matrices(context.blocks)
+            found.setdefault(f"frozen of {total} matrices, task by task: {frozen}", method.kind)
+    lines = list(found)
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + ([f"and {more} more forecasts like these"] if more > 0 else [])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,159 @@
+"""What the stages that are left will cost, from what stored stages of their kind have cost.
+
+Stages are of one kind if backbone, data, method with its size, and amount of training agree;
+learning rates, seeds, orders and splits do not change a cost. Training costs so much per class of
+the task, growing in a straight line with the position once three positions are known; evaluation
+so much per class seen. Wall time of a run is the sum over the slots that work at once, and Ray's
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from clmethods.config import StageSpec, canonical_json
+from sweeps.stages.plan import Plan
+from sweeps.stages.store import StageStore
+from sweeps.stages.tree import StageNode
+
+SAMPLE = 300
+"""At most so many stored stages are read per plan; on a bucket each is two round trips."""
+_SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
+_AMOUNT = ("epochs", "batch_size", "optimizer", "augment", "precision", "device", "threads")
+_FREE = {"split_seed"}
+
+
+def kind_of(spec: StageSpec) -> str:
+    """Equal for stages whose costs can be compared."""
+    acts = spec.effect
+    return canonical_json(
+        [
+            acts["backbone"],
+            {name: value for name, value in acts["data"].items() if name not in _FREE},
+            {name: acts["method"][name] for name in _SIZE if name in acts["method"]},
+            {name: acts["train"][name] for name in _AMOUNT if name in acts["train"]},
+        ]
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one stored stage has cost."""
+
+    position: int
+    classes: int
+    """Trained here."""
+    seen: int
+    """Evaluated here: those of this task and all before."""
+    train_s: float
+    evaluate_s: float | None
+    """None if no evaluation of it was timed."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Law:
+    """Seconds of a stage of one kind."""
+
+    start: float
+    growth: float
+    """Training one class at position p takes start + p * growth."""
+    seen: float
+    """Evaluating one class."""
+
+    def seconds(self, position: int, classes: int, seen: int) -> float:
+        """Of training and evaluating one stage."""
+        return max(0.0, self.start + position * self.growth) * classes + self.seen * seen
+
+
+def fitted(found: Iterable[Measured]) -> Law:
+    """The law of one kind from one or more measured stages, by least squares."""
+    measured = list(found)
+    positions = np.array([one.position for one in measured], dtype=float)
+    classes = np.array([one.classes for one in measured], dtype=float)
+    seconds = np.array([one.train_s for one in measured])
+    start, growth = float(seconds.sum() / classes.sum()), 0.0
+    if len(set(positions.tolist())) >= 3:
+        design = np.stack([classes, positions * classes], axis=1)  # (stages, 2)
+        start, growth = (float(v) for v in np.linalg.lstsq(design, seconds, rcond=None)[0])
+    timed = [one for one in measured if one.evaluate_s is not None]
+    looked = sum(one.seen for one in timed)
+    return Law(start, growth, sum(one.evaluate_s or 0.0 for one in timed) / max(looked, 1))
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostForecast:
+    """What is left to train, and what it will take."""
+
+    stages: int
+    """Left to train."""
+    unknown: int
+    """Of these, how many are of a kind that was never measured."""
+    seconds: float
+    """Of the others, training and evaluation, one after another."""
+    measured: int
+    """Stored stages that were read for it."""
+
+
+def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostForecast:
+    """The cost of the stages that are left, each once. `clock` is `wall_s` or `cpu_s`."""
+    seen = classes_seen(plan)
+    kinds: dict[str, list[StageNode]] = {}
+    for key in sorted(plan.stored):
+        kinds.setdefault(kind_of(plan.tree.nodes[key].spec), []).append(plan.tree.nodes[key])
+    laws: dict[str, Law] = {}
+    read = 0
+    for kind, nodes in kinds.items():
+        share = max(10, SAMPLE // len(kinds))
+        found = [_measured(store, node, seen, clock) for node in nodes[:: -(-len(nodes) // share)]]
+        known = [one for one in found if one is not None]
+        read += len(known)
+        if known:
+            laws[kind] = fitted(known)
+    left = plan.tree.remaining(plan.stored)
+    seconds, unknown = 0.0, 0
+    for node in left:
+        law = laws.get(kind_of(node.spec))
+        if law is None:
+            unknown += 1
+        else:
+            seconds += law.seconds(node.position, len(node.spec.classes), seen[node.key])
+    return CostForecast(stages=len(left), unknown=unknown, seconds=seconds, measured=read)
+
+
+def probe_trials(plan: Plan) -> list[str]:
+    """Ids of trials whose first stages, trained, would measure every kind that is unknown."""
+    known = {kind_of(plan.tree.nodes[key].spec) for key in plan.stored}
+    chosen: list[str] = []
+    for trial in plan.trials:
+        kinds = {kind_of(plan.tree.nodes[key].spec) for key in plan.tree.chains[trial.trial_id]}
+        if not kinds <= known and not plan.failed_before(trial):
+            chosen.append(trial.trial_id)
+            known |= kinds
+    return chosen
+
+
+def classes_seen(plan: Plan) -> Mapping[str, int]:
+    """Classes that are evaluated after each stage, those of its ancestors included."""
+    seen: dict[str, int] = {}
+    for key, node in plan.tree.nodes.items():  # a parent comes before its children
+        seen[key] = len(node.spec.classes) + (seen[node.parent] if node.parent else 0)
+    return seen
+
+
+def _measured(
+    store: StageStore, node: StageNode, seen: Mapping[str, int], clock: str
+) -> Measured | None:
+    cost: dict[str, Any] = store.cost(node.key)
+    if not isinstance(cost.get(clock), int | float):
+        return None
+    evaluated = store.evaluation_cost(node.key).get(clock)
+    return Measured(
+        node.position, len(node.spec.classes), seen[node.key], float(cost[clock]), evaluated
+    )
