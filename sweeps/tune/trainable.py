@@ -105,8 +105,10 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         """What is told of the trial after the step; few numbers, because they go through Ray."""
         if self._runner is None or report.outcome == "waiting":
             return {}
-        store, trial = self._runner.store, self._runner.trial
-        return figures_so_far(store, trial, report.position, self._message["objectives"])
+        runner, objectives = self._runner, self._message["objectives"]
+        return figures_so_far(
+            runner.store, runner.trial, runner.chain[: report.position], objectives
+        )
 
     def _take(self, message: TrialMessage) -> None:
         self._message = message
