@@ -45,6 +45,12 @@ def host_kind() -> str:
     return f"{platform.system()} {platform.machine()} {model}"
 
 
+@lru_cache
+def _installed(package: str) -> str:
+    """Its version; reading a package's metadata takes several milliseconds each time."""
+    return version(package)
+
+
 @final
 class Stopwatch:
     """Measures one stage from its construction on."""
@@ -60,8 +66,8 @@ class Stopwatch:
             "cpu_s": time.process_time() - self._cpu,
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "host_kind": host_kind(),
-            "torch_version": version("torch"),
-            "timm_version": version("timm"),
+            "torch_version": _installed("torch"),
+            "timm_version": _installed("timm"),
             "code_version": code_version(),
             "started_at": self._started,
         }

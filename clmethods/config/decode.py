@@ -6,6 +6,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse
@@ -26,10 +27,15 @@ def readout_from_dict(data: Mapping[str, Any]) -> ReadoutConfig:
     return readout
 
 
+@lru_cache(maxsize=64)
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def _dataclass(cls: type, data: Any, path: str) -> Any:
     if not isinstance(data, Mapping):
         raise InvalidConfigError([Fault(path or "run", data, "a mapping of fields")])
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     names = [f.name for f in fields(cls)]
     faults: list[Fault] = []
     values: dict[str, Any] = {}

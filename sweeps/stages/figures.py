@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from clmethods.config import evaluation_id, partition_id
+from clmethods.config import StageSpec, evaluation_id, partition_id
 from clmethods.metrics import Counts, every_metric
 from sweeps.spec import TrialSpec
 from sweeps.stages.store import StageStore
@@ -17,18 +17,20 @@ WATCHED = ("average_accuracy", "forgetting")
 
 
 def figures_so_far(
-    store: StageStore, trial: TrialSpec, stages: int, objectives: Collection[str] = ()
+    store: StageStore,
+    trial: TrialSpec,
+    chain: Sequence[StageSpec],
+    objectives: Collection[str] = (),
 ) -> dict[str, float]:
-    """Metrics after the first `stages` stages, over the tasks learned by then, and the last loss.
+    """Metrics after a trial's first stages, over the tasks learned by then, and the last loss.
 
     By validation, through the first readout, as objectives are. What is undefined (forgetting
     after one task, a validation split without images) or was damaged is left out.
     """
-    chain = trial.chain[:stages]
     record = store.record(chain[-1].key) if chain else None
     if record is None:
         return {}
-    counts = _counts(store, trial, stages)
+    counts = _counts(store, trial, chain)
     values = every_metric(counts) if counts is not None else {}
     found = {name: values.get(name) for name in dict.fromkeys([*WATCHED, *objectives])}
     found["cross_entropy"] = record.result["training"]["cross_entropy"]
@@ -40,9 +42,9 @@ def figures_so_far(
     }
 
 
-def _counts(store: StageStore, trial: TrialSpec, stages: int) -> Counts | None:
+def _counts(store: StageStore, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
     """(S, T) over the tasks learned so far; None where an evaluation is missing."""
-    chain = trial.chain[:stages]
+    stages = len(chain)
     tasks = {group.index: j for j, group in enumerate(g for s in chain for g in s.groups)}
     if stages not in {1, len(tasks)}:
         return None

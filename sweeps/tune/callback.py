@@ -42,6 +42,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 )
         tally = self._job.progress.tally
         tally.active = sum(trial.status == Trial.RUNNING for trial in trials)
+        tally.most_active = max(tally.most_active, tally.active)
         self._job.progress.tick()
 
     def on_trial_result(

@@ -40,6 +40,7 @@ class Tally:
     finished: int = 0
     failed: int = 0
     active: int = 0
+    most_active: int = 0
     reused: int = 0
     """Stages that were stored before."""
     trained: int = 0
@@ -120,7 +121,7 @@ class Progress:
             self._live.console.print(message, markup=False, highlight=False)
 
     def line(self) -> str:
-        """`stages 57/152 · trials 12/38 · 2 running · 1 failed · 0:48, about 1:20 left`."""
+        """`stages 57/152 · trials 12/38 · 2 running · 1 failed · 0:48, about 1:16 left`."""
         tally = self.tally
         parts = [
             f"stages {tally.trained}/{tally.stages}",
@@ -165,10 +166,11 @@ class Progress:
         return grid
 
     def _time(self) -> str:
-        tally, elapsed = self.tally, self._clock() - self._start
-        spent = clock_text(elapsed)
+        """What is left is taken to need as long per stage, on as many slots as were ever busy."""
+        tally, spent = self.tally, clock_text(self._clock() - self._start)
         if 0 < tally.trained < tally.stages:
-            left = elapsed / tally.trained * (tally.stages - tally.trained)
+            mean = tally.stage_seconds / tally.trained
+            left = mean * (tally.stages - tally.trained) / max(1, tally.most_active)
             spent += f", about {clock_text(left)} left"
         return spent
 

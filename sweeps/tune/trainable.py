@@ -70,7 +70,6 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             if self._runner is None:
                 self._runner = self._open()
             report = self._runner.advance()
-            figures = self._figures(report)
         except Exception as error:  # whatever a trial does, the sweep goes on
             full = is_full(error)
             if is_storage_fault(error) and not full:
@@ -91,7 +90,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             "position": report.position,
             "key": report.key,
             "seconds": report.seconds,
-            "figures": figures,
+            "figures": self._figures(self._runner, report),
             "notes": self._take_notes(),
             "done": report.position == self._runner.end,
         }
@@ -103,12 +102,16 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the store knows."""
 
-    def _figures(self, report: StepReport) -> dict[str, float]:
+    def _figures(self, runner: TrialRunner, report: StepReport) -> dict[str, float]:
         """What is told of the trial after the step; few numbers, because they go through Ray."""
-        if self._runner is None or report.outcome == "waiting":
+        if report.outcome == "waiting":
             return {}
-        store, trial = self._runner.store, self._runner.trial
-        return figures_so_far(store, trial, report.position, self._message["objectives"])
+        chain, objectives = runner.chain[: report.position], self._message["objectives"]
+        try:
+            return figures_so_far(runner.store, runner.trial, chain, objectives)
+        except Exception as error:  # noqa: BLE001  # nobody decides by them: a stage is worth more
+            self._notes.append(f"no figures of {runner.trial.name}: {error}")
+            return {}
 
     def _take(self, message: TrialMessage) -> None:
         self._message = message

@@ -22,7 +22,7 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
     record_trial(
         store, small_sweep(**fields), trial, 1, Ending(status="finished", stages_done=stages)
     )
-    told = figures_so_far(store, trial, stages, ["learning_accuracy", "trainable_parameters"])
+    told = figures_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
     tables = [read_table(store.objects, "small", name).table for name in ("trials", "evals")]
     (row,) = summarise(*tables, "validation").to_pylist()
     names = ["average_accuracy", "forgetting", "learning_accuracy", "trainable_parameters"]
@@ -34,11 +34,11 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
 def test_on_the_way_they_are_over_the_tasks_learned_so_far() -> None:
     trial, store = small_trial(), StageStore(open_storage("memory://"))
     run_trial(trial, store)
-    first = figures_so_far(store, trial, 1)
+    first = figures_so_far(store, trial, trial.chain[:1])
     assert {"average_accuracy", "cross_entropy"} <= first.keys()
     assert "forgetting" not in first
-    assert "forgetting" in figures_so_far(store, trial, 2)
-    assert figures_so_far(store, trial, 0) == {}
+    assert "forgetting" in figures_so_far(store, trial, trial.chain[:2])
+    assert figures_so_far(store, trial, trial.chain[:0]) == {}
     for name in [n for n in store.objects.list("stages") if "/evals/" in n]:
         store.objects.delete(name)
-    assert "average_accuracy" not in figures_so_far(store, trial, 2)
+    assert "average_accuracy" not in figures_so_far(store, trial, trial.chain[:2])

@@ -30,8 +30,10 @@ def test_the_line() -> None:
     now = [0.0]
     progress = progress_on(io.StringIO(), now)
     assert progress.line() == "stages 0/152 · trials 12/38 · 0 running · 0:00"
-    progress.tally.trained, progress.tally.active, now[0] = 57, 2, 48.0
-    line = "stages 57/152 · trials 12/38 · 2 running · 0:48, about 1:20 left"
+    tally = progress.tally
+    tally.trained, tally.active, tally.most_active, now[0] = 57, 2, 2, 48.0
+    tally.stage_seconds = 57 * 1.6
+    line = "stages 57/152 · trials 12/38 · 2 running · 0:48, about 1:16 left"
     assert progress.line() == line
     progress.tally.failed = 1
     assert " · 2 running · 1 failed · " in progress.line()
@@ -77,6 +79,7 @@ def test_the_table() -> None:
     assert "speed" not in rows_of(progress)
     tally = progress.tally
     tally.trained, tally.active, tally.failed, tally.stage_seconds, now[0] = 57, 2, 1, 91.2, 48.0
+    tally.most_active = 2
     tally.note("a", {"average_accuracy": 0.5, "forgetting": 0.1, "cross_entropy": 3.0})
     tally.note("a", {"average_accuracy": 0.9})
     tally.note("b", {"average_accuracy": 0.8, "forgetting": 0.2})
@@ -85,7 +88,7 @@ def test_the_table() -> None:
         "trials 12 finished · 2 running · 23 waiting · 1 failed, of 38",
         "stages 57 trained · 40 reused · 95 left, of 192",
         "speed 71.2 stages a minute, 1.6 s each",
-        "time 0:48, about 1:20 left",
+        "time 0:48, about 1:16 left",
         "best average_accuracy 80.0 % b (1 run, validation)",
         "best forgetting 10.0 % a (1 run, validation)",
     ]
