@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that share nothing with other processes; the rest run Ray or measure time, one after another.
 APART := tests/clmethods tests/sweeps/spec tests/sweeps/analysis tests/tools
 
-.PHONY: demo test lint format bench bench-methods test-recovery torture test-slow test-gpu clean help
+.PHONY: demo test lint format bench bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ test-slow: $(READY)      ## checks that take minutes
 test-gpu: $(READY)       ## checks that need a GPU
 	@$(BIN)/pytest -m gpu
 
+test-browser: $(READY)   ## reports opened in Chromium; skipped where there is none
+	@$(BIN)/pytest -m browser -rs
+
 torture: $(READY)        ## processes killed at random points, final tables compared
 	@$(BIN)/pytest -m torture
 
@@ -54,6 +57,10 @@ bench-methods: $(READY) $(DINOV2)  ## all methods on the embedded benchmarks, wi
 
 bench: $(READY)  ## one training step, side by side with what it is compared to
 	@$(BIN)/python benchmarks/step.py
+
+bench-sweeps: $(READY)   ## what sharing stages saves, and what a sweep costs beside its training
+	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/sharing.py
 
 format: $(READY) ## apply ruff's fixes and formatting
 	@$(BIN)/ruff check --fix .

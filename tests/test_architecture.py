@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import sweeps.analysis
+import sweeps.report
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,8 +18,9 @@ LIGHT = [
     "sweeps.spec",
     "sweeps.results",
     *(
-        f"sweeps.analysis.{module.name}"
-        for module in pkgutil.iter_modules(sweeps.analysis.__path__)
+        f"{package.__name__}.{module.name}"
+        for package in (sweeps.analysis, sweeps.report)
+        for module in pkgutil.iter_modules(package.__path__)
     ),
 ]
 """What plans a sweep or reads its results: starts at once, and runs where there is no torch."""

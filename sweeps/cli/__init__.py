@@ -8,12 +8,14 @@ from clmethods import __version__
 from sweeps.cli.comparing import compare
 from sweeps.cli.dashboard import dashboard
 from sweeps.cli.effects_report import effects
+from sweeps.cli.forking import fork
 from sweeps.cli.inspecting import verify, why
 from sweeps.cli.keeping import gc
 from sweeps.cli.matrices_report import matrices
 from sweeps.cli.path_report import path
 from sweeps.cli.querying import query
 from sweeps.cli.reading import export, orders, pareto, status
+from sweeps.cli.report import report
 from sweeps.cli.running import plan, run
 from sweeps.cli.selecting import select
 from sweeps.cli.starting import init, schema
@@ -30,21 +32,7 @@ def main() -> None:
 
 
 for command in (
-    *(
-        init,
-        plan,
-        run,
-        status,
-        pareto,
-        orders,
-        effects,
-        path,
-        matrices,
-        compare,
-        select,
-        query,
-        dashboard,
-    ),
-    *(why, verify, export, gc, schema),
+    *(init, plan, run, status, report, pareto, orders, effects, path, matrices),
+    *(compare, select, query, why, verify, export, fork, gc, schema, dashboard),
 ):
     main.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import front_rows, front_text, read_results
+from sweeps.cli.tables import chosen_readout, front_text, read_results, summaries
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -125,6 +125,9 @@ def trials_text(plan: Plan) -> str:
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> str:
     """The end of a run: what was done, the front, where LoRA stands, where the files are."""
+    from sweeps.analysis.front_rows import front_rows
+    from sweeps.cli.stopping_text import stopping_lines
+
     plan = outcome.plan
     sweep, tree = plan.sweep, plan.tree
     results = read_results(sweep, objects)
@@ -145,8 +148,9 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
         "",
         front_text(sweep, results),
+        *stopping_lines(sweep, results, plan.step.decisions),
         "",
-        *_standing(sweep, front_rows(sweep, results, None)),
+        *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
         "",
         f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
         f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
@@ -157,7 +161,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
     return "\n".join(lines)
 
 
-def _standing(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+def _standing(rows: list[dict[str, Any]]) -> list[str]:
     """Where the searched method stands against the frozen backbone and the joint reference."""
     metric = "test average_accuracy"
     scored = [row for row in rows if row.get(metric) is not None]

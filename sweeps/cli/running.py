@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from sweeps.cli.errors import INTERRUPTED, plain_errors
 from sweeps.cli.locate import keep_sweep_file, load_named_sweep, storage_option
 from sweeps.cli.overview import plan_text, result_text
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.storage import ObjectStore
 
 
 @click.command()
@@ -81,6 +86,8 @@ def run(
             announce=lambda found: click.echo(plan_text(found)),
         )
     click.echo(result_text(outcome, objects, storage))
+    if outcome.finished:
+        click.echo(f"report     {report_line(wanted, objects, storage)}")
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
         sys.exit(1)
@@ -89,3 +96,13 @@ def run(
         sys.exit(INTERRUPTED)
     if outcome.failed:
         sys.exit(1)
+
+
+def report_line(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
+    """Where the page was written, or why it was not: a page never fails a sweep."""
+    from sweeps.report import write_report
+
+    try:
+        return f"{storage.rstrip('/')}/{write_report(sweep, objects)}"
+    except Exception as error:  # noqa: BLE001  # results are safe, and `sweeps report` says more
+        return f"not written ({type(error).__name__}: {error}); `sweeps report` tries again"

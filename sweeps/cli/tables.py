@@ -1,184 +1,52 @@
-"""Tables of results as text."""
+"""The front as text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from clmethods.config import Fault, InvalidConfigError
-from clmethods.config.faults import nearest, refuse, require
 from clmethods.config.readout import readout_notes
-from clmethods.metrics import DIRECTIONS, METRICS
-from sweeps.results import latest_trials, read_table
+from sweeps.analysis.wanted import (
+    Results,
+    all_orders,
+    chosen_metric,
+    chosen_readout,
+    direction_of,
+    few_replicates,
+    summaries,
+)
+from sweeps.search.results import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
-
     from sweeps.spec import Sweep
-    from sweeps.storage import ObjectStore
 
+__all__ = [
+    "Results",
+    "all_orders",
+    "chosen_metric",
+    "chosen_readout",
+    "direction_of",
+    "front_text",
+    "left_out_text",
+    "read_results",
+    "summaries",
+]
 
 NAMED = 5
 """Configurations that are named where several share a reason; the rest are counted."""
-
-
-class Results(NamedTuple):
-    """What the commands that analyse read from a storage."""
-
-    trials: pa.Table
-    evals: pa.Table
-    warnings: tuple[str, ...]
-    """One sentence per part that was left out, and one about runs that are missing."""
-
-
-def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
-    """Trials that the sweep wants now, last attempts only, and all evaluations.
-
-    Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
-    """
-    import pyarrow.compute as pc
-
-    from sweeps.cli.missing import missing_runs
-    from sweeps.search.stored import wanted
-
-    trials, evals = (
-        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
-    )
-    step = wanted(sweep, objects)
-    ids = sorted(trial.trial_id for trial in step.trials)
-    latest = latest_trials(trials.table)
-    latest = latest.filter(pc.is_in(latest["trial_id"], value_set=pa_array(ids)))
-    going = [trial for trial in step.trials if trial.trial_id not in step.stopped]
-    warnings = (*trials.warnings, *evals.warnings, *missing_runs(going, latest))
-    return Results(latest, evals.table, warnings)
-
-
-def pa_array(values: list[str]) -> Any:
-    """A string array, also when it is empty."""
-    import pyarrow as pa
-
-    return pa.array(values, pa.string())
-
-
-def chosen_readout(sweep: Sweep, readout: str | None) -> str:
-    """The readout asked for, or the sweep's first; objectives are read from that one."""
-    names = [r.readout_id for r in sweep.readouts]
-    if readout is None:
-        return names[0]
-    if readout not in names:
-        raise InvalidConfigError([Fault("--readout", readout, f"one of {names}")])
-    return readout
-
-
-def direction_of(metric: str) -> Literal["max", "min"]:
-    """Which direction of a measure is better; what is not a metric is a cost."""
-    return DIRECTIONS.get(metric, "min")
-
-
-def chosen_metric(sweep: Sweep, metric: str | None) -> str:
-    """The metric of the accuracy matrix asked for, or the first objective that is one."""
-    if metric is None:
-        return next((name for name in sweep.objectives if name in METRICS), "average_accuracy")
-    refuse(
-        [
-            require(
-                metric in METRICS,
-                "--metric",
-                metric,
-                f"one of {list(METRICS)}",
-                nearest(metric, list(METRICS)),
-            )
-        ]
-    )
-    return metric
-
-
-def front_rows(
-    sweep: Sweep, results: Results, readout: str | None, iqm: bool = False
-) -> list[dict[str, Any]]:
-    """One row per configuration: objectives on validation decide, those on test stand beside.
-
-    The front is that of the searched configurations under one readout. Baselines and references
-    follow it, to be compared with: they answer whether the method is worth its cost at all.
-    """
-    from sweeps.analysis.front_probability import front_probability
-    from sweeps.analysis.hypervolume import knee
-    from sweeps.analysis.pareto import pareto_table
-    from sweeps.analysis.replicates import replicates
-    from sweeps.analysis.summary import summarise
-
-    name = chosen_readout(sweep, readout)
-    merged: dict[str, dict[str, Any]] = {}
-    for split, prefix in (("validation", ""), ("test", "test ")):
-        searched, others = _by_role(summarise(results.trials, results.evals, split), name)
-        fixed = all_orders(sweep)
-        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm).to_pylist()
-        if not prefix:
-            found = replicates(searched, list(sweep.objectives))
-            sure = front_probability(found, sweep.objectives, fixed_orders=fixed).tolist()
-            share = dict(zip([one.config_id for one in found], sure, strict=True))
-            means = [[row[name] for name in sweep.objectives] for row in rows]
-            points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
-            bend = knee(points, list(sweep.objectives.values()))
-            several = sum(row["on_front"] for row in rows) >= 3
-            for index, row in enumerate(rows):
-                luck = row["n_replicates"] > 1  # else there is nothing to draw from
-                row |= {
-                    "p_front": share[row["config_id"]] if luck else None,
-                    "knee": several and index == bend,
-                }
-        rows += [
-            row | {"on_front": False}
-            for row in pareto_table(
-                others, sweep.objectives, fixed_orders=fixed, iqm=iqm
-            ).to_pylist()
-        ]
-        for row in rows:
-            values = {f"{prefix}{key}": value for key, value in row.items()}
-            merged.setdefault(row["config_id"], {}).update(values)
-    first, direction = next(iter(sweep.objectives.items()))
-    sign = -1.0 if direction == "max" else 1.0
-
-    def place(row: dict[str, Any]) -> tuple[bool, bool, float]:
-        value = float("inf") if row[first] is None else sign * row[first]
-        return row["role"] != "search", not row["on_front"], value
-
-    return sorted(merged.values(), key=place)
-
-
-def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
-    return sweep.orders.exhaustive
-
-
-def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
-    """(searched, others) under a readout; a baseline that lacks it is read by `last`."""
-    import pyarrow.compute as pc
-
-    searched = pc.equal(summary["role"], "search")
-    wanted = pc.equal(summary["readout_id"], readout)
-    routed = pc.unique(summary.filter(wanted)["config_id"])
-    fallback = pc.and_(
-        pc.invert(pc.is_in(summary["config_id"], value_set=routed)),
-        pc.equal(summary["readout_id"], "last"),
-    )
-    return (
-        summary.filter(pc.and_(searched, wanted)),
-        summary.filter(pc.and_(pc.invert(searched), pc.or_(wanted, fallback))),
-    )
 
 
 def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
     """The searched configurations, front first, then what they are compared with."""
+    from sweeps.analysis.front_rows import front_rows, need_of
     from sweeps.analysis.render import render_table
 
     name = chosen_readout(sweep, readout)
-    rows = front_rows(sweep, results, name, iqm)
+    by_split = summaries(results)
+    rows = front_rows(sweep, by_split, name, iqm)
     if not rows:
         return "\n".join([*results.warnings, "no finished trial yet"])
     table = [
@@ -205,69 +73,23 @@ def front_text(
         if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
             notes.append(f"{row['label']}: {_missing(row)}")
     notes += _stopped_text(rows)
-    notes += _few_text(results)
-    need = need_text(sweep, results, readout)
+    few = few_replicates(results.trials)
+    notes += [few] if few else []
+    need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
     return "\n".join(
-        [*results.warnings, render_table(table), *notes, *(["", need] if need else [])]
+        [*results.warnings, render_table(table), *notes, *(["", need.text] if need else [])]
     )
-
-
-def _few_text(results: Results) -> list[str]:
-    """What two orders or seeds, or one run each, cannot tell."""
-    trials = results.trials.select(["order_id", "seed"]).to_pylist()
-    orders = len({row["order_id"] for row in trials} - {"any"})
-    seeds = len({row["seed"] for row in trials})
-    if max(orders, seeds) <= 1:
-        return ["one run each: intervals and shares are unavailable; take three orders and seeds"]
-    if min(orders, seeds) == 2:
-        return [
-            f"{orders} orders x {seeds} seeds leave one degree of freedom, hence the wide "
-            "intervals and shares that are too sure: take three or more of each"
-        ]
-    return []
-
-
-def need_text(sweep: Sweep, results: Results, readout: str | None) -> str:
-    """Where the best trained configuration stands against the best that trains nothing."""
-    from sweeps.analysis.paired import configurations
-    from sweeps.analysis.replicates import replicates
-    from sweeps.analysis.summary import summarise
-    from sweeps.analysis.training_free import lora_need
-
-    name, metric = chosen_readout(sweep, readout), chosen_metric(sweep, None)
-    of_split = {
-        split: configurations(
-            replicates(summarise(results.trials, results.evals, split), [metric]), name, split
-        )
-        for split in ("validation", "test")
-    }
-    found = lora_need(
-        of_split["validation"],
-        of_split["test"],
-        metric,
-        METRICS[metric].direction,
-        fixed_orders=all_orders(sweep),
-    )
-    return found.text if found else ""
 
 
 def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
     """The hypervolume of the searched means, and over which corner; nothing for one objective."""
-    from sweeps.analysis.hypervolume import hypervolume, worst_point
+    from sweeps.analysis.front_rows import front_volume
 
-    directions = list(sweep.objectives.values())
-    points = np.array(
-        [[row[name] for name in sweep.objectives] for row in rows if row["role"] == "search"],
-        dtype=np.float64,
-    ).reshape(-1, len(directions))
-    corner = worst_point(points, directions)
-    if len(directions) < 2 or not np.isfinite(corner).all():
+    volume = front_volume(sweep, rows)
+    if volume is None:
         return []
-    volume = hypervolume(points, directions, corner)
-    worst = ", ".join(
-        f"{_short(n)} {v:.4g}" for n, v in zip(sweep.objectives, corner, strict=True)
-    )
-    return [f"hypervolume {volume:.4g} over the worst means ({worst}), as fractions"]
+    worst = ", ".join(f"{_short(n)} {v:.4g}" for n, v in volume.corner.items())
+    return [f"hypervolume {volume.value:.4g} over the worst means ({worst}), as fractions"]
 
 
 def _missing(row: dict[str, Any]) -> str:

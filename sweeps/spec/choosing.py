@@ -12,7 +12,9 @@ SHORTEST_ID = 6
 """Fewer digits of a trial's id would too easily be those of another one."""
 
 
-def chosen_trials(trials: Sequence[TrialSpec], patterns: Sequence[str]) -> frozenset[str]:
+def chosen_trials(
+    trials: Sequence[TrialSpec], patterns: Sequence[str], option: str = "--only"
+) -> frozenset[str]:
     """Ids of the trials that some pattern means; of all of them if there is no pattern.
 
     A pattern is a configuration's label, a glob over labels or over whole names (`LABEL, order O,
@@ -25,7 +27,7 @@ def chosen_trials(trials: Sequence[TrialSpec], patterns: Sequence[str]) -> froze
     found = {pattern: [t.trial_id for t in trials if _means(pattern, t)] for pattern in patterns}
     law = "a label, a glob over labels or `LABEL, order O, seed S`, or the beginning of an id"
     refuse(
-        Fault("--only", pattern, law, nearest(pattern, labels) or f"Labels are {labels[:6]}.")
+        Fault(option, pattern, law, nearest(pattern, labels) or f"Labels are {labels[:6]}.")
         for pattern, ids in found.items()
         if not ids
     )

@@ -22,6 +22,7 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.extending import Layer, extended, with_origin
 from sweeps.spec.fields import FieldFacts, field_facts
+from sweeps.spec.logging import Logging
 from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
@@ -88,6 +89,7 @@ class SweepFile(RunSections):
     early_stop: EarlyStop | None = None
     racing: Racing | None = None
     resources: Resources = Resources()
+    logging: Logging = Logging()
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -163,6 +165,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         early_stop=file.early_stop,
         racing=file.racing,
         resources=file.resources,
+        logging=file.logging,
         document=document,
     )
 

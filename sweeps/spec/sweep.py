@@ -13,6 +13,7 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.task_table import table_id
 from sweeps.spec.axes import Axis
+from sweeps.spec.logging import Logging
 from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
@@ -106,6 +107,7 @@ class Sweep:
     racing: Racing | None = None
     """None: every configuration gets all its replicates."""
     resources: Resources
+    logging: Logging
     candidates: Candidates = field(repr=False, compare=False)
     """What a further draw of the search would become."""
     document: dict[str, Any]

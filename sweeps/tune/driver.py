@@ -66,6 +66,7 @@ def run_sweep(
 
     `only` leaves out trials that none of its patterns means; see `chosen_trials`.
     """
+    sweep.logging.refuse(store.objects.location)
     left = Left(sweep, store, retry_failed, only)
     announce(left.plan)
     interrupted, halted = False, ""
@@ -269,6 +270,7 @@ class Job:
         from ray import tune
 
         from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
+        from sweeps.tune.loggers import loggers
         from sweeps.tune.scheduler import StageScheduler, trial_id
         from sweeps.tune.trainable import StageTrainable, resources_of
 
@@ -297,7 +299,16 @@ class Job:
                     verbose=0,
                     stop=StopWhenDrained(scheduler),
                     failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
-                    callbacks=[SweepCallback(self, scheduler), NoTuneOutput()],
+                    callbacks=[
+                        SweepCallback(self, scheduler),
+                        NoTuneOutput(),
+                        *loggers(
+                            self.plan.sweep,
+                            self.store.objects.location,
+                            self.trials,
+                            self.progress.say,
+                        ),
+                    ],
                 ),
             )
             tuner.fit()

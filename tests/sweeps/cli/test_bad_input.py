@@ -44,6 +44,21 @@ def refused(result: Result) -> str:
         ),
         ({"backbone__weights": "nowhere.safetensors"}, ["backbone.weights", "nowhere"]),
         ({"sedes": [1]}, ["sedes", "seeds"]),
+        ({"seeds": [0, 1.5]}, ["seeds[1]", "1.5", "whole number"]),
+        ({"seeds": ["one"]}, ["seeds[0]", "'one'", "whole number"]),
+        ({"seeds": 3}, ["seeds", "3", "list"]),
+        ({"seeds": [3, 3]}, ["seeds[1]", "3", "each seed once"]),
+        ({"readouts": [{"routing": "last"}, {"routing": "last"}]}, ["readouts[1]", "once"]),
+        (
+            {"baselines": [{"label": "a"}, {"label": "a", "train": {"epochs": 2}}]},
+            ["baselines[1].label", "'a'", "no other configuration"],
+        ),
+        (
+            {"where": ["method.importance_threshold > 0.5"]},
+            ["where", "some setting meets", "Of 2 settings where[0] rejects 2"],
+        ),
+        ({"orders": {"design": "all", "count": 3}}, ["orders.count", "or 120"]),
+        ({"train__device": "cuda"}, ["resources.gpu", "as train.device is cuda"]),
     ],
 )
 def test_a_fault_names_field_value_and_law(

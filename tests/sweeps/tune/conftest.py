@@ -23,6 +23,7 @@ SWEEP = {
         {"label": "too fast", "train": {"lr": 1e30}},
     ],
     "objectives": {"average_accuracy": "max"},
+    "logging": {"tensorboard": True},
 }
 """Six trials that share, one baseline that trains nothing, and one that diverges."""
 

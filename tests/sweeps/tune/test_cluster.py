@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,11 +16,17 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
+from clmethods.config import InvalidConfigError
 from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.plan import make_plan
+from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune.callback import NoTuneOutput
 from sweeps.tune.cluster import ray_cluster
+from sweeps.tune.driver import Job
+from sweeps.tune.progress import Progress, Tally
 from sweeps.tune.scheduler import StageScheduler, trial_id
+from tests.sweeps.stages.small import small_sweep
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +182,21 @@ def test_a_trial_whose_workers_always_die_is_given_up_alone(cluster: None, tmp_p
         "b": Trial.ERROR,
         "c": Trial.TERMINATED,
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "law"),
+    [
+        ({"resources": {"gpu": 1}}, "resources.gpu: got 1.0, allowed: at most the 0 GPU"),
+        ({"train": {"threads": 99}}, "train.threads: got 99.0, allowed: at most the "),
+    ],
+)
+def test_a_trial_that_asks_for_what_there_is_not_is_refused_at_once(
+    cluster: None, fields: dict[str, Any], law: str
+) -> None:
+    """Ray itself would let it wait for ever."""
+    store = StageStore(open_storage("memory://"))
+    plan = make_plan(small_sweep(**fields), store)
+    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    with pytest.raises(InvalidConfigError, match=re.escape(law)):
+        job._refuse_impossible()

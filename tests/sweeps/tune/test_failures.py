@@ -6,6 +6,8 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from sweeps.results import read_table
 from sweeps.spec import expand, sweep_from_dict
 from sweeps.stages.store import StageStore
@@ -26,6 +28,8 @@ LONG = {
 """One trial of two stages, long enough to be hit."""
 
 
+@pytest.mark.slow  # each worker that is started anew loads torch
+@pytest.mark.timeout(900)
 def test_workers_that_are_asked_to_end_are_no_failures(tmp_path: Path) -> None:
     """More often than workers may die: machines that are taken away send SIGTERM."""
     file, storage = write_sweep(tmp_path / "sweep.yaml", LONG), tmp_path / "storage"
@@ -44,12 +48,13 @@ def _terminations(output: str) -> int:
     return len(re.findall(r"\(SIGTERM\); goes on from its last stage", output))
 
 
+@pytest.mark.timeout(900)
 def test_a_full_disk_ends_the_run_and_more_space_lets_it_go_on(tmp_path: Path) -> None:
     """Nothing that is stored is damaged, and no trial is called failed."""
-    document = {**DOCUMENT, "seeds": [0, 1, 2, 3], "resources": {"max_concurrent": 1}}
+    document = {**DOCUMENT, "seeds": [0, 1, 2], "resources": {"max_concurrent": 1}}
     file, sweep = write_sweep(tmp_path / "sweep.yaml", document), sweep_from_dict(document)
     distinct = StageTree.of(expand(sweep)).distinct
-    with small_disk(tmp_path / "storage", "600k") as storage:
+    with small_disk(tmp_path / "storage", "500k") as storage:
         stopped = run_to_end(file, storage)
         assert stopped.returncode == 1, stopped.stdout
         assert stopped.stderr == f"stopped: {FULL}\n"
@@ -59,7 +64,7 @@ def test_a_full_disk_ends_the_run_and_more_space_lets_it_go_on(tmp_path: Path) -
         grow(storage, "20m")
         again = run_to_end(file, storage)
         assert again.returncode == 0, again.stderr
-        assert "4 of 4 trials finished, 0 failed" in again.stdout
+        assert "3 of 3 trials finished, 0 failed" in again.stdout
         assert f"trained {distinct - len(kept)} stages" in again.stdout
         assert "damaged" not in again.stdout
         fresh = StageStore(open_storage("memory://"))

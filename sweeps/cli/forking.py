@@ -1,0 +1,75 @@
+"""`sweeps fork`: go on from the middle of a chain that is stored."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from clmethods.config import Fault
+from clmethods.config.faults import refuse, require
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--trial", "which", required=True, metavar="ID", help="A trial's id or beginning.")
+@click.option("--stage", required=True, type=click.IntRange(min=1), help="How many to share.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The new sweep file; its name becomes the name of the sweep.",
+)
+@plain_errors
+def fork(directory: str, which: str, stage: int, output: Path) -> None:
+    """Write a sweep file that starts from stage K of a trial: change what acts later, and run it.
+
+    Its comments name the fields that can change without losing the shared stages. It must be run
+    on the same storage.
+    """
+    from sweeps.search.stored import wanted
+    from sweeps.spec.choosing import chosen_trials
+    from sweeps.spec.forking import fork_text
+    from sweeps.stages.store import StageStore
+
+    stored = open_stored_sweep(directory)
+    trials = wanted(stored.sweep, stored.objects).trials
+    chosen = chosen_trials(trials, [which], "--trial")
+    found = [trial for trial in trials if trial.trial_id in chosen]
+    trial, length = found[0], len(found[0].chain)
+    store = StageStore(stored.objects, click.echo)
+    missing = [s.position + 1 for s in trial.chain[:stage] if not store.has(s.key)]
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", output.stem).strip("-_") or "fork"
+    refuse(
+        [
+            require(len(found) == 1, "--trial", which, f"one trial, not {len(found)}"),
+            require(stage <= length, "--stage", stage, f"1 to {length}, the stages of the trial"),
+            require(
+                not missing,
+                "--stage",
+                stage,
+                f"a stage that is stored, with all before it; stages {missing} are not",
+                "Run the sweep first.",
+            ),
+            require(
+                output.suffix in {".yaml", ".yml"},
+                "--output",
+                str(output),
+                "a path that ends in .yaml",
+            ),
+            require(
+                output.parent.is_dir(), "--output", str(output), "a path in an existing folder"
+            ),
+            Fault("--output", str(output), "a file that does not exist yet")
+            if output.exists()
+            else None,
+        ]
+    )
+    output.write_text(fork_text(stored.sweep, trial, stage, name), encoding="utf-8")
+    storage = directory.rstrip("/").split("/sweeps/")[0]
+    click.echo(f"{output}  a sweep named {name}, from stage {stage} of {trial.name}")
+    click.echo(f"next       change what acts later, then sweeps run {output} --storage {storage}")

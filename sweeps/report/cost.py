@@ -1,0 +1,175 @@
+"""What the sweep cost, and what sharing stages saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sweeps.report import plots
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.words import count, seconds
+
+SHOWN = 24
+"""Configurations in the plot; the table has `LISTED`."""
+LISTED = 60
+
+
+def cost_section(evidence: Evidence) -> Section:
+    """Stages and seconds, with and without sharing, by position and by configuration."""
+    costs = {row["stage_key"]: row for row in evidence.stages.to_pylist()}
+    trials = [row for row in evidence.trials.to_pylist() if row["status"] == "finished"]
+    steps = Counter(key for trial in trials for key in trial["stage_keys"])
+    known = {key: costs[key] for key in steps if key in costs}
+    if not known:
+        lead = "No finished run yet, so there is no cost to show."
+        return Section(id="cost", title="Cost and reuse", short="Cost", lead=lead)
+    spent = sum(row["cpu_s"] for row in known.values())
+    alone = sum(row["cpu_s"] * steps[key] for key, row in known.items())
+    total, distinct = sum(steps.values()), len(steps)
+    lead = (
+        f"{count(len(trials), 'finished run')} took {count(total, 'step')}, of which "
+        f"{total - distinct:,} were shared: {count(distinct, 'stage')} and {seconds(spent)} of "
+        f"processor time instead of {seconds(alone)}"
+        + (f", {1 - spent / alone:.0%} less." if alone else ".")
+    )
+    return Section(
+        id="cost",
+        title="Cost and reuse",
+        short="Cost",
+        lead=lead,
+        figures=(_by_position(known, steps), _by_configuration(evidence, known, trials)),
+    )
+
+
+def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figure:
+    positions = sorted({row["position"] for row in known.values()})
+    rows = []
+    for position in positions:
+        here = {key: row for key, row in known.items() if row["position"] == position}
+        rows.append(
+            (
+                position + 1,
+                sum(steps[key] for key in here),
+                len(here),
+                sum(row["cpu_s"] for row in here.values()),
+                sum(row["cpu_s"] * steps[key] for key, row in here.items()),
+                max(row["peak_rss_bytes"] for row in here.values()),
+            )
+        )
+    data = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": [str(row[0]) for row in rows],
+            "y": [row[k] for row in rows],
+            "marker": {"color": colour},
+            "hovertemplate": "task %{x}: %{y:,}<extra>%{fullData.name}</extra>",
+        }
+        for name, k, colour in (("steps of all runs", 1, "@faint"), ("stages trained", 2, "@1"))
+    ]
+    look = plots.layout(
+        "position in the order",
+        "number",
+        height=300,
+        barmode="overlay",
+        bargap=0.35,
+        xaxis={"type": "category", "showgrid": False},
+        yaxis={"rangemode": "tozero"},
+    )
+    return Figure(
+        id="cost-reuse",
+        title="Steps and stages",
+        caption=(
+            "Runs that begin alike share their first stages: what is grey alone was not trained "
+            f"again. n = {count(sum(row[1] for row in rows), 'step')} of finished runs."
+        ),
+        spec=plots.spec(data, look),
+        table=table(
+            [
+                "task",
+                "#steps",
+                Column(title="stages", number=True, term="stage"),
+                Column(title="CPU time", number=True, term="CPU seconds"),
+                "#without sharing",
+                Column(title="peak memory / MB", number=True, term="peak memory"),
+            ],
+            [
+                [p, f"{a:,}", f"{b:,}", seconds(c), seconds(d), f"{m / 1e6:,.0f}"]
+                for p, a, b, c, d, m in rows
+            ],
+        ),
+        terms=("stage", "CPU seconds"),
+    )
+
+
+def _by_configuration(
+    evidence: Evidence, known: dict[str, dict[str, Any]], trials: list[dict[str, Any]]
+) -> Figure:
+    of: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        of.setdefault(trial["config_id"], []).append(trial)
+    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    rows = []
+    for config_id in dict.fromkeys([*listed, *of]):
+        runs = of.get(config_id, [])
+        chains = [[known[k] for k in run["stage_keys"] if k in known] for run in runs]
+        if not any(chains):
+            continue
+        cpu = sum(row["cpu_s"] for chain in chains for row in chain) / len(runs)
+        wall = sum(row["wall_s"] for chain in chains for row in chain) / len(runs)
+        peak = max(row["peak_rss_bytes"] for chain in chains for row in chain)
+        rows.append((runs[0], len(runs), cpu, wall, peak))
+    drawn = rows[:SHOWN]
+    labels = [run["label"] for run, *_ in drawn]
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "y": list(range(len(labels))),
+            "x": [round(row[2], 3) for row in drawn],
+            "marker": {"color": "@1"},
+            "hovertemplate": "%{x:.1f} s<extra></extra>",
+        }
+    ]
+    look = plots.dot_rows(labels, "CPU time of one run / s", bargap=0.4)
+    cut = f"the first {LISTED} of {len(rows):,}" if len(rows) > LISTED else ""
+    return Figure(
+        id="cost-configurations",
+        title="Training time of one run",
+        caption=(
+            "Processor seconds of a run trained by itself, mean over its runs, in the order of "
+            f"the front; n = {count(len(trials), 'run')}. Measured, so it differs from machine to "
+            "machine."
+        ),
+        spec=plots.spec(data, look),
+        table=table(
+            [
+                "configuration",
+                "#n",
+                Column(title="CPU time", number=True, term="CPU seconds"),
+                Column(title="wall time", number=True, term="wall seconds"),
+                Column(title="peak memory / MB", number=True, term="peak memory"),
+                Column(title="parameters", number=True, term="trainable parameters"),
+                Column(title="stored / kB", number=True, term="stored bytes"),
+            ],
+            [
+                [
+                    run["label"],
+                    n,
+                    seconds(cpu),
+                    seconds(wall),
+                    f"{peak / 1e6:,.0f}",
+                    _whole(run["trainable_parameters"]),
+                    _whole(run["stored_bytes"], 1000),
+                ]
+                for run, n, cpu, wall, peak in rows[:LISTED]
+            ],
+            note=cut,
+        ),
+        terms=("CPU seconds", "wall seconds"),
+    )
+
+
+def _whole(value: int | None, over: int = 1) -> str:
+    return NOTHING if value is None else f"{value / over:,.0f}"

@@ -1,0 +1,266 @@
+"""What each axis does: matched differences, interactions and importance, per objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sweeps.analysis.axis_importance import axis_importance
+from sweeps.analysis.effects import Axis, Effect, Interaction, axes_of, axis_effects, points_of
+from sweeps.analysis.effects import interactions as interactions_of
+from sweeps.analysis.paired import Comparison
+from sweeps.analysis.wanted import direction_of
+from sweeps.report import plots
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.words import axis_title, count, metric_name, unit
+
+INTERACTIONS = 10
+"""Interactions shown, the largest first."""
+FOREST = 800
+"""Configurations that importance is estimated from, at most: its cost grows faster than they."""
+MOST_VALUES = 24
+"""Values of an axis beyond which its effects are not asked for: a continuous one has no pairs."""
+
+
+def effects_section(evidence: Evidence) -> Section:
+    """Main effects, interactions and importance of every axis, for every objective."""
+    found = [one for one in evidence.found if one.role == "search"]
+    points = points_of(evidence.trials)
+    axes = axes_of(points)
+    if not found or not axes:
+        why = "no axis of the search takes more than one value"
+        why = why if found else "no run of the search has finished"
+        return Section(
+            id="effects",
+            title="What each axis does",
+            short="Effects",
+            lead=f"Nothing to see: {why}.",
+        )
+    # pairs must agree on every axis; those of many values are matched on, and not asked for
+    asked = [
+        axis if len(axis.values) <= MOST_VALUES else Axis(axis.path, axis.values[:1])
+        for axis in axes
+    ]
+    figures: list[Figure] = []
+    notes: list[str] = []
+    settled = total = 0
+    for metric in evidence.sweep.objectives:
+        singles = axis_effects(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
+        settled += sum(one.comparison is not None and one.comparison.settled for one in singles)
+        total += sum(one.comparison is not None for one in singles)
+        figures += _mains(metric, singles, notes)
+        doubles = interactions_of(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
+        figures += _interactions(metric, doubles)
+        some = found[:: -(-len(found) // FOREST)]
+        shares = axis_importance(some, points, axes, metric, direction_of(metric))
+        if isinstance(shares, str):
+            notes.append(f"Importance for {metric_name(metric)} is not estimated: {shares}.")
+        else:
+            figures.append(_importance(metric, axes, shares, len(some), len(found)))
+    lead = (
+        f"{settled} of {count(total, 'difference')} from a baseline value "
+        f"{'is' if settled == 1 else 'are'} settled: the 95 % interval leaves 0 out. Where "
+        "nothing differs, one in twenty still does, by luck."
+    )
+    return Section(
+        id="effects",
+        title="What each axis does",
+        short="Effects",
+        lead=lead,
+        figures=tuple(figures),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if unit(metric) == "%" else 1.0
+
+
+def _better(metric: str) -> str:
+    return "higher is better" if direction_of(metric) == "max" else "lower is better"
+
+
+def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Figure]:
+    known = [one for one in singles if one.comparison is not None]
+    missing = len(singles) - len(known)
+    if missing:
+        notes.append(
+            f"{missing} of {len(singles)} values have no matched pair: no two configurations "
+            "differ in them alone. A grid has them all."
+        )
+    if not known:
+        return []
+    labels = [_change(one) for one in known]
+    cells = [_numbers(one.comparison) for one in known]
+    return [
+        Figure(
+            id=f"effects-{metric}",
+            title=f"Effect on {metric_name(metric)}",
+            caption=(
+                f"Each value less its axis's baseline, {_unit(metric)} of validation "
+                f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals. Paired: same "
+                "order, same seed, all other axes equal."
+            ),
+            spec=_forest(metric, labels, [one.comparison for one in known]),
+            table=table(
+                [
+                    "axis",
+                    "value",
+                    "against",
+                    "#pairs",
+                    "#runs",
+                    Column(title="difference", number=True, term="matched difference"),
+                    "#95 %",
+                    "shown",
+                    "#can show",
+                ],
+                [
+                    [one.path, one.value, one.baseline, one.pairs, _n(one.comparison), *numbers]
+                    for one, numbers in zip(known, cells, strict=True)
+                ],
+                note="can show: the difference that these replicates show in about 80 % of cases",
+            ),
+            terms=("matched difference", "95 % interval", metric_name(metric)),
+        )
+    ]
+
+
+def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
+    known = [one for one in doubles if one.comparison is not None]
+    known.sort(key=lambda one: -abs(one.comparison.interval.mean if one.comparison else 0.0))
+    if not known:
+        return []
+    drawn = known[:INTERACTIONS]
+    labels = [f"{_value(one.first)} x {_value(one.second)}" for one in drawn]
+    return [
+        Figure(
+            id=f"interactions-{metric}",
+            title=f"Interactions in {metric_name(metric)}",
+            caption=(
+                f"How much the effect of one value changes with another, {_unit(metric)} of "
+                f"validation {metric_name(metric)}, with 95 % intervals; the {len(drawn)} largest "
+                f"of {len(known)}."
+            ),
+            spec=_forest(metric, labels, [one.comparison for one in drawn]),
+            table=table(
+                ["effect of", "changes with", "#squares", "#by", "#95 %", "shown", "#can show"],
+                [
+                    [_value(o.first), _value(o.second), o.squares, *_numbers(o.comparison)]
+                    for o in drawn
+                ],
+            ),
+            terms=("interaction", "95 % interval"),
+        )
+    ]
+
+
+def _importance(
+    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int, of: int
+) -> Figure:
+    ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
+    labels = [axis.path for axis in ranked]
+    names = {"fanova": "fANOVA", "ped_anova": "PED-ANOVA (the best tenth)"}
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": names[key],
+            "y": list(range(len(labels))),
+            "x": [round(100 * shares[key].get(path, 0.0), 1) for path in labels],
+            "marker": {"color": colour},
+            "hovertemplate": "%{x:.0f} %<extra>%{fullData.name}</extra>",
+        }
+        for key, colour in (("fanova", "@1"), ("ped_anova", "@5"))
+    ]
+    look = plots.dot_rows(labels, "importance / %", legend=True, whole=True, bargap=0.35)
+    look["height"] += 18 * len(labels)
+    return Figure(
+        id=f"importance-{metric}",
+        title=f"Importance for {metric_name(metric)}",
+        caption=(
+            f"Shares over the search, n = {count(n, 'configuration')}"
+            f"{f' (evenly taken out of {of:,})' if n < of else ''}, each by its mean over "
+            "runs. No intervals: trust the matched differences where they disagree."
+        ),
+        spec=plots.spec(data, look),
+        table=table(
+            [
+                "axis",
+                Column(title="fANOVA", number=True, term="fANOVA"),
+                Column(title="PED-ANOVA", number=True, term="PED-ANOVA"),
+            ],
+            [
+                [path, *(f"{shares[key].get(path, 0.0):.0%}" for key in ("fanova", "ped_anova"))]
+                for path in labels
+            ],
+        ),
+        terms=("fANOVA", "PED-ANOVA"),
+    )
+
+
+def _forest(
+    metric: str, labels: Sequence[str], found: Sequence[Comparison | None]
+) -> dict[str, Any]:
+    """Differences with their intervals, one row each; those that are shown are filled."""
+    scale = _scale(metric)
+    data = []
+    for shown, hollow in ((True, False), (False, True)):
+        rows = [
+            (row, one.interval)
+            for row, one in enumerate(found)
+            if one is not None and one.settled is shown
+        ]
+        if not rows:
+            continue
+        means = [round(scale * interval.mean, 3) for _, interval in rows]
+        ends = [
+            [None if e is None else scale * e for e in column]
+            for column in zip(*((i.low, i.high) for _, i in rows), strict=True)
+        ]
+        data.append(
+            plots.marks(
+                "interval leaves 0 out" if shown else "0 is inside, or no interval",
+                means,
+                [row for row, _ in rows],
+                colour="@1" if shown else "@muted",
+                hollow=hollow,
+                error_x=plots.errors(means, ends[0], ends[1], "@1" if shown else "@muted"),
+            )
+        )
+    title = "difference / points" if unit(metric) == "%" else f"difference, {axis_title(metric)}"
+    look = plots.dot_rows(labels, title, legend=True, whole=True, shapes=[plots.zero_line()])
+    return plots.spec(data, look)
+
+
+def _unit(metric: str) -> str:
+    return "in percentage points" if unit(metric) == "%" else "in units"
+
+
+def _change(one: Effect) -> str:
+    return f"{_value(one)} (not {one.baseline})"
+
+
+def _value(one: Effect) -> str:
+    return f"{one.path.split('.')[-1]} {one.value}"
+
+
+def _n(found: Comparison | None) -> int:
+    return 0 if found is None else found.interval.n
+
+
+def _numbers(found: Comparison | None) -> list[str]:
+    if found is None:
+        return [NOTHING] * 4
+    scale = _scale(found.metric)
+    low, high = found.interval.low, found.interval.high
+    ends = "no interval"
+    if low is not None and high is not None:
+        ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
+    can = found.detectable
+    return [
+        f"{scale * found.interval.mean:+.1f}",
+        ends,
+        "yes" if found.settled else "no",
+        NOTHING if can is None else f"{scale * can:.1f}",
+    ]

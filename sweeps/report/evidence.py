@@ -1,0 +1,223 @@
+"""Everything that a report is made of, read and computed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweeps.analysis.accuracy import Matrix, TaskCounts
+from sweeps.analysis.card import Question
+from sweeps.analysis.front_rows import front_rows
+from sweeps.analysis.matrices import MatrixRuns, matrix_runs
+from sweeps.analysis.order_effect import order_sensitivity
+from sweeps.analysis.paired import configurations
+from sweeps.analysis.replicates import Replicates, replicates
+from sweeps.analysis.selection import Choice, select
+from sweeps.analysis.wanted import (
+    SPLITS,
+    Results,
+    all_orders,
+    chosen_metric,
+    chosen_readout,
+    summaries,
+)
+from sweeps.results import read_table
+from sweeps.search.controller import Step, first_step
+from sweeps.search.results import wanted_trials
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.storage import ObjectStore
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """The tables of one sweep, and the answers that several sections share."""
+
+    sweep: Sweep
+    asked: int
+    """Trials that the sweep wants."""
+    trials: pa.Table
+    """Last attempts of the trials that the sweep wants now."""
+    evals: pa.Table
+    stages: pa.Table
+    matrices: pa.Table
+    warnings: tuple[str, ...]
+    """One sentence per part that could not be read, and one about runs that are missing."""
+    events: tuple[Mapping[str, Any], ...]
+    """Who started the sweep, when, with which code; oldest first."""
+    readout: str
+    """The one that orders, effects and the answers are read from."""
+
+    @property
+    def metric(self) -> str:
+        """The metric of the accuracy matrix that orders are judged by."""
+        return chosen_metric(self.sweep, None)
+
+    @property
+    def fixed_orders(self) -> bool:
+        """Whether the orders are all there are."""
+        return all_orders(self.sweep)
+
+    @property
+    def finished(self) -> int:
+        """Trials that ended well."""
+        return int(pc.sum(pc.equal(self.trials["status"], "finished")).as_py() or 0)
+
+    @cached_property
+    def summaries(self) -> dict[str, pa.Table]:
+        """Metrics of every run, by split."""
+        return summaries(Results(self.trials, self.evals, ()))
+
+    @cached_property
+    def readouts(self) -> tuple[str, ...]:
+        """Declared readouts that any finished run has, the report's own first."""
+        present = set(pc.unique(self.summaries["test"]["readout_id"]).to_pylist())
+        declared = [r.readout_id for r in self.sweep.readouts if r.readout_id in present]
+        return tuple(dict.fromkeys([self.readout, *declared]))
+
+    @cached_property
+    def fronts(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows of `front_rows` by readout."""
+        return {name: front_rows(self.sweep, self.summaries, name) for name in self.readouts}
+
+    @cached_property
+    def found(self) -> list[Replicates]:
+        """Runs of every configuration under the report's readout, on validation images."""
+        names = list(dict.fromkeys([*self.sweep.objectives, self.metric]))
+        every = replicates(self.summaries["validation"], names)
+        return configurations(every, self.readout, "validation")
+
+    @cached_property
+    def disparities(self) -> list[dict[str, Any]]:
+        """Rows of `order_sensitivity` on validation images."""
+        return order_sensitivity(
+            self.trials, self.evals, self.readout, "validation", self.metric
+        ).to_pylist()
+
+    @cached_property
+    def maps(self) -> list[MatrixRuns]:
+        """What the finished runs report of their matrices, in the order of the front."""
+        if len(self.matrices) == 0:
+            return []
+        place = {row["config_id"]: k for k, row in enumerate(self.fronts[self.readout])}
+        runs = matrix_runs(self.trials, self.matrices)
+        return sorted(runs, key=lambda one: place.get(one.config_id, len(place)))
+
+    @cached_property
+    def question(self) -> Question:
+        """What `sweeps select` asks where it is told nothing."""
+        first = self.sweep.configurations[0].run
+        order = "-".join(map(str, self.sweep.orders_for(first)[0]))
+        return Question(
+            objectives=dict(self.sweep.objectives),
+            limits=(),
+            prefer=next(iter(self.sweep.objectives)),
+            basis="pessimistic",
+            fixed_orders=self.fixed_orders,
+            order=order,
+            chosen_on=None,
+        )
+
+    @cached_property
+    def by_split(self) -> dict[str, list[Replicates]]:
+        """Runs under every readout, by split."""
+        names = list(self.sweep.objectives)
+        return {split: replicates(self.summaries[split], names) for split in SPLITS}
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What `sweeps select` chooses where it is told nothing."""
+        asked = self.question
+        return select(
+            self.by_split["validation"],
+            asked.objectives,
+            asked.limits,
+            asked.prefer,
+            basis=asked.basis,
+            fixed_orders=asked.fixed_orders,
+        )
+
+    @cached_property
+    def best(self) -> str | None:
+        """config_id of the choice; without one, of the first row of the front."""
+        if self.choice.chosen is not None:
+            return self.choice.chosen.replicates.config_id
+        rows = self.fronts[self.readout]
+        return rows[0]["config_id"] if rows else None
+
+    @cached_property
+    def accuracies(self) -> dict[tuple[str, str, str], tuple[Matrix, int]]:
+        """Mean accuracy matrix and number of runs by (config_id, readout, split).
+
+        Rows by stage, columns in the order of learning: averaged over orders and seeds, so that
+        column j is whatever came j-th.
+        """
+        sums: dict[tuple[str, str, str], tuple[Matrix, int]] = {}
+        trials = {trial["trial_id"]: trial for trial in self.trials.to_pylist()}
+        for split, summary in self.summaries.items():
+            counts = TaskCounts(self.evals, split)
+            for row in summary.select(["trial_id", "readout_id", "reason"]).to_pylist():
+                if row["reason"] is not None:
+                    continue
+                trial, readout = trials[row["trial_id"]], row["readout_id"]
+                chain, order = trial["stage_keys"], trial["task_order"]
+                matrix = counts.of(chain, trial["partition_id"], readout, order).accuracy
+                key = (trial["config_id"], readout, split)
+                total, n = sums.get(key, (np.zeros_like(matrix), 0))
+                sums[key] = (total + matrix, n + 1)
+        return {key: (total / n, n) for key, (total, n) in sums.items()}
+
+
+def evidence_of(
+    sweep: Sweep,
+    tables: Mapping[str, pa.Table],
+    *,
+    readout: str | None = None,
+    warnings: Sequence[str] = (),
+    events: Sequence[Mapping[str, Any]] = (),
+    step: Step | None = None,
+) -> Evidence:
+    """The evidence in the four tables of `sweeps.results`, by their names.
+
+    `step`: where the sweep stands; needed where its trials depend on results.
+
+    Raises `InvalidConfigError` for a readout that the sweep does not declare.
+    """
+    trials, asked, gaps = wanted_trials(step or first_step(sweep), tables["trials"])
+    return Evidence(
+        sweep=sweep,
+        asked=asked,
+        trials=trials,
+        evals=tables["evals"],
+        stages=tables["stages"],
+        matrices=tables["matrices"],
+        warnings=(*warnings, *gaps),
+        events=tuple(events),
+        readout=chosen_readout(sweep, readout),
+    )
+
+
+def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> Evidence:
+    """The evidence on a storage; parts that cannot be read are left out and named."""
+    names = ("trials", "evals", "stages", "matrices")
+    reads = {name: read_table(objects, sweep.name, name, encoded=True) for name in names}
+    return evidence_of(
+        sweep,
+        {name: read.table for name, read in reads.items()},
+        readout=readout,
+        step=wanted(sweep, objects),
+        warnings=[warning for read in reads.values() for warning in read.warnings],
+        events=[
+            json.loads(objects.get(key))
+            for key in sorted(objects.list(f"sweeps/{sweep.name}/events"))
+        ],
+    )

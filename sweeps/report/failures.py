@@ -1,0 +1,99 @@
+"""What did not work: failed runs, runs still open, runs without metrics, parts left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from clmethods.config.readout import readout_notes
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import Section, table
+from sweeps.report.words import count
+
+LISTED = 60
+
+
+def failures_section(evidence: Evidence) -> Section:
+    """Failures by kind with one example each, and everything that is missing."""
+    rows = evidence.trials.to_pylist()
+    failed = [row for row in rows if row["status"] == "failed"]
+    stopped = [row for row in rows if row["status"] == "stopped"]
+    total = evidence.asked
+    still = total - evidence.finished - len(failed) - len(stopped)
+    parts = [f"{evidence.finished:,} of {count(total, 'run')} finished"]
+    parts.append(f"{len(failed):,} failed" if failed else "none failed")
+    if stopped:
+        parts.append(f"{len(stopped):,} were stopped")
+    if still:
+        parts.append(f"{still:,} are still to be done")
+    tables = []
+    if failed:
+        kinds = Counter(row["error_kind"] or "unknown" for row in failed)
+        example = {row["error_kind"] or "unknown": row["error"] for row in reversed(failed)}
+        tables.append(
+            (
+                "Failures by kind",
+                table(
+                    ["kind", "#runs", "for example"],
+                    [[kind, n, example[kind]] for kind, n in kinds.most_common()],
+                ),
+            )
+        )
+        tables.append(
+            (
+                "Failed runs",
+                table(
+                    ["configuration", "order", "#seed", "#attempt", "#stages", "cause"],
+                    [
+                        [
+                            row["label"],
+                            row["order_id"],
+                            row["seed"],
+                            row["attempt"],
+                            f"{row['stages_done']}/{row['stages_total']}",
+                            row["error"],
+                        ]
+                        for row in failed[:LISTED]
+                    ],
+                    note=f"the first {LISTED} of {len(failed):,}" if len(failed) > LISTED else "",
+                ),
+            )
+        )
+    reasons = Counter(
+        (row["readout_id"], row["reason"])
+        for row in evidence.summaries["test"]
+        .select(["readout_id", "reason", "status"])
+        .to_pylist()
+        if row["reason"] and row["status"] == "finished"
+    )
+    if reasons:
+        tables.append(
+            (
+                "Finished runs without metrics",
+                table(
+                    ["readout", "why", "#runs"],
+                    [[readout, why, n] for (readout, why), n in reasons.most_common(LISTED)],
+                ),
+            )
+        )
+    return Section(
+        id="failures",
+        title="Failures and warnings",
+        short="Failures",
+        lead="; ".join(parts) + ".",
+        tables=tuple(tables),
+        notes=tuple(dict.fromkeys(_warnings(evidence))),
+    )
+
+
+def _warnings(evidence: Evidence) -> list[str]:
+    found = list(evidence.warnings)
+    found += [
+        f"Readout {name}: {note}." for name in evidence.readouts for note in readout_notes(name)
+    ]
+    versions = ("torch_version", "timm_version", "code_version", "host_kind")
+    for name in versions:
+        values = sorted(set(evidence.stages[name].to_pylist()))
+        if len(values) > 1:
+            what = name.replace("_", " ")
+            found.append(f"Stages come from {len(values)} kinds of {what}: {', '.join(values)}.")
+    return found

@@ -1,0 +1,264 @@
+"""The front: what is best, how sure it is, and what it is compared with. One per readout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clmethods.config.readout import readout_notes
+from sweeps.analysis.front_rows import front_volume
+from sweeps.analysis.wanted import few_replicates
+from sweeps.report import plots
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import Column, Figure, Section, Table
+from sweeps.report.words import axis_title, count, metric_name, scaled, share, shown, unit
+
+Row = Mapping[str, Any]
+
+TABLE_ROWS = 60
+"""Rows of the printed table; the page's own list of configurations has all."""
+BARS = 40
+"""Configurations beyond which only the front and the baselines have error bars."""
+
+
+def front_section(evidence: Evidence) -> Section:
+    """One figure per readout: batch-wise and instance-wise figures never share a plot."""
+    figures = tuple(
+        _figure(evidence, readout, index)
+        for index, readout in enumerate(evidence.readouts)
+        if evidence.fronts[readout]
+    )
+    rows = evidence.fronts[evidence.readout]
+    best = [row for row in rows if row["on_front"]]
+    searched = [row for row in rows if row["role"] == "search"]
+    names = " against ".join(metric_name(name) for name in evidence.sweep.objectives)
+    lead = (
+        f"{len(best)} of {count(len(searched), 'searched configuration')} are on the front of "
+        f"{names}: no other is better in every objective at once. Validation images decide; test "
+        "images stand beside."
+    )
+    few = few_replicates(evidence.trials)
+    return Section(
+        id="front",
+        title="The front",
+        short="Front",
+        lead=lead,
+        figures=figures,
+        notes=tuple([few] if few else []),
+    )
+
+
+def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
+    rows = evidence.fronts[readout]
+    objectives = list(evidence.sweep.objectives)
+    runs = sum(row["n_replicates"] for row in rows)
+    caption = (
+        f"Readout {readout}. Means over orders and seeds with 95 % intervals, "
+        f"{count(len(rows), 'configuration')}, n = {count(runs, 'run')}. "
+    )
+    volume = front_volume(evidence.sweep, rows)
+    if volume is not None:
+        corner = ", ".join(f"{metric_name(n)} {v:.3g}" for n, v in volume.corner.items())
+        caption += f"Hypervolume {volume.value:.4g} over the worst means ({corner}). "
+    caption += " ".join(f"{note[0].upper()}{note[1:]}." for note in readout_notes(readout))
+    draw = _plane if len(objectives) > 1 else _ranking
+    return Figure(
+        id=f"front-{index}",
+        title=" and ".join(metric_name(name) for name in objectives[:2]),
+        caption=caption.strip(),
+        spec=draw(rows, objectives),
+        table=front_table(rows, objectives),
+        terms=("front", "95 % interval", "share of draws", "knee", *map(metric_name, objectives)),
+        readout=readout,
+    )
+
+
+def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
+    """The best rows in numbers, validation and test side by side."""
+    columns = [
+        Column(title="configuration", term="configuration"),
+        Column(title="front", term="front"),
+        Column(title="draws", number=True, term="share of draws"),
+        Column(title="n", number=True, term="run"),
+        *(
+            Column(title=f"{split}: {axis_title(name)}", number=True, term=metric_name(name))
+            for split in ("validation", "test")
+            for name in objectives
+        ),
+    ]
+    printed = rows[:TABLE_ROWS]
+    cells = [
+        [
+            titled(row),
+            ("knee" if row.get("knee") else "yes") if row["on_front"] else "",
+            share(row.get("p_front")),
+            str(row["n_replicates"]),
+            *(
+                shown(name, *(row.get(f"{prefix}{name}{end}") for end in ("", "_low", "_high")))
+                for prefix in ("", "test ")
+                for name in objectives
+            ),
+        ]
+        for row in printed
+    ]
+    notes = ["mean ± half of the 95 % interval over orders and seeds"]
+    if len(rows) > len(printed):
+        notes.append(f"the first {len(printed)} of {len(rows):,}; the list below has all")
+    notes += [
+        f"{row['label']}: {row['n_missing']} of its runs have no metrics"
+        for row in printed
+        if row["n_missing"]
+    ]
+    return Table(
+        columns=tuple(columns),
+        rows=cells,
+        note="; ".join(notes),
+        config_ids=[row["config_id"] for row in printed],
+    )
+
+
+def titled(row: Row) -> str:
+    """The label, with the role of what is compared with."""
+    return str(row["label"]) if row["role"] == "search" else f"{row['label']} ({row['role']})"
+
+
+def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
+    """The first objective over the second; references are lines."""
+    y, x = objectives[:2]
+    few = len(rows) <= BARS
+    groups = [
+        ("on the front", "@1", "circle", [r for r in rows if r["on_front"]], True),
+        (
+            "searched",
+            "@muted",
+            "circle",
+            [r for r in rows if r["role"] == "search" and not r["on_front"]],
+            few,
+        ),
+        ("baselines", "@2", "diamond", [r for r in rows if r["role"] == "baseline"], True),
+    ]
+    data: list[plots.Trace] = []
+    best = sorted((r for r in groups[0][3] if r[x] is not None), key=lambda r: r[x])
+    if len(best) > 1 and len(objectives) == 2:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": [scaled(x, r[x]) for r in best],
+                "y": [scaled(y, r[y]) for r in best],
+                "line": {"color": "@1", "width": 1.5, "shape": "hv", "dash": "dot"},
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+    for name, colour, symbol, kept, bars in groups:
+        kept = [r for r in kept if r[x] is not None and r[y] is not None]
+        if not kept:
+            continue
+        data.append(_points(name, kept, x, y, colour, symbol, bars))
+        data.append(_points(f"{name}, test", kept, x, y, colour, symbol, False, "test "))
+    shapes, notes = [], []
+    for row in rows:
+        if row["role"] == "reference" and row[y] is not None:
+            level = scaled(y, row[y])
+            line = {"color": "@ink", "width": 1, "dash": "dash"}
+            shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level})
+            shapes[-1] |= {"y1": level, "line": line, "layer": "below"}
+            notes.append(
+                {
+                    "xref": "paper",
+                    "x": 1,
+                    "y": level,
+                    "xanchor": "right",
+                    "yanchor": "bottom",
+                    "text": plots.escaped(row["label"]),
+                    "showarrow": False,
+                    "font": {"size": 12},
+                }
+            )
+    look = plots.layout(
+        axis_title(x),
+        axis_title(y),
+        height=460,
+        shapes=shapes,
+        annotations=notes,
+        xaxis=_range(rows, x),
+        yaxis=_range(rows, y),
+    )
+    return plots.spec(data, look)
+
+
+def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
+    """What an axis spans; nothing said for a count, whose intervals are narrow."""
+    if unit(metric) != "%":
+        return {}
+    values = [scaled(metric, row.get(f"{p}{metric}")) for row in rows for p in ("", "test ")]
+    ends = [scaled(metric, row.get(f"{metric}{end}")) for row in rows for end in ("_low", "_high")]
+    found = plots.span(values, ends, 0.0, 100.0)
+    return {} if found is None else {"range": found}
+
+
+def _points(
+    name: str,
+    rows: Sequence[Row],
+    x: str,
+    y: str,
+    colour: str,
+    symbol: str,
+    bars: bool,
+    prefix: str = "",
+) -> plots.Trace:
+    def ends(metric: str, end: str) -> list[float | None]:
+        return [scaled(metric, row.get(f"{prefix}{metric}{end}")) for row in rows]
+
+    trace = plots.marks(
+        name,
+        ends(x, ""),
+        ends(y, ""),
+        colour=colour,
+        symbol=symbol,
+        hollow=bool(prefix),
+        error_x=plots.errors(ends(x, ""), ends(x, "_low"), ends(x, "_high"), colour)
+        if bars
+        else None,
+        error_y=plots.errors(ends(y, ""), ends(y, "_low"), ends(y, "_high"), colour)
+        if bars
+        else None,
+        customdata=[row["config_id"] for row in rows],
+        text=[
+            f"{plots.escaped(titled(row))}<br>{metric_name(y)} "
+            f"{shown(y, *(row.get(f'{prefix}{y}{end}') for end in ('', '_low', '_high')))}<br>"
+            f"{metric_name(x)} "
+            f"{shown(x, *(row.get(f'{prefix}{x}{end}') for end in ('', '_low', '_high')))}"
+            f"<br>n = {row['n_replicates']}"
+            for row in rows
+        ],
+        hovertemplate="%{text}<extra>" + ("test" if prefix else "validation") + "</extra>",
+        visible="legendonly" if prefix else None,
+    )
+    return trace
+
+
+def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
+    """One objective: a row per configuration, the best on top."""
+    (name,) = objectives
+    kept = [row for row in rows if row[name] is not None][:BARS]
+    labels = [titled(row) for row in kept]
+    data = []
+    for split, prefix, hollow in (("validation (decides)", "", False), ("test", "test ", True)):
+        means, lows, highs = (
+            [scaled(name, row.get(f"{prefix}{name}{end}")) for row in kept]
+            for end in ("", "_low", "_high")
+        )
+        data.append(
+            plots.marks(
+                split,
+                means,
+                range(len(labels)),
+                colour="@2" if hollow else "@1",
+                hollow=hollow,
+                error_x=plots.errors(means, lows, highs, "@2" if hollow else "@1"),
+                customdata=[row["config_id"] for row in kept],
+            )
+        )
+    return plots.spec(data, plots.dot_rows(labels, axis_title(name), legend=True))

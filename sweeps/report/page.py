@@ -1,0 +1,136 @@
+"""From evidence to one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from clmethods import __version__
+from sweeps.report.configurations import configuration_data
+from sweeps.report.cost import cost_section
+from sweeps.report.effects import effects_section
+from sweeps.report.evidence import Evidence, read_evidence
+from sweeps.report.failures import failures_section
+from sweeps.report.freezing import freezing_section
+from sweeps.report.front import front_section
+from sweeps.report.glossary import glossary
+from sweeps.report.model import Section
+from sweeps.report.orders import orders_section
+from sweeps.report.setting import setting_section
+from sweeps.report.summary import summary_of
+
+if TYPE_CHECKING:
+    from sweeps.spec import Sweep
+    from sweeps.storage import ObjectStore
+
+NAME = "report.html"
+"""The page's name beside the sweep's results."""
+
+
+def report_key(sweep: str) -> str:
+    """Key of a sweep's page on its storage."""
+    return f"sweeps/{sweep}/{NAME}"
+
+
+def write_report(sweep: Sweep, objects: ObjectStore) -> str:
+    """Put the page of a sweep, finished or not, beside its results; the key of the page."""
+    key = report_key(sweep.name)
+    objects.put(key, render(read_evidence(sweep, objects)).encode())
+    return key
+
+
+def render(evidence: Evidence) -> str:
+    """The page as text: HTML with its styles, scripts and data inside."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("sweeps.report"),
+        autoescape=True,  # labels are a user's text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _code
+    terms = glossary()
+    environment.globals["define"] = lambda term: terms[term]
+    sections = sections_of(evidence)
+    used = {term for section in sections for term in _terms(section)} | _ALWAYS
+    return environment.get_template("page.html").render(
+        evidence=evidence,
+        empty=evidence.finished == 0,
+        summary=summary_of(evidence) if evidence.finished else None,
+        sections=sections,
+        terms={term: text for term, text in terms.items() if term in used},
+        style=_asset("report.css"),
+        script=_asset("report.js"),
+        plotly=_plotly() if evidence.finished else "",
+        data=packed(json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()),
+        version=__version__,
+    )
+
+
+_ALWAYS = frozenset({"configuration", "run", "readout", "validation", "test", "95 % interval"})
+
+
+def sections_of(evidence: Evidence) -> list[Section]:
+    """All sections in the order of the page; a sweep without results has the last ones only."""
+    last = [failures_section(evidence), setting_section(evidence)]
+    if not evidence.finished:
+        return last
+    explorer = Section(
+        id="configurations",
+        title="All configurations",
+        short="Configurations",
+        lead="One line is one configuration. Drag along an axis to keep a range, click a line, a "
+        "point or a row to open its accuracy matrix.",
+    )
+    return [
+        front_section(evidence),
+        explorer,
+        orders_section(evidence),
+        effects_section(evidence),
+        freezing_section(evidence),
+        cost_section(evidence),
+        *last,
+    ]
+
+
+def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, Any]:
+    """What the page's script reads."""
+    figures = {figure.id: figure.spec for section in sections for figure in section.figures}
+    explorer = configuration_data(evidence) if evidence.finished else None
+    return {"figures": figures, "explorer": explorer}
+
+
+def packed(data: bytes) -> str:
+    """Bytes as gzip in base64: a third of their size in a page; browsers unpack it themselves."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
+
+
+def _terms(section: Section) -> set[str]:
+    found = {term for figure in section.figures for term in figure.terms}
+    tables = [figure.table for figure in section.figures] + [one for _, one in section.tables]
+    return found | {column.term for one in tables for column in one.columns if column.term}
+
+
+def _code(text: str) -> Markup:
+    """Text whose `quoted` words are set as code."""
+    parts = [str(escape(part)) for part in text.split("`")]
+    quoted = [f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)]
+    return Markup("".join(quoted))
+
+
+def _asset(name: str) -> str:
+    return files("sweeps.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def _plotly() -> str:
+    """Plotly's own bundle, packed; its licence stands at its head."""
+    return packed(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
