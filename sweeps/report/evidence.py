@@ -31,6 +31,7 @@ from sweeps.analysis.wanted import (
 from sweeps.results import read_table
 from sweeps.search.controller import Step, first_step
 from sweeps.search.results import wanted_trials
+from sweeps.search.stored import wanted
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
