@@ -33,6 +33,6 @@ def main() -> None:
 
 for command in (
     *(init, plan, run, status, report, pareto, orders, effects, path, matrices),
-    *(compare, select, query, why, verify, export, fork, gc, schema, dashboard),
+    *(compare, select, query, dashboard, why, verify, export, fork, gc, schema),
 ):
     main.add_command(command)

@@ -11,7 +11,8 @@ from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import chosen_metric, front_text, read_results
+from sweeps.cli.tables import chosen_metric, front_text
+from sweeps.wanted import read_results
 
 split_option = click.option(
     "--split",

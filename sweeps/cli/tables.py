@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config.readout import readout_notes
-from sweeps.analysis.wanted import (
+from sweeps.analysis.asking import (
     Results,
     all_orders,
     chosen_metric,
@@ -14,7 +14,6 @@ from sweeps.analysis.wanted import (
     few_replicates,
     summaries,
 )
-from sweeps.search.results import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +28,6 @@ __all__ = [
     "direction_of",
     "front_text",
     "left_out_text",
-    "read_results",
     "summaries",
 ]
 

@@ -13,14 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.analysis.accuracy import Matrix, TaskCounts
-from sweeps.analysis.card import Question
-from sweeps.analysis.front_rows import front_rows
-from sweeps.analysis.matrices import MatrixRuns, matrix_runs
-from sweeps.analysis.order_effect import order_sensitivity
-from sweeps.analysis.paired import configurations
-from sweeps.analysis.replicates import Replicates, replicates
-from sweeps.analysis.selection import Choice, select
-from sweeps.analysis.wanted import (
+from sweeps.analysis.asking import (
     SPLITS,
     Results,
     all_orders,
@@ -28,10 +21,17 @@ from sweeps.analysis.wanted import (
     chosen_readout,
     summaries,
 )
+from sweeps.analysis.card import Question
+from sweeps.analysis.front_rows import front_rows
+from sweeps.analysis.matrices import MatrixRuns, matrix_runs
+from sweeps.analysis.order_effect import order_sensitivity
+from sweeps.analysis.paired import configurations
+from sweeps.analysis.replicates import Replicates, replicates
+from sweeps.analysis.selection import Choice, select
 from sweeps.results import read_table
-from sweeps.search.controller import Step, first_step
-from sweeps.search.results import wanted_trials
+from sweeps.search.controller import Step, next_step
 from sweeps.search.stored import wanted
+from sweeps.wanted import wanted_trials
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -100,9 +100,10 @@ class Evidence:
     @cached_property
     def disparities(self) -> list[dict[str, Any]]:
         """Rows of `order_sensitivity` on validation images."""
-        return order_sensitivity(
+        found: list[dict[str, Any]] = order_sensitivity(
             self.trials, self.evals, self.readout, "validation", self.metric
         ).to_pylist()
+        return found
 
     @cached_property
     def maps(self) -> list[MatrixRuns]:
@@ -182,18 +183,19 @@ def evidence_of(
     sweep: Sweep,
     tables: Mapping[str, pa.Table],
     *,
+    step: Step | None = None,
     readout: str | None = None,
     warnings: Sequence[str] = (),
     events: Sequence[Mapping[str, Any]] = (),
-    step: Step | None = None,
 ) -> Evidence:
     """The evidence in the four tables of `sweeps.results`, by their names.
 
-    `step`: where the sweep stands; needed where its trials depend on results.
+    `step`: what the sweep has asked for by now; by default all that it asks for before it learns.
 
     Raises `InvalidConfigError` for a readout that the sweep does not declare.
     """
-    trials, asked, gaps = wanted_trials(step or first_step(sweep), tables["trials"])
+    step = step or next_step(sweep, lambda request: None)
+    trials, asked, gaps = wanted_trials(step, tables["trials"])
     return Evidence(
         sweep=sweep,
         asked=asked,
@@ -214,8 +216,8 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
     return evidence_of(
         sweep,
         {name: read.table for name, read in reads.items()},
-        readout=readout,
         step=wanted(sweep, objects),
+        readout=readout,
         warnings=[warning for read in reads.values() for warning in read.warnings],
         events=[
             json.loads(objects.get(key))

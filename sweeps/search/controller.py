@@ -115,11 +115,6 @@ def next_step(sweep: Sweep, observed: Observed) -> Step:
     return known.step(title, finished=True)
 
 
-def first_step(sweep: Sweep) -> Step:
-    """What a sweep asks for before anything is there; all of it, if it is not sequential."""
-    return next_step(sweep, lambda request: None)
-
-
 @dataclass(slots=True)
 class _Known:
     """What the steps so far have asked, seen and decided."""

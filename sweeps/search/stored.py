@@ -13,7 +13,7 @@ from typing import Any, final
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from clmethods.sealed import unsealed
 from sweeps.results import latest_trials, read_table
-from sweeps.search.controller import Request, Step, first_step, is_sequential, next_step
+from sweeps.search.controller import Request, Step, is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -111,5 +111,5 @@ def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
 def wanted(sweep: Sweep, objects: ObjectStore) -> Step:
     """What a sweep has asked for by now; of one that is not sequential, everything."""
     if not is_sequential(sweep):
-        return first_step(sweep)
+        return next_step(sweep, lambda request: None)
     return next_step(sweep, StoredObservations(sweep, objects))

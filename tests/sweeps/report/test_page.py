@@ -11,12 +11,13 @@ import plotly.graph_objects as go
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from click.testing import Result
 
 from clmethods.metrics import METRICS
+from sweeps.analysis.asking import direction_of
 from sweeps.analysis.front_rows import front_rows
 from sweeps.analysis.summary import summarise
-from sweeps.analysis.wanted import direction_of
 from sweeps.cli.locate import keep_sweep_file, open_stored_sweep
 from sweeps.report import Evidence, read_evidence, render
 from sweeps.report.glossary import glossary
@@ -190,6 +191,27 @@ def test_definitions_are_those_of_the_metrics(page: Page) -> None:
     tips = {a["data-tip"] for _, a in page.tags if "data-tip" in a}
     assert terms["forgetting"] in tips
     assert tips <= set(terms.values())
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"average_accuracy": "max"},
+        {"average_accuracy": "max", "trainable_parameters": "min", "forgetting": "min"},
+    ],
+    ids=len,
+)
+def test_one_objective_or_three(copy: Path, objectives: dict[str, str]) -> None:
+    file = copy / "sweeps/small/sweep.yaml"
+    document = yaml.safe_load(file.read_text(encoding="utf-8")) | {"objectives": objectives}
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    found = render(evidence_at(copy))
+    head, *rows = Page(found).tables["front-0"]
+    assert len(head) == 4 + 2 * len(objectives)
+    assert len(rows) == 4
+    for spec in data_of(found)["figures"].values():
+        go.Figure(_with_colours(spec))
+    assert [o["name"] for o in data_of(found)["explorer"]["objectives"]] == list(objectives)
 
 
 def test_an_empty_sweep_has_one_sentence(tmp_path: Path) -> None:

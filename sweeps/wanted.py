@@ -1,4 +1,4 @@
-"""What is there of what a sweep asks for."""
+"""What a storage holds of the runs that a sweep asks for now."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweeps.analysis.asking import Results
 from sweeps.analysis.missing import missing_runs
-from sweeps.analysis.wanted import Results
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import Step
 from sweeps.search.stored import wanted
-from sweeps.spec.sweep import Sweep
+from sweeps.spec import Sweep
 from sweeps.storage import ObjectStore
+
+
+class Wanted(NamedTuple):
+    """What is there of what a sweep asks for."""
+
+    trials: pa.Table
+    """Last attempts of the trials that it wants now."""
+    asked: int
+    """How many it wants."""
+    gaps: tuple[str, ...]
+    """A sentence about those that did not finish, if some did."""
 
 
 def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
@@ -28,19 +39,11 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 
 
-class Wanted(NamedTuple):
-    """What is there of what a sweep asks for."""
-
-    trials: pa.Table
-    """Last attempts of the trials that it wants now."""
-    asked: int
-    """How many it wants."""
-    gaps: tuple[str, ...]
-    """A sentence about those that did not finish, if some did."""
-
-
 def wanted_trials(step: Step, trials: pa.Table) -> Wanted:
-    """The rows of the table `trials` that a sweep wants at its present step."""
+    """The rows of the table `trials` that a sweep has asked for by a step.
+
+    Who was stopped early is wanted, but no gap.
+    """
     ids = pa.array([trial.trial_id for trial in step.trials], pa.string())
     latest = latest_trials(trials)
     latest = latest.filter(pc.is_in(latest["trial_id"], value_set=ids))

@@ -1,4 +1,4 @@
-"""What a stored sweep is asked: which runs, under which readout, in which metric."""
+"""What a stored sweep is asked: under which readout, in which metric."""
 
 from __future__ import annotations
 
