@@ -26,7 +26,9 @@ def plan_text(plan: Plan) -> str:
     from sweeps.cli.search_text import search_lines
 
     tree, sweep = plan.tree, plan.sweep
-    done = sum(plan.is_recorded(trial) for trial in plan.trials)
+    recorded = [trial for trial in plan.trials if plan.is_recorded(trial)]
+    stopped = sum(trial.trial_id in plan.step.stopped for trial in recorded)
+    ended = f"{len(recorded) - stopped} finished" + (f", {stopped} stopped" if stopped else "")
     failed = [trial for trial in plan.trials if plan.failed_before(trial)]
     left = tree.distinct - len(plan.stored)
     saved = tree.total - tree.distinct
@@ -34,7 +36,7 @@ def plan_text(plan: Plan) -> str:
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
     lines = [
         f"{sweep.name}: {tree.trials} trials of {configurations} configurations "
-        f"({orders} orders, {len(sweep.seeds)} seeds); {done} finished, {len(failed)} failed",
+        f"({orders} orders, {len(sweep.seeds)} seeds); {ended}, {len(failed)} failed",
         f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
@@ -129,6 +131,7 @@ def trials_text(plan: Plan) -> str:
 def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> str:
     """The end of a run: what was done, the front, where LoRA stands, where the files are."""
     from sweeps.analysis.front_rows import front_rows
+    from sweeps.cli.stopping_text import stopping_lines
 
     plan = outcome.plan
     sweep, tree = plan.sweep, plan.tree

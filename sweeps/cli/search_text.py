@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sweeps.search.controller import Step, is_sequential
-from sweeps.search.regret import stopping_regret
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -33,8 +32,6 @@ def search_lines(sweep: Sweep, step: Step) -> list[str]:
     if sweep.early_stop is not None:
         lines.append(f"  early stop: {sweep.early_stop.in_words(tasks, sweep.objectives)}")
         lines += _verdicts(step, "early_stop")
-        regret = stopping_regret(sweep, step)
-        lines += [f"  {regret.in_words()}"] if regret else []
     if sweep.racing is not None:
         lines.append(f"  racing: {sweep.racing.in_words(replicates)}")
         lines += _verdicts(step, "racing")

@@ -87,6 +87,7 @@ def test_a_sweep_that_is_hit_in_every_way_ends_like_an_unbroken_one(target: Targ
     target.finish()
 
 
+@pytest.mark.slow  # every step starts workers anew
 def test_a_search_whose_driver_is_killed_ends_like_an_unbroken_one(
     searched_target: Target,
 ) -> None:

@@ -6,8 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from click.testing import CliRunner
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
+from sweeps.cli import main
+from sweeps.cli.locate import keep_sweep_file
 from sweeps.cli.overview import plan_text, result_text
 from sweeps.results import latest_trials, read_table
 from sweeps.stages.garbage import find_garbage, needed_stages
@@ -103,6 +109,26 @@ def test_a_model_trains_its_batches_and_is_then_done(given: Given, tmp_path: Pat
     assert final_tables(tmp_path, "small") == before
     text = result_text(again, open_storage(str(tmp_path)), "runs")
     assert f"nothing to train: all {again.plan.tree.distinct} stages" in text
+    _is_the_study_of(again, tmp_path, **MODEL)
+
+
+def _is_the_study_of(outcome: SweepOutcome, folder: Path, **fields: Any) -> None:
+    """The file for the dashboard holds what the model was told; the sweep does not need it."""
+    keep_sweep_file(small_sweep(**fields), open_storage(str(folder)))
+    file = folder / "study.log"
+    ran = CliRunner().invoke(main, ["dashboard", str(folder), "-o", str(file), "--no-serve"])
+    assert ran.exit_code == 0, ran.output
+    assert ran.output == f"3 trials of the study small are in {file}\n"
+    storage = JournalStorage(JournalFileBackend(str(file)))
+    study = optuna.load_study(study_name="small", storage=storage)
+    step = outcome.plan.step
+    told = [
+        step.outcomes[proposal.configurations[0].run.config_id].values
+        for batch in step.batches
+        for proposal in batch.proposals
+    ]
+    assert [tuple(trial.values) for trial in study.trials] == told
+    assert study.trials[0].params.keys() == SEARCH.keys()
 
 
 @pytest.mark.parametrize(
