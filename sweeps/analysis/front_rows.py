@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clmethods.metrics import METRICS
+from sweeps.analysis.asking import SPLITS, all_orders
 from sweeps.analysis.front_probability import front_probability
 from sweeps.analysis.hypervolume import hypervolume, knee, worst_point
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.pareto import pareto_table
 from sweeps.analysis.replicates import replicates
 from sweeps.analysis.training_free import Need, lora_need
-from sweeps.analysis.wanted import SPLITS, all_orders
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -29,7 +29,7 @@ def front_rows(
 
     The front is that of the searched configurations under one readout. Baselines and references
     follow it, to be compared with: they answer whether the method is worth its cost at all.
-    `summaries` are those of `sweeps.analysis.wanted`. Keys are the columns of `pareto_table`,
+    `summaries` are those of `sweeps.analysis.asking`. Keys are the columns of `pareto_table`,
     the same with `test ` before them, `p_front` (`front_probability`; None for single runs) and
     `knee`.
     """

@@ -6,6 +6,7 @@ import click
 
 from clmethods import __version__
 from sweeps.cli.comparing import compare
+from sweeps.cli.dashboard import dashboard
 from sweeps.cli.effects_report import effects
 from sweeps.cli.forking import fork
 from sweeps.cli.inspecting import verify, why
@@ -32,6 +33,6 @@ def main() -> None:
 
 for command in (
     *(init, plan, run, status, report, pareto, orders, effects, path, matrices),
-    *(compare, select, query, why, verify, export, fork, gc, schema),
+    *(compare, select, query, dashboard, why, verify, export, fork, gc, schema),
 ):
     main.add_command(command)

@@ -12,7 +12,8 @@ from sweeps.cli.effects_report import difference_columns
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.reading import split_option
-from sweeps.cli.tables import Results, chosen_readout, direction_of, read_results
+from sweeps.cli.tables import Results, chosen_readout, direction_of
+from sweeps.wanted import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

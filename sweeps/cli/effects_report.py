@@ -47,7 +47,8 @@ def effects(
     from sweeps.analysis.paired import configurations
     from sweeps.analysis.replicates import replicates, without_runs
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, chosen_readout, left_out_text, read_results
+    from sweeps.cli.tables import all_orders, chosen_readout, left_out_text
+    from sweeps.wanted import read_results
 
     stored = open_stored_sweep(directory)
     sweep = stored.sweep

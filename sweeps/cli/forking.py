@@ -31,13 +31,13 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
     Its comments name the fields that can change without losing the shared stages. It must be run
     on the same storage.
     """
-    from sweeps.spec import expand
+    from sweeps.search.stored import wanted
     from sweeps.spec.choosing import chosen_trials
     from sweeps.spec.forking import fork_text
     from sweeps.stages.store import StageStore
 
     stored = open_stored_sweep(directory)
-    trials = expand(stored.sweep)
+    trials = wanted(stored.sweep, stored.objects).trials
     chosen = chosen_trials(trials, [which], "--trial")
     found = [trial for trial in trials if trial.trial_id in chosen]
     trial, length = found[0], len(found[0].chain)

@@ -28,9 +28,11 @@ def why(directory: str, first: str, second: str) -> None:
 
     A and B are trial ids or their beginnings; `sweeps status DIR --trials` lists them.
     """
-    from sweeps.spec import expand, parting
+    from sweeps.search.stored import wanted
+    from sweeps.spec import parting
 
-    trials = expand(open_stored_sweep(directory).sweep)
+    stored = open_stored_sweep(directory)
+    trials = wanted(stored.sweep, stored.objects).trials
     one, other = _trial(trials, "A", first), _trial(trials, "B", second)
     found = parting(one, other)
     click.echo(f"A {one.trial_id}: {one.name}\nB {other.trial_id}: {other.name}")

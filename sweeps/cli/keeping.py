@@ -29,7 +29,7 @@ def gc(storage: str, delete: bool) -> None:
         raise InvalidConfigError([Fault("STORAGE", storage, "a storage, which holds `stages/`")])
     store = StageStore(open_storage(storage), click.echo)
     sweeps = [stored_sweep(store.objects, name) for name in stored_names(store.objects)]
-    found = find_garbage(store, needed_stages(sweeps))
+    found = find_garbage(store, needed_stages(sweeps, store.objects))
     click.echo(f"{found.needed} stages are needed by {len(sweeps)} sweeps")
     if found.leased:
         click.echo(f"{len(found.leased)} are not, but are being trained right now: they stay")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import chosen_readout, front_text, read_results, summaries
+from sweeps.cli.tables import chosen_readout, front_text, summaries
+from sweeps.wanted import read_results
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -21,6 +22,8 @@ SHOWN_MERGES = 6
 
 def plan_text(plan: Plan) -> str:
     """Trials and stages: how many, how many are there, what sharing saves, what failed."""
+    from sweeps.cli.search_text import search_lines
+
     tree, sweep = plan.tree, plan.sweep
     done = sum(plan.is_recorded(trial) for trial in plan.trials)
     failed = [trial for trial in plan.trials if plan.failed_before(trial)]
@@ -34,6 +37,7 @@ def plan_text(plan: Plan) -> str:
         f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
         f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
     ]
+    lines += search_lines(sweep, plan.step)
     lines += _order_lines(sweep)
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
@@ -104,14 +108,16 @@ def trials_text(plan: Plan) -> str:
     for trial in plan.trials:
         chain = plan.tree.chains[trial.trial_id]
         done = sum(key in plan.complete for key in chain)
-        state = "open" if done < len(chain) else "finished"
+        state = "open" if done < len(chain) or not plan.is_whole(trial) else "finished"
+        if trial.trial_id in plan.step.stopped:
+            state = "stopped"
         rows.append(
             {
                 "trial": trial.trial_id,
                 "configuration": trial.label,
                 "order": trial.order_id,
                 "seed": trial.seed,
-                "stages": f"{done}/{len(chain)}",
+                "stages": f"{done}/{trial.run.stages}",
                 "state": "failed" if plan.failed_before(trial) else state,
             }
         )

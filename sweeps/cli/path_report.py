@@ -55,7 +55,8 @@ def path(
     from sweeps.analysis.paths import find_configuration, gap, ranks, shortest_paths
     from sweeps.analysis.replicates import replicates
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import chosen_readout, direction_of, read_results
+    from sweeps.cli.tables import chosen_readout, direction_of
+    from sweeps.wanted import read_results
 
     stored = open_stored_sweep(directory)
     sweep = stored.sweep

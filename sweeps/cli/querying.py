@@ -37,8 +37,8 @@ def query(directory: str, sql: str, kind: str) -> None:
 
     import pyarrow.csv as pa_csv
 
-    from sweeps.analysis.loaded import load
     from sweeps.analysis.render import render_table
+    from sweeps.loaded import load
     from sweeps.results.export import flat
     from sweeps.results.query import QueryError
 

@@ -11,7 +11,8 @@ from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import chosen_metric, front_text, read_results
+from sweeps.cli.tables import chosen_metric, front_text
+from sweeps.wanted import read_results
 
 split_option = click.option(
     "--split",
@@ -94,8 +95,8 @@ def export(directory: str, target: Path, kind: str) -> None:
 
     The summary has a row per trial, readout and split, with every metric and searched field.
     """
-    from sweeps.analysis.loaded import summary_of
     from sweeps.analysis.tables_doc import describe_tables
+    from sweeps.loaded import summary_of
     from sweeps.results import TABLES, export_table, latest_trials, read_table
     from sweeps.results.load import StoredTables
 

@@ -88,7 +88,8 @@ def select(
     from sweeps.analysis.replicates import check_names, measures, replicates
     from sweeps.analysis.selection import select as decide
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, direction_of, read_results
+    from sweeps.cli.tables import all_orders, direction_of
+    from sweeps.wanted import read_results
 
     refuse([require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer")])
     stored = open_stored_sweep(directory)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config.readout import readout_notes
-from sweeps.analysis.wanted import (
+from sweeps.analysis.asking import (
     Results,
     all_orders,
     chosen_metric,
     chosen_readout,
     direction_of,
     few_replicates,
-    read_results,
     summaries,
 )
 
@@ -29,7 +28,6 @@ __all__ = [
     "direction_of",
     "front_text",
     "left_out_text",
-    "read_results",
     "summaries",
 ]
 

@@ -11,9 +11,9 @@ import numpy as np
 from clmethods.config.canonical import canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
 from sweeps.analysis.accuracy import Matrix
+from sweeps.analysis.asking import SPLITS
 from sweeps.analysis.effects import axes_of, points_of
 from sweeps.analysis.matrices import history_table
-from sweeps.analysis.wanted import SPLITS
 from sweeps.report.evidence import Evidence
 from sweeps.report.words import axis_title, scaled, unit
 

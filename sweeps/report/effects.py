@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sweeps.analysis.asking import direction_of
 from sweeps.analysis.axis_importance import axis_importance
 from sweeps.analysis.effects import Axis, Effect, Interaction, axes_of, axis_effects, points_of
 from sweeps.analysis.effects import interactions as interactions_of
 from sweeps.analysis.paired import Comparison
-from sweeps.analysis.wanted import direction_of
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, table

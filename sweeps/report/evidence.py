@@ -13,6 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.analysis.accuracy import Matrix, TaskCounts
+from sweeps.analysis.asking import (
+    SPLITS,
+    Results,
+    all_orders,
+    chosen_metric,
+    chosen_readout,
+    summaries,
+)
 from sweeps.analysis.card import Question
 from sweeps.analysis.front_rows import front_rows
 from sweeps.analysis.matrices import MatrixRuns, matrix_runs
@@ -20,16 +28,10 @@ from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
-from sweeps.analysis.wanted import (
-    SPLITS,
-    Results,
-    all_orders,
-    chosen_metric,
-    chosen_readout,
-    summaries,
-    wanted_trials,
-)
 from sweeps.results import read_table
+from sweeps.search.controller import Step, next_step
+from sweeps.search.stored import wanted
+from sweeps.wanted import wanted_trials
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -98,9 +100,10 @@ class Evidence:
     @cached_property
     def disparities(self) -> list[dict[str, Any]]:
         """Rows of `order_sensitivity` on validation images."""
-        return order_sensitivity(
+        found: list[dict[str, Any]] = order_sensitivity(
             self.trials, self.evals, self.readout, "validation", self.metric
         ).to_pylist()
+        return found
 
     @cached_property
     def maps(self) -> list[MatrixRuns]:
@@ -180,15 +183,19 @@ def evidence_of(
     sweep: Sweep,
     tables: Mapping[str, pa.Table],
     *,
+    step: Step | None = None,
     readout: str | None = None,
     warnings: Sequence[str] = (),
     events: Sequence[Mapping[str, Any]] = (),
 ) -> Evidence:
     """The evidence in the four tables of `sweeps.results`, by their names.
 
+    `step`: what the sweep has asked for by now; by default all that it asks for before it learns.
+
     Raises `InvalidConfigError` for a readout that the sweep does not declare.
     """
-    trials, asked, gaps = wanted_trials(sweep, tables["trials"])
+    step = step or next_step(sweep, lambda request: None)
+    trials, asked, gaps = wanted_trials(step, tables["trials"])
     return Evidence(
         sweep=sweep,
         asked=asked,
@@ -209,6 +216,7 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
     return evidence_of(
         sweep,
         {name: read.table for name, read in reads.items()},
+        step=wanted(sweep, objects),
         readout=readout,
         warnings=[warning for read in reads.values() for warning in read.warnings],
         events=[

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.report.evidence import Evidence
@@ -91,9 +92,9 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
     ):
         kept = [row for row in kept if row[x] is not None]
         if kept:
-            centres = ([scaled(x, r[x]) for r in kept], [scaled(y, r[y]) for r in kept])
             axes.errorbar(
-                *centres,
+                _scaled(x, [row[x] for row in kept]),
+                _scaled(y, [row[y] for row in kept]),
                 xerr=_bars(kept, x),
                 yerr=_bars(kept, y),
                 fmt=marker,
@@ -104,10 +105,11 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
             )
     for row in rows:
         if row["role"] == "reference":
-            axes.axhline(scaled(y, row[y]), color="black", linewidth=0.6, linestyle="--")
+            height = float(_scaled(y, [row[y]])[0])
+            axes.axhline(height, color="black", linewidth=0.6, linestyle="--")
             axes.annotate(
                 row["label"],
-                (1, scaled(y, row[y])),
+                (1, height),
                 xycoords=("axes fraction", "data"),
                 ha="right",
                 va="bottom",
@@ -118,6 +120,11 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
     axes.set_ylabel(f"validation {axis_title(y)}")
     axes.legend(loc="best")
     return True
+
+
+def _scaled(name: str, values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Values of a metric in the unit of its axis."""
+    return np.array([scaled(name, value) for value in values], dtype=np.float64)
 
 
 def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
@@ -167,7 +174,7 @@ def _ranking(evidence: Evidence, figure: Figure) -> bool:
     ):
         kept = [(k, row) for k, row in enumerate(rows) if row.get(f"{prefix}{name}") is not None]
         axes.errorbar(
-            [scaled(name, row[f"{prefix}{name}"]) for _, row in kept],
+            _scaled(name, [row[f"{prefix}{name}"] for _, row in kept]),
             [k + shift for k, _ in kept],
             xerr=_bars([row for _, row in kept], f"{prefix}{name}", name),
             fmt="o",

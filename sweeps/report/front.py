@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clmethods.config.readout import readout_notes
+from sweeps.analysis.asking import few_replicates
 from sweeps.analysis.front_rows import front_volume
-from sweeps.analysis.wanted import few_replicates
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Figure, Section, Table

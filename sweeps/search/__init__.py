@@ -1,1 +1,1 @@
-"""What a sweep trains next, and what no further: decisions as functions of stored figures."""
+"""What a sweep trains next, and what no further, worked out from what is stored."""

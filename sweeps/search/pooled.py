@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +62,24 @@ def pooled_spread(values: Values, cells: Sequence[Cell]) -> Spread | None:
         alike[np.flatnonzero(alike)[worst]] = False
     if alike.sum() < 2:
         return None
-    contrasts = _contrasts(values[alike])
+    contrasts, design = _contrasts(values[alike]), _Design.of(tuple(cells))
     if np.abs(contrasts).max() <= ROUNDING * np.abs(values[alike]).max():
         return None
-    variance, degrees = _of_mean(contrasts, cells)
-    return Spread(2.0 * variance, degrees, alike) if variance > 0.0 else None
+    others = len(contrasts) - 1
+    pooled = design.squares(contrasts).sum(axis=1) / others  # (3,)
+    variance = float(design.variance(pooled))
+    return Spread(2.0 * variance, others * design.degrees, alike) if variance > 0.0 else None
+
+
+def own_spreads(differences: Values, cells: Sequence[Cell]) -> tuple[Values, float]:
+    """(the variance of the mean of each row (P, N) by itself, their degrees of freedom).
+
+    As `pooled_spread` has them for two configurations. Rows that do not vary have 0.
+    """
+    centred = differences - differences.mean(axis=1, keepdims=True)
+    constant = np.abs(centred).max(axis=1) <= ROUNDING * np.abs(differences).max(axis=1)
+    design = _Design.of(tuple(cells))
+    return np.where(constant, 0.0, design.variance(design.squares(centred))), design.degrees
 
 
 def _contrasts(values: Values) -> Values:
@@ -74,35 +88,65 @@ def _contrasts(values: Values) -> Values:
     return np.asarray(centred - centred.mean(axis=0, keepdims=True))
 
 
-def _of_mean(contrasts: Values, cells: Sequence[Cell]) -> tuple[float, float]:
-    """(variance of the mean over the cells of one configuration, its degrees of freedom)."""
-    others, n = len(contrasts) - 1, contrasts.shape[1]
-    by_order, by_seed = (_levels([cell[k] for cell in cells]) for k in (0, 1))  # (N, I), (N, J)
-    i, j = by_order.shape[1], by_seed.shape[1]
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """What N cells can tell of the variances of orders, seeds and the residual."""
 
-    def unexplained(design: Values) -> float:
-        fit = np.linalg.lstsq(design, contrasts.T, rcond=None)[0]
-        return float(((contrasts.T - design @ fit) ** 2).sum()) / others
+    by_order: Values
+    """(N, I) indicators."""
+    by_seed: Values
+    left: tuple[Values, ...]
+    """(N, N) each: what a row keeps when orders and seeds, seeds, or orders are fitted to it."""
 
-    if min(i, j) == 1 or n == i == j:
-        mean_square = float((contrasts**2).sum()) / (others * (n - 1))
-        return mean_square / n, others * (n - 1.0)
-    count = by_order.T @ by_seed  # (I, J)
-    of_order, of_seed = count.sum(axis=1), count.sum(axis=0)
-    least = unexplained(np.hstack([by_order, by_seed]))
-    residual = least / (n - i - j + 1)
-    order = (unexplained(by_seed) - least - (i - 1) * residual) / (
-        n - float((count**2 / of_seed).sum())
-    )
-    seed = (unexplained(by_order) - least - (j - 1) * residual) / (
-        n - float((count**2 / of_order[:, None]).sum())
-    )
-    variance = (
-        max(0.0, order) * float((of_order**2).sum()) / n**2
-        + max(0.0, seed) * float((of_seed**2).sum()) / n**2
-        + residual / n
-    )
-    return variance, others * (min(i, j) - 1.0)
+    @classmethod
+    @lru_cache(maxsize=64)  # every look of a race comes back to the same ones
+    def of(cls, cells: tuple[Cell, ...]) -> _Design:
+        by_order, by_seed = (_levels([cell[k] for cell in cells]) for k in (0, 1))
+        columns = (np.hstack([by_order, by_seed]), by_seed, by_order)
+        left = (np.eye(len(cells)) - fitted @ np.linalg.pinv(fitted) for fitted in columns)
+        return cls(by_order, by_seed, tuple(left))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, I and J."""
+        return (*self.by_order.shape, self.by_seed.shape[1])
+
+    @property
+    def plain(self) -> bool:
+        """Whether the cells are independent, as far as they can tell."""
+        n, i, j = self.shape
+        return min(i, j) == 1 or n == i == j
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of one difference."""
+        n, i, j = self.shape
+        return float(n - 1 if self.plain else min(i, j) - 1)
+
+    def squares(self, rows: Values) -> Values:
+        """(3, P) sums of squares of centred rows (P, N): what orders and seeds together leave,
+        what the seeds alone leave, and what the orders alone leave."""
+        if self.plain:
+            return np.tile((rows**2).sum(axis=1), (3, 1))
+        return np.stack([((rows @ keeps) ** 2).sum(axis=1) for keeps in self.left])
+
+    def variance(self, squares: Values) -> Values:
+        """The variance of the mean, from `squares` (3, ...); components below 0 count as 0."""
+        n, i, j = self.shape
+        both, without_order, without_seed = squares
+        if self.plain:
+            return np.asarray(both / ((n - 1) * n))
+        count = self.by_order.T @ self.by_seed  # (I, J)
+        of_order, of_seed = count.sum(axis=1), count.sum(axis=0)
+        weight_order = n - float((count**2 / of_seed).sum())
+        weight_seed = n - float((count**2 / of_order[:, None]).sum())
+        residual = both / (n - i - j + 1)
+        order = (without_order - both - (i - 1) * residual) / weight_order
+        seed = (without_seed - both - (j - 1) * residual) / weight_seed
+        shares = (float((of_order**2).sum()) / n**2, float((of_seed**2).sum()) / n**2)
+        return np.asarray(
+            np.maximum(order, 0.0) * shares[0] + np.maximum(seed, 0.0) * shares[1] + residual / n
+        )
 
 
 def _levels(factor: Sequence[str | int]) -> Values:

@@ -12,8 +12,7 @@ follows from them is then right, all at once. Two things follow:
 
 The intervals are t intervals from variance components over orders and seeds, pooled over all
 configurations that scatter alike (`sweeps.search.pooled`); one that scatters more is compared by
-the differences of each pair alone (`sweeps.analysis.intervals`). Never a percentile bootstrap,
-which covers too little.
+the differences of each pair alone. Never a percentile bootstrap, which covers too little.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from clmethods.metrics import Direction
-from sweeps.analysis.components import ROUNDING, unbalanced
-from sweeps.analysis.intervals import mean_interval
-from sweeps.search.pooled import pooled_spread
+from sweeps.analysis.components import unbalanced
+from sweeps.search.pooled import own_spreads, pooled_spread
 from sweeps.search.scores import Cell, Run, Scores, cell_name, known
 from sweeps.spec.stopping import EXACT, Racing
 
@@ -232,23 +230,24 @@ def _learn(
         alike = np.zeros(len(ready), dtype=bool) if spread is None else spread.alike
         if spread is not None:
             rows, means = ready[alike], values[alike].mean(axis=1)
-            half = float(stdtrit(spread.degrees, 0.5 + level / 2)) * spread.variance**0.5
-            least = means[:, None] - means[None, :] - half
+            width = float(stdtrit(spread.degrees, 0.5 + level / 2)) * spread.variance**0.5
+            least = means[:, None] - means[None, :] - width
             np.fill_diagonal(least, -np.inf)
             block = np.ix_(rows, rows, [m])
             state.margin[block] = np.maximum(state.margin[block], least[:, :, None])
-        orders, seeds = [order for order, _ in cells], [seed for _, seed in cells]
-        for a, b in combinations(range(len(ready)), 2):
-            if alike[a] and alike[b]:
-                continue
-            difference = values[a] - values[b]
-            if np.ptp(difference) <= ROUNDING * np.abs(values[[a, b]]).max():
-                continue
-            interval = mean_interval(difference, orders, seeds, level)
-            if interval.low is not None and interval.high is not None:
-                one, other = ready[a], ready[b]
-                state.margin[one, other, m] = max(state.margin[one, other, m], interval.low)
-                state.margin[other, one, m] = max(state.margin[other, one, m], -interval.high)
+        pairs = [
+            (a, b) for a, b in combinations(range(len(ready)), 2) if not (alike[a] and alike[b])
+        ]
+        if pairs:
+            ones, others = np.array(pairs).T
+            differences = values[ones] - values[others]  # (P, N)
+            variance, degrees = own_spreads(differences, cells)
+            half = float(stdtrit(degrees, 0.5 + level / 2)) * np.sqrt(variance)
+            mean, sure = differences.mean(axis=1), variance > 0.0
+            for rows, columns, sign in ((ones, others, 1.0), (others, ones, -1.0)):
+                better, worse = ready[rows[sure]], ready[columns[sure]]
+                least = np.maximum(state.margin[better, worse, m], (sign * mean - half)[sure])
+                state.margin[better, worse, m] = least
 
 
 def _decide(state: _State, look: int) -> None:
@@ -279,7 +278,8 @@ def _reason(
     counts: Rows,
 ) -> str:
     if state.off[c]:
-        by = int(np.flatnonzero(state.dominating()[:, c])[0])
+        beats = (state.margin[:, c] >= 0).all(axis=1) & (state.margin[:, c] > 0).any(axis=1)
+        by = int(np.flatnonzero(beats)[0])
         margins = zip(objectives, state.margin[by, c], strict=True)
         told = [
             f"by at least {margin:.2g} in {name}" if margin > 0 else f"equal in {name}"

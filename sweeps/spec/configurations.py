@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from clmethods.config.faults import Fault, InvalidConfigError, refuse
 from clmethods.config.run import RunConfig
 from sweeps.spec.ablation import PART, AblationPlan
 from sweeps.spec.axes import Axis
+from sweeps.spec.candidates import Candidates
 from sweeps.spec.conditions import Condition
 from sweeps.spec.orders import OrderDesign, task_names
-from sweeps.spec.runs import SECTIONS, CheckedRun, Sections, check_run, differences, merged
-from sweeps.spec.settings import Space, factor_of
+from sweeps.spec.runs import CheckedRun, Sections, check_run, differences, merged
+from sweeps.spec.settings import Space
 from sweeps.spec.space import Algorithm, Point, points
 from sweeps.spec.sweep import Configuration, Merge, Resources, Role, label_of
 
@@ -28,6 +29,9 @@ class Search:
     merges: tuple[Merge, ...]
     rejected: int
     """Settings that `where` removed."""
+    candidates: Candidates
+    runs: tuple[RunConfig, ...]
+    """A run of every configuration; of some that may be proposed where none is known yet."""
 
 
 def run_faults(
@@ -59,10 +63,16 @@ def searched(
     """The points of the search in every state of the ablation, equal ones merged.
 
     Values that are sound alone may break a law together, unless `where` removes them. Raises
-    `InvalidConfigError`: each broken law once, with the first point that breaks it.
+    `InvalidConfigError`: each broken law once, with the first point that breaks it. Points of an
+    algorithm that learns are not known yet: as many random draws are checked in their place.
     """
-    space = Space(base, axes, parts)
-    settings, rejected = _settings(space, axes, plan, algorithm, conditions)
+    candidates = Candidates(Space(base, axes, parts), axes, plan, conditions)
+    space = candidates.space
+    if algorithm.learns:
+        refuse(_unlearnable(axes, algorithm))
+        settings, _ = _settings(candidates, replace(algorithm, kind="random", batch=None))
+    else:
+        settings, rejected = _settings(candidates, algorithm)
     faults: dict[str, Fault] = {}
     groups: dict[str, dict[str, Point]] = {}
     for setting in settings:
@@ -76,18 +86,24 @@ def searched(
             groups.setdefault(effect, {}).setdefault(json.dumps(point, sort_keys=True), point)
     refuse(faults.values())
     refuse(_without_effect(space, parts, settings))
+    if algorithm.learns:
+        runs = tuple(space.checked(space.existing(setting)).run for setting in settings)
+        return Search(configurations=(), merges=(), rejected=0, candidates=candidates, runs=runs)
     configurations: list[Configuration] = []
     merges: list[Merge] = []
     for group in groups.values():
         first, *others = group.values()
-        idle = space.idle(first)
-        kept = {path: value for path, value in first.items() if path not in idle}
-        run = space.checked(kept).run
-        found = _configuration(space, plan, kept, run)
+        found, idle = candidates.configuration(first)
         configurations.append(found)
         if others:
-            merges.append(Merge(label=found.label, idle=tuple(idle), settings=(first, *others)))
-    return Search(configurations=tuple(configurations), merges=tuple(merges), rejected=rejected)
+            merges.append(Merge(label=found.label, idle=idle, settings=(first, *others)))
+    return Search(
+        configurations=tuple(configurations),
+        merges=tuple(merges),
+        rejected=rejected,
+        candidates=candidates,
+        runs=tuple(configuration.run for configuration in configurations),
+    )
 
 
 def baseline_configurations(
@@ -113,42 +129,16 @@ def baseline_configurations(
     return tuple(found)
 
 
-def _settings(
-    space: Space,
-    axes: Sequence[Axis],
-    plan: AblationPlan,
-    algorithm: Algorithm,
-    conditions: Sequence[Condition],
-) -> tuple[list[Point], int]:
+def _settings(candidates: Candidates, algorithm: Algorithm) -> tuple[list[Point], int]:
     """(points that meet the conditions, number of those that do not)."""
-    states = plan.states()
-    odd: dict[str, Fault] = {}
-    broken = dict.fromkeys((condition.place for condition in conditions), 0)
-    judged: dict[str, list[Point]] = {}
-
-    def meets(point: Point, condition: Condition) -> bool:
-        try:
-            met = condition.holds(lambda path: space.value(point, path))
-        except InvalidConfigError as error:
-            odd.update((str(fault), fault) for fault in error.faults)
-            return False
-        broken[condition.place] += not met
-        return met
-
-    def accepted(draw: Point) -> list[Point]:
-        key = json.dumps(draw)
-        if key not in judged:
-            settings = [{**draw, **state} for state in states]
-            met = [[meets(point, c) for c in conditions] for point in settings]
-            judged[key] = [p for p, all_met in zip(settings, met, strict=True) if all(all_met)]
-        return judged[key]
-
-    drawn, looked = points(axes, algorithm, lambda draw: bool(accepted(draw)))
-    refuse(odd.values())
-    texts = [condition.text for condition in conditions]
+    accepted = candidates.accepted
+    drawn, looked = points(candidates.axes, algorithm, lambda draw: bool(accepted(draw)))
+    refuse(candidates.odd.values())
+    texts = [condition.text for condition in candidates.conditions]
     if not drawn:
         law = "conditions that some setting meets"
-        told = ", ".join(f"{place} rejects {count}" for place, count in broken.items() if count)
+        broken = candidates.broken.items()
+        told = ", ".join(f"{place} rejects {count}" for place, count in broken if count)
         raise InvalidConfigError([Fault("where", texts, law, f"Of {looked} settings {told}.")])
     if len(drawn) < (algorithm.trials or 0):
         law = f"conditions that reject at most {algorithm.max_rejected:.0%} of the draws"
@@ -156,7 +146,20 @@ def _settings(
         mend += "loosen them, or raise algorithm.max_rejected."
         raise InvalidConfigError([Fault("where", texts, law, mend)])
     settings = [point for draw in drawn for point in accepted(draw)]
-    return settings, looked * len(states) - len(settings)
+    return settings, looked * len(candidates.states) - len(settings)
+
+
+def _unlearnable(axes: Sequence[Axis], algorithm: Algorithm) -> list[Fault]:
+    """What the algorithm cannot learn from."""
+    if not axes:
+        law = "one or more axes"
+        return [Fault("search", {}, law, f"`{algorithm.kind}` has nothing to learn about.")]
+    below = [axis.path for axis in axes if any(option.axes for option in axis.options)]
+    if algorithm.kind != "gp" or not below:
+        return []
+    law = "tpe or nsga2"
+    mend = f"A Gaussian process knows no axes of one choice only, as `search.{below[0]}` has them."
+    return [Fault("algorithm.kind", algorithm.kind, law, mend)]
 
 
 def _without_effect(space: Space, parts: Sequence[Axis], settings: Sequence[Point]) -> list[Fault]:
@@ -171,19 +174,3 @@ def _without_effect(space: Space, parts: Sequence[Axis], settings: Sequence[Poin
             for point in settings
         )
     ]
-
-
-def _configuration(
-    space: Space, plan: AblationPlan, point: Point, run: RunConfig
-) -> Configuration:
-    """The configuration of a point in which everything acts."""
-    parts = {path: str(value) for path, value in point.items() if path.startswith(PART)}
-    shown = {path: v for path, v in point.items() if path in space.varying and path not in parts}
-    kind = str(shown.pop("method", run.method.kind))
-    chosen = [str(shown[path]) for path in shown if path in SECTIONS]
-    fields = {path: factor_of(run, path, v) for path, v in shown.items() if path not in SECTIONS}
-    label = " ".join(filter(None, [label_of(kind, fields), *chosen, plan.label(parts)]))
-    role: Role = "reference" if run.method.REFERENCE else "search"
-    factors = {path: factor_of(run, path, value) for path, value in point.items()}
-    named = {path.removeprefix(PART): side for path, side in parts.items()}
-    return Configuration(label=label, role=role, factors=factors, parts=named, run=run)

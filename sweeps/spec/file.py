@@ -32,7 +32,6 @@ from sweeps.spec.stopping import EarlyStop, Racing, rule_faults
 from sweeps.spec.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
-    Configuration,
     Direction,
     Resources,
     Sweep,
@@ -141,23 +140,23 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     refuse(with_origin(found, file.merged_from))
 
     search = searched(base, axes.axes, parts.axes, file.ablation, file.algorithm, conditions)
-    configurations = (
-        *search.configurations,
-        *baseline_configurations(baselines, base, search.configurations),
-    )
-    refuse(run_faults([c.run for c in configurations], file.orders, file.resources))
-    refuse(_rule_faults(file, [c.run for c in configurations if c.role == "search"]))
-    refuse(_idle_readouts(file, configurations))
-    orders = measured_design(file.orders, base.run, [c.run for c in configurations])
+    baseline = baseline_configurations(baselines, base, search.configurations)
+    runs = [*search.runs, *(configuration.run for configuration in baseline)]
+    refuse(run_faults(runs, file.orders, file.resources))
+    refuse(_rule_faults(file, [run for run in search.runs if not run.method.REFERENCE]))
+    refuse(_undecidable(file, search.runs))
+    refuse(_idle_readouts(file, runs))
+    orders = measured_design(file.orders, base.run, runs)
     if orders.measured:
         document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
     return Sweep(
         name=file.name,
         base=base.run,
         axes=axes.axes,
-        configurations=configurations,
+        configurations=(*search.configurations, *baseline),
         merges=search.merges,
         rejected=search.rejected,
+        candidates=search.candidates,
         readouts=file.readouts,
         orders=orders,
         seeds=file.seeds,
@@ -264,11 +263,24 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fau
     ]
 
 
-def _idle_readouts(file: SweepFile, configurations: Sequence[Configuration]) -> list[Fault]:
+def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+    """Decisions read validation accuracy, so there must be images for it."""
+    decides = file.algorithm.learns or file.early_stop is not None or file.racing is not None
+    bare = [
+        run.stream.validation_fraction == 0 and not run.stream.facts.given_validation
+        for run in runs
+    ]
+    if not decides or not any(bare):
+        return []
+    law = "greater than 0, as the sweep decides by validation accuracy what it trains"
+    return [Fault("stream.validation_fraction", 0, law)]
+
+
+def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
     """Faults of readouts that no configuration supports; others leave out those that do not."""
     found: list[Fault] = []
     for index, readout in enumerate(file.readouts):
-        faults = [readout.faults_in(configuration.run) for configuration in configurations]
+        faults = [readout.faults_in(run) for run in runs]
         if all(faults):
             found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
     return found

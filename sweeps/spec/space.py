@@ -19,6 +19,15 @@ Point = dict[str, Any]
 MAX_POINTS = 100_000
 """More configurations than that are a slip in the file; they would only be slow to refuse."""
 
+MAX_PROPOSALS = 10_000
+"""A search by a model looks at all that it knows for every proposal, so it stays small."""
+
+BATCH = 8
+"""How many proposals are trained before the model learns of any, unless the file says."""
+
+LEARNING = ("tpe", "nsga2", "gp")
+"""Algorithms that propose in batches; `sweeps.search` runs them."""
+
 FAIR_DRAWS = 100
 """No share of rejected draws is judged by fewer, unless none may be rejected."""
 
@@ -29,10 +38,14 @@ class Algorithm:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    kind: Literal["grid", "random", "sobol"] = "grid"
-    """`grid`: every combination; `random`: independent draws; `sobol`: a scrambled net."""
+    kind: Literal["grid", "random", "sobol", "tpe", "nsga2", "gp"] = "grid"
+    """`grid`: every combination; `random`: independent draws; `sobol`: a scrambled net; `tpe`,
+    `nsga2`, `gp`: Optuna's samplers, which learn from the batches before."""
     trials: int | None = None
-    """Number of draws, for `random` and `sobol`. Draws that coincide are trained once."""
+    """Number of draws, for all but `grid`. Draws that coincide are trained once."""
+    batch: int | None = None
+    """For `tpe`, `nsga2` and `gp`: draws that are trained together before the next ones are
+    proposed; for `nsga2` a generation. None is 8, or `trials` if that is less."""
     seed: int = 0
     """Which draws; a grid has none."""
     max_rejected: float = 0.9
@@ -40,6 +53,8 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         samples = self.kind != "grid"
+        most = MAX_PROPOSALS if self.learns else MAX_POINTS
+        batches = self.learns and self.trials is not None and self.batch is not None
         refuse(
             [
                 require(
@@ -49,12 +64,27 @@ class Algorithm:
                     "to be left out: a grid has as many as its values make",
                 ),
                 require(
-                    not samples or (self.trials is not None and 1 <= self.trials <= MAX_POINTS),
+                    not samples or (self.trials is not None and 1 <= self.trials <= most),
                     "trials",
                     self.trials,
-                    f"1 to {MAX_POINTS}",
+                    f"1 to {most}",
                     f"Say how many configurations `{self.kind}` should draw."
                     if self.trials is None
+                    else "",
+                ),
+                require(
+                    self.learns or self.batch is None,
+                    "batch",
+                    self.batch,
+                    f"to be left out: `{self.kind}` learns nothing between its draws",
+                ),
+                require(
+                    not batches or self.least_batch <= (self.batch or 0) <= (self.trials or 0),
+                    "batch",
+                    self.batch,
+                    f"{self.least_batch} to {self.trials}, the number of trials",
+                    "A batch of `nsga2` is a generation, so it has parents to cross."
+                    if self.least_batch > (self.batch or 0)
                     else "",
                 ),
                 require(
@@ -65,6 +95,21 @@ class Algorithm:
                 ),
             ]
         )
+
+    @property
+    def learns(self) -> bool:
+        """Whether later draws depend on what came of earlier ones."""
+        return self.kind in LEARNING
+
+    @property
+    def least_batch(self) -> int:
+        """The smallest batch that the algorithm can do with."""
+        return 2 if self.kind == "nsga2" else 1
+
+    @property
+    def batch_size(self) -> int:
+        """Draws per batch; the last one may have fewer."""
+        return self.batch or min(BATCH, self.trials or BATCH)
 
     @property
     def most_draws(self) -> int:

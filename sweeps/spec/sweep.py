@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from clmethods import metrics
 from clmethods.config.canonical import canonical_json
@@ -17,6 +17,9 @@ from sweeps.spec.logging import Logging
 from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
+
+if TYPE_CHECKING:
+    from sweeps.spec.candidates import Candidates
 
 Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
@@ -87,7 +90,8 @@ class Sweep:
     """What the sections of the file say: the run that axes and baselines change."""
     axes: tuple[Axis, ...]
     configurations: tuple[Configuration, ...]
-    """Those of the search first, then the baselines."""
+    """Those of the search first, then the baselines. Of a search that learns the baselines alone:
+    `sweeps.search` knows what it has proposed."""
     merges: tuple[Merge, ...]
     """Which settings became one configuration."""
     rejected: int
@@ -104,6 +108,8 @@ class Sweep:
     """None: every configuration gets all its replicates."""
     resources: Resources
     logging: Logging
+    candidates: Candidates = field(repr=False, compare=False)
+    """What a further draw of the search would become."""
     document: dict[str, Any]
     """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
 

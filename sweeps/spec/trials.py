@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,7 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from sweeps.spec.orders import Order
-from sweeps.spec.sweep import Role, Sweep
+from sweeps.spec.sweep import Configuration, Role, Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +58,18 @@ class TrialSpec:
 
 
 def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
-    """All trials; every configuration sees the same orders and the same seeds.
+    """All trials that are known from the file alone; `sweeps.search` adds those that are not.
 
     A trial that two configurations ask for appears once, under the first of them.
     """
+    return trials_of(sweep, sweep.configurations)
+
+
+def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
+    """The trials of some configurations; each of them sees the same orders and the same seeds."""
     found: dict[str, TrialSpec] = {}
     ordered = lru_cache(maxsize=4096)(_ordered)  # configurations seldom differ in their stream
-    for configuration in sweep.configurations:
+    for configuration in configurations:
         readouts = sweep.readouts_for(configuration.run)
         config_id = configuration.run.config_id
         for order in sweep.orders_for(configuration.run):

@@ -6,10 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import final
 
-from sweeps.spec import Sweep, expand
+from sweeps.results import read_table
+from sweeps.search.stored import wanted
+from sweeps.spec import Sweep
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.store import StageStore, folder
 from sweeps.stages.tree import StageTree
+from sweeps.storage import ObjectStore
 
 
 @final
@@ -27,9 +30,25 @@ class Garbage:
     """Stages in the storage that some sweep needs."""
 
 
-def needed_stages(sweeps: Collection[Sweep]) -> frozenset[str]:
-    """Keys of every stage of every trial that the sweeps want, ancestors included."""
-    return frozenset(key for sweep in sweeps for key in StageTree.of(expand(sweep)).nodes)
+def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[str]:
+    """Keys of every stage of every trial that the sweeps want, ancestors included.
+
+    What a sweep wants may depend on its results. While it is not finished everything that it has
+    ever used is kept: with a damaged evaluation its later wishes are unknown for the moment.
+    """
+    keys: set[str] = set()
+    for sweep in sweeps:
+        step = wanted(sweep, objects)
+        keys.update(StageTree.of(step.trials, step.lengths).nodes)
+        if not step.finished:
+            keys.update(_used(sweep, objects))
+    return frozenset(keys)
+
+
+def _used(sweep: Sweep, objects: ObjectStore) -> list[str]:
+    """Keys of the stages that are in a sweep's table."""
+    keys: list[str] = read_table(objects, sweep.name, "stages").table["stage_key"].to_pylist()
+    return keys
 
 
 def find_garbage(store: StageStore, needed: Collection[str]) -> Garbage:

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from clmethods.config import canonical_json, evaluation_id, partition_id
 from sweeps.results import latest_trials, read_table
-from sweeps.spec import Sweep, TrialSpec, expand
+from sweeps.search.controller import Step
+from sweeps.search.stored import wanted
+from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 
@@ -23,6 +25,7 @@ class LastAttempt:
 
     number: int
     status: str
+    stages_done: int
     error: str | None
     readout_ids: tuple[str, ...]
     told: tuple[str, str, str]
@@ -32,11 +35,14 @@ class LastAttempt:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All trials of a sweep, and what is left to do."""
+    """All trials of a sweep that are known, and what is left to do."""
 
     sweep: Sweep
+    step: Step
+    """What the sweep has asked for by now; everything, unless it depends on results."""
     trials: tuple[TrialSpec, ...]
     tree: StageTree
+    """Of the stages that are asked for: a chain may end before its trial does."""
     complete: frozenset[str]
     """Keys of the stages that are stored, with every evaluation that is wanted of them."""
     stored: frozenset[str]
@@ -45,18 +51,22 @@ class Plan:
     """By trial id, of trials that have ended before."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
-        """Whether a row says that the trial finished, with the readouts and labels now wanted."""
+        """Whether a row says how the trial ended, with the readouts and labels now wanted."""
         last = self.attempts.get(trial.trial_id)
         wanted = tuple(readout.readout_id for readout in trial.readouts)
         told = (trial.label, trial.role, canonical_json(trial.factors))
-        return last is not None and (last.status, last.readout_ids, last.told) == (
-            "finished",
-            wanted,
-            told,
-        )
+        if last is None or (last.readout_ids, last.told) != (wanted, told):
+            return False
+        stopped = last.status == "stopped" and trial.trial_id in self.step.stopped
+        here = last.stages_done == len(self.tree.chains[trial.trial_id])
+        return last.status == "finished" or (stopped and here)
+
+    def is_whole(self, trial: TrialSpec) -> bool:
+        """Whether the trial is wanted to its end."""
+        return len(self.tree.chains[trial.trial_id]) == trial.run.stages
 
     def is_done(self, trial: TrialSpec) -> bool:
-        """Whether every stage of the trial is complete."""
+        """Whether every stage that is asked for is complete."""
         return all(key in self.complete for key in self.tree.chains[trial.trial_id])
 
     def failed_before(self, trial: TrialSpec) -> bool:
@@ -70,22 +80,27 @@ class Plan:
         return 1 if last is None else last.number + 1
 
 
-def make_plan(sweep: Sweep, store: StageStore) -> Plan:
-    """Look up in the storage what of `sweep` is there. Trains and writes nothing."""
-    trials = expand(sweep)
-    tree = StageTree.of(trials)
+def make_plan(sweep: Sweep, store: StageStore, step: Step | None = None) -> Plan:
+    """Look up in the storage what of `sweep` is there. Trains and writes nothing.
+
+    `step`: where the sweep stands, if that is known already.
+    """
+    step = step or wanted(sweep, store.objects)
+    trials = step.trials
+    tree = StageTree.of(trials, step.lengths)
     finished = store.finished()
     stored = frozenset(tree.nodes.keys() & finished.keys())
     identity = lru_cache(maxsize=4096)(evaluation_id)
     partial: set[str] = set()
     for trial in trials if stored else ():
         partition = partition_id(trial.run)
-        wanted = {identity(readout, partition) for readout in trial.readouts}
+        needed = {identity(readout, partition) for readout in trial.readouts}
         for key in tree.chains[trial.trial_id]:
-            if key in stored and not wanted <= finished[key]:
+            if key in stored and not needed <= finished[key]:
                 partial.add(key)
     return Plan(
         sweep=sweep,
+        step=step,
         trials=trials,
         tree=tree,
         complete=stored - partial,
@@ -96,11 +111,12 @@ def make_plan(sweep: Sweep, store: StageStore) -> Plan:
 
 def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
     told = ["label", "role", "factors"]
-    columns = ["trial_id", "attempt", "status", "error", "readout_ids", *told]
+    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids", *told]
     return {
         row["trial_id"]: LastAttempt(
             number=row["attempt"],
             status=row["status"],
+            stages_done=row["stages_done"],
             error=row["error"],
             readout_ids=tuple(row["readout_ids"]),
             told=(row["label"], row["role"], row["factors"]),

@@ -47,11 +47,19 @@ class TrialRunner:
     """
 
     def __init__(
-        self, sweep: str, trial: TrialSpec, store: StageStore, leases: LeaseTable, owner: str
+        self,
+        sweep: str,
+        trial: TrialSpec,
+        store: StageStore,
+        leases: LeaseTable,
+        owner: str,
+        stages: int | None = None,
     ) -> None:
+        """`stages`: how many of its stages are wanted; all unless it says."""
         self.sweep, self.trial, self.store = sweep, trial, store
         self.leases, self.owner = leases, owner
         self.chain = trial.chain
+        self.end = len(self.chain) if stages is None else min(stages, len(self.chain))
         self.position = 0
         self._state: State = {}
         self._folded = 0
@@ -59,7 +67,7 @@ class TrialRunner:
 
     def advance(self) -> StepReport:
         """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
-        while self.position < len(self.chain):
+        while self.position < self.end:
             stage = self.chain[self.position]
             if is_complete(self.store, self.trial, stage.key):
                 self._materialise(stage)
@@ -71,7 +79,7 @@ class TrialRunner:
                 report = self._compute(stage, lease)
             if report is not None:
                 return report
-        return StepReport(outcome="done", position=len(self.chain))
+        return StepReport(outcome="done", position=self.end)
 
     def _materialise(self, stage: StageSpec) -> None:
         """Pass over a complete stage; one that turns out damaged is met again at once."""

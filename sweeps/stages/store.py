@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, final
 from clmethods.config import StageSpec, canonical_json
 from clmethods.sealed import sealed, sha256, unsealed
 from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage.layout import evaluation_name, stage_folder
 
 if TYPE_CHECKING:
     from clmethods.evaluate import EvalCount
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from clmethods.stage import StageOutcome
 
 Report = Callable[[str], None]
+folder = stage_folder
 
 
 @final
@@ -115,7 +117,7 @@ class StageStore:
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
         """Counts of one readout of a stage; None if they are absent or were damaged."""
-        name = f"{folder(key)}/evals/{eval_id}.json"
+        name = evaluation_name(key, eval_id)
         try:
             rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
         except MissingObjectError:
@@ -126,12 +128,12 @@ class StageStore:
 
     def has_evaluation(self, key: str, eval_id: str) -> bool:
         """Whether the counts of one readout of a stage are there."""
-        return self.objects.exists(f"{folder(key)}/evals/{eval_id}.json")
+        return self.objects.exists(evaluation_name(key, eval_id))
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
         """Keep the counts of one readout of a stage; counts that are there stay."""
         rows = [asdict(count) for count in counts]
-        self.objects.put_if_absent(f"{folder(key)}/evals/{eval_id}.json", sealed(rows))
+        self.objects.put_if_absent(evaluation_name(key, eval_id), sealed(rows))
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a damaged stage out of the way, so that it is computed again; nothing is deleted.
@@ -173,8 +175,3 @@ class StageStore:
             self.set_aside(key, f"{name.split('-')[0]} does not have its checksum")
             return None
         return data
-
-
-def folder(key: str) -> str:
-    """Where a stage lives."""
-    return f"stages/{key[:2]}/{key}"

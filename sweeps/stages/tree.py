@@ -38,8 +38,13 @@ class StageTree:
     """Stage keys of each trial by position, by trial_id."""
 
     @classmethod
-    def of(cls, trials: Iterable[TrialSpec]) -> StageTree:
-        """The tree of `trials`; a trial that comes twice counts once."""
+    def of(
+        cls, trials: Iterable[TrialSpec], lengths: Mapping[str, int] | None = None
+    ) -> StageTree:
+        """The tree of `trials`; a trial that comes twice counts once.
+
+        `lengths`: how many of its stages are wanted, by trial_id; all of them unless it says.
+        """
         specs: dict[str, StageSpec] = {}
         uses: dict[str, int] = {}
         chains: dict[str, tuple[str, ...]] = {}
@@ -47,6 +52,8 @@ class StageTree:
             if trial.trial_id in chains:
                 continue
             chain = trial.chain
+            if lengths is not None:
+                chain = chain[: lengths.get(trial.trial_id, len(chain))]
             chains[trial.trial_id] = tuple(stage.key for stage in chain)
             for stage in chain:
                 specs.setdefault(stage.key, stage)

@@ -13,6 +13,7 @@ import yaml
 
 from clmethods.config import Fault, InvalidConfigError, canonical_json, short_id
 from sweeps.results import read_table
+from sweeps.search.stored import wanted
 from sweeps.spec import Sweep, sweep_from_dict
 from sweeps.spec.meaning import Changed, Meaning, changed_meanings, meaning_of, meanings
 from sweeps.stages.leases import LeaseTable, LeaseWatch
@@ -36,7 +37,7 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     if stored is None or _identity(stored) == _identity(sweep.document):
         return
     before = [*_of_rows(objects, sweep.name), *_of_file(stored)]
-    after = meanings(sweep)
+    after = meanings(sweep) | _of_proposals(sweep, objects)
     changed = changed_meanings(before, after)
     if changed:
         law = "a name under which every label keeps its meaning"
@@ -115,6 +116,12 @@ def _stored_document(objects: ObjectStore, name: str) -> Document | None:
 def _identity(document: Document) -> str:
     """What a file says, without where it has it from."""
     return canonical_json({k: v for k, v in document.items() if k != "merged_from"})
+
+
+def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
+    """What the labels that a model has proposed by now stand for."""
+    batches = wanted(sweep, objects).batches
+    return {each.label: meaning_of(each.run) for batch in batches for each in batch.new}
 
 
 def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:

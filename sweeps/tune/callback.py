@@ -71,12 +71,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 error=result["error"],
                 error_kind=result["error_kind"],
             )
-        elif result.get("position") == len(spec.chain):
+        elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
             if spec.role != "reference":
                 self._job.progress.tally.note(spec.label, result["figures"])
         else:
-            return  # stopped on the way by an interruption: it is simply not finished
+            return  # interrupted, or asked for up to here: what becomes of it is decided later
         self._ended(spec, ending)
 
     def on_trial_recover(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault, InvalidConfigError
+from sweeps.search.controller import next_step
+from sweeps.search.stored import StoredObservations, failed_attempts
 from sweeps.spec import Sweep, TrialSpec
 from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable, LeaseWatch
@@ -65,60 +67,123 @@ def run_sweep(
     `only` leaves out trials that none of its patterns means; see `chosen_trials`.
     """
     sweep.logging.refuse(store.objects.location)
-    mended = mend_tables(store, sweep.name)
-    plan = make_plan(sweep, store)
-    announce(plan)
-    chosen = chosen_trials(plan.trials, only)
-    done = {
-        t.trial_id
-        for t in plan.trials
-        if plan.is_done(t)
-        and ((plan.is_recorded(t) and not mended) or _materialise(store, sweep, plan, t))
-    }
-    left = [t for t in plan.trials if t.trial_id not in done]
-    skipped = [t for t in left if plan.failed_before(t) and not retry_failed]
-    todo = [t for t in left if t not in skipped and t.trial_id in chosen]
-    tally = Tally(
-        trials=len(plan.trials),
-        stages=len({k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored),
-        finished=len(done),
-        failed=len(skipped),
-        reused=len(plan.stored),
-        objectives=sweep.objectives,
-    )
-    failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
+    left = Left(sweep, store, retry_failed, only)
+    announce(left.plan)
     interrupted, halted = False, ""
-    if todo:
-        job = Job(plan, store, todo, Progress(tally), time_to_live_s)
+    while not interrupted and (todo := left.take()):
+        job = Job(left.plan, store, todo, Progress(left.tally), time_to_live_s, left)
         interrupted = job.run(address)
-        failed |= job.failed
+        left.failed |= job.failed
         halted = job.halted
     merge_tables(store, sweep.name)
-    names = {t.trial_id: t.name for t in plan.trials}
+    names = {t.trial_id: t.name for t in left.plan.trials}
     return SweepOutcome(
-        plan=plan,
-        trained=tally.trained,
-        finished=tally.finished,
-        failed=tuple((names[trial], cause) for trial, cause in failed.items()),
+        plan=left.plan_as_found(),
+        trained=left.tally.trained,
+        finished=left.tally.finished,
+        failed=tuple((names[trial], cause) for trial, cause in left.failed.items()),
         interrupted=interrupted and not halted,
         halted=halted,
     )
 
 
-def _materialise(store: StageStore, sweep: Sweep, plan: Plan, trial: TrialSpec) -> bool:
-    """Rows of a trial all of whose stages were found; False if one of them is damaged."""
-    chain = plan.tree.chains[trial.trial_id]
-    if not all(materialise_stage(store, sweep.name, trial, key) for key in chain):
-        return False
-    if not plan.is_recorded(trial):
-        ending = Ending(status="finished", stages_done=len(chain))
-        record_trial(store, sweep, trial, plan.next_attempt(trial), ending)
-    return True
+@final
+class Left:
+    """What is left of a sweep, step by step: planned again whenever a step is over."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        store: StageStore,
+        retry_failed: bool = False,
+        only: Sequence[str] = (),
+    ) -> None:
+        self.sweep, self.store, self.only = sweep, store, only
+        self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
+        self.failed: dict[str, str] = {}
+        """Causes by trial id, of those whose last attempt failed and that are not tried again."""
+        self._mended = mend_tables(store, sweep.name)
+        self._retried = failed_attempts(sweep, store.objects) if retry_failed else {}
+        self._observed = StoredObservations(sweep, store.objects, self._retried)
+        self._seen: set[str] = set()
+        self._found: set[str] = set()
+        self._taken = False
+        self.plan = self._look()
+
+    def take(self) -> list[TrialSpec]:
+        """The trials of the next step of which something is missing; none if nothing is."""
+        while True:
+            if self._taken:
+                if self.plan.step.finished:
+                    return []
+                before, self.plan = self.plan.step, self._look()
+                if (self.plan.step.number, self.plan.step.open) == (before.number, before.open):
+                    return []  # nothing came of it: what is missing is not to be had now
+            self._taken = True
+            todo = self._todo()
+            if todo:
+                return todo
+
+    def plan_as_found(self) -> Plan:
+        """The last plan, with the stages that were stored before any was trained."""
+        return replace(self.plan, stored=frozenset(self._found))
+
+    def _look(self) -> Plan:
+        self._observed.refresh()
+        plan = make_plan(self.sweep, self.store, next_step(self.sweep, self._observed))
+        self._found |= plan.stored - self._seen
+        self._seen.update(plan.tree.nodes)
+        return plan
+
+    def _todo(self) -> list[TrialSpec]:
+        plan = self.plan
+        chosen = chosen_trials(plan.trials, self.only)
+        unread = {*plan.step.open}  # stored as it seems, but it could not be read
+        done = {
+            t.trial_id
+            for t in plan.trials
+            if plan.is_done(t)
+            and (
+                (plan.is_recorded(t) and not self._mended and t.trial_id not in unread)
+                or self._closed(t)
+            )
+        }
+        self._mended = False
+        left = [t for t in plan.trials if t.trial_id not in done]
+        skipped = [t for t in left if plan.failed_before(t) and not self._again(t)]
+        todo = [t for t in left if t not in skipped and t.trial_id in chosen]
+        self.failed = {t.trial_id: plan.attempts[t.trial_id].error or "unknown" for t in skipped}
+        missing = {k for t in todo for k in plan.tree.chains[t.trial_id]} - plan.stored
+        self.tally.trials = len(plan.trials)
+        self.tally.stages = self.tally.trained + len(missing)
+        self.tally.finished = sum(plan.is_whole(t) for t in plan.trials if t.trial_id in done)
+        self.tally.failed = len(skipped)
+        self.tally.reused = len(self._found)
+        return todo
+
+    def _again(self, trial: TrialSpec) -> bool:
+        """Whether its failure is one that is to be tried again."""
+        return self._retried.get(trial.trial_id) == self.plan.attempts[trial.trial_id].number
+
+    def _closed(self, trial: TrialSpec) -> bool:
+        """Write the rows of a trial all of whose stages were found; False if one is damaged."""
+        plan, chain = self.plan, self.plan.tree.chains[trial.trial_id]
+        if not all(materialise_stage(self.store, self.sweep.name, trial, key) for key in chain):
+            return False
+        stopped = trial.trial_id in plan.step.stopped
+        if (plan.is_whole(trial) or stopped) and not plan.is_recorded(trial):
+            ending = Ending(status="stopped" if stopped else "finished", stages_done=len(chain))
+            record_trial(self.store, self.sweep, trial, plan.next_attempt(trial), ending)
+        return True
 
 
 @final
 class Job:
-    """One Tune experiment over the trials that are left."""
+    """The steps of a sweep in one Ray cluster, each of them a Tune experiment.
+
+    Tune keeps at most one worker while no trial waits for one, whether a searcher could suggest
+    more or not. So workers start anew in each step, and a lazy searcher would hardly save any.
+    """
 
     def __init__(
         self,
@@ -127,14 +192,16 @@ class Job:
         todo: Sequence[TrialSpec],
         progress: Progress,
         time_to_live_s: float,
+        left: Left | None = None,
     ) -> None:
-        self.plan, self.store, self.todo, self.progress = plan, store, todo, progress
-        self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
+        """`left`: where further steps come from; without it there is one."""
+        self.store, self.progress = store, progress
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.owner = uuid.uuid4().hex
         self.failed: dict[str, str] = {}
-        self._demands = _distinct(self._demand(trial) for trial in todo)
-        self._ended: set[str] = set()
+        self._left = left
+        self._begin(plan, todo)
+        self._cpus = self._cpus_wanted()
         self._local = True
         self._scheduler: StageScheduler | None = None
         self.halted = ""
@@ -146,13 +213,26 @@ class Job:
         self._local = address is None
         with (
             draining(self._drain),
-            ray_cluster(address, self._cpus_wanted()),
+            ray_cluster(address, self._cpus),
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
             self.progress,
         ):
-            self._refuse_impossible()
-            self.check_interruption()
-            return self._fit()
+            while True:
+                self._refuse_impossible()
+                self.check_interruption()
+                if self._fit():
+                    return True
+                self._scheduler = None
+                todo = self._left.take() if self._left else []
+                if not self._left or not todo:
+                    return False
+                self._begin(self._left.plan, todo)
+
+    def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
+        self.plan, self.todo = plan, todo
+        self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
+        self._demands = _distinct(self._demand(trial) for trial in todo)
+        self._ended: set[str] = set()
 
     def check_interruption(self) -> None:
         """End what was interrupted: Python drops an exception that meets it in a bad place."""
@@ -240,6 +320,7 @@ class Job:
         return {
             "trial_id": trial.trial_id,
             "trial": trial.to_json(),
+            "stages": len(self.plan.tree.chains[trial.trial_id]),
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
             "owner": owner_of(self.owner, trial.trial_id),
@@ -269,13 +350,18 @@ class Job:
         )
         most = self.plan.sweep.resources.max_concurrent
         waiting = max(1, round(LOOKAHEAD * fits))
-        limited = self._local and len(self._demands) == 1
+        limited = self._local and self._cpus is not None and len(self._demands) == 1
         return fits + waiting if most is None or limited else min(fits, most)
 
     def _cpus_wanted(self) -> int | None:
-        """CPUs that `max_concurrent` trials need; None without such a limit."""
+        """CPUs that `max_concurrent` trials need; None without such a limit.
+
+        Trials that are not known yet may need more than those that are.
+        """
         most = self.plan.sweep.resources.max_concurrent
-        return None if most is None else most * max(t.run.train.threads for t in self.todo)
+        if most is None or not self.plan.step.finished:
+            return None
+        return most * max(t.run.train.threads for t in self.todo)
 
     def _refuse_impossible(self) -> None:
         """Say at once what would otherwise wait for ever."""

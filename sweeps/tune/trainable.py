@@ -23,6 +23,8 @@ class TrialMessage(TypedDict):
     trial_id: str
     trial: str
     """Canonical JSON of the `TrialSpec`."""
+    stages: int
+    """How many of its stages are wanted now."""
     sweep: str
     storage: str
     owner: str
@@ -91,7 +93,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             "seconds": report.seconds,
             "figures": figures,
             "notes": self._take_notes(),
-            "done": report.position == len(self._runner.chain),
+            "done": report.position == self._runner.end,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -131,6 +133,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             StageStore(objects, self._notes.append),
             LeaseTable(objects, message["time_to_live_s"]),
             message["owner"],
+            message["stages"],
         )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.results import read_table
-from sweeps.spec import expand, sweep_from_dict
+from sweeps.search.stored import wanted
+from sweeps.spec import sweep_from_dict
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 from sweeps.storage import open_storage
 from sweeps.tune.driver import run_sweep
-from tests.sweeps.stages.small import DOCUMENT, run_trial
+from tests.sweeps.stages.small import DOCUMENT, runner_of
 from tests.sweeps.tune.drivers import Driver, wait_until, write_sweep
 from tests.sweeps.tune.tables import Tables, final_tables, rewritten, stage_files
 
@@ -26,6 +27,21 @@ SWEEP: dict[str, Any] = {
     "orders": {"design": "explicit", "list": [[0, 1, 2], [2, 0, 1]]},
 }
 """Four trials of ten stages, long enough to be hit in the middle."""
+
+SEARCHED: dict[str, Any] = {
+    **SWEEP,
+    "search": {
+        "method.importance_threshold": {"uniform": [0, 0.5]},
+        "train.lr": {"log": [0.01, 1]},
+    },
+    "algorithm": {"kind": "nsga2", "trials": 4, "batch": 2},
+    "early_stop": {"after_task": 1, "reduction_factor": 2, "audit": 0.5},
+    "racing": {"start": 2, "step": 1},
+    "seeds": [0, 1],
+}
+"""A model, rungs and a race: what is trained depends on everything before."""
+
+DOCUMENTS = {"grid": SWEEP, "searched": SEARCHED}
 
 TIME_TO_LIVE_S = 3.0
 
@@ -99,20 +115,27 @@ class Target:
         return output
 
 
-def unbroken_tables(storage: Path) -> Tables:
+def unbroken_tables(storage: Path, document: dict[str, Any]) -> Tables:
     """The tables of the sweep when nothing happens to it; Ray is not needed for that."""
-    sweep = sweep_from_dict(SWEEP)
+    sweep = sweep_from_dict(document)
     store = StageStore(open_storage(str(storage)))
-    for trial in expand(sweep):
-        run_trial(trial, store)
+    while True:
+        step = wanted(sweep, store.objects)
+        for trial, stages in step.requests:
+            runner = runner_of(trial, store, stages=stages)
+            while runner.position < stages:
+                runner.advance()
+        if step.finished:
+            break
     outcome = run_sweep(sweep, store)
-    assert (outcome.trained, outcome.finished) == (0, 4)
+    assert (outcome.trained, outcome.plan.step) == (0, step)
     tables = final_tables(storage, sweep.name)
-    assert len(tables["stages"]) == StageTree.of(expand(sweep)).distinct == 10
+    assert len(tables["stages"]) == StageTree.of(step.trials, step.lengths).distinct >= 10
+    assert len(tables["trials"]) == len(step.trials) >= 4
     return tables
 
 
-def target_in(folder: Path, unbroken: Tables) -> Target:
+def target_in(folder: Path, unbroken: Tables, document: dict[str, Any]) -> Target:
     """A fresh storage."""
     os.makedirs(folder, exist_ok=True)
-    return Target(write_sweep(folder / "sweep.yaml", SWEEP), folder / "storage", unbroken)
+    return Target(write_sweep(folder / "sweep.yaml", document), folder / "storage", unbroken)

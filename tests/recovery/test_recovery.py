@@ -87,6 +87,25 @@ def test_a_sweep_that_is_hit_in_every_way_ends_like_an_unbroken_one(target: Targ
     target.finish()
 
 
+def test_a_search_whose_driver_is_killed_ends_like_an_unbroken_one(
+    searched_target: Target,
+) -> None:
+    """In its first batch and in a later step; batches, rungs and the race are worked out again."""
+    target = searched_target
+    stages = len(target.unbroken["stages"])
+    for wanted in (2, stages // 2):
+        driver = target.start()
+        try:
+            target.wait_for(driver, wanted)
+            hit_driver(target, driver)
+        finally:
+            driver.clean()
+    assert target.failed() == []
+    target.finish()
+    again = target.finish()
+    assert f"nothing to train: all {stages} stages were found" in again
+
+
 WAYS: dict[str, Callable[[Target, Driver], None]] = {
     "kill a worker": hit_worker,
     "kill the driver": hit_driver,

@@ -2,6 +2,7 @@
 
 A sweep is started, hit and started again until it has finished; then its tables are compared with
 those of an unbroken run, and the next sweep begins on a new storage, until there were enough hits.
+Every other sweep is searched by a model, with early stopping and racing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recovery.sweeping import OF_RAY, Target, target_in
+from tests.recovery.sweeping import DOCUMENTS, OF_RAY, Target, target_in
 from tests.sweeps.tune.drivers import PATIENCE_S, Driver
 from tests.sweeps.tune.tables import Tables, rewritten
 
@@ -99,12 +100,14 @@ def hit(target: Target, driver: Driver, kind: str, dice: random.Random) -> bool:
 @pytest.mark.torture
 @pytest.mark.timeout(3 * 3600)
 def test_whatever_is_killed_whenever_the_end_is_the_same(
-    tmp_path: Path, unbroken: Tables, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, all_unbroken: dict[str, Tables], capsys: pytest.CaptureFixture[str]
 ) -> None:
     dice, hits, lives = random.Random(SEED), Counter[str](), 0
     sweeps = begun = finished = 0
     while hits.total() < HITS:
-        target = target_in(tmp_path / f"sweep-{sweeps}", unbroken)
+        kind = list(DOCUMENTS)[sweeps % len(DOCUMENTS)]
+        folder = tmp_path / f"sweep-{sweeps}"
+        target = target_in(folder, all_unbroken[kind], DOCUMENTS[kind])
         computations = Computations(target.storage)
         computations.start()
         lives += 1
@@ -115,8 +118,8 @@ def test_whatever_is_killed_whenever_the_end_is_the_same(
         sweeps, begun, finished = sweeps + 1, begun + seen, finished + len(target.committed())
         with capsys.disabled():
             sys.stdout.write(
-                f"\nsweep {sweeps}: equal to the unbroken one after {hits.total()} hits in "
-                f"{lives} lives; {len(target.committed())} stages, begun {seen} times\n"
+                f"\nsweep {sweeps} ({kind}): equal to the unbroken one after {hits.total()} hits "
+                f"in {lives} lives; {len(target.committed())} stages, begun {seen} times\n"
             )
             sys.stdout.flush()
     with capsys.disabled():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from scipy.stats import binomtest
 
@@ -14,6 +16,7 @@ from sweeps.analysis.selection import select
 from sweeps.analysis.stopping import saving, share_of, stopping_cost
 from sweeps.analysis.summary import summarise
 from sweeps.analysis.variance import variance_split
+from sweeps.cli.stopping_text import stopping_lines
 from sweeps.cli.tables import Results, front_text
 from sweeps.spec import sweep_from_dict
 
@@ -110,6 +113,38 @@ def test_the_printed_front_names_who_was_stopped_and_who_raced(study):
     assert "stopped4 and 2 more" in told
     table = told.split("readout `last`")[0]
     assert "stopped" not in table
+
+
+class Decided(NamedTuple):
+    by: str
+    config_id: str
+    verdict: str
+
+
+def test_the_end_of_a_run_says_what_stopping_spared_and_cost(study):
+    add(study, "kept", 0.6)
+    add(study, "audited", 0.65)
+    stopped_after_one(study, "stopped", 0.9)
+    tiny = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
+    sweep = sweep_from_dict({"name": "test", "backbone": tiny})
+    results = Results(study.trials, study.evals, ())
+    decisions = [
+        Decided("early_stop", "kept", "goes on"),
+        Decided("early_stop", "audited", "goes on"),  # at the first rung
+        Decided("early_stop", "audited", "audit"),
+        Decided("early_stop", "stopped", "stops"),
+        Decided("racing", "kept", "off"),
+    ]
+    spared, cost = stopping_lines(sweep, results, decisions)
+    assert spared == "Early stopping spared 4 of 24 stages (17%) in 4 stopped trials."
+    assert "1 of 2 stopped configurations ran to the end; 1 of them would be" in cost
+    assert "audited ended 0.05 better than the best that went on, kept" in cost
+    assert stopping_lines(sweep, results, decisions[:2]) == []
+    (_, unknown) = stopping_lines(sweep, results, [decisions[0], decisions[3]])
+    assert "not known" in unknown
+    waiting = [*decisions, Decided("early_stop", "elsewhere", "audit")]
+    (_, told) = stopping_lines(sweep, results, [d for d in waiting if d.config_id != "audited"])
+    assert told == "1 stopped configurations run on for the audit, which is not finished."
 
 
 def test_a_mean_over_few_runs_is_not_set_against_one_over_many(study):

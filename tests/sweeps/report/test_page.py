@@ -15,9 +15,9 @@ import yaml
 from click.testing import Result
 
 from clmethods.metrics import METRICS
+from sweeps.analysis.asking import direction_of
 from sweeps.analysis.front_rows import front_rows
 from sweeps.analysis.summary import summarise
-from sweeps.analysis.wanted import direction_of
 from sweeps.cli.locate import keep_sweep_file, open_stored_sweep
 from sweeps.report import Evidence, read_evidence, render
 from sweeps.report.glossary import glossary

@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from sweeps.analysis.components import components, unbalanced
 from sweeps.analysis.intervals import mean_interval
-from sweeps.search.pooled import pooled_spread
+from sweeps.search.pooled import own_spreads, pooled_spread
 from sweeps.spec import replicate_sequence
 
 
@@ -52,6 +52,17 @@ def test_an_incomplete_table_of_two_has_the_components_of_henderson():
         parts.order * parts.order_in_mean + parts.seed * parts.seed_in_mean + parts.residual / 10
     )
     assert pooled_spread(values, sequence).variance == pytest.approx(expected)
+
+
+def test_rows_by_themselves_are_the_pairs_that_make_them():
+    rng = np.random.default_rng(6)
+    for sequence in (cells(5, 5, 5), cells(4, 4, 10), cells(4, 3)):
+        values = rng.random((4, len(sequence)))
+        found, degrees = own_spreads(values[::2] - values[1::2], sequence)
+        pairs = [pooled_spread(values[k : k + 2], sequence) for k in (0, 2)]
+        assert found.tolist() == pytest.approx([pair.variance for pair in pairs])
+        assert degrees == pairs[0].degrees
+    assert own_spreads(np.full((1, 5), 0.3), cells(5, 5, 5))[0].tolist() == [0.0]
 
 
 def test_what_all_configurations_share_does_not_matter():

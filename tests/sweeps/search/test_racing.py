@@ -60,24 +60,26 @@ class Bench:
 )
 def test_equal_configurations_are_hardly_ever_decided_apart(design, noise):
     """All are on the true front: each decision `off` is an error of the joint statement, which may
-    happen in 1 race of 5 at this confidence. The standard error over 25 races is 8 %."""
+    happen in 1 race of 5 at this confidence. The standard error over 15 races is 10 %."""
     racing = Racing(start=3, step=3, confidence=0.8)
     wrong = 0
-    for seed in range(25):
+    for seed in range(15):
         decisions, _ = Bench(np.zeros((4, 2)), *design, noise, seed).race(racing)
         wrong += any(decision.decided_off for decision in decisions)
-    assert wrong <= 8
+    assert wrong <= 6
 
 
 def test_the_true_front_stays_and_replicates_are_saved():
-    racing = Racing(start=4, step=4)
+    """Three seeds, and four configurations that are 4 to 11 standard deviations off the front."""
+    racing = Racing(start=3, step=3)
     lost = runs = 0
     for seed in range(15):
-        decisions, scores = Bench(FAR_APART, 8, 4, (0.3, 0.3, 0.5), seed).race(racing)
-        lost += bool({"c0", "c1"} & set(decisions[-1].decided_off))
+        decisions, scores = Bench(FAR_APART / 8, 6, 3, (0.3, 0.3, 0.5), seed).race(racing)
+        on, off = decisions[-1].decided_on, decisions[-1].decided_off
+        lost += bool({"c0", "c1"} & {*off} or {*on} - {"c0", "c1"})
         runs += sum(map(len, scores.values()))
     assert lost <= 2
-    assert runs < 0.6 * 15 * 6 * 32
+    assert runs < 0.75 * 15 * 6 * 18
 
 
 def test_a_race_goes_on_where_it_was_interrupted_and_takes_nothing_back():

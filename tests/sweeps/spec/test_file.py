@@ -181,7 +181,7 @@ def test_all_faults_come_in_one_error() -> None:
         baselines=[{"method": {"kind": "unknown"}}, 3],
         orders={"design": "explicit", "list": [[0, 1, 2, 3, 4], [0, 0, 1, 2, 3]]},
         objectives={"forgetting": "down"},
-        algorithm={"kind": "tpe"},
+        algorithm={"kind": "annealing"},
     )
     assert set(faults) == {
         "name",

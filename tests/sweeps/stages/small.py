@@ -33,10 +33,15 @@ def small_trial(**fields: Any) -> TrialSpec:
 
 
 def runner_of(
-    trial: TrialSpec, store: StageStore, time_to_live_s: float = 20.0, owner: str = "test"
+    trial: TrialSpec,
+    store: StageStore,
+    time_to_live_s: float = 20.0,
+    owner: str = "test",
+    stages: int | None = None,
 ) -> TrialRunner:
     """A runner that has not looked at the store yet."""
-    return TrialRunner("small", trial, store, LeaseTable(store.objects, time_to_live_s), owner)
+    leases = LeaseTable(store.objects, time_to_live_s)
+    return TrialRunner("small", trial, store, leases, owner, stages)
 
 
 def run_trial(trial: TrialSpec, store: StageStore) -> list[StepReport]:

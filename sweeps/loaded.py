@@ -126,10 +126,12 @@ def _column(values: list[Any]) -> pa.Array:
 
 def _wanted(place: Location, stored: StoredTables) -> set[str] | None:
     """Ids of the trials that the stored sweep file asks for, if it can still be resolved."""
-    from sweeps.spec import expand, sweep_from_dict  # pydantic, which only this part needs
+    from sweeps.search.stored import wanted
+    from sweeps.spec import sweep_from_dict  # pydantic, which only this part needs
 
     document = yaml.safe_load(place.objects.get(f"sweeps/{stored.sweep}/sweep.yaml"))
     try:
-        return {trial.trial_id for trial in expand(sweep_from_dict(document))}
+        found = wanted(sweep_from_dict(document), place.objects)
     except InvalidConfigError:
         return None
+    return {trial.trial_id for trial in found.trials}

@@ -1,22 +1,18 @@
-"""What a stored sweep is asked: which runs, under which readout, in which metric."""
+"""What a stored sweep is asked: under which readout, in which metric."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from clmethods.config import Fault, InvalidConfigError
 from clmethods.config.faults import nearest, refuse, require
 from clmethods.metrics import DIRECTIONS, METRICS
-from sweeps.analysis.missing import missing_runs
 from sweeps.analysis.summary import summarise
-from sweeps.results import latest_trials, read_table
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
-    from sweeps.storage import ObjectStore
 
 SPLITS = ("validation", "test")
 """Validation decides, test stands beside."""
@@ -29,40 +25,6 @@ class Results(NamedTuple):
     evals: pa.Table
     warnings: tuple[str, ...]
     """One sentence per part that was left out, and one about runs that are missing."""
-
-
-def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
-    """Trials that the sweep wants now, last attempts only, and all evaluations.
-
-    Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
-    """
-    trials, evals = (
-        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
-    )
-    kept, _, gaps = wanted_trials(sweep, trials.table)
-    return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
-
-
-class Wanted(NamedTuple):
-    """What is there of what a sweep asks for."""
-
-    trials: pa.Table
-    """Last attempts of the trials that it wants now."""
-    asked: int
-    """How many it wants."""
-    gaps: tuple[str, ...]
-    """A sentence about those that did not finish, if some did."""
-
-
-def wanted_trials(sweep: Sweep, trials: pa.Table) -> Wanted:
-    """The rows of the table `trials` that the sweep wants now."""
-    from sweeps.spec import expand  # pydantic, which only this part needs
-
-    asked = expand(sweep)
-    wanted = pa.array([trial.trial_id for trial in asked], pa.string())
-    latest = latest_trials(trials)
-    latest = latest.filter(pc.is_in(latest["trial_id"], value_set=wanted))
-    return Wanted(latest, len(asked), missing_runs(asked, latest))
 
 
 def summaries(results: Results) -> dict[str, pa.Table]:
