@@ -28,7 +28,7 @@ SHOWN = 12
 """Configurations in a plot with a row for each."""
 FORMATS = ("pdf", "svg", "png")
 BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#8a949e"
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib has a literal type for each key
     "font.size": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,

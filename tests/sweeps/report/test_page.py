@@ -204,7 +204,7 @@ def test_definitions_are_those_of_the_metrics(page: Page) -> None:
 def test_one_objective_or_three(copy: Path, objectives: dict[str, str]) -> None:
     file = copy / "sweeps/small/sweep.yaml"
     document = yaml.safe_load(file.read_text(encoding="utf-8")) | {"objectives": objectives}
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     found = render(evidence_at(copy))
     head, *rows = Page(found).tables["front-0"]
     assert len(head) == 4 + 2 * len(objectives)
