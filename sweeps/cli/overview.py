@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.stopping_text import stopping_lines
 from sweeps.cli.tables import chosen_readout, front_text, summaries
 from sweeps.wanted import read_results
 

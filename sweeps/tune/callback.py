@@ -16,7 +16,7 @@ from sweeps.tune.scheduler import StageScheduler, trial_id
 
 if TYPE_CHECKING:
     from sweeps.spec import TrialSpec
-    from sweeps.tune.driver import Job
+    from sweeps.tune.job import Job
 
 
 @final

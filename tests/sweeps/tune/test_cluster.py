@@ -23,7 +23,7 @@ from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune.callback import NoTuneOutput
 from sweeps.tune.cluster import ray_cluster
-from sweeps.tune.driver import Job
+from sweeps.tune.job import Job
 from sweeps.tune.progress import Progress, Tally
 from sweeps.tune.scheduler import StageScheduler, trial_id
 from tests.sweeps.stages.small import small_sweep

@@ -13,7 +13,7 @@ from sweeps.spec import expand, sweep_from_dict
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 from sweeps.storage import FULL, open_storage
-from sweeps.tune.driver import WORKER_FAILURES
+from sweeps.tune.job import WORKER_FAILURES
 from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
 from tests.sweeps.tune.disks import grow, small_disk
 from tests.sweeps.tune.drivers import driver, run_to_end, wait_until, write_sweep
