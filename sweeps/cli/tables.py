@@ -94,7 +94,7 @@ def _missing(row: dict[str, Any]) -> str:
     """What a row lacks, in words."""
     lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
     if row["n_fewer"]:
-        lacks += f"{row['n_fewer']} runs fewer than others, compared over common runs; "
+        lacks += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
     return f"{lacks}interval over {row['interval']}"
 
 

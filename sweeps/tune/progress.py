@@ -99,6 +99,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self._live is not None:
+            if kind is None:
+                self._live.update(self.table(), refresh=True)  # how it ended
             self._live.stop()
             self._live = None
 

@@ -260,7 +260,8 @@ def test_pareto_names_what_is_missing(
     result = sweeps_command("pareto", storage)
     assert result.exit_code == 0
     assert f"results/trials/{searched[0].name} is left out" in result.output
-    assert f"{label}: interval over 2 orders x 2 seeds with 3 runs" in result.output
+    assert f"{label}: 1 fewer runs than others" in result.output
+    assert "interval over 2 orders x 2 seeds with 3 runs" in result.output
 
 
 def test_effects_are_matched_differences_of_every_value(

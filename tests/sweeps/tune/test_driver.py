@@ -16,7 +16,7 @@ from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore, folder
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import open_storage
-from sweeps.tune import driver
+from sweeps.tune import job as job_module
 from sweeps.tune.driver import Job, SweepOutcome, run_sweep
 from sweeps.tune.progress import Progress, Tally
 from tests.sweeps.stages.small import Messages, run_trial, small_sweep, trained_keys
@@ -224,7 +224,7 @@ def test_how_many_trials_are_released(
     job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
     job._local = local
     assert job._slots() == slots
-    assert driver.LOOKAHEAD == 1.0
+    assert job_module.LOOKAHEAD == 1.0
 
 
 def test_a_signal_whose_exception_was_lost_is_not_forgotten(store: StageStore) -> None:

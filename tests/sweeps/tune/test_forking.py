@@ -43,7 +43,7 @@ def test_a_fork_trains_what_comes_after_and_is_watched(ran: Ran, tmp_path: Path)
     assert "1 finished · " in shown
     assert "3 reused" in shown
     assert re.search(r"best +average_accuracy [0-9.]+ % +lorac_ipc importance_threshold=", shown)
-    for word in ("ray", "tune", "warning", "traceback"):
+    for word in ("ray", "tune", "userwarning", "futurewarning", "traceback"):
         assert not re.search(rf"\b{word}\b", shown.lower().replace(str(tmp_path), "")), word
 
 

@@ -20,6 +20,7 @@ def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
     message = TrialMessage(
         trial_id=trial.trial_id,
         trial=trial.to_json(),
+        stages=trial.run.stages,
         sweep="small",
         storage=str(storage),
         owner="driver:trial",
