@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Tests that share nothing with other processes; the rest run Ray or measure time, one after another.
-APART := tests/clmethods tests/sweeps/spec tests/sweeps/analysis tests/tools
+# Tests that start Ray or kill processes; they come when the others have left the machine to them.
+ON_RAY := tests/recovery tests/sweeps/tune
 
 .PHONY: demo test lint format bench bench-analysis bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
 
@@ -22,8 +22,8 @@ demo: $(READY)   ## run a real sweep on the embedded benchmark
 	@$(BIN)/sweeps run digits_demo --storage runs/demo
 
 test: lint       ## lint, types, tests (what CI runs)
-	@$(BIN)/pytest -n 2 --dist loadfile $(APART)
-	@$(BIN)/pytest $(addprefix --ignore=,$(APART))
+	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+	@$(BIN)/pytest -n 2 --dist loadfile $(ON_RAY)
 
 lint: $(READY)   ## ruff, mypy
 	@$(BIN)/ruff check .

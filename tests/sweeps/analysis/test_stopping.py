@@ -108,7 +108,7 @@ def test_the_printed_front_names_who_was_stopped_and_who_raced(study):
     tiny = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
     sweep = sweep_from_dict({"name": "test", "backbone": tiny})
     told = front_text(sweep, Results(study.trials, study.evals, ()))
-    assert "raced: 2 runs fewer than others, compared over common runs" in told
+    assert "raced: 2 fewer runs than others, compared over common runs" in told
     assert "left out, stopped after 1 of 2 tasks: stopped0, stopped1" in told
     assert "stopped4 and 2 more" in told
     table = told.split("readout `last`")[0]
