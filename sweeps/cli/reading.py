@@ -28,13 +28,18 @@ split_option = click.option(
 @click.option("--trials", is_flag=True, help="List every trial with its id and its state.")
 @plain_errors
 def status(directory: str, trials: bool) -> None:
-    """Trials and stages by state, failures with their causes."""
+    """Trials and stages by state, failures with their causes, what was stopped early."""
+    from sweeps.cli.stopping_text import stopping_lines
     from sweeps.stages.plan import make_plan
     from sweeps.stages.store import StageStore
 
     stored = open_stored_sweep(directory)
     plan = make_plan(stored.sweep, StageStore(stored.objects, click.echo))
     click.echo(plan_text(plan))
+    if plan.step.decisions:
+        results = read_results(stored.sweep, stored.objects)
+        for line in stopping_lines(stored.sweep, results, plan.step.decisions):
+            click.echo(f"  {line}")
     if trials:
         click.echo(trials_text(plan))
 
