@@ -48,6 +48,7 @@ def _terminations(output: str) -> int:
     return len(re.findall(r"\(SIGTERM\); goes on from its last stage", output))
 
 
+@pytest.mark.slow  # the same sweep three times
 @pytest.mark.timeout(900)
 def test_a_full_disk_ends_the_run_and_more_space_lets_it_go_on(tmp_path: Path) -> None:
     """Nothing that is stored is damaged, and no trial is called failed."""

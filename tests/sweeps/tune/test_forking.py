@@ -20,7 +20,8 @@ from tests.sweeps.tune.drivers import clean_environment, command
 from tests.sweeps.tune.tables import stage_files
 
 
-@pytest.mark.timeout(900)  # the run that it forks counts, if nobody has needed it before
+@pytest.mark.slow  # beside its own run, the one that it forks
+@pytest.mark.timeout(900)
 def test_a_fork_trains_what_comes_after_and_is_watched(ran: Ran, tmp_path: Path) -> None:
     storage, file = tmp_path / "storage", tmp_path / "branch.yaml"
     shutil.copytree(ran.storage, storage)
