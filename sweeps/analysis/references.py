@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from clmethods.config.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
-from sweeps.analysis.accuracy import SequenceCounts, TaskCounts
+from sweeps.analysis.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.replicates import seed_of
 from sweeps.analysis.summary import summarise
 from sweeps.results import latest_trials
@@ -81,7 +81,7 @@ class _References:
     """The runs of a sweep, by what makes them the reference of others."""
 
     def __init__(self, trials: pa.Table, evals: pa.Table, stages: pa.Table, split: str) -> None:
-        self._counts = TaskCounts(evals, split)
+        self._counts = task_counts(evals, split)
         columns = stages.select(["stage_key", "state_bytes"])
         self._bytes: dict[str, int] = dict(
             zip(columns["stage_key"].to_pylist(), columns["state_bytes"].to_pylist(), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config.faults import refuse, require
-from sweeps.cli.tables import Results, chosen_readout
+from sweeps.analysis.asking import Results, chosen_readout
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep

@@ -8,11 +8,11 @@ import click
 
 from clmethods.config.faults import refuse, require
 from clmethods.config.readout import readout_notes
+from sweeps.analysis.asking import Results, chosen_readout, direction_of
 from sweeps.cli.effects_report import difference_columns
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.reading import split_option
-from sweeps.cli.tables import Results, chosen_readout, direction_of
 from sweeps.wanted import read_results
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def _read(directory: str) -> _Side:
 
 def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: str) -> str:
     from sweeps.analysis.across import code_versions, compare_match, match, runs_of
+    from sweeps.analysis.asking import all_orders
     from sweeps.analysis.paired import configurations
     from sweeps.analysis.replicates import replicates
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders
 
     found = [
         configurations(

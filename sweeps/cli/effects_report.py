@@ -43,11 +43,12 @@ def effects(
     split: str,
 ) -> None:
     """Matched differences of every axis value, interactions, and importance."""
+    from sweeps.analysis.asking import all_orders, chosen_readout
     from sweeps.analysis.effects import axes_of, points_of
     from sweeps.analysis.paired import configurations
     from sweeps.analysis.replicates import replicates, without_runs
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, chosen_readout, left_out_text
+    from sweeps.cli.tables import left_out_text
     from sweeps.wanted import read_results
 
     stored = open_stored_sweep(directory)
@@ -90,10 +91,10 @@ def _pair(text: str) -> tuple[str, str]:
 def _text(
     found: Sequence[Replicates], points: Any, axes: Sequence[Axis], metric: str, fixed: bool
 ) -> str:
+    from sweeps.analysis.asking import direction_of
     from sweeps.analysis.axis_importance import axis_importance
     from sweeps.analysis.effects import axis_effects, interactions
     from sweeps.analysis.render import render_table
-    from sweeps.cli.tables import direction_of
 
     singles = axis_effects(found, points, axes, metric, fixed_orders=fixed)
     doubles = interactions(found, points, axes, metric, fixed_orders=fixed)

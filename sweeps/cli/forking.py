@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from clmethods.config import Fault
 from clmethods.config.faults import refuse, require
 from sweeps.cli.errors import plain_errors
-from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 
 @click.command()
@@ -55,18 +54,7 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
                 f"a stage that is stored, with all before it; stages {missing} are not",
                 "Run the sweep first.",
             ),
-            require(
-                output.suffix in {".yaml", ".yml"},
-                "--output",
-                str(output),
-                "a path that ends in .yaml",
-            ),
-            require(
-                output.parent.is_dir(), "--output", str(output), "a path in an existing folder"
-            ),
-            Fault("--output", str(output), "a file that does not exist yet")
-            if output.exists()
-            else None,
+            *new_sweep_file_faults(output),
         ]
     )
     output.write_text(fork_text(stored.sweep, trial, stage, name), encoding="utf-8")

@@ -85,6 +85,20 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
     objects.put_if_absent(f"sweeps/{sweep.name}/events/{stamp}.json", data)
 
 
+def new_sweep_file_faults(output: Path) -> list[Fault]:
+    """What is wrong with the path of a sweep file to write; nothing is overwritten."""
+    name = str(output)
+    faults: list[Fault] = []
+    if output.suffix not in {".yaml", ".yml"}:
+        faults.append(Fault("--output", name, "a path that ends in .yaml"))
+    if not output.parent.is_dir():
+        faults.append(Fault("--output", name, "a path in an existing folder"))
+    elif output.exists():
+        law = "a file that does not exist yet"
+        faults.append(Fault("--output", name, law, "Choose another name."))
+    return faults
+
+
 storage_option = click.option(
     "--storage",
     default="runs",

@@ -40,7 +40,7 @@ NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
 @plain_errors
 def matrices(directory: str, configuration: str | None) -> None:
     """Which (block, site) matrices are important, when they freeze, how far they still move."""
-    from sweeps.cli.tables import all_orders
+    from sweeps.analysis.asking import all_orders
     from sweeps.results import read_table
     from sweeps.wanted import read_results
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
-from sweeps.cli.tables import Results, chosen_readout
+from sweeps.analysis.asking import Results, chosen_readout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -189,9 +189,9 @@ def _effects(
 
 def _similarity(sweep: Sweep, results: Results, readout: str, split: str) -> list[str]:
     """Whether similar tasks cost each other more; nothing where similarity was not measured."""
+    from sweeps.analysis.asking import all_orders
     from sweeps.analysis.render import render_table
     from sweeps.analysis.similarity import similarity_association
-    from sweeps.cli.tables import all_orders
     from sweeps.spec.measuring import known_tables
 
     tables = known_tables(sweep)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import chosen_readout, front_text, summaries
+from sweeps.analysis.asking import chosen_readout, summaries
+from sweeps.cli.tables import front_text
 from sweeps.wanted import read_results
 
 if TYPE_CHECKING:

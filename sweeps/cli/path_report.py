@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clmethods.config.faults import refuse
 from clmethods.config.readout import readout_notes
 from sweeps.cli.effects_report import difference_columns
 from sweeps.cli.errors import plain_errors
-from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,14 +51,16 @@ def path(
     A and B are labels, or ids or their beginnings. Shown are the metric of every step, on
     validation and test images, and its paired difference to the step before.
     """
+    from sweeps.analysis.asking import chosen_readout, direction_of
     from sweeps.analysis.effects import points_of
     from sweeps.analysis.paired import configurations
     from sweeps.analysis.paths import find_configuration, gap, ranks, shortest_paths
     from sweeps.analysis.replicates import replicates
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import chosen_readout, direction_of
     from sweeps.wanted import read_results
 
+    if output is not None:
+        refuse(new_sweep_file_faults(output))
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
@@ -102,9 +105,9 @@ def _path_text(
     found: Mapping[str, Mapping[str, Replicates]],
     metric: str,
 ) -> str:
+    from sweeps.analysis.asking import all_orders
     from sweeps.analysis.paths import path_steps
     from sweeps.analysis.render import render_table
-    from sweeps.cli.tables import all_orders
 
     fixed = all_orders(sweep)
     steps = {

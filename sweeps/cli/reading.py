@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from sweeps.analysis.asking import chosen_metric
 from sweeps.cli.attained import attained_text
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
 from sweeps.cli.overview import plan_text, trials_text
-from sweeps.cli.tables import chosen_metric, front_text
+from sweeps.cli.tables import front_text
 from sweeps.wanted import read_results
 
 split_option = click.option(

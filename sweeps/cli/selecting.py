@@ -83,12 +83,12 @@ def select(
     """
     import yaml
 
+    from sweeps.analysis.asking import all_orders, direction_of
     from sweeps.analysis.card import Question, card
     from sweeps.analysis.production import parse_order, production_document, production_run
     from sweeps.analysis.replicates import check_names, measures, replicates
     from sweeps.analysis.selection import select as decide
     from sweeps.analysis.summary import summarise
-    from sweeps.cli.tables import all_orders, direction_of
     from sweeps.wanted import read_results
 
     refuse([require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer")])

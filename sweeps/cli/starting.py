@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from clmethods.config import Fault
 from clmethods.config.faults import nearest, refuse, require
 from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import new_sweep_file_faults
 
 SCHEMA_FILE = "sweep.schema.json"
 """Written beside a new sweep file, so that an editor finds it without a network."""
@@ -57,20 +57,7 @@ def init(study: str, output: Path) -> None:
                 f"one of the shipped studies {sorted(studies)}",
                 nearest(study, list(studies)),
             ),
-            require(
-                output.suffix in {".yaml", ".yml"},
-                "--output",
-                str(output),
-                "a path that ends in .yaml",
-            ),
-            require(
-                output.parent.is_dir(), "--output", str(output), "a path in an existing folder"
-            ),
-            Fault(
-                "--output", str(output), "a file that does not exist yet", "Choose another name."
-            )
-            if output.exists()
-            else None,
+            *new_sweep_file_faults(output),
         ]
     )
     text = studies[study].read_text(encoding="utf-8")

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from sweeps.cli.tables import Results, chosen_readout
+from sweeps.analysis.asking import Results, chosen_readout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sweeps.search.controller import Decision
     from sweeps.spec import Sweep
 
 
-class Decided(Protocol):
-    """What was decided about a configuration; of several, the last one counts."""
-
-    @property
-    def by(self) -> str:
-        """Only those by `early_stop` are read."""
-        ...
-
-    @property
-    def config_id(self) -> str: ...
-
-    @property
-    def verdict(self) -> str:
-        """`goes on`, `stops`, or `audit`: stopped, but runs on."""
-        ...
-
-
-def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decided]) -> list[str]:
+def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]) -> list[str]:
     """A sentence on the stages spared and one on the regret; none without early stopping.
 
     Objectives are read from validation, under the first readout.

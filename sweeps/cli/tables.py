@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.asking import (
     Results,
-    all_orders,
     chosen_metric,
     chosen_readout,
-    direction_of,
     few_replicates,
     summaries,
 )
@@ -19,17 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sweeps.spec import Sweep
-
-__all__ = [
-    "Results",
-    "all_orders",
-    "chosen_metric",
-    "chosen_readout",
-    "direction_of",
-    "front_text",
-    "left_out_text",
-    "summaries",
-]
 
 NAMED = 5
 """Configurations that are named where several share a reason; the rest are counted."""

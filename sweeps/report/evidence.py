@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.analysis.accuracy import Matrix, TaskCounts
+from sweeps.analysis.accuracy import Matrix, task_counts
 from sweeps.analysis.asking import (
     SPLITS,
     Results,
@@ -166,7 +166,7 @@ class Evidence:
         sums: dict[tuple[str, str, str], tuple[Matrix, int]] = {}
         trials = {trial["trial_id"]: trial for trial in self.trials.to_pylist()}
         for split, summary in self.summaries.items():
-            counts = TaskCounts(self.evals, split)
+            counts = task_counts(self.evals, split)
             for row in summary.select(["trial_id", "readout_id", "reason"]).to_pylist():
                 if row["reason"] is not None:
                     continue

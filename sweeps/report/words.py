@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.analysis.render import FRACTIONS, percent
+from sweeps.analysis.render import percent
 from sweeps.report.model import NOTHING
 
 LONG = {
@@ -81,8 +81,3 @@ def seconds(value: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 run`, `12 runs`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
-def is_fraction(metric: str) -> bool:
-    """Whether a metric is shown in percent."""
-    return metric in FRACTIONS

@@ -65,10 +65,12 @@ def common_beginning(orders: Sequence[Order]) -> int:
 def balance_lines(orders: Sequence[Order]) -> list[str]:
     """These facts in words."""
     cost, alike = stage_cost(orders), common_beginning(orders)
+    if len(orders) == 1:
+        return [f"{cost.distinct} stages per configuration and seed"]
     lines = [f"a task comes {position_balance(orders)} at a position"]
     if len(orders[0]) > 1:
         lines[0] += f", {carry_over_balance(orders)} right after another"
-    if alike and len(orders) > 1:
+    if alike:
         first = "the first task is" if alike == 1 else f"the first {alike} tasks are"
         lines.append(f"{first} the same in every order")
     saved = cost.unshared - cost.distinct

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from scipy.stats import binomtest
 
+from sweeps.analysis.asking import Results
 from sweeps.analysis.effects import axes_of, axis_effects
 from sweeps.analysis.front_probability import front_probability
 from sweeps.analysis.order_effect import order_sensitivity
@@ -17,7 +18,7 @@ from sweeps.analysis.stopping import saving, share_of, stopping_cost
 from sweeps.analysis.summary import summarise
 from sweeps.analysis.variance import variance_split
 from sweeps.cli.stopping_text import stopping_lines
-from sweeps.cli.tables import Results, front_text
+from sweeps.cli.tables import front_text
 from sweeps.spec import sweep_from_dict
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
