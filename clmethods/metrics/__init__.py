@@ -13,8 +13,6 @@ from clmethods.metrics.counts import (
 )
 from clmethods.metrics.matrix import (
     METRICS,
-    Direction,
-    Matrix,
     Metric,
     average_accuracy,
     average_incremental_accuracy,
@@ -31,6 +29,7 @@ from clmethods.metrics.matrix import (
     stability_plasticity,
 )
 from clmethods.metrics.orders import aopd, disparity, mopd
+from clmethods.metrics.stacks import Direction, Matrix
 from clmethods.metrics.transfer import (
     feature_drift,
     forward_transfer,

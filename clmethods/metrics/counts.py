@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.metrics.matrix import METRICS, Direction, Matrix, OfMany, Values, checked_stack
+from clmethods.metrics.matrix import METRICS
+from clmethods.metrics.stacks import Direction, Matrix, OfMany, Values, checked_stack
 from clmethods.metrics.transfer import (
     forward_transfer,
     forward_transfer_all_pairs,

@@ -15,16 +15,23 @@ The function of one matrix is that of a stack of one, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
-Values = npt.NDArray[np.float64]
-Direction = Literal["max", "min"]
-OfMany = Callable[[Matrix], Values | None]
-"""Matrices (..., S, T) to values (...), NaN where undefined; None if the shape has none."""
+from clmethods.metrics.stacks import (
+    Direction,
+    Matrix,
+    OfMany,
+    Values,
+    checked,
+    diagonal,
+    has_history,
+    mean_of,
+    of_one,
+    peaks,
+)
 
 
 def average_accuracy(matrix: npt.ArrayLike) -> float:
@@ -37,7 +44,7 @@ def average_accuracy(matrix: npt.ArrayLike) -> float:
 
 
 def _average_accuracy(a: Matrix) -> Values:
-    return _mean(a[..., -1, :])
+    return mean_of(a[..., -1, :])
 
 
 def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
@@ -46,13 +53,13 @@ def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
     AIA = (1/T) sum_t (1/t) sum_{j<=t} a[t, j], in [0, 1], higher is better. Rebuffi et al. 2017
     (iCaRL), task-uniform. None for a joint run.
     """
-    return _one(_average_incremental_accuracy, matrix)
+    return of_one(_average_incremental_accuracy, matrix)
 
 
 def _average_incremental_accuracy(a: Matrix) -> Values | None:
     if not has_history(a):
         return None
-    return _mean(np.stack([_mean(a[..., t, : t + 1]) for t in range(a.shape[-1])], axis=-1))
+    return mean_of(np.stack([mean_of(a[..., t, : t + 1]) for t in range(a.shape[-1])], axis=-1))
 
 
 def forgetting(matrix: npt.ArrayLike) -> float | None:
@@ -62,11 +69,11 @@ def forgetting(matrix: npt.ArrayLike) -> float | None:
     Chaudhry et al. 2018 (RWalk). The maximum leaves the last row out, so that an old task that
     improved counts as negative forgetting. None for T = 1 and for a joint run.
     """
-    return _one(_forgetting, matrix)
+    return of_one(_forgetting, matrix)
 
 
 def _forgetting(a: Matrix) -> Values | None:
-    return None if a.shape[-2] < 2 else _mean(_peaks(a) - a[..., -1, :-1])
+    return None if a.shape[-2] < 2 else mean_of(peaks(a) - a[..., -1, :-1])
 
 
 def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
@@ -75,13 +82,13 @@ def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
     (1/(T-1)) sum_{j<T} (max_{j<=l<=T} a[l, j] - a[T, j]), in [0, 1], lower is better. It is
     forgetting with every task's improvement counted as 0. None for T = 1 and for a joint run.
     """
-    return _one(_forgetting_mammoth, matrix)
+    return of_one(_forgetting_mammoth, matrix)
 
 
 def _forgetting_mammoth(a: Matrix) -> Values | None:
     if a.shape[-2] < 2:
         return None
-    return _mean(np.maximum(_peaks(a) - a[..., -1, :-1], 0.0))
+    return mean_of(np.maximum(peaks(a) - a[..., -1, :-1], 0.0))
 
 
 def forgetting_avalanche(matrix: npt.ArrayLike) -> float | None:
@@ -91,7 +98,7 @@ def forgetting_avalanche(matrix: npt.ArrayLike) -> float | None:
     before it was forgotten does not count, so it is at most `forgetting`. None for T = 1 and for a
     joint run.
     """
-    return _one(_forgetting_avalanche, matrix)
+    return of_one(_forgetting_avalanche, matrix)
 
 
 def _forgetting_avalanche(a: Matrix) -> Values | None:
@@ -106,7 +113,7 @@ def forgetting_continuum(matrix: npt.ArrayLike) -> float | None:
     task early, so the task before the last counts as not forgotten and its row is no peak
     (Continvvm/continuum issue 291). None for T = 1 and for a joint run.
     """
-    return _one(_forgetting_continuum, matrix)
+    return of_one(_forgetting_continuum, matrix)
 
 
 def _forgetting_continuum(a: Matrix) -> Values | None:
@@ -123,11 +130,11 @@ def bwt(matrix: npt.ArrayLike) -> float | None:
     BWT = (1/(T-1)) sum_{j<T} (a[T, j] - a[j, j]), in [-1, 1], higher is better. Lopez-Paz and
     Ranzato 2017 (GEM). -BWT <= F always. None for T = 1 and for a joint run.
     """
-    return _one(_bwt, matrix)
+    return of_one(_bwt, matrix)
 
 
 def _bwt(a: Matrix) -> Values | None:
-    return None if a.shape[-2] < 2 else _mean(a[..., -1, :-1] - _diagonal(a)[..., :-1])
+    return None if a.shape[-2] < 2 else mean_of(a[..., -1, :-1] - diagonal(a)[..., :-1])
 
 
 def bwt_plus(matrix: npt.ArrayLike) -> float | None:
@@ -135,7 +142,7 @@ def bwt_plus(matrix: npt.ArrayLike) -> float | None:
 
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    return _one(_bwt_plus, matrix)
+    return of_one(_bwt_plus, matrix)
 
 
 def _bwt_plus(a: Matrix) -> Values | None:
@@ -148,7 +155,7 @@ def remembering(matrix: npt.ArrayLike) -> float | None:
 
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    return _one(_remembering, matrix)
+    return of_one(_remembering, matrix)
 
 
 def _remembering(a: Matrix) -> Values | None:
@@ -162,15 +169,15 @@ def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
     (2/(T(T-1))) sum_{i>=2} sum_{j<i} (a[i, j] - a[j, j]), in [-1, 1], higher is better.
     Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
     """
-    return _one(_bwt_all_pairs, matrix)
+    return of_one(_bwt_all_pairs, matrix)
 
 
 def _bwt_all_pairs(a: Matrix) -> Values | None:
     if a.shape[-2] < 2:
         return None
-    changes = a - _diagonal(a)[..., None, :]  # column j less what task j began with
+    changes = a - diagonal(a)[..., None, :]  # column j less what task j began with
     rows, columns = np.tril_indices(a.shape[-1], -1)
-    return _mean(changes[..., rows, columns])
+    return mean_of(changes[..., rows, columns])
 
 
 def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
@@ -179,11 +186,11 @@ def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
     LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. None for a joint
     run. A = LA + ((T-1)/T) BWT holds exactly.
     """
-    return _one(_learning_accuracy, matrix)
+    return of_one(_learning_accuracy, matrix)
 
 
 def _learning_accuracy(a: Matrix) -> Values | None:
-    return _mean(_diagonal(a)) if has_history(a) else None
+    return mean_of(diagonal(a)) if has_history(a) else None
 
 
 def stability(matrix: npt.ArrayLike) -> float | None:
@@ -193,19 +200,19 @@ def stability(matrix: npt.ArrayLike) -> float | None:
     helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
     T = 1, for a joint run, and if no task is left.
     """
-    return _one(_stability, matrix)
+    return of_one(_stability, matrix)
 
 
 def _stability(a: Matrix) -> Values | None:
     if a.shape[-2] < 2:
         return None
-    peaks = _peaks(a).reshape(-1, a.shape[-1] - 1)  # (N, T - 1)
-    last = a[..., -1, :-1].reshape(peaks.shape)
+    best = peaks(a).reshape(-1, a.shape[-1] - 1)  # (N, T - 1)
+    last = a[..., -1, :-1].reshape(best.shape)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        left = last / peaks  # a peak next to nothing gives inf, not an error
-    found = _mean(left)
-    for row in np.flatnonzero(~(peaks > 0).all(axis=1)):
-        kept = left[row][peaks[row] > 0]
+        left = last / best  # a peak next to nothing gives inf, not an error
+    found = mean_of(left)
+    for row in np.flatnonzero(~(best > 0).all(axis=1)):
+        kept = left[row][best[row] > 0]
         found[row] = kept.mean() if len(kept) else np.nan
     return np.asarray(found.reshape(a.shape[:-2]))
 
@@ -216,7 +223,7 @@ def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
     At least 0, higher is better (method.md section 6.2); 0 where either is 0. None where
     stability is.
     """
-    return _one(_stability_plasticity, matrix)
+    return of_one(_stability_plasticity, matrix)
 
 
 def _stability_plasticity(a: Matrix) -> Values | None:
@@ -307,50 +314,3 @@ METRICS: dict[str, Metric] = {
     ),
 }
 """Every metric of a class-incremental accuracy matrix, by its name in tables and objectives."""
-
-
-def checked(matrix: npt.ArrayLike) -> Matrix:
-    """The matrix as float64, after its laws; every entry that some metric reads is a fraction."""
-    a = np.asarray(matrix, dtype=np.float64)
-    if a.ndim != 2 or a.shape[1] == 0 or a.shape[0] not in {1, a.shape[1]}:
-        raise ValueError(f"an accuracy matrix is T x T, or 1 x T for a joint run, got {a.shape}")
-    return np.asarray(checked_stack(a[None])[0])
-
-
-def checked_stack(a: Matrix) -> Matrix:
-    """Matrices (N, S, T) after the same laws."""
-    mandatory = np.tril(a) if has_history(a) else a
-    if np.isnan(mandatory).any():
-        _, t, j = (int(i[0]) for i in np.isnan(mandatory).nonzero())
-        raise ValueError(f"a[{t}, {j}] must be known: task {j} was learned by then, got NaN")
-    outside = (a < 0.0) | (a > 1.0)  # NaN above the diagonal is neither
-    if outside.any():
-        n, t, j = (int(i[0]) for i in outside.nonzero())
-        raise ValueError(f"accuracies are fractions in [0, 1], got a[{t}, {j}] = {a[n, t, j]}")
-    return a
-
-
-def has_history(a: Matrix) -> bool:
-    """Whether there is a row per task, which a joint run over several tasks lacks."""
-    return bool(a.shape[-2] == a.shape[-1])
-
-
-def _one(of_many: OfMany, matrix: npt.ArrayLike) -> float | None:
-    """The metric of one matrix; None where it is undefined."""
-    found = of_many(checked(matrix))
-    return None if found is None or np.isnan(found) else float(found)
-
-
-def _mean(values: Matrix) -> Values:
-    """Over the last axis, which must lie in memory as in a single row for equal bits."""
-    return np.asarray(np.ascontiguousarray(values).mean(axis=-1))
-
-
-def _diagonal(a: Matrix) -> Matrix:
-    return np.asarray(a.diagonal(axis1=-2, axis2=-1))  # (..., T)
-
-
-def _peaks(a: Matrix) -> Matrix:
-    """Best accuracy on each old task from its own end to just before the last task's."""
-    best = [a[..., j:-1, j].max(axis=-1) for j in range(a.shape[-2] - 1)]
-    return np.stack(best, axis=-1)  # (..., T - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.metrics.matrix import Matrix, Values, checked, has_history
+from clmethods.metrics.stacks import Matrix, Values, checked, has_history
 
 
 def forward_transfer(matrix: npt.ArrayLike, untrained: npt.ArrayLike) -> float | None:

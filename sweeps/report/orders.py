@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from clmethods.metrics import METRICS
 from sweeps.analysis.positions import (
-    Fitted,
-    TaskAccuracies,
     carry_over,
     position_effects,
     task_accuracies,
 )
-from sweeps.analysis.rankings import agreement, by_order, duels, extremes
-from sweeps.analysis.replicates import sample
 from sweeps.analysis.variance import variance_split
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import NOTHING, Column, Figure, Section, Table, table
-from sweeps.report.words import between, count, metric_name, p_value, points, share
+from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.order_effects import effect_figures
+from sweeps.report.order_rankings import extremes_table, ranking_figures
+from sweeps.report.words import between, count, metric_name, share
 
 SHOWN = 12
 """Configurations in a plot; the tables have `LISTED`."""
@@ -48,12 +43,12 @@ def orders_section(evidence: Evidence) -> Section:
     else:
         notes.append("One task order: there is no order effect to see.")
     _variance(evidence, metric, figures, notes)
-    tables = list(_rankings(evidence, metric, figures, notes))
+    tables = list(ranking_figures(evidence, metric, figures, notes))
     tasks = task_accuracies(evidence.trials, evidence.evals, evidence.readout, SPLIT)
     tasks.sort(key=lambda one: ranked[one.config_id])
     for fit, what in ((position_effects, "position"), (carry_over, "preceding task")):
-        _effects(tasks, fit, what, figures, notes)
-    tables += [("Best and worst order", _extremes(found, metric))] if len(found) else []
+        effect_figures(tasks, fit, what, figures, notes)
+    tables += [("Best and worst order", extremes_table(found, metric))] if len(found) else []
     return Section(
         id="orders",
         title="Task order",
@@ -219,188 +214,5 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                 note="; ".join(f"left out, incomplete: {name}" for name in split.left_out[:5]),
             ),
             terms=("variance share",),
-        )
-    )
-
-
-def _rankings(
-    evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]
-) -> list[tuple[str, Table]]:
-    """The figure of configurations over orders, and the table of contested pairs."""
-    direction = METRICS[metric].direction
-    found = [one for one in evidence.found if one.role == "search"]
-    found = found or evidence.found
-    kept, means = by_order(found, metric)
-    together = agreement(means)
-    if together is None:
-        notes.append(
-            "Whether the ranking holds in every order: two configurations in two common "
-            "orders are needed."
-        )
-        return []
-    sign = -1.0 if direction == "max" else 1.0
-    best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
-    orders = list(dict.fromkeys(sample(kept[0], metric).orders))
-    orders = [o for o in orders if all(o in sample(one, metric).by_order() for one in kept)]
-    names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": names[k],
-            "x": orders,
-            "y": [round(100 * v, 2) for v in means[c].tolist()],
-            "line": {"color": plots.COLOURS[k % 6], "width": 1.6},
-            "marker": {"symbol": plots.SYMBOLS[k % 8], "size": 8, "color": plots.COLOURS[k % 6]},
-        }
-        for k, c in enumerate(best[:CURVES])
-    ]
-    look = plots.layout(
-        "task order",
-        f"{metric_name(metric)} / %",
-        height=330 + 22 * len(names),
-        xaxis={"type": "category"},
-    )
-    pairs = duels([kept[c].label for c in best], means[best], direction)
-    contested = table(
-        [
-            "better in the mean",
-            "than",
-            "#in orders",
-            "#probability",
-            "#95 %",
-            Column(title="flips", number=True, term="flip"),
-        ],
-        [
-            [
-                duel.first,
-                duel.second,
-                f"{duel.wins} of {duel.orders}",
-                f"{duel.probability:.0%}",
-                between(duel.low, duel.high),
-                duel.flips,
-            ]
-            for duel in pairs[:10]
-        ],
-        note=f"the {min(len(pairs), 10)} most contested pairs of the best {len(best)}",
-    )
-    lines = table(
-        ["configuration", *(f"#{order}" for order in orders)],
-        [[kept[c].label, *(f"{100 * v:.1f}" for v in means[c].tolist())] for c in best],
-        note="percent, means over the seeds of each order",
-    )
-    figures.append(
-        Figure(
-            id="order-ranking",
-            title="Does the ranking hold in every order?",
-            caption=(
-                f"Validation {metric_name(metric)} of the best {min(len(best), CURVES)} searched "
-                f"configurations, means over seeds. Lines that cross are rankings that flip. "
-                f"Kendall's W over all {together.configurations}: {together.w:.2f} (1: the same "
-                f"ranking in all {together.orders} orders), p {p_value(together.p_value)} for no "
-                "agreement."
-            ),
-            spec=plots.spec(data, look),
-            table=lines,
-            terms=("Kendall's W", "flip"),
-        )
-    )
-    return [("Most contested pairs", contested)]
-
-
-def _extremes(found: Sequence[Any], metric: str) -> Table:
-    rows = extremes(found, metric, METRICS[metric].direction)
-    return table(
-        ["configuration", "best order", "#best / %", "worst order", "#worst / %"],
-        [
-            [r.label, r.best_order, f"{100 * r.best:.1f}", r.worst_order, f"{100 * r.worst:.1f}"]
-            for r in rows[:LISTED]
-        ],
-        note=f"means over seeds{'; ' if _cut(len(rows)) else ''}{_cut(len(rows))}",
-    )
-
-
-def _effects(
-    tasks: Sequence[TaskAccuracies],
-    fit: Callable[..., Fitted],
-    what: str,
-    figures: list[Figure],
-    notes: list[str],
-) -> None:
-    """Deviations of a task's final accuracy, by position or by the task before it."""
-    fitted = [(one.label, fit(one.orders, one.values)) for one in tasks[:LISTED]]
-    known = [(label, found) for label, found in fitted if found.reason is None]
-    if not known:
-        reasons = dict.fromkeys(f.reason for _, f in fitted if f.reason) or {"no finished run": 0}
-        notes.append(f"Whether the {what} matters: {'; '.join(map(str, reasons))}.")
-        return
-    position = what == "position"
-    first = 1 if position else 0
-    ticks = [str(k + first) for k in range(len(known[0][1].effects))]
-    data = []
-    names = plots.texts([label for label, _ in known[:CURVES]], 60)
-    for k, (_, found) in enumerate(known[:CURVES]):
-        colour = plots.COLOURS[k % 6]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if position else "markers",
-                "name": names[k],
-                "x": [
-                    i + first + 0.06 * (k - (min(len(known), CURVES) - 1) / 2)
-                    for i in range(len(found.effects))
-                ],
-                "y": [round(100 * v, 2) for v in found.effects.tolist()],
-                "error_y": {
-                    "type": "data",
-                    "array": [round(100 * v, 2) for v in found.half.tolist()],
-                    "color": colour,
-                    "thickness": 1,
-                    "width": 0,
-                },
-                "line": {"color": colour, "width": 1.2},
-                "marker": {"symbol": plots.SYMBOLS[k % 8], "size": 8, "color": colour},
-                "hovertemplate": "%{y:.1f} points<extra>%{fullData.name}</extra>",
-            }
-        )
-    look = plots.layout(
-        "position in the order" if position else "task learned just before",
-        "deviation / points",
-        height=330 + 22 * len(names),
-        shapes=[plots.zero_line(vertical=False)],
-        xaxis={"tickvals": [i + first for i in range(len(ticks))], "ticktext": ticks},
-    )
-    title = "early or late" if position else "what came before"
-    figures.append(
-        Figure(
-            id="order-position" if position else "order-carry-over",
-            title=f"Does it matter {title}?",
-            caption=(
-                f"Effect of the {what} on a task's final validation accuracy, in percentage "
-                "points, with 95 % intervals; least squares, with order and task taken out. "
-                f"p: of no effect at all (F test). The best {min(len(known), CURVES)} are drawn."
-            ),
-            spec=plots.spec(data, look),
-            table=table(
-                [
-                    "configuration",
-                    "#p",
-                    "shown",
-                    *(f"#{'at' if position else 'after'} {t}" for t in ticks),
-                ],
-                [
-                    [
-                        label,
-                        p_value(found.p_value),
-                        "yes" if found.p_value is not None and found.p_value < LIKELY else "no",
-                        *(
-                            f"{points(e)} ± {100 * h:.1f}"
-                            for e, h in zip(found.effects, found.half, strict=True)
-                        ),
-                    ]
-                    for label, found in known
-                ],
-            ),
-            terms=("position effect",) if position else ("carry-over",),
         )
     )
