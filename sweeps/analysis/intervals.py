@@ -44,6 +44,13 @@ class Interval:
     note: str
     """The design in words, with the reason if there is no interval."""
 
+    @property
+    def settled(self) -> bool | None:
+        """Whether the sign of a difference is certain: 0 is outside. None without an interval."""
+        if self.low is None or self.high is None:
+            return None
+        return self.low > 0.0 or self.high < 0.0
+
 
 def mean_interval(
     values: npt.ArrayLike,

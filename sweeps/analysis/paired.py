@@ -24,8 +24,7 @@ class Comparison:
     @property
     def settled(self) -> bool:
         """Whether the interval leaves 0 out."""
-        low, high = self.interval.low, self.interval.high
-        return low is not None and high is not None and (low > 0.0 or high < 0.0)
+        return bool(self.interval.settled)
 
     @property
     def detectable(self) -> float | None:

@@ -225,6 +225,6 @@ def _interval(found: Interval | None, sign: str = "") -> str:
 
 
 def _settled(found: Interval | None) -> str:
-    if found is None or found.low is None or found.high is None:
+    if found is None or found.settled is None:
         return NOTHING
-    return "yes" if found.low > 0.0 or found.high < 0.0 else "no"
+    return "yes" if found.settled else "no"
