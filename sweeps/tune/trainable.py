@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from functools import cache
 from typing import Any, TypedDict, final
 
 from ray import tune
@@ -126,8 +127,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         return notes
 
     def _open(self) -> TrialRunner:
-        import clmethods.evaluate  # noqa: F401  # torch is loaded before the first stage is timed
-
+        _load_torch()
         message = self._message
         objects = open_storage(message["storage"])
         return TrialRunner(
@@ -138,6 +138,17 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             message["owner"],
             message["stages"],
         )
+
+
+@cache
+def _load_torch() -> None:
+    """Before the first stage is timed. What the modules hold for good is not searched for garbage
+    again: that would take a quarter of a second for every trial.
+    """
+    import clmethods.evaluate  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 def _free_memory() -> None:
