@@ -33,6 +33,7 @@ class Evaluator:
     Counts after a stage depend on the stages up to it and on how the classes are grouped, on
     nothing else. What is fixed along the chain is computed once, for all readouts, and kept:
     features per (snapshot, split, task), statistics of the training features, distances.
+    Evaluators of chains with a common beginning may share the features.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Evaluator:
         chain: Sequence[StageSpec],
         states: StateSource | None = None,
         statistics: ReadoutStatistics | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
         """`states` is asked for earlier states by a method without snapshots, and only where
         task-adaptive prediction or drift needs them. `statistics`, where given, stand in for the
@@ -49,7 +51,7 @@ class Evaluator:
         self.run, self.chain, self.states = run, tuple(chain), states
         self.snapshots = "oracle" in run.method.ROUTINGS
         self.statistics = statistics or ReadoutStatistics()
-        self.features = FeatureCache()
+        self.features = FeatureCache() if features is None else features
         self.distances: dict[tuple[str, int, str, int], Tensor] = {}
         self.heads: dict[tuple[str, int], Head] = {}
         self._labels: dict[tuple[str, int], Tensor] = {}
@@ -75,7 +77,7 @@ class Evaluator:
                         found[name] += stage.counts(readout, split, group)
                     stage.scored.clear()
         if all(readout.routing == "last" for readout in readouts):
-            self.features.clear()  # no later stage comes back to this snapshot
+            self.features.forget(self.chain[position].key)  # nobody comes back to this snapshot
         return found
 
     def statistics_for(

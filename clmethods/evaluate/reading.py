@@ -184,10 +184,11 @@ class StageReading:
 
     def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
         """(n, D) features of a task's images under a snapshot as its own task left it."""
-        return self.evaluator.features.get(
-            (snapshot, split, group.index),
+        found = self.evaluator.features.get(
+            (self.stages[snapshot].key, split, group.domain, group.classes),
             lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
         )
+        return found.to(self.run.train.device)
 
     def as_left(self, snapshot: int) -> Predictor:
         """The network that the task at `snapshot` ended with, which no later task may move."""

@@ -1,4 +1,4 @@
-"""Features of a chain, computed once for all readouts."""
+"""Features of images under stored stages, computed once for all readouts and all chains."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import final
 
 from torch import Tensor
 
-FeatureKey = tuple[int, str, int]
-"""Snapshot, split, index of the task group."""
+FeatureKey = tuple[str, str, str, tuple[int, ...]]
+"""Key of the stage whose network it was, split, domain and classes of the task."""
 
 
 @final
 class FeatureCache:
-    """Features by snapshot, split and task; the least recently used go when there are too many.
+    """Features by stage, split and task; the least recently used go when there are too many.
 
-    A snapshot never changes, so its features serve every readout and every later stage.
+    A stage's network never changes, so its features serve every readout, every later stage and
+    every other chain that begins with it. They are kept in main memory, whatever computed them.
     """
 
     def __init__(self, max_bytes: int = 2**29) -> None:
@@ -29,14 +30,14 @@ class FeatureCache:
         if key in self._found:
             self._found.move_to_end(key)
             return self._found[key]
-        found = self._found[key] = compute()
+        found = self._found[key] = compute().cpu()
         self._bytes += found.nbytes
         while self._bytes > self.max_bytes and len(self._found) > 1:
             _, oldest = self._found.popitem(last=False)
             self._bytes -= oldest.nbytes
         return found
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._found.clear()
-        self._bytes = 0
+    def forget(self, stage: str) -> None:
+        """Drop what is known under a stage."""
+        for key in [key for key in self._found if key[0] == stage]:
+            self._bytes -= self._found.pop(key).nbytes

@@ -15,6 +15,7 @@ from sweeps.stages.store import StageStore
 if TYPE_CHECKING:
     from clmethods.evaluate import Evaluator
     from clmethods.methods import State
+    from clmethods.readout.features import FeatureCache
 
 
 @final
@@ -54,8 +55,12 @@ class TrialRunner:
         leases: LeaseTable,
         owner: str,
         stages: int | None = None,
+        features: FeatureCache | None = None,
     ) -> None:
-        """`stages`: how many of its stages are wanted; all unless it says."""
+        """`stages`: how many of its stages are wanted; all unless it says.
+
+        `features`: what is known of other trials' stages, and where this one adds its own.
+        """
         self.sweep, self.trial, self.store = sweep, trial, store
         self.leases, self.owner = leases, owner
         self.chain = trial.chain
@@ -64,6 +69,7 @@ class TrialRunner:
         self._state: State = {}
         self._folded = 0
         self._evaluator: Evaluator | None = None
+        self._features = features
 
     def advance(self) -> StepReport:
         """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
@@ -134,7 +140,9 @@ class TrialRunner:
             return
         watch = Stopwatch()
         if self._evaluator is None:
-            self._evaluator = Evaluator(self.trial.run, self.chain, self._state_after)
+            self._evaluator = Evaluator(
+                self.trial.run, self.chain, self._state_after, features=self._features
+            )
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
             identity = evaluation_id(readout, partition)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from functools import cache
-from typing import Any, TypedDict, final
+from typing import TYPE_CHECKING, Any, TypedDict, final
 
 from ray import tune
 
@@ -16,6 +16,9 @@ from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
 from sweeps.storage import is_full, is_storage_fault, open_storage
 from sweeps.tune.causes import error_kind, error_text
+
+if TYPE_CHECKING:
+    from clmethods.readout.features import FeatureCache
 
 
 class TrialMessage(TypedDict):
@@ -47,10 +50,12 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     """Advances a trial by one stage per step.
 
     Nothing of a trial lives in the worker: a paused, moved or restarted trial finds its place in
-    the store. Tune's checkpoints are therefore empty.
+    the store. Tune's checkpoints are therefore empty. Features stay for trials that begin alike;
+    they would be computed to the same bits again.
     """
 
     _runner: TrialRunner | None
+    _features: FeatureCache | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Called once per trial in a fresh worker."""
@@ -84,7 +89,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
                 "notes": self._take_notes(),
                 "done": True,
             }
-            self._runner = None  # and with it what may fill the memory
+            self._runner = self._features = None  # and with them what may fill the memory
             return failure
         return {
             "outcome": report.outcome,
@@ -128,6 +133,9 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
 
     def _open(self) -> TrialRunner:
         _load_torch()
+        from clmethods.readout.features import FeatureCache
+
+        self._features = self._features or FeatureCache()
         message = self._message
         objects = open_storage(message["storage"])
         return TrialRunner(
@@ -137,6 +145,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             LeaseTable(objects, message["time_to_live_s"]),
             message["owner"],
             message["stages"],
+            self._features,
         )
 
 

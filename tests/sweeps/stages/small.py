@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from clmethods.readout.features import FeatureCache
 from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.runner import StepReport, TrialRunner
@@ -38,15 +39,18 @@ def runner_of(
     time_to_live_s: float = 20.0,
     owner: str = "test",
     stages: int | None = None,
+    features: FeatureCache | None = None,
 ) -> TrialRunner:
     """A runner that has not looked at the store yet."""
     leases = LeaseTable(store.objects, time_to_live_s)
-    return TrialRunner("small", trial, store, leases, owner, stages)
+    return TrialRunner("small", trial, store, leases, owner, stages, features)
 
 
-def run_trial(trial: TrialSpec, store: StageStore) -> list[StepReport]:
+def run_trial(
+    trial: TrialSpec, store: StageStore, features: FeatureCache | None = None
+) -> list[StepReport]:
     """Advance a trial to its end; a lease that is met is a fault."""
-    runner, reports = runner_of(trial, store), []
+    runner, reports = runner_of(trial, store, features=features), []
     while not reports or reports[-1].position < len(runner.chain):
         reports.append(runner.advance())
         assert reports[-1].outcome != "waiting"

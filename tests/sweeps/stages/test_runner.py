@@ -18,6 +18,7 @@ import clmethods.stage
 from clmethods.checkpoint import sha256
 from clmethods.config import METHOD_CONFIGS, ReadoutConfig, evaluation_id, partition_id
 from clmethods.methods import METHODS
+from clmethods.readout.features import FeatureCache
 from clmethods.sequence import run_sequence
 from clmethods.stage import DivergedError, StageOutcome, run_stage
 from sweeps.spec import Sweep, TrialSpec, expand
@@ -346,8 +347,8 @@ def small_sweeps(draw: st.DrawFn) -> Sweep:
 @given(sweep=small_sweeps())
 @settings(max_examples=4, deadline=None)
 def test_sharing_computes_every_stage_once_and_changes_no_bit(sweep: Sweep) -> None:
-    trials, shared = expand(sweep), memory()
-    trained = [key for trial in trials for key in trained_keys(run_trial(trial, shared))]
+    trials, shared, features = expand(sweep), memory(), FeatureCache()
+    trained = [key for trial in trials for key in trained_keys(run_trial(trial, shared, features))]
     tree = StageTree.of(trials)
     assert len(trained) == tree.distinct
     assert set(trained) == set(tree.nodes)
