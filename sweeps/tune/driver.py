@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from sweeps.spec import Sweep
 from sweeps.stages.leases import TIME_TO_LIVE_S
@@ -15,9 +15,6 @@ from sweeps.stages.store import StageStore
 from sweeps.tune.job import Job
 from sweeps.tune.left import Left
 from sweeps.tune.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 
 @final
