@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from sweeps.analysis.asking import Results
 from sweeps.analysis.missing import missing_runs
 from sweeps.results import latest_trials, read_table
-from sweeps.search.controller import Step
+from sweeps.search.step import Step
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep
 from sweeps.storage import ObjectStore

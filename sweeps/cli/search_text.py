@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sweeps.search.controller import Step, is_sequential
+from sweeps.search.controller import is_sequential
+from sweeps.search.step import Step
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep

@@ -9,7 +9,7 @@ from sweeps.analysis.asking import Results, chosen_readout
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sweeps.search.controller import Decision
+    from sweeps.search.step import Decision
     from sweeps.spec import Sweep
 
 

@@ -29,7 +29,8 @@ from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
 from sweeps.results import read_table
-from sweeps.search.controller import Step, next_step
+from sweeps.search.controller import next_step
+from sweeps.search.step import Step
 from sweeps.search.stored import wanted
 from sweeps.wanted import wanted_trials
 

@@ -8,84 +8,19 @@ killed anywhere goes on as if it had not been.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, final
+from typing import Literal
 
 from sweeps.search.observations import Observation, mean_objectives
 from sweeps.search.proposals import Batch, Outcome, Proposer
 from sweeps.search.racing import RaceDecision, decide_race
 from sweeps.search.rungs import decide_rung
 from sweeps.search.scores import Cell, Run
+from sweeps.search.step import Decision, Observed, Request, Step
 from sweeps.spec.stopping import EarlyStop, Racing, replicate_sequence
 from sweeps.spec.sweep import Configuration, Sweep
 from sweeps.spec.trials import TrialSpec, expand, trials_of
-
-
-class Request(NamedTuple):
-    """A run, and how many of its stages are wanted."""
-
-    trial: TrialSpec
-    stages: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether that is the whole chain."""
-        return self.stages == self.trial.run.stages
-
-
-Observed = Callable[[Request], Observation | None]
-"""What the storage holds of a request; None if it is neither all there nor failed."""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Something that was decided about a configuration."""
-
-    by: Literal["early_stop", "racing"]
-    label: str
-    config_id: str
-    verdict: Literal["goes on", "stops", "audit", "on", "off", "undecided", "failed"]
-    because: str
-    """In words."""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Where a sweep stands."""
-
-    number: int
-    """Of the step that is open, or of the last one, counted from 1."""
-    title: str
-    """What it is about: `batch 2 of 8`."""
-    requests: tuple[Request, ...]
-    """All that was asked for until now, each trial once."""
-    open: frozenset[str]
-    """Ids of the trials that the step waits for."""
-    batches: tuple[Batch, ...]
-    """What the model has proposed; none if there is no model."""
-    outcomes: Mapping[str, Outcome]
-    """Of the configurations of closed batches, by `config_id`: what the model was told."""
-    decisions: tuple[Decision, ...]
-    """By the rungs in their order, then the race as it stands."""
-    stopped: frozenset[str]
-    """Ids of trials that go no further than they were asked for: their configuration stopped."""
-    exhausted: bool
-    """Whether the search ended early, because its conditions rejected too many proposals."""
-    finished: bool
-    """Whether nothing will be asked for beyond `requests`."""
-
-    @property
-    def trials(self) -> tuple[TrialSpec, ...]:
-        """The trials that are known."""
-        return tuple(request.trial for request in self.requests)
-
-    @property
-    def lengths(self) -> dict[str, int]:
-        """How many stages of each trial are wanted, by its id."""
-        return {request.trial.trial_id: request.stages for request in self.requests}
 
 
 def is_sequential(sweep: Sweep) -> bool:

@@ -13,8 +13,9 @@ from typing import Any, final
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from clmethods.sealed import unsealed
 from sweeps.results import latest_trials, read_table
-from sweeps.search.controller import Request, Step, is_sequential, next_step
+from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
+from sweeps.search.step import Request, Step
 from sweeps.spec.sweep import Sweep
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.layout import evaluation_name, stage_folder

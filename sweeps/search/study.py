@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config.canonical import canonical_json
-from sweeps.search.controller import Observed, Request, Step, next_step
+from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives
 from sweeps.search.proposals import Outcome, Proposer, create_study, quiet
+from sweeps.search.step import Observed, Request, Step
 from sweeps.search.stored import StoredObservations
 from sweeps.spec.axes import Axis
 from sweeps.spec.sweep import Configuration, Sweep

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clmethods.config import canonical_json, evaluation_id, partition_id
 from sweeps.results import latest_trials, read_table
-from sweeps.search.controller import Step
+from sweeps.search.step import Step
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep, TrialSpec
 from sweeps.stages.store import StageStore

@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from sweeps.search.controller import Request, Step, next_step
+from sweeps.search.controller import next_step
 from sweeps.search.observations import Observation
+from sweeps.search.step import Request, Step
 from sweeps.spec import Sweep
 from tests.sweeps.stages.small import small_sweep
 

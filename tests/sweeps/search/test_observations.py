@@ -7,8 +7,8 @@ import pytest
 
 from sweeps.analysis.summary import summarise
 from sweeps.results import latest_trials, read_table
-from sweeps.search.controller import Request
 from sweeps.search.observations import Observation, mean_objectives
+from sweeps.search.step import Request
 from sweeps.search.stored import StoredObservations, failed_attempts
 from sweeps.spec import Sweep, expand
 from sweeps.stages.store import StageStore
