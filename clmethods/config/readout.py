@@ -18,6 +18,8 @@ Storage = Literal["multi_centroid", "covariance", "variance"]
 
 GAUSSIAN_METRICS: tuple[Metric, ...] = ("corr", "cov", "shared_cov")
 """Metrics that fit Gaussian clusters; the others compare with class means."""
+ROWS_PER_CLASS = 512
+"""Rows of all covariance roots of a class together; it bounds what statistics take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

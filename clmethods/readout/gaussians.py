@@ -17,14 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clmethods.config.canonical import derive_seed
-from clmethods.config.readout import GaussianKind
+from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind
 from clmethods.methods.base import DivergedError
 from clmethods.readout.clusters import split_class
 
 RIDGE = 1e-4
 """Added to every variance where a Gaussian is used (method.md sections 5.1 and 5.3)."""
-ROWS_PER_CLASS = 512
-"""Rows of all roots of a class together; it bounds what statistics take."""
 HALF = {torch.float32: torch.float16, torch.float64: torch.float32}
 """Type of a root by that of the features."""
 

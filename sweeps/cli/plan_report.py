@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clmethods.config import Fault
     from sweeps.analysis.power import Spread
+    from sweeps.stages.footprint import Footprint
     from sweeps.stages.forecast import CostForecast
     from sweeps.stages.plan import Plan
     from sweeps.stages.spending import Spending
@@ -23,6 +24,7 @@ def report_text(
     spending: Spending,
     spread: Spread | None,
     missing: Sequence[Fault],
+    taken: Footprint,
 ) -> str:
     """The sections that follow the counts, each a line or more."""
     lines = [
@@ -30,6 +32,7 @@ def report_text(
         *budget_lines(plan, cost, spending),
         power_line(plan, spread),
         *freezing_lines(plan),
+        *memory_lines(plan, taken),
     ]
     if missing:
         lines.append("would break: `sweeps run` is refused until this is here")
@@ -134,6 +137,32 @@ def freezing_lines(plan: Plan) -> list[str]:
     lines = list(found)
     more = len(lines) - SHOWN
     return lines[:SHOWN] + ([f"and {more} more forecasts like these"] if more > 0 else [])
+
+
+def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
+    """What a trial holds, and what the storage takes; whether the disk has room for it."""
+    first = (
+        f"memory: at most {_bytes(taken.state)} of adapters, head and module weights after the "
+        f"last task and {_bytes(taken.statistics)} of statistics for readouts, beside the "
+        f"network's {_bytes(taken.network)}"
+    )
+    if not plan.tree.nodes:
+        return [first]
+    free = "" if taken.free is None else f"; the disk has {_bytes(taken.free)} free"
+    verdict = "" if taken.fits else ": not enough"
+    return [
+        first,
+        f"storage: at most {_bytes(taken.stage)} a stage, {_bytes(taken.stages)} for "
+        f"{plan.tree.distinct} stages, {_bytes(taken.left)} of it to come{free}{verdict}",
+    ]
+
+
+def _bytes(count: int) -> str:
+    """In decimal units, as disks are sold."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
 
 
 def _duration(seconds: float) -> str:

@@ -35,6 +35,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     """Say what a run would train, reuse and share, what it costs and what would break."""
     from sweeps.cli.plan_report import report_text, stored_spread
     from sweeps.spec import missing_data, tolerated_weights
+    from sweeps.stages.footprint import footprint
     from sweeps.stages.forecast import cost_forecast, probe_trials
     from sweeps.stages.plan import make_plan
     from sweeps.stages.spending import spent
@@ -56,7 +57,8 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     click.echo(plan_text(found))
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_spread(found, store.objects)
-    click.echo(report_text(found, cost, spending, spread, missing))
+    taken = footprint(found, store.objects)
+    click.echo(report_text(found, cost, spending, spread, missing, taken))
 
 
 def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:

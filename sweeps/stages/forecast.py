@@ -9,7 +9,7 @@ start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -24,20 +24,37 @@ SAMPLE = 300
 """At most so many stored stages are read per plan; on a bucket each is two round trips."""
 _SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
 _AMOUNT = ("epochs", "batch_size", "optimizer", "augment", "precision", "device", "threads")
-_FREE = {"split_seed"}
 
 
-def kind_of(spec: StageSpec) -> str:
-    """Equal for stages whose costs can be compared."""
-    acts = spec.effect
-    return canonical_json(
-        [
-            acts["backbone"],
-            {name: value for name, value in acts["data"].items() if name not in _FREE},
-            {name: acts["method"][name] for name in _SIZE if name in acts["method"]},
-            {name: acts["train"][name] for name in _AMOUNT if name in acts["train"]},
-        ]
-    )
+_TELLS: dict[str, Callable[[str], bool]] = {
+    "backbone": lambda name: True,
+    "data": lambda name: name != "split_seed",
+    "method": lambda name: name in _SIZE,
+    "train": lambda name: name in _AMOUNT,
+}
+"""Which fields of what acts make a kind, section by section."""
+
+
+@final
+class Kinds:
+    """Kinds of stages, equal where costs can be compared.
+
+    The stages of a plan share the sections of what acts in them; each is spelt out once.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[dict[str, Any], str]] = {}
+
+    def of(self, spec: StageSpec) -> tuple[str, ...]:
+        """The kind of a stage."""
+        return tuple(self._text(name, spec.effect[name]) for name in _TELLS)
+
+    def _text(self, name: str, section: dict[str, Any]) -> str:
+        known = self._texts.get(id(section))
+        if known is None:  # the section is kept, so that its id stays its own
+            acts = {field: value for field, value in section.items() if _TELLS[name](field)}
+            known = self._texts[id(section)] = section, canonical_json(acts)
+        return known[1]
 
 
 @final
@@ -103,23 +120,26 @@ class CostForecast:
 
 def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostForecast:
     """The cost of the stages that are left, each once. `clock` is `wall_s` or `cpu_s`."""
+    left = plan.tree.remaining(plan.stored)
+    if not plan.stored:  # spares a large plan to be told apart by kinds of which none is known
+        return CostForecast(stages=len(left), unknown=len(left), seconds=0.0, measured=0)
     seen = classes_seen(plan)
-    kinds: dict[str, list[StageNode]] = {}
+    kinds, found_kinds = Kinds(), dict[tuple[str, ...], list[StageNode]]()
     for key in sorted(plan.stored):
-        kinds.setdefault(kind_of(plan.tree.nodes[key].spec), []).append(plan.tree.nodes[key])
-    laws: dict[str, Law] = {}
+        node = plan.tree.nodes[key]
+        found_kinds.setdefault(kinds.of(node.spec), []).append(node)
+    laws: dict[tuple[str, ...], Law] = {}
     read = 0
-    for kind, nodes in kinds.items():
-        share = max(10, SAMPLE // len(kinds))
+    for kind, nodes in found_kinds.items():
+        share = max(10, SAMPLE // len(found_kinds))
         found = [_measured(store, node, seen, clock) for node in nodes[:: -(-len(nodes) // share)]]
         known = [one for one in found if one is not None]
         read += len(known)
         if known:
             laws[kind] = fitted(known)
-    left = plan.tree.remaining(plan.stored)
     seconds, unknown = 0.0, 0
     for node in left:
-        law = laws.get(kind_of(node.spec))
+        law = laws.get(kinds.of(node.spec))
         if law is None:
             unknown += 1
         else:
@@ -129,13 +149,14 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
 
 def probe_trials(plan: Plan) -> list[str]:
     """Ids of trials whose first stages, trained, would measure every kind that is unknown."""
-    known = {kind_of(plan.tree.nodes[key].spec) for key in plan.stored}
+    kinds, nodes = Kinds(), plan.tree.nodes
+    known = {kinds.of(nodes[key].spec) for key in plan.stored}
     chosen: list[str] = []
     for trial in plan.trials:
-        kinds = {kind_of(plan.tree.nodes[key].spec) for key in plan.tree.chains[trial.trial_id]}
-        if not kinds <= known and not plan.failed_before(trial):
+        mine = {kinds.of(nodes[key].spec) for key in plan.tree.chains[trial.trial_id]}
+        if not mine <= known and not plan.failed_before(trial):
             chosen.append(trial.trial_id)
-            known |= kinds
+            known |= mine
     return chosen
 
 

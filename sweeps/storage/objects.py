@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,12 @@ class ObjectStore:
             for entry in chunk
         ]
         return iter(sorted(found))
+
+    def free_bytes(self) -> int | None:
+        """What the file system of a local storage has left for this user; None for a bucket."""
+        if not isinstance(self._backend, LocalStore):
+            return None
+        return shutil.disk_usage(self.location).free
 
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens if there is none."""

@@ -21,6 +21,8 @@ def test_a_study_without_its_files_is_planned(
         "backbone.weights",
         "stream.root",
         "cost: unknown",
+        "memory: at most 72.9 MB of adapters",
+        "4.13 GB for 574 stages",
     ):
         assert words in found.output
 
