@@ -53,17 +53,29 @@ def measure(name: str) -> dict[str, float]:
 
     start, cpu = time.perf_counter(), time.process_time()
     from sweeps.cli.overview import plan_text
-    from sweeps.spec import sweep_from_dict
+    from sweeps.cli.plan_report import report_text, stored_spread
+    from sweeps.spec import missing_data, sweep_from_dict
+    from sweeps.stages.footprint import footprint
+    from sweeps.stages.forecast import cost_forecast
     from sweeps.stages.plan import make_plan
+    from sweeps.stages.spending import spent
     from sweeps.stages.store import StageStore
     from sweeps.storage import open_storage
 
-    with tempfile.TemporaryDirectory() as storage:
-        plan = make_plan(
-            sweep_from_dict({"name": name, **BASE, **SWEEPS[name]}),
-            StageStore(open_storage(storage)),
-        )
+    with tempfile.TemporaryDirectory() as storage:  # what the command `sweeps plan` does
+        sweep = sweep_from_dict({"name": name, **BASE, **SWEEPS[name]})
+        objects = open_storage(storage)
+        missing, store = missing_data(sweep), StageStore(objects)
+        plan = make_plan(sweep, store)
         plan_text(plan)
+        report_text(
+            plan,
+            cost_forecast(plan, store),
+            spent(plan, store),
+            stored_spread(plan, objects),
+            missing,
+            footprint(plan, objects),
+        )
     return {
         "trials": len(plan.trials),
         "stages": plan.tree.distinct,

@@ -116,18 +116,23 @@ def _trained(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
 
 def acts_alike(run: RunConfig, other: RunConfig) -> bool:
     """Whether every stage of both is the same, orders apart; the first difference ends it."""
-    if run.stages != other.stages or run.backbone.identity() != other.backbone.identity():
+    if run.stages != other.stages:
         return False
-    mine, theirs = _tasks(run.stream), _tasks(other.stream)
-    if (mine.groups_id, mine.data) != (theirs.groups_id, theirs.data):
-        return False
-    context, another = run.context, other.context
+    context = another = run.context
+    if run.backbone is not other.backbone or run.stream is not other.stream:
+        if run.backbone.identity() != other.backbone.identity():
+            return False
+        mine, theirs = _tasks(run.stream), _tasks(other.stream)
+        if (mine.groups_id, mine.data) != (theirs.groups_id, theirs.data):
+            return False
+        another = other.context
+    same = run.method is other.method and context is another
     for position in range(run.stages):
         left = _method_acts(run.method, position, context)
-        right = _method_acts(other.method, position, another)
+        right = left if same else _method_acts(other.method, position, another)
         if left is right and run.train == other.train and run.seed == other.seed:
             continue
-        if (left.effect, left.draws) != (right.effect, right.draws):
+        if left is not right and (left.effect, left.draws) != (right.effect, right.draws):
             return False
         trained = _trained(run.train, position == 0, left.trains)
         if trained != _trained(other.train, position == 0, right.trains):
@@ -231,8 +236,8 @@ def _kept_acts(
     context: EffectContext,
     stages: int,
 ) -> tuple[_StageActs, ...]:
-    identity, given = backbone.identity(), json.loads(data)
-    backbone_text = canonical_json(identity)
+    identity, backbone_text = _identity(backbone)
+    given = _read(data)
     found: list[_StageActs] = []
     for position in range(stages):
         acts = _method_acts(method, position, context)
@@ -246,6 +251,20 @@ def _kept_acts(
         after = f'"train":{_train_text(train, position == 0, acts.trains)}}}'
         found.append(_StageActs(effect, acts.draws, before, after))
     return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _identity(backbone: BackboneConfig) -> tuple[dict[str, Any], str]:
+    """(identity, its canonical JSON). Shared: nobody may change it."""
+    identity = backbone.identity()
+    return identity, canonical_json(identity)
+
+
+@lru_cache(maxsize=4096)
+def _read(data: str) -> dict[str, Any]:
+    """A stream's effect from its canonical JSON. Shared: nobody may change it."""
+    found: dict[str, Any] = json.loads(data)
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -138,8 +138,6 @@ class ReadoutConfig:
     def faults_in(self, run: RunConfig) -> list[Fault]:
         """Why `run` cannot be read in this way; empty if it can."""
         method = run.method
-        labels = [label for group in run.stream.groups() for label in group.classes]
-        settled = method.head == "settled" and len(set(labels)) == len(labels)
         found = [
             require(
                 self.routing in method.ROUTINGS,
@@ -155,7 +153,7 @@ class ReadoutConfig:
                 "Task-adaptive prediction aligns a linear head that learns task after task.",
             ),
             require(
-                self.tap_restore or method.head == "none" or settled,
+                self.tap_restore or method.head == "none" or _head_settles(run),
                 "tap_restore",
                 self.tap_restore,
                 f"true for {method.kind} on this stream",
@@ -275,6 +273,12 @@ class ReadoutConfig:
     def fingerprint(self) -> str:
         """Part of the key under which evaluations of a stage are stored."""
         return short_id({"readout": self.effect, "version": READOUT_VERSION})
+
+
+def _head_settles(run: RunConfig) -> bool:
+    """Whether the head's rows of a class are read and moved by the task alone that brings it."""
+    labels = [label for group in run.stream.groups() for label in group.classes]
+    return run.method.head == "settled" and len(set(labels)) == len(labels)
 
 
 _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ReadoutConfig)}

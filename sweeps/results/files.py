@@ -118,7 +118,8 @@ def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = Fa
     A part that several files hold is taken from a merged one: it was written first.
     """
     ranked = sorted(files, key=lambda file: (not file.merged, file.ids[:1], file.key))
-    empty = (schema.encoded if encoded else schema.arrow).empty_table()
+    fields = schema.encoded if encoded else schema.arrow
+    empty = pa.Table.from_batches([], schema=fields)  # `empty_table` imports pandas
     whole = pa.concat_tables([empty, *(file.table for file in ranked)])
     if encoded:
         whole = whole.unify_dictionaries()

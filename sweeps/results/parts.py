@@ -102,6 +102,8 @@ def set_aside(store: ObjectStore, keys: Sequence[str]) -> None:
 
 def latest_trials(trials: pa.Table) -> pa.Table:
     """The last attempt of each trial, in the order in which the trials first appear."""
+    if not len(trials):
+        return trials
     ids = trials["trial_id"].combine_chunks().dictionary_encode()
     trial = np.asarray(ids.indices, dtype=np.int64)
     attempt = np.asarray(trials["attempt"], dtype=np.int64)

@@ -77,9 +77,9 @@ class Candidates:
         shown = {p: v for p, v in point.items() if p in space.varying and p not in parts}
         kind = str(shown.pop("method", run.method.kind))
         chosen = [str(shown[path]) for path in shown if path in SECTIONS]
-        fields = {p: factor_of(run, p, v) for p, v in shown.items() if p not in SECTIONS}
+        factors = {path: factor_of(run, path, value) for path, value in point.items()}
+        fields = {path: factors[path] for path in shown if path not in SECTIONS}
         label = " ".join(filter(None, [label_of(kind, fields), *chosen, self.plan.label(parts)]))
         role: Role = "reference" if run.method.REFERENCE else "search"
-        factors = {path: factor_of(run, path, value) for path, value in point.items()}
         named = {path.removeprefix(PART): side for path, side in parts.items()}
         return Configuration(label=label, role=role, factors=factors, parts=named, run=run)

@@ -29,6 +29,8 @@ from sweeps.spec.space import Point
 
 MAX_VARIANTS = 1024
 """An axis that cannot be shown to be idle with so many tries is taken to act."""
+_KEY = json.JSONEncoder(sort_keys=True)
+"""Spells a point; kept, as `json.dumps` with a choice of its own makes a new one every time."""
 MAX_REMEMBERED = 65536
 """Checked points that are kept: those of a large grid, neighbours included."""
 
@@ -101,7 +103,7 @@ class Space:
 
     def checked(self, point: Point) -> CheckedRun:
         """The run of the point, and what is wrong with it."""
-        return self._checked(json.dumps(point, sort_keys=True))
+        return self._checked(_KEY.encode(point))
 
     def _check(self, point: str) -> CheckedRun:
         return check_run(self.sections(json.loads(point)), self._resolved)
