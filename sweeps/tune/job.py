@@ -177,7 +177,7 @@ class Job:
                         NoTuneOutput(),
                         *loggers(
                             self.plan.sweep,
-                            self.store.objects.location,
+                            self.store,
                             self.trials,
                             self.progress.say,
                         ),

@@ -1,7 +1,7 @@
 """TensorBoard, MLflow and Weights & Biases, through Tune's own callbacks.
 
-They are told little: once per stage the figures of the trial so far, once per trial what makes it
-this one. What fails in them never touches the sweep.
+They are told little: per stage the figures of the trial so far, whoever trained it, and once per
+trial what makes it this one. What fails in them never touches the sweep.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from ray.tune import Callback
 
+from sweeps.stages.figures import figures_so_far
 from sweeps.tune.scheduler import trial_id
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
 
     from sweeps.spec import Sweep, TrialSpec
+    from sweeps.stages.store import StageStore
+
+Earlier = Callable[["TrialSpec", int], Mapping[str, float]]
+"""Figures of a trial after so many stages, from the storage."""
 
 TOLD = ("trained", "evaluated", "done")
 """Outcomes of a step after which there is something to tell."""
@@ -26,13 +31,14 @@ TOLD = ("trained", "evaluated", "done")
 
 def loggers(
     sweep: Sweep,
-    storage: str,
+    store: StageStore,
     trials: Mapping[str, TrialSpec],
     say: Callable[[str], None],
 ) -> list[Callback]:
     """The callbacks that the sweep asks for. `sweep.logging.refuse` comes first."""
     wanted, made = sweep.logging.wanted, dict[str, Any]()
-    folder = Path(storage, "sweeps", sweep.name, "tensorboard")
+    folder = Path(store.objects.location, "sweeps", sweep.name, "tensorboard")
+    folders: dict[str, Path] = {}
     if "tensorboard" in wanted:
         from ray.tune.logger import TBXLoggerCallback
 
@@ -48,9 +54,17 @@ def loggers(
     if "wandb" in wanted:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
-        options = {"project": sweep.name, "resume": "allow", **wanted["wandb"]}
-        made["wandb"] = WandbLoggerCallback(**options)
-    return [Guarded(name, each, sweep, trials, folder, say) for name, each in made.items()]
+        options = {"project": sweep.name, "resume": "allow", "dir": ".", **wanted["wandb"]}
+        folders["wandb"] = Path(options["dir"]).absolute()  # its process works elsewhere
+        made["wandb"] = WandbLoggerCallback(**{**options, "dir": str(folders["wandb"])})
+
+    def earlier(trial: TrialSpec, stages: int) -> Mapping[str, float]:
+        return figures_so_far(store, trial, trial.chain[:stages], list(sweep.objectives))
+
+    return [
+        Guarded(name, each, sweep, trials, folders.get(name, folder), say, earlier)
+        for name, each in made.items()
+    ]
 
 
 @final
@@ -58,8 +72,9 @@ class LoggedTrial:
     """A trial as a logger sees it: named by our ids, described by its factors."""
 
     def __init__(self, sweep: Sweep, trial: TrialSpec, folder: Path) -> None:
+        """`folder`: of its own, or one for all."""
         self.trial_id = trial.trial_id
-        self.local_path = str(folder / trial.trial_id)
+        self.local_path = str(folder)
         self.experiment_dir_name = sweep.name
         self.config = {
             "label": trial.label,
@@ -91,10 +106,14 @@ class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
         trials: Mapping[str, TrialSpec],
         folder: Path,
         say: Callable[[str], None],
+        earlier: Earlier = lambda trial, stages: {},
     ) -> None:
         self._name, self._logger, self._say = name, logger, say
         self._trials, self._sweep, self._folder = trials, sweep, folder
+        self._earlier = earlier
         self._started: dict[str, LoggedTrial] = {}
+        self._told: dict[str, int] = {}
+        """Stages of a trial that the logger knows."""
         self._works = True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,12 +133,7 @@ class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
     ) -> None:
         if result["outcome"] not in TOLD:
             return
-        told = {
-            **result["figures"],
-            "stage_seconds": result["seconds"],
-            "training_iteration": result["position"],
-        }
-        self._do(lambda: self._logger.log_trial_result(iteration, self._start(trial), told))
+        self._do(lambda: self._tell(iteration, trial, result))
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
@@ -135,12 +149,31 @@ class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
     def on_experiment_end(self, trials: Sequence[Trial], **info: Any) -> None:
         self._do(lambda: self._logger.on_experiment_end(trials=trials, **info))
 
+    def _tell(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
+        """The figures of a stage, and before it those of the stages that others have trained."""
+        logged, mine, position = self._start(trial), trial_id(trial), result["position"]
+        for stages in range(self._told.get(mine, 0) + 1, position):
+            figures = self._earlier(self._trials[mine], stages)
+            if figures:
+                told = {**figures, "training_iteration": stages}
+                self._logger.log_trial_result(iteration, logged, told)
+        told = {
+            **result["figures"],
+            "stage_seconds": result["seconds"],
+            "training_iteration": position,
+        }
+        self._logger.log_trial_result(iteration, logged, told)
+        self._told[mine] = position
+
     def _start(self, trial: Trial) -> LoggedTrial:
         """A trial is told of with its first figures: one that only waits leaves no empty run."""
         mine = trial_id(trial)
         if mine not in self._started:
-            logged = LoggedTrial(self._sweep, self._trials[mine], self._folder)
+            folder = self._folder if self._name == "wandb" else self._folder / mine
+            logged = LoggedTrial(self._sweep, self._trials[mine], folder)
             self._adopt(logged)
+            if self._name == "wandb":
+                logged.init_local_path()  # where its process begins to work
             self._logger.log_trial_start(logged)
             self._started[mine] = logged
         return self._started[mine]
@@ -161,11 +194,24 @@ class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
         )
         if known:
             self._logger._trial_runs[logged] = known[0].info.run_id
+            told = known[0].data.metrics.get("training_iteration", 0)
+            self._told[logged.trial_id] = int(told)
 
     def _end(self, trial: Trial, failed: bool) -> None:
+        """A trial that failed has a run too, also where it failed before it had any figures.
+
+        MLflow marks it by itself. TensorBoard shows figures only, so it has nothing to show.
+        """
+        if failed and self._name != "tensorboard":
+            self._do(lambda: self._mark_failed(trial))
         logged = self._started.get(trial_id(trial))
         if logged is not None:
             self._do(lambda: self._logger.log_trial_end(logged, failed=failed))
+
+    def _mark_failed(self, trial: Trial) -> None:
+        logged, told = self._start(trial), self._told.get(trial_id(trial), 0)
+        if self._name == "wandb":
+            self._logger.log_trial_result(0, logged, {"failed": 1, "training_iteration": told})
 
     def _do(self, action: Callable[[], object]) -> None:
         if not self._works:

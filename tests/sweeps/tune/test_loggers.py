@@ -1,10 +1,12 @@
-"""What TensorBoard is told, and that a logger that fails is only a sentence."""
+"""What loggers are told, and that one that fails is only a sentence."""
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +16,15 @@ from ray.tune.logger import TBXLoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 
 from clmethods.config import InvalidConfigError
-from sweeps.spec import TrialSpec, expand
+from sweeps.spec import TrialSpec, expand, sweep_from_dict
 from sweeps.spec.logging import PACKAGES, Logging
 from sweeps.stages.figures import figures_so_far
 from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune.loggers import Guarded
 from tests.sweeps.stages.small import small_sweep, small_trial
-from tests.sweeps.tune.conftest import Ran
+from tests.sweeps.tune.conftest import SWEEP, Ran
+from tests.sweeps.tune.drivers import run_to_end, write_sweep
 
 Scalars = dict[str, dict[int, float]]
 
@@ -109,3 +112,96 @@ def test_what_is_not_installed_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     assert "pip install a_package_that_there_is_not" in str(refusal.value)
     Logging(tensorboard="logs").refuse("s3://bucket")
     Logging().refuse("s3://bucket")
+
+
+TOLD = {"average_accuracy", "cross_entropy", "trainable_parameters", "training_iteration"}
+"""What every stage of a trial is told with; forgetting from the second task on."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of libraries about each other
+def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of stages that another trial has trained, and of a trial that failed."""
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    document = {
+        **SWEEP,
+        "orders": {},
+        "logging": {"mlflow": {"tracking_uri": uri}, "wandb": {"dir": str(tmp_path / "logs")}},
+    }
+    file, storage = write_sweep(tmp_path / "sweep.yaml", document), tmp_path / "storage"
+    done = run_to_end(file, storage)
+    assert "is given up" not in done.stdout
+    store = StageStore(open_storage(str(storage)))
+    trials = {trial.trial_id: trial for trial in expand(sweep_from_dict(document))}
+    in_mlflow, in_wandb = mlflow_runs(mlflow, uri), wandb_runs(tmp_path / "logs" / "wandb")
+    assert in_mlflow.keys() == in_wandb.keys() == trials.keys()
+    for name, trial in trials.items():
+        params, status, told = in_mlflow[name]
+        config, same = in_wandb[name]
+        assert params["label"] == config["label"] == trial.label
+        if trial.label == "too fast":
+            assert status == "FAILED"
+            assert same["failed"] == {0: 1}
+            continue
+        assert status == "FINISHED"
+        for stages in range(1, len(trial.chain) + 1):
+            for metric, value in figures_so_far(store, trial, trial.chain[:stages]).items():
+                assert told[metric][stages] == pytest.approx(value)
+                assert same[metric][stages] == pytest.approx(value)
+        assert told.keys() >= TOLD
+    again = run_to_end(file, storage, "--retry-failed")
+    assert "is given up" not in again.stdout
+    assert mlflow_runs(mlflow, uri).keys() == trials.keys()
+
+
+def mlflow_runs(mlflow: Any, uri: str) -> dict[str, tuple[dict[str, str], str, Scalars]]:
+    """By trial id: parameters, status, and the history of every metric; each trial once."""
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "small"]
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        history: Scalars = {
+            name: {m.step: m.value for m in client.get_metric_history(run.info.run_id, name)}
+            for name in run.data.metrics
+        }
+        assert run.data.params["trial_id"] not in found
+        found[run.data.params["trial_id"]] = (run.data.params, run.info.status, history)
+    return found
+
+
+def wandb_runs(folder: Path) -> dict[str, tuple[dict[str, Any], Scalars]]:
+    """By trial id: configuration and history, from the files that `wandb sync` would send."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found: dict[str, tuple[dict[str, Any], Scalars]] = {}
+    for file in sorted(folder.glob("offline-run-*/run-*.wandb")):
+        config: dict[str, Any] = {}
+        history: Scalars = defaultdict(dict)
+        for record in map(Record.FromString, _leveldb_records(file.read_bytes())):
+            for item in [*record.run.config.update, *record.config.update]:
+                config[item.key or ".".join(item.nested_key)] = json.loads(item.value_json)
+            for item in record.history.item:
+                name = item.key or ".".join(item.nested_key)
+                history[name][record.history.step.num] = json.loads(item.value_json)
+        found[config["trial_id"]] = config, history
+    return found
+
+
+def _leveldb_records(data: bytes) -> Iterator[bytes]:
+    """Records of LevelDB's log format, after the seven bytes with which W&B's file begins."""
+    place, whole, block = 7, b"", 32768
+    while place < len(data):
+        if block - place % block < 7:  # no room for the head of a record
+            place += block - place % block
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, place)
+        whole += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in {1, 4}:  # whole, or the last part
+            yield whole
+            whole = b""
