@@ -26,7 +26,8 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
     """Write the study of a sweep to a journal file of Optuna; how many trials it has.
 
     A trial of the study is a proposal, or a configuration where there is no model; its values are
-    the means of the objectives over orders and seeds. The file is a copy: nothing reads it back.
+    the means of the objectives over orders and seeds. Of a single objective, its mean after each
+    task is there too, as Optuna's intermediate values. The file is a copy: nothing reads it back.
     """
     observed = StoredObservations(sweep, objects)
     step = next_step(sweep, observed)
@@ -39,7 +40,7 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
 
             storage = JournalStorage(JournalFileBackend(str(beside)))
         if sweep.algorithm.learns:
-            study = _replayed(sweep, step, storage)
+            study = _replayed(sweep, step, observed, storage)
         else:
             study = _listed(sweep, step, observed, storage)
         count = len(study.trials)
@@ -49,9 +50,14 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
     return count
 
 
-def _replayed(sweep: Sweep, step: Step, storage: Any) -> optuna.Study:
-    """Asked and told as the sweep did it; the open batch is running."""
-    proposer = Proposer(sweep, storage)
+def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
+    """Asked and told as the sweep did it; the open batch is running.
+
+    Values on the way are added to a copy: the model was not told them.
+    """
+    import optuna
+
+    proposer = Proposer(sweep)
     while (batch := proposer.ask()) is not None:
         ids = [c.run.config_id for c in batch.new]
         if not all(config_id in step.outcomes for config_id in ids) or (
@@ -59,7 +65,23 @@ def _replayed(sweep: Sweep, step: Step, storage: Any) -> optuna.Study:
         ):
             break
         proposer.tell({config_id: step.outcomes[config_id] for config_id in ids})
-    return proposer.study
+    study = create_study(sweep, storage)
+    labelled = {c.label: c for batch in step.batches for c in batch.new}
+    for trial in proposer.study.trials:
+        configuration = labelled.get(trial.user_attrs.get("configuration", ""))
+        seen = _on_the_way(sweep, configuration, observed) if configuration else {}
+        with quiet():
+            study.add_trial(
+                optuna.create_trial(
+                    state=trial.state,
+                    values=trial.values,
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    user_attrs=trial.user_attrs,
+                    intermediate_values=seen | trial.intermediate_values,
+                )
+            )
+    return study
 
 
 def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
@@ -88,6 +110,7 @@ def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optun
                     params={path: _shown(factors[path]) for path in factors},
                     distributions={path: kinds[path] for path in factors},
                     user_attrs={"configuration": configuration.label},
+                    intermediate_values=_on_the_way(sweep, configuration, observed),
                 )
             )
     return study
@@ -101,6 +124,25 @@ def _outcome(sweep: Sweep, configuration: Configuration, observed: Observed) -> 
     if len(seen) < len(found):
         return None
     return Outcome(values=mean_objectives(seen, stages, list(sweep.objectives)))
+
+
+def _on_the_way(
+    sweep: Sweep, configuration: Configuration, observed: Observed
+) -> dict[int, float]:
+    """The mean of a single objective after each task, as far as all runs have come."""
+    if len(sweep.objectives) > 1:
+        return {}  # Optuna has intermediate values for one objective only
+    found: dict[int, float] = {}
+    trials = trials_of(sweep, [configuration])
+    for stages in range(1, configuration.run.stages + 1):
+        seen = [observed(Request(trial, stages)) for trial in trials]
+        known = [observation for observation in seen if observation is not None]
+        if len(known) < len(trials):
+            break
+        means = mean_objectives(known, stages, list(sweep.objectives))
+        if means is not None:
+            found[stages] = means[0]
+    return found
 
 
 def _distributions(
