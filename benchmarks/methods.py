@@ -23,7 +23,6 @@ from clmethods.config import StreamConfig
 from clmethods.data.streams import TaskStream
 from clmethods.metrics import average_accuracy, forgetting, learning_accuracy
 from sweeps.analysis.intervals import Interval, mean_interval
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.spec import Sweep, sweep_from_dict
 from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
@@ -274,7 +273,6 @@ def main() -> int:
     sweep = make_sweep(arguments.benchmark, arguments.dinov2)
     say: Callable[[str], None] = lambda message: print(message, file=sys.stderr)  # noqa: E731
     store = StageStore(open_storage(arguments.storage), say)
-    keep_sweep_file(sweep, store.objects)
     outcome = run_sweep(sweep, store)
     for label, cause in outcome.failed:
         print(f"failed: {label}: {cause}", file=sys.stderr)

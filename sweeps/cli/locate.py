@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -61,28 +60,6 @@ def open_stored_sweep(directory: str) -> StoredSweep:
 
     place = locate(directory)
     return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
-
-
-def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
-    """Write what is wanted now to the storage, and what was wanted before into its history."""
-    from datetime import UTC, datetime
-
-    from clmethods.config import short_id
-    from clmethods.provenance import code_version, host_kind
-
-    document = json.loads(json.dumps(sweep.document))
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
-    now = datetime.now(UTC)
-    event = {
-        "started_at": now.isoformat(timespec="seconds"),
-        "sweep": document,
-        "code_version": code_version(),
-        "host_kind": host_kind(),
-    }
-    stamp = f"{now:%Y%m%dT%H%M%S}-{short_id(event)[:6]}"
-    data = json.dumps(event, indent=1).encode()
-    objects.put_if_absent(f"sweeps/{sweep.name}/events/{stamp}.json", data)
 
 
 def new_sweep_file_faults(output: Path) -> list[Fault]:

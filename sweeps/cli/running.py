@@ -9,7 +9,7 @@ import click
 
 from clmethods.config.faults import refuse
 from sweeps.cli.errors import BUDGET_USED, INTERRUPTED, plain_errors
-from sweeps.cli.locate import keep_sweep_file, load_named_sweep, storage_option
+from sweeps.cli.locate import load_named_sweep, storage_option
 from sweeps.cli.overview import plan_text, result_text
 
 if TYPE_CHECKING:
@@ -110,7 +110,6 @@ def run(
     """
     from sweeps.spec import missing_data
     from sweeps.stages.store import StageStore
-    from sweeps.stages.wanted import presence, refuse_other_meaning
     from sweeps.storage import open_storage
     from sweeps.tune.driver import run_sweep
 
@@ -118,18 +117,15 @@ def run(
     if address is None:  # the machines of a cluster have folders of their own
         refuse(missing_data(wanted))
     objects = open_storage(storage)
-    with presence(wanted, objects, lease_ttl, click.echo):
-        refuse_other_meaning(wanted, objects)
-        keep_sweep_file(wanted, objects)
-        outcome = run_sweep(
-            wanted,
-            StageStore(objects, click.echo),
-            address=address,
-            only=only,
-            retry_failed=retry_failed,
-            time_to_live_s=lease_ttl,
-            announce=lambda found: click.echo(plan_text(found)),
-        )
+    outcome = run_sweep(
+        wanted,
+        StageStore(objects, click.echo),
+        address=address,
+        only=only,
+        retry_failed=retry_failed,
+        time_to_live_s=lease_ttl,
+        announce=lambda found: click.echo(plan_text(found)),
+    )
     click.echo(result_text(outcome, objects, storage))
     if outcome.finished:
         click.echo(f"report     {report_line(wanted, objects, storage)}")

@@ -7,11 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from clmethods.config import Fault, InvalidConfigError, canonical_json, short_id
+from clmethods.provenance import code_version, host_kind
 from sweeps.results import read_table
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep, sweep_from_dict
@@ -49,6 +51,23 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
             f"such as {before[0][0]!r}, and this file wants none of them"
         )
         raise InvalidConfigError([Fault("name", sweep.name, law, f"{_NEW_NAME}.")])
+
+
+def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
+    """Write what is wanted now to the storage, and what was wanted before into its history."""
+    document = json.loads(json.dumps(sweep.document))
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
+    now = datetime.now(UTC)
+    event = {
+        "started_at": now.isoformat(timespec="seconds"),
+        "sweep": document,
+        "code_version": code_version(),
+        "host_kind": host_kind(),
+    }
+    stamp = f"{now:%Y%m%dT%H%M%S}-{short_id(event)[:6]}"
+    data = json.dumps(event, indent=1).encode()
+    objects.put_if_absent(f"sweeps/{sweep.name}/events/{stamp}.json", data)
 
 
 @contextmanager

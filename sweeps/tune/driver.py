@@ -12,6 +12,7 @@ from sweeps.stages.materialise import merge_tables
 from sweeps.stages.plan import Plan
 from sweeps.stages.spending import spent
 from sweeps.stages.store import StageStore
+from sweeps.stages.wanted import keep_sweep_file, presence, refuse_other_meaning
 from sweeps.tune.job import Job
 from sweeps.tune.left import Left
 from sweeps.tune.progress import Progress
@@ -49,9 +50,26 @@ def run_sweep(
 ) -> SweepOutcome:
     """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
 
-    `only` leaves out trials that none of its patterns means; see `chosen_trials`.
+    `only` leaves out trials that none of its patterns means; see `chosen_trials`. Raises
+    `InvalidConfigError` before anything is done where the sweep would give rows of its name
+    another meaning, and while a driver runs another version of it.
     """
     sweep.logging.refuse(store.objects.location)
+    with presence(sweep, store.objects, time_to_live_s, store.report):
+        refuse_other_meaning(sweep, store.objects)
+        keep_sweep_file(sweep, store.objects)
+        return _run(sweep, store, address, retry_failed, only, time_to_live_s, announce)
+
+
+def _run(
+    sweep: Sweep,
+    store: StageStore,
+    address: str | None,
+    retry_failed: bool,
+    only: Sequence[str],
+    time_to_live_s: float,
+    announce: Callable[[Plan], None],
+) -> SweepOutcome:
     left = Left(sweep, store, retry_failed, only)
     announce(left.plan)
     spending = spent(left.plan, store)

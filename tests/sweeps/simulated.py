@@ -23,12 +23,12 @@ import pyarrow as pa
 
 from clmethods.config import evaluation_id, partition_id
 from clmethods.config.canonical import canonical_json, derive_seed
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.results import TABLES, part_key, trial_part_id
 from sweeps.results.files import part_bytes
 from sweeps.results.rows import to_table
 from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.stages.materialise import NO_COST
+from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import ObjectStore, open_storage
 
 Values = npt.NDArray[np.float64]

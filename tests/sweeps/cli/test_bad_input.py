@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.spec import load_sweep
-from sweeps.stages.wanted import presence
+from sweeps.stages.wanted import keep_sweep_file, presence
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]

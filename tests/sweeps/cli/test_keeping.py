@@ -8,11 +8,11 @@ from pathlib import Path
 
 from click.testing import Result
 
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.spec import load_sweep
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore, folder
+from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.spec import sweep_from_dict
+from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 

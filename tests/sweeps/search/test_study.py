@@ -18,11 +18,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.search.study import write_study
 from sweeps.spec import Sweep, expand
 from sweeps.stages.figures import figures_so_far
 from sweeps.stages.store import StageStore
+from sweeps.stages.wanted import keep_sweep_file
 from tests.sweeps.stages.small import directory_store, run_trial, runner_of, small_sweep
 
 FIELDS: dict[str, Any] = {

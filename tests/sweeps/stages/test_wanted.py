@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from clmethods.config import InvalidConfigError
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.spec import Sweep, expand, sweep_from_dict
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.stages.wanted import presence, refuse_other_meaning
+from sweeps.stages.wanted import keep_sweep_file, presence, refuse_other_meaning
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.stages.small import DOCUMENT
 

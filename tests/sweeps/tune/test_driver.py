@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import ray
 
+from clmethods.config import InvalidConfigError
 from clmethods.stage import DivergedError
 from sweeps.results import latest_trials, read_table
 from sweeps.spec import expand
 from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore, folder
 from sweeps.stages.trial_rows import Ending
+from sweeps.stages.wanted import presence
 from sweeps.storage import open_storage
 from sweeps.tune import job as job_module
 from sweeps.tune.driver import Job, SweepOutcome, run_sweep
@@ -69,6 +71,31 @@ def attempts(store: StageStore) -> list[tuple[str, int, str]]:
 
 AXIS = {"search": {"method.importance_threshold": [0, 0.2]}}
 FAST = {"baselines": [{"label": "too fast", "train": {"lr": 1e30}}]}
+
+
+def test_what_the_command_refuses_is_refused_from_python_too(
+    store: StageStore, no_ray: Log
+) -> None:
+    """A changed meaning, a name that is taken, and a change under a running sweep."""
+    swept(store, **AXIS)
+    before = {key: store.objects.get(key) for key in store.objects.list("sweeps")}
+    assert "sweeps/small/sweep.yaml" in before
+    given = len(no_ray)
+    changed = {"train": {"epochs": 2, "batch_size": 8}}
+    for fields, words in (
+        (AXIS | changed, "Give the sweep a new name"),
+        ({"search": {"method.rank": [4, 8]}} | changed, "this file wants none of them"),
+    ):
+        with pytest.raises(InvalidConfigError, match=words):
+            swept(store, **fields)
+    sweep = small_sweep(**AXIS, seeds=[0, 1])
+    with (
+        presence(small_sweep(**AXIS), store.objects, 0.5),
+        pytest.raises(InvalidConfigError, match="a driver with another version of it is alive"),
+    ):
+        run_sweep(sweep, store, time_to_live_s=0.5)
+    assert {key: store.objects.get(key) for key in store.objects.list("sweeps")} == before
+    assert len(no_ray) == given
 
 
 def test_run_again_there_is_nothing_to_do(store: StageStore, no_ray: Log) -> None:

@@ -13,13 +13,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeps.cli import main
-from sweeps.cli.locate import keep_sweep_file
 from sweeps.cli.overview import plan_text, result_text
 from sweeps.results import latest_trials, read_table
 from sweeps.stages.garbage import find_garbage, needed_stages
 from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending
+from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from sweeps.tune.driver import Job, SweepOutcome, run_sweep
 from sweeps.wanted import read_results
