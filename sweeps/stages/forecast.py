@@ -2,14 +2,14 @@
 
 Stages are of one kind if backbone, data, method with its size, and amount of training agree;
 learning rates, seeds, orders and splits do not change a cost. Training costs so much per class of
-the task, growing in a straight line with the position once three positions are known; evaluation
-so much per class seen. Wall time of a run is the sum over the slots that work at once, and Ray's
-start.
+the task, evaluation so much per stage: after each, all tasks are looked at. Both grow
+in a straight line with the position once three positions are known. Wall time of a run is the sum
+over the slots that work at once, and Ray's start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -65,8 +65,6 @@ class Measured:
     position: int
     classes: int
     """Trained here."""
-    seen: int
-    """Evaluated here: those of this task and all before."""
     train_s: float
     evaluate_s: float | None
     """None if no evaluation of it was timed."""
@@ -80,27 +78,37 @@ class Law:
     start: float
     growth: float
     """Training one class at position p takes start + p * growth."""
-    seen: float
-    """Evaluating one class."""
+    look: float = 0.0
+    look_growth: float = 0.0
+    """Evaluating at position p takes look + p * look_growth."""
 
-    def seconds(self, position: int, classes: int, seen: int) -> float:
+    def seconds(self, position: int, classes: int) -> float:
         """Of training and evaluating one stage."""
-        return max(0.0, self.start + position * self.growth) * classes + self.seen * seen
+        train = max(0.0, self.start + position * self.growth) * classes
+        return train + max(0.0, self.look + position * self.look_growth)
 
 
 def fitted(found: Iterable[Measured]) -> Law:
     """The law of one kind from one or more measured stages, by least squares."""
     measured = list(found)
-    positions = np.array([one.position for one in measured], dtype=float)
-    classes = np.array([one.classes for one in measured], dtype=float)
-    seconds = np.array([one.train_s for one in measured])
-    start, growth = float(seconds.sum() / classes.sum()), 0.0
-    if len(set(positions.tolist())) >= 3:
-        design = np.stack([classes, positions * classes], axis=1)  # (stages, 2)
-        start, growth = (float(v) for v in np.linalg.lstsq(design, seconds, rcond=None)[0])
-    timed = [one for one in measured if one.evaluate_s is not None]
-    looked = sum(one.seen for one in timed)
-    return Law(start, growth, sum(one.evaluate_s or 0.0 for one in timed) / max(looked, 1))
+    timed = [(one, one.evaluate_s) for one in measured if one.evaluate_s is not None]
+    train = _line([(one.position, one.classes, one.train_s) for one in measured])
+    return Law(*train, *_line([(one.position, 1, seconds) for one, seconds in timed]))
+
+
+def _line(costs: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
+    """(start, growth) of a unit, from (position, units, seconds).
+
+    No growth from fewer than three positions, and nothing from nothing.
+    """
+    if not costs:
+        return 0.0, 0.0
+    positions, units, seconds = np.array(costs, dtype=float).T
+    if len(set(positions.tolist())) < 3:
+        return float(seconds.sum() / units.sum()), 0.0
+    design = np.stack([units, positions * units], axis=1)  # (stages, 2)
+    start, growth = np.linalg.lstsq(design, seconds, rcond=None)[0]
+    return float(start), float(growth)
 
 
 @final
@@ -123,7 +131,6 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
     left = plan.tree.remaining(plan.stored)
     if not plan.stored:  # spares a large plan to be told apart by kinds of which none is known
         return CostForecast(stages=len(left), unknown=len(left), seconds=0.0, measured=0)
-    seen = classes_seen(plan)
     kinds, found_kinds = Kinds(), dict[tuple[str, ...], list[StageNode]]()
     for key in sorted(plan.stored):
         node = plan.tree.nodes[key]
@@ -132,7 +139,7 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
     read = 0
     for kind, nodes in found_kinds.items():
         share = max(10, SAMPLE // len(found_kinds))
-        found = [_measured(store, node, seen, clock) for node in nodes[:: -(-len(nodes) // share)]]
+        found = [_measured(store, node, clock) for node in nodes[:: -(-len(nodes) // share)]]
         known = [one for one in found if one is not None]
         read += len(known)
         if known:
@@ -143,7 +150,7 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
         if law is None:
             unknown += 1
         else:
-            seconds += law.seconds(node.position, len(node.spec.classes), seen[node.key])
+            seconds += law.seconds(node.position, len(node.spec.classes))
     return CostForecast(stages=len(left), unknown=unknown, seconds=seconds, measured=read)
 
 
@@ -160,21 +167,9 @@ def probe_trials(plan: Plan) -> list[str]:
     return chosen
 
 
-def classes_seen(plan: Plan) -> Mapping[str, int]:
-    """Classes that are evaluated after each stage, those of its ancestors included."""
-    seen: dict[str, int] = {}
-    for key, node in plan.tree.nodes.items():  # a parent comes before its children
-        seen[key] = len(node.spec.classes) + (seen[node.parent] if node.parent else 0)
-    return seen
-
-
-def _measured(
-    store: StageStore, node: StageNode, seen: Mapping[str, int], clock: str
-) -> Measured | None:
+def _measured(store: StageStore, node: StageNode, clock: str) -> Measured | None:
     cost: dict[str, Any] = store.cost(node.key)
     if not isinstance(cost.get(clock), int | float):
         return None
     evaluated = store.evaluation_cost(node.key).get(clock)
-    return Measured(
-        node.position, len(node.spec.classes), seen[node.key], float(cost[clock]), evaluated
-    )
+    return Measured(node.position, len(node.spec.classes), float(cost[clock]), evaluated)

@@ -17,22 +17,31 @@ from tests.sweeps.stages.small import directory_store, run_trial, small_sweep
 
 
 @given(
-    start=st.floats(0.1, 10), growth=st.floats(0, 1), seen=st.floats(0, 1), known=st.integers(3, 9)
+    start=st.floats(0.1, 10),
+    growth=st.floats(0, 1),
+    look=st.floats(0, 10),
+    look_growth=st.floats(0, 1),
+    known=st.integers(3, 9),
 )
 def test_a_straight_law_is_found_from_its_first_positions(
-    start: float, growth: float, seen: float, known: int
+    start: float, growth: float, look: float, look_growth: float, known: int
 ) -> None:
-    law = Law(start, growth, seen)
+    law = Law(start, growth, look, look_growth)
     measured = [
-        Measured(p, 2, 2 * p + 2, law.seconds(p, 2, 0), law.seen * (2 * p + 2))
+        Measured(p, 2 + p % 2, (start + p * growth) * (2 + p % 2), look + p * look_growth)
         for p in range(known)
     ]
-    assert fitted(measured).seconds(20, 2, 42) == pytest.approx(law.seconds(20, 2, 42), rel=1e-6)
+    assert fitted(measured).seconds(20, 2) == pytest.approx(law.seconds(20, 2), rel=1e-6)
 
 
-def test_two_positions_give_a_mean_per_class() -> None:
-    law = fitted([Measured(0, 2, 2, 1.0, 0.2), Measured(1, 4, 6, 2.0, None)])
-    assert law.seconds(7, 2, 10) == pytest.approx(1.0 + 0.1 * 10)
+def test_two_positions_give_a_mean_per_class_and_one_per_evaluation() -> None:
+    """Whatever is learned, the images of all tasks are looked at after every stage."""
+    law = fitted([Measured(0, 2, 1.0, 0.2), Measured(1, 4, 2.0, None), Measured(1, 4, 2.0, 0.4)])
+    assert law.seconds(7, 2) == pytest.approx(2 * 5.0 / 10 + 0.3)
+
+
+def test_a_kind_whose_evaluation_was_never_timed_has_a_law_of_training_alone() -> None:
+    assert fitted([Measured(0, 2, 1.0, None)]) == Law(0.5, 0.0)
 
 
 def test_what_was_measured_tells_the_cost_of_what_is_left(tmp_path: Path) -> None:
