@@ -63,7 +63,6 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
 
 def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
     """Train the first stages of a trial here, without Ray; a run finds them in the storage."""
-    import clmethods.evaluate  # noqa: F401  # torch: loading it is no cost of the first stage
     from sweeps.stages.leases import LeaseTable
     from sweeps.stages.runner import TrialRunner
 

@@ -94,6 +94,8 @@ class TrialRunner:
 
     def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
         """Train and evaluate `stage`; None if the chain must be looked at again."""
+        import clmethods.evaluate  # noqa: F401  # loads torch: no cost of the first stage
+
         watch = Stopwatch()
         try:
             before = self._fold(stage.position)

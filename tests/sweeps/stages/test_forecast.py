@@ -13,7 +13,7 @@ from sweeps.spec import Budget, expand
 from sweeps.stages.forecast import Law, Measured, cost_forecast, fitted, probe_trials
 from sweeps.stages.plan import make_plan
 from sweeps.stages.spending import Spending, spent
-from tests.sweeps.stages.small import directory_store, run_trial, small_sweep
+from tests.sweeps.stages.small import directory_store, run_trial, runner_of, small_sweep
 
 
 @given(
@@ -59,6 +59,36 @@ def test_what_was_measured_tells_the_cost_of_what_is_left(tmp_path: Path) -> Non
     assert (forecast.stages, forecast.unknown) == (3, 3)
     (probed,) = probe_trials(plan)
     assert [t.run.method.rank for t in plan.trials if t.trial_id == probed] == [3]
+
+
+@pytest.mark.slow
+def test_a_probe_of_two_tasks_tells_the_cost_of_a_sweep_within_a_fifth(tmp_path: Path) -> None:
+    """CPU seconds of a real backbone on the digits; sharing is counted once."""
+    store = directory_store(tmp_path)
+    sweep = small_sweep(
+        backbone={},
+        stream={"dataset": "digits", "limit": 60},
+        method={"kind": "lorac_ipc", "rank": 4},
+        train={"epochs": 3},
+        search={"method.importance_threshold": [0, 0.2]},
+        seeds=[0, 1],
+        baselines=[{"method": {"kind": "nearest_class_mean"}}],
+    )
+    trials = expand(sweep)
+    for trial in trials:
+        if trial.trial_id in probe_trials(make_plan(sweep, store)):
+            runner = runner_of(trial, store)
+            runner.advance()
+            runner.advance()
+    plan = make_plan(sweep, store)
+    left = plan.tree.remaining(plan.stored)
+    forecast = cost_forecast(plan, store, "cpu_s")
+    assert (forecast.stages, forecast.unknown) == (len(left), 0)
+    for trial in trials:
+        run_trial(trial, store)
+    assert sum(store.stage_seconds(node.key, "cpu_s") for node in left) == pytest.approx(
+        forecast.seconds, rel=0.2
+    )
 
 
 def test_a_sweep_has_spent_what_it_trained_itself(tmp_path: Path) -> None:

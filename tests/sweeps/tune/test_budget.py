@@ -39,8 +39,10 @@ def test_a_used_up_budget_keeps_what_is_done_and_goes_on_when_it_is_raised(tmp_p
         return done.returncode, done.stdout, set(plan.stored)
 
     code, said, first = run(4)
-    assert (code, len(first)) == (BUDGET_USED, 4)
-    assert "the budget is used up (stages: 4 of 4 are used), 6 stages are left to train" in said
+    assert code == BUDGET_USED
+    assert len(first) in {4, 5}  # one that has begun when the fourth is counted is finished
+    left = 10 - len(first)
+    assert f"the budget is used up (stages: 4 of 4 are used), {left} stages are left" in said
     rows = {key: store.objects.get(key) for key in store.objects.list("sweeps/small/results")}
     assert rows
 
@@ -51,7 +53,7 @@ def test_a_used_up_budget_keeps_what_is_done_and_goes_on_when_it_is_raised(tmp_p
     code, said, whole = run(100)
     assert (code, len(whole)) == (0, 10)
     assert first < whole
-    assert "trained 6 stages, found 4 in the storage" in said
+    assert f"trained {left} stages, found {len(first)} in the storage" in said
     assert {key: store.objects.get(key) for key in rows} == rows
     trials = read_table(store.objects, "small", "trials").table.to_pylist()
     assert [row["status"] for row in trials] == ["finished"] * 4
