@@ -13,14 +13,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import stdtridf, stdtrit
 
-from sweeps.analysis.components import Components, components, crossed, unbalanced
+from sweeps.analysis.components import components, crossed, unbalanced
+from sweeps.analysis.quantiles import Target, of_mean, of_new_run, t_quantile, variance_terms
 
 LEVEL = 0.95
-
-TWO_LEVELS = 2.0
-"""Most degrees of freedom with two orders or two seeds; by simulation, see `mean_interval`."""
 
 Design = Literal["crossed", "one factor", "incomplete", "single"]
 Values = npt.NDArray[np.float64]
@@ -37,7 +35,7 @@ class Interval:
     n: int
     """Number of values."""
     degrees: float | None
-    """Degrees of freedom of the t quantile; Satterthwaite's need not be whole."""
+    """Degrees of freedom that the t quantile has; those of several factors need not be whole."""
     design: Design
     approximate: bool
     """Whether replicates are missing, so that the interval holds only roughly."""
@@ -70,14 +68,10 @@ def mean_interval(
           Var(mean) = v_order / I + v_seed / J + v_residual / (I J)
 
       which is a sum of c_k MS_k over mean squares with f_k degrees of freedom: for components
-      above 0, (MS_order + MS_seed - MS_residual) / (I J). Satterthwaite 1946 gives
-
-          f = Var(mean)^2 / sum_k (c_k MS_k)^2 / f_k
-
-      where a floored component takes its mean square out, and never below the smaller factor's
-      min(I, J) - 1. With two orders or two seeds f is at most 2: one difference says too little
-      of its factor, and the formula alone covers 91 % where that factor matters most. Coverage
-      simulated for 8 to 25 runs is in docs/statistics.md: cautious where the residual dominates.
+      above 0, (MS_order + MS_seed - MS_residual) / (I J). A component that is floored takes its
+      mean square out. The quantile is Satterthwaite's, and more with two orders or two seeds, as
+      one difference says too little of its factor: `sweeps.analysis.quantiles`. Coverage simulated
+      for 8 to 25 runs is in docs/statistics.md: cautious where the residual dominates.
     * One factor: one order, one seed, or each value with an order and a seed of its own. The
       values are then independent, as far as this design can tell: mean ± t s / sqrt(n), f = n - 1.
       What did not vary is not in the interval.
@@ -106,7 +100,7 @@ def mean_interval(
         variance = float(by_seed.var(ddof=1)) / j
         return _interval(mean, variance, n, j - 1, level, "crossed", f"{note}, all orders")
     if grid is not None and min(grid.shape) >= 2:
-        variance, degrees = _combined(components(grid), 1 / i, 1 / j, 1 / (i * j))
+        variance, degrees = _crossed(grid, of_mean(i, j), level)
         return _interval(mean, variance, n, degrees, level, "crossed", note)
     if grid is None and not n == i == j:
         parts = unbalanced(sample, orders, seeds)
@@ -144,9 +138,10 @@ def prediction_interval(
 
         Var(new - mean of the order) = (v_seed + v_residual) (1 + 1/J)
 
-    with the components pooled over all orders. Degrees of freedom as for `mean_interval`. Where
-    only one factor varied, it is mean ± t s sqrt(1 + 1/n), and what did not vary is not in it.
-    Raises ValueError as `mean_interval` does.
+    with the components pooled over all orders. The quantile is Cochran's where it is more than
+    Satterthwaite's (`sweeps.analysis.quantiles`). Where only one factor varied, the interval is
+    mean ± t s sqrt(1 + 1/n), and what did not vary is not in it. Raises ValueError as
+    `mean_interval` does.
     """
     sample = _checked(values, orders, seeds)
     n, i, j = len(sample), len(set(orders)), len(set(seeds))
@@ -161,9 +156,8 @@ def prediction_interval(
         return Interval(mean, None, None, n, None, "single", False, "one run: no interval")
     grid = crossed(sample, orders, seeds)
     if grid is not None and min(grid.shape) >= 2:
-        inflated = 1 + 1 / j
-        factors = (0.0, inflated, inflated) if known else (1 + 1 / i, inflated, 1 + 1 / (i * j))
-        variance, degrees = _combined(components(grid), *factors)
+        target = of_new_run(i, j, known_order=known)
+        variance, degrees = _crossed(grid, target, level)
         return _interval(mean, variance, n, degrees, level, "crossed", note)
     parts = unbalanced(sample, orders, seeds) if grid is None and not independent else None
     if parts is not None:
@@ -228,25 +222,13 @@ def _checked(
     return sample
 
 
-def _combined(
-    parts: Components, order: float, seed: float, residual: float
-) -> tuple[float, float]:
-    """order v_order + seed v_seed + residual v_residual, and its Satterthwaite degrees."""
-    i, j = parts.orders, parts.seeds
-    of_order = order / j if parts.order > 0 else 0.0
-    of_seed = seed / i if parts.seed > 0 else 0.0
-    terms = (  # (c_k MS_k, f_k)
-        (of_order * parts.mean_square_order, i - 1),
-        (of_seed * parts.mean_square_seed, j - 1),
-        ((residual - of_order - of_seed) * parts.mean_square_residual, (i - 1) * (j - 1)),
-    )
-    variance = sum(term for term, _ in terms)
-    spread = sum(term**2 / f for term, f in terms)
-    if spread == 0.0:  # nothing varies: any quantile times 0
-        return 0.0, float(min(i, j) - 1)
-    # a difference of mean squares can put it below either factor's own, but only by noise
-    degrees = max(variance**2 / spread, float(min(i, j) - 1))
-    return variance, min(degrees, TWO_LEVELS) if min(i, j) == 2 else degrees
+def _crossed(grid: Values, target: Target, level: float) -> tuple[float, float]:
+    """The variance of the target's error, and the degrees of freedom of its t quantile."""
+    parts = components(grid)
+    squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
+    terms = variance_terms(squares, grid.shape, target)
+    quantile = t_quantile(terms, grid.shape, target, level)
+    return float(terms.sum()), float(stdtridf(0.5 + level / 2, quantile))
 
 
 def _interval(

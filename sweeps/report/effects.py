@@ -119,7 +119,7 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
                     [one.path, one.value, one.baseline, one.pairs, _n(one.comparison), *numbers]
                     for one, numbers in zip(known, cells, strict=True)
                 ],
-                note="can show: the difference that these replicates show in about 80 % of cases",
+                note="can show: the difference that these replicates show in 80 % of cases",
             ),
             terms=("matched difference", "95 % interval", metric_name(metric)),
         )

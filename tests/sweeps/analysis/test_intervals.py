@@ -15,16 +15,23 @@ def cells(i, j):
     return [o for o in range(i) for _ in range(j)], [s for _ in range(i) for s in range(j)]
 
 
+def cochran(of_two, of_one, residual=0.0):
+    """The quantiles of 2, 1 and 2 degrees of freedom, weighted with the terms of each."""
+    terms = of_two, of_one, residual
+    own = student.ppf(0.975, [2, 1, 2])
+    return sum(term * t for term, t in zip(terms, own, strict=True)) / sum(terms)
+
+
 def test_a_worked_crossed_design():
     """The grid of test_components: mean squares 8, 6, 2 on 2, 1, 2 degrees of freedom."""
     values = [2.0, 2.0, 2.0, 6.0, 5.0, 7.0]
     interval = mean_interval(values, *cells(3, 2))
     variance = (8 + 6 - 2) / 6
-    assert (8 + 6 - 2) ** 2 / (8**2 / 2 + 6**2 / 1 + 2**2 / 2) > 2
-    degrees = 2  # with two seeds no more than that
-    half = student.ppf(0.975, degrees) * variance**0.5
+    quantile = cochran(8, 6)  # two seeds; the residual's term is below 0
+    assert quantile > student.ppf(0.975, 2)
+    half = quantile * variance**0.5
     assert interval.mean == pytest.approx(4.0)
-    assert interval.degrees == pytest.approx(degrees)
+    assert student.ppf(0.975, interval.degrees) == pytest.approx(quantile)
     assert interval.low == pytest.approx(4.0 - half)
     assert interval.high == pytest.approx(4.0 + half)
     assert (interval.design, interval.approximate, interval.n) == ("crossed", False, 6)
@@ -188,8 +195,7 @@ def test_a_worked_prediction_within_an_order():
     values = [2.0, 2.0, 2.0, 6.0, 5.0, 7.0]  # mean squares 8, 6, 2
     found = prediction_interval(values, *cells(3, 2), order=1)
     terms = np.array([6 / 3, 2 * (1 - 1 / 3)]) * 1.5
-    degrees = min(2, terms.sum() ** 2 / (terms[0] ** 2 / 1 + terms[1] ** 2 / 2))
-    half = student.ppf(0.975, degrees) * terms.sum() ** 0.5
+    half = cochran(0.0, *terms) * terms.sum() ** 0.5
     assert found.mean == pytest.approx(4.0)
     assert found.high == pytest.approx(4.0 + half)
     assert "this order" in found.note

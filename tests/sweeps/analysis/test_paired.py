@@ -75,13 +75,11 @@ def test_replicates_come_from_the_summary_and_name_what_is_absent(study):
         replicates(summarise(study.trials, study.evals, "test"), ["forgeting"])
 
 
-def test_detectable_is_the_power_formula_for_one_noise():
+def test_with_many_orders_and_seeds_detectable_is_the_plain_power_formula():
     """With residual noise alone the mean of I x J values has the variance v / (I J)."""
-    spread = Spread(0.0, 0.0, 4.0, 3, 3)
-    degrees = (4 / 9) ** 2 / ((4 / 9) ** 2 * (1 / 2 + 1 / 2 + 1 / 4))
-    half = (student.ppf(0.975, 2) + student.ppf(0.8, 2)) * (4 / 9) ** 0.5
-    assert degrees < 2
-    assert detectable(spread, 3, 3) == pytest.approx(half)
+    plain = (student.ppf(0.975, 63) + student.ppf(0.8, 63)) * (4.0 + 64 + 64) ** 0.5 / 64
+    assert detectable(Spread(1.0, 1.0, 4.0, 3, 3), 64, 64) == pytest.approx(plain, rel=0.02)
+    assert detectable(Spread(0.0, 0.0, 0.0, 3, 3), 3, 3) == 0.0
 
 
 def test_needed_takes_the_cheapest_design_and_spends_where_the_noise_is():
@@ -98,14 +96,15 @@ def test_spread_needs_two_of_each():
     assert spread_of(one) is None
 
 
-def simulated_power(rng, difference, orders, seeds, draws):
+def simulated_power(rng, spreads, difference, orders, seeds, draws):
     """Share of draws whose paired interval leaves 0 out, with order, seed and residual noise."""
     shown = 0
     for _ in range(draws):
-        noise = (
-            0.5 * rng.standard_normal((orders, 1))
-            + 0.5 * rng.standard_normal((1, seeds))
-            + 0.7 * rng.standard_normal((orders, seeds))
+        noise = sum(
+            spread * rng.standard_normal(shape)
+            for spread, shape in zip(
+                spreads, ((orders, 1), (1, seeds), (orders, seeds)), strict=True
+            )
         )
         both = rng.standard_normal((orders, 1)) * 5
         a, b = both + noise + difference, np.broadcast_to(both, noise.shape)
@@ -113,8 +112,15 @@ def simulated_power(rng, difference, orders, seeds, draws):
     return shown / draws
 
 
-def test_the_promised_power_is_there():
-    """Aimed at 80 %; 200 draws have a standard error of 3 %."""
-    size = detectable(Spread(0.25, 0.25, 0.49, 5, 5), 5, 5)
-    assert 0.65 <= simulated_power(np.random.default_rng(4), size, 5, 5, 200) <= 0.9
-    assert simulated_power(np.random.default_rng(5), 0.0, 5, 5, 200) <= 0.09
+@pytest.mark.parametrize("design", [(2, 4), (3, 3), (5, 5)])
+@pytest.mark.parametrize("spreads", [(0.5, 0.5, 0.7), (1.0, 0.1, 0.3), (0.0, 0.0, 1.0)])
+def test_the_promised_power_is_that_of_the_intervals(design, spreads):
+    """500 draws have a standard error of 1.8 %."""
+    variances = [spread**2 for spread in spreads]
+    size = detectable(Spread(*variances, *design), *design)
+    power = simulated_power(np.random.default_rng(4), spreads, size, *design, 500)
+    assert power == pytest.approx(0.8, abs=0.05)
+
+
+def test_no_difference_is_shown_no_more_often_than_promised():
+    assert simulated_power(np.random.default_rng(5), (0.5, 0.5, 0.7), 0.0, 5, 5, 200) <= 0.09
