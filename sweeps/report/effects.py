@@ -17,8 +17,6 @@ from sweeps.report.words import axis_title, count, metric_name, unit
 
 INTERACTIONS = 10
 """Interactions shown, the largest first."""
-FOREST = 800
-"""Configurations that importance is estimated from, at most: its cost grows faster than they."""
 MOST_VALUES = 24
 """Values of an axis beyond which its effects are not asked for: a continuous one has no pairs."""
 
@@ -52,12 +50,11 @@ def effects_section(evidence: Evidence) -> Section:
         figures += _mains(metric, singles, notes)
         doubles = interactions_of(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
         figures += _interactions(metric, doubles)
-        some = found[:: -(-len(found) // FOREST)]
-        shares = axis_importance(some, points, axes, metric, direction_of(metric))
+        shares = axis_importance(found, points, axes, metric, direction_of(metric))
         if isinstance(shares, str):
             notes.append(f"Importance for {metric_name(metric)} is not estimated: {shares}.")
         else:
-            figures.append(_importance(metric, axes, shares, len(some), len(found)))
+            figures.append(_importance(metric, axes, shares, len(found)))
     lead = (
         f"{settled} of {count(total, 'difference')} from a baseline value "
         f"{'is' if settled == 1 else 'are'} settled: the 95 % interval leaves 0 out. Where "
@@ -156,7 +153,7 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
 
 
 def _importance(
-    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int, of: int
+    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int
 ) -> Figure:
     ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
     labels = [axis.path for axis in ranked]
@@ -179,8 +176,7 @@ def _importance(
         id=f"importance-{metric}",
         title=f"Importance for {metric_name(metric)}",
         caption=(
-            f"Shares over the search, n = {count(n, 'configuration')}"
-            f"{f' (evenly taken out of {of:,})' if n < of else ''}, each by its mean over "
+            f"Shares over the search, n = {count(n, 'configuration')}, each by its mean over "
             "runs. No intervals: trust the matched differences where they disagree."
         ),
         spec=plots.spec(data, look),

@@ -129,6 +129,18 @@ def test_importance_names_the_axis_that_matters():
     assert axis_importance(found, by_id, axes, "a", "max") == shares
 
 
+def test_importance_counts_a_field_that_does_not_act_as_blank():
+    """The scale acts where the scheme is `learned` only: elsewhere it is no factor."""
+    points = grid(scheme=["ones", "learned"], scale=[0.1, 0.2, 0.3, 0.4, 0.5], lr=[1, 2])
+    points = [
+        {k: v for k, v in p.items() if k != "scale" or p["scheme"] != "ones"} for p in points
+    ]
+    found, by_id = study_of(points, lambda p, i, s: p.get("scale", 0.0) + 0.001 * p["lr"])
+    shares = axis_importance(found, by_id, axes_of(by_id), "a", "max")
+    assert max(shares["fanova"], key=shares["fanova"].get) == "scale"
+    assert sorted(shares["ped_anova"]) == ["lr", "scale", "scheme"]
+
+
 def test_importance_says_why_there_is_none():
     points = grid(rank=[2, 4], lr=[0.1, 0.2])
     found, by_id = study_of(points, lambda p, i, s: 0.5)
