@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -73,21 +74,23 @@ def front_probability(
     generator = np.random.default_rng(derive_seed(seed, "front_probability", draws))
     hits = np.zeros(len(eligible))
     draws = draws if max(i, j) > 1 else 1  # one cell: every draw is the same
+    drawn: Counter[tuple[tuple[int, ...], tuple[int, ...]]] = Counter()
     for _ in range(draws):
-        of_order = np.ones(i) if fixed_orders else _counts(generator, i)
-        of_seed = _counts(generator, j)
+        of_order = (1,) * i if fixed_orders else _counts(generator, i)
+        drawn[of_order, _counts(generator, j)] += 1
+    for (of_order, of_seed), times in drawn.items():  # few orders and seeds: few different ones
         weight = np.outer(of_order, of_seed)  # (I, J)
         total = (known * weight).sum(axis=(2, 3))  # (C, M)
         with np.errstate(invalid="ignore"):
             means = (filled * weight).sum(axis=(2, 3)) / total  # NaN: none of its runs was drawn
-        hits += front(means, directions)
+        hits += times * front(means, directions)
     share[eligible] = hits / draws
     return share
 
 
-def _counts(generator: np.random.Generator, n: int) -> Values:
+def _counts(generator: np.random.Generator, n: int) -> tuple[int, ...]:
     """How often each of n is drawn in n draws with replacement."""
-    return np.bincount(generator.integers(0, n, n), minlength=n).astype(np.float64)
+    return tuple(np.bincount(generator.integers(0, n, n), minlength=n).tolist())
 
 
 def attainment(

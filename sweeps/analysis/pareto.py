@@ -14,6 +14,7 @@ from clmethods.metrics import Direction
 from sweeps.analysis.intervals import iqm_interval, mean_interval
 
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 Values = npt.NDArray[np.float64]
 
 _CONFIGURATION = ("config_id", "label", "role", "readout_id")
@@ -26,27 +27,36 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
     `directions` says `max` or `min` for each. Equal rows do not dominate each other: ties stay on
     the front together. A row with a NaN or an infinity is never on it and beats nobody.
 
-    Raises ValueError unless there is one direction per column. Rows are visited from the best in
-    the first objective on and held against the front so far: O(N log N) for M = 2, else N times
+    Raises ValueError unless there is one direction per column. O(N log N) for M = 2, else N times
     the size of the front.
     """
     gain = gains(points, directions)  # (N, M)
-    mask: Mask = np.asarray(np.isfinite(gain).all(axis=1))
-    # Ties in the first objective are ordered by the second, and so on: whoever dominates a row
-    # comes before it.
-    rows = np.flatnonzero(mask)
-    rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
+    mask: Mask = np.zeros(len(gain), dtype=bool)
+    rows = np.flatnonzero(np.isfinite(gain).all(axis=1))
     if gain.shape[1] == 2:
+        # Ties in the first objective are ordered by the second: whoever dominates a row comes
+        # before it.
+        rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
         mask[rows] = _of_two(gain[rows])
-        return mask
-    best = np.empty((0, gain.shape[1]))
-    for index in rows:
-        row = gain[index]
-        no_worse = (best >= row).all(axis=1)
-        mask[index] = not (no_worse & (best > row).any(axis=1)).any()
-        if mask[index]:
-            best = np.vstack([best, row])
+    elif len(rows) > 0:
+        mask[_culled(rows, gain)] = True
     return mask
+
+
+def _culled(rows: Rows, gain: Values) -> Rows:
+    """Those of `rows` of `gain` (N, M) on the front: what a row dominates goes, row by row.
+
+    The rows with the largest sums come first: they dominate the most.
+    """
+    span = np.ptp(gain[rows], axis=0)
+    rows = rows[np.argsort(-(gain[rows] / np.where(span > 0, span, 1.0)).sum(axis=1))]
+    left, place = gain[rows], 0
+    while place < len(rows):
+        one = left[place]
+        stays = (left > one).any(axis=1) | (left == one).all(axis=1)
+        place = int(stays[: place + 1].sum())
+        rows, left = rows[stays], left[stays]
+    return rows
 
 
 def _of_two(ranked: Values) -> Mask:
