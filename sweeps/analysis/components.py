@@ -67,16 +67,23 @@ def components(grid: Values) -> Components:
     i, j = grid.shape
     if np.ptp(grid) <= ROUNDING * np.abs(grid).max():  # else shares of rounding errors
         return Components(i, j, 0.0, 0.0, 0.0)
-    mean = grid.mean()
-    by_order = grid.mean(axis=1)  # (I,)
-    by_seed = grid.mean(axis=0)  # (J,)
-    residual = grid - by_order[:, None] - by_seed[None, :] + mean  # (I, J)
-    return Components(
-        orders=i,
-        seeds=j,
-        mean_square_order=float(j * ((by_order - mean) ** 2).sum() / (i - 1)),
-        mean_square_seed=float(i * ((by_seed - mean) ** 2).sum() / (j - 1)),
-        mean_square_residual=float((residual**2).sum() / ((i - 1) * (j - 1))),
+    order, seed, residual = mean_squares(grid)
+    return Components(i, j, float(order), float(seed), float(residual))
+
+
+def mean_squares(grids: Values) -> Values:
+    """(3, ...): mean squares of order, seed and residual of grids (..., I, J)."""
+    i, j = grids.shape[-2:]
+    mean = grids.mean(axis=(-2, -1), keepdims=True)
+    by_order = grids.mean(axis=-1, keepdims=True)  # (..., I, 1)
+    by_seed = grids.mean(axis=-2, keepdims=True)  # (..., 1, J)
+    residual = grids - by_order - by_seed + mean  # (..., I, J)
+    return np.stack(
+        [
+            j * ((by_order - mean) ** 2).sum(axis=(-2, -1)) / (i - 1),
+            i * ((by_seed - mean) ** 2).sum(axis=(-2, -1)) / (j - 1),
+            (residual**2).sum(axis=(-2, -1)) / ((i - 1) * (j - 1)),
+        ]
     )
 
 
