@@ -226,6 +226,8 @@ def _crossed(grid: Values, target: Target, level: float) -> tuple[float, float]:
     """The variance of the target's error, and the degrees of freedom of its t quantile."""
     parts = components(grid)
     squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
+    if not any(squares):
+        return 0.0, float(min(grid.shape) - 1)
     terms = variance_terms(squares, grid.shape, target)
     quantile = t_quantile(terms, grid.shape, target, level)
     return float(terms.sum()), float(stdtridf(0.5 + level / 2, quantile))

@@ -6,10 +6,12 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +31,9 @@ FRACTIONS = frozenset(DIRECTIONS) | {
 """Columns that hold fractions and are shown in percent."""
 
 NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
+
+MANY = 300
+"""Rows beyond which a table no longer fits a screen, and is not made to fit its width."""
 
 _UNBOUNDED = 100_000  # columns: wide enough that nothing wraps where nobody looks at a screen
 
@@ -57,9 +62,10 @@ def render_table(
 
     `columns` chooses and orders; by default all. A column X with columns X_low and X_high takes
     them in as `mean ± half`. Fractions (`FRACTIONS`) are in percent, texts stand left and numbers
-    right, a null is a dash. On a terminal the table fits its width, else it is as wide as its
-    content; `width` (characters) and `colour` overrule. Rows with a true `on_front` are bold
-    where there is colour. Raises KeyError for a column that is not there.
+    right, a null is a dash. On a terminal the table fits its width, unless it has more than 300
+    rows; else it is as wide as its content. `width` (characters) and `colour` overrule. Rows with
+    a true `on_front` are bold where there is colour. Raises KeyError for a column that is not
+    there.
     """
     rows = table.to_pylist() if isinstance(table, pa.Table) else list(table)
     names = table.column_names if isinstance(table, pa.Table) else _names(rows)
@@ -67,14 +73,45 @@ def render_table(
     unknown = [name for name in chosen if name not in names]
     if unknown and rows:
         raise KeyError(f"no column {unknown[0]!r}; known: {list(names)}")
+    right = [any(_is_number(row.get(name)) for row in rows) for name in chosen]
+    headings = [_heading(name) for name in chosen]
+    if width is None and not colour and (not sys.stdout.isatty() or len(rows) > MANY):
+        return _aligned(title, headings, right, [[_cell(n, row) for n in chosen] for row in rows])
     body = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in chosen:
-        number = any(_is_number(row.get(name)) for row in rows)
-        body.add_column(Text(_heading(name)), justify="right" if number else "left")
+    for heading, number in zip(headings, right, strict=True):
+        body.add_column(Text(heading), justify="right" if number else "left")
     for row in rows:
         cells = [Text(_cell(name, row)) for name in chosen]  # Text: a [ in a label is no markup
         body.add_row(*cells, style="bold" if row.get("on_front") else None)
     return _print(body, width, colour)
+
+
+def _aligned(
+    title: str | None,
+    headings: Sequence[str],
+    right: Sequence[bool],
+    rows: Iterable[Sequence[str]],
+) -> str:
+    """What `_print` prints where nothing must fit: 5,000 rows take rich ten seconds."""
+    if not headings:
+        return title or ""
+    lines = [
+        line
+        for row in [headings, *rows]
+        for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
+    ]
+    widths = [max(cell_len(line[k]) for line in lines) for k in range(len(headings))]
+
+    def joined(line: Sequence[str]) -> str:
+        cells = []
+        for text, width, number in zip(line, widths, right, strict=True):
+            blank = " " * (width - cell_len(text))
+            cells.append(blank + text if number else text + blank)
+        return f" {'   '.join(cells)}".rstrip()
+
+    head, *body = map(joined, lines)
+    rule = " " + "─" * (sum(widths) + 3 * (len(widths) - 1))
+    return "\n".join([*([title] if title else []), "", head, rule, *body, ""])
 
 
 def _print(body: Table, width: int | None, colour: bool | None) -> str:

@@ -74,6 +74,18 @@ def test_without_a_terminal_nothing_is_coloured_or_wrapped():
     assert "\x1b[1m" in render_table(rows, colour=True, width=400)
 
 
+@pytest.mark.parametrize("title", [None, "Front"])
+@pytest.mark.parametrize(
+    "rows",
+    [ROWS, [], [{"label": "two\nlines", "n": 40_000}, {"label": "日本", "n": None}]],
+    ids=["plain", "none", "wide"],
+)
+def test_where_nothing_must_fit_the_layout_is_the_same(rows, title):
+    columns = ["label", *(["n"] if rows and "n" in rows[0] else [])]
+    expected = render_table(rows, columns, title=title, width=10_000, colour=False)
+    assert render_table(rows, columns, title=title) == expected
+
+
 def test_an_empty_table_has_its_head():
     table = pa.table(
         {"label": pa.array([], pa.string()), "forgetting": pa.array([], pa.float64())}
