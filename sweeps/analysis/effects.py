@@ -21,6 +21,9 @@ from clmethods.config.faults import nearest, refuse, require
 from sweeps.analysis.paired import Comparison, compare_samples
 from sweeps.analysis.replicates import Cell, Replicates, Sample
 
+MOST_VALUES = 24
+"""Values of an axis beyond which its effects are not asked for."""
+
 Point = Mapping[str, Any]
 """Values of a configuration on the axes, by dotted path."""
 
@@ -104,6 +107,17 @@ def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = N
     return axes
 
 
+def comparable(axes: Sequence[Axis]) -> tuple[list[Axis], list[str]]:
+    """The axes to ask for effects, and the paths of those that have too many values for it.
+
+    Pairs must agree on every axis, so those of more than `MOST_VALUES` stay, with their baseline
+    alone: they are matched on, and not asked for. No two points of a continuous axis are alike.
+    """
+    many = [axis.path for axis in axes if len(axis.values) > MOST_VALUES]
+    asked = [Axis(axis.path, axis.values[:1]) if axis.path in many else axis for axis in axes]
+    return asked, many
+
+
 def _rank(value: Any) -> tuple[int, float]:
     """Numbers ascending; other values stay in the order in which they were found."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -124,11 +138,7 @@ def axis_effects(
     no pair; `without_runs` names them.
     """
     index = _index(found, points, axes, metric)
-    return [
-        _effect(index, axes, a, place, metric, fixed_orders)
-        for a, axis in enumerate(axes)
-        for place in range(1, len(axis.values))
-    ]
+    return list(_singles(index, axes, metric, fixed_orders).values())
 
 
 def interactions(
@@ -141,11 +151,7 @@ def interactions(
 ) -> list[Interaction]:
     """Every pair of values of two axes: the difference of the matched differences."""
     index = _index(found, points, axes, metric)
-    single = {
-        (a, place): _effect(index, axes, a, place, metric, fixed_orders)
-        for a, axis in enumerate(axes)
-        for place in range(1, len(axis.values))
-    }
+    single = _singles(index, axes, metric, fixed_orders)
     rows = []
     for a, b in combinations(range(len(axes)), 2):
         settings = _at_baseline(index, (a, b))
@@ -188,13 +194,19 @@ def _index(
     }
 
 
-def _effect(
-    index: Index, axes: Sequence[Axis], a: int, place: int, metric: str, fixed_orders: bool
-) -> Effect:
-    matched = _matched(index, _at_baseline(index, (a,)), [{a: place}, {}])
-    sample, lost = _averaged(matched, (1.0, -1.0), metric)
-    comparison = compare_samples(sample, metric, lost, fixed_orders=fixed_orders)
-    return Effect(axes[a].path, axes[a].values[place], axes[a].baseline, len(matched), comparison)
+def _singles(
+    index: Index, axes: Sequence[Axis], metric: str, fixed_orders: bool
+) -> dict[tuple[int, int], Effect]:
+    """Effects by the place of the axis and the place of the value on it."""
+    found = {}
+    for a, axis in enumerate(axes):
+        settings = _at_baseline(index, (a,)) if len(axis.values) > 1 else []
+        for place, value in enumerate(axis.values[1:], 1):
+            matched = _matched(index, settings, [{a: place}, {}])
+            sample, lost = _averaged(matched, (1.0, -1.0), metric)
+            comparison = compare_samples(sample, metric, lost, fixed_orders=fixed_orders)
+            found[a, place] = Effect(axis.path, value, axis.baseline, len(matched), comparison)
+    return found
 
 
 def _at_baseline(index: Index, varied: tuple[int, ...]) -> list[Setting]:

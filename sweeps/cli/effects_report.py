@@ -93,18 +93,24 @@ def _text(
 ) -> str:
     from sweeps.analysis.asking import direction_of
     from sweeps.analysis.axis_importance import axis_importance
-    from sweeps.analysis.effects import axis_effects, interactions
+    from sweeps.analysis.effects import axis_effects, comparable, interactions
     from sweeps.analysis.render import render_table
 
-    singles = axis_effects(found, points, axes, metric, fixed_orders=fixed)
-    doubles = interactions(found, points, axes, metric, fixed_orders=fixed)
+    asked, many = comparable(axes)
+    singles = axis_effects(found, points, asked, metric, fixed_orders=fixed)
+    doubles = interactions(found, points, asked, metric, fixed_orders=fixed)
     known = [one for one in doubles if one.comparison is not None]
     known.sort(key=lambda one: -abs(one.comparison.interval.mean if one.comparison else 0.0))
     direction = direction_of(metric)
     lines = [
         "",
         f"{metric} ({'higher' if direction == 'max' else 'lower'} is better)",
-        render_table([_single(one) for one in singles]),
+        *([render_table([_single(one) for one in singles])] if singles else []),
+        *(
+            f"{axis.path}: not compared value by value, it has {len(axis.values):,}"
+            for axis in axes
+            if axis.path in many
+        ),
     ]
     missing = [one for one in singles if one.pairs == 0]
     if missing:
@@ -125,7 +131,9 @@ def _text(
             | {name: f"{share.get(axis.path, 0.0):.0%}" for name, share in shares.items()}
             for axis in axes
         ]
-        lines += ["Importance over the search (no intervals)", render_table(rows)]
+        of = sum(one.config_id in points and bool(one.metrics[metric]) for one in found)
+        title = f"Importance over the search, n = {of:,} configurations (no intervals)"
+        lines += [title, render_table(rows)]
     return "\n".join(lines)
 
 

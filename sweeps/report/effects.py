@@ -7,7 +7,15 @@ from typing import Any
 
 from sweeps.analysis.asking import direction_of
 from sweeps.analysis.axis_importance import axis_importance
-from sweeps.analysis.effects import Axis, Effect, Interaction, axes_of, axis_effects, points_of
+from sweeps.analysis.effects import (
+    Axis,
+    Effect,
+    Interaction,
+    axes_of,
+    axis_effects,
+    comparable,
+    points_of,
+)
 from sweeps.analysis.effects import interactions as interactions_of
 from sweeps.analysis.paired import Comparison
 from sweeps.report import plots
@@ -17,8 +25,6 @@ from sweeps.report.words import axis_title, count, metric_name, unit
 
 INTERACTIONS = 10
 """Interactions shown, the largest first."""
-MOST_VALUES = 24
-"""Values of an axis beyond which its effects are not asked for: a continuous one has no pairs."""
 
 
 def effects_section(evidence: Evidence) -> Section:
@@ -35,11 +41,7 @@ def effects_section(evidence: Evidence) -> Section:
             short="Effects",
             lead=f"Nothing to see: {why}.",
         )
-    # pairs must agree on every axis; those of many values are matched on, and not asked for
-    asked = [
-        axis if len(axis.values) <= MOST_VALUES else Axis(axis.path, axis.values[:1])
-        for axis in axes
-    ]
+    asked, _ = comparable(axes)
     figures: list[Figure] = []
     notes: list[str] = []
     settled = total = 0
