@@ -106,11 +106,12 @@ def _by_stage(
     blocks = np.asarray(matrices["block"], dtype=np.int64)
     kinds: list[str] = names.dictionary.to_pylist()
     kind = np.asarray(names.indices, dtype=np.int64)
-    pairs, column = np.unique(np.stack([blocks, kind], axis=1), axis=0, return_inverse=True)
-    named = [Site(block, kinds[k]) for block, k in pairs.tolist()]
+    code = blocks * len(kinds) + kind  # one number: rows of two take ten times as long to sort
+    known = np.flatnonzero(np.bincount(code))
+    named = [Site(number // len(kinds), kinds[number % len(kinds)]) for number in known.tolist()]
     ranked = sorted(range(len(named)), key=lambda i: (named[i].block, _place(named[i].site)))
     place = np.argsort(np.array(ranked, dtype=np.int64))
-    at = (np.asarray(key.indices, dtype=np.int64), place[column.reshape(-1)])
+    at = (np.asarray(key.indices, dtype=np.int64), place[np.searchsorted(known, code)])
     shape = (len(key.dictionary), len(named))
 
     def table(values: npt.ArrayLike) -> Values:

@@ -24,8 +24,8 @@ _STATISTICS = {
     "run": "One configuration trained through all tasks, in one order with one seed.",
     "readout": "How predictions are read from a trained model; one training serves all of them.",
     "95 % interval": "Where the mean over all orders and seeds lies: a t interval from the "
-    "variance components of orders x seeds, with Satterthwaite's degrees of freedom. Runs that "
-    "share an order or a seed do not count as independent.",
+    "variance components of orders x seeds, at Satterthwaite's quantile, or Cochran's with two "
+    "orders or seeds. Runs that share an order or a seed do not count as independent.",
     "prediction interval": "Where one new run lies, with a fresh seed, in 95 % of the cases.",
     "front": "Configurations that no other beats in every objective at once, by their means on "
     "validation images. References and readouts that are told the task are never on it.",
