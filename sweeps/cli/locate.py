@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sweeps.spec import Sweep
     from sweeps.storage import ObjectStore
 
+NEW_FILE = "a file that does not exist yet"
+"""What a command may write: nothing is overwritten."""
+
 
 def load_named_sweep(name: str) -> Sweep:
     """A sweep by the name of a shipped study or by its path."""
@@ -71,9 +74,25 @@ def new_sweep_file_faults(output: Path) -> list[Fault]:
     if not output.parent.is_dir():
         faults.append(Fault("--output", name, "a path in an existing folder"))
     elif output.exists():
-        law = "a file that does not exist yet"
-        faults.append(Fault("--output", name, law, "Choose another name."))
+        faults.append(Fault("--output", name, NEW_FILE, "Choose another name."))
     return faults
+
+
+def write_new_file(output: Path, text: str) -> bool:
+    """Write a file, or leave it as it is where it holds that text already; whether it was written.
+
+    Raises `InvalidConfigError` for one that holds anything else.
+    """
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        if output.read_bytes() == text.encode():
+            return False
+        law = f"{NEW_FILE}, or holds the same already"
+        fault = Fault("--output", str(output), law, "Choose another name, or remove it.")
+        raise InvalidConfigError([fault]) from error
+    return True
 
 
 storage_option = click.option(

@@ -11,7 +11,7 @@ import click
 from clmethods.config import Fault, InvalidConfigError
 from clmethods.config.faults import refuse, require
 from sweeps.cli.errors import plain_errors
-from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.locate import open_stored_sweep, write_new_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,8 @@ NOTHING_CHOSEN = 1
     "-o",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the run, its readout and the evidence as YAML for `clmethods train`.",
+    help="Write the run, its readout and the evidence as YAML for `clmethods train`. "
+    "A file that holds anything else is not overwritten.",
 )
 @plain_errors
 def select(
@@ -91,7 +92,13 @@ def select(
     from sweeps.analysis.summary import summarise
     from sweeps.wanted import read_results
 
-    refuse([require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer")])
+    folder = output is None or output.parent.is_dir()
+    refuse(
+        [
+            require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer"),
+            require(folder, "--output", str(output), "a path in an existing folder"),
+        ]
+    )
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
@@ -144,9 +151,9 @@ def select(
             sweep.name, run, used, choice.chosen, question, test, sweep.seeds
         )
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-        output.write_text(text, encoding="utf-8")
+        head = "wrote" if write_new_file(output, text) else "unchanged"
         click.echo(
-            f"wrote     {output}: `clmethods train {output}` trains it, with seed {run.seed}"
+            f"{head:<10}{output}: `clmethods train {output}` trains it, with seed {run.seed}"
         )
 
 

@@ -53,6 +53,27 @@ def test_a_card_and_a_file_that_is_a_run(
     assert doctored.stderr.count("is outside 200.0 to 300.0") == 2
 
 
+def test_a_choice_that_was_made_before_is_not_overwritten(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "production.yaml"
+    assert sweeps_command("select", finished, "-o", file).exit_code == 0
+    first = file.read_bytes()
+    again = sweeps_command("select", finished, "-o", file)
+    assert again.exit_code == 0, again.output  # the same choice is the same file
+    assert again.output.splitlines()[-1].startswith(f"unchanged {file}")
+    other = sweeps_command("select", finished, "--order", "4-3-2-1-0", "-o", file)
+    assert other.exit_code == 2
+    assert "--output" in other.output
+    assert "a file that does not exist yet, or holds the same already" in other.output
+    assert "wrote" not in other.output
+    assert file.read_bytes() == first
+    nowhere = sweeps_command("select", finished, "-o", tmp_path / "missing" / "production.yaml")
+    assert nowhere.exit_code == 2
+    assert "a path in an existing folder" in nowhere.output
+    assert "choose" not in nowhere.output
+
+
 def test_only_the_search_and_one_readout(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("select", finished, "--searched", "--readout", "last", "--by", "mean")
     assert "choose    lorac_ipc" in result.output
