@@ -93,6 +93,18 @@ def _counts(generator: np.random.Generator, n: int) -> tuple[int, ...]:
     return tuple(np.bincount(generator.integers(0, n, n), minlength=n).tolist())
 
 
+def cell_fronts(
+    found: Sequence[Replicates], objectives: Mapping[str, Direction]
+) -> list[Values]:
+    """The front of each (order, seed) cell that has one, as gains (K, M): more is better."""
+    directions = list(objectives.values())
+    held = blocks([one for one in found if one.eligible], list(objectives))
+    c, m, i, j = held.values.shape
+    cells = held.values.reshape(c, m, i * j).transpose(2, 0, 1)  # (IJ, C, M)
+    fronts = [gains(points[front(points, directions)], directions) for points in cells]
+    return [gain for gain in fronts if len(gain)]
+
+
 def attainment(
     found: Sequence[Replicates], objectives: Mapping[str, Direction], share: float
 ) -> Values:
@@ -109,12 +121,7 @@ def attainment(
             f"two objectives and 0 < share <= 1 are needed, got {list(objectives)} and {share}"
         )
     directions = list(objectives.values())
-    held = blocks([one for one in found if one.eligible], list(objectives))
-    c, _, i, j = held.values.shape
-    cells = held.values.reshape(c, 2, i * j).transpose(2, 0, 1)  # (IJ, C, 2)
-    fronts = [gains(points, directions) for points in cells]
-    fronts = [gain[np.isfinite(gain).all(axis=1)] for gain in fronts]
-    fronts = [gain for gain in fronts if len(gain)]
+    fronts = cell_fronts(found, objectives)
     if not fronts:
         return np.empty((0, 2))
     least = int(np.ceil(share * len(fronts) - 1e-9))

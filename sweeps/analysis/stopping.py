@@ -7,8 +7,9 @@ the others would have become.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,41 @@ class Share:
     n: int
     low: float
     high: float
+
+
+class Verdicts(NamedTuple):
+    """What the rungs have decided by now, by config_id."""
+
+    kept: frozenset[str]
+    """They went on from every rung at which they stood."""
+    stopped: frozenset[str]
+    """Those of the audit included."""
+    audited: frozenset[str]
+    """Stopped ones that run on to the end."""
+
+
+def verdicts_of(decided: Iterable[tuple[str, str]]) -> Verdicts:
+    """From (config_id, verdict) by the rungs in their order: what was said last counts.
+
+    A verdict is `goes on`, `stops` or `audit`.
+    """
+    last = dict(decided)
+    audited = frozenset(c for c, verdict in last.items() if verdict == "audit")
+    stopped = audited | {c for c, verdict in last.items() if verdict == "stops"}
+    return Verdicts(frozenset(last) - stopped, stopped, audited)
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A configuration that was stopped and ran on all the same."""
+
+    config_id: str
+    label: str
+    difference: Interval | None
+    """It less the best that went on, in the metric's own direction, paired run by run; None
+    without runs in common."""
+    on_front: bool
+    """Whether it would stand on the front of those that went on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +93,8 @@ class StoppingCost:
     difference: Interval | None
     """Best audited less best kept, in the metric's own direction, paired run by run; None without
     runs in common. It is a pair chosen after the fact: the interval is too sure of a regret."""
+    each: tuple[Audited, ...]
+    """All audited ones that have finished, the best first."""
 
     def in_words(self) -> str:
         """The regret in a few sentences."""
@@ -88,13 +126,15 @@ def stopping_cost(
     kept: Collection[str],
     stopped: Collection[str],
     audited: Collection[str],
+    fixed_orders: bool = False,
 ) -> StoppingCost | None:
     """The cost of stopping, by config_id: who went on from every rung, who did not, and which of
     these ran on.
 
     `found` holds the replicates under one readout and split. Configurations that have not finished
     are left out. None as long as no audited one, or none that went on, has finished. The front
-    counts every audited configuration by itself against those that went on.
+    counts every audited configuration by itself against those that went on. `fixed_orders`: see
+    `mean_interval`.
     """
     names = list(objectives)
     finished = [one for one in found if all(one.metrics[name] for name in names)]
@@ -108,31 +148,37 @@ def stopping_cost(
     def value(one: Replicates) -> tuple[float, str]:
         return sign * float(sample(one, metric).values.mean()), one.label
 
-    best, most = max(going, key=value), max(ended, key=value)
+    best = max(going, key=value)
+    ended.sort(key=value, reverse=True)
     margins = np.array([value(one)[0] - value(best)[0] for one in ended])
     half = None
     if len(ended) > 1:
         error = float(margins.std(ddof=1)) / len(ended) ** 0.5
         half = float(stdtrit(len(ended) - 1, 0.5 + LEVEL / 2)) * error
     mean = float(margins.mean())
-    against = compare(most, best, metric)
     ways = list(objectives.values())
     standing = [_cells(one, names) for one in going]
-    hits = sum(
-        bool(front_on_common_cells([*standing, _cells(one, names)], ways)[-1]) for one in ended
-    )
+
+    def placed(one: Replicates) -> Audited:
+        against = compare(one, best, metric, fixed_orders=fixed_orders)
+        beside = front_on_common_cells([*standing, _cells(one, names)], ways)
+        difference = None if against is None else against.interval
+        return Audited(one.config_id, one.label, difference, bool(beside[-1]))
+
+    each = tuple(placed(one) for one in ended)
     return StoppingCost(
         metric=metric,
         stopped=len(set(stopped)),
         audited=len(ended),
-        on_front=share_of(hits, len(ended)),
+        on_front=share_of(sum(one.on_front for one in each), len(ended)),
         margin=mean,
         margin_low=None if half is None else mean - half,
         margin_high=None if half is None else mean + half,
-        regret=max(0.0, value(most)[0] - value(best)[0]),
-        best_audited=most.label,
+        regret=max(0.0, value(ended[0])[0] - value(best)[0]),
+        best_audited=ended[0].label,
         best_kept=best.label,
-        difference=None if against is None else against.interval,
+        difference=each[0].difference,
+        each=each,
     )
 
 

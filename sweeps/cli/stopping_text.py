@@ -20,16 +20,14 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
     """
     from sweeps.analysis.paired import configurations
     from sweeps.analysis.replicates import replicates
-    from sweeps.analysis.stopping import saving, stopping_cost
+    from sweeps.analysis.stopping import saving, stopping_cost, verdicts_of
     from sweeps.analysis.summary import summarise
 
-    last = {d.config_id: d.verdict for d in decisions if d.by == "early_stop"}
-    audited = {config_id for config_id, verdict in last.items() if verdict == "audit"}
-    stopped = audited | {config_id for config_id, verdict in last.items() if verdict == "stops"}
-    if not stopped:
+    rungs = verdicts_of((d.config_id, d.verdict) for d in decisions if d.by == "early_stop")
+    if not rungs.stopped:
         return []
     lines = [saving(results.trials).in_words()]
-    if not audited:
+    if not rungs.audited:
         return [*lines, "None of the stopped ran on for the audit: what that cost is not known."]
     split = "validation"
     summary = summarise(results.trials, results.evals, split)
@@ -37,9 +35,7 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
     cost = stopping_cost(
         configurations(found, chosen_readout(sweep, None), split),
         sweep.objectives,
-        kept=last.keys() - stopped,
-        stopped=stopped,
-        audited=audited,
+        **rungs._asdict(),
     )
-    waits = f"{len(audited)} stopped configurations run on for the audit, which is not finished."
+    waits = f"{len(rungs.audited)} stopped configurations run on for the audit, which is not finished."
     return [*lines, waits if cost is None else cost.in_words()]

@@ -9,6 +9,7 @@ from clmethods.config.readout import readout_notes
 from sweeps.analysis.asking import few_replicates
 from sweeps.analysis.front_rows import front_volume
 from sweeps.report import plots
+from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Figure, Section, Table
 from sweeps.report.words import axis_title, count, metric_name, scaled, share, shown, unit
@@ -38,13 +39,15 @@ def front_section(evidence: Evidence) -> Section:
         "images stand beside."
     )
     few = few_replicates(evidence.trials)
+    notes = [few] if few else []
+    attained = tuple(attained_figures(evidence, notes))
     return Section(
         id="front",
         title="The front",
         short="Front",
         lead=lead,
-        figures=figures,
-        notes=tuple([few] if few else []),
+        figures=figures + attained,
+        notes=tuple(notes),
     )
 
 

@@ -34,6 +34,9 @@ _STATISTICS = {
     "knee": "The point of the front that lies farthest beyond the plane through its extremes.",
     "hypervolume": "Share of the space of objectives that the front dominates, measured from the "
     "worst mean of each objective.",
+    "attainment": "What the front of a single order with a single seed dominates or touches. The "
+    "curve of k fronts bounds what at least k of them attain; that of half of them is the median "
+    "front (empirical attainment function, Fonseca and Fleischer 2005).",
     "OPD": "Order-normalised performance disparity of a task: largest less smallest final "
     "accuracy over the task orders, averaged over seeds first (Yoon et al. 2020).",
     "AOPD": "Mean of the OPD over the tasks. It grows with the number of orders.",
@@ -63,6 +66,19 @@ _STATISTICS = {
     "after which all were scored.",
     "frozen from": "First task that is trained with the matrix frozen, counted from 1; mean over "
     "the runs in which it froze.",
+    "rung": "A number of tasks after which configurations are compared over the same orders and "
+    "seeds, and the worse ones stop.",
+    "audit": "A share of the stopped configurations, drawn at random, that runs to the end all the "
+    "same, so that what stopping costs is measured.",
+    "regret": "By how much the best audited configuration ended better than the best that went "
+    "on; 0 if it did not. Stopped ones that were not audited may be better still.",
+    "race": "Further orders and seeds only for configurations whose place on the front is "
+    "undecided, by paired intervals that hold together over all pairs and rounds.",
+    "ablation path": "From one configuration to another, one factor at a time, over "
+    "configurations that were run (Fawcett and Hoos 2016).",
+    "similarity association": "Rank correlation of how alike two tasks are with what the earlier "
+    "one loses while the later is learned, given how long ago it was learned; mean over the runs. "
+    "Above 0, similar tasks cost each other more.",
     "stage": "Training on one task from the state after the last one. Runs whose fields act alike "
     "up to a task share its stages.",
 }

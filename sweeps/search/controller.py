@@ -213,6 +213,7 @@ def _rung(
                 config_id=identity,
                 verdict="audit" if audited else "stops" if stops else "goes on",
                 because=found.because[identity],
+                tasks=tasks,
             )
         )
         if stops and not audited:

@@ -38,6 +38,8 @@ class Decision:
     verdict: Literal["goes on", "stops", "audit", "on", "off", "undecided", "failed"]
     because: str
     """In words."""
+    tasks: int | None = None
+    """Of a rung: how many tasks had been learned."""
 
 
 @final

@@ -1,0 +1,222 @@
+"""What the sweep reaches run by run: empirical attainment curves over two objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clmethods.metrics import Direction
+from sweeps.analysis.front_probability import attainment, cell_fronts
+from sweeps.analysis.paired import configurations
+from sweeps.report import plots
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import Column, Figure, table
+from sweeps.report.words import axis_title, count, metric_name, scaled, shown, unit
+
+Values = npt.NDArray[np.float64]
+
+LOOKS = (("@6", "dot", "triangle-up"), ("@1", "solid", "circle"), ("@2", "dash", "square"))
+"""Colour, dash and symbol of the best, the median and the worst curve."""
+
+
+class Curve(NamedTuple):
+    """What at least some of the cells reach."""
+
+    name: str
+    least: int
+    """How many cells."""
+    corners: Values  # (K, 2), from the best to the worst in the first objective
+
+
+def attained_figures(evidence: Evidence, notes: list[str]) -> Iterator[Figure]:
+    """One figure per readout; where there is none, the reason goes to the notes."""
+    objectives = evidence.sweep.objectives
+    if len(objectives) != 2:
+        notes.append(
+            "Attainment curves take two objectives, and this sweep has "
+            f"{len(objectives)}: {', '.join(map(metric_name, objectives))}."
+        )
+        return
+    for index, readout in enumerate(evidence.readouts):
+        found = configurations(evidence.by_split["validation"], readout, "validation")
+        found = [one for one in found if one.role == "search" and one.eligible]
+        cells = len(cell_fronts(found, objectives))
+        if cells < 2:
+            if index == 0:
+                notes.append(
+                    "Attainment curves compare the fronts of single runs, and there are fewer "
+                    "than two orders with seeds in which any run has both objectives."
+                )
+            continue
+        curves = _curves(cells, [attainment(found, objectives, k / cells) for k in _levels(cells)])
+        yield _figure(objectives, readout, index, len(found), cells, curves)
+
+
+def _levels(cells: int) -> tuple[int, ...]:
+    """In how many cells: in one, in half of them, in all; for two cells half of them is one."""
+    return tuple(sorted({1, -(-cells // 2), cells}))
+
+
+def _curves(cells: int, corners: Sequence[Values]) -> list[Curve]:
+    names = {1: "reached at least once", -(-cells // 2): "in half of them", cells: "in all"}
+    if cells > 2:
+        names[1] = f"in 1 of {cells}"
+    names[-(-cells // 2)] += " (median)"
+    return [
+        Curve(names[least], least, found)
+        for least, found in zip(_levels(cells), corners, strict=True)
+    ]
+
+
+def _figure(
+    objectives: Mapping[str, Direction],
+    readout: str,
+    index: int,
+    configured: int,
+    cells: int,
+    curves: Sequence[Curve],
+) -> Figure:
+    y, x = objectives
+    return Figure(
+        id=f"attained-{index}",
+        title="What single runs reach",
+        caption=(
+            f"Readout {readout}. Empirical attainment of validation {metric_name(y)} and "
+            f"{metric_name(x)}: each order with each seed has a front of its own among "
+            f"{count(configured, 'searched configuration')}, n = {cells} such fronts. A curve "
+            "bounds what that many of them reach; between the outer ones lies the luck of orders "
+            "and seeds. A front of means can lie outside: a run is no mean."
+        ),
+        spec=_spec(objectives, curves),
+        table=table(
+            [
+                Column(title="fronts", term="attainment"),
+                *(
+                    Column(title=axis_title(name), number=True, term=metric_name(name))
+                    for name in objectives
+                ),
+            ],
+            [
+                [
+                    f"{curve.least} of {cells}" + (" (median)" if "median" in curve.name else ""),
+                    *(
+                        shown(name, value, None, None)
+                        for name, value in zip(objectives, corner, strict=True)
+                    ),
+                ]
+                for curve in curves
+                for corner in curve.corners.tolist()
+            ],
+            note="so many fronts have a configuration at least as good as the corner",
+        ),
+        terms=("attainment", "front", metric_name(y), metric_name(x)),
+        readout=readout,
+    )
+
+
+def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[str, Any]:
+    """The second objective across, the first up, as in the plot of the front."""
+    y, x = objectives
+    ranges = {
+        name: _range(name, np.concatenate([curve.corners[:, m] for curve in curves]))
+        for m, name in enumerate(objectives)
+    }
+    edges = {
+        name: ranges[name][0] if direction == "max" else ranges[name][1]
+        for name, direction in objectives.items()
+    }
+    corners = [_on_page(objectives, curve.corners) for curve in curves]
+    data = [_band(corners[0], corners[-1], edges[x], edges[y])]
+    looks = LOOKS if len(curves) == len(LOOKS) else LOOKS[1:]
+    for curve, points, (colour, dash, symbol) in zip(curves, corners, looks, strict=True):
+        line = {"color": colour, "width": 2, "dash": dash}
+        data.append(
+            plots.marks(
+                curve.name,
+                [at for at, _ in points],
+                [height for _, height in points],
+                colour=colour,
+                symbol=symbol,
+                size=8,
+                mode="lines+markers",
+                line=line | {"shape": "hv"},
+                legendgroup=curve.name,
+                hovertemplate=f"{metric_name(y)} %{{y}}<br>{metric_name(x)} %{{x}}"
+                "<extra>%{fullData.name}</extra>",
+            )
+        )
+        if points:  # on to the edges of the plot
+            (first, best), (last, worst) = points[0], points[-1]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": [first, first, None, last, edges[x]],
+                    "y": [edges[y], best, None, worst, worst],
+                    "line": line,
+                    "legendgroup": curve.name,
+                    "showlegend": False,
+                    "hoverinfo": "skip",
+                }
+            )
+    look = plots.layout(
+        axis_title(x),
+        axis_title(y),
+        height=400,
+        xaxis={"range": ranges[x]},
+        yaxis={"range": ranges[y]},
+    )
+    return plots.spec(data, look)
+
+
+def _range(metric: str, values: Values) -> list[float]:
+    """What an axis spans, in the unit of the page."""
+    on_page = [scaled(metric, value) for value in values.tolist()]
+    found = plots.span(on_page, (), 0.0, 100.0)
+    if found is None:  # no curve has a corner
+        return [0.0, 100.0]
+    return found if unit(metric) == "%" else [max(found[0], 0.0), found[1]]
+
+
+def _on_page(
+    objectives: Mapping[str, Direction], corners: Values
+) -> list[tuple[float, float]]:
+    """(across, up) of each corner in the units of the page, from the best across to the worst."""
+    y, x = objectives
+    return [(scaled(x, b) or 0.0, scaled(y, a) or 0.0) for a, b in corners.tolist()][::-1]
+
+
+def _band(
+    best: Sequence[tuple[float, float]],
+    worst: Sequence[tuple[float, float]],
+    edge_x: float,
+    edge_y: float,
+) -> plots.Trace:
+    """What lies between the outer curves."""
+    ring = [*_steps(best, edge_x, edge_y), *_steps(worst, edge_x, edge_y)[::-1]]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [at for at, _ in ring],
+        "y": [height for _, height in ring],
+        "fill": "toself",
+        "fillcolor": "@rule",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _steps(
+    corners: Sequence[tuple[float, float]], edge_x: float, edge_y: float
+) -> list[tuple[float, float]]:
+    """Vertices of the boundary of what the corners dominate, from edge to edge."""
+    if not corners:
+        return [(edge_x, edge_y)]
+    found = [(corners[0][0], edge_y)]
+    for (here, height), (further, _) in zip(corners, [*corners[1:], (edge_x, 0.0)], strict=True):
+        found += [(here, height), (further, height)]
+    return found
