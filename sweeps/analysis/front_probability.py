@@ -93,9 +93,7 @@ def _counts(generator: np.random.Generator, n: int) -> tuple[int, ...]:
     return tuple(np.bincount(generator.integers(0, n, n), minlength=n).tolist())
 
 
-def cell_fronts(
-    found: Sequence[Replicates], objectives: Mapping[str, Direction]
-) -> list[Values]:
+def cell_fronts(found: Sequence[Replicates], objectives: Mapping[str, Direction]) -> list[Values]:
     """The front of each (order, seed) cell that has one, as gains (K, M): more is better."""
     directions = list(objectives.values())
     held = blocks([one for one in found if one.eligible], list(objectives))

@@ -37,5 +37,7 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
         sweep.objectives,
         **rungs._asdict(),
     )
-    waits = f"{len(rungs.audited)} stopped configurations run on for the audit, which is not finished."
+    waits = (
+        f"{len(rungs.audited)} stopped configurations run on for the audit, which is not finished."
+    )
     return [*lines, waits if cost is None else cost.in_words()]

@@ -18,7 +18,7 @@ from sweeps.report.words import axis_title, count, metric_name, scaled, shown, u
 
 Values = npt.NDArray[np.float64]
 
-LOOKS = (("@6", "dot", "triangle-up"), ("@1", "solid", "circle"), ("@2", "dash", "square"))
+LOOKS = (("@3", "dot", "triangle-up"), ("@1", "solid", "circle"), ("@2", "dash", "square"))
 """Colour, dash and symbol of the best, the median and the worst curve."""
 
 
@@ -26,8 +26,6 @@ class Curve(NamedTuple):
     """What at least some of the cells reach."""
 
     name: str
-    least: int
-    """How many cells."""
     corners: Values  # (K, 2), from the best to the worst in the first objective
 
 
@@ -61,13 +59,11 @@ def _levels(cells: int) -> tuple[int, ...]:
 
 
 def _curves(cells: int, corners: Sequence[Values]) -> list[Curve]:
-    names = {1: "reached at least once", -(-cells // 2): "in half of them", cells: "in all"}
-    if cells > 2:
-        names[1] = f"in 1 of {cells}"
-    names[-(-cells // 2)] += " (median)"
+    names = {1: f"best (1 of {cells})", cells: f"worst (all {cells})"}
+    half = -(-cells // 2)
+    names[half] = f"median ({half} of {cells})" if half > 1 else f"best and median (1 of {cells})"
     return [
-        Curve(names[least], least, found)
-        for least, found in zip(_levels(cells), corners, strict=True)
+        Curve(names[least], found) for least, found in zip(_levels(cells), corners, strict=True)
     ]
 
 
@@ -88,7 +84,7 @@ def _figure(
             f"{metric_name(x)}: each order with each seed has a front of its own among "
             f"{count(configured, 'searched configuration')}, n = {cells} such fronts. A curve "
             "bounds what that many of them reach; between the outer ones lies the luck of orders "
-            "and seeds. A front of means can lie outside: a run is no mean."
+            "and seeds, which the means above do not show."
         ),
         spec=_spec(objectives, curves),
         table=table(
@@ -101,7 +97,7 @@ def _figure(
             ],
             [
                 [
-                    f"{curve.least} of {cells}" + (" (median)" if "median" in curve.name else ""),
+                    curve.name,
                     *(
                         shown(name, value, None, None)
                         for name, value in zip(objectives, corner, strict=True)
@@ -110,7 +106,7 @@ def _figure(
                 for curve in curves
                 for corner in curve.corners.tolist()
             ],
-            note="so many fronts have a configuration at least as good as the corner",
+            note="so many fronts have a configuration at least as good as each corner",
         ),
         terms=("attainment", "front", metric_name(y), metric_name(x)),
         readout=readout,
@@ -181,9 +177,7 @@ def _range(metric: str, values: Values) -> list[float]:
     return found if unit(metric) == "%" else [max(found[0], 0.0), found[1]]
 
 
-def _on_page(
-    objectives: Mapping[str, Direction], corners: Values
-) -> list[tuple[float, float]]:
+def _on_page(objectives: Mapping[str, Direction], corners: Values) -> list[tuple[float, float]]:
     """(across, up) of each corner in the units of the page, from the best across to the worst."""
     y, x = objectives
     return [(scaled(x, b) or 0.0, scaled(y, a) or 0.0) for a, b in corners.tolist()][::-1]

@@ -8,6 +8,7 @@ from typing import Any
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.stopping import declares_rules
 from sweeps.report.words import count, seconds
 
 SHOWN = 24
@@ -39,6 +40,13 @@ def cost_section(evidence: Evidence) -> Section:
         short="Cost",
         lead=lead,
         figures=(_by_position(known, steps), _by_configuration(evidence, known, trials)),
+        notes=()
+        if declares_rules(evidence)
+        else (
+            "Nothing was stopped early and no run was left out: the sweep file has neither "
+            "`early_stop` nor `racing`, so every configuration learned all tasks, in all orders "
+            "with all seeds.",
+        ),
     )
 
 

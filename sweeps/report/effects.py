@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sweeps.analysis.asking import direction_of
 from sweeps.analysis.axis_importance import axis_importance
@@ -19,9 +18,10 @@ from sweeps.analysis.effects import (
 from sweeps.analysis.effects import interactions as interactions_of
 from sweeps.analysis.paired import Comparison
 from sweeps.report import plots
+from sweeps.report.differences import forest, in_unit, interval_of, numbers
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import NOTHING, Column, Figure, Section, table
-from sweeps.report.words import axis_title, count, metric_name, unit
+from sweeps.report.model import Column, Figure, Section, table
+from sweeps.report.words import count, metric_name
 
 INTERACTIONS = 10
 """Interactions shown, the largest first."""
@@ -72,10 +72,6 @@ def effects_section(evidence: Evidence) -> Section:
     )
 
 
-def _scale(metric: str) -> float:
-    return 100.0 if unit(metric) == "%" else 1.0
-
-
 def _better(metric: str) -> str:
     return "higher is better" if direction_of(metric) == "max" else "lower is better"
 
@@ -91,17 +87,17 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
     if not known:
         return []
     labels = [_change(one) for one in known]
-    cells = [_numbers(one.comparison) for one in known]
+    cells = [numbers(one.comparison) for one in known]
     return [
         Figure(
             id=f"effects-{metric}",
             title=f"Effect on {metric_name(metric)}",
             caption=(
-                f"Each value less its axis's baseline, {_unit(metric)} of validation "
+                f"Each value less its axis's baseline, {in_unit(metric)} of validation "
                 f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals. Paired: same "
                 "order, same seed, all other axes equal."
             ),
-            spec=_forest(metric, labels, [one.comparison for one in known]),
+            spec=forest(metric, labels, [interval_of(one.comparison) for one in known]),
             table=table(
                 [
                     "axis",
@@ -115,8 +111,8 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
                     "#can show",
                 ],
                 [
-                    [one.path, one.value, one.baseline, one.pairs, _n(one.comparison), *numbers]
-                    for one, numbers in zip(known, cells, strict=True)
+                    [one.path, one.value, one.baseline, one.pairs, _n(one.comparison), *texts]
+                    for one, texts in zip(known, cells, strict=True)
                 ],
                 note="can show: the difference that these replicates show in 80 % of cases",
             ),
@@ -137,15 +133,15 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
             id=f"interactions-{metric}",
             title=f"Interactions in {metric_name(metric)}",
             caption=(
-                f"How much the effect of one value changes with another, {_unit(metric)} of "
+                f"How much the effect of one value changes with another, {in_unit(metric)} of "
                 f"validation {metric_name(metric)}, with 95 % intervals; the {len(drawn)} largest "
                 f"of {len(known)}."
             ),
-            spec=_forest(metric, labels, [one.comparison for one in drawn]),
+            spec=forest(metric, labels, [interval_of(one.comparison) for one in drawn]),
             table=table(
                 ["effect of", "changes with", "#squares", "#by", "#95 %", "shown", "#can show"],
                 [
-                    [_value(o.first), _value(o.second), o.squares, *_numbers(o.comparison)]
+                    [_value(o.first), _value(o.second), o.squares, *numbers(o.comparison)]
                     for o in drawn
                 ],
             ),
@@ -197,44 +193,6 @@ def _importance(
     )
 
 
-def _forest(
-    metric: str, labels: Sequence[str], found: Sequence[Comparison | None]
-) -> dict[str, Any]:
-    """Differences with their intervals, one row each; those that are shown are filled."""
-    scale = _scale(metric)
-    data = []
-    for shown, hollow in ((True, False), (False, True)):
-        rows = [
-            (row, one.interval)
-            for row, one in enumerate(found)
-            if one is not None and one.settled is shown
-        ]
-        if not rows:
-            continue
-        means = [round(scale * interval.mean, 3) for _, interval in rows]
-        ends = [
-            [None if e is None else scale * e for e in column]
-            for column in zip(*((i.low, i.high) for _, i in rows), strict=True)
-        ]
-        data.append(
-            plots.marks(
-                "interval leaves 0 out" if shown else "0 is inside, or no interval",
-                means,
-                [row for row, _ in rows],
-                colour="@1" if shown else "@muted",
-                hollow=hollow,
-                error_x=plots.errors(means, ends[0], ends[1], "@1" if shown else "@muted"),
-            )
-        )
-    title = "difference / points" if unit(metric) == "%" else f"difference, {axis_title(metric)}"
-    look = plots.dot_rows(labels, title, legend=True, whole=True, shapes=[plots.zero_line()])
-    return plots.spec(data, look)
-
-
-def _unit(metric: str) -> str:
-    return "in percentage points" if unit(metric) == "%" else "in units"
-
-
 def _change(one: Effect) -> str:
     return f"{_value(one)} (not {one.baseline})"
 
@@ -245,20 +203,3 @@ def _value(one: Effect) -> str:
 
 def _n(found: Comparison | None) -> int:
     return 0 if found is None else found.interval.n
-
-
-def _numbers(found: Comparison | None) -> list[str]:
-    if found is None:
-        return [NOTHING] * 4
-    scale = _scale(found.metric)
-    low, high = found.interval.low, found.interval.high
-    ends = "no interval"
-    if low is not None and high is not None:
-        ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    can = found.detectable
-    return [
-        f"{scale * found.interval.mean:+.1f}",
-        ends,
-        "yes" if found.settled else "no",
-        NOTHING if can is None else f"{scale * can:.1f}",
-    ]

@@ -30,7 +30,7 @@ from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
 from sweeps.results import read_table
 from sweeps.search.controller import next_step
-from sweeps.search.step import Step
+from sweeps.search.step import Decision, Step
 from sweeps.search.stored import wanted
 from sweeps.wanted import wanted_trials
 
@@ -56,6 +56,8 @@ class Evidence:
     """One sentence per part that could not be read, and one about runs that are missing."""
     events: tuple[Mapping[str, Any], ...]
     """Who started the sweep, when, with which code; oldest first."""
+    decisions: tuple[Decision, ...]
+    """What rungs and race have said of configurations by now."""
     readout: str
     """The one that orders, effects and the answers are read from."""
 
@@ -206,6 +208,7 @@ def evidence_of(
         matrices=tables["matrices"],
         warnings=(*warnings, *gaps),
         events=tuple(events),
+        decisions=step.decisions,
         readout=chosen_readout(sweep, readout),
     )
 

@@ -68,8 +68,8 @@ _STATISTICS = {
     "the runs in which it froze.",
     "rung": "A number of tasks after which configurations are compared over the same orders and "
     "seeds, and the worse ones stop.",
-    "audit": "A share of the stopped configurations, drawn at random, that runs to the end all the "
-    "same, so that what stopping costs is measured.",
+    "audit": "A share of the stopped configurations, drawn at random, that runs to the end all "
+    "the same, so that what stopping costs is measured.",
     "regret": "By how much the best audited configuration ended better than the best that went "
     "on; 0 if it did not. Stopped ones that were not audited may be better still.",
     "race": "Further orders and seeds only for configurations whose place on the front is "

@@ -22,7 +22,9 @@ from sweeps.report.front import front_section
 from sweeps.report.glossary import glossary
 from sweeps.report.model import Section
 from sweeps.report.orders import orders_section
+from sweeps.report.path import path_section
 from sweeps.report.setting import setting_section
+from sweeps.report.stopping import declares_rules, stopping_section
 from sweeps.report.summary import summary_of
 
 if TYPE_CHECKING:
@@ -95,8 +97,10 @@ def sections_of(evidence: Evidence) -> list[Section]:
         explorer,
         orders_section(evidence),
         effects_section(evidence),
+        path_section(evidence),
         freezing_section(evidence),
         cost_section(evidence),
+        *([stopping_section(evidence)] if declares_rules(evidence) else []),
         *last,
     ]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -74,6 +74,8 @@ class Simulation:
     truth: Truth = field(default_factory=Truth)
     seed: int = 0
     name: str = "simulated"
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """Further sections of the sweep file, such as `early_stop` and `racing`."""
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -92,6 +94,7 @@ class Simulation:
             "seeds": list(range(self.seeds)),
             "readouts": list(self.readouts),
             "objectives": {"average_accuracy": "max", "forgetting": "min"},
+            **self.rules,
         }
 
 
