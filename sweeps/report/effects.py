@@ -94,8 +94,9 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
             title=f"Effect on {metric_name(metric)}",
             caption=(
                 f"Each value less its axis's baseline, {in_unit(metric)} of validation "
-                f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals. Paired: same "
-                "order, same seed, all other axes equal."
+                f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
+                f"{_runs([one.comparison for one in known])}. Paired: same order, same seed, all "
+                "other axes equal."
             ),
             spec=forest(metric, labels, [interval_of(one.comparison) for one in known]),
             table=table(
@@ -135,7 +136,7 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
             caption=(
                 f"How much the effect of one value changes with another, {in_unit(metric)} of "
                 f"validation {metric_name(metric)}, with 95 % intervals; the {len(drawn)} largest "
-                f"of {len(known)}."
+                f"of {len(known)}; {_runs([one.comparison for one in drawn])}."
             ),
             spec=forest(metric, labels, [interval_of(one.comparison) for one in drawn]),
             table=table(
@@ -199,6 +200,13 @@ def _change(one: Effect) -> str:
 
 def _value(one: Effect) -> str:
     return f"{one.path.split('.')[-1]} {one.value}"
+
+
+def _runs(found: Sequence[Comparison | None]) -> str:
+    """How many differences there are to a row: from the fewest to the most."""
+    numbers_of = [_n(one) for one in found]
+    least, most = min(numbers_of), max(numbers_of)
+    return f"n = {count(most, 'paired run')}" if least == most else f"n = {least} to {most} runs"
 
 
 def _n(found: Comparison | None) -> int:

@@ -188,7 +188,8 @@ def _drift(found: Sequence[Any]) -> Figure:
         id="freezing-drift",
         title="What does freezing do to the drift?",
         caption="Drift of the effective weights, in percent of their norm, with 95 % intervals, "
-        "means over all adapted matrices. Paired: same order, same seed.",
+        "means over all adapted matrices. Paired: same order, same seed; "
+        f"n = {_pairs(drawn)} pairs of runs.",
         spec=plots.spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
         table=table(
             [
@@ -213,6 +214,11 @@ def _drift(found: Sequence[Any]) -> Figure:
         ),
         terms=("drift", "95 % interval"),
     )
+
+
+def _pairs(drawn: Sequence[Any]) -> str:
+    """Numbers of paired runs behind the rows."""
+    return "/".join(map(str, sorted({len(one.pair.cells) for one in drawn})))
 
 
 def _interval(found: Interval | None, sign: str = "") -> str:

@@ -27,6 +27,14 @@ _STATISTICS = {
     "variance components of orders x seeds, at Satterthwaite's quantile, or Cochran's with two "
     "orders or seeds. Runs that share an order or a seed do not count as independent.",
     "prediction interval": "Where one new run lies, with a fresh seed, in 95 % of the cases.",
+    "accuracy matrix": "Accuracy on each task after each stage: the row is the stage, the column "
+    "the task in the order of learning, so that what is right of the diagonal is not learned yet.",
+    "forgetting curve": "A column of the accuracy matrix: the accuracy on one task from the stage "
+    "that learned it to the last.",
+    "freeze map": "Which matrices are no longer trained: importance-based parameter constraints "
+    "freeze the most important ones, task after task.",
+    "parallel coordinates": "One line per configuration; an upright line per axis of the search "
+    "and per objective. A line crosses each at the configuration's value.",
     "front": "Configurations that no other beats in every objective at once, by their means on "
     "validation images. References and readouts that are told the task are never on it.",
     "share of draws": "How often a configuration is on the front when orders and seeds are drawn "

@@ -24,6 +24,7 @@ def effect_figures(
 ) -> None:
     """Deviations of a task's final accuracy, by position or by the task before it."""
     fitted = [(one.label, fit(one.orders, one.values)) for one in tasks[:LISTED]]
+    runs = sorted({len(one.orders) for one in tasks[:LISTED]})
     known = [(label, found) for label, found in fitted if found.reason is None]
     if not known:
         reasons = dict.fromkeys(f.reason for _, f in fitted if f.reason) or {"no finished run": 0}
@@ -72,7 +73,8 @@ def effect_figures(
             title=f"Does it matter {title}?",
             caption=(
                 f"Effect of the {what} on a task's final validation accuracy, in percentage "
-                "points, with 95 % intervals; least squares, with order and task taken out. "
+                f"points, with 95 % intervals; n = {'/'.join(map(str, runs))} orders, seeds "
+                "averaged first; least squares, with order and task taken out. "
                 f"p: of no effect at all (F test). The best {min(len(known), CURVES)} are drawn."
             ),
             spec=plots.spec(data, look),

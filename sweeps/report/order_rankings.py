@@ -12,7 +12,7 @@ from sweeps.analysis.replicates import Replicates, sample
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Figure, Table, table
-from sweeps.report.words import between, metric_name, p_value
+from sweeps.report.words import between, count, metric_name, p_value
 
 CURVES = 5
 """Configurations whose orders are drawn as lines."""
@@ -41,6 +41,7 @@ def ranking_figures(
     orders = list(dict.fromkeys(sample(kept[0], metric).orders))
     orders = [o for o in orders if all(o in sample(one, metric).by_order() for one in kept)]
     names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
+    seeds = max(len(set(sample(one, metric).seeds)) for one in kept)
     data = [
         {
             "type": "scatter",
@@ -93,7 +94,8 @@ def ranking_figures(
             title="Does the ranking hold in every order?",
             caption=(
                 f"Validation {metric_name(metric)} of the best {min(len(best), CURVES)} searched "
-                f"configurations, means over seeds. Lines that cross are rankings that flip. "
+                f"configurations, means over seeds; n = {count(len(orders), 'order')} with up to "
+                f"{count(seeds, 'seed')} each. Lines that cross are rankings that flip. "
                 f"Kendall's W over all {together.configurations}: {together.w:.2f} (1: the same "
                 f"ranking in all {together.orders} orders), p {p_value(together.p_value)} for no "
                 "agreement."

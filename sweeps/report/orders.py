@@ -16,6 +16,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.order_effects import effect_figures
 from sweeps.report.order_rankings import extremes_table, ranking_figures
+from sweeps.report.order_similarity import similarity_figure
 from sweeps.report.words import between, count, metric_name, share
 
 SHOWN = 12
@@ -48,6 +49,7 @@ def orders_section(evidence: Evidence) -> Section:
     tasks.sort(key=lambda one: ranked[one.config_id])
     for fit, what in ((position_effects, "position"), (carry_over, "preceding task")):
         effect_figures(tasks, fit, what, figures, notes)
+    similarity_figure(evidence, ranked, figures, notes)
     tables += [("Best and worst order", extremes_table(found, metric))] if len(found) else []
     return Section(
         id="orders",
@@ -185,9 +187,9 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
             id="order-variance",
             title="Where does the variance come from?",
             caption=(
-                f"Shares of the variance of validation {metric_name(metric)} over {over}, with "
-                f"95 % intervals; {split.note}. The residual holds the interaction of all that "
-                "vary."
+                f"Shares of the variance of validation {metric_name(metric)} over n = {over}, "
+                f"with 95 % intervals; {split.note}. The residual holds the interaction of all "
+                "that vary."
             ),
             spec=plots.spec(
                 data,

@@ -26,6 +26,7 @@ from sweeps.report.path import path_section
 from sweeps.report.setting import setting_section
 from sweeps.report.stopping import declares_rules, stopping_section
 from sweeps.report.summary import summary_of
+from sweeps.report.words import metric_name
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -61,8 +62,11 @@ def render(evidence: Evidence) -> str:
     environment.filters["code"] = _code
     terms = glossary()
     environment.globals["define"] = lambda term: terms[term]
+    environment.globals["metric_name"] = metric_name
     sections = sections_of(evidence)
     used = {term for section in sections for term in _terms(section)} | _ALWAYS
+    if evidence.finished:
+        used |= _EXPLORER
     return environment.get_template("page.html").render(
         evidence=evidence,
         empty=evidence.finished == 0,
@@ -78,6 +82,18 @@ def render(evidence: Evidence) -> str:
 
 
 _ALWAYS = frozenset({"configuration", "run", "readout", "validation", "test", "95 % interval"})
+
+_EXPLORER = frozenset(
+    {
+        "accuracy matrix",
+        "forgetting curve",
+        "freeze map",
+        "frozen from",
+        "forgetting",
+        "parallel coordinates",
+    }
+)
+"""Terms of the explorer, which has a template of its own."""
 
 
 def sections_of(evidence: Evidence) -> list[Section]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from clmethods.config.faults import InvalidConfigError
 from sweeps.analysis.asking import direction_of
-from sweeps.analysis.effects import Point, axes_of, points_of
+from sweeps.analysis.effects import Axis, Point, axes_of, points_of
 from sweeps.analysis.paired import Comparison, compare, configurations
 from sweeps.analysis.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
 from sweeps.analysis.replicates import Replicates
@@ -24,10 +24,11 @@ def path_section(evidence: Evidence) -> Section:
     """The shortest path that climbs fastest, or what is missing for one."""
     found = _found(evidence)
     run = found["validation"]
-    points_run = {c: point for c, point in points_of(evidence.trials).items() if c in run}
+    asked = points_of(evidence.trials)
+    points_run = {c: point for c, point in asked.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
-    start, what = start_of(points_run)
+    start, what = start_of(points_run, axes_of(asked))
     end, whose = end_of(evidence, points_run)
     lead = f"From {what}, {run[start].label}, to {whose}, {run[end].label}"
     if start == end:
@@ -93,12 +94,11 @@ def _found(evidence: Evidence) -> Found:
     return found
 
 
-def start_of(run: Mapping[str, Point]) -> tuple[str, str]:
+def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
     """The configuration with the baseline value on most axes, of equal ones the first; in words.
 
-    The baseline of an axis is that of `axes_of`.
+    A factor that does not act in it is at its baseline.
     """
-    axes = axes_of(run)
 
     def at_baseline(config_id: str) -> int:
         point = run[config_id]
@@ -106,8 +106,8 @@ def start_of(run: Mapping[str, Point]) -> tuple[str, str]:
 
     best = max(run, key=at_baseline)
     if at_baseline(best) == len(axes):
-        return best, "the baseline value of every axis"
-    return best, f"the baseline value of {at_baseline(best)} of {len(axes)} axes"
+        return best, "the baseline of every axis"
+    return best, f"the nearest to the baseline (that of {at_baseline(best)} of {len(axes)} axes)"
 
 
 def end_of(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
@@ -183,7 +183,9 @@ def _table(
 ) -> Table:
     decided, beside = steps["validation"], steps["test"]
     tested = [*(step.comparison for step in beside[1:]), test_whole]
-    rows = [["start", _value(metric, decided[0]), *[None] * 5, _value(metric, beside[0]), None]]
+    rows: list[list[object]] = [
+        ["start", _value(metric, decided[0]), *[None] * 5, _value(metric, beside[0]), None]
+    ]
     for label, one, test, at, test_at in zip(
         labels, compared, tested, [*decided[1:], None], [*beside[1:], None], strict=True
     ):

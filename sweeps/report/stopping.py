@@ -134,7 +134,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
     """How many went on, stopped and ran on for the audit after each rung."""
     rule, sweep = evidence.sweep.early_stop, evidence.sweep
     at = sorted({one.tasks for one in rungs if one.tasks is not None})
-    found = {tasks: Counter(o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
+    found = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
     ticks = [f"after {count(tasks, 'task')}" for tasks in at]
     data = [
         {
@@ -142,14 +142,10 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
             "name": VERDICTS[verdict],
             "x": ticks,
             "y": [found[tasks][verdict] for tasks in at],
-            "marker": {"color": colour, "pattern": {"shape": pattern, "fgcolor": "@paper"}},
+            "marker": {"color": colour},
             "hovertemplate": "%{x}: %{y}<extra>%{fullData.name}</extra>",
         }
-        for verdict, colour, pattern in (
-            ("goes on", "@1", ""),
-            ("audit", "@2", "/"),
-            ("stops", "@faint", ""),
-        )
+        for verdict, colour in (("goes on", "@1"), ("audit", "@2"), ("stops", "@faint"))
     ]
     look = plots.layout(
         "rung",
@@ -296,8 +292,8 @@ def _raced(evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str,
     )
     return (
         f"The race put {found['on']} of {count(len(race), 'configuration')} on the front and "
-        f"{found['off']} off it, {found['undecided']} are undecided{failed}; it left out {spared:,} of "
-        f"{count(declared.total(), 'declared run')}."
+        f"{found['off']} off it, {found['undecided']} are undecided{failed}; it left out "
+        f"{spared:,} of {count(declared.total(), 'declared run')}."
     )
 
 

@@ -121,7 +121,8 @@
     }
     return { traces, layout: full };
   };
-  const CONFIG = { responsive: true, displayModeBar: false, displaylogo: false, doubleClick: false };
+  // Not `responsive`: that gives up the height when a phone hides its address bar; see the end.
+  const CONFIG = { responsive: false, displayModeBar: false, displaylogo: false, doubleClick: false };
   const draw = (element, spec) => {
     const { traces, layout } = styled(spec);
     if (!printing && element.clientWidth && element.clientWidth < 560) narrow(traces, layout);
@@ -381,6 +382,53 @@
         yaxis: { title: { text: "task" }, type: "category", autorange: "reversed", showgrid: false, ticks: "", automargin: true } },
     };
   };
+  // Every plot has its numbers in a table, these four too.
+  const tabulate = (name, heads, rows) => {
+    const table = $(`${name}-table`);
+    table.tHead.replaceChildren();
+    table.tBodies[0].replaceChildren();
+    const tr = table.tHead.insertRow();
+    heads.forEach((text, k) => {
+      const th = document.createElement("th");
+      th.scope = "col";
+      th.textContent = text;
+      if (k) th.className = "number";
+      tr.append(th);
+    });
+    for (const row of rows) {
+      const line = table.tBodies[0].insertRow();
+      row.forEach((text, k) => cell(line, text ?? "–", k > 0));
+      line.cells[0].className = "tight";
+    }
+  };
+  const tenth = (v) => ((v ?? null) === null ? null : (v / 10).toFixed(1));
+  const matrixTable = (name, matrix) => {
+    const size = matrix[matrix.length - 1].length, square = matrix.length === size;
+    const tasks = Array.from({ length: size }, (_, j) => j);
+    tabulate(name, ["after task", ...tasks.map((j) => `task ${j + 1} / %`)],
+      matrix.map((row, t) => [square ? t + 1 : "all", ...tasks.map((j) => tenth(row[j]))]));
+  };
+  const curvesTable = (matrices) => {
+    const known = matrices.map((m) => (m && m.length > 1 ? m : null));
+    const length = Math.max(...known.filter(Boolean).map((m) => m.length));
+    const names = ["validation", "test"].flatMap((s) => ["learned", "best", "at the end", "lost"].map((w) => `${s}: ${w} / %`));
+    tabulate("detail-curves", ["task", ...names], Array.from({ length }, (_, j) => [j + 1,
+      ...known.flatMap((m) => {
+        const column = m ? m.slice(j).map((row) => row[j]).filter((v) => v !== null) : [];
+        if (!column.length) return [null, null, null, null];
+        const best = Math.max(...column), last = column[column.length - 1];
+        return [column[0], best, last, best - last].map(tenth);
+      })]));
+  };
+  const freezeTable = (map) => {
+    const { sites, blocks } = explorer.maps;
+    const tasks = map.frozen_share.map((_, t) => t);
+    tabulate("detail-freeze", ["block and matrix", ...tasks.map((t) => `task ${t + 1} / %`)],
+      blocks.flatMap((b, i) => sites.map((s, k) => [`${b} ${s}`, ...tasks.map((t) => {
+        const v = map.frozen_share[t][i][k];
+        return v === null ? null : (v / 10).toFixed(0);
+      })])));
+  };
   const open = (id, scroll) => {
     const row = state.view.rows.find((r) => r.id === id);
     if (!row) { $("detail").hidden = true; return; }
@@ -391,17 +439,26 @@
     const factors = Object.entries(config.factors).map(([k, v]) => `${k} = ${v}`).join(", ");
     $("detail-text").textContent = `${config.role === "search" ? "Searched" : config.role}, readout ${state.view.readout}, n = ${row.n} run${row.n === 1 ? "" : "s"}. `
       + `${objectives.map((o, k) => `${o.title}: validation ${meaned(row.v[k], o.unit)}, test ${meaned(row.t[k], o.unit)}`).join("; ")}. ${factors}`;
+    for (const place of document.querySelectorAll("[data-current-runs]")) place.textContent = `n = ${row.n} run${row.n === 1 ? "" : "s"}`;
     ["detail-validation", "detail-test"].forEach((name, k) => {
       const figure = $(name).closest("figure");
       figure.hidden = !row.m[k];
-      if (row.m[k]) draw($(name), matrixSpec(row.m[k]));
+      if (!row.m[k]) return;
+      draw($(name), matrixSpec(row.m[k]));
+      matrixTable(name, row.m[k]);
     });
     const curves = curvesSpec(row.m);
     $("detail-curves").closest("figure").hidden = !curves.data.length;
-    if (curves.data.length) draw($("detail-curves"), curves);
+    if (curves.data.length) {
+      draw($("detail-curves"), curves);
+      curvesTable(row.m);
+    }
     const map = explorer.maps.of[id];
     $("detail-maps").hidden = !map || !map.frozen_share;
-    if (map && map.frozen_share) draw($("detail-freeze"), freezeSpec(map));
+    if (map && map.frozen_share) {
+      draw($("detail-freeze"), freezeSpec(map));
+      freezeTable(map);
+    }
     for (const line of document.querySelectorAll("[data-open]")) line.setAttribute("aria-selected", String(line.dataset.open === id));
     for (const line of document.querySelectorAll(".line")) line.classList.toggle("open", line.dataset.id === id);
     if (scroll) $("detail").scrollIntoView({ block: "start" });
@@ -452,7 +509,7 @@
     closed.forEach((d) => { d.open = true; });
     redraw();
     for (const element of document.querySelectorAll(".js-plotly-plot")) {
-      if (element.offsetParent) Plotly.relayout(element, { width: element.closest(".pair") ? 310 : element.closest(".span2") ? 200 : 640, autosize: false });
+      if (element.offsetParent) Plotly.relayout(element, { width: element.closest(".pair") ? 460 : element.closest(".span2") ? 200 : 640, autosize: false });
     }
   };
   const afterPrint = () => {
@@ -468,6 +525,7 @@
   addEventListener("afterprint", afterPrint);
   matchMedia("print").addEventListener("change", (e) => (e.matches ? beforePrint() : afterPrint()));
   system.addEventListener("change", () => { if (!picked) redraw(); });
+  // Heights are given; only another width draws anew.
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width && !printing) { width = innerWidth; redraw(); } });
   root.dataset.ready = "true";
