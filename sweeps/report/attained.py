@@ -11,6 +11,7 @@ import numpy.typing as npt
 from clmethods.metrics import Direction
 from sweeps.analysis.front_probability import attainment, cell_fronts
 from sweeps.analysis.paired import configurations
+from sweeps.analysis.pareto import front
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Figure, table
@@ -20,6 +21,9 @@ Values = npt.NDArray[np.float64]
 
 LOOKS = (("@3", "dot", "triangle-up"), ("@1", "solid", "circle"), ("@2", "dash", "square"))
 """Colour, dash and symbol of the best, the median and the worst curve."""
+
+DIGITS = 9
+"""Digits of a metric that are no rounding error."""
 
 
 class Curve(NamedTuple):
@@ -49,8 +53,16 @@ def attained_figures(evidence: Evidence, notes: list[str]) -> Iterator[Figure]:
                     "than two orders with seeds in which any run has both objectives."
                 )
             continue
-        curves = _curves(cells, [attainment(found, objectives, k / cells) for k in _levels(cells)])
+        reached = [attainment(found, objectives, k / cells) for k in _levels(cells)]
+        curves = _curves(cells, [_distinct(corners, objectives) for corners in reached])
         yield _figure(objectives, readout, index, len(found), cells, curves)
+
+
+def _distinct(corners: Values, objectives: Mapping[str, Direction]) -> Values:
+    """Without those that only the last digits of a float set apart from another."""
+    whole = np.unique(np.round(corners, DIGITS), axis=0)
+    kept = whole[front(whole, list(objectives.values()))]
+    return kept if objectives[next(iter(objectives))] == "min" else kept[::-1]
 
 
 def _levels(cells: int) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ def path_section(evidence: Evidence) -> Section:
         _figure(evidence, paths[0], points_run, found, metric, start, end)
         for metric in evidence.sweep.objectives
     ]
-    lead += f", in {count(len(paths[0]) - 1, 'step')} that were run."
+    lead += f", in {count(len(paths[0]) - 1, 'step')}, every one of them run."
     whole = _whole(evidence, run, first, start, end)
     if whole is not None:
         lead += f" All together {_told(whole)} in {metric_name(first)}."

@@ -93,6 +93,27 @@ def test_every_figure_is_one_that_plotly_accepts_and_has_a_table(
         assert len(page.tables[name]) > 1, name
 
 
+def test_every_figure_says_its_unit_its_n_and_what_its_words_mean(
+    evidence: Evidence, page: Page
+) -> None:
+    """Also those that a click opens, whose tables the page's script fills."""
+    for section in sections_of(evidence):
+        for figure in section.figures:
+            assert "n = " in figure.caption, figure.id
+            assert set(figure.terms) <= set(glossary()), figure.id
+            assert figure.terms, figure.id
+            unit = ("%", "points", " s", "number", "units", "correlation", "frozen from")
+            axes = [figure.spec["layout"][name]["title"]["text"] for name in ("xaxis", "yaxis")]
+            words = " ".join([figure.caption, figure.title, *axes])
+            assert any(name in words for name in unit), figure.id
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    opened = {"detail-validation", "detail-test", "detail-curves", "detail-freeze"}
+    assert opened | {f"{name}-table" for name in opened} <= ids
+    told = page.sections["configurations"]
+    for word in ("accuracy matrix", "forgetting curve", "freeze map", "parallel coordinates"):
+        assert word in told
+
+
 def _with_colours(value: object) -> object:
     if isinstance(value, str) and value.startswith("@"):
         return "Blues" if value == "@sequential" else "#000000"

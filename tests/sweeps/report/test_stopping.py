@@ -1,0 +1,154 @@
+"""Early stopping and a race in the report: who, when, what it spared and what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.analysis.stopping import verdicts_of
+from sweeps.report import Evidence, render
+from sweeps.report.cost import cost_section
+from sweeps.report.page import sections_of
+from sweeps.report.stopping import stopping_section
+from tests.sweeps.report.pages import Page
+from tests.sweeps.report.simulated import simulated
+from tests.sweeps.report.stopped import ruled
+from tests.sweeps.simulated import Simulation, Truth
+
+RULES = {
+    "early_stop": {"after_task": 2, "metric": "average_accuracy", "audit": 0.3},
+    "racing": {"start": 4, "step": 2},
+}
+STOPPED = Simulation(
+    orders={"design": "random", "count": 3},
+    rules=RULES,
+    matrices=False,
+    truth=Truth(configuration=0.1, residual=0.002, configuration_order=0.002),
+)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """20 configurations, three orders, two seeds; rungs after 2 and 6 of 10 tasks, then a race."""
+    return ruled(tmp_path_factory.mktemp("ruled"), STOPPED)
+
+
+def rungs(evidence: Evidence) -> list[tuple[str, str]]:
+    return [(one.config_id, one.verdict) for one in evidence.decisions if one.by == "early_stop"]
+
+
+def means(evidence: Evidence) -> dict[str, float]:
+    return {
+        one.config_id: sum(found.values()) / len(found)
+        for one in evidence.by_split["validation"]
+        if (found := one.metrics["average_accuracy"])
+    }
+
+
+def test_each_rung_says_who_went_on_stopped_and_was_audited(evidence: Evidence) -> None:
+    figure = next(f for f in stopping_section(evidence).figures if f.id == "stopping-rungs")
+    first, second = figure.table.rows
+    assert first[:4] == ["after 2 tasks", "20", "7", "13"]
+    assert second[:4] == ["after 6 tasks", "7", "3", "4"]
+    counted = Counter(verdict for _, verdict in rungs(evidence))
+    assert int(first[4]) + int(second[4]) == counted["audit"] > 0
+    bars = {trace["name"]: trace["y"] for trace in figure.spec["data"]}
+    assert bars["went on"] == [7, 3]
+    assert sum(bars["stopped"]) == counted["stops"]
+    assert "n = 20 configurations" in figure.caption
+
+
+def test_what_was_spared_is_what_nobody_trained(evidence: Evidence) -> None:
+    asked = {key for row in evidence.trials.to_pylist() for key in row["stage_keys"]}
+    trained = set(evidence.stages["stage_key"].to_pylist())
+    spared, share = len(asked - trained), len(asked - trained) / len(asked)
+    assert spared > 0
+    lead = stopping_section(evidence).lead
+    assert f"spared {spared} of {len(asked)} stages ({share:.0%})" in lead
+
+
+def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
+    """The best of the stopped ones is declared audited: it then has a regret, known by hand."""
+    found, verdicts = means(evidence), verdicts_of(rungs(evidence))
+    kept = sorted(verdicts.kept, key=found.__getitem__)
+    best, second = kept[-1], kept[-2]
+    turned = tuple(
+        replace(one, verdict="audit") if (one.config_id, one.tasks) == (best, 6) else one
+        for one in evidence.decisions
+    )
+    section = stopping_section(replace(evidence, decisions=turned))
+    labels = {one.config_id: one.label for one in evidence.decisions}
+    regret = 100 * (found[best] - found[second])
+    told = f"Regret: {labels[best]} ended {regret:.1f} points better in average accuracy than"
+    assert told in section.lead
+    figure = next(f for f in section.figures if f.id == "stopping-regret")
+    assert figure.table.rows[0][0] == labels[best]
+    assert figure.table.rows[0][2] == f"{regret:+.1f}"
+    assert figure.table.rows[0][5] == "yes"  # it is on the front
+    assert len(figure.table.rows) == len(verdicts.audited) + 1
+    assert f"n = {len(verdicts.audited) + 1} audited configurations" in figure.caption
+
+
+def test_no_regret_is_said_too(evidence: Evidence) -> None:
+    found, verdicts = means(evidence), verdicts_of(rungs(evidence))
+    best = max(found[c] for c in verdicts.kept)
+    assert all(found[c] < best for c in verdicts.audited)
+    assert "Regret 0: no audited one ended better" in stopping_section(evidence).lead
+
+
+def test_the_race_says_what_it_left_out(evidence: Evidence) -> None:
+    section = stopping_section(evidence)
+    race = dict(section.tables)["What the race decided"]
+    runs = Counter(evidence.trials["config_id"].to_pylist())
+    racers = [one for one in evidence.decisions if one.by == "racing"]
+    assert [row[1] for row in race.rows] == [str(runs[one.config_id]) for one in racers]
+    assert {row[2] for row in race.rows} == {"6"}
+    spared = sum(6 - runs[one.config_id] for one in racers)
+    assert f"left out {spared} of {6 * len(racers)} declared runs" in section.lead
+
+
+def test_every_stopped_configuration_is_named_with_its_reason(evidence: Evidence) -> None:
+    decided = dict(stopping_section(evidence).tables)["What the rungs decided"]
+    assert len(decided.rows) == 20
+    first, last = decided.rows[0], decided.rows[-1]
+    assert first[1:3] in (["6", "stopped"], ["6", "stopped, audited"])
+    assert first[3].startswith("stops after 6 tasks: rank")
+    assert last[2] == "went on"
+
+
+def test_the_page_has_the_section_where_rules_are_declared(evidence: Evidence) -> None:
+    page = Page(render(evidence))
+    assert "Stopped early" in page.sections["stopping"]
+    assert len(page.tables["stopping-regret"]) > 1
+    assert "Nothing was stopped early" not in page.sections["cost"]
+    without = simulated(4, orders=1, seeds=1, tasks=3)
+    assert "stopping" not in [section.id for section in sections_of(without)]
+    (note,) = cost_section(without).notes
+    assert "neither `early_stop` nor `racing`" in note
+
+
+def test_nothing_decided_and_nothing_stopped_yet_are_said(evidence: Evidence) -> None:
+    before = stopping_section(replace(evidence, decisions=()))
+    assert "No rung has been decided yet, so nothing was stopped early." in before.lead
+    assert "The race has not begun" in before.lead
+    assert before.figures == ()
+    on = tuple(one for one in evidence.decisions if one.verdict == "goes on" and one.tasks == 6)
+    assert "No configuration was stopped" in stopping_section(replace(evidence, decisions=on)).lead
+
+
+def test_an_audit_that_has_not_finished_is_not_read(tmp_path: Path) -> None:
+    """After the first step only the first rung is decided, and its audited ones run."""
+    rules = {"early_stop": RULES["early_stop"]}
+    small = replace(STOPPED, orders={"design": "identity"}, seeds=1, rules=rules)
+    early = ruled(tmp_path, small, steps=1)
+    section = stopping_section(early)
+    assert [one.tasks for one in early.decisions] == [2] * 20
+    assert "13 of 20 configurations stopped early" in section.lead
+    assert section.notes == ("What stopping cost is not known yet: the audit has not finished.",)
+    assert [figure.id for figure in section.figures] == ["stopping-rungs"]
+    unknown = tuple(replace(o, verdict="stops") for o in early.decisions if o.verdict == "audit")
+    told = stopping_section(replace(early, decisions=unknown))
+    assert "none of the stopped ran on for the audit" in told.notes[0]
