@@ -11,7 +11,9 @@ import pytest
 
 from sweeps.report import render
 from tests.sweeps.report.simulated import simulated
+from tests.sweeps.report.stopped import ruled
 from tests.sweeps.report.test_page import evidence_at
+from tests.sweeps.report.test_stopping import STOPPED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
@@ -47,6 +49,15 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a simulated random search of 80 configurations."""
     path = tmp_path_factory.mktemp("page") / "searched.html"
     path.write_text(render(simulated(80, orders=2, seeds=2, tasks=5)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a simulated grid whose rungs stopped most configurations."""
+    folder = tmp_path_factory.mktemp("page")
+    path = folder / "stopped.html"
+    path.write_text(render(ruled(folder / "storage", STOPPED)), encoding="utf-8")
     return path
 
 
@@ -128,6 +139,27 @@ def test_tooltips_define_their_words(browser: Any, real: Path) -> None:
     opened.check()
 
 
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_attainment_path_and_stopping_are_drawn(
+    browser: Any, stopped: Path, scheme: str, size: tuple[int, int]
+) -> None:
+    opened = Opened(browser, stopped, size, scheme)
+    page = opened.page
+    assert opened.count("#attained-0 .scatterlayer path.js-line") >= 3
+    assert opened.count("#attained-0 .legend .traces") == 3
+    assert opened.count("#stopping-rungs .bars .point") == 6
+    for name in ("attained-0", "path-average_accuracy", "stopping-regret"):
+        assert opened.count(f"#{name} .points path") > 1, name
+        term = page.locator(f"#{name} .terms .term").first
+        term.focus()
+        assert page.inner_text("#tip") == term.get_attribute("data-tip")
+        page.locator(f"#{name} summary").click()
+        assert page.locator(f"#{name} table").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    opened.check()
+
+
 def test_a_click_opens_a_configuration(browser: Any, real: Path) -> None:
     opened = Opened(browser, real, DESKTOP, "light")
     page = opened.page
@@ -136,10 +168,40 @@ def test_a_click_opens_a_configuration(browser: Any, real: Path) -> None:
     assert "importance_threshold=0.2" in page.inner_text("#detail-title")
     assert row.get_attribute("aria-selected") == "true"
     assert page.locator("#detail-maps .main-svg").count() > 0
+    page.locator("#detail-validation + details summary").click()
+    numbers = "#detail-validation-table tbody tr:last-child td"
+    cells = [float(text) for text in page.locator(numbers).all_inner_texts()[1:]]
+    assert len(cells) == 5
+    told = page.inner_text("#detail-text").split("average accuracy / %: validation ")[1]
+    assert sum(cells) / 5 == pytest.approx(float(told.split()[0]), abs=0.15)
+    assert opened.count("#detail-curves-table tbody tr") == 5
+    assert opened.count("#detail-freeze-table tbody tr") > 5
     before = page.inner_text("#detail-title")
     page.locator("#list tbody tr", has_text="nearest_class_mean").first.press("Enter")
     assert page.inner_text("#detail-title") != before
     assert not page.locator("#detail-maps").is_visible()
+    opened.check()
+
+
+def test_plots_keep_their_height_and_follow_the_width(browser: Any, real: Path) -> None:
+    """A phone changes the height of its window whenever the address bar hides."""
+    opened = Opened(browser, real, DESKTOP, "light")
+    page = opened.page
+    sizes = (
+        "[...document.querySelectorAll('.js-plotly-plot')].filter(e => e.offsetParent)"
+        ".map(e => [e, e.querySelector('.main-svg')].map(x => x.getBoundingClientRect()))"
+        ".map(([home, svg]) => [home.width, home.height, svg.width, svg.height])"
+    )
+    before = page.evaluate(sizes)
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1] + 300})
+    page.wait_for_timeout(400)
+    assert page.evaluate(sizes) == before
+    page.set_viewport_size({"width": 900, "height": DESKTOP[1]})
+    page.wait_for_timeout(400)
+    for width, height, inner, own in page.evaluate(sizes):
+        assert inner == pytest.approx(width, abs=1.5)
+        assert own <= height
+    assert page.evaluate("document.documentElement.scrollWidth") <= 900
     opened.check()
 
 
