@@ -1,0 +1,62 @@
+"""Whether similar tasks cost each other more: drawn where their likeness was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clmethods.config.task_table import TaskTable, table_id
+from sweeps.analysis.similarity import similarity_association
+from sweeps.report import Evidence, read_evidence
+from sweeps.report.orders import orders_section
+from sweeps.spec.measuring import known_tables
+from sweeps.storage import open_storage
+from tests.sweeps.simulated import Simulation, simulate
+
+TASKS = 10
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """20 configurations in two orders with one seed."""
+    objects = open_storage(str(tmp_path_factory.mktemp("grid")))
+    return read_evidence(simulate(objects, Simulation(seeds=1, matrices=False), "chunks"), objects)
+
+
+def measured(evidence: Evidence) -> Evidence:
+    """The same sweep with a made-up table of distances."""
+    distance = np.abs(np.subtract.outer(np.arange(TASKS), np.arange(TASKS))).astype(float)
+    base = evidence.sweep.base
+    found = TaskTable(
+        of=table_id(base.backbone, base.stream),
+        distance=tuple(map(tuple, distance.tolist())),
+        error=(0.1,) * TASKS,
+        ambiguity=(0.1,) * TASKS,
+    )
+    orders = replace(evidence.sweep.orders, measured=(found,))
+    return replace(evidence, sweep=replace(evidence.sweep, orders=orders))
+
+
+def test_the_figure_has_the_numbers_of_the_analysis(evidence: Evidence) -> None:
+    told = measured(evidence)
+    figure = next(f for f in orders_section(told).figures if f.id == "order-similarity")
+    found = similarity_association(
+        told.trials, told.evals, "last", "validation", known_tables(told.sweep)
+    )
+    expected = {
+        one.label: f"{one.interval.mean:+.2f}" for one in found if one.interval is not None
+    }
+    assert {row[0]: row[2] for row in figure.table.rows} == expected
+    assert len(expected) == 20
+    assert "n = 2 runs" in figure.caption
+    (trace,) = figure.spec["data"]
+    drawn = [row[2] for row in figure.table.rows][: len(trace["x"])]
+    assert [float(text) for text in drawn] == pytest.approx(trace["x"], abs=0.006)
+
+
+def test_where_it_was_not_measured_the_page_says_what_measures_it(evidence: Evidence) -> None:
+    section = orders_section(evidence)
+    assert "order-similarity" not in [figure.id for figure in section.figures]
+    assert any("how alike they are was not measured" in note for note in section.notes)
