@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-import pyarrow.compute as pc
-
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.stopping import (
     Audited,
@@ -21,6 +19,7 @@ from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, scale_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, Table, table
+from sweeps.report.race import raced
 from sweeps.report.words import between, count, metric_name, unit
 from sweeps.search.controller import Decision
 
@@ -28,7 +27,6 @@ LISTED = 60
 SHOWN = 24
 """Audited configurations in the plot."""
 VERDICTS = {"goes on": "went on", "stops": "stopped", "audit": "stopped, audited"}
-PLACES = {"on": "on the front", "off": "off the front"}
 
 
 def declares_rules(evidence: Evidence) -> bool:
@@ -48,7 +46,7 @@ def stopping_section(evidence: Evidence) -> Section:
     if evidence.sweep.early_stop is not None:
         parts.append(_stopped(evidence, rungs, verdicts, figures, notes))
     if evidence.sweep.racing is not None:
-        parts.append(_raced(evidence, race, tables))
+        parts.append(raced(evidence, race, tables))
     if verdicts.stopped:
         tables.insert(0, ("What the rungs decided", _decided(rungs)))
     return Section(
@@ -252,60 +250,6 @@ def _decided(rungs: Sequence[Decision]) -> Table:
         [[o.label, o.tasks, VERDICTS[o.verdict], o.because] for o in rows[:LISTED]],
         note=_cut(len(rows)),
     )
-
-
-def _raced(evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, Table]]) -> str:
-    """What the race decided in words; its table is added."""
-    if not race:
-        return "The race has not begun: its first runs are not all there."
-    finished = evidence.trials.filter(pc.equal(evidence.trials["status"], "finished"))
-    done = Counter(finished["config_id"].to_pylist())
-    held = Counter(evidence.trials["config_id"].to_pylist())
-    declared = _declared(evidence, race)
-    spared = sum(max(declared[o.config_id] - held[o.config_id], 0) for o in race)
-    found = Counter(one.verdict for one in race)
-    failed = f", {found['failed']} failed" if found["failed"] else ""
-    tables.append(
-        (
-            "What the race decided",
-            table(
-                [
-                    Column(title="configuration", term="race"),
-                    "#runs",
-                    "#declared",
-                    "place",
-                    "because",
-                ],
-                [
-                    [
-                        o.label,
-                        done[o.config_id],
-                        declared[o.config_id],
-                        PLACES.get(o.verdict, o.verdict),
-                        o.because,
-                    ]
-                    for o in race[:LISTED]
-                ],
-                note=_cut(len(race)),
-            ),
-        )
-    )
-    return (
-        f"The race put {found['on']} of {count(len(race), 'configuration')} on the front and "
-        f"{found['off']} off it, {found['undecided']} are undecided{failed}; it left out "
-        f"{spared:,} of {count(declared.total(), 'declared run')}."
-    )
-
-
-def _declared(evidence: Evidence, race: Sequence[Decision]) -> Counter[str]:
-    """Runs that each racer might have had: orders with seeds, and with class orders and splits."""
-    sweep = evidence.sweep
-    found: Counter[str] = Counter()
-    for one in sweep.configurations:
-        if one.role == "search":
-            found[one.run.config_id] += len(sweep.orders_for(one.run)) * len(sweep.seeds)
-    proposed = len(sweep.orders_for(sweep.base)) * len(sweep.seeds)
-    return Counter({o.config_id: found[o.config_id] or proposed for o in race})
 
 
 def _cut(n: int) -> str:
