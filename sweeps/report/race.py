@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import Column, Table, table
 from sweeps.report.words import count
-from sweeps.search.controller import Decision
+from sweeps.search.step import Decision
 
 LISTED = 60
 PLACES = {"on": "on the front", "off": "off the front"}

@@ -21,7 +21,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, Section, Table, table
 from sweeps.report.race import raced
 from sweeps.report.words import between, count, metric_name, unit
-from sweeps.search.controller import Decision
+from sweeps.search.step import Decision
 
 LISTED = 60
 SHOWN = 24
