@@ -14,6 +14,7 @@ import pytest
 from clmethods.stage import DivergedError
 from sweeps.results import latest_trials, read_table
 from sweeps.spec import expand, sweep_from_dict
+from sweeps.stages.figures import figures_so_far
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 from sweeps.storage import open_storage
@@ -22,6 +23,7 @@ from sweeps.tune.driver import run_sweep
 from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
 from tests.sweeps.tune.conftest import SWEEP, Ran
 from tests.sweeps.tune.drivers import Driver, driver, run_to_end, wait_until, write_sweep
+from tests.sweeps.tune.logged import scalars
 from tests.sweeps.tune.tables import final_tables, rewritten, stage_files
 
 
@@ -214,3 +216,15 @@ def test_the_storage_holds_stages_and_sweeps(ran: Ran) -> None:
     """And nothing of Tune's or Ray's inside it."""
     names = {path.name for path in ran.storage.iterdir()}
     assert names == {"stages", "sweeps", "leases"}
+
+
+def test_tensorboard_has_a_run_per_trial_with_the_figures_of_the_tables(ran: Ran) -> None:
+    folder = ran.storage / "sweeps" / "small" / "tensorboard"
+    store = StageStore(open_storage(str(ran.storage)))
+    sound = [trial for trial in expand(ran.sweep) if trial.label != "too fast"]
+    assert {path.name for path in folder.iterdir()} == {trial.trial_id for trial in sound}
+    for trial in sound:
+        told, last = scalars(folder / trial.trial_id), len(trial.chain)
+        for name, value in figures_so_far(store, trial, trial.chain).items():
+            assert told[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
+        assert "ray/tune/stage_seconds" in told
