@@ -264,11 +264,18 @@ FURTHER: list[tuple[RunConfig, str, Any]] = [
     (variant(importance_threshold=0.5, ipc_round="ceil"), "method.ipc_relative", True),
 ]
 """Settings under which the value acts at another task than under `BASES`, or not at all."""
-NARROW = {"lorac_ipc", "lora_sequential", "nearest_class_mean"}
+NARROW = {"lorac_ipc", "lora_sequential", "joint_lora", "nearest_class_mean"}
 """Methods under which data and backbone are varied by default: the same few lines put both into
 every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
 
-LARGE = {"stream.dataset", "backbone.name", "backbone.image_size"}
+
+def is_slow(label: str, path: str) -> bool:
+    """Whether one of many like it, under the baselines; their task orders are not alike."""
+    if label.endswith("no modules"):
+        return not label.startswith(("no", "sequential", "joint"))
+    data = path.startswith(("stream.", "backbone.")) and path != "stream.task_order"
+    return data and label not in NARROW
+
 
 RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
     "lr acts from the second task on": ({"lr_first_task": 0.03}, "lr", 0.02),
@@ -336,8 +343,7 @@ def pairs() -> Iterator[Any]:
                 continue
             for value in values:
                 if read_field(run, path) != value:
-                    slow = path in LARGE and label not in NARROW
-                    marks = [pytest.mark.slow] if slow else []
+                    marks = [pytest.mark.slow] if is_slow(label, path) else []
                     name = f"{label}-{path}={value}"
                     yield pytest.param(run, path, value, id=name, marks=marks)
     for number, (run, path, value) in enumerate(FURTHER):
