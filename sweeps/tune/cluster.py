@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import final
+
+from sweeps.tune.startup import HOOK
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -13,6 +17,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU must not see one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_prestart_worker_first_driver": "0",  # they would have another environment than Tune's
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
@@ -25,6 +30,8 @@ QUIET = {
 
 OBJECT_STORE_BYTES = 100_000_000
 """Trials exchange strings; results go through the storage."""
+
+SIZE_HOLDS_S = 1.0
 
 
 @contextmanager
@@ -45,7 +52,11 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     Config.initialize("")  # somebody may have imported Ray before the mode and token were set
     AuthenticationTokenLoader.instance().reset_cache()
 
-    arguments: dict[str, object] = {"log_to_driver": False, "logging_level": "ERROR"}
+    arguments: dict[str, object] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "runtime_env": {"worker_process_setup_hook": HOOK},
+    }
     if address is None:
         arguments |= {
             "address": "local",
@@ -61,6 +72,26 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@final
+class ClusterSize:
+    """What a cluster has, which may grow and shrink. Looked at anew after a second: Tune wants to
+    know at every turn, and the answer takes longer than the rest of the turn.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, float] = {}
+        self._until = 0.0
+
+    def resources(self) -> dict[str, float]:
+        """By kind: `CPU`, `GPU`."""
+        if time.monotonic() >= self._until:
+            import ray
+
+            self._known = ray.cluster_resources()
+            self._until = time.monotonic() + SIZE_HOLDS_S
+        return self._known
 
 
 @contextmanager

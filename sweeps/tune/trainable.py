@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, final
 
 from ray import tune
@@ -17,6 +16,7 @@ from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
 from sweeps.storage import is_full, is_storage_fault, open_storage
 from sweeps.tune.causes import error_kind, error_text
+from sweeps.tune.startup import load_torch
 
 if TYPE_CHECKING:
     from clmethods.readout.features import FeatureCache
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 class TrialMessage(TypedDict):
     """What goes through Ray to a worker: strings and numbers only."""
 
-    trial_id: str
     trial: str
     """Canonical JSON of the `TrialSpec`."""
     stages: int
@@ -133,7 +132,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         return notes
 
     def _open(self) -> TrialRunner:
-        _load_torch()
+        load_torch()
         from clmethods.readout.features import FeatureCache
 
         self._features = self._features or FeatureCache()
@@ -148,17 +147,6 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             message["stages"],
             self._features,
         )
-
-
-@cache
-def _load_torch() -> None:
-    """Before the first stage is timed. What the modules hold for good is not searched for garbage
-    again: that would take a quarter of a second for every trial.
-    """
-    import clmethods.evaluate  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
 
 
 def _free_memory() -> None:
