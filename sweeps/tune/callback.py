@@ -12,7 +12,8 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
 from sweeps.tune.causes import death_of
-from sweeps.tune.scheduler import StageScheduler, trial_id
+from sweeps.tune.scheduler import StageScheduler
+from sweeps.tune.space import trial_id
 
 if TYPE_CHECKING:
     from sweeps.spec import TrialSpec
@@ -41,7 +42,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                     "(again: stop now, lose only those)"
                 )
         tally = self._job.progress.tally
-        tally.active = sum(trial.status == Trial.RUNNING for trial in trials)
+        tally.active = self._scheduler.running
         tally.most_active = max(tally.most_active, tally.active)
         self._job.progress.tick()
 

@@ -15,7 +15,7 @@ from sweeps.stages.plan import Plan
 from sweeps.stages.spending import Spending
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.tune.cluster import ray_cluster
+from sweeps.tune.cluster import ClusterSize, ray_cluster
 from sweeps.tune.progress import Progress
 from sweeps.tune.signals import draining
 
@@ -61,6 +61,7 @@ class Job:
         self._begin(plan, todo)
         self._cpus = self._cpus_wanted()
         self._local = True
+        self._size = ClusterSize()
         self._scheduler: StageScheduler | None = None
         self.halted = ""
         self.stop_now = False
@@ -144,7 +145,8 @@ class Job:
 
         from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
         from sweeps.tune.loggers import loggers
-        from sweeps.tune.scheduler import StageScheduler, trial_id
+        from sweeps.tune.scheduler import StageScheduler
+        from sweeps.tune.space import space, trial_id
         from sweeps.tune.trainable import StageTrainable, resources_of
 
         scheduler = self._scheduler = StageScheduler(
@@ -159,7 +161,7 @@ class Job:
         with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
             tuner = tune.Tuner(
                 trainable,
-                param_space={"message": tune.grid_search([self._message(t) for t in self.todo])},
+                param_space=space(self.trials, self._message),
                 tune_config=tune.TuneConfig(
                     scheduler=scheduler,
                     reuse_actors=True,
@@ -191,7 +193,6 @@ class Job:
         from sweeps.tune.scheduler import owner_of
 
         return {
-            "trial_id": trial.trial_id,
             "trial": trial.to_json(),
             "stages": len(self.plan.tree.chains[trial.trial_id]),
             "sweep": self.plan.sweep.name,
@@ -214,9 +215,7 @@ class Job:
         A local cluster is started with no more CPUs than `max_concurrent` equal trials need;
         otherwise such a limit leaves no room for waiting trials.
         """
-        import ray
-
-        cluster = ray.cluster_resources()
+        cluster = self._size.resources()
         fits = max(
             min(int(cluster.get(kind, 0.0) // amount) for kind, amount in demand.items())
             for demand in self._demands

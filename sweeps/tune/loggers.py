@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 from ray.tune import Callback
 
 from sweeps.stages.figures import figures_so_far
-from sweeps.tune.scheduler import trial_id
+from sweeps.tune.space import trial_id
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial

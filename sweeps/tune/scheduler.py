@@ -16,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.stages.leases import LeaseWatch
+from sweeps.tune.space import trial_id
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -76,13 +77,13 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         if len(self._active) >= self._slots():
             return pending[0] if pending else None
         claimed = {key for t in self._active.values() if (key := self._next(t)) is not None}
-        best: Trial | None = None
+        best, most = None, -1
         for trial in tune_controller.get_trials():
-            if trial.status != Trial.PAUSED or (best and self._left(trial) <= self._left(best)):
+            if trial.status != Trial.PAUSED or (left := self._left(trial)) <= most:
                 continue
             key = self._next(trial)
             if key is None or (key not in claimed and self._is_free(trial_id(trial), key)):
-                best = trial
+                best, most = trial, left
         if best is None:
             return pending[0] if pending else None
         self._active[best.trial_id] = best
@@ -123,6 +124,11 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._active.pop(trial.trial_id, None)
 
     @property
+    def running(self) -> int:
+        """How many trials have a worker."""
+        return sum(trial.status == Trial.RUNNING for trial in self._active.values())
+
+    @property
     def idle(self) -> bool:
         """Whether no trial holds resources."""
         return not self._active
@@ -153,11 +159,6 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
             return True
         self._foreign[key] = now + POLL_S
         return False
-
-
-def trial_id(trial: Trial) -> str:
-    """Our id of a Tune trial."""
-    return str(trial.config["message"]["trial_id"])
 
 
 def owner_of(driver: str, trial: str) -> str:

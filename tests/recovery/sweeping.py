@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +78,13 @@ class Target:
         }
 
     def in_flight(self) -> list[str]:
-        """Keys of the stages that are leased."""
+        """Keys of the stages that are leased, by somebody who was alive just now."""
         found = set()
-        for name in self.storage.glob("leases/*/*"):
-            if name.name.isdigit():
-                found.add(name.parent.name)
+        for lease in self.storage.glob("leases/*/*"):
+            with suppress(FileNotFoundError):  # it was given back meanwhile
+                beats = time.time() - lease.stat().st_mtime < TIME_TO_LIVE_S
+                if lease.name.isdigit() and beats:
+                    found.add(lease.parent.name)
         return sorted(found)
 
     def wait_for(self, driver: Driver, stages: int) -> None:

@@ -25,7 +25,8 @@ from sweeps.tune.callback import NoTuneOutput
 from sweeps.tune.cluster import ray_cluster
 from sweeps.tune.job import Job
 from sweeps.tune.progress import Progress, Tally
-from sweeps.tune.scheduler import StageScheduler, trial_id
+from sweeps.tune.scheduler import StageScheduler
+from sweeps.tune.space import space, trial_id
 from tests.sweeps.stages.small import small_sweep
 
 
@@ -110,7 +111,7 @@ class Mortal(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         self._die("step")
-        done = Path(self._message["folder"], f"{self._message['trial_id']}-done")
+        done = Path(self._message["folder"], f"{self._message['name']}-done")
         position = len(done.read_text()) if done.exists() else 0
         done.write_text("x" * (position + 1))
         return {"outcome": "trained", "position": position + 1, "done": position + 1 == 2}
@@ -127,7 +128,7 @@ class Mortal(tune.Trainable):
     def _die(self, moment: str) -> None:
         if self._message["dies"] not in (moment, f"{moment}, always"):
             return
-        mark = Path(self._message["folder"], f"{self._message['trial_id']}-died")
+        mark = Path(self._message["folder"], f"{self._message['name']}-died")
         if mark.exists() and self._message["dies"] == moment:
             return
         mark.write_text("x")
@@ -147,13 +148,12 @@ def run_mortals(tmp_path: Path, **dies: str) -> dict[str, Trial]:
         "driver",
         lambda: 2,
     )
-    messages = [
-        {"trial_id": name, "dies": moment, "folder": str(tmp_path)}
-        for name, moment in dies.items()
-    ]
     tuner = tune.Tuner(
         tune.with_resources(Mortal, {"CPU": 1}),
-        param_space={"message": tune.grid_search(messages)},
+        param_space=space(
+            {name: name for name in dies},
+            lambda name: {"name": name, "dies": dies[name], "folder": str(tmp_path)},
+        ),
         tune_config=tune.TuneConfig(
             scheduler=scheduler, reuse_actors=True, trial_dirname_creator=trial_id
         ),

@@ -39,7 +39,7 @@ def step(position: int, outcome: str = "trained") -> dict[str, Any]:
 
 def tunes(trial: TrialSpec) -> Any:
     """As much of Tune's own trial as a callback reads."""
-    config = {"message": {"trial_id": trial.trial_id}}
+    config = {"trial_id": trial.trial_id}
     return SimpleNamespace(config=config, last_result={"outcome": "trained"})
 
 

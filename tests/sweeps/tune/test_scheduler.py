@@ -19,7 +19,7 @@ class FakeTrial:
 
     def __init__(self, name: str) -> None:
         self.trial_id = f"tune-{name}"
-        self.config = {"message": {"trial_id": name}}
+        self.config = {"trial_id": name}
         self.status = Trial.PENDING
         self.has_folder = False
 
@@ -58,7 +58,7 @@ class FakeTune:
         if trial is None or trial.status == Trial.PENDING:
             return None  # nothing new
         trial.status = Trial.PENDING
-        return str(trial.config["message"]["trial_id"])
+        return str(trial.config["trial_id"])
 
     def run(self) -> list[str]:
         """Release all that can be released, and give each a worker."""
@@ -71,7 +71,7 @@ class FakeTune:
         return chosen
 
     def trial(self, name: str) -> FakeTrial:
-        (found,) = (t for t in self.trials if t.config["message"]["trial_id"] == name)
+        (found,) = (t for t in self.trials if t.config["trial_id"] == name)
         return found
 
     def result(self, name: str, outcome: str, position: int, key: str = "") -> str:

@@ -18,7 +18,6 @@ SWEEP = small_sweep(search={"method.importance_threshold": [0, 0.2]})
 
 def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
     message = TrialMessage(
-        trial_id=trial.trial_id,
         trial=trial.to_json(),
         stages=trial.run.stages,
         sweep="small",
@@ -28,7 +27,7 @@ def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
         objectives=["learning_accuracy"],
         demand={"CPU": 1.0},
     )
-    return {"message": message}
+    return {"trial_id": trial.trial_id, "message": message}
 
 
 def steps(worker: StageTrainable) -> list[dict[str, Any]]:
