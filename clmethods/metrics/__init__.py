@@ -10,6 +10,7 @@ from clmethods.metrics.counts import (
     every_metric,
     metrics_of_many,
     pooled_accuracy,
+    some_metrics,
 )
 from clmethods.metrics.matrix import (
     METRICS,
@@ -71,6 +72,7 @@ __all__ = [
     "mopd",
     "pooled_accuracy",
     "remembering",
+    "some_metrics",
     "stability",
     "stability_plasticity",
 ]

@@ -7,7 +7,7 @@ numbers of images, the task-incremental matrix, inferred tasks, memory, or refer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -243,9 +243,21 @@ DIRECTIONS: dict[str, Direction] = {
 
 def every_metric(counts: Counts) -> dict[str, float | None]:
     """All METRICS and COUNT_METRICS by name. Raises ValueError where a needed count is missing."""
+    return some_metrics(counts, [*METRICS, *COUNT_METRICS])
+
+
+def some_metrics(counts: Counts, names: Iterable[str]) -> dict[str, float | None]:
+    """Those METRICS and COUNT_METRICS that are named; names of neither are left out. Raises
+    ValueError where a needed count is missing.
+    """
     matrix = counts.class_incremental
-    found = {name: metric.function(matrix) for name, metric in METRICS.items()}
-    return found | {name: metric.function(counts) for name, metric in COUNT_METRICS.items()}
+    found: dict[str, float | None] = {}
+    for name in names:
+        if name in METRICS:
+            found[name] = METRICS[name].function(matrix)
+        elif name in COUNT_METRICS:
+            found[name] = COUNT_METRICS[name].function(counts)
+    return found
 
 
 def metrics_of_many(counts: Counts) -> dict[str, Values]:

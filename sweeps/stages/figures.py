@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from clmethods.config import StageSpec, evaluation_id, partition_id
-from clmethods.metrics import Counts, every_metric
+from clmethods.metrics import Counts, some_metrics
 from sweeps.spec import TrialSpec
 from sweeps.stages.store import StageStore
 
@@ -31,8 +31,8 @@ def figures_so_far(
     if record is None:
         return {}
     counts = _counts(store, trial, chain)
-    values = every_metric(counts) if counts is not None else {}
-    found = {name: values.get(name) for name in dict.fromkeys([*WATCHED, *objectives])}
+    names = dict.fromkeys([*WATCHED, *objectives])
+    found = some_metrics(counts, names) if counts is not None else {}
     found["cross_entropy"] = record.result["training"]["cross_entropy"]
     found["trainable_parameters"] = record.result["method"]["trainable_parameters"]
     return {

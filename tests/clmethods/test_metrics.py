@@ -40,6 +40,7 @@ from clmethods.metrics import (
     mopd,
     pooled_accuracy,
     remembering,
+    some_metrics,
     stability,
     stability_plasticity,
 )
@@ -384,6 +385,14 @@ def test_what_needs_a_reference_run_names_it_and_is_none_without():
     assert whole["model_size_efficiency"] == model_size_efficiency([1, 2, 4])
 
 
+def test_some_metrics_are_those_of_all_and_names_of_none_are_left_out() -> None:
+    counts = counts_of(WORKED, TIL)
+    wanted = ["forgetting", "task_id_accuracy", "trainable_parameters", "average_accuracy"]
+    found = some_metrics(counts, wanted)
+    assert list(found) == ["forgetting", "task_id_accuracy", "average_accuracy"]
+    assert found == {name: every_metric(counts)[name] for name in found}
+
+
 def test_one_task_leaves_everything_about_the_past_and_the_next_undefined():
     references = {name: [0.5] for name in REFERENCES}
     values = every_metric(counts_of([[0.7]], references=references))
@@ -424,7 +433,7 @@ def test_i37_every_metric_of_counts_is_in_its_range(a, data):
     st.randoms(use_true_random=False),
 )
 def test_i36_disparity_between_orders(final, random):
-    assert mopd(final) >= aopd(final) >= 0
+    assert 0 <= aopd(final) <= mopd(final) * (1 + 1e-15)  # a mean of equal numbers is rounded
     assert mopd(final[:1]) == aopd(final[:1]) == 0
     shuffled = final[random.sample(range(len(final)), len(final))]
     assert disparity(shuffled).tolist() == disparity(final).tolist()
