@@ -15,7 +15,8 @@ help:            ## list the targets
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); the first time takes a few minutes (PyTorch is large)."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint constraints.txt --editable '.[dev]'  # Python compiles what is used, pip all
 	@touch $@
 
 demo: $(READY)   ## run a real sweep on the embedded benchmark
