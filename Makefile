@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/sweeps/tune
 
-.PHONY: demo test lint format bench bench-analysis bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
+.PHONY: demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -16,19 +16,27 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV); the first time takes a few minutes (PyTorch is large)."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
-		--constraint constraints.txt --editable '.[dev]'  # Python compiles what is used, pip all
+		--constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true  # pip uses one core for it
 	@touch $@
 
 demo: $(READY)   ## run a real sweep on the embedded benchmark
 	@$(BIN)/sweeps run digits_demo --storage runs/demo
 
-test: lint       ## lint, types, tests (what CI runs)
-	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+test: style      ## lint, types, tests (what CI runs)
+	@$(MAKE) --no-print-directory -j 2 types test-plain
 	@$(BIN)/pytest -n 2 --dist loadfile $(ON_RAY)
 
-lint: $(READY)   ## ruff, mypy
+test-plain: $(READY)  ## tests that start neither Ray nor processes to be killed
+	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+
+lint: style types  ## ruff, mypy
+
+style: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: $(READY)
 	@$(BIN)/mypy
 
 test-recovery: $(READY)  ## processes killed at chosen points

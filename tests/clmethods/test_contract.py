@@ -265,16 +265,16 @@ FURTHER: list[tuple[RunConfig, str, Any]] = [
 ]
 """Settings under which the value acts at another task than under `BASES`, or not at all."""
 NARROW = {"lorac_ipc", "lora_sequential", "joint_lora", "nearest_class_mean"}
-"""Methods under which data and backbone are varied by default: the same few lines put both into
-every method's keys, and these pairs take the longest. The rest is run by `make test-slow`."""
+"""Methods under which data, backbone and training are varied by default: the same few lines put
+them into every method's keys. The rest is run by `make test-slow`."""
 
 
 def is_slow(label: str, path: str) -> bool:
     """Whether one of many like it, under the baselines; their task orders are not alike."""
     if label.endswith("no modules"):
         return not label.startswith(("no", "sequential", "joint"))
-    data = path.startswith(("stream.", "backbone.")) and path != "stream.task_order"
-    return data and label not in NARROW
+    common = path.startswith(("stream.", "backbone.", "train.")) and path != "stream.task_order"
+    return common and label not in NARROW
 
 
 RATES: dict[str, tuple[dict[str, Any], str, Any]] = {
