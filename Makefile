@@ -27,7 +27,7 @@ test: style      ## lint, types, tests (what CI runs)
 	@$(MAKE) --no-print-directory -j 2 types test-plain
 	@$(BIN)/pytest -n 2 --dist loadfile $(ON_RAY)
 
-test-plain: $(READY)  ## tests that start neither Ray nor processes to be killed
+test-plain: $(READY)  ## all tests but those that start Ray
 	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
 
 lint: style types  ## ruff, mypy

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 SLOTS = 2
 REAL = trainable.StageTrainable
+"""Kept, because each measurement puts its stub in the place of it."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class Measured:
     planned_s: float
     """Of `start_s`, the planning."""
     steps_per_slot: float
+    """By which the medians are multiplied."""
 
     @property
     def ratio(self) -> float:

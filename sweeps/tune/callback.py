@@ -100,7 +100,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             status="failed",
             stages_done=done,
             error=f"{death.sentence}, the last of {trial.run_metadata.num_failures} failures of "
-            "workers (memory may not suffice)",
+            f"workers. {death.mend}",
             error_kind=death.kind,
         )
         self._ended(spec, ending)

@@ -50,6 +50,16 @@ class Death:
         """Whether it is one of the few deaths that a trial may have; preemption is not."""
         return self.kind != "Preempted"
 
+    @property
+    def mend(self) -> str:
+        """What to do if it was the last one that the trial may have."""
+        if self.kind == "StorageFault":
+            return "See that every worker reaches the storage, then run again with --retry-failed."
+        return (
+            "Memory may not suffice: lower train.micro_batch or train.batch_size, or let fewer "
+            "trials share a machine (resources.max_concurrent), and run with --retry-failed."
+        )
+
 
 TERMINATED = Death("Preempted", "a worker was asked to end (SIGTERM)")
 NODE_LOST = Death("Preempted", "a worker lost its machine")

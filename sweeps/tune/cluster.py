@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import final
 
@@ -17,7 +18,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU must not see one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_prestart_worker_first_driver": "0",  # they would have another environment than Tune's
+    "RAY_prestart_worker_first_driver": "0",  # Tune asks for another environment
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
@@ -32,6 +33,7 @@ OBJECT_STORE_BYTES = 100_000_000
 """Trials exchange strings; results go through the storage."""
 
 SIZE_HOLDS_S = 1.0
+"""How long the size of a cluster is taken for known; nodes need longer to come."""
 
 
 @contextmanager
@@ -76,21 +78,22 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 
 @final
 class ClusterSize:
-    """What a cluster has, which may grow and shrink. Looked at anew after a second: Tune wants to
-    know at every turn, and the answer takes longer than the rest of the turn.
+    """What a cluster has, which may grow and shrink. Tune wants to know it at every turn, and each
+    time the answer takes a call to Ray; so it is asked for anew only after `SIZE_HOLDS_S`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._known: dict[str, float] = {}
-        self._until = 0.0
+        self._until = -math.inf
 
     def resources(self) -> dict[str, float]:
         """By kind: `CPU`, `GPU`."""
-        if time.monotonic() >= self._until:
+        if self._clock() >= self._until:
             import ray
 
             self._known = ray.cluster_resources()
-            self._until = time.monotonic() + SIZE_HOLDS_S
+            self._until = self._clock() + SIZE_HOLDS_S
         return self._known
 
 

@@ -264,13 +264,16 @@ FURTHER: list[tuple[RunConfig, str, Any]] = [
     (variant(importance_threshold=0.5, ipc_round="ceil"), "method.ipc_relative", True),
 ]
 """Settings under which the value acts at another task than under `BASES`, or not at all."""
+
 NARROW = {"lorac_ipc", "lora_sequential", "joint_lora", "nearest_class_mean"}
 """Methods under which data, backbone and training are varied by default: the same few lines put
 them into every method's keys. The rest is run by `make test-slow`."""
 
 
 def is_slow(label: str, path: str) -> bool:
-    """Whether one of many like it, under the baselines; their task orders are not alike."""
+    """Whether the pair is left to `make test-slow`: baselines without modules, and fields that all
+    methods read alike, under most of them. What a task order does is a matter of the method.
+    """
     if label.endswith("no modules"):
         return not label.startswith(("no", "sequential", "joint"))
     common = path.startswith(("stream.", "backbone.", "train.")) and path != "stream.task_order"

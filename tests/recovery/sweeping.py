@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -77,15 +78,18 @@ class Target:
             for status in [marker.stat()]
         }
 
-    def in_flight(self) -> list[str]:
-        """Keys of the stages that are leased, by somebody who was alive just now."""
+    def leased(self, seconds: float = math.inf) -> set[str]:
+        """Keys of the stages that have a lease, whose owner wrote to it in the last seconds."""
         found = set()
         for lease in self.storage.glob("leases/*/*"):
             with suppress(FileNotFoundError):  # it was given back meanwhile
-                beats = time.time() - lease.stat().st_mtime < TIME_TO_LIVE_S
-                if lease.name.isdigit() and beats:
+                if lease.name.isdigit() and time.time() - lease.stat().st_mtime < seconds:
                     found.add(lease.parent.name)
-        return sorted(found)
+        return found
+
+    def in_flight(self) -> set[str]:
+        """Keys of the stages that are being computed, not those that a dead driver left."""
+        return self.leased(TIME_TO_LIVE_S)
 
     def wait_for(self, driver: Driver, stages: int) -> None:
         """Until so many stages are finished, and another one is being computed."""
@@ -114,7 +118,7 @@ class Target:
         assert {key: after.get(key) for key in before} == before  # none lost, none written again
         assert len(after) == len(self.unbroken["stages"])
         assert rewritten(self.storage) == []
-        assert set(self.in_flight()) <= set(after)  # killed when all was done but giving it back
+        assert self.leased() <= set(after)  # killed when all was done but giving it back
         assert final_tables(self.storage, SWEEP["name"]) == self.unbroken
         return output
 

@@ -50,8 +50,9 @@ def stop_once(number: int) -> Callable[[Target, Driver], None]:
         assert "stopping: the running stages are finished first" in driver.output
         assert "the same command continues" in driver.output
         assert "Traceback" not in driver.output
-        assert set(running) <= set(target.committed())
-        assert target.in_flight() == []
+        assert running <= set(target.committed())
+        assert not running & target.leased()
+        assert not target.in_flight()
 
     return stop
 

@@ -70,3 +70,5 @@ def test_deaths() -> None:
     assert (
         death_by(unreached).sentence == "a worker could not use the storage: 503 from the bucket"
     )
+    assert "reaches the storage" in death_by(unreached).mend
+    assert "resources.max_concurrent" in death_by(ActorDiedError()).mend

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune.callback import NoTuneOutput
-from sweeps.tune.cluster import ClusterSize, ray_cluster
+from sweeps.tune.cluster import SIZE_HOLDS_S, ClusterSize, ray_cluster
 from sweeps.tune.job import Job
 from sweeps.tune.progress import Progress, Tally
 from sweeps.tune.scheduler import StageScheduler
@@ -94,13 +93,13 @@ def test_the_token_is_not_on_disk(cluster: None) -> None:
 
 
 def test_its_size_is_asked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tune wants to know it at every turn, hundreds of times a second."""
-    answers = iter([{"CPU": 1.0}, {"CPU": 2.0}])
+    """Tune wants to know it at every turn."""
+    now, answers = [0.0], iter([{"CPU": 1.0}, {"CPU": 2.0}])
     monkeypatch.setattr(ray, "cluster_resources", lambda: next(answers))
-    size = ClusterSize()
-    assert [size.resources() for _ in range(3)] == [{"CPU": 1}] * 3
-    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
-    assert size.resources() == {"CPU": 2}
+    size = ClusterSize(lambda: now[0])
+    assert [size.resources() for _ in range(3)] == [{"CPU": 1.0}] * 3
+    now[0] = SIZE_HOLDS_S
+    assert [size.resources() for _ in range(3)] == [{"CPU": 2.0}] * 3
 
 
 def test_it_has_no_more_cpus_than_asked_for_and_no_dashboard(cluster: None) -> None:
