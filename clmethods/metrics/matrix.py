@@ -230,8 +230,8 @@ def _stability_plasticity(a: Matrix) -> Values | None:
     kept, learned = _stability(a), _learning_accuracy(a)
     if kept is None or learned is None:
         return None
-    with np.errstate(divide="ignore"):
-        both = 2.0 / (1.0 / kept + 1.0 / learned)
+    with np.errstate(divide="ignore", over="ignore"):
+        both = 2.0 / (1.0 / kept + 1.0 / learned)  # 0 where one of them is, or nearly so
     return np.where(np.isnan(kept), np.nan, np.where((kept > 0) & (learned > 0), both, 0.0))
 
 

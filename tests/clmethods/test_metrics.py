@@ -186,6 +186,12 @@ def test_no_metric_reads_above_the_diagonal(a, data):
         assert metric.function(filled) == metric.function(a)
 
 
+@pytest.mark.parametrize("learned", [1e-320, 1e-308])
+def test_who_learns_next_to_nothing_has_no_balance_of_stability_and_plasticity(learned):
+    """Where the reciprocal of what was learned is larger than any number."""
+    assert stability_plasticity([[learned, np.nan], [0.0, 0.0]]) == pytest.approx(0.0, abs=1e-300)
+
+
 @settings(deadline=None)
 @given(matrices())
 def test_every_metric_keeps_to_its_range(a):
