@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
@@ -144,6 +143,7 @@ class Job:
         from ray import tune
 
         from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
+        from sweeps.tune.discard import discarding_filesystem
         from sweeps.tune.loggers import loggers
         from sweeps.tune.scheduler import StageScheduler
         from sweeps.tune.space import space, trial_id
@@ -158,35 +158,36 @@ class Job:
             known=self.plan.complete,
         )
         trainable = tune.with_resources(StageTrainable, resources_of)
-        with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
-            tuner = tune.Tuner(
-                trainable,
-                param_space=space(self.trials, self._message),
-                tune_config=tune.TuneConfig(
-                    scheduler=scheduler,
-                    reuse_actors=True,
-                    trial_name_creator=trial_id,
-                    trial_dirname_creator=trial_id,
-                ),
-                run_config=tune.RunConfig(
-                    name="sweep",
-                    storage_path=scratch,
-                    verbose=0,
-                    stop=StopWhenDrained(scheduler),
-                    failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
-                    callbacks=[
-                        SweepCallback(self, scheduler),
-                        NoTuneOutput(),
-                        *loggers(
-                            self.plan.sweep,
-                            self.store,
-                            self.trials,
-                            self.progress.say,
-                        ),
-                    ],
-                ),
-            )
-            tuner.fit()
+        tuner = tune.Tuner(
+            trainable,
+            param_space=space(self.trials, self._message),
+            tune_config=tune.TuneConfig(
+                scheduler=scheduler,
+                reuse_actors=True,
+                trial_name_creator=trial_id,
+                trial_dirname_creator=trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path="discarded",
+                storage_filesystem=discarding_filesystem(),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+                stop=StopWhenDrained(scheduler),
+                failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
+                callbacks=[
+                    SweepCallback(self, scheduler),
+                    NoTuneOutput(),
+                    *loggers(
+                        self.plan.sweep,
+                        self.store,
+                        self.trials,
+                        self.progress.say,
+                    ),
+                ],
+            ),
+        )
+        tuner.fit()
         return bool(scheduler.draining)
 
     def _message(self, trial: TrialSpec) -> dict[str, Any]:
