@@ -14,11 +14,13 @@ from pathlib import Path
 from tests.cluster.lab.command import PATIENCE_S, Command, Done
 from tests.cluster.lab.disk import HOME, USER, USER_ID, give
 from tests.cluster.lab.records import Record
-from tests.cluster.lab.requirements import HOST_PYTHON, LabError, faketime_library
+from tests.cluster.lab.requirements import HOST_PYTHON, LabError
 from tests.cluster.lab.switch import END_WITH_PARENT, ENVIRONMENT, Switch
 from tests.sweeps.tune.drivers import Process, descendants
 
 MACHINE = Path(__file__).with_name("machine.py")
+CLOCK = Path(__file__).with_name("clock.c")
+CLOCK_LIBRARY = "/opt/lab/clock.so"
 NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
 
 
@@ -104,6 +106,7 @@ class Host:
         os.kill(self.process_1, signal.SIGKILL)
         self._until(lambda: not self.is_on, "still on")
         os.waitpid(self._outer.pid, 0)
+        self.switch.disconnect(self.name)
         self._outer = None
 
     def cut(self) -> None:
@@ -223,14 +226,12 @@ class Host:
 
     def set_clock(self, offset_s: int) -> None:
         """Shift the wall clock of everything that starts from now on; monotonic clocks stay."""
-        library = faketime_library()
-        assert library is not None
-        self.environment |= {
-            "LD_PRELOAD": str(library),
-            "FAKETIME": f"{offset_s:+d}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
+        library = self.folder / "clock.so"
+        if not library.exists():
+            compiler = ("cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(CLOCK))
+            subprocess.run(compiler, check=True)
+            self.mounts += (Mount(library, CLOCK_LIBRARY),)
+        self.environment |= {"LD_PRELOAD": CLOCK_LIBRARY, "LAB_CLOCK_OFFSET": str(offset_s)}
 
     def _configure_sshd(self) -> None:
         """Give sessions the environment of the host."""

@@ -23,6 +23,7 @@ PACKAGES = {
     "pivot_root": "util-linux",
     "script": "bsdutils",
     "ps": "procps",
+    "cc": "gcc",
 }
 """The Debian package of each program that the laboratory or Ray's launcher calls."""
 
@@ -35,11 +36,6 @@ class LabError(RuntimeError):
     """The laboratory cannot be set up here, or a host did not do as told."""
 
 
-def faketime_library() -> Path | None:
-    """The library that shifts the wall clock of the processes of a host."""
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
 def missing_packages() -> list[str]:
     """Debian packages that are needed and not installed."""
     missing = {
@@ -47,8 +43,8 @@ def missing_packages() -> list[str]:
         for program, package in PACKAGES.items()
         if shutil.which(program, path=SYSTEM_PATH) is None
     }
-    if faketime_library() is None:
-        missing.add("libfaketime")
+    if not Path("/usr/include/stdio.h").exists():
+        missing.add("libc6-dev")
     if not HOST_PYTHON.exists() or not _runs(str(HOST_PYTHON), "-c", "import ensurepip, venv"):
         missing.add("python3-venv")
     return sorted(missing)

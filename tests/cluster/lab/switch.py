@@ -66,6 +66,10 @@ class Switch:
         """Drop all packets from and to a host; neither side is told."""
         self.ip("link", "set", _port(host), "down")
 
+    def disconnect(self, host: str) -> None:
+        """Remove its port. The kernel keeps the network of a dead host until its timers end."""
+        self.ip("link", "delete", _port(host))
+
     def heal(self, host: str) -> None:
         self.ip("link", "set", _port(host), "up")
 
