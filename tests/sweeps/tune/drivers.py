@@ -48,14 +48,16 @@ def command(file: Path, storage: Path, *options: object) -> list[str]:
     return [sys.executable, "-c", program, *map(str, arguments)]
 
 
-def run_to_end(file: Path, storage: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    """`sweeps run`, not disturbed."""
+def run_to_end(
+    file: Path, storage: Path, *options: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """`sweeps run`, not disturbed, with further variables in its environment."""
     return subprocess.run(
         command(file, storage, *options),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=clean_environment(),
+        env=clean_environment() | variables,
     )
 
 
