@@ -35,7 +35,7 @@ from sweeps.stages.runner import TrialRunner
 from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune import trainable
-from sweeps.tune.driver import run_sweep
+from sweeps.tune.driver import RunOptions, run_sweep
 from sweeps.tune.startup import load_torch
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def measure(trials: int, seconds: float, address: str | None = None) -> Measured
 
         began = time.time()
         sweep = sleeping_sweep(trials, SLOTS if address is None else None)
-        outcome = run_sweep(sweep, store, address=address, announce=note)
+        outcome = run_sweep(sweep, store, RunOptions(address=address), note)
         ended = time.time()
         if outcome.finished != trials or outcome.trained != trials:
             raise SystemExit(f"{outcome.finished} of {trials} trials finished")

@@ -111,7 +111,7 @@ def run(
     from sweeps.spec import missing_data
     from sweeps.stages.store import StageStore
     from sweeps.storage import open_storage
-    from sweeps.tune.driver import run_sweep
+    from sweeps.tune.driver import RunOptions, run_sweep
 
     wanted = load_named_sweep(sweep)
     if address is None:  # the machines of a cluster have folders of their own
@@ -120,10 +120,13 @@ def run(
     outcome = run_sweep(
         wanted,
         StageStore(objects, click.echo),
-        address=address,
-        only=only,
-        retry_failed=retry_failed,
-        time_to_live_s=lease_ttl,
+        RunOptions(
+            address=address,
+            only=only,
+            retry_failed=retry_failed,
+            time_to_live_s=lease_ttl,
+            file=sweep,
+        ),
         announce=lambda found: click.echo(plan_text(found)),
     )
     click.echo(result_text(outcome, objects, storage))

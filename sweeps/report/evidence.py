@@ -226,5 +226,6 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
         events=[
             json.loads(objects.get(key))
             for key in sorted(objects.list(f"sweeps/{sweep.name}/events"))
+            if key.endswith(".json")
         ],
     )

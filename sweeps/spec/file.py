@@ -28,6 +28,7 @@ from sweeps.spec.logging import Logging
 from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
+from sweeps.spec.retries import Retries
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EarlyStop, Racing, rule_faults
@@ -91,6 +92,7 @@ class SweepFile(RunSections):
     early_stop: EarlyStop | None = None
     racing: Racing | None = None
     resources: Resources = Resources()
+    retries: Retries = Retries()
     logging: Logging = Logging()
     budget: Budget = Budget()
 
@@ -168,6 +170,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         early_stop=file.early_stop,
         racing=file.racing,
         resources=file.resources,
+        retries=file.retries,
         logging=file.logging,
         budget=file.budget,
         document=document,

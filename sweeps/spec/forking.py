@@ -16,6 +16,7 @@ from clmethods.config.canonical import plain
 from clmethods.config.keys import stage_chain
 from clmethods.config.run import RunConfig
 from sweeps.spec.fields import FieldFacts, default_of, field_facts
+from sweeps.spec.retries import Retries
 from sweeps.spec.runs import NOT_AN_AXIS, SECTIONS, Sections, check_run, value_at, with_values
 from sweeps.spec.sweep import Resources, Sweep
 from sweeps.spec.trials import TrialSpec
@@ -45,6 +46,8 @@ def fork_document(sweep: Sweep, trial: TrialSpec, name: str) -> dict[str, Any]:
         "seeds": [trial.seed],
         "objectives": dict(sweep.objectives),
     }
+    if sweep.retries != Retries():
+        document["retries"] = plain(sweep.retries)
     if sweep.resources != Resources():
         document["resources"] = plain(sweep.resources)
     return document

@@ -16,6 +16,7 @@ from sweeps.spec.axes import Axis
 from sweeps.spec.budget import Budget
 from sweeps.spec.logging import Logging
 from sweeps.spec.orders import Order, OrderDesign, task_names
+from sweeps.spec.retries import Retries
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
 
@@ -108,6 +109,7 @@ class Sweep:
     racing: Racing | None = None
     """None: every configuration gets all its replicates."""
     resources: Resources
+    retries: Retries
     logging: Logging
     budget: Budget
     candidates: Candidates = field(repr=False, compare=False)

@@ -133,14 +133,15 @@ class ObjectStore:
             raise MissingObjectError(source, self.location) from None
 
 
-def open_storage(location: str) -> ObjectStore:
-    """Open the storage at a local directory, which is created, or at a URL.
+def open_storage(location: str, create: bool = True) -> ObjectStore:
+    """Open the storage at a local directory, which is created unless `create` is
+    False, or at a URL.
 
     Raises `InvalidConfigError` (path `storage`) for a directory that cannot be created or written
     or that has no hard links, and for a URL that is not understood. A bucket is not contacted.
     """
     match = _SCHEME.match(location)
-    return _open_url(location, match[1]) if match else _open_directory(location)
+    return _open_url(location, match[1]) if match else _open_directory(location, create)
 
 
 def _open_url(location: str, scheme: str) -> ObjectStore:
@@ -154,10 +155,12 @@ def _open_url(location: str, scheme: str) -> ObjectStore:
         raise _refusal(location, f"a {scheme}:// URL with a bucket", reason) from error
 
 
-def _open_directory(location: str) -> ObjectStore:
+def _open_directory(location: str, create: bool) -> ObjectStore:
     if not location.strip():
         raise _refusal(location, "a directory or a URL")
     root = Path(location).expanduser().resolve()
+    if not create and not root.is_dir():
+        raise _refusal(location, "an existing directory")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".probe-", dir=root) as probe:

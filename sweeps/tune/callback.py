@@ -11,21 +11,22 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
-from sweeps.tune.causes import death_of
+from sweeps.tune.failure_causes import worker_failure
 from sweeps.tune.scheduler import StageScheduler
 from sweeps.tune.space import trial_id
 
 if TYPE_CHECKING:
     from sweeps.spec import TrialSpec
     from sweeps.tune.job import Job
+    from sweeps.tune.trial_errors import TrialErrors
 
 
 @final
 class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     """Turns Tune's events into rows and lines."""
 
-    def __init__(self, job: Job, scheduler: StageScheduler) -> None:
-        self._job, self._scheduler = job, scheduler
+    def __init__(self, job: Job, scheduler: StageScheduler, errors: TrialErrors) -> None:
+        self._job, self._scheduler, self._errors = job, scheduler, errors
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -33,7 +34,6 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         return {}
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
-        self._job.check_interruption()
         if self._scheduler.draining and not self._draining:
             self._draining = True
             if self._job.budget_used is None:
@@ -44,7 +44,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         tally = self._job.progress.tally
         tally.active = self._scheduler.running
         tally.most_active = max(tally.most_active, tally.active)
-        self._job.progress.tick()
+        self._job.tick()
 
     def on_trial_result(
         self,
@@ -54,19 +54,34 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         result: dict[str, Any],
         **info: Any,
     ) -> None:
+        job = self._job
         if result.get("notes"):
-            self._job.progress.say(result["notes"])
+            job.progress.say(result["notes"])
+        if result["outcome"] == "unshared":
+            job.refuse_node(result["node_id"])
+        elif result["outcome"] == "unreachable":
+            job.storage_unreachable(result["node_id"], result["host"], result["error"])
+        if result["outcome"] in ("trained", "evaluated"):
+            job.events.add(
+                "stage",
+                trial=trial_id(trial),
+                key=result["key"],
+                position=result["position"] - 1,
+                outcome=result["outcome"],
+                seconds=round(result["seconds"], 3),
+                node=result["host"],
+            )
         if result["outcome"] == "trained":
-            self._job.progress.tally.trained += 1
-            self._job.progress.tally.stage_seconds += result["seconds"]
-            self._job.spend(result["seconds"])
+            job.progress.tally.trained += 1
+            job.progress.tally.stage_seconds += result["seconds"]
+            job.spend(result["seconds"])
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
         spec, result = self._job.trials[trial_id(trial)], trial.last_result or {}
         if result.get("outcome") == "halted":
-            self._job.halt(FULL)
+            self._job.halt(result["error"])
             return
         if result.get("outcome") == "failed":
             ending = Ending(
@@ -86,24 +101,41 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     def on_trial_recover(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        name, death = self._job.trials[trial_id(trial)].name, death_of(trial)
-        if not death.counts and trial.run_metadata.num_failures > 0:
-            trial.run_metadata.num_failures -= 1
-        self._job.progress.say(f"{death.sentence}; goes on from its last stage: {name}")
+        """Tune has queued a trial again that lost its worker; the retries decide if it runs."""
+        if self._lost_worker(trial):
+            return
+        self._scheduler.give_up(trial)
+        self._record_lost(trial)
 
     def on_trial_error(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        spec, death = self._job.trials[trial_id(trial)], death_of(trial)
-        done = int((trial.last_result or {}).get("position", 0))
-        ending = Ending(
-            status="failed",
-            stages_done=done,
-            error=f"{death.sentence}, the last of {trial.run_metadata.num_failures} failures of "
-            f"workers. {death.mend}",
-            error_kind=death.kind,
+        """Tune gives the trial up by itself."""
+        self._lost_worker(trial)
+        self._record_lost(trial)
+
+    def _lost_worker(self, trial: Trial) -> bool:
+        """Count the loss and say what happened; return whether the trial may go on."""
+        job, mine = self._job, trial_id(trial)
+        name = job.trials[mine].name
+        failure = worker_failure(self._errors.last(trial), job.nodes)
+        goes_on = job.failures.add(mine, failure)
+        job.events.add(
+            "worker_lost",
+            trial=mine,
+            name=name,
+            node=failure.node,
+            cause=failure.kind,
+            detail=failure.detail,
         )
-        self._ended(spec, ending)
+        if goes_on:
+            job.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
+        return goes_on
+
+    def _record_lost(self, trial: Trial) -> None:
+        done = int((trial.last_result or {}).get("position", 0))
+        ending = self._job.failures.ending(trial_id(trial), done)
+        self._ended(self._job.trials[trial_id(trial)], ending)
 
     def _ended(self, spec: TrialSpec, ending: Ending) -> None:
         """Write the trial's row. If that fails, the next run writes it, so the sweep goes on."""

@@ -1,4 +1,4 @@
-"""Ray itself: a local cluster with token authentication, or one that is already up."""
+"""Connection to Ray: a local cluster with token authentication, or one that is already up."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import final
+from contextlib import contextmanager
+from typing import Any, final
 
+from sweeps.tune.attach import attach
 from sweeps.tune.startup import HOOK
 
 QUIET = {
@@ -53,27 +54,63 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 
     Config.initialize("")  # somebody may have imported Ray before the mode and token were set
     AuthenticationTokenLoader.instance().reset_cache()
+    _keep_keys_private()
 
     arguments: dict[str, object] = {
         "log_to_driver": False,
         "logging_level": "ERROR",
         "runtime_env": {"worker_process_setup_hook": HOOK},
     }
-    if address is None:
+    if address is not None:
+        attach(address, arguments)
+    else:
         arguments |= {
             "address": "local",
             "num_cpus": min(usable_cpus(), cpus or usable_cpus()),
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    else:
-        arguments["address"] = address
-    with _unheard_messages() if address is None else nullcontext():
-        ray.init(**arguments)
+        with _unheard_messages(), _sessions_of_their_own():
+            ray.init(**arguments)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _keep_keys_private() -> None:
+    """Keep Tune from copying the keys of a bucket into the environment that Ray logs.
+
+    Ray writes a trial's runtime environment to a log file that everybody can read. On a cluster
+    the keys come from each node's own credentials; a local worker inherits them by itself.
+    """
+    from ray.tune.execution import class_cache
+
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    names -= {name for name in names if name.startswith("AWS_")}
+
+
+@contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """Start Ray's processes in sessions of their own.
+
+    A signal to the driver's process group (`timeout`, many job schedulers, a closed terminal)
+    must not end the cluster on which the running stages are to be finished. The processes still
+    end with the driver: Linux kills them when their parent is gone.
+    """
+    from ray._private import services
+
+    plain = services.ConsolePopen
+
+    class SessionPopen(plain):  # type: ignore[misc,valid-type]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options, start_new_session=True)
+
+    services.ConsolePopen = SessionPopen
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
 
 
 @final

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import secrets
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+from clmethods.config import short_id
+from clmethods.provenance import code_version
+from sweeps.results.events import EventLog
 from sweeps.spec import Sweep
 from sweeps.stages.leases import TIME_TO_LIVE_S
 from sweeps.stages.materialise import merge_tables
@@ -38,39 +45,82 @@ class SweepOutcome:
     """The limit of the budget that ended it, in words."""
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a sweep is run; none of it changes a result."""
+
+    address: str | None = None
+    """HOST:PORT of a Ray cluster, or `auto`; None starts Ray on this machine."""
+    retry_failed: bool = False
+    only: Sequence[str] = ()
+    """Patterns of the trials to run; see `chosen_trials`. None of them: all."""
+    time_to_live_s: float = TIME_TO_LIVE_S
+    """Seconds without a beat after which a lease may be taken over."""
+    file: str = ""
+    """Path or name of the sweep file, for the audit trail."""
+
+
 def run_sweep(
     sweep: Sweep,
     store: StageStore,
-    *,
-    address: str | None = None,
-    retry_failed: bool = False,
-    only: Sequence[str] = (),
-    time_to_live_s: float = TIME_TO_LIVE_S,
+    options: RunOptions | None = None,
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
     """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
 
-    `only` leaves out trials that none of its patterns means; see `chosen_trials`. Raises
-    `InvalidConfigError` before anything is done where the sweep would give rows of its name
-    another meaning, and while a driver runs another version of it.
+    Raises `InvalidConfigError` before anything is done where the sweep would give rows of its
+    name another meaning, and while a driver runs another version of it.
     """
+    options = options or RunOptions()
     sweep.logging.refuse(store.objects.location)
-    with presence(sweep, store.objects, time_to_live_s, store.report):
+    with presence(sweep, store.objects, options.time_to_live_s, store.report):
         refuse_other_meaning(sweep, store.objects)
         keep_sweep_file(sweep, store.objects)
-        return _run(sweep, store, address, retry_failed, only, time_to_live_s, announce)
+        events = EventLog(store.objects, sweep.name, secrets.token_hex(6))
+        events.add("run_started", **_who(sweep, options))
+        try:
+            outcome = _run(sweep, store, options, announce, events)
+        except BaseException as error:
+            events.add("run_ended", error=f"{type(error).__name__}: {error}")
+            raise
+        else:
+            events.add(
+                "run_ended",
+                trained=outcome.trained,
+                finished=outcome.finished,
+                failed=len(outcome.failed),
+                interrupted=outcome.interrupted,
+                halted=outcome.halted,
+            )
+            return outcome
+        finally:
+            events.flush(force=True)
+
+
+def _who(sweep: Sweep, options: RunOptions) -> dict[str, Any]:
+    """Return who runs what, where and with which code."""
+    return {
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "file": options.file,
+        "document": short_id(sweep.document),
+        "code_version": code_version(),
+        "address": options.address,
+        "only": [*options.only],
+        "retry_failed": options.retry_failed,
+    }
 
 
 def _run(
     sweep: Sweep,
     store: StageStore,
-    address: str | None,
-    retry_failed: bool,
-    only: Sequence[str],
-    time_to_live_s: float,
+    options: RunOptions,
     announce: Callable[[Plan], None],
+    events: EventLog,
 ) -> SweepOutcome:
-    left = Left(sweep, store, retry_failed, only)
+    left = Left(sweep, store, options.retry_failed, options.only)
     announce(left.plan)
     spending = spent(left.plan, store)
     interrupted, halted, reached = False, "", None
@@ -79,8 +129,8 @@ def _run(
         if reached is not None:
             break
         progress = Progress(left.tally)
-        job = Job(left.plan, store, todo, progress, time_to_live_s, left, spending)
-        interrupted = job.run(address)
+        job = Job(left.plan, store, todo, progress, options.time_to_live_s, left, spending, events)
+        interrupted = job.run(options.address)
         left.failed |= job.failed
         halted, reached, spending = job.halted, job.budget_used, job.spending
     merge_tables(store, sweep.name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import Fault
+from sweeps.results.events import EventLog
 from sweeps.spec import TrialSpec
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete
@@ -14,21 +17,37 @@ from sweeps.stages.plan import Plan
 from sweeps.stages.spending import Spending
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.storage import is_storage_fault
 from sweeps.tune.cluster import ClusterSize, ray_cluster
+from sweeps.tune.head_watch import HeadWatch
+from sweeps.tune.node_check import StorageProof, sees, storage_proof
+from sweeps.tune.nodes import Node, Nodes
+from sweeps.tune.notices import Notices
 from sweeps.tune.progress import Progress
 from sweeps.tune.signals import draining
+from sweeps.tune.trial_resources import (
+    Slots,
+    cpus_for,
+    demand_of,
+    distinct,
+    impossible_demands,
+)
+from sweeps.tune.worker_failures import WorkerFailures
 
 if TYPE_CHECKING:
     from sweeps.tune.left import Left
+    from sweeps.tune.node_guard import NodeGuard
     from sweeps.tune.scheduler import StageScheduler
 
-WORKER_FAILURES = 3
-"""How often a trial is started again after its worker died. Faults of the run never are."""
+HEAD_LOST = (
+    "the Ray cluster is lost: its head does not answer any more. What is stored is whole; on a "
+    "cluster that is up, the same command continues"
+)
 
-LOOKAHEAD = 1.0
-"""Released trials that wait for resources, per trial that has them. Tune hands a worker on to a
-waiting trial only, so without one every trial would start a new process; and a trial that asks in
-vain is what makes an autoscaler add a node."""
+
+UNREACHABLE = (
+    "the storage could not be reached; what is stored is whole, and the same command continues"
+)
 
 
 @final
@@ -48,6 +67,7 @@ class Job:
         time_to_live_s: float,
         left: Left | None = None,
         spending: Spending | None = None,
+        events: EventLog | None = None,
     ) -> None:
         """`left`: where further steps come from; without it there is one."""
         self.store, self.progress = store, progress
@@ -55,24 +75,34 @@ class Job:
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.owner = uuid.uuid4().hex
+        self.events = events or EventLog(store.objects, plan.sweep.name, self.owner[:12])
         self.failed: dict[str, str] = {}
+        self.failures = WorkerFailures(plan.sweep.retries)
+        self.nodes = Nodes()
         self._left = left
         self._begin(plan, todo)
-        self._cpus = self._cpus_wanted()
+        self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
         self._size = ClusterSize()
+        self._slots = Slots(plan.sweep.resources, limited_cluster=False)
+        self._notices = Notices(self.owner)
+        self._proof: StorageProof | None = None
+        self._guard: NodeGuard | None = None
         self._scheduler: StageScheduler | None = None
         self.halted = ""
         self.stop_now = False
         """Asked for by a signal; the KeyboardInterrupt it raised may have been lost on its way."""
 
     def run(self, address: str | None) -> bool:
-        """Whether it was interrupted."""
+        """Train what is left; return whether it was interrupted."""
         self._local = address is None
+        limited = self._local and self._cpus is not None
+        self._slots = Slots(self.plan.sweep.resources, limited_cluster=limited)
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
+            self._watched(),
             self.progress,
         ):
             while True:
@@ -86,16 +116,84 @@ class Job:
                     return False
                 self._begin(self._left.plan, todo)
 
-    def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
-        self.plan, self.todo = plan, todo
-        self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
-        self._demands = _distinct(self._demand(trial) for trial in todo)
-        self._ended: set[str] = set()
+    def tick(self) -> None:
+        """Do what is due now and then while trials run. Called by Tune at every turn."""
+        self.check_interruption()
+        for sentence in self._notices.collect():
+            self.progress.say(sentence)
+            self.events.add("notice", text=sentence)
+        if self._guard is not None:
+            self._guard.look()
+        self.events.flush()
+        self.progress.tick()
 
     def check_interruption(self) -> None:
         """End what was interrupted: Python drops an exception that meets it in a bad place."""
         if self.stop_now:
             raise KeyboardInterrupt
+
+    def halt(self, reason: str) -> None:
+        """Let the running stages finish and start none: going on would be in vain."""
+        self.halted = reason
+        self.events.add("halted", reason=reason)
+        if self._scheduler is not None:
+            self._scheduler.draining = True
+
+    def refuse_node(self, node_id: str) -> None:
+        """Keep trials from a node whose worker did not find the storage of this run."""
+        if self._guard is not None:
+            self._guard.refuse(node_id)
+
+    def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
+        """A worker has given up waiting for the storage: leave its node out, or end the run."""
+        if self._guard is None or not self._reaches_storage():
+            self.halt(f"{UNREACHABLE} ({host}: {error})")
+            return
+        allowed = "a node that reaches the storage of this run"
+        self._guard.refuse(node_id, Fault("node", host, allowed, error))
+
+    def _reaches_storage(self) -> bool:
+        try:
+            return self._proof is not None and sees(self.store.objects, self._proof)
+        except Exception as error:
+            if not is_storage_fault(error):
+                raise
+            return False
+
+    def spend(self, seconds: float) -> None:
+        """A stage was trained: count it, and start no other one if that was the last."""
+        self.spending = self.spending.with_stage(seconds)
+        self._check_budget()
+
+    def ended(self, trial: TrialSpec, ending: Ending) -> None:
+        """An attempt is over: write its row, count it. A second call for it does nothing."""
+        if trial.trial_id in self._ended:
+            return
+        self._ended.add(trial.trial_id)
+        record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
+        self.events.add(
+            "trial",
+            trial=trial.trial_id,
+            name=trial.name,
+            status=ending.status,
+            stages=ending.stages_done,
+            error_kind=ending.error_kind,
+            error=ending.error,
+        )
+        if ending.status == "finished":
+            self.progress.tally.finished += 1
+            self.spending = self.spending.with_trial()
+            self._check_budget()
+        elif ending.status == "failed":
+            self.progress.tally.failed += 1
+            self.failed[trial.trial_id] = ending.error or "unknown"
+            self.progress.say(f"failed: {trial.name}: {ending.error}")
+
+    def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
+        self.plan, self.todo = plan, todo
+        self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
+        self._demands = distinct(self._demand(trial) for trial in todo)
+        self._ended: set[str] = set()
 
     def _drain(self) -> bool:
         """Stop once the running stages are finished; False if none can be, or if asked again."""
@@ -105,17 +203,6 @@ class Job:
         self._scheduler.draining = True
         return True
 
-    def halt(self, reason: str) -> None:
-        """Let the running stages finish and start none: going on would be in vain."""
-        self.halted = reason
-        if self._scheduler is not None:
-            self._scheduler.draining = True
-
-    def spend(self, seconds: float) -> None:
-        """A stage was trained: count it, and start no other one if that was the last."""
-        self.spending = self.spending.with_stage(seconds)
-        self._check_budget()
-
     def _check_budget(self) -> None:
         reached = self.spending.reached(self.plan.sweep.budget)
         if reached is None or self._scheduler is None or self._scheduler.draining:
@@ -124,20 +211,46 @@ class Job:
         self._scheduler.draining = True
         self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
 
-    def ended(self, trial: TrialSpec, ending: Ending) -> None:
-        """An attempt is over: write its row, count it. A second call for it does nothing."""
-        if trial.trial_id in self._ended:
-            return
-        self._ended.add(trial.trial_id)
-        record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
-        if ending.status == "finished":
-            self.progress.tally.finished += 1
-            self.spending = self.spending.with_trial()
-            self._check_budget()
-        elif ending.status == "failed":
-            self.progress.tally.failed += 1
-            self.failed[trial.trial_id] = ending.error or "unknown"
-            self.progress.say(f"failed: {trial.name}: {ending.error}")
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Watch the head and, on a cluster, admit the nodes that see the storage."""
+        import ray
+
+        with ExitStack() as stack:
+            address = str(ray.get_runtime_context().gcs_address)
+            stack.enter_context(HeadWatch(address, self._head_lost))
+            if not self._local:
+                from sweeps.tune.node_guard import NodeEvents, NodeGuard
+
+                name = self.plan.sweep.name
+                self._proof = stack.enter_context(storage_proof(self.store.objects, name))
+                told = NodeEvents(
+                    joined=self._node_joined, refused=self._node_refused, lost=self._node_lost
+                )
+                self._guard = NodeGuard(self._proof, told, self.nodes)
+                self._guard.check_present()
+            yield
+
+    def _node_joined(self, node: Node) -> None:
+        resources = {kind: node.resources.get(kind, 0.0) for kind in ("CPU", "GPU")}
+        self.events.add("node_joined", node=node.name, address=node.address, **resources)
+
+    def _node_refused(self, node: Node, fault: Fault) -> None:
+        self.events.add("node_refused", node=node.name, address=node.address, reason=str(fault))
+        self.progress.say(f"no trial runs on {node.shown}: {fault}")
+
+    def _node_lost(self, node: Node) -> None:
+        self.events.add("node_lost", node=node.name, address=node.address)
+        self.progress.say(f"node {node.shown} is lost; its trials go on elsewhere")
+
+    def _head_lost(self) -> None:
+        """End the process: every call to Ray would wait for a minute and then abort it."""
+        drained = self._scheduler is not None and self._scheduler.draining
+        self.progress.close()
+        self.progress.say(HEAD_LOST)
+        self.events.add("head_lost")
+        self.events.flush(force=True)
+        os._exit(130 if drained or self.stop_now else 1)
 
     def _fit(self) -> bool:
         from ray import tune
@@ -148,18 +261,19 @@ class Job:
         from sweeps.tune.scheduler import StageScheduler
         from sweeps.tune.space import space, trial_id
         from sweeps.tune.trainable import StageTrainable, resources_of
+        from sweeps.tune.trial_errors import TrialErrors
 
         scheduler = self._scheduler = StageScheduler(
             {t.trial_id: self.plan.tree.chains[t.trial_id] for t in self.todo},
             lambda trial, key: is_complete(self.store, self.trials[trial], key),
             LeaseWatch(self.leases),
             self.owner,
-            self._slots,
+            lambda: self._slots.count(self._demands, self._size.resources()),
             known=self.plan.complete,
         )
-        trainable = tune.with_resources(StageTrainable, resources_of)
+        errors = TrialErrors()
         tuner = tune.Tuner(
-            trainable,
+            tune.with_resources(StageTrainable, resources_of),
             param_space=space(self.trials, self._message),
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
@@ -174,20 +288,16 @@ class Job:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
                 stop=StopWhenDrained(scheduler),
-                failure_config=tune.FailureConfig(max_failures=WORKER_FAILURES),
+                failure_config=tune.FailureConfig(max_failures=-1),  # `failures` counts them
                 callbacks=[
-                    SweepCallback(self, scheduler),
+                    SweepCallback(self, scheduler, errors),
                     NoTuneOutput(),
-                    *loggers(
-                        self.plan.sweep,
-                        self.store,
-                        self.trials,
-                        self.progress.say,
-                    ),
+                    *loggers(self.plan.sweep, self.store, self.trials, self.progress.say),
                 ],
             ),
         )
-        tuner.fit()
+        with errors:
+            tuner.fit()
         return bool(scheduler.draining)
 
     def _message(self, trial: TrialSpec) -> dict[str, Any]:
@@ -198,6 +308,8 @@ class Job:
             "stages": len(self.plan.tree.chains[trial.trial_id]),
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
+            "proof": self._proof,
+            "run_id": self.owner,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
             "objectives": list(self.plan.sweep.objectives),
@@ -205,67 +317,14 @@ class Job:
         }
 
     def _demand(self, trial: TrialSpec) -> dict[str, float]:
-        demand = {"CPU": float(trial.run.train.threads)}
-        if self.plan.sweep.resources.gpu:
-            demand["GPU"] = self.plan.sweep.resources.gpu
-        return demand
-
-    def _slots(self) -> int:
-        """How many trials may be released now: running ones and those that wait for a worker.
-
-        A local cluster is started with no more CPUs than `max_concurrent` equal trials need;
-        otherwise such a limit leaves no room for waiting trials.
-        """
-        cluster = self._size.resources()
-        fits = max(
-            min(int(cluster.get(kind, 0.0) // amount) for kind, amount in demand.items())
-            for demand in self._demands
-        )
-        most = self.plan.sweep.resources.max_concurrent
-        waiting = max(1, round(LOOKAHEAD * fits))
-        limited = self._local and self._cpus is not None and len(self._demands) == 1
-        return fits + waiting if most is None or limited else min(fits, most)
-
-    def _cpus_wanted(self) -> int | None:
-        """CPUs that `max_concurrent` trials need; None without such a limit.
-
-        Trials that are not known yet may need more than those that are.
-        """
-        most = self.plan.sweep.resources.max_concurrent
-        if most is None or not self.plan.step.finished:
-            return None
-        return most * max(t.run.train.threads for t in self.todo)
+        return demand_of(trial, self.plan.sweep.resources)
 
     def _refuse_impossible(self) -> None:
-        """Say at once what would otherwise wait for ever.
-
-        A cluster may grow to what its autoscaler's configuration allows. Where that is not known
-        to Ray, nodes that no configuration speaks of may still come: then it is said, not refused.
-        """
+        """Say at once what would otherwise wait for ever."""
         import ray
         from ray._private.state import state
 
-        there: dict[str, float] = ray.cluster_resources()
         most = None if self._local else state.get_max_resources_from_cluster_config()
-        whole = "this machine" if self._local else "this cluster, as large as it may grow"
-        for demand in self._demands:
-            for kind, amount in demand.items():
-                known = max(there.get(kind, 0.0), float((most or {}).get(kind, 0.0)))
-                if known >= amount:
-                    continue
-                if self._local or most is not None:
-                    field = "train.threads" if kind == "CPU" else "resources.gpu"
-                    law = f"at most the {known:g} {kind} of {whole}"
-                    raise InvalidConfigError([Fault(field, amount, law)])
-                self.progress.say(
-                    f"a trial asks for {amount:g} {kind}, and the cluster has {known:g}: it waits "
-                    "until a node with that many joins"
-                )
-
-
-def _distinct(demands: Iterable[dict[str, float]]) -> list[dict[str, float]]:
-    found: list[dict[str, float]] = []
-    for demand in demands:
-        if demand not in found:
-            found.append(demand)
-    return found
+        present: dict[str, float] = ray.cluster_resources()
+        for sentence in impossible_demands(self._demands, present, most, self._local):
+            self.progress.say(sentence)

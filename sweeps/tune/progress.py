@@ -104,6 +104,12 @@ class Progress:
             self._live.stop()
             self._live = None
 
+    def close(self) -> None:
+        """Take what is live off the terminal, so that plain lines follow."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
     def tick(self) -> None:
         """Show the tally if it is time to."""
         now = self._clock()

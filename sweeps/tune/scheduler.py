@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """How often a stage that another driver has leased is looked at."""
 
+MISPLACED = ("unshared", "unreachable")
+"""Outcomes of a step on a node that does not find the storage: the trial runs elsewhere."""
+
 
 @final
 class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
@@ -52,6 +55,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._foreign: dict[str, float] = {}  # leased elsewhere: when to look again
         self._known = set(known)  # and what some trial of this driver has passed since
         self._seen: set[str] = set()
+        self._given_up: set[str] = set()
         self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,7 +70,17 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
                 trial.set_status(Trial.PAUSED)
         self._seen.add(trial.trial_id)
 
+    def give_up(self, trial: Trial) -> None:
+        """Never release a trial again; it is stopped at the next turn."""
+        self._given_up.add(trial.trial_id)
+
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        if self._given_up:
+            for trial in tune_controller.get_trials():
+                if trial.trial_id in self._given_up and not trial.is_finished():
+                    trial.init_local_path()  # Tune asks a trial that it stops for its folder
+                    tune_controller.stop_trial(trial)
+            self._given_up.clear()
         if self.draining:
             for trial in [t for t in self._active.values() if t.status == Trial.PENDING]:
                 tune_controller.stop_trial(trial)  # it was released, but has not started
@@ -93,6 +107,13 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
         mine = trial_id(trial)
+        if result["outcome"] in MISPLACED:
+            key = self._next(trial)
+            if key is not None:
+                self._foreign[key] = self._clock() + POLL_S  # it may meet the same node at once
+            self._active.pop(trial.trial_id, None)
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(FIFOScheduler.NOOP)
         self._complete[mine] = result["position"]
         self._known.update(self._chains[mine][: result["position"]])
         if result["outcome"] == "waiting":

@@ -1,30 +1,55 @@
-"""Ctrl-C and SIGTERM: once to finish the running stages and stop, twice to stop now."""
+"""Ctrl-C, SIGTERM and SIGHUP: once to finish the running stages and stop, twice to stop now."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP comes when a terminal or an ssh connection is closed."""
 
 
 @contextmanager
 def draining(drain: Callable[[], bool]) -> Iterator[None]:
-    """Call `drain` at every signal; where it says False, KeyboardInterrupt ends the block.
+    """Call `drain` at every signal; where it returns False, KeyboardInterrupt ends the block.
 
-    A handler may run in the middle of anything, also of a write to the terminal, so `drain` does
-    no more than to remember.
+    A handler may run in the middle of anything, also of a write to the terminal, so `drain` must
+    only set a flag. SIGHUP stays ignored where it is (`nohup`).
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
         if not drain():
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in HANDLED}
+    handled = [n for n in HANDLED if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_terminal() -> None:
+    """Send further output nowhere if it went to a terminal: that terminal is gone.
+
+    Every write to it would fail, and a sweep must not end for a line of its progress.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        if os.isatty(stream) or _is_hung_up(stream):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _is_hung_up(stream: int) -> bool:
+    """Return whether the stream is a terminal whose other end was closed: `isatty` denies it."""
+    try:
+        return os.readlink(f"/proc/self/fd/{stream}").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
+        return False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import socket
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict, final
 
+import ray
 from ray import tune
 
 from sweeps.spec import TrialSpec
@@ -14,8 +16,9 @@ from sweeps.stages.figures import figures_so_far
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
-from sweeps.storage import is_full, is_storage_fault, open_storage
-from sweeps.tune.causes import error_kind, error_text
+from sweeps.storage import FULL, is_full, is_storage_fault, open_storage
+from sweeps.tune.failure_causes import error_kind, error_text
+from sweeps.tune.node_check import StorageProof, sees
 from sweeps.tune.startup import load_torch
 
 if TYPE_CHECKING:
@@ -31,6 +34,10 @@ class TrialMessage(TypedDict):
     """How many of its stages are wanted now."""
     sweep: str
     storage: str
+    proof: StorageProof | None
+    """An object of the driver that must be there; None where all run on one machine."""
+    run_id: str
+    """Of the driver's run, under which it collects notices."""
     owner: str
     """Under which the worker leases stages; the driver's id is part of it."""
     time_to_live_s: float
@@ -43,6 +50,10 @@ class TrialMessage(TypedDict):
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray reserves for a trial. It travels with the trainable, so it knows nothing else."""
     return tune.PlacementGroupFactory([config["message"]["demand"]])
+
+
+class UnsharedStorageError(Exception):
+    """Raised where the storage of this node is not the one that the driver uses."""
 
 
 @final
@@ -67,38 +78,48 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         return True
 
     def step(self) -> dict[str, Any]:
-        """One stage. A fault of the run itself is a result: Tune repeats whatever is an error.
+        """Compute one stage. An error of the run itself is a result: Tune repeats what it raises.
 
-        A storage that cannot be reached is an error, so that it is tried again; a full one is a
-        result of its own, which ends the sweep.
+        A storage that this node cannot use is a result of its own kind, so that the trial may go
+        on elsewhere; a full one ends the sweep.
         """
         try:
             if self._runner is None:
                 self._runner = self._open()
             report = self._runner.advance()
-        except Exception as error:  # whatever a trial does, the sweep goes on
-            full = is_full(error)
-            if is_storage_fault(error) and not full:
-                raise
-            position = self._runner.position if self._runner is not None else 0
-            failure = {
-                "outcome": "halted" if full else "failed",
-                "position": position,
-                "error_kind": error_kind(error),
-                "error": error_text(error),
-                "notes": self._take_notes(),
-                "done": True,
-            }
-            self._runner = self._features = None  # and with them what may fill the memory
-            return failure
+        except UnsharedStorageError:
+            return self._result("unshared", done=False)
+        except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
+            return self._failure(error)
+        return self._result(
+            report.outcome,
+            key=report.key,
+            seconds=report.seconds,
+            figures=self._figures(self._runner, report),
+            done=report.position == self._runner.end,
+        )
+
+    def _failure(self, error: Exception) -> dict[str, Any]:
+        if is_full(error):
+            result = self._result("halted", error=FULL, done=True)
+        elif is_storage_fault(error):
+            result = self._result("unreachable", error=f"{error}", done=False)
+        else:
+            kind, text = error_kind(error), error_text(error)
+            result = self._result("failed", error_kind=kind, error=text, done=True)
+        self._runner = self._features = None  # and with them what may fill the memory
+        return result
+
+    def _result(self, outcome: str, **fields: Any) -> dict[str, Any]:
+        notes = "\n".join(self._notes)  # what the store reported, for the driver to say
+        self._notes.clear()
         return {
-            "outcome": report.outcome,
-            "position": report.position,
-            "key": report.key,
-            "seconds": report.seconds,
-            "figures": self._figures(self._runner, report),
-            "notes": self._take_notes(),
-            "done": report.position == self._runner.end,
+            "outcome": outcome,
+            "position": self._runner.position if self._runner is not None else 0,
+            "host": socket.gethostname(),
+            "node_id": _node_id(),
+            "notes": notes,
+            **fields,
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -125,12 +146,6 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         _free_memory()
         self._notes: list[str] = []
 
-    def _take_notes(self) -> str:
-        """What the store reported during the step, for the driver to say."""
-        notes = "\n".join(self._notes)
-        self._notes.clear()
-        return notes
-
     def _open(self) -> TrialRunner:
         load_torch()
         from clmethods.readout.features import FeatureCache
@@ -138,6 +153,9 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         self._features = self._features or FeatureCache()
         message = self._message
         objects = open_storage(message["storage"])
+        proof = message["proof"]
+        if proof is not None and not sees(objects, proof):
+            raise UnsharedStorageError(message["storage"])
         return TrialRunner(
             message["sweep"],
             TrialSpec.from_json(message["trial"]),
@@ -147,6 +165,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             message["stages"],
             self._features,
         )
+
+
+def _node_id() -> str:
+    """Return Ray's id of this node; empty outside of Ray, which would otherwise start here."""
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
 
 
 def _free_memory() -> None:

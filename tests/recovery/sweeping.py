@@ -64,11 +64,12 @@ class Target:
     def folder(self) -> Path:
         return self.file.parent
 
-    def start(self, *options: object) -> Driver:
+    def start(self, *options: object, terminal: int | None = None) -> Driver:
         """A driver; `clean` it."""
         number = len(list(self.folder.glob("driver-*.log")))
         log = self.folder / f"driver-{number}.log"
-        return Driver(self.file, self.storage, log, "--lease-ttl", TIME_TO_LIVE_S, *options)
+        ttl = ("--lease-ttl", TIME_TO_LIVE_S)
+        return Driver(self.file, self.storage, log, *ttl, *options, terminal=terminal)
 
     def committed(self) -> dict[str, tuple[int, int]]:
         """Finished stages, and what would change if one was written again."""

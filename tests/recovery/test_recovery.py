@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import signal
+import socket
+import time
 from collections.abc import Callable
 
 import pytest
 
+from sweeps.tune.job import HEAD_LOST
+from sweeps.tune.signals import HANDLED
 from tests.recovery.sweeping import OF_RAY, Target
-from tests.sweeps.tune.drivers import Driver, wait_until
+from tests.sweeps.tune.drivers import Driver, Terminal, wait_until
 
 INTERRUPTED = 130
 
@@ -23,7 +27,7 @@ def hit_worker(target: Target, driver: Driver) -> None:
     before = len(target.committed())
     driver.workers()[0].kill()
     target.wait_for(driver, before + 2)
-    assert "a worker died; goes on from its last stage" in driver.output
+    assert f"a worker died on {socket.gethostname()}; goes on from its last stage" in driver.output
     assert "raylet" not in driver.output
 
 
@@ -34,18 +38,33 @@ def hit_driver(target: Target, driver: Driver) -> None:
     wait_until(lambda: not driver.workers(), "workers outlived their driver")
 
 
+def hit_head(target: Target, driver: Driver) -> None:
+    """Ray's control service dies: the driver says so at once, where Ray would wait a minute."""
+    (head,) = [process for process in driver.family() if "gcs_server" in process.name]
+    head.kill()
+    started = time.monotonic()
+    assert driver.wait() == 1, driver.output
+    assert time.monotonic() - started < 30
+    assert HEAD_LOST in driver.output
+    assert "Traceback" not in driver.output
+    assert "rpc_client" not in driver.output
+
+
 def hit_both(target: Target, driver: Driver) -> None:
     """A worker and the driver at once."""
     driver.workers()[0].kill()
     hit_driver(target, driver)
 
 
-def stop_once(number: int) -> Callable[[Target, Driver], None]:
-    """What runs is finished, what waits is not started."""
+def stop_once(number: int, group: bool) -> Callable[[Target, Driver], None]:
+    """What runs is finished, what waits is not started.
+
+    `group`: a terminal, `timeout` and many job schedulers signal the driver's whole group.
+    """
 
     def stop(target: Target, driver: Driver) -> None:
         running = target.in_flight()
-        driver.signal(number, group=number == signal.SIGINT)  # as a terminal, or as a scheduler
+        driver.signal(number, group=group)
         assert driver.wait() == INTERRUPTED, driver.output
         assert "stopping: the running stages are finished first" in driver.output
         assert "the same command continues" in driver.output
@@ -79,7 +98,7 @@ def test_a_sweep_that_is_hit_in_every_way_ends_like_an_unbroken_one(target: Targ
     driver = target.start()
     try:
         target.wait_for(driver, len(survived) + 1)
-        stop_once(signal.SIGINT)(target, driver)
+        stop_once(signal.SIGTERM, group=True)(target, driver)
     finally:
         driver.clean()
     now = target.committed()
@@ -112,8 +131,12 @@ WAYS: dict[str, Callable[[Target, Driver], None]] = {
     "kill a worker": hit_worker,
     "kill the driver": hit_driver,
     "kill both": hit_both,
-    "SIGTERM once": stop_once(signal.SIGTERM),
-    "SIGINT once": stop_once(signal.SIGINT),
+    "kill the head": hit_head,
+    **{
+        f"{number.name} to the {'group' if group else 'driver'}": stop_once(number, group)
+        for number in HANDLED
+        for group in (False, True)
+    },
     "SIGINT twice": stop_twice,
 }
 
@@ -145,6 +168,25 @@ def test_stopped_before_anything_runs(target: Target, number: int) -> None:
         assert target.committed() == {}
     finally:
         driver.clean()
+    target.finish()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed(target: Target) -> None:
+    """As when an ssh connection breaks: every write to the terminal fails from then on."""
+    with Terminal() as terminal:
+        driver = target.start(terminal=terminal.inner)
+        try:
+            target.wait_for(driver, 2)
+            running = target.in_flight()
+            terminal.close()
+            assert driver.wait() == INTERRUPTED, terminal.shown
+            assert "stages" in terminal.shown
+            assert running <= set(target.committed())
+            assert not target.in_flight()
+        finally:
+            driver.clean()
+    assert target.failed() == []
     target.finish()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,14 @@ SWEEP = {
 """Six trials that share, one baseline that trains nothing, and one that diverges."""
 
 
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "PLANTED-KEY-ID",
+    "AWS_SECRET_ACCESS_KEY": "planted-secret",
+    "AWS_SESSION_TOKEN": "planted-token",
+}
+"""In the environment of the driver, and to be found nowhere afterwards."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """A run of `SWEEP` that has ended."""
@@ -35,15 +44,19 @@ class Ran:
     sweep: Sweep
     file: Path
     storage: Path
+    session: Path
+    """Where Ray kept its logs."""
     process: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """Tests must not change its storage."""
     folder = tmp_path_factory.mktemp("ran")
     file, storage = write_sweep(folder / "sweep.yaml", SWEEP), folder / "storage"
-    return Ran(sweep_from_dict(SWEEP), file, storage, run_to_end(file, storage))
+    with tempfile.TemporaryDirectory() as session:  # sockets need a short path
+        process = run_to_end(file, storage, RAY_TMPDIR=session, **SECRETS)
+        yield Ran(sweep_from_dict(SWEEP), file, storage, Path(session), process)
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ Only processes that descend from a driver that a test started itself are ever lo
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,14 +48,16 @@ def command(file: Path, storage: Path, *options: object) -> list[str]:
     return [sys.executable, "-c", program, *map(str, arguments)]
 
 
-def run_to_end(file: Path, storage: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    """`sweeps run`, not disturbed."""
+def run_to_end(
+    file: Path, storage: Path, *options: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """`sweeps run`, not disturbed, with further variables in its environment."""
     return subprocess.run(
         command(file, storage, *options),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
-        env=clean_environment(),
+        env=clean_environment() | variables,
     )
 
 
@@ -97,16 +102,26 @@ class Process:
 class Driver:
     """A running `sweeps run` in a process group of its own, as a shell starts it."""
 
-    def __init__(self, file: Path, storage: Path, log: Path, *options: object) -> None:
+    def __init__(
+        self,
+        file: Path,
+        storage: Path,
+        log: Path,
+        *options: object,
+        terminal: int | None = None,
+    ) -> None:
+        """`terminal`: descriptor of a terminal that the driver gets in place of the log."""
         self.log = log
         self._family: dict[int, Process] = {}
         with log.open("w") as output:
+            started = command(file, storage, *options)
             self._popen = subprocess.Popen(
-                command(file, storage, *options),
-                stdout=output,
+                started if terminal is None else ["setsid", "--ctty", *started],
+                stdin=terminal,
+                stdout=output if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
                 env=clean_environment(),
-                start_new_session=True,
+                start_new_session=terminal is None,
             )
 
     @property
@@ -152,6 +167,41 @@ class Driver:
             for process in family:
                 process.kill()
             time.sleep(0.02)
+
+
+class Terminal:
+    """A terminal as a program sees it, whose screen is read until it is closed."""
+
+    def __init__(self) -> None:
+        self._outer, self.inner = pty.openpty()
+        self._shown: list[bytes] = []
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Terminal:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def shown(self) -> str:
+        return b"".join(self._shown).decode(errors="replace")
+
+    def close(self) -> None:
+        """Hang up: programs on the terminal get SIGHUP, and their writes fail."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._reader.join()
+            os.close(self._outer)
+            os.close(self.inner)
+
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            ready, _, _ = select.select([self._outer], [], [], 0.05)
+            if ready:
+                self._shown.append(os.read(self._outer, 4096))
 
 
 @contextmanager

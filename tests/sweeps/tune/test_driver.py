@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from clmethods.config import InvalidConfigError
 from clmethods.stage import DivergedError
@@ -18,8 +17,7 @@ from sweeps.stages.store import StageStore, folder
 from sweeps.stages.trial_rows import Ending
 from sweeps.stages.wanted import presence
 from sweeps.storage import open_storage
-from sweeps.tune import job as job_module
-from sweeps.tune.driver import Job, SweepOutcome, run_sweep
+from sweeps.tune.driver import Job, RunOptions, SweepOutcome, run_sweep
 from sweeps.tune.progress import Progress, Tally
 from tests.sweeps.stages.small import Messages, run_trial, small_sweep, trained_keys
 from tests.sweeps.tune.tables import final_tables
@@ -60,7 +58,7 @@ def store(tmp_path: Path) -> StageStore:
 
 
 def swept(store: StageStore, retry_failed: bool = False, **fields: Any) -> SweepOutcome:
-    return run_sweep(small_sweep(**fields), store, retry_failed=retry_failed)
+    return run_sweep(small_sweep(**fields), store, RunOptions(retry_failed=retry_failed))
 
 
 def attempts(store: StageStore) -> list[tuple[str, int, str]]:
@@ -93,7 +91,7 @@ def test_what_the_command_refuses_is_refused_from_python_too(
         presence(small_sweep(**AXIS), store.objects, 0.5),
         pytest.raises(InvalidConfigError, match="a driver with another version of it is alive"),
     ):
-        run_sweep(sweep, store, time_to_live_s=0.5)
+        run_sweep(sweep, store, RunOptions(time_to_live_s=0.5))
     assert {key: store.objects.get(key) for key in store.objects.list("sweeps")} == before
     assert len(no_ray) == given
 
@@ -148,7 +146,7 @@ def test_a_trial_under_a_new_label_gets_a_row_that_says_so(store: StageStore, no
 
 def test_a_part_of_a_sweep_and_then_the_rest(store: StageStore, no_ray: Log) -> None:
     label = "lorac_ipc importance_threshold=0.2"
-    part = run_sweep(small_sweep(**AXIS), store, only=[label])
+    part = run_sweep(small_sweep(**AXIS), store, RunOptions(only=[label]))
     assert (no_ray, part.finished, part.trained) == ([label], 1, 3)
     rest = swept(store, **AXIS)
     assert (len(no_ray), rest.finished, rest.trained) == (2, 2, 2)
@@ -219,39 +217,6 @@ def test_a_damaged_part_is_written_again(
         f"['sweeps/small/results/{table}/{part.name}']"
     ]
     assert len(list((results / "damaged").iterdir())) == 1
-
-
-@pytest.mark.parametrize(
-    ("threads", "most", "local", "cpus", "slots"),
-    [
-        ([1], None, True, 4, 8),  # four that run, four that wait for their workers
-        ([2], None, True, 4, 4),
-        ([4, 1], None, True, 4, 8),  # as many as could run of the smallest
-        ([1], 2, True, 2, 4),  # the cluster itself was limited
-        ([4, 1], 1, True, 4, 1),
-        ([1], 3, False, 8, 3),
-        ([1], None, False, 0, 1),  # an autoscaler adds nodes for who asks in vain
-    ],
-)
-def test_how_many_trials_are_released(
-    store: StageStore,
-    monkeypatch: pytest.MonkeyPatch,
-    threads: list[int],
-    most: int | None,
-    local: bool,
-    cpus: int,
-    slots: int,
-) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(cpus)})
-    sweep = small_sweep(
-        search={"train.threads": threads},
-        resources={} if most is None else {"max_concurrent": most},
-    )
-    plan = make_plan(sweep, store)
-    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
-    job._local = local
-    assert job._slots() == slots
-    assert job_module.LOOKAHEAD == 1.0
 
 
 def test_a_signal_whose_exception_was_lost_is_not_forgotten(store: StageStore) -> None:

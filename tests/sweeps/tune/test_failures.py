@@ -10,10 +10,10 @@ import pytest
 
 from sweeps.results import read_table
 from sweeps.spec import expand, sweep_from_dict
+from sweeps.spec.retries import Retries
 from sweeps.stages.store import StageStore
 from sweeps.stages.tree import StageTree
 from sweeps.storage import FULL, open_storage
-from sweeps.tune.job import WORKER_FAILURES
 from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
 from tests.sweeps.tune.disks import grow, small_disk
 from tests.sweeps.tune.drivers import driver, run_to_end, wait_until, write_sweep
@@ -34,7 +34,7 @@ def test_workers_that_are_asked_to_end_are_no_failures(tmp_path: Path) -> None:
     """More often than workers may die: machines that are taken away send SIGTERM."""
     file, storage = write_sweep(tmp_path / "sweep.yaml", LONG), tmp_path / "storage"
     with driver(file, storage, tmp_path / "log", "--lease-ttl", 2) as running:
-        for number in range(1, WORKER_FAILURES + 2):
+        for number in range(1, Retries().worker_failures + 2):
             wait_until(lambda: any(storage.glob("leases/*/*[0-9]")), running.output)
             running.workers()[0].signal(signal.SIGTERM)
             wait_until(lambda n=number: _terminations(running.output) == n, running.output)
@@ -45,7 +45,7 @@ def test_workers_that_are_asked_to_end_are_no_failures(tmp_path: Path) -> None:
 
 
 def _terminations(output: str) -> int:
-    return len(re.findall(r"\(SIGTERM\); goes on from its last stage", output))
+    return len(re.findall(r"\(SIGTERM\) on \S+; goes on from its last stage", output))
 
 
 @pytest.mark.slow  # the same sweep three times

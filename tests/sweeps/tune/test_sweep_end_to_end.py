@@ -21,7 +21,7 @@ from sweeps.storage import open_storage
 from sweeps.tune.callback import SweepCallback
 from sweeps.tune.driver import run_sweep
 from tests.sweeps.stages.small import DOCUMENT, metrics, run_trial
-from tests.sweeps.tune.conftest import SWEEP, Ran
+from tests.sweeps.tune.conftest import SECRETS, SWEEP, Ran
 from tests.sweeps.tune.drivers import Driver, driver, run_to_end, wait_until, write_sweep
 from tests.sweeps.tune.logged import scalars
 from tests.sweeps.tune.tables import final_tables, rewritten, stage_files
@@ -228,3 +228,15 @@ def test_tensorboard_has_a_run_per_trial_with_the_figures_of_the_tables(ran: Ran
         for name, value in figures_so_far(store, trial, trial.chain).items():
             assert told[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
         assert "ray/tune/stage_seconds" in told
+
+
+def test_no_key_of_a_bucket_is_written_anywhere(ran: Ran) -> None:
+    """Ray logs the environment that it is handed for workers, readable for everybody."""
+    logs = list(ran.session.rglob("*.log"))
+    assert any("runtime_env" in log.name for log in logs)
+    for folder in (ran.session, ran.storage):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                data = path.read_bytes()
+                assert not [n for n, v in SECRETS.items() if v.encode() in data], path
+    assert not any(value in ran.process.stdout + ran.process.stderr for value in SECRETS.values())

@@ -22,6 +22,8 @@ def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
         stages=trial.run.stages,
         sweep="small",
         storage=str(storage),
+        proof=None,
+        run_id="run",
         owner="driver:trial",
         time_to_live_s=20.0,
         objectives=["learning_accuracy"],
