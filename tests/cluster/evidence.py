@@ -161,7 +161,7 @@ class Scenario:
         self.faults.append(fault)
 
     def must_equal(self, unbroken: Tables, sweep: str) -> None:
-        """No finished stage lost, no double rows, every metric bit-equal to the undisturbed run."""
+        """Check that no finished stage is lost, no row double, every metric bit-equal."""
         assert self.watch.lost() == []
         folder = self.watch.storage.local()
         assert double_rows(folder, sweep) == 0

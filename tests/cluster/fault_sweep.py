@@ -22,6 +22,7 @@ SWEEP: dict[str, Any] = {
 """Eight trials of 28 distinct stages; a stage takes about a second."""
 
 LEASE_S = 5
+PYTHONS = ("python", "python3")
 
 
 def write_sweep(host: Host, document: dict[str, Any] = SWEEP) -> str:
@@ -38,9 +39,11 @@ def start_driver(host: Host, url: str, *options: str, document: dict[str, Any] =
     return host.start(" ".join((*words, f"--lease-ttl {LEASE_S}")))
 
 
-def driver_processes(host: Host) -> list[Process]:
-    """The `sweeps run` of a host, by the pids of this machine."""
-    return [process for process in host.processes("sweeps run") if "python" in process.name]
+def driver_processes(host: Host, program: str = "sweeps run") -> list[Process]:
+    """The drivers of a host, by the pids of this machine."""
+    return [
+        process for process in host.processes(program) if process.name.split()[0].endswith(PYTHONS)
+    ]
 
 
 def worker_processes(host: Host) -> list[Process]:

@@ -17,11 +17,12 @@ from tests.cluster.fault_sweep import (
     worker_processes,
 )
 from tests.cluster.lab.ray_cluster import RayCluster
+from tests.cluster.lab.slow import slow
 from tests.sweeps.tune.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("faults")]
 
-HOSTS = 4
+HOSTS = 3
 
 
 def test_worker_process_worker_node_and_driver_are_lost(
@@ -94,11 +95,12 @@ def test_new_cluster_continues_after_the_head_is_lost(
         test.must_equal(unbroken, SWEEP["name"])
 
 
-def test_two_drivers_on_two_hosts_share_the_work(
+def test_two_drivers_on_two_hosts_share_the_work_beside_a_slow_node(
     cluster: RayCluster, shared_folder: SharedFolder, unbroken: Tables
 ) -> None:
-    w1, _ = cluster.workers
-    with scenario("two drivers", HOSTS, shared_folder, SWEEP["name"]) as test:
+    w1, w2 = cluster.workers
+    with scenario("two drivers", HOSTS, shared_folder, SWEEP["name"]) as test, slow(w2):
+        test.inject("slow node")
         drivers = [start_driver(host, shared_folder.url) for host in (cluster.head, w1)]
         test.inject("second driver on another host")
         test.watch.wait_for(2, *drivers)

@@ -21,9 +21,9 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(" ".join(requirements.missing_packages()) + "\n")
         return 0
     if arguments == ["summary"]:
-        text, lost = summary.render(summary.read())
+        text, code = summary.render(summary.read())
         sys.stdout.write(text)
-        return 1 if lost else 0
+        return code
     sys.stderr.write(__doc__ or "")
     return 2
 

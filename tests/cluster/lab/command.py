@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.cluster.lab.requirements import SYSTEM_PATH
 from tests.sweeps.tune.drivers import descendants
 
 PATIENCE_S = 90.0
@@ -52,7 +53,11 @@ class Command:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SHELL": "/bin/sh"},
+                env={
+                    "PATH": SYSTEM_PATH,
+                    "LANG": "C.UTF-8",
+                    "SHELL": "/bin/sh",
+                },
             )
         return cls(text, popen, log)
 

@@ -1,4 +1,4 @@
-"""The private part of a host's file system, prepared before it is powered on for the first time."""
+"""The private files of a host, prepared before it is powered on for the first time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cluster.lab import disk, requirements
 from tests.cluster.lab.host import Host, Mount
 from tests.cluster.lab.records import Record
-from tests.cluster.lab.switch import NETWORK, Switch
+from tests.cluster.lab.switch import NETWORK, Switch, administer
 
 ADDRESSES = {
     "laptop": f"{NETWORK}.2",
@@ -72,18 +72,18 @@ def laboratory(
     hosts: Sequence[str],
     mounts: Mapping[str, Sequence[Mount]] | None = None,
     clocks: Mapping[str, int] | None = None,
-    shared: Path | None = None,
+    shared_mb: int | None = None,
 ) -> Iterator[Lab]:
     """Hosts that are on, for the length of a block.
 
-    `mounts` are further folders by host, `clocks` offsets of wall clocks in seconds, and `shared`
-    replaces the folder that is mounted everywhere as `/shared`.
+    `mounts` are further folders by host, `clocks` offsets of wall clocks in seconds. With
+    `shared_mb`, the folder that is mounted everywhere as `/shared` can hold only so much.
     """
     requirements.check()
     record = Record.create(name)
     atexit.register(_remove_if_there, record)
     try:
-        yield _start(record, hosts, mounts or {}, clocks or {}, shared)
+        yield _start(record, hosts, mounts or {}, clocks or {}, shared_mb)
     finally:
         _remove_if_there(record)
         atexit.unregister(_remove_if_there)
@@ -94,11 +94,13 @@ def _start(
     names: Sequence[str],
     mounts: Mapping[str, Sequence[Mount]],
     clocks: Mapping[str, int],
-    shared: Path | None,
+    shared_mb: int | None,
 ) -> Lab:
     folder = record.folder / "shared"
-    folder.mkdir() if shared is None else folder.symlink_to(shared)
-    disk.give(folder.resolve())
+    folder.mkdir()
+    if shared_mb is not None:
+        administer("mount", "-t", "tmpfs", "-o", f"size={shared_mb}m", "none", str(folder))
+    disk.give(folder)
     keys = record.folder / "keys"
     disk.make_keys(keys)
     addresses = {name: ADDRESSES[name] for name in names}
@@ -106,7 +108,7 @@ def _start(
     for name in names:
         place = record.folder / "hosts" / name
         disk.prepare(place / "disk", name, addresses, keys)
-        everywhere = (Mount(folder.resolve(), "/shared", writable=True),)
+        everywhere = (Mount(folder, "/shared", writable=True),)
         host = Host(name, ADDRESSES[name], place, record, lab.switch)
         host = replace(host, mounts=(*everywhere, *mounts.get(name, ())))
         if name in clocks:

@@ -49,9 +49,7 @@ class Launcher:
             lines[number] = lines[number].replace(
                 "ray start --address", "ray start --num-cpus=1 --address"
             )
-            lines[number] = re.sub(
-                r"--object-store-memory=\d+", SMALL_OBJECT_STORE, lines[number]
-            )
+            lines[number] = re.sub(r"--object-store-memory=\d+", SMALL_OBJECT_STORE, lines[number])
         assert not values, f"cluster.yaml has no line marked EDIT for {sorted(values)}"
         file.write_text("\n".join(lines) + "\n")
 

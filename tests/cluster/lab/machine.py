@@ -1,4 +1,4 @@
-"""Process 1 of a host. Runs by itself in fresh namespaces: builds the root file system, starts sshd.
+"""Process 1 of a host: builds the root file system in fresh namespaces and starts sshd.
 
 Usage: python3 -S -E machine.py DESCRIPTION.json
 """

@@ -1,4 +1,4 @@
-"""Ray on hosts of a laboratory, started by hand: the same settings as cluster.yaml, no launcher."""
+"""Ray on hosts of a laboratory, with the settings of cluster.yaml, without its launcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ HEALTH_CHECKS = (
     "RAY_health_check_failure_threshold=5"
 )
 SIZE = "--object-store-memory=100000000 --disable-usage-stats"
-TOKEN = "~/.lorac-sweeps/auth_token"
+PRIVATE = "~/.lorac-sweeps"
+BASHRC = f"export OMP_NUM_THREADS=1\n. {CHECKOUT}/cluster/environment.sh\n"
+"""Ray's launcher sets the number of threads, too."""
 
 
 @dataclass
@@ -28,26 +30,18 @@ class RayCluster:
     lab: Lab
     head: Host
     workers: Sequence[Host]
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Further variables of every shell on the nodes."""
     dashboard: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(32))
 
-    def prepare(self) -> None:
-        """Write token and settings on every node."""
-        variables = {
-            "PATH": f"{CHECKOUT}/.venv/bin:$PATH",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": TOKEN.replace("~", "$HOME"),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-            "OMP_NUM_THREADS": "1",  # as Ray's launcher sets it
-            **self.settings,
-        }
-        exports = "".join(f"export {name}={value}\n" for name, value in variables.items())
+    def prepare(self, settings: Mapping[str, str] | None = None, aws_keys: str = "") -> None:
+        """Write token, settings and keys to the files that cluster/environment.sh reads."""
+        exports = "".join(f"export {name}={value}\n" for name, value in (settings or {}).items())
         for node in (self.head, *self.workers):
-            node.write(TOKEN, self.token, mode=0o600)
-            node.write("~/.bashrc", exports)
+            node.write(f"{PRIVATE}/auth_token", self.token, mode=0o600)
+            node.write(f"{PRIVATE}/env", exports, mode=0o600)
+            if aws_keys:
+                node.write(f"{PRIVATE}/aws_credentials", aws_keys, mode=0o600)
+            node.write("~/.bashrc", BASHRC)
 
     def start(self) -> None:
         """Start all nodes and wait until every slot is there."""

@@ -45,7 +45,7 @@ def read(file: Path = FILE) -> list[Observation]:
 
 
 def render(observed: Sequence[Observation]) -> tuple[str, int]:
-    """The text, which ends in the number of lost stages, and that number; no scenario counts as 1."""
+    """Return the text, which ends in the number of lost stages, and 1 if the run must fail."""
     lines = [
         f"{o.scenario}: {o.hosts} hosts, {o.trained} stages, "
         f"{', '.join(o.faults) or 'no fault'}, {o.seconds:.0f} s"
@@ -62,4 +62,4 @@ def render(observed: Sequence[Observation]) -> tuple[str, int]:
     ]
     if not observed:
         return "no scenario of the cluster tests has finished\nfinished_stages_lost: unknown\n", 1
-    return "\n".join([*lines, f"finished_stages_lost: {lost}"]) + "\n", lost
+    return "\n".join([*lines, f"finished_stages_lost: {lost}"]) + "\n", int(lost > 0)
