@@ -185,11 +185,6 @@ def test_ray_down_and_submit_start(walk: Walk, unbroken: Tables) -> None:
     with scenario("walk: ray submit --start", len(HOSTS), storage, NAME) as test:
         walk.user.run("ray down -y cluster.yaml").expect()
         wait_until(lambda: not head.processes("gcs_server"), "Ray ends on the head")
-        for worker in ("w1", "w2"):
-            wait_until(
-                lambda worker=worker: not walk.lab[worker].processes("raylet"),
-                f"Ray ends on {worker}",
-            )
         arguments = f"run {NAME}.yaml --storage {storage.url}"
         walk.submit(arguments, options="--start").expect()
         test.must_equal(unbroken, NAME)
