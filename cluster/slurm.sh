@@ -11,6 +11,7 @@
 #
 #     for n in 1 2 3; do sbatch --dependency=singleton slurm.sh run mine.yaml --storage /shared/sweeps; done
 #
+# Output: lorac-sweeps-JOBID.log, and what Ray says in lorac-sweeps-JOBID.NODE.log.
 # The exit code of the job is that of the sweep: 0, 1 (a trial failed), 2 (wrong input), 130 (stopped).
 #
 #SBATCH --job-name=lorac-sweeps
@@ -62,17 +63,29 @@ start_node() {
         bash -c 'exec ray start --node-ip-address="$(address_towards "$0")" "$@"' "$head_address" \
         "$@" --num-cpus="${SLURM_CPUS_PER_TASK:-1}" --object-store-memory=200000000 \
         --temp-dir="$temporary" --dashboard-agent-listen-port=0 --block \
-        >"$private/$node.log" 2>&1 &
+        >"lorac-sweeps-$SLURM_JOB_ID.$node.log" 2>&1 &
     steps+=($!)
 }
 
 steps=() driver='' signalled=''
 
+# end_steps PID...: end job steps, by force if they take longer than 10 s.
+# shellcheck disable=SC2317,SC2329  # called by trap
+end_steps() {
+    kill -TERM "$@" 2>/dev/null
+    for _ in {1..50}; do
+        kill -0 "$@" 2>/dev/null || return
+        sleep 0.2
+    done
+    kill -KILL "$@" 2>/dev/null
+}
+
 # shellcheck disable=SC2317,SC2329  # called by trap
 finish() {
     trap '' TERM INT
-    [ ${#steps[@]} -eq 0 ] || kill -TERM "${steps[@]}" 2>/dev/null
-    wait
+    # The workers first: without a head, a worker that is starting waits for one.
+    [ ${#steps[@]} -lt 2 ] || end_steps "${steps[@]:1}"
+    [ ${#steps[@]} -lt 1 ] || end_steps "${steps[0]}"
     rm -rf "$private"
 }
 trap finish EXIT
@@ -93,7 +106,7 @@ for attempt in {1..60}; do
     ray health-check --address "$address" >/dev/null 2>&1 && break
     if [ "$attempt" -eq 60 ] || ! kill -0 "${steps[0]}" 2>/dev/null; then
         say "the head did not start on ${nodes[0]}:"
-        tail -n 20 "$private/${nodes[0]}.log" >&2
+        tail -n 20 "lorac-sweeps-$SLURM_JOB_ID.${nodes[0]}.log" >&2
         exit 1
     fi
     sleep 1
