@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# setup.sh [EXTRAS]: install the package on one host of a cluster. Called on every host by the
+# setup_commands of cluster.yaml, aws.yaml and gcp.yaml. It can be run again at any time.
+set -euo pipefail
+
+extras=${1:-cluster}
+private=$HOME/.lorac-sweeps
+project=$HOME/lorac-sweeps
+
+fail() {
+    printf 'setup.sh on %s: %s\n' "$(hostname)" "$1" >&2
+    exit 1
+}
+
+# Whoever can read the token can run programs as this user on all hosts.
+[ -s "$private/auth_token" ] || fail "$private/auth_token is missing or empty.
+Make a token on the machine where you call 'ray up' (README.md, \"Token\")."
+chmod -R go= "$private"
+
+# Ray writes the environment of jobs to log files that every user of the host can read.
+if [ -f "$private/env" ] && secrets=$(grep -noE '[A-Za-z_]*(SECRET|ACCESS_KEY|PASSWORD|TOKEN|SAS)[A-Za-z_]*=' "$private/env"); then
+    fail "$private/env sets what looks like a secret (line number and name):
+$secrets
+The environment of a job ends up in Ray's logs. Move keys into $private/aws_credentials
+(README.md, \"Keys\"), then run 'ray up' again."
+fi
+
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$(python3 --version) found, Python 3.11 or newer is needed."
+python3 -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "python3 cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"
+
+cd "$project"
+[ -x .venv/bin/python ] || python3 -m venv .venv
+rm -rf build # setuptools would package modules that have been deleted since
+.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[$extras]"
+
+# One line in ~/.bashrc; a line of an older version is replaced.
+touch "$HOME/.bashrc"
+sed -i '/# lorac-sweeps$/d' "$HOME/.bashrc"
+# shellcheck disable=SC2016  # expanded by the shell that reads ~/.bashrc
+echo '. "$HOME/lorac-sweeps/cluster/environment.sh" # lorac-sweeps' >>"$HOME/.bashrc"
