@@ -99,7 +99,7 @@ def test_two_drivers_on_two_hosts_share_the_work_beside_a_slow_node(
     cluster: RayCluster, shared_folder: SharedFolder, unbroken: Tables
 ) -> None:
     w1, w2 = cluster.workers
-    with scenario("two drivers", HOSTS, shared_folder, SWEEP["name"]) as test, slow(w2):
+    with scenario("two drivers", HOSTS, shared_folder, SWEEP["name"]) as test, slow([w2], 0.25):
         test.inject("slow node")
         drivers = [start_driver(host, shared_folder.url) for host in (cluster.head, w1)]
         test.inject("second driver on another host")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.cluster.evidence import SharedFolder, scenario
 from tests.cluster.fault_sweep import start_driver
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.ray_cluster import RayCluster
+from tests.cluster.lab.slow import slow
 from tests.sweeps.stages.small import DOCUMENT
 from tests.sweeps.tune.tables import final_tables
 
@@ -25,6 +27,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200), pytest.mark.xdist_
 HOSTS = ("head", "w1", "w2", "w3")
 DURATION_S = 300.0
 PERIOD_S = 20.0
+SHARE = 0.3
+"""Of the time in which processes of trials run."""
+WORKERS = "ray::"
 LONGEST_S = 800.0
 
 SWEEP: dict[str, Any] = {
@@ -72,8 +77,13 @@ def test_500_trials_survive_the_loss_of_one_node_every_20_seconds(
     cluster.prepare()
     cluster.start()
     storage = SharedFolder("/shared/rolling", lab.shared / "rolling")
-    with scenario("rolling loss of nodes", len(HOSTS), storage, SWEEP["name"]) as test:
+    with (
+        scenario("rolling loss of nodes", len(HOSTS), storage, SWEEP["name"]) as test,
+        ExitStack() as waiting,
+    ):
         driver = start_driver(cluster.head, storage.url, document=SWEEP)
+        # Stages that wait instead of computing let the sweep last without more work for the CPU.
+        waiting.enter_context(slow(cluster.workers, SHARE, WORKERS))
         test.watch.wait_for(4, driver)
         started = time.monotonic()
         for number, worker in enumerate(itertools.cycle(cluster.workers)):

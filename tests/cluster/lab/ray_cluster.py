@@ -62,9 +62,10 @@ class RayCluster:
 
     def restart_worker(self, worker: Host) -> None:
         """Power it on again and let it join."""
-        if not worker.is_on:
+        if worker.is_on:
+            worker.run("ray stop --force").expect()
+        else:
             worker.power_on()
-        worker.run("ray stop --force").expect()
         self.begin_worker(worker).wait().expect()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,16 +27,15 @@ class Record:
     @classmethod
     def create(cls, name: str) -> Record:
         """A new folder, owned by this process."""
-        number = 0
-        while True:
-            folder = LABS / f"{name}-{os.getpid()}-{number}"
-            with suppress(FileExistsError):
-                folder.mkdir(parents=True)
-                break
-            number += 1
-        record = cls(folder)
-        (folder / "owner.json").write_text(_line(os.getpid()))
-        return record
+        BUILD.mkdir(parents=True, exist_ok=True)
+        LABS.mkdir(exist_ok=True)
+        # `clean` takes a laboratory without an owner for a dead one: the owner is there first.
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=BUILD))
+        (new / "owner.json").write_text(_line(os.getpid()))
+        folder = LABS / f"{name}-{new.name.removeprefix('new-')}"
+        new.rename(folder)
+        folder.chmod(0o755)
+        return cls(folder)
 
     def add(self, pid: int) -> Process:
         """Remember a process that was just started."""

@@ -1,30 +1,32 @@
-"""A slow host: its processes are stopped for most of every period."""
+"""Slow hosts: processes are stopped for a part of every period."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.cluster.lab.host import Host
 
-PERIOD_S = 0.5
+PERIOD_S = 1.0
 
 
 @contextmanager
-def slow(host: Host, share: float = 0.25) -> Iterator[None]:
-    """Let the processes of a host run for this share of the time only, for the length of a block.
+def slow(hosts: Sequence[Host], share: float, name: str = "") -> Iterator[None]:
+    """Let processes whose command line contains `name` run for this share of the time only.
 
-    It stands for an overcommitted machine; the network is as fast as before. Kernels with
-    `sch_netem` could delay packets, but not every kernel has it.
+    It stands for an overcommitted machine, or for slower processors; the network is as fast as
+    before. Kernels with `sch_netem` could delay packets, but not every kernel has it.
     """
     over = threading.Event()
 
     def throttle() -> None:
         while not over.is_set():
-            host.freeze()
+            for host in hosts:
+                host.freeze(name)
             over.wait(PERIOD_S * (1 - share))
-            host.thaw()
+            for host in hosts:
+                host.thaw()
             over.wait(PERIOD_S * share)
 
     thread = threading.Thread(target=throttle)

@@ -12,17 +12,14 @@ from pathlib import Path
 from tests.cluster.lab.records import BUILD, REPOSITORY
 from tests.cluster.lab.requirements import HOST_PYTHON
 
-ON_CLUSTERS = ("ray[default]", "ray[tune]")
-"""Installed on hosts beside the dependencies of the package: `ray job submit` needs the first."""
-
 
 def wheel_folder() -> Path:
     """The folder; the first call with new pins downloads some gigabytes."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     requirements = [
         *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["cluster"],
         *project["build-system"]["requires"],
-        *ON_CLUSTERS,
     ]
     pins = (REPOSITORY / "constraints.txt").read_text()
     version = subprocess.run(
