@@ -43,7 +43,7 @@ test-cluster: $(READY)   ## several hosts on this machine, and what fails on the
 	@sh tests/cluster/packages.sh $(BIN)/python
 	@$(BIN)/python -m tests.cluster.lab clean
 	@rm -f build/cluster/observed.jsonl
-	@$(BIN)/pytest -m cluster -n 2 --dist loadgroup tests/cluster
+	@$(BIN)/pytest -m cluster -n 2 --dist loadfile tests/cluster
 	@$(BIN)/python -m tests.cluster.lab summary
 
 test-recovery: $(READY)  ## processes killed at chosen points

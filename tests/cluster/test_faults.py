@@ -20,7 +20,7 @@ from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.slow import slow
 from tests.sweeps.tune.tables import Tables
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HOSTS = 3
 

@@ -22,12 +22,12 @@ from tests.cluster.lab.slow import slow
 from tests.sweeps.stages.small import DOCUMENT
 from tests.sweeps.tune.tables import final_tables
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200), pytest.mark.xdist_group("rolling")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 HOSTS = ("head", "w1", "w2", "w3")
 DURATION_S = 300.0
 PERIOD_S = 20.0
-SHARE = 0.3
+SHARE = 0.5
 """Of the time in which processes of trials run."""
 WORKERS = "ray::"
 LONGEST_S = 800.0

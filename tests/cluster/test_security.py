@@ -20,7 +20,7 @@ from tests.cluster.lab.software import CHECKOUT
 from tests.s3.server import WRITER
 from tests.sweeps.tune.tables import Tables
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("security")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HOSTS = 4
 LOOPBACK_ONLY = {8265}

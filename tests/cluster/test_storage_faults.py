@@ -16,7 +16,7 @@ from tests.cluster.lab.object_storage import ObjectStorage
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.sweeps.tune.tables import Tables
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("storage")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HOSTS = 4
 SHARED_MB = 64

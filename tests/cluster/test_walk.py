@@ -31,7 +31,7 @@ from tests.cluster.lab.software import CHECKOUT, give_checkout, lend_environment
 from tests.cluster.lab.wheels import wheel_folder
 from tests.sweeps.tune.tables import Tables, final_tables
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("walk")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HOSTS = ("laptop", "head", "w1", "w2")
 NAME = SWEEP["name"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cluster.lab.requirements import SYSTEM_PATH
 from tests.sweeps.tune.drivers import descendants
 
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 """How long a test waits for what must happen."""
 
 
