@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/sweeps/tune
 
-.PHONY: demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery torture test-slow test-gpu test-browser clean help
+.PHONY: demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,13 @@ style: $(READY)
 
 types: $(READY)
 	@$(BIN)/mypy
+
+test-cluster: $(READY)   ## several hosts on this machine, and what fails on them (root on Debian)
+	@sh tests/cluster/packages.sh $(BIN)/python
+	@$(BIN)/python -m tests.cluster.lab clean
+	@rm -f build/cluster/observed.jsonl
+	@$(BIN)/pytest -m cluster -n 2 --dist loadfile tests/cluster
+	@$(BIN)/python -m tests.cluster.lab summary
 
 test-recovery: $(READY)  ## processes killed at chosen points
 	@$(BIN)/pytest -m recovery
