@@ -65,6 +65,7 @@ class Stopwatch:
             "wall_s": time.perf_counter() - self._wall,
             "cpu_s": time.process_time() - self._cpu,
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "host": platform.node(),
             "host_kind": host_kind(),
             "torch_version": _installed("torch"),
             "timm_version": _installed("timm"),

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from sweeps.analysis.asking import Results
 from sweeps.analysis.missing import missing_runs
-from sweeps.results import latest_trials, read_table
+from sweeps.results import latest_trials, read_tables
 from sweeps.search.step import Step
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep
@@ -32,9 +32,8 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
 
     Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
     """
-    trials, evals = (
-        read_table(objects, sweep.name, name, encoded=True) for name in ("trials", "evals")
-    )
+    reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
+    trials, evals = reads["trials"], reads["evals"]
     kept, _, gaps = wanted_trials(wanted(sweep, objects), trials.table)
     return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 

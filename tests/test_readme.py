@@ -25,11 +25,19 @@ def test_the_sweep_file_in_the_readme_can_be_planned() -> None:
 
 def test_the_sweep_file_in_the_readme_of_sweeps_can_be_planned(tmp_path: Path) -> None:
     text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
-    block, *_ = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(extends:.*?)```", text, flags=re.DOTALL)
     (tmp_path / "my.yaml").write_text(block, encoding="utf-8")
     sweep = load_sweep(tmp_path / "my.yaml")
     assert sweep.document["merged_from"][0]["source"] == "digits_demo"
     assert any(c.parts == {"clipping": "off"} for c in sweep.configurations)
+
+
+def test_the_storage_section_in_the_readme_of_sweeps_is_understood() -> None:
+    text = (ROOT / "sweeps" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(storage:\n.*?)```", text, flags=re.DOTALL)
+    sweep = sweep_from_dict({"name": "a", "extends": "digits_demo", **yaml.safe_load(block)})
+    assert sweep.storage.endpoint == "https://s3.example.org:9000"
+    assert sweep.storage.retry_for_s == 600
 
 
 def test_the_task_orders_in_the_readme_of_sweeps_can_be_planned() -> None:

@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print the faults of bad input, or that a disk is full, and end.
+    """Print the faults of bad input, or why the storage cannot be used, and end.
 
     Everything else is seen as what it is.
     """
@@ -38,11 +38,15 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
                 click.echo(f"  {fault}", err=True)
             sys.exit(USER_FAULT)
         except Exception as error:
-            from sweeps.storage import FULL, is_full
+            from sweeps.storage import FULL, is_full, storage_error_in
 
-            if not is_full(error):
+            cause = storage_error_in(error)
+            if is_full(error):
+                click.echo(f"stopped: {FULL}", err=True)
+            elif cause is not None:
+                click.echo(f"stopped: {cause}; the same command continues", err=True)
+            else:
                 raise
-            click.echo(f"stopped: {FULL}", err=True)
             _leave(FAILED)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues where it was", err=True)

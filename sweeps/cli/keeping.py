@@ -6,7 +6,7 @@ import click
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.cli.errors import plain_errors
-from sweeps.cli.locate import stored_names, stored_sweep
+from sweeps.cli.locate import stored_sweep, usable_storage
 
 
 @click.command()
@@ -21,14 +21,14 @@ def gc(storage: str, delete: bool) -> None:
     """
     from pathlib import Path
 
+    from sweeps.results.load import sweep_names
     from sweeps.stages.garbage import delete_stages, find_garbage, needed_stages
     from sweeps.stages.store import StageStore
-    from sweeps.storage import open_storage
 
     if "://" not in storage and not Path(storage, "stages").is_dir():
         raise InvalidConfigError([Fault("STORAGE", storage, "a storage, which holds `stages/`")])
-    store = StageStore(open_storage(storage), click.echo)
-    sweeps = [stored_sweep(store.objects, name) for name in stored_names(store.objects)]
+    store = StageStore(usable_storage(storage, write=delete, create=False), click.echo)
+    sweeps = [stored_sweep(store.objects, name) for name in sweep_names(store.objects)]
     found = find_garbage(store, needed_stages(sweeps, store.objects))
     click.echo(f"{found.needed} stages are needed by {len(sweeps)} sweeps")
     if found.leased:

@@ -14,7 +14,7 @@ from clmethods.config.faults import nearest
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
-    from sweeps.storage import ObjectStore
+    from sweeps.storage import ObjectStore, StorageOptions
 
 NEW_FILE = "a file that does not exist yet"
 """What a command may write: nothing is overwritten."""
@@ -50,18 +50,34 @@ def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
     return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
 
 
-def stored_names(objects: ObjectStore) -> list[str]:
-    """Names of the sweeps that were run on a storage."""
-    return sorted(
-        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
-    )
+def usable_storage(
+    location: str, options: StorageOptions | None = None, *, write: bool, create: bool = True
+) -> ObjectStore:
+    """The storage at a directory or a URL, after a look that it can be used.
+
+    Outages are reported on stderr. Raises `InvalidConfigError`, before anything is started, where
+    location, settings, keys or rights are wrong.
+    """
+    from sweeps.storage import open_storage, require_storage
+
+    objects = open_storage(location, options, create=create, notify=say_aside)
+    require_storage(objects, write=write)
+    return objects
 
 
-def open_stored_sweep(directory: str) -> StoredSweep:
-    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
+def say_aside(message: str) -> None:
+    """Print a message about the storage on stderr."""
+    click.echo(message, err=True)
+
+
+def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
+    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage, for reading.
+
+    With `write` the storage must be one that can be written, too.
+    """
     from sweeps.results.load import locate
 
-    place = locate(directory)
+    place = locate(directory, say_aside, write=write)
     return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
@@ -100,6 +116,6 @@ storage_option = click.option(
     default="runs",
     show_default=True,
     metavar="DIR|URL",
-    help="Where stages and results are kept: a directory, s3://… or gs://…",
+    help="Where stages and results are kept: a directory, s3://…, gs://… or az://…",
 )
 """Shared by the commands that need a storage."""

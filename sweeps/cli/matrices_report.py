@@ -47,7 +47,7 @@ def matrices(directory: str, configuration: str | None) -> None:
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
     read = read_table(stored.objects, stored.sweep.name, "matrices")
-    for warning in (*results.warnings, *read.warnings):
+    for warning in dict.fromkeys((*results.warnings, *read.warnings)):
         click.echo(warning, err=True)
     click.echo(matrices_text(results.trials, read.table, configuration, all_orders(stored.sweep)))
 

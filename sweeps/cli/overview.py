@@ -157,7 +157,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> st
         "",
         *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
         "",
-        f"results    {where}/results/{{trials,stages,evals,matrices}}/*.parquet",
+        f"results    {where}/results/{{trials,stages,evals,matrices}}/merged/*.parquet",
         f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
         f"take out   sweeps export {where} --to export",
         "go on      add values, seeds or orders to the sweep file and run it again: "

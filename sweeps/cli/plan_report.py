@@ -105,14 +105,13 @@ def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
     from sweeps.analysis.replicates import replicates
     from sweeps.analysis.result_spread import result_spread
     from sweeps.analysis.summary import summarise
-    from sweeps.results import latest_trials, read_table
+    from sweeps.results import latest_trials, read_tables
 
     metric = next(iter(plan.sweep.objectives))
     if not plan.attempts or metric == "trainable_parameters":
         return None
-    trials, evals = (
-        read_table(objects, plan.sweep.name, name).table for name in ("trials", "evals")
-    )
+    reads = read_tables(objects, plan.sweep.name, ["trials", "evals"])
+    trials, evals = reads["trials"].table, reads["evals"].table
     readout = plan.sweep.readouts[0].readout_id
     known = {trial.config_id for trial in plan.trials}
     found = [

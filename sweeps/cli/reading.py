@@ -103,15 +103,14 @@ def export(directory: str, target: Path, kind: str) -> None:
     """
     from sweeps.analysis.tables_doc import describe_tables
     from sweeps.loaded import summary_of
-    from sweeps.results import TABLES, export_table, latest_trials, read_table
+    from sweeps.results import TABLES, export_table, latest_trials, read_tables
     from sweeps.results.load import StoredTables
 
     stored = open_stored_sweep(directory)
     target.mkdir(parents=True, exist_ok=True)
-    reads = {name: read_table(stored.objects, stored.sweep.name, name) for name in TABLES}
-    for read in reads.values():
-        for warning in read.warnings:
-            click.echo(warning, err=True)
+    reads = read_tables(stored.objects, stored.sweep.name, list(TABLES))
+    for warning in dict.fromkeys(w for read in reads.values() for w in read.warnings):
+        click.echo(warning, err=True)
     tables = {name: read.table for name, read in reads.items()}
     latest = tables | {"trials": latest_trials(tables["trials"])}
     tables["summary"] = summary_of(StoredTables(stored.sweep.name, latest, ()))

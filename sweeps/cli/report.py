@@ -33,7 +33,7 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
     """
     from sweeps.report import read_evidence, render, report_key
 
-    stored = open_stored_sweep(directory)
+    stored = open_stored_sweep(directory, write=output is None)
     evidence = read_evidence(stored.sweep, stored.objects, readout)
     for warning in evidence.warnings:
         click.echo(warning, err=True)

@@ -9,7 +9,7 @@ import click
 
 from clmethods.config.faults import refuse
 from sweeps.cli.errors import BUDGET_USED, INTERRUPTED, plain_errors
-from sweeps.cli.locate import load_named_sweep, storage_option
+from sweeps.cli.locate import load_named_sweep, storage_option, usable_storage
 from sweeps.cli.overview import plan_text, result_text
 
 if TYPE_CHECKING:
@@ -41,12 +41,11 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     from sweeps.stages.spending import spent
     from sweeps.stages.store import StageStore
     from sweeps.stages.wanted import refuse_other_meaning
-    from sweeps.storage import open_storage
 
     with tolerated_weights() as weights:
         wanted = load_named_sweep(sweep)
     missing = [*weights.values(), *missing_data(wanted)]
-    store = StageStore(open_storage(storage), click.echo)
+    store = StageStore(usable_storage(storage, wanted.storage, write=probe), click.echo)
     refuse_other_meaning(wanted, store.objects)
     found = make_plan(wanted, store)
     if probe:
@@ -110,13 +109,12 @@ def run(
     """
     from sweeps.spec import missing_data
     from sweeps.stages.store import StageStore
-    from sweeps.storage import open_storage
     from sweeps.tune.driver import RunOptions, run_sweep
 
     wanted = load_named_sweep(sweep)
     if address is None:  # the machines of a cluster have folders of their own
         refuse(missing_data(wanted))
-    objects = open_storage(storage)
+    objects = usable_storage(storage, wanted.storage, write=True)
     outcome = run_sweep(
         wanted,
         StageStore(objects, click.echo),

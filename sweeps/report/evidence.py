@@ -28,7 +28,7 @@ from sweeps.analysis.order_effect import order_sensitivity
 from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
-from sweeps.results import read_table
+from sweeps.results import TABLES, read_tables
 from sweeps.search.controller import next_step
 from sweeps.search.step import Decision, Step
 from sweeps.search.stored import wanted
@@ -213,19 +213,23 @@ def evidence_of(
     )
 
 
+STARTS = 5
+"""How many of the last starts of the sweep are shown; each is an object to be read."""
+
+
 def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> Evidence:
     """The evidence on a storage; parts that cannot be read are left out and named."""
-    names = ("trials", "evals", "stages", "matrices")
-    reads = {name: read_table(objects, sweep.name, name, encoded=True) for name in names}
+    reads = read_tables(objects, sweep.name, list(TABLES), encoded=True)
     return evidence_of(
         sweep,
         {name: read.table for name, read in reads.items()},
         step=wanted(sweep, objects),
         readout=readout,
-        warnings=[warning for read in reads.values() for warning in read.warnings],
+        warnings=list(dict.fromkeys(w for read in reads.values() for w in read.warnings)),
         events=[
             json.loads(objects.get(key))
-            for key in sorted(objects.list(f"sweeps/{sweep.name}/events"))
-            if key.endswith(".json")
+            for key in [
+                key for key in objects.list(f"sweeps/{sweep.name}/events") if key.endswith(".json")
+            ][-STARTS:]
         ],
     )

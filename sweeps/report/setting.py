@@ -43,7 +43,7 @@ def setting_section(evidence: Evidence) -> Section:
         lead=lead,
         tables=tuple(
             (title, one)
-            for title, one in (("Started", started), ("Stages made by", made))
+            for title, one in (("Last starts", started), ("Stages made by", made))
             if one.rows
         ),
         extra={"file": text},

@@ -1,12 +1,14 @@
 """What a sweep found: four versioned tables, kept as immutable Parquet parts."""
 
+from sweeps.results.bundles import bundle_key, write_bundle
 from sweeps.results.export import export_table
-from sweeps.results.merging import Merging, damaged_files, merge_parts
+from sweeps.results.merging import Merging, damaged_files, merge_results
 from sweeps.results.parts import (
     TableRead,
     latest_trials,
     part_key,
     read_table,
+    read_tables,
     set_aside,
     trial_part_id,
     write_part,
@@ -20,14 +22,17 @@ __all__ = [
     "InvalidRowsError",
     "Merging",
     "TableRead",
+    "bundle_key",
     "damaged_files",
     "describe",
     "export_table",
     "latest_trials",
-    "merge_parts",
+    "merge_results",
     "part_key",
     "read_table",
+    "read_tables",
     "set_aside",
     "trial_part_id",
+    "write_bundle",
     "write_part",
 ]

@@ -47,9 +47,19 @@ class PartFile:
         return is_merged(self.key)
 
 
+def results_folder(sweep: str) -> str:
+    """Folder of all files of a sweep's tables."""
+    return f"sweeps/{sweep}/results"
+
+
 def table_folder(sweep: str, table: str) -> str:
     """Folder of a table's files. Raises KeyError for a table that is not in `TABLES`."""
-    return f"sweeps/{sweep}/results/{TABLES[table].name}"
+    return f"{results_folder(sweep)}/{TABLES[table].name}"
+
+
+def folder_name(sweep: str, key: str) -> str:
+    """Name of the folder below `results` in which a file is: a table, `bundles` or `damaged`."""
+    return key.removeprefix(f"{results_folder(sweep)}/").partition("/")[0]
 
 
 def is_merged(key: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.config.faults import Fault, InvalidConfigError, nearest
-from sweeps.results.parts import latest_trials, read_table
+from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
-from sweeps.storage import ObjectStore, open_storage
+from sweeps.storage import ObjectStore, open_storage, parse_location, require_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +58,39 @@ class Location:
         return (self.one(directory),)
 
 
-def locate(directory: str) -> Location:
+def locate(
+    directory: str, notify: Callable[[str], None] = lambda message: None, *, write: bool = False
+) -> Location:
     """The storage and the sweeps of DIR: STORAGE, or STORAGE/sweeps/NAME, local or a bucket.
 
-    Raises `InvalidConfigError` if a local directory does not exist.
+    `notify` is told of outages. Raises `InvalidConfigError` if a local directory does not exist,
+    and where a bucket cannot be read, or written if `write` asks for that.
     """
-    root, _, name = directory.rstrip("/").rpartition("/sweeps/")
-    if not root:
-        root, name = directory, ""
-    if "://" not in root and not Path(root).is_dir():
+    root, name = _parted(directory)
+    if parse_location(root) is None and not Path(root).is_dir():
         raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(root)
-    found = sorted(
-        key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
-    )
-    return Location(objects, name or None, tuple(found))
+    objects = open_storage(root, create=False, notify=notify)
+    require_storage(objects, write=write)
+    return Location(objects, name or None, sweep_names(objects))
+
+
+def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
+    """Names of the sweeps that were run on a storage."""
+    names = objects.folders("sweeps")
+    with ThreadPoolExecutor(READERS) as pool:
+        there = list(pool.map(lambda name: objects.exists(f"sweeps/{name}/sweep.yaml"), names))
+    return tuple(name for name, found in zip(names, there, strict=True) if found)
+
+
+def _parted(directory: str) -> tuple[str, str]:
+    """(the storage, the name of the sweep or nothing) of DIR; a bucket may be called `sweeps`."""
+    url = parse_location(directory)
+    start = f"{url.scheme}://{url.bucket}" if url is not None else ""
+    path = f"/{url.prefix}" if url is not None else directory.rstrip("/")
+    root, found, name = path.rpartition("/sweeps/")
+    if not found or not (start or root):
+        return (directory, "") if url is None else (url.url, "")
+    return start + root, name
 
 
 def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
@@ -79,10 +98,10 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
 
     Texts that repeat are Arrow dictionaries (`TableSchema.encoded`).
     """
-    reads = {name: read_table(objects, sweep, name, encoded=True) for name in TABLES}
+    reads = read_tables(objects, sweep, list(TABLES), encoded=True)
     tables = {name: read.table for name, read in reads.items()}
     tables["trials"] = latest_trials(tables["trials"])
-    warnings = tuple(warning for read in reads.values() for warning in read.warnings)
+    warnings = tuple(dict.fromkeys(w for read in reads.values() for w in read.warnings))
     return StoredTables(sweep, tables, warnings)
 
 

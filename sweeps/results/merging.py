@@ -1,13 +1,13 @@
-"""Many small files of a table into few big ones, while others read and write it.
+"""Many small files of the tables into few big ones, while others read and write them.
 
-A sweep leaves one part per stage, 100,000 of them for 10,000 trials of ten tasks, and each costs a
-reader a millisecond, on a bucket a round trip. Merging changes no row, may be killed anywhere and
-may run twice at once:
+A sweep leaves one bundle per stage, 100,000 of them for 10,000 trials of ten tasks, and each costs
+a reader a millisecond, on a bucket a round trip. Merging changes no row, may be killed anywhere
+and may run twice at once:
 
 * A merged file is written whole under the name of its content, read back, and only then are the
   files that it replaces removed. Until then a part is there twice, and readers take it once.
 * What is removed is always held by a file that was written before, so a reader that misses a file
-  finds its rows by listing again.
+  finds its rows by listing again. A bundle goes when all its parts are held.
 * Two at once write the same file, or two that overlap; those are merged next time.
 * A damaged file is left where it is, for readers to name and for `damaged_files`.
 """
@@ -15,25 +15,28 @@ may run twice at once:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from sweeps.results.bundle_index import BundleIndex
+from sweeps.results.bundles import BUNDLED, is_bundle, parts_in
 from sweeps.results.files import (
     DamagedFileError,
     PartFile,
     check_name,
     decode,
+    folder_name,
     is_merged,
     merged_file,
     part_id,
     parts_of,
     table_folder,
 )
-from sweeps.results.parts import READERS, read_file
-from sweeps.results.schema import TABLES, TableSchema
+from sweeps.results.parts import READERS, result_files
+from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
 
 LEAST = 256
@@ -48,7 +51,7 @@ Part = tuple[str, pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """What one call did to a table."""
+    """What one call did."""
 
     written: int
     """Merged files."""
@@ -56,60 +59,63 @@ class Merging:
     """Files whose rows merged files hold."""
 
 
-def merge_parts(
-    store: ObjectStore, sweep: str, table: str, *, least: int = LEAST, most_rows: int = MOST_ROWS
+def merge_results(
+    store: ObjectStore,
+    sweep: str,
+    tables: Sequence[str] = tuple(TABLES),
+    *,
+    least: int = LEAST,
+    most_rows: int = MOST_ROWS,
 ) -> Merging:
-    """Merge the files of a table that are not full, if they are at least `least`.
+    """Merge the files of each table that are not full, if they are at least `least`.
 
     Full are merged files of half of `most_rows` that share no part with another one. Raises what
     the storage raises; whatever was done by then is sound.
     """
-    schema, folder = TABLES[table], table_folder(sweep, table)
-    keys = list(store.list(folder))
-    if len(keys) < max(least, 2):
-        return Merging(0, 0)
-    small = {part_id(key): key for key in keys if not is_merged(key)}
-    merged = _outlines(store, [key for key in keys if is_merged(key)], schema)
-    times = Counter(name for parts in merged.values() for name in parts)
-    open_ = [
-        key
-        for key, parts in merged.items()
-        if sum(parts.values()) < most_rows / 2 or any(times[name] > 1 for name in parts)
-    ]
-    if len(small) + len(open_) < max(least, 2):
-        return Merging(0, 0)
-    files = [read_file(store, key, schema) for key in open_]
-    sound = [file for file in files if isinstance(file, PartFile)]
-    full = {name for key, parts in merged.items() if key not in open_ for name in parts}
-    held: set[str] = set(full)
-    written: set[str] = set()
-    same = {file.ids: file.key for file in sound}
-    for batch in _filled(_sorted_parts(store, small, sound, full, schema), most_rows):
-        names = tuple(name for name, _ in batch)
-        if names in same:
-            written.add(same[names])
-        else:
-            written.add(_put(store, *merged_file(folder, batch)))
-        held.update(names)
-    replaced = [key for name, key in small.items() if name in held]
-    replaced += [file.key for file in sound if file.key not in written]
-    with ThreadPoolExecutor(READERS) as pool:
-        list(pool.map(store.delete, replaced))
-    return Merging(len(written), len(replaced))
+    keys = result_files(store, sweep, tables)
+    bundled = [key for key in keys if is_bundle(key)]
+    bundles: BundleIndex | None = None
+    written = 0
+    replaced: list[str] = []
+    held: dict[str, set[str]] = {}
+    for table in tables:
+        own = [key for key in keys if folder_name(sweep, key) == table]
+        if len(own) + len(bundled if table in BUNDLED else []) < max(least, 2):
+            continue
+        if table in BUNDLED and bundles is None:
+            bundles = BundleIndex(store, bundled)
+        index = bundles if table in BUNDLED else None
+        merge = _TableMerge(store, sweep, table, own, index, most_rows)
+        if merge.files < max(least, 2):
+            continue
+        files, gone = merge.run()
+        held[table] = merge.held
+        written += len(files)
+        replaced += gone
+    if bundles is not None:
+        replaced += bundles.held_by(held)
+    store.delete_all(replaced)
+    return Merging(written, len(replaced))
 
 
-def damaged_files(store: ObjectStore, sweep: str, table: str) -> dict[str, str]:
+def damaged_files(
+    store: ObjectStore, sweep: str, tables: Sequence[str] = tuple(TABLES)
+) -> dict[str, str]:
     """Keys of the files that cannot be used, with the reason.
 
     Parts are decoded; of merged files the bytes are held against the name, which is quick.
     """
-    schema = TABLES[table]
 
     def fault(key: str) -> str | None:
         try:
             data = store.get(key)
+            if is_bundle(key):
+                parts_in(key, data)
+                return None
+            schema = TABLES[folder_name(sweep, key)]
             if is_merged(key):
                 parts_of(key, data, schema)
+                store.recent.keep(key, data)  # sound, and read again in a moment
             else:
                 decode(key, data, schema)
         except DamagedFileError as error:
@@ -118,50 +124,131 @@ def damaged_files(store: ObjectStore, sweep: str, table: str) -> dict[str, str]:
             return None  # merged, or set aside by another
         return None
 
-    keys = list(store.list(table_folder(sweep, table)))
+    keys = result_files(store, sweep, tables)
     with ThreadPoolExecutor(READERS) as pool:
         faults = list(pool.map(fault, keys))
     return {key: text for key, text in zip(keys, faults, strict=True) if text is not None}
 
 
-def _outlines(
-    store: ObjectStore, keys: Sequence[str], schema: TableSchema
-) -> dict[str, dict[str, int]]:
-    """Number of rows by part, of the merged files that are sound."""
-    found: dict[str, dict[str, int]] = {}
-    for key in keys:
+class _TableMerge:
+    """One table on its way from small files to big ones."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        sweep: str,
+        table: str,
+        keys: Sequence[str],
+        bundles: BundleIndex | None,
+        most_rows: int,
+    ) -> None:
+        self._store, self._sweep, self._table = store, sweep, table
+        self._bundles, self._most_rows = bundles, most_rows
+        self._small = {part_id(key): key for key in keys if not is_merged(key)}
+        self._bundled = bundles.ids(table) if bundles is not None else set()
+        outlines, self._kept = self._outlines([key for key in keys if is_merged(key)])
+        times = Counter(name for parts in outlines.values() for name in parts)
+        self._open = [
+            key
+            for key, parts in outlines.items()
+            if key in self._kept or any(times[name] > 1 for name in parts)
+        ]
+        self._full = {
+            name for key, parts in outlines.items() if key not in self._open for name in parts
+        }
+        self.held: set[str] = set()
+        """Ids of the parts that merged files hold, once `run` has ended."""
+
+    @property
+    def files(self) -> int:
+        """How many files there are to be merged."""
+        return len(self._small) + len(self._bundled) + len(self._open)
+
+    def run(self) -> tuple[set[str], list[str]]:
+        """(keys of the merged files that were written, keys of the files that they replace)."""
+        merged = [file for key in self._open if (file := self._read_merged(key)) is not None]
+        self.held = set(self._full)
+        new: set[str] = set()
+        kept: set[str] = set()
+        same = {file.ids: file.key for file in merged}
+        for batch in _filled(self._sorted_parts(merged), self._most_rows):
+            names = tuple(name for name, _ in batch)
+            if names in same:
+                kept.add(same[names])
+            else:
+                new.add(self._put(batch))
+            self.held.update(names)
+        replaced = [key for name, key in self._small.items() if name in self.held]
+        replaced += [file.key for file in merged if file.key not in kept | new]
+        return new, replaced
+
+    def _outlines(self, keys: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, bytes]]:
+        """Rows by part of the merged files that are sound, and the bytes of those not full."""
+        found: dict[str, dict[str, int]] = {}
+        kept: dict[str, bytes] = {}
+        for key in keys:
+            try:
+                data = self._store.get(key)
+                found[key] = parts_of(key, data, TABLES[self._table])
+            except (DamagedFileError, MissingObjectError):
+                continue
+            if sum(found[key].values()) < self._most_rows / 2:
+                kept[key] = data
+        return found, kept
+
+    def _read_merged(self, key: str) -> PartFile | None:
         try:
-            found[key] = parts_of(key, store.get(key), schema)
+            data = self._kept.get(key) or self._store.get(key)
+            return decode(key, data, TABLES[self._table])
         except (DamagedFileError, MissingObjectError):
-            continue
-    return found
+            return None
 
+    def _sorted_parts(self, merged: Sequence[PartFile]) -> Iterator[Part]:
+        """Every part that is in no full file, once, in the order of the ids."""
+        places: dict[str, pa.Table] = {}
+        for file in merged:
+            start = 0
+            for name, rows in zip(file.ids, file.rows, strict=True):
+                places.setdefault(name, file.table.slice(start, rows))
+                start += rows
+        names = sorted((places.keys() | self._small.keys() | self._bundled) - self._full)
+        for start in range(0, len(names), AT_ONCE):
+            batch = names[start : start + AT_ONCE]
+            fetched = self._fetch([name for name in batch if name not in places])
+            for name in batch:
+                table = places.get(name, fetched.get(name))
+                if table is not None:  # else damaged, or taken by another who merges
+                    yield name, table
 
-def _sorted_parts(
-    store: ObjectStore,
-    small: Mapping[str, str],
-    merged: Sequence[PartFile],
-    full: set[str],
-    schema: TableSchema,
-) -> Iterator[Part]:
-    """Every part that is in no full file, once, in the order of the ids."""
-    places: dict[str, pa.Table] = {}
-    for file in merged:
-        start = 0
-        for name, rows in zip(file.ids, file.rows, strict=True):
-            places.setdefault(name, file.table.slice(start, rows))
-            start += rows
-    names = sorted((places.keys() | small.keys()) - full)
-    for start in range(0, len(names), AT_ONCE):
-        wanted = names[start : start + AT_ONCE]
-        keys = [small[name] for name in wanted if name not in places]
+    def _fetch(self, names: Sequence[str]) -> dict[str, pa.Table]:
+        schema = TABLES[self._table]
+
+        def part(key: str) -> PartFile | None:
+            try:
+                return decode(key, self._store.get_immutable(key), schema)
+            except (DamagedFileError, MissingObjectError):
+                self._store.recent.drop(key)
+                return None
+
+        keys = [self._small[name] for name in names if name in self._small]
         with ThreadPoolExecutor(READERS) as pool:
-            read = list(pool.map(lambda key: read_file(store, key, schema), keys))
-        fetched = {file.ids[0]: file.table for file in read if isinstance(file, PartFile)}
-        for name in wanted:
-            table = places.get(name, fetched.get(name))
-            if table is not None:  # else damaged, or taken by another who merges
-                yield name, table
+            files = [file for file in pool.map(part, keys) if file is not None]
+        found = {file.ids[0]: file.table for file in files}
+        bundled = [name for name in names if name in self._bundled and name not in found]
+        if self._bundles is not None and bundled:
+            found |= self._bundles.fetch(self._table, bundled)
+        return found
+
+    def _put(self, batch: Sequence[Part]) -> str:
+        """Store a merged file and see that it is there whole, before anything is removed."""
+        key, data = merged_file(table_folder(self._sweep, self._table), batch)
+        self._store.put_if_absent(key, data)
+        try:
+            check_name(key, self._store.get(key))
+        except (DamagedFileError, MissingObjectError):
+            self._store.put(key, data)
+            check_name(key, self._store.get(key))
+        return key
 
 
 def _filled(parts: Iterator[Part], most_rows: int) -> Iterator[list[Part]]:
@@ -176,14 +263,3 @@ def _filled(parts: Iterator[Part], most_rows: int) -> Iterator[list[Part]]:
             batch, rows = [], 0
     if batch:
         yield batch
-
-
-def _put(store: ObjectStore, key: str, data: bytes) -> str:
-    """Store a merged file and see that it is there whole, before anything is removed."""
-    store.put_if_absent(key, data)
-    try:
-        check_name(key, store.get(key))
-    except (DamagedFileError, MissingObjectError):
-        store.put(key, data)
-        check_name(key, store.get(key))
-    return key

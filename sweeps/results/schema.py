@@ -12,7 +12,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Bumped when a column is added, dropped or changes its type or meaning."""
 
 
@@ -141,6 +141,7 @@ STAGES = TableSchema(
         Column("wall_s", _real, "Seconds of training, by the wall clock."),
         Column("cpu_s", _real, "Seconds of processor time."),
         Column("peak_rss_bytes", _large, "Largest resident memory of the process."),
+        Column("host", _text, "Name of the machine that trained it."),
         Column("host_kind", _text, "Kind of machine; bits are compared only within one."),
         Column("torch_version", _text, "Version of PyTorch."),
         Column("timm_version", _text, "Version of timm."),

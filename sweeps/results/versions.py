@@ -70,10 +70,6 @@ class Versions:
         return table.select(wanted.names).cast(wanted)
 
 
-VERSIONS = Versions(SCHEMA_VERSION, {})
-"""Whoever bumps `SCHEMA_VERSION` adds the step from the version before."""
-
-
 def adding(name: str, kind: pa.DataType, value: Any = None) -> Upgrade:
     """The step of a version that has a new column: older rows get `value`."""
     return lambda table: table.append_column(name, pa.array([value] * len(table), kind))
@@ -98,3 +94,12 @@ def then(*steps: Upgrade) -> Upgrade:
         return table
 
     return all_of_them
+
+
+VERSIONS = Versions(
+    SCHEMA_VERSION,
+    {
+        1: {"stages": adding("host", pa.string(), "unknown")},
+    },
+)
+"""Whoever bumps `SCHEMA_VERSION` adds the step from the version before."""

@@ -120,7 +120,10 @@ def _told(chain: Sequence[str]) -> str:
 
 
 def _merged_documents(below: Document, above: Document) -> Document:
-    """Sections field by field, axes by name, anything else as a whole; a name is not inherited."""
+    """Sections (`storage` too) field by field, axes by name, anything else as a whole.
+
+    A name is not inherited.
+    """
     result = {key: value for key, value in below.items() if key not in {"name", "extends"}}
     for key, value in above.items():
         under = result.get(key)
@@ -128,6 +131,8 @@ def _merged_documents(below: Document, above: Document) -> Document:
             result[key] = value
         elif key in SECTIONS:
             result[key] = dict(merged({key: under}, {key: value})[key])
+        elif key == "storage":
+            result[key] = {**under, **value}
         elif key == "search":
             dropped = {path for path, axis in value.items() if axis is None and path in under}
             result[key] = {p: axis for p, axis in {**under, **value}.items() if p not in dropped}
@@ -160,7 +165,7 @@ def _key_paths(document: Document) -> list[str]:
         for key, value in document.items()
         for path in (
             [f"{key}.{field}" for field in value]
-            if isinstance(value, dict) and key in {*SECTIONS, "search"}
+            if isinstance(value, dict) and key in {*SECTIONS, "search", "storage"}
             else [key]
         )
     ]

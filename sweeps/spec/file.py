@@ -41,6 +41,7 @@ from sweeps.spec.sweep import (
 )
 from sweeps.spec.trying import Tried, try_axes, try_baselines, try_parts
 from sweeps.spec.wording import validated
+from sweeps.storage.options import StorageOptions, hidden_faults
 
 
 class RunSections(BaseModel):
@@ -95,6 +96,8 @@ class SweepFile(RunSections):
     retries: Retries = Retries()
     logging: Logging = Logging()
     budget: Budget = Budget()
+    storage: StorageOptions = StorageOptions()
+    """How the storage is reached; no part of what is trained or of the sweep's identity."""
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -118,6 +121,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     if not isinstance(document, dict):
         raise InvalidConfigError([Fault("sweep", written, "a mapping of fields")])
     document = extended(document, folder, faults)
+    odd += hidden_faults(document.get("storage"))
     checked = validated(SweepFile, document)
     file = checked.value
     unsettled = {_head(fault.path) for fault in checked.faults}
@@ -140,7 +144,8 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *(fault for fault in own if _head(fault.path) not in unsettled),
         *(*base.faults, *axes.faults, *parts.faults, *others.faults),
     ]
-    null = {fault.path for fault in odd}  # what is odd was read as null and may be refused twice
+    # what is odd was read as null, or may be a secret, and may be refused twice
+    null = {fault.path for fault in odd}
     found = [fault for fault in found if fault.path not in null or fault in odd]
     refuse(with_origin(found, file.merged_from))
 
@@ -173,6 +178,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         retries=file.retries,
         logging=file.logging,
         budget=file.budget,
+        storage=file.storage,
         document=document,
     )
 

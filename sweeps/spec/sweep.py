@@ -19,6 +19,7 @@ from sweeps.spec.orders import Order, OrderDesign, task_names
 from sweeps.spec.retries import Retries
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
+from sweeps.storage.options import StorageOptions
 
 if TYPE_CHECKING:
     from sweeps.spec.candidates import Candidates
@@ -112,6 +113,8 @@ class Sweep:
     retries: Retries
     logging: Logging
     budget: Budget
+    storage: StorageOptions
+    """How the storage is reached: what the environment says gives way to it."""
     candidates: Candidates = field(repr=False, compare=False)
     """What a further draw of the search would become."""
     document: dict[str, Any]

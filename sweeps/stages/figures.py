@@ -10,14 +10,14 @@ import numpy as np
 from clmethods.config import StageSpec, evaluation_id, partition_id
 from clmethods.metrics import Counts, some_metrics
 from sweeps.spec import TrialSpec
-from sweeps.stages.store import StageStore
+from sweeps.stages.store import StageReader
 
 WATCHED = ("average_accuracy", "forgetting")
 """Metrics that are always told, beside the objectives."""
 
 
 def figures_so_far(
-    store: StageStore,
+    store: StageReader,
     trial: TrialSpec,
     chain: Sequence[StageSpec],
     objectives: Collection[str] = (),
@@ -42,7 +42,7 @@ def figures_so_far(
     }
 
 
-def _counts(store: StageStore, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
+def _counts(store: StageReader, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
     """(S, T) over the tasks learned so far; None where an evaluation is missing."""
     stages = len(chain)
     tasks = {group.index: j for j, group in enumerate(g for s in chain for g in s.groups)}

@@ -73,8 +73,9 @@ def delete_stages(store: StageStore, garbage: Garbage) -> None:
     """Delete what was found. A stage's marker goes first: without it the stage does not exist."""
     for key in garbage.stages:
         names = list(store.objects.list(folder(key)))
-        for name in sorted(names, key=lambda name: not name.endswith("/stage.json")):
-            store.objects.delete(name)
+        marker = f"{folder(key)}/stage.json"
+        store.objects.delete(marker)
+        store.objects.delete_all([name for name in names if name != marker])
 
 
 def _is_leased(leases: LeaseTable, key: str) -> bool:

@@ -1,11 +1,18 @@
-"""Leases: who computes a stage. A late twin is harmless, a lease only saves its work.
+"""Leases: who computes a stage. Computing a stage twice is harmless; a lease only saves the work.
 
-    leases/KEY/GENERATION            whose lease it is and a beat that counts up
-    leases/KEY/GENERATION.expired    an observer's verdict that the owner has stopped
+    leases/KEY/GENERATION            whose lease it is, and a beat that counts up
+    leases/KEY/GENERATION.expired    an observer's verdict that the owner of that lease has stopped
 
 A stage belongs to the lease of its newest generation. Whoever sees its beat stand still for the
 time to live, by its own monotonic clock, may declare it expired; the next owner puts the next
 generation if it is absent, so of several takers one wins. Wall clocks are never compared.
+
+The usual case takes few requests: generation 0 is put if absent, without a look at what is there,
+and deleted in the end. Generation 0 exists as long as a later one does. An owner whose last write
+was confirmed within half its time to live cannot have been declared expired yet.
+
+A storage that is out of reach stops the beats of all owners. So beats and looks are not retried
+(the next one comes soon), and an observer that could not look starts to count anew.
 """
 
 from __future__ import annotations
@@ -19,16 +26,21 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, final
 
-from obstore.exceptions import BaseError
-
-from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
 TIME_TO_LIVE_S = 20.0
 """How long a beat must stand still before its owner counts as gone."""
 BEATS_PER_LIFE = 8
+LOOK_EVERY = 4
+"""Every so many beats an owner looks whether the lease is still its own, in place of a write."""
+BLIND_S = 5.0
+"""How long an observer that could not look waits before it looks again."""
 
-STORAGE_FAULTS = (BaseError, OSError)
-"""What a storage raises that is out of reach for a moment."""
+
+def _uptime() -> float:
+    """Seconds on a clock that also runs while the machine sleeps, where there is one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 @final
@@ -45,23 +57,36 @@ class LeaseTable:
         self.time_to_live_s = time_to_live_s
         self.folder = folder
 
+    def at_once(self) -> LeaseTable:
+        """The same leases, on a storage whose operations are not tried again."""
+        return LeaseTable(self.objects.without_retries(), self.time_to_live_s, self.folder)
+
     def acquire(self, key: str, owner: str) -> Lease | None:
         """The lease of a stage, to be entered; None while somebody else has it."""
+        first = Lease(self, key, 0, owner)
+        if first.take():
+            return first
         newest, expired = self.newest(key)
-        if newest is not None and not expired:
+        if newest is None or not expired:
             return None
-        lease = Lease(self, key, 0 if newest is None else newest + 1, owner)
+        lease = Lease(self, key, newest + 1, owner)
         return lease if lease.take() else None
 
     def newest(self, key: str) -> tuple[int | None, bool]:
         """(number of the newest generation or None, whether it was declared expired).
 
-        A verdict that outlived its lease counts, so that the number after it is taken next.
+        A verdict about a lease that was given back meanwhile does not hold for the next one of
+        the same number.
         """
-        names = [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
-        numbers = [number for name in names if (number := _generation(name)) is not None]
-        newest = max(numbers, default=None)
-        return newest, f"{newest}.expired" in names
+        names = self._names(key)
+        newest = _newest_of(names)
+        if newest is None or f"{newest}.expired" not in names:
+            return newest, False
+        return newest, self._verdict_holds(key, newest)
+
+    def newest_number(self, key: str) -> int | None:
+        """The first part of `newest`, by one request."""
+        return _newest_of(self._names(key))
 
     def name(self, key: str, generation: int) -> str:
         """Where a generation's lease is kept."""
@@ -69,36 +94,57 @@ class LeaseTable:
 
     def beat(self, key: str, generation: int) -> str | None:
         """What the owner of a generation last wrote; None if the lease was given back."""
-        try:
-            return self.objects.get(self.name(key, generation)).decode(errors="replace")
-        except MissingObjectError:
-            return None
+        return self._read(self.name(key, generation))
 
-    def expire(self, key: str, generation: int) -> None:
-        """Declare a generation's owner gone."""
-        self.objects.put_if_absent(f"{self.name(key, generation)}.expired", b"{}")
+    def expire(self, key: str, generation: int, beat: str | None = None) -> None:
+        """Declare the owner of a generation gone. `beat`: what it last wrote, if that is known."""
+        beat = self.beat(key, generation) if beat is None else beat
+        verdict = {"lease": _fields(beat).get("lease")}
+        self.objects.put(f"{self.name(key, generation)}.expired", json.dumps(verdict).encode())
 
     def expire_owned(self, key: str, owner: str) -> None:
-        """Declare the newest generation expired if `owner`, known to be dead, holds it."""
-        newest, expired = self.newest(key)
-        if newest is None or expired:
-            return
-        if _fields(self.beat(key, newest)).get("owner") == owner:
-            self.expire(key, newest)
+        """Declare the newest generation expired if `owner`, known to be dead, holds it.
+
+        Nothing happens if the storage is out of reach: the lease runs out by itself.
+        """
+        table = self.at_once()
+        with suppress(StorageError):
+            newest, expired = table.newest(key)
+            if newest is None or expired:
+                return
+            beat = table.beat(key, newest)
+            if _fields(beat).get("owner") == owner:
+                table.expire(key, newest, beat)
 
     def clear(self, key: str, generation: int) -> None:
         """Remove the generations up to this one; a later one is somebody else's.
 
-        Verdicts go before the lease they are about: it must not look free meanwhile.
+        Verdicts go before the leases, which must not look free meanwhile, and generation 0 goes
+        last, as whoever finds it absent takes the lease.
         """
-        names = sorted(
-            self.objects.list(f"{self.folder}/{key}"),
-            key=lambda name: not name.endswith(".expired"),
-        )
-        for name in names:
-            number = _generation(name.rsplit("/", 1)[1])
-            if number is not None and number <= generation:
-                self.objects.delete(name)
+        gone = [name for name in self._names(key) if _is_up_to(name, generation)]
+        verdicts = [name for name in gone if not name.isdigit()]
+        later = [name for name in gone if name.isdigit() and name != "0"]
+        for names in (verdicts, later, ["0"] if "0" in gone else []):
+            self.objects.delete_all([f"{self.folder}/{key}/{name}" for name in names])
+
+    def _names(self, key: str) -> list[str]:
+        return [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
+
+    def _verdict_holds(self, key: str, generation: int) -> bool:
+        """Whether the verdict about a generation is about the lease that is there."""
+        verdict = self._read(f"{self.name(key, generation)}.expired")
+        about = _fields(verdict)
+        if "lease" not in about:  # of an earlier version of this code
+            return verdict is not None
+        beat = self.beat(key, generation)
+        return beat is not None and _fields(beat).get("lease") == about["lease"]
+
+    def _read(self, name: str) -> str | None:
+        try:
+            return self.objects.get(name).decode(errors="replace")
+        except MissingObjectError:
+            return None
 
 
 @final
@@ -108,14 +154,20 @@ class Lease:
     def __init__(self, table: LeaseTable, key: str, generation: int, owner: str) -> None:
         self.table, self.key, self.generation, self.owner = table, key, generation, owner
         self._id = uuid.uuid4().hex  # numbers of generations come again once all are given back
+        self._confirmed = -float("inf")  # when the last write began that got through
+        self._lost = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def take(self) -> bool:
         """Put the generation if it is absent; True if it is ours."""
-        name = self.table.name(self.key, self.generation)
+        name, began = self.table.name(self.key, self.generation), _uptime()
+        won = self.table.objects.put_if_absent(name, self._beat(0))
         # a bucket may say "taken" to the very writer that took it, when an answer was lost
-        return self.table.objects.put_if_absent(name, self._beat(0)) or self._holds()
+        if won or self._id_is_there(self.table):
+            self._confirmed = began
+            return True
+        return False
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -129,25 +181,50 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        with suppress(*STORAGE_FAULTS):  # a lease that cannot be given back runs out
-            if self.is_mine():
-                self.table.clear(self.key, self.generation)
+        with suppress(StorageError):  # a lease that cannot be given back runs out
+            self._give_back(self.table.at_once())
 
     def is_mine(self) -> bool:
         """Whether nobody has taken over since; to be asked before a commit."""
-        return self.table.newest(self.key)[0] == self.generation and self._holds()
+        return self._is_mine(self.table)
 
-    def _holds(self) -> bool:
-        return _fields(self.table.beat(self.key, self.generation)).get("lease") == self._id
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether a write was confirmed so lately that no observer's patience can have ended."""
+        return _uptime() - self._confirmed < self.table.time_to_live_s / 2
+
+    def _is_mine(self, table: LeaseTable) -> bool:
+        fresh = self._is_fresh
+        newest = table.newest_number(self.key) == self.generation
+        mine = newest and (fresh or self._id_is_there(table))
+        self._lost = self._lost or not mine
+        return mine
+
+    def _id_is_there(self, table: LeaseTable) -> bool:
+        return _fields(table.beat(self.key, self.generation)).get("lease") == self._id
+
+    def _give_back(self, table: LeaseTable) -> None:
+        if self._lost:
+            return
+        if self.generation == 0 and self._is_fresh:
+            table.objects.delete(table.name(self.key, 0))
+        elif self._is_mine(table):
+            table.clear(self.key, self.generation)
 
     def _keep_beating(self) -> None:
-        count, name = 0, self.table.name(self.key, self.generation)
-        while not self._stop.wait(self.table.time_to_live_s / BEATS_PER_LIFE):
+        count, table = 0, self.table.at_once()
+        name = table.name(self.key, self.generation)
+        while not self._stop.wait(table.time_to_live_s / BEATS_PER_LIFE):
             count += 1
-            with suppress(*STORAGE_FAULTS):  # the next beat may get through
-                if not self.is_mine():
-                    return  # beating on would bring back what its successor has cleared
-                self.table.objects.put(name, self._beat(count))
+            began, fresh = _uptime(), self._is_fresh
+            with suppress(StorageError):  # the next beat may get through
+                if not fresh or count % LOOK_EVERY == 0:
+                    if not self._is_mine(table):
+                        return  # beating on would bring back what its successor has cleared
+                    if fresh:
+                        continue
+                table.objects.put(name, self._beat(count))
+                self._confirmed = began
 
     def _beat(self, count: int) -> bytes:
         fields = {
@@ -167,34 +244,51 @@ class LeaseWatch:
         self.table = table
         self._clock = clock
         self._seen: dict[str, tuple[int, str | None, float]] = {}
+        self._blind_until = -float("inf")
 
     def is_free(self, key: str) -> bool:
         """Whether a stage could be leased now; expires an owner whose beat has stood still.
 
         Its patience is the longer of two times to live, the observer's and the owner's: who beats
-        rarely is not dead.
+        rarely is not dead. While the storage is out of reach nothing is free, and afterwards the
+        patience with every owner starts again: the owners could not write either.
         """
-        newest, expired = self.table.newest(key)
+        if self._clock() < self._blind_until:
+            return False
+        try:
+            return self._look(self.table.at_once(), key)
+        except StorageError:
+            self._seen.clear()
+            self._blind_until = self._clock() + BLIND_S
+            return False
+
+    def _look(self, table: LeaseTable, key: str) -> bool:
+        newest, expired = table.newest(key)
         if newest is None or expired:
             self._seen.pop(key, None)
             return True
-        beat, now = self.table.beat(key, newest), self._clock()
+        beat, now = table.beat(key, newest), self._clock()
         generation, last, since = self._seen.get(key, (-1, None, now))
         if (generation, last) != (newest, beat):
             self._seen[key] = (newest, beat, now)
             return False
         theirs = _fields(beat).get("time_to_live_s")
-        patience = max(self.table.time_to_live_s, theirs if isinstance(theirs, int | float) else 0)
+        patience = max(table.time_to_live_s, theirs if isinstance(theirs, int | float) else 0)
         if now - since < patience:
             return False
-        self.table.expire(key, newest)
+        table.expire(key, newest, beat)
         return True
 
 
-def _generation(name: str) -> int | None:
-    """The number in `3` and in `3.expired`; None for a name that is neither."""
+def _newest_of(names: list[str]) -> int | None:
+    """The greatest number among the names of leases."""
+    return max((int(name) for name in names if name.isdigit()), default=None)
+
+
+def _is_up_to(name: str, generation: int) -> bool:
+    """Whether `3` or `3.expired` is about this generation or an earlier one."""
     number = name.removesuffix(".expired")
-    return int(number) if number.isdigit() else None
+    return number.isdigit() and int(number) <= generation
 
 
 def _fields(beat: str | None) -> dict[str, Any]:

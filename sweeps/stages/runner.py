@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from clmethods.config import StageSpec, evaluation_id, partition_id
+from clmethods.config import StageSpec
 from clmethods.provenance import Stopwatch
 from sweeps.spec import TrialSpec
 from sweeps.stages.leases import Lease, LeaseTable
-from sweeps.stages.materialise import is_complete, materialise_stage
+from sweeps.stages.materialise import (
+    bundle_of,
+    evaluation_ids,
+    has_all,
+    is_complete,
+    materialise_stage,
+)
 from sweeps.stages.store import StageStore
+from sweeps.stages.walk import WalkMemory
 
 if TYPE_CHECKING:
     from clmethods.evaluate import Evaluator
@@ -61,11 +69,15 @@ class TrialRunner:
 
         `features`: what is known of other trials' stages, and where this one adds its own.
         """
-        self.sweep, self.trial, self.store = sweep, trial, store
+        self.sweep, self.trial = sweep, trial
+        self.store = WalkMemory(store)
+        """What the walk knows of its stages."""
         self.leases, self.owner = leases, owner
         self.chain = trial.chain
         self.end = len(self.chain) if stages is None else min(stages, len(self.chain))
         self.position = 0
+        self._stages = store
+        self._expects_more = False  # that the next stage is missing, as this walk made the last
         self._state: State = {}
         self._folded = 0
         self._evaluator: Evaluator | None = None
@@ -75,52 +87,60 @@ class TrialRunner:
         """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
         while self.position < self.end:
             stage = self.chain[self.position]
-            if is_complete(self.store, self.trial, stage.key):
-                self._materialise(stage)
+            if not self._expects_more and is_complete(self._stages, self.trial, stage.key):
+                self._pass_over(stage)
                 continue
             lease = self.leases.acquire(stage.key, self.owner)
             if lease is None:
+                self._expects_more = False
                 return StepReport(outcome="waiting", position=self.position, key=stage.key)
             with lease:
                 report = self._compute(stage, lease)
+            self._expects_more = report is not None and report.outcome != "waiting"
             if report is not None:
                 return report
         return StepReport(outcome="done", position=self.end)
 
-    def _materialise(self, stage: StageSpec) -> None:
-        """Pass over a complete stage; one that turns out damaged is met again at once."""
-        if materialise_stage(self.store, self.sweep, self.trial, stage.key):
+    def _pass_over(self, stage: StageSpec) -> None:
+        """Go on behind a complete stage; one that turns out damaged is met again at once."""
+        if self._stages.objects.exists(bundle_of(self.sweep, self.trial, stage.key)):
+            whole = self.store.is_sound(stage.key, evaluation_ids(self.trial).values())
+        else:
+            whole = self._materialise(stage)
+        if whole:
             self.position += 1
+        else:
+            self.store.forget()
+
+    def _materialise(self, stage: StageSpec) -> bool:
+        return materialise_stage(self._stages, self.sweep, self.trial, stage.key, self.store)
 
     def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
         """Train and evaluate `stage`; None if the chain must be looked at again."""
         import clmethods.evaluate  # noqa: F401  # loads torch: no cost of the first stage
 
+        there = self._stages.contents(stage.key)
+        if has_all(there, self.trial):  # somebody was quicker
+            return None
         watch = Stopwatch()
         try:
             before = self._fold(stage.position)
-        except DamagedAncestorError:
-            self.position = 0
-            return None
-        delta = self.store.load_delta(stage.key)
-        trained = delta is None
-        if delta is None:
-            from clmethods.stage import run_stage
-
-            outcome = run_stage(self.trial.run, stage, before)
-            if not lease.is_mine():  # taken over while we stood still; the other one commits
-                return StepReport(outcome="waiting", position=self.position, key=stage.key)
-            self.store.save(stage, outcome, watch.cost() | {"sweep": self.sweep})
-            delta = self.store.load_delta(stage.key)  # a twin may have stored it first
+            delta = self.store.load_delta(stage.key) if "stage.json" in there else None
+            trained = delta is None
             if delta is None:
-                raise UnreadableStageError(f"{self.store.objects!r} lost stage {stage.key[:12]}")
-        self._state, self._folded = before | delta, stage.position + 1
-        try:
-            self._evaluate(stage)
+                delta = self._train(stage, before, lease, watch)
+            if delta is None:  # taken over while we stood still; the other one commits
+                return StepReport(outcome="waiting", position=self.position, key=stage.key)
+            self._state, self._folded = before | delta, stage.position + 1
+            self._evaluate(stage, there)
         except DamagedAncestorError:
+            self.store.forget()
             self.position = 0
             return None
-        self._materialise(stage)
+        if not self._materialise(stage):
+            self.store.forget()
+            return None
+        self.position += 1
         cost = watch.cost()["wall_s"]
         return StepReport(
             outcome="trained" if trained else "evaluated",
@@ -129,14 +149,34 @@ class TrialRunner:
             seconds=cost if isinstance(cost, float) else 0.0,
         )
 
-    def _evaluate(self, stage: StageSpec) -> None:
+    def _train(
+        self, stage: StageSpec, before: State, lease: Lease, watch: Stopwatch
+    ) -> State | None:
+        """What the stage changed, as it is stored; None if the lease is somebody else's."""
+        from clmethods.stage import run_stage
+
+        outcome = run_stage(self.trial.run, stage, before)
+        if not lease.is_mine():
+            return None
+        committed = self._stages.save(stage, outcome, watch.cost() | {"sweep": self.sweep})
+        if committed is not None:
+            self.store.committed(stage.key, committed)
+            return committed.delta
+        delta = self.store.load_delta(stage.key)  # a twin was first: its bits are the stage
+        if delta is None:
+            raise UnreadableStageError(f"{self._stages.objects!r} lost stage {stage.key[:12]}")
+        return delta
+
+    def _evaluate(self, stage: StageSpec, there: Collection[str]) -> None:
+        """Count by the readouts whose counts are missing. `there`: names in the stage's folder."""
         from clmethods.evaluate import Evaluator
 
-        partition = partition_id(self.trial.run)
+        identities = evaluation_ids(self.trial)
         missing = [
             readout
             for readout in self.trial.readouts
-            if self.store.evaluation(stage.key, evaluation_id(readout, partition)) is None
+            if f"evals/{identities[readout.readout_id]}.json" not in there
+            or self.store.evaluation(stage.key, identities[readout.readout_id]) is None
         ]
         if not missing:
             return
@@ -147,9 +187,12 @@ class TrialRunner:
             )
         counts = self._evaluator.counts(stage.position, self._state, missing)
         for readout in missing:
-            identity = evaluation_id(readout, partition)
-            self.store.save_evaluation(stage.key, identity, counts[readout.readout_id])
-        self.store.save_evaluation_cost(stage.key, watch.cost() | {"readouts": len(missing)})
+            identity = identities[readout.readout_id]
+            rows = self._stages.save_evaluation(stage.key, identity, counts[readout.readout_id])
+            if rows is not None:
+                self.store.evaluated(stage.key, identity, rows)
+        cost = watch.cost() | {"readouts": len(missing)}
+        self._stages.save_evaluation_cost(stage.key, cost)
 
     def _state_after(self, position: int) -> State:
         """The state after an earlier stage, read anew: readouts seldom ask for one."""

@@ -2,7 +2,7 @@
 
     stages/KK/KEY/state-SHA.safetensors     the tensors that the stage changed
                   result-SHA.json           its figures: losses, norms, matrices
-                  cost.json                 seconds, host, versions: first writer wins
+                  cost.json                 seconds, host, versions: the first writer's stay
                   evaluation_cost.json      the same of its first evaluation
                   stage.json                written last, put-if-absent: the stage exists
                   evals/EVAL_ID.json        counts of one readout
@@ -15,9 +15,9 @@ stage. A stage names its parent and holds only its own delta; states are folded 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from clmethods.config import StageSpec, canonical_json
 from clmethods.sealed import sealed, sha256, unsealed
@@ -47,6 +47,23 @@ class StageRecord:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A stage that this very process has just committed, as a reader would find it."""
+
+    record: StageRecord
+    delta: State
+
+
+class StageReader(Protocol):
+    """Where figures, costs and counts of finished stages are read."""
+
+    def record(self, key: str) -> StageRecord | None: ...
+
+    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None: ...
+
+
+@final
 class StageStore:
     """Stages in an object store. Damaged ones are reported, moved aside and count as absent."""
 
@@ -57,6 +74,11 @@ class StageStore:
     def has(self, key: str) -> bool:
         """Whether the stage is finished. Contents are checked when they are read."""
         return self.objects.exists(f"{folder(key)}/stage.json")
+
+    def contents(self, key: str) -> frozenset[str]:
+        """Names in the folder of a stage, such as `stage.json` and `evals/ID.json`."""
+        where = f"{folder(key)}/"
+        return frozenset(name.removeprefix(where) for name in self.objects.list(folder(key)))
 
     def finished(self) -> dict[str, set[str]]:
         """Every finished stage with the ids of its evaluations, by one listing of the storage.
@@ -73,31 +95,47 @@ class StageStore:
                 evaluated.setdefault(key, set()).add(rest[1].removesuffix(".json"))
         return {key: evaluated.get(key, set()) for key in marked}
 
+    def marker(self, key: str) -> dict[str, Any] | None:
+        """What says that a stage is finished; None if it is absent or was damaged."""
+        try:
+            marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
+        except MissingObjectError:
+            return None
+        if marker is None or marker.get("key") != key:
+            self.set_aside(key, "stage.json is not what was written")
+            return None
+        return marker
+
     def load_delta(self, key: str) -> State | None:
         """The tensors of a finished stage, checked; None if it is absent or was damaged."""
+        marker = self.marker(key)
+        return None if marker is None else self.delta_of(marker)
+
+    def record(self, key: str) -> StageRecord | None:
+        """Figures and cost of a finished stage; None if it is absent or was damaged."""
+        marker = self.marker(key)
+        result = None if marker is None else self.result_of(marker)
+        if marker is None or result is None:
+            return None
+        return StageRecord(marker, result, self.cost(key))
+
+    def delta_of(self, marker: Mapping[str, Any]) -> State | None:
+        """The tensors of the stage that a marker is of, checked; None if they were damaged."""
         from clmethods.checkpoint import DamagedStateError, state_from_bytes
 
-        marker = self._marker(key)
-        if marker is None:
-            return None
-        data = self._payload(key, marker["state"])
+        data = self._payload(marker["key"], marker["state"])
         if data is None:
             return None
         try:
             return state_from_bytes(data)
         except DamagedStateError as error:
-            self.set_aside(key, str(error))
+            self.set_aside(marker["key"], str(error))
             return None
 
-    def record(self, key: str) -> StageRecord | None:
-        """Figures and cost of a finished stage; None if it is absent or was damaged."""
-        marker = self._marker(key)
-        if marker is None:
-            return None
-        data = self._payload(key, marker["result"])
-        if data is None:
-            return None
-        return StageRecord(marker, json.loads(data), self.cost(key))
+    def result_of(self, marker: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The figures of the stage that a marker is of, checked; None if they were damaged."""
+        data = self._payload(marker["key"], marker["result"])
+        return None if data is None else json.loads(data)
 
     def cost(self, key: str) -> dict[str, Any]:
         """What training a stage took; empty if that is lost, which is no reason to do it again."""
@@ -124,18 +162,28 @@ class StageStore:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
+    def save(
+        self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]
+    ) -> Committed | None:
         """Commit a finished stage: payloads first, the marker last. A present stage stays.
 
-        Raises `DivergedError` for figures that are not finite.
+        Returns what was committed, so that it need not be read again; None if the marker was there
+        already, and with it perhaps other bits. Raises `DivergedError` for figures that are not
+        finite.
         """
         from clmethods.archive import stage_files
+        from clmethods.checkpoint import state_from_bytes
 
         files, where = stage_files(stage, outcome), folder(stage.key)
+        marker, paid = sealed(files.marker), canonical_json(cost).encode()
         self.objects.put(f"{where}/{files.marker['state']}", files.state)
         self.objects.put(f"{where}/{files.marker['result']}", files.result)
-        self.objects.put_if_absent(f"{where}/cost.json", canonical_json(cost).encode())
-        self.objects.put_if_absent(f"{where}/stage.json", sealed(files.marker))
+        first = self.objects.put_if_absent(f"{where}/cost.json", paid)
+        if not self.objects.put_if_absent(f"{where}/stage.json", marker):
+            return None
+        kept = json.loads(paid) if first else self.cost(stage.key)
+        record = StageRecord(unsealed(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
+        return Committed(record, state_from_bytes(files.state))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
         """Counts of one readout of a stage; None if they are absent or were damaged."""
@@ -152,10 +200,18 @@ class StageStore:
         """Whether the counts of one readout of a stage are there."""
         return self.objects.exists(evaluation_name(key, eval_id))
 
-    def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
-        """Keep the counts of one readout of a stage; counts that are there stay."""
-        rows = [asdict(count) for count in counts]
-        self.objects.put_if_absent(evaluation_name(key, eval_id), sealed(rows))
+    def save_evaluation(
+        self, key: str, eval_id: str, counts: Iterable[EvalCount]
+    ) -> list[dict[str, Any]] | None:
+        """Keep the counts of one readout of a stage; counts that are there stay.
+
+        Returns the counts as a reader would find them, or None if there were some already.
+        """
+        data = sealed([asdict(count) for count in counts])
+        if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
+            return None
+        rows: list[dict[str, Any]] | None = unsealed(data)
+        return rows
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a damaged stage out of the way, so that it is computed again; nothing is deleted.
@@ -175,16 +231,6 @@ class StageStore:
             except MissingObjectError:
                 continue  # another process moved it first
         self.report(f"{what} {key[:12]} is damaged: moved to {prefix}/{number}, {then}")
-
-    def _marker(self, key: str) -> dict[str, Any] | None:
-        try:
-            marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
-        except MissingObjectError:
-            return None
-        if marker is None or marker.get("key") != key:
-            self.set_aside(key, "stage.json is not what was written")
-            return None
-        return marker
 
     def _payload(self, key: str, name: str) -> bytes | None:
         try:

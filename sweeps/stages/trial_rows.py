@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from clmethods.config import canonical_json, partition_id
 from clmethods.provenance import code_version
 from sweeps.results import trial_part_id, write_part
+from sweeps.results.bundles import parts_in
+from sweeps.results.files import DamagedFileError
 from sweeps.spec import Sweep, TrialSpec
+from sweeps.stages.materialise import bundle_of, stage_row
 from sweeps.stages.store import StageStore
+from sweeps.storage import MissingObjectError
 
 
 @final
@@ -28,8 +32,8 @@ def record_trial(
 ) -> None:
     """Write the row of an ended attempt; a row that is there already stays."""
     run, chain = trial.run, trial.chain
-    records = [store.record(stage.key) for stage in chain[: ending.stages_done]]
-    last = records[-1] if records else None
+    facts = [_facts(store, sweep.name, trial, stage.key) for stage in chain[: ending.stages_done]]
+    last = facts[-1] if facts else None
     row = {
         "trial_id": trial.trial_id,
         "config_id": trial.config_id,
@@ -52,12 +56,26 @@ def record_trial(
         "stages_total": len(chain),
         "stage_keys": [stage.key for stage in chain],
         "run": canonical_json(run),
-        "trainable_parameters": (
-            last.result["method"]["trainable_parameters"] if last is not None else None
-        ),
-        "stored_bytes": sum(r.marker["state_bytes"] for r in records if r is not None),
+        "trainable_parameters": last["trainable_parameters"] if last is not None else None,
+        "stored_bytes": sum(row["state_bytes"] for row in facts if row is not None),
         "cpus": float(run.train.threads),
         "gpus": sweep.resources.gpu,
         "code_version": code_version(),
     }
-    write_part(store.objects, sweep.name, "trials", trial_part_id(trial.trial_id, attempt), [row])
+    part = trial_part_id(trial.trial_id, attempt)
+    write_part(store.objects, sweep.name, "trials", part, [row])
+
+
+def _facts(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> dict[str, Any] | None:
+    """The row of a stage: from its bundle, which merging needs as well, or from the stage itself.
+
+    None if the stage is gone or damaged.
+    """
+    bundle = bundle_of(sweep, trial, key)
+    try:
+        rows = parts_in(bundle, store.objects.get_immutable(bundle), ["stages"])["stages"]
+        return dict(rows[0].table.to_pylist()[0])
+    except (MissingObjectError, DamagedFileError, IndexError):
+        store.objects.recent.drop(bundle)
+    record = store.record(key)
+    return None if record is None else stage_row(record)

@@ -133,8 +133,9 @@ def _stored_document(objects: ObjectStore, name: str) -> Document | None:
 
 
 def _identity(document: Document) -> str:
-    """What a file says, without where it has it from."""
-    return canonical_json({k: v for k, v in document.items() if k != "merged_from"})
+    """What a file asks for, without where it has it from and how the storage is reached."""
+    left_out = {"merged_from", "storage"}
+    return canonical_json({k: v for k, v in document.items() if k not in left_out})
 
 
 def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:

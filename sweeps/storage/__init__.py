@@ -1,13 +1,36 @@
-"""Where everything that a sweep keeps is stored: one small port over files and buckets."""
+"""Where everything that a sweep keeps is stored: bytes under keys, over files and buckets."""
 
-from sweeps.storage.faults import FULL, is_full, is_storage_fault
-from sweeps.storage.objects import MissingObjectError, ObjectStore, open_storage
+from sweeps.storage.checking import StorageCheck, check_storage, require_storage
+from sweeps.storage.errors import (
+    FULL,
+    Kind,
+    StorageError,
+    StorageRefusedError,
+    StorageUnreachableError,
+    is_full,
+    is_storage_fault,
+    storage_error_in,
+)
+from sweeps.storage.locations import parse_location
+from sweeps.storage.objects import MissingObjectError, ObjectStore
+from sweeps.storage.opening import open_storage
+from sweeps.storage.options import StorageOptions
 
 __all__ = [
     "FULL",
+    "Kind",
     "MissingObjectError",
     "ObjectStore",
+    "StorageCheck",
+    "StorageError",
+    "StorageOptions",
+    "StorageRefusedError",
+    "StorageUnreachableError",
+    "check_storage",
     "is_full",
     "is_storage_fault",
     "open_storage",
+    "parse_location",
+    "require_storage",
+    "storage_error_in",
 ]

@@ -4,28 +4,31 @@ Everything that several processes agree on rests on two promises, which `obstore
 backends: an object appears whole or not at all, and of several writers that put the same key if
 absent exactly one wins. On file systems the first is a file written aside and renamed, the second
 the same with a hard link, which fails where the name is taken.
+
+Every operation is tried again while the storage is out of reach, for `options.retry_for_s`
+seconds; see `patience`. What it raises then, and what a storage refuses at once, is a
+`StorageError`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar, final
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, from_url
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
+from sweeps.storage.errors import Kind, StorageRefusedError
+from sweeps.storage.failures import says_conflict, says_no_bucket
+from sweeps.storage.options import StorageOptions
+from sweeps.storage.patience import OutageNotice, Patience
+from sweeps.storage.recent import RecentObjects
 
-SCHEMES = ("s3", "gs", "memory")
-"""URLs that are understood; `memory://` lives and dies with its `ObjectStore`, for tests."""
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+T = TypeVar("T")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
@@ -33,7 +36,7 @@ class MissingObjectError(KeyError):
     """There is no object under `key`."""
 
     def __init__(self, key: str, location: str) -> None:
-        super().__init__(key)
+        super().__init__(key, location)
         self.key = key
         self.location = location
 
@@ -46,50 +49,110 @@ class ObjectStore:
     """Bytes under relative keys such as `sweeps/demo/results/trials/ab-1.parquet`.
 
     A key is made of segments of letters, digits and `._=+-`, joined by `/`: that is safe on every
-    backend and, since it is relative, storage can be moved. Any other key raises ValueError. What
-    the backend itself reports (no space, no permission, no network after its own retries) passes
-    through as `obstore.exceptions.BaseError` or OSError.
+    backend and, since it is relative, storage can be moved. Any other key raises ValueError.
     """
 
-    def __init__(self, backend: Any, location: str) -> None:
-        """`backend` is a store of `obstore`; use `open_storage` unless you have one."""
-        self._backend = backend
-        self.location = location
-        """What `open_storage` needs to open it again, with an absolute path if it is local."""
+    def __init__(self, backend: Backend, patience: Patience, recent: RecentObjects) -> None:
+        """Use `open_storage`."""
+        self._backend, self._patience = backend, patience
+        self.recent = recent
+        """Immutable objects that need not be fetched again; see `get_immutable`."""
+
+    @property
+    def location(self) -> str:
+        """What `open_storage` needs, with `options`, to open it again. It holds no secret."""
+        return self._backend.location
+
+    @property
+    def options(self) -> StorageOptions:
+        """The options in force, for `open_storage` on another node."""
+        return self._backend.options
+
+    @property
+    def access(self) -> str:
+        """Endpoint, region and where the keys came from, for messages; empty for a directory."""
+        return self._backend.access
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.location!r})"
 
+    def without_retries(self) -> ObjectStore:
+        """The same storage; an operation that meets an outage raises at once."""
+        return ObjectStore(self._backend, self._patience.once(), self.recent)
+
+    def on_first_contact(self) -> ObjectStore:
+        """The same storage; what is most likely a wrong setting does not count as an outage."""
+        patience = self._patience.except_for(Kind.UNKNOWN_HOST, Kind.NO_KEYS)
+        return ObjectStore(self._backend, patience, self.recent)
+
+    def get_immutable(self, key: str) -> bytes:
+        """What `get` gives, of an object whose key determines its content.
+
+        It is fetched once by this process, unless it is too large. Whoever finds it damaged calls
+        `recent.drop`.
+        """
+        data = self.recent.get(key)
+        if data is None:
+            data = self.get(key)
+            self.recent.keep(key, data)
+        return data
+
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises `MissingObjectError`."""
-        try:
-            return bytes(obstore.get(self._backend, _checked(key)).bytes())
-        except FileNotFoundError:
-            raise MissingObjectError(key, self.location) from None
+        store, name = self._backend.quick, _checked(key)
+        found = self._run(f"read {key}", lambda: bytes(obstore.get(store, name).bytes()))
+        if found is None:
+            raise MissingObjectError(key, self.location)
+        return found
 
     def put(self, key: str, data: bytes) -> None:
         """Store `data`, in place of what was there; a reader sees the old or the new, whole."""
-        obstore.put(self._backend, _checked(key), data)
+        name = _checked(key)
+        self.recent.drop(key)
+        large = len(data) > LARGE
+        store = self._backend.bulk if large else self._backend.quick
+
+        def attempt() -> bool:
+            obstore.put(
+                store,
+                name,
+                data,
+                use_multipart=large and len(data) > PART,
+                chunk_size=PART,
+                max_concurrency=PARTS_AT_ONCE,
+            )
+            return True
+
+        if self._run(f"write {key}", attempt) is None:
+            raise self._vanished(f"write {key}")
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Store `data` unless the key is taken; True for the one writer that stored it.
 
-        A bucket whose answer was lost and asked again may say False to the writer that won, so
-        False means "taken", not "taken by somebody else": read it where that matters.
+        If an answer was lost and the operation is tried again, the writer that won may get False.
+        So False means "taken", not "taken by somebody else": read it where that matters.
         """
-        try:
-            obstore.put(self._backend, _checked(key), data, mode="create")
-        except AlreadyExistsError:
-            return False
-        return True
+        name = _checked(key)
+        store = self._backend.bulk if len(data) > LARGE else self._backend.quick
+
+        def attempt() -> bool:
+            try:
+                obstore.put(store, name, data, mode="create")
+            except AlreadyExistsError as error:
+                if says_conflict(error):
+                    raise
+                return False
+            return True
+
+        won = self._run(f"write {key}", attempt)
+        if won is None:
+            raise self._vanished(f"write {key}")
+        return won
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under this very key; a folder is none."""
-        try:
-            obstore.head(self._backend, _checked(key))
-        except FileNotFoundError:
-            return False
-        return True
+        store, name = self._backend.quick, _checked(key)
+        return self._run(f"look for {key}", lambda: obstore.head(store, name)) is not None
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys below the folder `prefix`, at any depth, sorted; the empty prefix lists all.
@@ -101,80 +164,103 @@ class ObjectStore:
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """What `list` gives, with the bytes of each object."""
-        folder = _checked(prefix.rstrip("/")) if prefix else None
-        found = [
-            (str(entry["path"]), int(entry["size"]))
-            for chunk in obstore.list(self._backend, folder, chunk_size=1000)
-            for entry in chunk
-        ]
-        return iter(sorted(found))
+        folder = _folder(prefix)
+
+        def attempt() -> Iterator[tuple[str, int]]:
+            found = [
+                (str(entry["path"]), int(entry["size"]))
+                for chunk in obstore.list(self._backend.quick, folder, chunk_size=1000)
+                for entry in chunk
+            ]
+            return iter(sorted(found))
+
+        return self._run(f"list {prefix or 'it'}", attempt) or iter(())
+
+    def folders(self, prefix: str = "") -> tuple[str, ...]:
+        """Names of the folders directly below `prefix`, sorted; without looking into them."""
+        folder = _folder(prefix)
+
+        def attempt() -> tuple[str, ...]:
+            found = obstore.list_with_delimiter(self._backend.quick, folder)
+            return tuple(sorted(str(p).rsplit("/", 1)[-1] for p in found["common_prefixes"]))
+
+        return self._run(f"list {prefix or 'it'}", attempt) or ()
 
     def free_bytes(self) -> int | None:
         """What the file system of a local storage has left for this user; None for a bucket."""
-        if not isinstance(self._backend, LocalStore):
+        if not isinstance(self._backend.quick, LocalStore):
             return None
-        return shutil.disk_usage(self.location).free
+        return self._run("measure its space", lambda: shutil.disk_usage(self.location).free)
 
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens if there is none."""
-        try:
-            obstore.delete(self._backend, _checked(key))
-        except FileNotFoundError:
-            return  # buckets do not tell, so files do not either
+        self.delete_all([key])
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove objects in no particular order, on buckets up to 1000 of them at once."""
+        names = [_checked(key) for key in keys]
+        for name in names:
+            self.recent.drop(name)
+        if isinstance(self._backend.quick, LocalStore):
+            for name in names:  # of a list a file system stops at the first one that is missing
+                self._delete(name)
+        elif names:
+            self._delete(names if len(names) > 1 else names[0])
+
+    def _delete(self, names: str | Sequence[str]) -> None:
+        what = names if isinstance(names, str) else f"{len(names)} objects"
+
+        def attempt() -> bool:
+            obstore.delete(self._backend.quick, names)
+            return True
+
+        self._run(f"delete {what}", attempt)  # buckets do not tell what was missing; nor do files
 
     def move(self, source: str, target: str) -> None:
         """Rename an object, in place of what `target` held. Raises `MissingObjectError`.
 
         Atomic on file systems; on buckets a copy and then a deletion.
         """
-        try:
-            obstore.rename(self._backend, _checked(source), _checked(target))
-        except FileNotFoundError:
-            raise MissingObjectError(source, self.location) from None
+        old, new = _checked(source), _checked(target)
+        self.recent.drop(source)
+        self.recent.drop(target)
+
+        def attempt() -> bool:
+            obstore.rename(self._backend.quick, old, new)
+            return True
+
+        if self._run(f"move {source}", attempt) is None:
+            raise MissingObjectError(source, self.location)
+
+    def _run(self, operation: str, attempt: Callable[[], T]) -> T | None:
+        """What `attempt` returns, or None if the object is not there."""
+
+        def guarded() -> T | None:
+            try:
+                return attempt()
+            except FileNotFoundError as error:
+                if not says_no_bucket(error):
+                    return None
+            raise StorageRefusedError(
+                self.location, operation, Kind.NO_BUCKET, "the bucket does not exist"
+            )
+
+        return self._patience.run(operation, guarded)
+
+    def _vanished(self, operation: str) -> StorageRefusedError:
+        reason = "its folder does not exist"
+        return StorageRefusedError(self.location, operation, Kind.NO_BUCKET, reason)
 
 
-def open_storage(location: str, create: bool = True) -> ObjectStore:
-    """Open the storage at a local directory, which is created unless `create` is
-    False, or at a URL.
-
-    Raises `InvalidConfigError` (path `storage`) for a directory that cannot be created or written
-    or that has no hard links, and for a URL that is not understood. A bucket is not contacted.
-    """
-    match = _SCHEME.match(location)
-    return _open_url(location, match[1]) if match else _open_directory(location, create)
+def new_object_store(backend: Backend, notify: Callable[[str], None]) -> ObjectStore:
+    """An object store with the patience that the backend's options ask for."""
+    limit = backend.options.retry_for_s
+    notice = OutageNotice(backend.location, limit, notify)
+    return ObjectStore(backend, Patience(backend.location, limit, notice), RecentObjects())
 
 
-def _open_url(location: str, scheme: str) -> ObjectStore:
-    if scheme not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise _refusal(location, f"a local directory or a URL that starts with {known}")
-    try:
-        return ObjectStore(from_url(location), location)
-    except (BaseError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise _refusal(location, f"a {scheme}:// URL with a bucket", reason) from error
-
-
-def _open_directory(location: str, create: bool) -> ObjectStore:
-    if not location.strip():
-        raise _refusal(location, "a directory or a URL")
-    root = Path(location).expanduser().resolve()
-    if not create and not root.is_dir():
-        raise _refusal(location, "an existing directory")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".probe-", dir=root) as probe:
-            written = Path(probe, "written")
-            written.touch()
-            os.link(written, Path(probe, "linked"))  # what put_if_absent rests on
-    except OSError as error:
-        allowed = "a directory that can be created and written, on a file system with hard links"
-        raise _refusal(location, allowed, f"{error.strerror or error} ({root})") from error
-    return ObjectStore(LocalStore(str(root)), str(root))
-
-
-def _refusal(location: str, allowed: str, mend: str = "") -> InvalidConfigError:
-    return InvalidConfigError([Fault("storage", location, allowed, mend)])
+def _folder(prefix: str) -> str | None:
+    return _checked(prefix.rstrip("/")) if prefix else None
 
 
 def _checked(key: str) -> str:

@@ -308,6 +308,7 @@ class Job:
             "stages": len(self.plan.tree.chains[trial.trial_id]),
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
+            "options": self.store.objects.options.to_json(),
             "proof": self._proof,
             "run_id": self.owner,
             "owner": owner_of(self.owner, trial.trial_id),

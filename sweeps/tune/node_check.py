@@ -10,7 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypedDict, final
 
 from clmethods.config import InvalidConfigError
-from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault, open_storage
+from sweeps.storage import (
+    MissingObjectError,
+    ObjectStore,
+    StorageOptions,
+    is_storage_fault,
+    open_storage,
+)
 from sweeps.tune.versions import installed_versions
 
 
@@ -18,6 +24,8 @@ class StorageProof(TypedDict):
     """An object that the driver has put into the storage. Travels through Ray."""
 
     location: str
+    options: str
+    """`StorageOptions` as JSON."""
     key: str
     secret: str
     """Content of the object: random, so that no copy of another run's storage has it."""
@@ -43,6 +51,7 @@ def storage_proof(objects: ObjectStore, sweep: str) -> Iterator[StorageProof]:
     run = secrets.token_hex(8)
     proof = StorageProof(
         location=objects.location,
+        options=objects.options.to_json(),
         key=f"sweeps/{sweep}/proofs/{run}",
         secret=secrets.token_hex(16),
     )
@@ -67,7 +76,8 @@ def check_node(proof: StorageProof) -> dict[str, Any]:
     shared = writable = False
     error = ""
     try:
-        objects = open_storage(proof["location"], create=False)
+        options = StorageOptions.from_json(proof["options"])
+        objects = open_storage(proof["location"], options, create=False)
         shared = sees(objects, proof)
         if shared:
             answer = f"{proof['key']}.{socket.gethostname()}"

@@ -6,7 +6,7 @@ import ctypes
 import gc
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, TypedDict, final
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
 
 import ray
 from ray import tune
@@ -16,9 +16,10 @@ from sweeps.stages.figures import figures_so_far
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
-from sweeps.storage import FULL, is_full, is_storage_fault, open_storage
+from sweeps.storage import FULL, StorageOptions, is_full, is_storage_fault, open_storage
 from sweeps.tune.failure_causes import error_kind, error_text
 from sweeps.tune.node_check import StorageProof, sees
+from sweeps.tune.notices import post_notice
 from sweeps.tune.startup import load_torch
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class TrialMessage(TypedDict):
     """How many of its stages are wanted now."""
     sweep: str
     storage: str
+    options: NotRequired[str]
+    """`ObjectStore.options` of the driver as JSON; without it the worker's environment decides."""
     proof: StorageProof | None
     """An object of the driver that must be there; None where all run on one machine."""
     run_id: str
@@ -146,13 +149,18 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         _free_memory()
         self._notes: list[str] = []
 
+    def _notify(self, sentence: str) -> None:
+        """Tell the driver of an outage while the step waits for its end."""
+        post_notice(self._message["run_id"], sentence)
+
     def _open(self) -> TrialRunner:
         load_torch()
         from clmethods.readout.features import FeatureCache
 
         self._features = self._features or FeatureCache()
         message = self._message
-        objects = open_storage(message["storage"])
+        options = StorageOptions.from_json(message.get("options", "{}"))
+        objects = open_storage(message["storage"], options, notify=self._notify)
         proof = message["proof"]
         if proof is not None and not sees(objects, proof):
             raise UnsharedStorageError(message["storage"])

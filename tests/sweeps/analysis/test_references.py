@@ -27,7 +27,8 @@ def stages(study, sizes=None):
         "wall_s": 0.0,
         "cpu_s": 0.0,
         "peak_rss_bytes": 0,
-        **dict.fromkeys(("host_kind", "torch_version", "timm_version", "code_version"), "x"),
+        **dict.fromkeys(("host", "host_kind", "torch_version", "timm_version"), "x"),
+        "code_version": "x",
         "started_at": "x",
     }
     rows = [row | {"stage_key": key, "state_bytes": n} for key, n in (sizes or {}).items()]

@@ -15,6 +15,7 @@ from sweeps.spec import sweep_from_dict
 from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
+from tests.sweeps.results.apart import take_apart
 
 Command = Callable[..., Result]
 
@@ -63,6 +64,7 @@ def test_an_objective_that_is_the_same_everywhere(
     """Every answer is right: accuracy is 1 and forgetting 0 in every run."""
     storage = tmp_path / "copy"
     shutil.copytree(finished, storage)
+    take_apart(storage, "small")
     for part in storage.glob("sweeps/small/results/evals/*.parquet"):
         table = pq.read_table(part)
         right = pc.if_else(table["seen"], table["n"], None)

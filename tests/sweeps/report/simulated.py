@@ -155,6 +155,7 @@ def _stages(rng: Any, trials: list[dict[str, Any]], keys: list[str], tasks: int)
             "wall_s": rng.uniform(1.0, 2.0, rows),
             "cpu_s": rng.uniform(1.0, 2.0, rows),
             "peak_rss_bytes": np.full(rows, 500_000_000),
+            "host": _constant("gpu-3", rows),
             "host_kind": _constant("x86_64", rows),
             "torch_version": _constant("2.9.0", rows),
             "timm_version": _constant("1.0.31", rows),

@@ -30,6 +30,7 @@ from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.report.pages import Page, data_of
+from tests.sweeps.results.apart import take_apart
 
 Command = Callable[..., Result]
 
@@ -57,7 +58,9 @@ def page(text: str) -> Page:
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> Path:
     """The finished sweep, to be changed."""
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
+    storage = Path(shutil.copytree(finished, tmp_path / "copy"))
+    take_apart(storage, "small")
+    return storage
 
 
 def parts(storage: Path, table: str) -> list[Path]:

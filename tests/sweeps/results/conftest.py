@@ -65,6 +65,7 @@ def sample_rows() -> dict[str, list[dict[str, Any]]]:
         "wall_s": 1.5,
         "cpu_s": 1.4,
         "peak_rss_bytes": 500_000_000,
+        "host": "gpu-3",
         "host_kind": "x86_64",
         "torch_version": "2.9.0",
         "timm_version": "1.0.15",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.results import (
+    SCHEMA_VERSION,
     TABLES,
     InvalidRowsError,
     latest_trials,
@@ -80,10 +81,13 @@ def test_sweeps_and_unknown_tables_are_kept_apart(store, sample_rows):
         write_part(store, "demo", "eval", "a", [])
 
 
-def version_two(data: bytes) -> bytes:
+LATER = SCHEMA_VERSION + 1
+
+
+def of_a_later_version(data: bytes) -> bytes:
     table = pq.read_table(pa.BufferReader(data))
-    other = table.replace_schema_metadata(table.schema.metadata | {b"schema_version": b"2"})
-    return parquet(other)
+    metadata = table.schema.metadata | {b"schema_version": b"%d" % LATER}
+    return parquet(table.replace_schema_metadata(metadata))
 
 
 def without_a_column(data: bytes) -> bytes:
@@ -101,7 +105,7 @@ DAMAGE = {
     "empty": (lambda data: b"", "not a readable Parquet file"),
     "text": (lambda data: b"hello", "not a readable Parquet file"),
     "foreign": (lambda data: parquet(pa.table({"x": [1]})), "not a part of the table evals"),
-    "newer": (version_two, "schema version 2, this code reads 1"),
+    "newer": (of_a_later_version, f"schema version {LATER}, this code reads 1"),
     "narrower": (without_a_column, "its columns are not those of the schema"),
 }
 

@@ -22,6 +22,7 @@ from sweeps.results.versions import (
 from sweeps.storage import open_storage
 
 STAGES = TABLES["stages"]
+READABLE = ", ".join(map(str, range(1, SCHEMA_VERSION + 1)))
 LATER = Versions(
     3,
     {
@@ -94,10 +95,10 @@ def test_an_old_file_whose_columns_do_not_fit_after_all_steps_is_refused(rows):
     [
         (
             SCHEMA_VERSION + 1,
-            f"schema version {SCHEMA_VERSION + 1}, this code reads {SCHEMA_VERSION}: update it",
+            f"schema version {SCHEMA_VERSION + 1}, this code reads {READABLE}: update it",
         ),
-        ("", f"schema version unknown, this code reads {SCHEMA_VERSION}"),
-        ("x", f"schema version x, this code reads {SCHEMA_VERSION}"),
+        ("", f"schema version unknown, this code reads {READABLE}"),
+        ("x", f"schema version x, this code reads {READABLE}"),
         (0, "schema version 0, this code reads"),
     ],
 )
@@ -111,6 +112,16 @@ def test_other_versions_are_refused_by_file_and_the_rest_is_read(tmp_path, rows,
     assert read.table.num_rows == len(rows)
     (warning,) = read.warnings
     assert warning.startswith(f"{bad} is left out: {words}")
+
+
+def test_stages_of_version_1_have_no_host(tmp_path, rows):
+    """A storage that was written before the column came is read as it is."""
+    store = open_storage(str(tmp_path))
+    old = to_table(STAGES, rows).drop_columns(["host"])
+    store.put(part_key("s", "stages", "old"), as_bytes(old, 1))
+    read = read_table(store, "s", "stages")
+    assert read.warnings == ()
+    assert read.table.to_pylist() == [row | {"host": "unknown"} for row in rows]
 
 
 def test_the_version_is_read_from_the_metadata():

@@ -39,6 +39,7 @@ def test_every_shipped_study_fits(name: str) -> None:
         },
         {"name": "a", "search": {"method.depth": [None, 3], "method.sites": [["q"], ["q", "v"]]}},
         {"name": "a", "extends": "b.yaml", "search": {"train.lr": None}},
+        {"name": "a", "storage": {"endpoint": "https://host", "region": None, "retry_for_s": 5}},
         {"name": "a", "where": ["method.rank <= 4"]},
         {"name": "a", "orders": {"design": "near_first", "fixed": [0], "before": [["a", 2]]}},
         {
@@ -83,6 +84,7 @@ def test_what_the_loader_takes_fits(document: Any) -> None:
         ({"name": "a", "orders": {"fixed": 2}}, "$.orders.fixed"),
         ({"name": "a", "ablation": {"plan": "all"}}, "$.ablation.plan"),
         ({"name": "a", "seeds": [0.5]}, "$.seeds[0]"),
+        ({"name": "a", "storage": {"secret_access_key": "x"}}, "$.storage"),
     ],
 )
 def test_a_slip_is_seen_where_it_is(document: Any, path: str | None) -> None:

@@ -9,13 +9,15 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sweeps.stages.leases import BEATS_PER_LIFE, LeaseTable, LeaseWatch
-from sweeps.storage import ObjectStore, open_storage
+from sweeps.stages.leases import BEATS_PER_LIFE, BLIND_S, Lease, LeaseTable, LeaseWatch
+from sweeps.storage import ObjectStore, StorageUnreachableError, open_storage
+from sweeps.storage.patience import Patience
 
 KEY = "ab12"
 PATIENCE_S = 120.0
@@ -46,6 +48,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def names(objects: ObjectStore) -> list[str]:
     return [name.removeprefix(f"leases/{KEY}/") for name in objects.list("leases")]
+
+
+def stood_still(lease: Lease) -> None:
+    """As if nothing of its owner had got through for longer than an observer waits."""
+    lease._confirmed = -float("inf")
 
 
 def abandon(table: LeaseTable, owner: str) -> None:
@@ -100,7 +107,7 @@ def test_a_beat_that_cannot_be_written_is_not_the_last(
     def shaky(self: ObjectStore, key: str, data: bytes) -> None:
         if len(failures) < 3:
             failures.append(key)
-            raise OSError("no network")
+            raise StorageUnreachableError(self.location, "write", 0.0, "no network")
         whole(self, key, data)
 
     monkeypatch.setattr(ObjectStore, "put", shaky)
@@ -185,6 +192,7 @@ def test_a_new_lease_is_not_taken_for_the_old_one(objects: ObjectStore) -> None:
     abandon(table, "a")
     clock.now += 1000.0
     assert not watch.is_free(KEY)
+    stood_still(lease)
     assert not lease.is_mine()
 
 
@@ -243,23 +251,112 @@ def test_a_late_owner_does_not_meet_itself_in_a_later_lease(objects: ObjectStore
     now = table.acquire(KEY, "a")
     assert now is not None
     assert now.generation == late.generation
+    stood_still(late)
     assert not late.is_mine()
     with late:
         pass
     assert now.is_mine()
 
 
-def test_a_verdict_that_outlived_its_lease_is_stepped_over(objects: ObjectStore) -> None:
-    table, clock = LeaseTable(objects), Clock()
-    objects.put(f"leases/{KEY}/4.expired", b"{}")
+@pytest.mark.parametrize("by", ["this version", "an earlier version"])
+def test_a_verdict_that_outlived_its_lease_is_about_no_other(
+    objects: ObjectStore, by: str
+) -> None:
+    """An observer that was slow: its verdict came after the lease had been given back."""
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    late = 0 if by == "this version" else 4
+    first = table.acquire(KEY, "a")
+    assert first is not None
+    beat = table.beat(KEY, 0)
+    with first:
+        pass
+    table.expire(KEY, late, beat)
+    if by == "an earlier version":
+        objects.put(f"leases/{KEY}/4.expired", b"{}")
+    lease = table.acquire(KEY, "b")
+    assert lease is not None
+    assert table.newest(KEY) == (0, False)
+    assert table.acquire(KEY, "c") is None
+    watch = LeaseWatch(table, clock)
+    assert not watch.is_free(KEY)
+    clock.now += 20.0
+    assert watch.is_free(KEY)  # a verdict of its own takes the place of the old one
+    assert table.newest(KEY) == (0, True)
+    successor = table.acquire(KEY, "c")
+    assert successor is not None
+    assert successor.generation == 1
+
+
+def test_a_verdict_of_an_earlier_version_holds(objects: ObjectStore) -> None:
+    table = LeaseTable(objects)
+    abandon(table, "a")
+    objects.put(f"leases/{KEY}/0.expired", b"{}")
+    assert table.newest(KEY) == (0, True)
+    successor = table.acquire(KEY, "b")
+    assert successor is not None
+    with successor:
+        assert successor.generation == 1
+    assert names(objects) == []
+
+
+def test_no_stage_is_free_while_the_storage_cannot_be_read(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner could not write either, so the patience with it starts again afterwards."""
+    table, clock = LeaseTable(objects, time_to_live_s=20.0), Clock()
+    watch = LeaseWatch(table, clock)
+    abandon(table, "a")
+    assert not watch.is_free(KEY)
+    clock.now += 19.0
+    assert not watch.is_free(KEY)
+
+    def away(self: ObjectStore, prefix: str = "") -> Iterator[str]:
+        raise StorageUnreachableError(self.location, "list", 0.0, "no network")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(ObjectStore, "list", away)
+        clock.now += 1.0
+        assert not watch.is_free(KEY)
+        clock.now += 600.0
+        assert not watch.is_free(KEY)
+        table.expire_owned(KEY, "a")  # must not raise; the lease runs out by itself
+    assert not watch.is_free(KEY)  # it looks again after a moment only
+    clock.now += BLIND_S
+    assert not watch.is_free(KEY)
+    clock.now += 19.0
+    assert not watch.is_free(KEY)
+    clock.now += 1.0
+    assert watch.is_free(KEY)
+
+
+def test_an_owner_learns_of_its_loss_after_an_outage(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beats fail without piling up; the end of the block does not wait for the storage."""
+    table = LeaseTable(objects, time_to_live_s=0.4)
     lease = table.acquire(KEY, "a")
     assert lease is not None
-    assert lease.generation == 5
-    assert lease.is_mine()
-    assert not LeaseWatch(table, clock).is_free(KEY)
+    gone = threading.Event()
+    whole = Patience.run
+
+    def away(self: Patience, operation: str, attempt: Callable[[], Any]) -> Any:
+        if gone.is_set():
+            raise StorageUnreachableError(self.location, operation, 0.0, "no network")
+        return whole(self, operation, attempt)
+
+    monkeypatch.setattr(Patience, "run", away)
     with lease:
-        pass
-    assert names(objects) == []
+        gone.set()
+        time.sleep(2 * table.time_to_live_s)
+        gone.clear()
+        table.expire(KEY, 0)
+        successor = table.acquire(KEY, "b")
+        assert successor is not None
+        assert not lease.is_mine()
+        gone.set()
+    gone.clear()
+    assert names(objects) == ["0", "0.expired", "1"]
+    assert successor.is_mine()
 
 
 def test_only_the_lease_of_a_dead_owner_is_expired_at_once(objects: ObjectStore) -> None:

@@ -64,6 +64,37 @@ def test_listing_is_sorted_and_goes_by_whole_segments(store):
     assert list(store.list("none")) == []
 
 
+def test_folders_are_named_without_looking_into_them(store):
+    for key in ("stages/b/2", "stages/a/deep/x", "stages/top", "other/x"):
+        store.put(key, b"")
+    assert store.folders() == ("other", "stages")
+    assert store.folders("stages") == ("a", "b")
+    assert store.folders("none") == ()
+
+
+def test_many_are_deleted_at_once(store):
+    for key in ("a/1", "a/2", "a/3", "b"):
+        store.put(key, b"")
+    store.delete_all(["a/1", "a/none", "a/3"])
+    store.delete_all([])
+    assert list(store.list()) == ["a/2", "b"]
+
+
+def test_what_cannot_change_is_read_once(store):
+    store.put("a", b"one")
+    other = open_storage(store.location) if store.location != "memory://" else None
+    assert store.get_immutable("a") == b"one"
+    if other is not None:
+        other.put("a", b"two")
+        assert store.get_immutable("a") == b"one"
+        assert store.get("a") == b"two"
+    store.put("a", b"three")
+    assert store.get_immutable("a") == b"three"
+    store.delete("a")
+    with pytest.raises(MissingObjectError):
+        store.get_immutable("a")
+
+
 def test_move_replaces(store):
     store.put("a/x", b"x")
     store.put("b/y", b"y")
@@ -124,7 +155,8 @@ def test_a_location_that_is_not_understood_is_refused(location):
 
 
 @pytest.mark.parametrize("location", ["s3://bucket/below", "gs://bucket"])
-def test_buckets_open_without_being_contacted(location):
+def test_buckets_open_without_being_contacted(location, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert open_storage(location).location == location
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from clmethods.config import InvalidConfigError
 from clmethods.stage import DivergedError
-from sweeps.results import latest_trials, read_table
+from sweeps.results import TABLES, latest_trials, read_table
 from sweeps.spec import expand
 from sweeps.stages.plan import make_plan
 from sweeps.stages.store import StageStore, folder
@@ -111,12 +111,12 @@ def test_a_new_value_trains_only_what_is_new(store: StageStore, no_ray: Log) -> 
     assert len(no_ray) == 3
 
 
-def test_what_was_there_stays_byte_for_byte_when_the_file_grows(
+def test_every_row_that_was_there_stays_when_the_file_grows(
     store: StageStore, no_ray: Log
 ) -> None:
     """Values, seeds, readouts, baselines, objectives, resources: all at once."""
     swept(store, **AXIS)
-    parts = {key: store.objects.get(key) for key in store.objects.list("sweeps/small/results")}
+    before = _rows(store)
     more = swept(
         store,
         search={"method.importance_threshold": [0, 0.2, 0.5]},
@@ -127,9 +127,26 @@ def test_what_was_there_stays_byte_for_byte_when_the_file_grows(
         resources={"max_concurrent": 1},
     )
     assert more.finished == len(more.plan.trials) == 8
-    after = {key: store.objects.get(key) for key in store.objects.list("sweeps/small/results")}
-    assert {key: after[key] for key in parts} == parts
-    assert len(after) > len(parts)
+    after = _rows(store)
+    for name, rows in before.items():
+        assert rows < after[name], name
+
+
+def _rows(store: StageStore) -> dict[str, set[str]]:
+    """Every row of every table, spelt out; costs included, as nothing is computed again."""
+    return {
+        name: {str(row) for row in read_table(store.objects, "small", name).table.to_pylist()}
+        for name in TABLES
+    }
+
+
+def test_each_table_is_one_file_after_every_run(store: StageStore, no_ray: Log) -> None:
+    for thresholds in ([0, 0.2], [0, 0.2, 0.5]):
+        swept(store, search={"method.importance_threshold": thresholds})
+        files = [name.split("/")[3:] for name in store.objects.list("sweeps/small/results")]
+        assert [(table, kind) for table, kind, _ in files] == [
+            (table, "merged") for table in sorted(TABLES)
+        ]
 
 
 def test_a_trial_under_a_new_label_gets_a_row_that_says_so(store: StageStore, no_ray: Log) -> None:
@@ -208,13 +225,13 @@ def test_a_damaged_part_is_written_again(
     swept(store, **AXIS)
     before = final_tables(tmp_path / "storage", "small")
     results = tmp_path / "storage" / "sweeps" / "small" / "results"
-    part = sorted((results / table).iterdir())[0]
+    (part,) = (results / table).rglob("*.parquet")
     part.write_bytes(part.read_bytes()[:-20])
-    swept(store, **AXIS)
+    swept(StageStore(open_storage(store.objects.location), store.report), **AXIS)
     assert final_tables(tmp_path / "storage", "small") == before
     assert store.report == [
         f"1 damaged parts of the tables are written again: "
-        f"['sweeps/small/results/{table}/{part.name}']"
+        f"['sweeps/small/results/{table}/merged/{part.name}']"
     ]
     assert len(list((results / "damaged").iterdir())) == 1
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import ray
 import torch
-from obstore.exceptions import BaseError
 from ray import cloudpickle
 from ray.exceptions import (
     ActorDiedError,
@@ -26,7 +25,7 @@ from ray.exceptions import (
 )
 
 from sweeps.spec.retries import Retries
-from sweeps.storage import is_full, is_storage_fault, open_storage
+from sweeps.storage import StorageRefusedError, is_full, is_storage_fault, open_storage
 from sweeps.tune.cluster import ray_cluster
 from sweeps.tune.failure_causes import (
     OUT_OF_MEMORY,
@@ -71,7 +70,7 @@ def test_a_storage_that_refuses(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_seen_through_what_was_raised_from_it(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "100k") as disk:
-        with pytest.raises(BaseError) as raised:
+        with pytest.raises(StorageRefusedError) as raised:
             open_storage(str(disk)).put("a", bytes(1 << 20))
         assert list(open_storage(str(disk)).list()) == []
     wrapped = RuntimeError("what Tune makes of it")

@@ -76,7 +76,7 @@ def test_a_folder_that_is_not_shared_is_refused(
             place = own / proof["key"]
             place.parent.mkdir(parents=True)
             place.write_text("of an earlier run")
-        elsewhere = StorageProof(location=str(own), key=proof["key"], secret=proof["secret"])
+        elsewhere = StorageProof(**{**proof, "location": str(own)})
         with pytest.raises(InvalidConfigError) as refused:
             NodeGuard(elsewhere, Seen().events, Nodes()).check_present()
     (fault,) = refused.value.faults
@@ -92,7 +92,7 @@ def test_a_folder_that_is_missing_on_a_node_is_not_created(
 ) -> None:
     gone = tmp_path / "not-mounted"
     with storage_proof(objects, "small") as proof:
-        elsewhere = StorageProof(location=str(gone), key=proof["key"], secret=proof["secret"])
+        elsewhere = StorageProof(**{**proof, "location": str(gone)})
         with pytest.raises(InvalidConfigError, match="not-mounted"):
             NodeGuard(elsewhere, Seen().events, Nodes()).check_present()
     assert not gone.exists()
@@ -124,6 +124,7 @@ def test_a_node_that_is_refused_later_runs_nothing_more(
         guard.refuse(node.node_id)
         (fault,) = seen.refused
         assert "does not hold what the driver wrote" in str(fault)
+        ray.get(guard._reserved[node.node_id].__ray_ready__.remote(), timeout=60)
         waiting = ray.remote(lambda: os.getpid()).options(num_cpus=1).remote()
         ready, _ = ray.wait([waiting], timeout=3)
         assert ready == []

@@ -1,0 +1,67 @@
+"""Which part is in which bundle, for merging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from sweeps.results.bundles import BUNDLED, members_of, parts_in
+from sweeps.results.files import DamagedFileError, PartFile
+from sweeps.results.parts import READERS
+from sweeps.storage import MissingObjectError, ObjectStore
+
+
+class BundleIndex:
+    """The parts of the bundles that can be read.
+
+    Each bundle is fetched once if all of them fit into memory, else once more for each table.
+    """
+
+    def __init__(self, store: ObjectStore, keys: Sequence[str]) -> None:
+        self._store = store
+        self._ids: dict[str, dict[str, set[str]]] = {}  # by bundle and table
+        self._where: dict[str, dict[str, str]] = {table: {} for table in BUNDLED}
+        with ThreadPoolExecutor(READERS) as pool:
+            for key, ids in zip(keys, pool.map(self._look, keys), strict=True):
+                if ids is None:
+                    continue
+                self._ids[key] = ids
+                for table, names in ids.items():
+                    self._where[table].update(dict.fromkeys(names, key))
+
+    def ids(self, table: str) -> set[str]:
+        """Ids of the parts of a table."""
+        return {*self._where[table]}
+
+    def fetch(self, table: str, names: Sequence[str]) -> dict[str, pa.Table]:
+        """The rows of parts of a table, by id, without those that are gone or damaged."""
+
+        def opened(key: str) -> list[PartFile]:
+            try:
+                return parts_in(key, self._store.get_immutable(key), [table])[table]
+            except (DamagedFileError, MissingObjectError):
+                self._store.recent.drop(key)
+                return []
+
+        keys = list(dict.fromkeys(self._where[table][name] for name in names))
+        with ThreadPoolExecutor(READERS) as pool:
+            files = [file for some in pool.map(opened, keys) for file in some]
+        return {file.ids[0]: file.table for file in files}
+
+    def held_by(self, held: Mapping[str, set[str]]) -> list[str]:
+        """The bundles of which every part is held by a merged file."""
+        return [
+            key
+            for key, ids in self._ids.items()
+            if all(names <= held.get(table, set()) for table, names in ids.items())
+        ]
+
+    def _look(self, key: str) -> dict[str, set[str]] | None:
+        try:
+            members = members_of(self._store.get_immutable(key))
+        except (DamagedFileError, MissingObjectError):
+            self._store.recent.drop(key)
+            return None
+        return {table: {*names} for table, names in members.items()}

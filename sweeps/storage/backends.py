@@ -1,0 +1,168 @@
+"""The stores of `obstore` behind a location, configured so that one attempt is bounded.
+
+Nothing is retried here: `patience` does that. A store for small objects gives up after
+`QUICK_S` without a byte; uploads of large ones go in parts, each of which may take `BULK_S`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
+
+from clmethods.config.faults import Fault, InvalidConfigError
+from sweeps.storage.advice import KEYS_OF
+from sweeps.storage.failures import failure_of
+from sweeps.storage.locations import Location, location_error
+from sweeps.storage.options import VARIABLES, StorageOptions, options_of_environment
+
+CONNECT_S = 5.0
+QUICK_S = 10.0
+BULK_S = 60.0
+LARGE = 1024 * 1024
+"""Bytes from which an upload counts as large."""
+PART = 8 * 1024 * 1024
+"""Bytes of one part of a large upload."""
+PARTS_AT_ONCE = 4
+
+GCS_KEYS = (
+    "GOOGLE_APPLICATION_CREDENTIALS, gcloud's application default credentials, or the identity of "
+    "the machine"
+)
+AZURE_KEYS = "the AZURE_… variables, or the identity of the machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What an `ObjectStore` talks to."""
+
+    location: str
+    """Without secrets; with the options it opens the same storage again."""
+    options: StorageOptions
+    """What is in force: the given ones, then the environment, then defaults."""
+    quick: Any
+    """The store for everything but large uploads."""
+    bulk: Any
+    """The store for large uploads."""
+    keys_from: Callable[[], str]
+    """Where the keys came from, in words; empty where there are none."""
+
+    @property
+    def access(self) -> str:
+        """Endpoint, region and source of the keys, for messages; empty for a directory."""
+        options, keys = self.options, self.keys_from()
+        parts = [
+            f"endpoint {options.endpoint}" if options.endpoint else "",
+            f"region {options.region}" if options.region else "",
+            f"keys from {keys}" if keys else "",
+        ]
+        return ", ".join(filter(None, parts))
+
+
+def local_backend(root: str, options: StorageOptions) -> Backend:
+    """The store of an existing directory."""
+    store = LocalStore(root)
+    return Backend(root, options, store, store, lambda: "")
+
+
+def url_backend(location: Location, options: StorageOptions) -> Backend:
+    """The store of a URL; no server is contacted. Raises `InvalidConfigError`."""
+    if location.scheme == "memory":
+        store = MemoryStore()
+        return Backend(location.url, options, store, store, lambda: "")
+    options = options.over(options_of_environment(location.scheme))
+    try:
+        return _BACKENDS[location.scheme](location, options)
+    except (BaseError, ValueError, OSError) as error:
+        if isinstance(error, InvalidConfigError):
+            raise
+        mend = f"{failure_of(error).reason}. {KEYS_OF[location.scheme]}."
+        raise location_error(location.url, "a storage with complete settings", mend) from None
+
+
+def _s3(location: Location, options: StorageOptions) -> Backend:
+    from sweeps.storage.s3_keys import S3Keys, options_of_config_file
+
+    options = options.over(options_of_config_file(location.url))
+    if options.region is None and options.endpoint is None:
+        law = "a bucket whose region is known"
+        mend = "Set AWS_REGION, `region` in ~/.aws/config, or `storage.region` in the sweep file."
+        raise location_error(location.url, law, mend)
+    region = options.region or "us-east-1"  # servers of one's own seldom have any
+    endpoint = options.endpoint or f"https://s3.{region}.amazonaws.com"
+    options = _checked(location, replace(options, region=region, endpoint=endpoint))
+    keys = S3Keys()
+
+    def store(patience_s: float) -> Any:
+        return S3Store(
+            location.bucket,
+            prefix=location.prefix or None,
+            # the other name of this field, `endpoint`, gives way to AWS_ENDPOINT_URL_S3
+            config={"aws_endpoint_url_s3": endpoint, "region": region},
+            client_options=_client(options, patience_s),
+            retry_config={"max_retries": 0},
+            credential_provider=keys,
+        )
+
+    return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: keys.source)
+
+
+def _gcs(location: Location, options: StorageOptions) -> Backend:
+    options = _checked(location, options)
+
+    def store(patience_s: float) -> Any:
+        return GCSStore(
+            location.bucket,
+            prefix=location.prefix or None,
+            config={"base_url": options.endpoint} if options.endpoint else {},
+            client_options=_client(options, patience_s),
+            retry_config={"max_retries": 0},
+        )
+
+    return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: GCS_KEYS)
+
+
+def _azure(location: Location, options: StorageOptions) -> Backend:
+    options = _checked(location, options)
+
+    def store(patience_s: float) -> Any:
+        return AzureStore(
+            location.bucket,
+            prefix=location.prefix or None,
+            config={"endpoint": options.endpoint} if options.endpoint else {},
+            client_options=_client(options, patience_s),
+            retry_config={"max_retries": 0},
+        )
+
+    return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: AZURE_KEYS)
+
+
+_BACKENDS: dict[str, Callable[[Location, StorageOptions], Backend]] = {
+    "s3": _s3,
+    "gs": _gcs,
+    "az": _azure,
+}
+
+
+def _client(options: StorageOptions, patience_s: float) -> dict[str, Any]:
+    """The HTTP client: an attempt ends when nothing has come for a while, however large it is."""
+    return {
+        "allow_http": bool(options.allow_http),
+        "connect_timeout": timedelta(seconds=CONNECT_S),
+        "read_timeout": timedelta(seconds=patience_s),
+        "timeout": timedelta(hours=1),
+    }
+
+
+def _checked(location: Location, options: StorageOptions) -> StorageOptions:
+    """The options, unless they ask for plain http without saying that it is meant."""
+    if (options.endpoint or "").startswith("http://") and not options.allow_http:
+        variable = VARIABLES[location.scheme].allow_http[0]
+        law = "https, as plain http lets everybody on the way read and change the data"
+        mend = f"If that is meant, set `storage.allow_http: true` or {variable}=true."
+        raise InvalidConfigError([Fault("storage.endpoint", options.endpoint, law, mend)])
+    return options

@@ -1,0 +1,252 @@
+"""From an exception of `obstore` or of the file system to a `Failure`: decided here alone.
+
+The class of the exception decides where it says enough. `obstore` has one class, `GenericError`,
+for most of the rest; of it the HTTP status and the error code of the server's answer are read, and
+for connections the kind that its HTTP client reports. Those parts have a fixed form. The wording
+of a message decides only for certificates and for names that cannot be resolved.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotSupportedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+from sweeps.storage.errors import Kind
+
+_HEAD = re.compile(r"\n\s*Debug source:")
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>|\(code: (\w+)\)")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_CLIENT = re.compile(r"HttpError \{\s*kind: (\w+)")
+_PROVIDER = re.compile(r"External \w+ credential provider: (?:\w+\.)*(\w+)")
+
+_CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+"""Two writes of one key met: neither is done, and the server asks to try again."""
+
+_OUTAGE_CODES = _CONFLICT_CODES | {
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+}
+"""Also in answers with another status, such as a bulk deletion that failed in part."""
+
+_CODES = {
+    "SignatureDoesNotMatch": Kind.WRONG_KEYS,
+    "InvalidAccessKeyId": Kind.WRONG_KEYS,
+    "ExpiredToken": Kind.WRONG_KEYS,
+    "InvalidToken": Kind.WRONG_KEYS,
+    "TokenRefreshRequired": Kind.WRONG_KEYS,
+    "AuthenticationFailed": Kind.WRONG_KEYS,  # Azure
+    "InvalidAuthenticationInfo": Kind.WRONG_KEYS,
+    "AccessDenied": Kind.DENIED,
+    "AllAccessDisabled": Kind.DENIED,
+    "AccountProblem": Kind.DENIED,
+    "AuthorizationFailure": Kind.DENIED,
+    "AuthorizationPermissionMismatch": Kind.DENIED,
+    "InsufficientAccountPermissions": Kind.DENIED,
+    "NoSuchBucket": Kind.NO_BUCKET,
+    "ContainerNotFound": Kind.NO_BUCKET,
+    "InvalidBucketName": Kind.NO_BUCKET,
+    "RequestTimeTooSkewed": Kind.CLOCK,
+    "AuthorizationHeaderMalformed": Kind.REGION,
+    "PermanentRedirect": Kind.REGION,
+    "IllegalLocationConstraintException": Kind.REGION,
+    "NotImplemented": Kind.UNSUPPORTED,
+    "QuotaExceeded": Kind.FULL,
+    "XMinioStorageFull": Kind.FULL,
+    "InsufficientStorage": Kind.FULL,
+}
+
+_MEANINGS = {
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "InvalidAccessKeyId": "it does not know the access key",
+    "ExpiredToken": "the keys have expired",
+    "AccessDenied": "the keys do not have the right to do this",
+    "NoSuchBucket": "there is no such bucket",
+    "ContainerNotFound": "there is no such container",
+    "InvalidBucketName": "no bucket can have this name",
+    "RequestTimeTooSkewed": "the clocks differ too much",
+    "AuthenticationFailed": "the keys are wrong, or the clocks differ too much",
+}
+"""Codes of the servers in words."""
+
+_STATUSES = {
+    401: Kind.WRONG_KEYS,
+    403: Kind.DENIED,
+    408: Kind.UNREACHABLE,
+    425: Kind.UNREACHABLE,
+    429: Kind.UNREACHABLE,
+    501: Kind.UNSUPPORTED,
+    507: Kind.FULL,
+}
+
+_ERRNOS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), Kind.FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), Kind.DENIED),
+    **dict.fromkeys(
+        (
+            errno.ESTALE,
+            errno.EIO,
+            errno.ENOTCONN,
+            errno.ETIMEDOUT,
+            errno.EHOSTDOWN,
+            errno.EHOSTUNREACH,
+            errno.ENETDOWN,
+            errno.ENETUNREACH,
+            errno.ECONNRESET,
+            errno.ECONNREFUSED,
+            errno.ECONNABORTED,
+            errno.EREMOTEIO,
+            errno.EAGAIN,
+            errno.EINTR,
+        ),
+        Kind.UNREACHABLE,
+    ),
+}
+"""What network file systems report while their server is away, and what a disk reports."""
+
+TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.UNKNOWN_HOST, Kind.NO_KEYS})
+"""Kinds that may go away by waiting, once a storage has worked."""
+
+
+class KeysUnavailableError(RuntimeError):
+    """No keys were found. A service that issues temporary ones may answer later."""
+
+
+class KeysInvalidError(RuntimeError):
+    """The configuration of the keys is wrong, or the login that they came from has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an exception means."""
+
+    kind: Kind
+    reason: str
+    """One line for a person, without secrets."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether a later attempt may succeed."""
+        return self.kind in TRANSIENT
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The failure that an exception of a backend means."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_errno(error.errno)
+    text = str(error)
+    head = _HEAD.split(text, maxsplit=1)[0]
+    if isinstance(error, UnauthenticatedError) and (provider := _PROVIDER.search(head)):
+        return _of_provider(provider[1], head)
+    if (number := _OS_ERROR.search(head)) and "HTTP error" not in head:
+        return _of_errno(int(number[1]))
+    if (status := _STATUS.search(head)) is not None:
+        return _of_answer(int(status[1]), _code_in(head), head)
+    if (client := _CLIENT.search(text)) is not None:
+        return _of_connection(client[1], text)
+    if (code := _code_in(head)) is not None:
+        kind = Kind.UNREACHABLE if code in _OUTAGE_CODES else _CODES.get(code, Kind.OTHER)
+        return Failure(kind, code)
+    if "Received redirect without LOCATION" in head:
+        return Failure(Kind.REGION, "the server redirects to another region")
+    if isinstance(error, PermissionDeniedError):
+        return Failure(Kind.DENIED, "permission denied")
+    if isinstance(error, NotSupportedError | NotImplementedError):
+        return Failure(Kind.UNSUPPORTED, "the operation is not supported")
+    if isinstance(error, BaseError):
+        return Failure(Kind.OTHER, _one_line(head))
+    return Failure(Kind.OTHER, f"{type(error).__name__}: {_one_line(head)}")
+
+
+def says_no_bucket(error: FileNotFoundError) -> bool:
+    """Whether a missing object is missing because its bucket is.
+
+    `obstore` raises FileNotFoundError for both, and the server's answer tells them apart.
+    """
+    head = _HEAD.split(str(error), maxsplit=1)[0]
+    code = _code_in(head)
+    if code is not None:
+        return _CODES.get(code) is Kind.NO_BUCKET
+    return "The specified bucket does not exist" in head  # Google's answers in JSON
+
+
+def says_conflict(error: AlreadyExistsError) -> bool:
+    """Whether a key is not taken, but another write of it was going on."""
+    return _code_in(_HEAD.split(str(error), maxsplit=1)[0]) in _CONFLICT_CODES
+
+
+def _of_errno(number: int) -> Failure:
+    return Failure(_ERRNOS.get(number, Kind.OTHER), os.strerror(number))
+
+
+def _of_provider(name: str, head: str) -> Failure:
+    reason = _one_line(head.split(f"{name}:", 1)[-1]) if f"{name}:" in head else name
+    kind = Kind.WRONG_KEYS if name == KeysInvalidError.__name__ else Kind.NO_KEYS
+    return Failure(kind, reason)
+
+
+def _of_answer(status: int, code: str | None, head: str) -> Failure:
+    said = f" ({code}: {_MEANINGS[code]})" if code in _MEANINGS else f" ({code})" if code else ""
+    reason = f"the server answered {status}{said}"
+    if "token request" in head:  # the answer of the service that issues keys, not of the storage
+        return Failure(Kind.NO_KEYS, f"the service that issues keys answered {status}")
+    if code in _CODES:
+        return Failure(_CODES[code], reason)
+    if code in _OUTAGE_CODES:
+        return Failure(Kind.UNREACHABLE, reason)
+    if status == 404 and "The specified bucket does not exist" in head:
+        return Failure(Kind.NO_BUCKET, reason)
+    if status == 404 and code is None:
+        return Failure(Kind.NO_BUCKET, reason)  # a listing: only the bucket can be missing
+    if status in _STATUSES:
+        return Failure(_STATUSES[status], reason)
+    if 300 <= status < 400:
+        return Failure(Kind.REGION, reason)
+    return Failure(Kind.UNREACHABLE if status >= 500 else Kind.OTHER, reason)
+
+
+def _of_connection(client: str, text: str) -> Failure:
+    """`client`: what the HTTP client calls it: Connect, Request, Timeout, Interrupted, …"""
+    if "BadScheme" in text:
+        return Failure(Kind.PLAIN_HTTP, "the endpoint is plain http")
+    if "token request" in text:
+        return Failure(Kind.NO_KEYS, "the service that issues keys does not answer")
+    if "dns error" in text:
+        temporary = "Temporary failure" in text
+        kind = Kind.UNREACHABLE if temporary else Kind.UNKNOWN_HOST
+        return Failure(kind, "the server's name cannot be resolved")
+    if "InvalidCertificate" in text:
+        return Failure(Kind.CERTIFICATE, "the server's certificate is not trusted")
+    if "InvalidContentType" in text or "InvalidMessage" in text:
+        return Failure(Kind.CERTIFICATE, "the server does not speak TLS (https)")
+    refused = re.search(r"kind: (ConnectionRefused|ConnectionReset|TimedOut)", text)
+    if client == "Timeout" or (refused and refused[1] == "TimedOut"):
+        return Failure(Kind.UNREACHABLE, "the server did not answer in time")
+    if refused and refused[1] == "ConnectionRefused":
+        return Failure(Kind.UNREACHABLE, "the server refused the connection")
+    if client in {"Decode", "Unknown"} and "Builder" in text:
+        return Failure(Kind.OTHER, "the request could not be built; is the endpoint a URL?")
+    return Failure(Kind.UNREACHABLE, "the connection broke")
+
+
+def _code_in(head: str) -> str | None:
+    found = _CODE.search(head)
+    return next((group for group in found.groups() if group), None) if found else None
+
+
+def _one_line(text: str) -> str:
+    """The first line without the query parts of URLs, which may hold a signature."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
+    return re.sub(r"\?\S+", "?…", line)[:300]

@@ -1,0 +1,82 @@
+"""Locations of storages as users write them: local directories and URLs without secrets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from clmethods.config.faults import Fault, InvalidConfigError
+from sweeps.storage.options import HIDDEN, KEYS_BELONG
+
+SCHEMES = ("s3", "gs", "az", "memory")
+"""URLs that are understood; `memory://` lives and dies with its `ObjectStore`, for tests."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A URL taken apart."""
+
+    scheme: str
+    bucket: str
+    """Bucket or container; empty for `memory`."""
+    prefix: str
+    """Path below the bucket without slashes at its ends; may be empty."""
+
+    @property
+    def url(self) -> str:
+        """The URL in its usual form; it opens the same storage."""
+        return f"{self.scheme}://{'/'.join(filter(None, [self.bucket, self.prefix]))}"
+
+
+def parse_location(text: str) -> Location | None:
+    """The parts of a URL; None for a local directory.
+
+    Raises `InvalidConfigError` for a URL that is not understood and for one that holds keys. The
+    message repeats no part of a URL that may be secret.
+    """
+    match = _URL.match(text)
+    if match is None:
+        return None
+    scheme, rest = match[1].lower(), match[2]
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES[:-1])
+        law = f"a local directory or a URL that starts with {known}"
+        raise location_error(without_secrets(text), law)
+    if "@" in rest or "?" in rest or "#" in rest:
+        law = f"{scheme}://BUCKET/PATH without keys and parameters"
+        raise location_error(without_secrets(text), law, KEYS_BELONG)
+    bucket, _, path = rest.partition("/")
+    segments = [segment for segment in path.split("/") if segment]
+    if scheme == "memory":
+        if rest:
+            raise location_error(text, "memory:// alone")
+    elif match[0] != f"{match[1]}://{rest}" or not _BUCKET.fullmatch(bucket):
+        raise location_error(text, f"{scheme}://BUCKET/PATH")
+    elif any(not _SEGMENT.fullmatch(s) or s in {".", ".."} for s in segments):
+        law = "a path of letters, digits and ._=+- below the bucket"
+        raise location_error(text, law)
+    return Location(scheme, bucket, "/".join(segments))
+
+
+def without_secrets(text: str) -> str:
+    """A URL that may be shown: its user, password, query and fragment are replaced."""
+    match = _URL.match(text)
+    if match is None:
+        return text
+    scheme, rest = match[1], match[2]
+    shown, *parameters = re.split(r"[?#]", rest, maxsplit=1)
+    if "@" in rest and parameters:  # where the secret ends cannot be told
+        return f"{scheme}://{HIDDEN}"
+    _, user, shown = shown.rpartition("@")  # a secret key may hold slashes
+    return f"{scheme}://{HIDDEN if user else ''}{user}{shown}" + (
+        f"?{HIDDEN}" if parameters else ""
+    )
+
+
+def location_error(location: str, allowed: str, mend: str = "") -> InvalidConfigError:
+    """The refusal of a location, which must hold no secret."""
+    return InvalidConfigError([Fault("storage", location, allowed, mend)])

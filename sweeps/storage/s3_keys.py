@@ -1,0 +1,114 @@
+"""Keys and settings of Amazon's usual places, through botocore: files, profiles, SSO, identities.
+
+botocore is imported when an `s3://` location is opened and not before, as it takes a while.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, final
+
+from clmethods.config.faults import Fault, InvalidConfigError
+from sweeps.storage.failures import KeysInvalidError, KeysUnavailableError
+from sweeps.storage.options import StorageOptions
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+LIFE = timedelta(minutes=10)
+"""`obstore` asks for keys again five minutes before the end of this. botocore renews temporary
+keys fifteen minutes before they end, so what it gives is valid for longer."""
+
+_SOURCES = {
+    "env": "the environment",
+    "shared-credentials-file": "the shared credentials file",
+    "config-file": "the AWS config file",
+    "boto-config": "boto's config file",
+    "assume-role": "an assumed role",
+    "assume-role-with-web-identity": "a web identity",
+    "sso": "an SSO login",
+    "login": "a console login",
+    "custom-process": "a credential process",
+    "iam-role": "the identity of the machine",
+    "container-role": "the identity of the container",
+}
+"""What botocore calls the sources of keys, in words."""
+
+
+@final
+class S3Keys:
+    """Gives `obstore` the keys that botocore finds, and renews them.
+
+    Keys of files are read anew at each call, so that a changed file is noticed. They are kept in
+    the memory of this process and nowhere else.
+    """
+
+    def __init__(self) -> None:
+        self.source = ""  # not looked up yet, or none were found
+        self._refreshable: Any = None
+
+    def __repr__(self) -> str:
+        return f"S3Keys(from {self.source or 'nowhere'})"
+
+    def __call__(self) -> dict[str, Any]:
+        """Keys for the next minutes, in the form that `obstore` expects.
+
+        Raises `KeysUnavailableError` and `KeysInvalidError`.
+        """
+        import botocore.exceptions as aws
+        from botocore.credentials import RefreshableCredentials
+
+        unavailable = (
+            aws.HTTPClientError,
+            aws.MetadataRetrievalError,
+            aws.CredentialRetrievalError,
+            aws.ClientError,
+        )
+        try:
+            keys = self._refreshable or _session().get_credentials()
+            if keys is None:
+                self.source = ""
+                raise KeysUnavailableError("no keys were found")
+            self.source = _SOURCES.get(keys.method, str(keys.method))
+            self._refreshable = keys if isinstance(keys, RefreshableCredentials) else None
+            frozen = keys.get_frozen_credentials()
+        except unavailable as error:
+            raise KeysUnavailableError(_sentence(error)) from None
+        except aws.BotoCoreError as error:
+            raise KeysInvalidError(_sentence(error)) from None
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + LIFE,
+        }
+
+
+def options_of_config_file(location: str) -> StorageOptions:
+    """Region and endpoint of the AWS config file, for the profile that is chosen.
+
+    Raises `InvalidConfigError` for a profile that does not exist and a file that cannot be read.
+    """
+    import botocore.exceptions as aws
+
+    try:
+        session = _session()
+        scoped: dict[str, Any] = session.get_scoped_config()
+        services = session.full_config.get("services", {}).get(scoped.get("services", ""), {})
+        endpoint = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
+        region = session.get_config_variable("region")
+    except aws.BotoCoreError as error:
+        law, mend = "a profile and an AWS config file that can be read", f"{_sentence(error)}."
+        raise InvalidConfigError([Fault("storage", location, law, mend)]) from None
+    return StorageOptions(endpoint=endpoint or None, region=region or None)
+
+
+def _session() -> Session:
+    from botocore.session import get_session
+
+    return get_session()
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an error of botocore, which holds names and no keys."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
