@@ -91,7 +91,7 @@ def _too_many(sweeps: Sequence[str]) -> str:
     return (
         f"expected one sweep, got {len(sweeps)}: {', '.join(map(repr, sweeps))}.\n"
         f"An argument that contains a blank needs quotes: --storage '/shared/my sweeps'\n"
-        f"With `ray submit` it needs two pairs, because a shell on the head splits the line again:\n"
+        f"With `ray submit` it needs two pairs, because a shell on the head splits it again:\n"
         f"    --storage \"'/shared/my sweeps'\""
     )
 

@@ -18,8 +18,8 @@ waiting trial only, so without one every trial would start a new process; and a 
 vain is what makes an autoscaler add a node."""
 
 FROM_ZERO = 8
-"""Released trials while no node can run one: only an autoscaler can add such a node, and it adds as
-many at once as trials ask for. With one trial, every node would wait for the one before it."""
+"""Released trials while no node can run one: only an autoscaler can add such a node, and it adds
+as many at once as trials ask for. With one trial, every node would wait for the one before it."""
 
 
 def demand_of(trial: TrialSpec, resources: Resources) -> Demand:
