@@ -30,6 +30,7 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 python3 -c 'import ensurepip, venv' 2>/dev/null ||
     fail "python3 cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"
 
+cp "$(dirname "$0")"/project/* "$project"
 cd "$project"
 [ -x .venv/bin/python ] || python3 -m venv .venv
 rm -rf build # setuptools would package modules that have been deleted since

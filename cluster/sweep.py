@@ -90,8 +90,9 @@ def _not_here(sweep: str, mounted: Path, candidates: dict[Path, None]) -> str:
 def _too_many(sweeps: Sequence[str]) -> str:
     return (
         f"expected one sweep, got {len(sweeps)}: {', '.join(map(repr, sweeps))}.\n"
-        f"`ray submit` joins the arguments with blanks; the shell on the head splits them again.\n"
-        f"Quote an argument that contains a blank twice: --storage \"'/shared/my sweeps'\""
+        f"An argument that contains a blank needs quotes: --storage '/shared/my sweeps'\n"
+        f"With `ray submit` it needs two pairs, because a shell on the head splits it again:\n"
+        f"    --storage \"'/shared/my sweeps'\""
     )
 
 

@@ -17,6 +17,10 @@ LOOKAHEAD = 1.0
 waiting trial only, so without one every trial would start a new process; and a trial that asks in
 vain is what makes an autoscaler add a node."""
 
+FROM_ZERO = 8
+"""Released trials while no node can run one: only an autoscaler can add such a node, and it adds
+as many at once as trials ask for. With one trial, every node would wait for the one before it."""
+
 
 def demand_of(trial: TrialSpec, resources: Resources) -> Demand:
     """Return what Ray reserves for a trial."""
@@ -58,6 +62,8 @@ class Slots:
             min(int(cluster.get(kind, 0.0) // amount) for kind, amount in demand.items())
             for demand in demands
         )
+        if fits == 0:
+            return FROM_ZERO if self._most is None else min(FROM_ZERO, self._most)
         waiting = max(1, round(LOOKAHEAD * fits))
         limited = self._limited_cluster and len(demands) == 1
         return fits + waiting if self._most is None or limited else min(fits, self._most)

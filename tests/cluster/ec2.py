@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import boto3
+from moto.ec2.responses.instances import InstanceResponse
 from moto.server import ThreadedMotoServer
 
 RUNNING = frozenset({"running"})
@@ -89,14 +91,21 @@ class Hypervisor:
 
     @contextmanager
     def following(self, period_s: float = 0.5) -> Iterator[None]:
-        """Call `step` in a thread; at the end, power off all hosts that still run."""
+        """Call `step` in a thread; at the end, power off all hosts that still run.
+
+        The thread powers them off: a host of the laboratory ends with the thread that started it.
+        """
         stop = threading.Event()
         failures: list[BaseException] = []
 
         def follow() -> None:
             try:
-                while not stop.wait(period_s):
-                    self.step()
+                try:
+                    while not stop.wait(period_s):
+                        self.step()
+                finally:
+                    while self.on:
+                        self.power.power_off(self.on.popitem()[1])
             except BaseException as error:  # noqa: BLE001  # raised again below
                 failures.append(error)
 
@@ -107,10 +116,20 @@ class Hypervisor:
         finally:
             stop.set()
             thread.join()
-            for instance_id in list(self.on):
-                self.power.power_off(self.on.pop(instance_id))
         if failures:
             raise failures[0]
+
+
+@contextmanager
+def _all_that_are_asked_for() -> Iterator[None]:
+    """Start MaxCount instances, as EC2 does if it has the capacity; moto starts MinCount."""
+    plain = InstanceResponse._get_param
+
+    def count(response: InstanceResponse, name: str, *rest: Any, **options: Any) -> Any:
+        return plain(response, "MaxCount" if name == "MinCount" else name, *rest, **options)
+
+    with patch.object(InstanceResponse, "_get_param", count):
+        yield
 
 
 @contextmanager
@@ -120,7 +139,8 @@ def moto_server(address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     server.start()
     host, bound = server.get_host_and_port()
     try:
-        yield f"http://{host}:{bound}"
+        with _all_that_are_asked_for():
+            yield f"http://{host}:{bound}"
     finally:
         server.stop()
 

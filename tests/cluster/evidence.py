@@ -147,6 +147,21 @@ def double_rows(folder: Path, sweep: str) -> int:
     return double
 
 
+def differences(found: Tables, expected: Tables) -> list[str]:
+    """Return what differs between tables: counts of rows, and columns with other values."""
+    texts = []
+    for name, rows in expected.items():
+        if len(found[name]) != len(rows):
+            texts.append(f"{name}: {len(found[name])} rows, expected {len(rows)}")
+        for mine, other in zip(found[name], rows, strict=False):
+            texts += [
+                f"{name}.{column}: {mine.get(column)!r}, expected {value!r}"
+                for column, value in other.items()
+                if mine.get(column) != value
+            ]
+    return texts
+
+
 @dataclass
 class Scenario:
     """One test: what it did to the hosts, and on which storage."""
@@ -165,7 +180,8 @@ class Scenario:
         assert self.watch.lost() == []
         folder = self.watch.storage.local()
         assert double_rows(folder, sweep) == 0
-        assert final_tables(folder, sweep) == unbroken
+        different = differences(final_tables(folder, sweep), unbroken)
+        assert not different, "\n".join(different)
         assert set(self.watch.finished()) >= {row["stage_key"] for row in unbroken["stages"]}
 
 

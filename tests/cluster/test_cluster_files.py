@@ -80,11 +80,9 @@ def test_what_is_mounted_can_be_installed(tmp_path: Path) -> None:
         if remote == TOKEN:
             continue
         source, target = CLUSTER / local, tmp_path / remote.removeprefix("~/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (project / "cluster" / "project").iterdir():  # as setup.sh does
+        shutil.copy(file, project)
     build = "pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir .. ."
     subprocess.run([sys.executable, "-m", *build.split()], cwd=project, check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -250,7 +248,8 @@ def test_an_argument_that_the_shell_has_split_is_explained(tmp_path: Path) -> No
     done = run_script(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "'digits_demo', 'sweeps'" in done.stderr
-    assert """--storage "'/shared/my sweeps'\"""" in done.stderr
+    assert "needs quotes: --storage '/shared/my sweeps'\n" in done.stderr
+    assert """    --storage "'/shared/my sweeps'\"""" in done.stderr
 
 
 def test_an_unknown_sweep_is_refused_before_any_cluster_is_asked(tmp_path: Path) -> None:

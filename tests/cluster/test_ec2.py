@@ -92,16 +92,21 @@ def ec2(account: dict[str, Any]) -> Iterator[Any]:
 
 def launch(config: dict[str, Any], node_type: str) -> Instance:
     """Start one node of a type, as Ray's autoscaler does."""
+    return launch_nodes(config, node_type, 1)[0]
+
+
+def launch_nodes(config: dict[str, Any], node_type: str, count: int) -> list[Instance]:
+    """Start nodes of a type with one call."""
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])
     kind = "head" if node_type == "head" else "worker"
     tags = {"ray-node-kind": kind, "ray-user-node-type": node_type, "ray-node-name": node_type}
     settings = config["available_node_types"][node_type]["node_config"]
-    created = provider.create_node(settings, tags, 1)
+    created = provider.create_node(settings, tags, count)
     client = boto3.client("ec2", region_name=REGION)
     found = {
         instance.instance_id: instance for instance in Hypervisor(client, Recorder()).instances()
     }
-    return found[next(iter(created))]
+    return [found[instance_id] for instance_id in created]
 
 
 def test_ray_launches_every_node_type_as_the_file_says(
@@ -121,6 +126,10 @@ def test_ray_launches_every_node_type_as_the_file_says(
         tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
         # the tag on which the policy of the head and the last command of aws.md rely
         assert tags["ray-cluster-name"] == config["cluster_name"]
+
+
+def test_all_nodes_that_ray_asks_for_start(config: dict[str, Any], ec2: Any) -> None:
+    assert len(launch_nodes(config, "l4-spot", 3)) == 3
 
 
 def test_hosts_follow_the_instances(config: dict[str, Any], ec2: Any) -> None:

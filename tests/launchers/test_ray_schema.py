@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.launchers.files import CLUSTER, Path_, changed, cluster_file, renamed
+from tests.launchers.files import CLUSTER, REPOSITORY, Path_, changed, cluster_file, renamed
 
 ALL = ("cluster.yaml", "aws.yaml", "gcp.yaml")
 CLOUD = ("aws.yaml", "gcp.yaml")
@@ -97,14 +97,48 @@ def test_all_cluster_files_mount_the_same() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
-    "key", ["setup_commands", "head_start_ray_commands", "worker_start_ray_commands"]
+    "key",
+    [
+        "setup_commands",
+        "head_setup_commands",
+        "worker_setup_commands",
+        "head_start_ray_commands",
+        "worker_start_ray_commands",
+    ],
 )
 def test_commands_are_valid_shell(name: str, key: str) -> None:
-    for command in cluster_file(name)[key]:
+    for command in cluster_file(name).get(key, []):
         assert "\n" not in command
         # Ray wraps each of them: bash --login -c -i 'source ~/.bashrc; ... && (command)'
         done = subprocess.run(["bash", "-n", "-c", f"({command})"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_ray_has_nothing_to_say_about_the_mounts(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(CLUSTER)  # Ray looks at the paths from the current folder
+    check(cluster_file(name))
+    assert "".join(capfd.readouterr()) == ""
+    check(changed(cluster_file(name), ("file_mounts", "~/LICENSE"), "../LICENSE"))
+    assert "refers to a file" in "".join(capfd.readouterr())
+
+
+def test_the_files_for_the_installation_are_those_of_the_repository() -> None:
+    for name in ("pyproject.toml", "constraints.txt", "LICENSE"):
+        same = (CLUSTER / "project" / name).read_bytes() == (REPOSITORY / name).read_bytes()
+        assert same, f"{name} has changed: cp {name} cluster/project/"
+
+
+@pytest.mark.parametrize("name", CLOUD)
+def test_a_worker_is_set_up_once_and_the_head_only_by_setup_sh(name: str) -> None:
+    """`ray up` and the autoscaler on the head each complete the file."""
+    config = prepare_config(prepare_config(cluster_file(name)))
+    for role in ("head", "worker"):
+        commands = config[f"{role}_setup_commands"]
+        assert sum("setup.sh" in command for command in commands) == 1
+        assert not any("pip install" in command for command in commands)
 
 
 @pytest.mark.parametrize("name", CLOUD)

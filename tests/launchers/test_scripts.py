@@ -141,16 +141,20 @@ def test_setup_installs_with_the_pins_and_closes_the_token(host: Path) -> None:
     assert private.joinpath("auth_token").stat().st_mode & 0o777 == 0o600
     assert private.stat().st_mode & 0o777 == 0o700
     assert "--constraint constraints.txt .[cluster]\n" in (host / "pip.log").read_text()
+    for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        assert (host / "lorac-sweeps" / name).is_file()
     # the line of an older version is replaced, the user's own stays
     assert (host / ".bashrc").read_text() == (
         '# mine\n. "$HOME/lorac-sweeps/cluster/environment.sh" # lorac-sweeps\n'
     )
 
 
-def test_setup_takes_the_extras_of_a_cloud(host: Path) -> None:
-    (command,) = [c for c in cluster_file("gcp.yaml")["setup_commands"] if "setup.sh" in c]
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_setup_takes_the_extras_of_a_cloud(host: Path, cloud: str) -> None:
+    commands = cluster_file(f"{cloud}.yaml")["head_setup_commands"]
+    (command,) = [c for c in commands if "setup.sh" in c]
     assert setup(host, *command.split()[2:]).returncode == 0
-    assert ".[cluster,gcp]\n" in (host / "pip.log").read_text()
+    assert f".[cluster,{cloud}]\n" in (host / "pip.log").read_text()
 
 
 def test_setup_without_a_token_says_so(host: Path) -> None:

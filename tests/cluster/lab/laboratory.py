@@ -49,6 +49,18 @@ class Lab:
         """The hosts that run Ray."""
         return [host for name, host in self.hosts.items() if name not in ("laptop", "store")]
 
+    def place(self, name: str) -> Path:
+        """The folder of a host; its disk is prepared there before the host is added."""
+        return self.folder / "hosts" / name
+
+    def add(self, name: str, address: str, mounts: Sequence[Mount] = ()) -> Host:
+        """Add a host, which is off. All hosts mount the shared folder."""
+        everywhere = (Mount(self.shared, "/shared", writable=True),)
+        host = Host(name, address, self.place(name), self.record, self.switch)
+        host = replace(host, mounts=(*everywhere, *mounts))
+        self.hosts[name] = host
+        return host
+
 
 def environment_mounts() -> tuple[Mount, ...]:
     """The environment of the developer, under the paths that its scripts have in them."""
@@ -106,14 +118,10 @@ def _start(
     addresses = {name: ADDRESSES[name] for name in names}
     lab = Lab(record, Switch.start(record), {})
     for name in names:
-        place = record.folder / "hosts" / name
-        disk.prepare(place / "disk", name, addresses, keys)
-        everywhere = (Mount(folder, "/shared", writable=True),)
-        host = Host(name, ADDRESSES[name], place, record, lab.switch)
-        host = replace(host, mounts=(*everywhere, *mounts.get(name, ())))
+        disk.prepare(lab.place(name) / "disk", name, addresses, keys)
+        host = lab.add(name, ADDRESSES[name], mounts.get(name, ()))
         if name in clocks:
             host.set_clock(clocks[name])
-        lab.hosts[name] = host
         host.power_on()
     return lab
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tests.cluster.lab.command import Command, Done
 from tests.cluster.lab.host import Host
 from tests.cluster.lab.software import CHECKOUT
 
-README_STEPS = "source ../.venv/bin/activate; export RAY_UP_enable_autoscaler_v2=0"
-README_STEPS += " RAY_USAGE_STATS_ENABLED=0"
+ACTIVATE = "source ../.venv/bin/activate"
+FIXED_HOSTS = {"RAY_UP_enable_autoscaler_v2": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""What ssh.md exports."""
 
 MAKE_TOKEN = (
     "umask 077; mkdir -p ~/.lorac-sweeps; "
@@ -26,6 +27,8 @@ class Launcher:
     """A user in `cluster/` of the checkout on the laptop, with the environment active."""
 
     laptop: Host
+    settings: Mapping[str, str] = field(default_factory=lambda: dict(FIXED_HOSTS))
+    """Variables that the guide exports."""
 
     def edit(self, head: Host, workers: Sequence[Host], head_cpus: int = 0) -> None:
         """Fill in the lines marked EDIT; one CPU per worker and small object stores for speed."""
@@ -55,7 +58,9 @@ class Launcher:
 
     def start(self, command: str, tty: bool = True) -> Command:
         """Start a command in `cluster/`, on a terminal."""
-        return self.laptop.start(f"cd {CHECKOUT}/cluster; {README_STEPS}; {command}", tty=tty)
+        exports = " ".join(f"{name}={value}" for name, value in self.settings.items())
+        steps = f"cd {CHECKOUT}/cluster; {ACTIVATE}; export {exports}"
+        return self.laptop.start(f"{steps}; {command}", tty=tty)
 
     def run(self, command: str, tty: bool = True, seconds: float = 240.0) -> Done:
         return self.start(command, tty).wait(seconds)

@@ -12,6 +12,8 @@ from tests.cluster.lab.host import Host
 from tests.cluster.lab.records import REPOSITORY
 
 CHECKOUT = f"{HOME}/lorac-sweeps"
+BORROWED_BUILD = "[install]\nno-build-isolation = false\n"
+"""Build the package with the borrowed setuptools: in pip's files, `false` turns isolation off."""
 IGNORED = shutil.ignore_patterns(
     ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "runs", "shared"
 )
@@ -40,6 +42,7 @@ def lend_environment(node: Host, sources: bool = False) -> None:
     shutil.rmtree(packages / "setuptools", ignore_errors=True)
     for metadata in packages.glob("setuptools-*"):
         shutil.rmtree(metadata)
+    (environment / "pip.conf").write_text(BORROWED_BUILD)
     (packages / "lent.pth").write_text("/opt/lab/site-packages\n")
     scripts = ["ray"]
     if sources:

@@ -79,4 +79,4 @@ class Switch:
 
 
 def _port(host: str) -> str:
-    return f"p-{host}"
+    return f"p-{host}"[-15:]  # no name of an interface may be longer

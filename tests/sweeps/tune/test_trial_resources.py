@@ -18,7 +18,9 @@ from sweeps.tune.trial_resources import Demand, Slots, distinct, impossible_dema
         ([1], 2, True, 2, 4),  # the cluster itself was limited
         ([4, 1], 1, True, 4, 1),
         ([1], 3, False, 8, 3),
-        ([1], None, False, 0, 1),  # an autoscaler adds nodes for who asks in vain
+        ([1], None, False, 0, 8),  # an autoscaler adds nodes for trials that wait
+        ([1], 2, False, 0, 2),
+        ([1], 20, False, 0, 8),
     ],
 )
 def test_how_many_trials_are_released(
