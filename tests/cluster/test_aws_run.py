@@ -23,7 +23,7 @@ from tests.cluster.evidence import SharedFolder, scenario, wait_until
 from tests.cluster.fault_sweep import SWEEP, worker_processes
 from tests.cluster.lab.instances import Instances, instance_name
 from tests.cluster.lab.laboratory import ADDRESSES, Lab, environment_mounts, laboratory
-from tests.cluster.lab.launcher import MAKE_TOKEN, SMALL_OBJECT_STORE, Launcher
+from tests.cluster.lab.launcher import MAKE_TOKEN, QUIET, SMALL_OBJECT_STORE, Launcher
 from tests.cluster.lab.network import in_network
 from tests.cluster.lab.software import CHECKOUT, give_checkout
 from tests.cluster.lab.switch import NETWORK
@@ -100,8 +100,7 @@ def prepare_user(lab: Lab) -> Launcher:
     """Give the laptop the checkout, keys of the account, a token and the settings of the nodes."""
     laptop = lab["laptop"]
     give_checkout(laptop, lab.folder / "keys" / "user")
-    settings = {"AWS_ENDPOINT_URL": ENDPOINT, "RAY_USAGE_STATS_ENABLED": "0"}
-    user = Launcher(laptop, settings)
+    user = Launcher(laptop, QUIET | {"AWS_ENDPOINT_URL": ENDPOINT})
     user.run(MAKE_TOKEN).expect()
     laptop.write("~/.aws/credentials", KEYS, mode=0o600)
     exports = "".join(f"export {name}={value}\n" for name, value in NODE_SETTINGS.items())
