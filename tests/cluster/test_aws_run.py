@@ -23,7 +23,7 @@ from tests.cluster.evidence import SharedFolder, scenario, wait_until
 from tests.cluster.fault_sweep import SWEEP, worker_processes
 from tests.cluster.lab.instances import Instances, instance_name
 from tests.cluster.lab.laboratory import ADDRESSES, Lab, environment_mounts, laboratory
-from tests.cluster.lab.launcher import MAKE_TOKEN, SMALL_OBJECT_STORE, Launcher
+from tests.cluster.lab.launcher import MAKE_TOKEN, QUIET, SMALL_OBJECT_STORE, Launcher
 from tests.cluster.lab.network import in_network
 from tests.cluster.lab.software import CHECKOUT, give_checkout
 from tests.cluster.lab.switch import NETWORK
@@ -43,8 +43,9 @@ NODE_SETTINGS = {
 }
 WORKERS = 2
 IDLE_MINUTES = 0.25
+GPUS = 1.0
 DOCUMENT: dict[str, Any] = SWEEP | {
-    "resources": {"gpu": 1},
+    "resources": {"gpu": GPUS},
     "retries": {"worker_failures": 0, "node_losses": 2, "preemptions": 2},
 }
 """A trial fails at the first loss that is counted as a failure of its worker."""
@@ -99,8 +100,7 @@ def prepare_user(lab: Lab) -> Launcher:
     """Give the laptop the checkout, keys of the account, a token and the settings of the nodes."""
     laptop = lab["laptop"]
     give_checkout(laptop, lab.folder / "keys" / "user")
-    settings = {"AWS_ENDPOINT_URL": ENDPOINT, "RAY_USAGE_STATS_ENABLED": "0"}
-    user = Launcher(laptop, settings)
+    user = Launcher(laptop, QUIET | {"AWS_ENDPOINT_URL": ENDPOINT})
     user.run(MAKE_TOKEN).expect()
     laptop.write("~/.aws/credentials", KEYS, mode=0o600)
     exports = "".join(f"export {name}={value}\n" for name, value in NODE_SETTINGS.items())
@@ -166,7 +166,8 @@ def test_sweep_starts_workers_and_continues_after_a_spot_interruption(
             test.inject("spot interruption")
         done = driver.wait().expect()
         assert "8 of 8 trials finished, 0 failed" in done.output
-        test.must_equal(unbroken, NAME)
+        trials = [row | {"gpus": GPUS.hex()} for row in unbroken["trials"]]
+        test.must_equal(unbroken | {"trials": trials}, NAME)
 
         names = {instance_name(instance.address) for instance in taken}
         trained_on = nodes_of("stage", storage)

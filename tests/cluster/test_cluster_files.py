@@ -81,7 +81,7 @@ def test_what_is_mounted_can_be_installed(tmp_path: Path) -> None:
             continue
         source, target = CLUSTER / local, tmp_path / remote.removeprefix("~/")
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (project / "cluster" / "project").iterdir():  # as setup.sh does
+    for file in (project / "cluster" / "project").glob("[!.]*"):  # as setup.sh does
         shutil.copy(file, project)
     build = "pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir .. ."
     subprocess.run([sys.executable, "-m", *build.split()], cwd=project, check=True)

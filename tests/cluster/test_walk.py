@@ -98,6 +98,10 @@ def test_submit_trains_on_the_workers_and_results_come_home(walk: Walk, unbroken
         done = walk.submit(f"run {NAME}.yaml --storage {storage.url}").expect()
         (BUILD / "headline.txt").write_text(done.output)
         assert "Traceback" not in done.output
+        launcher, started, _ = done.output.partition(f"{NAME}: 8 trials")
+        assert started
+        assert "INFO" not in launcher
+        assert "refers to a file" not in launcher
         assert re.search(r"stages\W.*trained", done.output), "no progress was shown"
         assert "8 of 8 trials finished, 0 failed; trained 28 stages" in done.output
         test.must_equal(unbroken, NAME)

@@ -11,7 +11,9 @@ from tests.cluster.lab.host import Host
 from tests.cluster.lab.software import CHECKOUT
 
 ACTIVATE = "source ../.venv/bin/activate"
-FIXED_HOSTS = {"RAY_UP_enable_autoscaler_v2": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_LOGGER_LEVEL": "warning"}
+"""What every guide exports."""
+FIXED_HOSTS = QUIET | {"RAY_UP_enable_autoscaler_v2": "0"}
 """What ssh.md exports."""
 
 MAKE_TOKEN = (
