@@ -11,11 +11,13 @@ generation if it is absent, so of several takers one wins. Wall clocks are never
 from __future__ import annotations
 
 import json
+import platform
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, final
 
@@ -108,6 +110,7 @@ class Lease:
     def __init__(self, table: LeaseTable, key: str, generation: int, owner: str) -> None:
         self.table, self.key, self.generation, self.owner = table, key, generation, owner
         self._id = uuid.uuid4().hex  # numbers of generations come again once all are given back
+        self._since = _now()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -155,6 +158,9 @@ class Lease:
             "lease": self._id,
             "time_to_live_s": self.table.time_to_live_s,
             "beat": count,
+            "host": platform.node(),  # this and what follows is for people only
+            "since": self._since,
+            "at": _now(),
         }
         return json.dumps(fields).encode()
 
@@ -189,6 +195,11 @@ class LeaseWatch:
             return False
         self.table.expire(key, newest)
         return True
+
+
+def _now() -> str:
+    """Return the time of this machine's clock; nothing is decided by it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _generation(name: str) -> int | None:
