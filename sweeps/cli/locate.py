@@ -57,6 +57,19 @@ def stored_names(objects: ObjectStore) -> list[str]:
     )
 
 
+def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """Return the sweep of a name, as its last run left it in the storage.
+
+    Raises `InvalidConfigError` with the names that there are.
+    """
+    names = stored_names(objects)
+    if name in names:
+        return stored_sweep(objects, name)
+    allowed = f"a sweep of {objects.location}: {names}" if names else "the name of a stored sweep"
+    hint = nearest(name, names) if names else f"No sweep was run on {objects.location}."
+    raise InvalidConfigError([Fault("SWEEP", name, allowed, hint)])
+
+
 def open_stored_sweep(directory: str) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage."""
     from sweeps.results.load import locate
