@@ -67,7 +67,7 @@ def locate(directory: str) -> Location:
         root, name = directory, ""
     if "://" not in root and not Path(root).is_dir():
         raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
-    objects = open_storage(root)
+    objects = open_storage(root, create=False)
     found = sorted(
         key.split("/")[1] for key in objects.list("sweeps") if key.endswith("/sweep.yaml")
     )

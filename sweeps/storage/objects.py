@@ -134,8 +134,10 @@ class ObjectStore:
 
 
 def open_storage(location: str, create: bool = True) -> ObjectStore:
-    """Open the storage at a local directory, which is created unless `create` is
-    False, or at a URL.
+    """Open the storage at a local directory or at a URL.
+
+    `create`: make the directory where it is missing, and see that it can be written; without it
+    the directory must exist and nothing is written.
 
     Raises `InvalidConfigError` (path `storage`) for a directory that cannot be created or written
     or that has no hard links, and for a URL that is not understood. A bucket is not contacted.
@@ -159,8 +161,10 @@ def _open_directory(location: str, create: bool) -> ObjectStore:
     if not location.strip():
         raise _refusal(location, "a directory or a URL")
     root = Path(location).expanduser().resolve()
-    if not create and not root.is_dir():
-        raise _refusal(location, "an existing directory")
+    if not create:  # for readers: nothing is written, not even to try it
+        if not root.is_dir():
+            raise _refusal(location, "an existing directory")
+        return ObjectStore(LocalStore(str(root)), str(root))
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".probe-", dir=root) as probe:
