@@ -14,11 +14,12 @@ from sweeps.cli.keeping import gc
 from sweeps.cli.matrices_report import matrices
 from sweeps.cli.path_report import path
 from sweeps.cli.querying import query
-from sweeps.cli.reading import export, orders, pareto, status
+from sweeps.cli.reading import export, orders, pareto
 from sweeps.cli.report import report
 from sweeps.cli.running import plan, run
 from sweeps.cli.selecting import select
 from sweeps.cli.starting import init, schema
+from sweeps.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

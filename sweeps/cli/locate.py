@@ -70,6 +70,21 @@ def say_aside(message: str) -> None:
     click.echo(message, err=True)
 
 
+def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """Return the sweep of a name, as its last run left it in the storage.
+
+    Raises `InvalidConfigError` with the names that there are.
+    """
+    from sweeps.results.load import sweep_names
+
+    names = list(sweep_names(objects))
+    if name in names:
+        return stored_sweep(objects, name)
+    allowed = f"a sweep of {objects.location}: {names}" if names else "the name of a stored sweep"
+    hint = nearest(name, names) if names else f"No sweep was run on {objects.location}."
+    raise InvalidConfigError([Fault("SWEEP", name, allowed, hint)])
+
+
 def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
     """The sweep at STORAGE/sweeps/NAME, or the only one of a storage, for reading.
 

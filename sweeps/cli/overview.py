@@ -1,28 +1,30 @@
-"""What a person reads before and after a run."""
+"""Text of a plan: printed by `sweeps plan`, and by `sweeps run` before it starts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.analysis.asking import chosen_readout, summaries
-from sweeps.cli.tables import front_text
-from sweeps.wanted import read_results
+from sweeps.cli.layout import count, fitted, item, more
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from sweeps.spec import Sweep
     from sweeps.stages.plan import Plan
-    from sweeps.storage import ObjectStore
-    from sweeps.tune.driver import SweepOutcome
 
 
 SHOWN_ORDERS = 3
 """Of how many lists of orders a plan speaks; several are there if the number of tasks varies."""
+SHOWN_FAILED = 10
 SHOWN_MERGES = 6
 """How many merged configurations a plan names."""
 
 
-def plan_text(plan: Plan) -> str:
-    """Trials and stages: how many, how many are there, what sharing saves, what failed."""
+def plan_text(plan: Plan, causes: bool = True) -> str:
+    """Return counts of trials and stages, what sharing saves, and what failed.
+
+    `causes`: whether failed trials are listed with their causes.
+    """
     from sweeps.cli.search_text import search_lines
 
     tree, sweep = plan.tree, plan.sweep
@@ -31,24 +33,33 @@ def plan_text(plan: Plan) -> str:
     ended = f"{len(recorded) - stopped} finished" + (f", {stopped} stopped" if stopped else "")
     failed = [trial for trial in plan.trials if plan.failed_before(trial)]
     left = tree.distinct - len(plan.stored)
-    saved = tree.total - tree.distinct
     configurations = len({trial.config_id for trial in plan.trials})
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
     lines = [
         f"{sweep.name}: {tree.trials} trials of {configurations} configurations "
-        f"({orders} orders, {len(sweep.seeds)} seeds); {ended}, {len(failed)} failed",
-        f"  {tree.distinct} distinct stages for {tree.total} steps of the chains: "
-        f"{saved} are shared; {len(plan.stored)} stored, {left} to train",
+        f"({count(orders, 'order')}, {count(len(sweep.seeds), 'seed')}); {ended}, "
+        f"{len(failed)} failed",
+        f"  {tree.distinct} distinct stages ({tree.total} without sharing): "
+        f"{len(plan.stored)} stored, {left} to train",
     ]
     lines += search_lines(sweep, plan.step)
     lines += _order_lines(sweep)
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
-    for trial in failed:
-        lines.append(f"  failed: {trial.name}: {plan.attempts[trial.trial_id].error}")
-    if failed:
-        lines.append("  `sweeps run … --retry-failed` tries them again")
+    lines = [each for line in lines for each in fitted(line)]
+    if causes:
+        lines += failed_lines([(t.name, plan.attempts[t.trial_id].error or "") for t in failed])
     return "\n".join(lines)
+
+
+def failed_lines(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what failed and why, and how to try it again; nothing if nothing failed."""
+    if not failed:
+        return []
+    lines = ["  failed (`sweeps run … --retry-failed` tries them again)"]
+    for name, cause in failed[:SHOWN_FAILED]:
+        lines += item(f"{name}: {cause}")
+    return [*lines, *more(failed, SHOWN_FAILED, "`sweeps status --json` lists them all")]
 
 
 def _warning_lines(plan: Plan) -> list[str]:
@@ -104,8 +115,11 @@ def _settings_lines(sweep: Sweep) -> list[str]:
     return lines
 
 
-def trials_text(plan: Plan) -> str:
-    """One line per trial: id, configuration, order, seed, stages, state."""
+def trials_text(plan: Plan, running: Collection[str] = ()) -> str:
+    """Return one line per trial: id, configuration, order, seed, stages, state.
+
+    `running`: ids of the trials that are being computed.
+    """
     from sweeps.analysis.render import render_table
 
     rows = []
@@ -115,6 +129,10 @@ def trials_text(plan: Plan) -> str:
         state = "open" if done < len(chain) or not plan.is_whole(trial) else "finished"
         if trial.trial_id in plan.step.stopped:
             state = "stopped"
+        if plan.failed_before(trial):
+            state = "failed"
+        if trial.trial_id in running:
+            state = "running"
         rows.append(
             {
                 "trial": trial.trial_id,
@@ -122,65 +140,7 @@ def trials_text(plan: Plan) -> str:
                 "order": trial.order_id,
                 "seed": trial.seed,
                 "stages": f"{done}/{trial.run.stages}",
-                "state": "failed" if plan.failed_before(trial) else state,
+                "state": state,
             }
         )
     return render_table(rows)
-
-
-def result_text(outcome: SweepOutcome, objects: ObjectStore, storage: str) -> str:
-    """The end of a run: what was done, the front, where LoRA stands, where the files are."""
-    from sweeps.analysis.front_rows import front_rows
-    from sweeps.cli.stopping_text import stopping_lines
-
-    plan = outcome.plan
-    sweep, tree = plan.sweep, plan.tree
-    results = read_results(sweep, objects)
-    shared = tree.total - tree.distinct
-    did = (
-        f"trained {outcome.trained} stages, found {len(plan.stored)} in the storage, "
-        f"shared {shared} of {tree.total}"
-        if outcome.trained
-        else f"nothing to train: all {tree.distinct} stages were found in the storage"
-        if len(plan.stored) == tree.distinct
-        else "no stage was trained"
-    )
-    where = f"{storage.rstrip('/')}/sweeps/{sweep.name}"
-    lines = [
-        "",
-        f"{outcome.finished} of {tree.trials} trials finished, {len(outcome.failed)} failed; "
-        + did,
-        *(f"  failed: {name}: {cause}" for name, cause in outcome.failed),
-        "",
-        front_text(sweep, results),
-        *stopping_lines(sweep, results, plan.step.decisions),
-        "",
-        *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
-        "",
-        f"results    {where}/results/{{trials,stages,evals,matrices}}/merged/*.parquet",
-        f"look       sweeps pareto {where} · sweeps orders {where} · sweeps select {where}",
-        f"take out   sweeps export {where} --to export",
-        "go on      add values, seeds or orders to the sweep file and run it again: "
-        "only what is new is trained",
-    ]
-    return "\n".join(lines)
-
-
-def _standing(rows: list[dict[str, Any]]) -> list[str]:
-    """Where the searched method stands against the frozen backbone and the joint reference."""
-    metric = "test average_accuracy"
-    scored = [row for row in rows if row.get(metric) is not None]
-    searched = [row for row in scored if row["role"] == "search"]
-    if not searched:
-        return []
-    best = max(searched, key=lambda row: row["average_accuracy"])
-    lines = [f"chosen on validation: {best['label']}, test accuracy {best[metric]:.1%}"]
-    for row in scored:
-        if row["role"] != "search":
-            gap = best[metric] - row[metric]
-            side = "above" if gap >= 0 else "below"
-            lines.append(
-                f"  {abs(gap) * 100:.1f} points {side} {row['label']} ({row[metric]:.1%})"
-                + (", the joint reference" if row["role"] == "reference" else "")
-            )
-    return lines

@@ -1,4 +1,4 @@
-"""`sweeps status`, `pareto`, `orders` and `export`: what a storage holds, at any time."""
+"""`sweeps pareto`, `orders` and `export`: what a storage holds, at any time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sweeps.cli.attained import attained_text
 from sweeps.cli.errors import plain_errors
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.order_report import orders_text
-from sweeps.cli.overview import plan_text, trials_text
 from sweeps.cli.tables import front_text
 from sweeps.wanted import read_results
 
@@ -22,27 +21,6 @@ split_option = click.option(
     show_default=True,
     help="Which held-out images; choose on validation, report on test.",
 )
-
-
-@click.command()
-@click.argument("directory", metavar="DIR")
-@click.option("--trials", is_flag=True, help="List every trial with its id and its state.")
-@plain_errors
-def status(directory: str, trials: bool) -> None:
-    """Trials and stages by state, failures with their causes, what was stopped early."""
-    from sweeps.cli.stopping_text import stopping_lines
-    from sweeps.stages.plan import make_plan
-    from sweeps.stages.store import StageStore
-
-    stored = open_stored_sweep(directory)
-    plan = make_plan(stored.sweep, StageStore(stored.objects, click.echo))
-    click.echo(plan_text(plan))
-    if plan.step.decisions:
-        results = read_results(stored.sweep, stored.objects)
-        for line in stopping_lines(stored.sweep, results, plan.step.decisions):
-            click.echo(f"  {line}")
-    if trials:
-        click.echo(trials_text(plan))
 
 
 @click.command()

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.config.faults import refuse
-from sweeps.cli.errors import BUDGET_USED, INTERRUPTED, plain_errors
-from sweeps.cli.locate import load_named_sweep, storage_option, usable_storage
-from sweeps.cli.overview import plan_text, result_text
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import (
+    find_stored_sweep,
+    load_named_sweep,
+    storage_option,
+    usable_storage,
+)
+from sweeps.cli.overview import plan_text
+from sweeps.cli.run_text import ending, ending_text, place_text, result_text
 
 if TYPE_CHECKING:
     from sweeps.spec import Sweep
@@ -77,6 +83,11 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
 @click.command()
 @click.argument("sweep", metavar="SWEEP")
 @storage_option
+@click.option(
+    "--from-storage",
+    is_flag=True,
+    help="SWEEP is the name of a sweep of the storage: run the file that its last run used.",
+)
 @click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster that is already up.")
 @click.option(
     "--only",
@@ -97,6 +108,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
 def run(
     sweep: str,
     storage: str,
+    from_storage: bool,
     address: str | None,
     only: tuple[str, ...],
     retry_failed: bool,
@@ -111,10 +123,12 @@ def run(
     from sweeps.stages.store import StageStore
     from sweeps.tune.driver import RunOptions, run_sweep
 
-    wanted = load_named_sweep(sweep)
+    stored = usable_storage(storage, write=True, create=False) if from_storage else None
+    wanted = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
+    file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
     if address is None:  # the machines of a cluster have folders of their own
         refuse(missing_data(wanted))
-    objects = usable_storage(storage, wanted.storage, write=True)
+    objects = stored or usable_storage(storage, wanted.storage, write=True)
     outcome = run_sweep(
         wanted,
         StageStore(objects, click.echo),
@@ -123,35 +137,33 @@ def run(
             only=only,
             retry_failed=retry_failed,
             time_to_live_s=lease_ttl,
-            file=sweep,
+            file=file,
         ),
-        announce=lambda found: click.echo(plan_text(found)),
+        announce=lambda found: click.echo(plan_text(found, causes=False)),
     )
-    click.echo(result_text(outcome, objects, storage))
-    if outcome.finished:
-        click.echo(f"report     {report_line(wanted, objects, storage)}")
+    click.echo(result_text(outcome, objects))
+    on_cluster = address is not None
+    place = objects.location if on_cluster else storage  # the caller's folder is not the head's
+    report = (
+        report_line(wanted, objects, place)
+        if outcome.finished
+        else "not written, as no trial has finished"
+    )
+    click.echo(place_text(wanted.name, place, on_cluster, report))
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
-        sys.exit(1)
-    if outcome.interrupted:
-        click.echo("stopped before the end; the same command continues")
-        sys.exit(INTERRUPTED)
-    if outcome.budget_used is not None:
-        left = outcome.plan.tree.distinct - len(outcome.plan.stored) - outcome.trained
-        click.echo(
-            f"the budget is used up ({outcome.budget_used}), {left} stages are left to train; "
-            "with a larger budget the same command continues"
-        )
-        sys.exit(BUDGET_USED)
-    if outcome.failed:
-        sys.exit(1)
+    code, meaning = ending(outcome)
+    if code:
+        click.echo(ending_text(code, meaning))
+        sys.exit(code)
 
 
 def report_line(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
-    """Where the page was written, or why it was not: a page never fails a sweep."""
+    """Write the report; return where it is, or why it was not written: that fails no sweep."""
     from sweeps.report import write_report
 
     try:
         return f"{storage.rstrip('/')}/{write_report(sweep, objects)}"
     except Exception as error:  # noqa: BLE001  # results are safe, and `sweeps report` says more
-        return f"not written ({type(error).__name__}: {error}); `sweeps report` tries again"
+        reason = " ".join(str(error).split())
+        return f"not written ({type(error).__name__}: {reason}); `sweeps report` tries again"

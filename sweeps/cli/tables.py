@@ -12,6 +12,7 @@ from sweeps.analysis.asking import (
     few_replicates,
     summaries,
 )
+from sweeps.cli.layout import fits, fitted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ NAMED = 5
 def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
-    """The searched configurations, front first, then what they are compared with."""
+    """Return the searched configurations, front first, then baselines and references."""
     from sweeps.analysis.front_rows import front_rows, need_of
     from sweeps.analysis.render import render_table
 
@@ -33,11 +34,11 @@ def front_text(
     by_split = summaries(results)
     rows = front_rows(sweep, by_split, name, iqm)
     if not rows:
-        return "\n".join([*results.warnings, "no finished trial yet"])
+        return "\n".join([*_noted(results.warnings), "no finished trial yet"])
     table = [
         {
             "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
-            "in": _share(row.get("p_front")),
+            "P(front)": _share(row.get("p_front")),
             "configuration": _titled(row, name),
             "runs": row["n_replicates"],
             **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
@@ -48,9 +49,10 @@ def front_text(
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
-        f"readout `{name}`, percent; {mean} ± half of the 95 % interval over orders and seeds",
-        f"front: by the validation {mean}s; in: how often it is on the front when orders and "
-        "seeds are drawn again (bootstrap)",
+        f"readout `{name}`, values in percent: {mean} ± half-width of the 95 % confidence "
+        "interval over orders and seeds",
+        f"front (*): Pareto front of the validation {mean}s; P(front): share of bootstrap "
+        "resamples of orders and seeds in which the configuration is on the front",
         *_volume_text(sweep, rows),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
@@ -62,23 +64,52 @@ def front_text(
     notes += [few] if few else []
     need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
     return "\n".join(
-        [*results.warnings, render_table(table), *notes, *(["", need.text] if need else [])]
+        [
+            *_noted(results.warnings),
+            render_table(table) if fits(table) else _listed(table),
+            *_noted(notes),
+            *(["", *fitted(need.text)] if need else []),
+        ]
     )
 
 
+def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of the front one below the other, for a terminal narrower than the table."""
+    lines = [""]
+    for row in rows:
+        share = f", P(front) {row['P(front)']}" if row["P(front)"] else ""
+        mark = f"{row['front']} " if row["front"] else ""
+        lines += wrapped(f"{mark}{row['configuration']}: {row['runs']} runs{share}", other="  ")
+        for split in ("val.", "test"):
+            values = [
+                f"{name.removeprefix(f'{split} ')} {value}"
+                for name, value in row.items()
+                if name.startswith(f"{split} ")
+            ]
+            lines += wrapped(", ".join(values), f"    {split:<5}", " " * 9)
+    return "\n".join([*lines, ""])
+
+
+def _noted(notes: Sequence[str]) -> list[str]:
+    return [line for note in notes for line in fitted(note)]
+
+
 def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
-    """The hypervolume of the searched means, and over which corner; nothing for one objective."""
+    """Return the hypervolume of the searched means and its reference point.
+
+    Nothing for one objective.
+    """
     from sweeps.analysis.front_rows import front_volume
 
     volume = front_volume(sweep, rows)
     if volume is None:
         return []
     worst = ", ".join(f"{_short(n)} {v:.4g}" for n, v in volume.corner.items())
-    return [f"hypervolume {volume.value:.4g} over the worst means ({worst}), as fractions"]
+    return [f"hypervolume {volume.value:.4g} relative to the worst means ({worst}), as fractions"]
 
 
 def _missing(row: dict[str, Any]) -> str:
-    """What a row lacks, in words."""
+    """Return what a row lacks."""
     lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
     if row["n_fewer"]:
         lacks += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
@@ -86,12 +117,12 @@ def _missing(row: dict[str, Any]) -> str:
 
 
 def _stopped(row: dict[str, Any]) -> bool:
-    """Whether early stopping left the configuration without an end."""
+    """Return whether early stopping ended the configuration before its last stage."""
     return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
 
 
 def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
-    """Who was stopped early, by when."""
+    """Return which configurations were stopped early, by rung."""
     by_rung: dict[str, list[str]] = {}
     for row in filter(_stopped, rows):
         by_rung.setdefault(row["interval"], []).append(row["label"])
@@ -99,7 +130,7 @@ def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
-    """One line per reason why configurations take no part, with their labels."""
+    """Return one line per reason for leaving configurations out, with their labels."""
     return [
         f"left out, {reason}: {', '.join(labels[:NAMED])}"
         + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
@@ -119,7 +150,7 @@ def _share(share: float | None) -> str:
 
 
 def _titled(row: dict[str, Any], readout: str) -> str:
-    """The label, with the role of what is compared with, and its readout where it is another."""
+    """Return the label with the role of a baseline or reference, and a readout that differs."""
     if row["role"] == "search":
         return str(row["label"])
     other = f", {row['readout_id']}" if row["readout_id"] != readout else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,8 @@ from sweeps.analysis.paired import configurations
 from sweeps.analysis.replicates import Replicates, replicates
 from sweeps.analysis.selection import Choice, select
 from sweeps.results import TABLES, read_tables
+from sweeps.results.events import read_events
+from sweeps.results.history import History, history_of
 from sweeps.search.controller import next_step
 from sweeps.search.step import Decision, Step
 from sweeps.search.stored import wanted
@@ -54,8 +55,8 @@ class Evidence:
     matrices: pa.Table
     warnings: tuple[str, ...]
     """One sentence per part that could not be read, and one about runs that are missing."""
-    events: tuple[Mapping[str, Any], ...]
-    """Who started the sweep, when, with which code; oldest first."""
+    history: History
+    """Runs of the driver, nodes and losses, from the event log."""
     decisions: tuple[Decision, ...]
     """What rungs and race have said of configurations by now."""
     readout: str
@@ -189,7 +190,7 @@ def evidence_of(
     step: Step | None = None,
     readout: str | None = None,
     warnings: Sequence[str] = (),
-    events: Sequence[Mapping[str, Any]] = (),
+    history: History | None = None,
 ) -> Evidence:
     """The evidence in the four tables of `sweeps.results`, by their names.
 
@@ -207,7 +208,7 @@ def evidence_of(
         stages=tables["stages"],
         matrices=tables["matrices"],
         warnings=(*warnings, *gaps),
-        events=tuple(events),
+        history=history or history_of(()),
         decisions=step.decisions,
         readout=chosen_readout(sweep, readout),
     )
@@ -226,10 +227,5 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
         step=wanted(sweep, objects),
         readout=readout,
         warnings=list(dict.fromkeys(w for read in reads.values() for w in read.warnings)),
-        events=[
-            json.loads(objects.get(key))
-            for key in [
-                key for key in objects.list(f"sweeps/{sweep.name}/events") if key.endswith(".json")
-            ][-STARTS:]
-        ],
+        history=history_of(read_events(objects, sweep.name)),
     )

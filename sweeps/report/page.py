@@ -21,6 +21,7 @@ from sweeps.report.freezing import freezing_section
 from sweeps.report.front import front_section
 from sweeps.report.glossary import glossary
 from sweeps.report.model import Section
+from sweeps.report.operations import operations_section
 from sweeps.report.orders import orders_section
 from sweeps.report.path import path_section
 from sweeps.report.setting import setting_section
@@ -98,7 +99,7 @@ _EXPLORER = frozenset(
 
 def sections_of(evidence: Evidence) -> list[Section]:
     """All sections in the order of the page; a sweep without results has the last ones only."""
-    last = [failures_section(evidence), setting_section(evidence)]
+    last = [failures_section(evidence), operations_section(evidence), setting_section(evidence)]
     if not evidence.finished:
         return last
     explorer = Section(

@@ -1,4 +1,4 @@
-"""The sweep file and the environment: what would make this sweep again."""
+"""The sweep file and the environments of its stages."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from sweeps.report.words import count
 
 
 def setting_section(evidence: Evidence) -> Section:
-    """The file as it was asked for last, who started it when, and on what."""
+    """Return the file of the last run, and the environments that computed the stages."""
     sweep = evidence.sweep
     text = yaml.safe_dump(sweep.document, sort_keys=False, allow_unicode=True)
-    started = table(
-        ["started (UTC)", "code version", "host"],
-        [
-            [event.get("started_at"), event.get("code_version"), event.get("host_kind")]
-            for event in evidence.events
-        ],
-    )
     names = ("host_kind", "torch_version", "timm_version", "code_version")
     stages = evidence.stages.select(list(names)).to_pylist()
     kinds: dict[tuple[str, ...], int] = {}
@@ -41,10 +34,6 @@ def setting_section(evidence: Evidence) -> Section:
         title="Sweep file and environment",
         short="Setup",
         lead=lead,
-        tables=tuple(
-            (title, one)
-            for title, one in (("Last starts", started), ("Stages made by", made))
-            if one.rows
-        ),
+        tables=(("Stages made by", made),) if made.rows else (),
         extra={"file": text},
     )

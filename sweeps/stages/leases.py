@@ -18,11 +18,13 @@ A storage that is out of reach stops the beats of all owners. So beats and looks
 from __future__ import annotations
 
 import json
+import platform
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, final
 
@@ -156,6 +158,7 @@ class Lease:
         self._id = uuid.uuid4().hex  # numbers of generations come again once all are given back
         self._confirmed = -float("inf")  # when the last write began that got through
         self._lost = False
+        self._since = _now()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -232,6 +235,9 @@ class Lease:
             "lease": self._id,
             "time_to_live_s": self.table.time_to_live_s,
             "beat": count,
+            "host": platform.node(),  # this and what follows is for people only
+            "since": self._since,
+            "at": _now(),
         }
         return json.dumps(fields).encode()
 
@@ -278,6 +284,11 @@ class LeaseWatch:
             return False
         table.expire(key, newest, beat)
         return True
+
+
+def _now() -> str:
+    """Return the time of this machine's clock; nothing is decided by it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _newest_of(names: list[str]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -82,13 +82,19 @@ class Plan:
         return 1 if last is None else last.number + 1
 
 
-def make_plan(sweep: Sweep, store: StageStore, step: Step | None = None) -> Plan:
+def make_plan(
+    sweep: Sweep,
+    store: StageStore,
+    step: Step | None = None,
+    finished: Mapping[str, Set[str]] | None = None,
+) -> Plan:
     """Look up in the storage what of `sweep` is there. Trains and writes nothing.
 
-    `step`: where the sweep stands, if that is known already.
+    `step`: where the sweep stands, if that is known already. `finished`: what `store.finished`
+    returned, where several sweeps of a storage are planned at once.
     """
     with _nothing_collected():
-        return _plan(sweep, store, step)
+        return _plan(sweep, store, step, finished)
 
 
 @contextmanager
@@ -104,11 +110,16 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def _plan(sweep: Sweep, store: StageStore, step: Step | None) -> Plan:
+def _plan(
+    sweep: Sweep,
+    store: StageStore,
+    step: Step | None,
+    finished: Mapping[str, Set[str]] | None,
+) -> Plan:
     step = step or wanted(sweep, store.objects)
     trials = step.trials
     tree = StageTree.of(trials, step.lengths)
-    finished = store.finished()
+    finished = store.finished() if finished is None else finished
     stored = frozenset(tree.nodes.keys() & finished.keys())
     identity = lru_cache(maxsize=4096)(evaluation_id)
     partial: set[str] = set()

@@ -25,6 +25,8 @@ class Ending:
     stages_done: int
     error: str | None = None
     error_kind: str | None = None
+    node: str = ""
+    """Where it failed, for the event log; empty if that is not known."""
 
 
 def record_trial(

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from clmethods.config import Fault, InvalidConfigError, canonical_json, short_id
-from clmethods.provenance import code_version, host_kind
 from sweeps.results import read_table
 from sweeps.search.stored import wanted
 from sweeps.spec import Sweep, sweep_from_dict
 from sweeps.spec.meaning import Changed, Meaning, changed_meanings, meaning_of, meanings
 from sweeps.stages.leases import LeaseTable, LeaseWatch
-from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 POLL_S = 0.2
 """How often the beat of another driver is looked at."""
@@ -53,21 +51,20 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
         raise InvalidConfigError([Fault("name", sweep.name, law, f"{_NEW_NAME}.")])
 
 
-def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> None:
-    """Write what is wanted now to the storage, and what was wanted before into its history."""
+def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
+    """Write the merged sweep file to the storage; return its checksum.
+
+        sweeps/NAME/sweep.yaml                the file of the last run
+        sweeps/NAME/versions/CHECKSUM.yaml    every version that was run, once
+
+    The event log refers to a version by its checksum.
+    """
     document = json.loads(json.dumps(sweep.document))
+    checksum = short_id(document)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    objects.put_if_absent(f"sweeps/{sweep.name}/versions/{checksum}.yaml", text)
     objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
-    now = datetime.now(UTC)
-    event = {
-        "started_at": now.isoformat(timespec="seconds"),
-        "sweep": document,
-        "code_version": code_version(),
-        "host_kind": host_kind(),
-    }
-    stamp = f"{now:%Y%m%dT%H%M%S}-{short_id(event)[:6]}"
-    data = json.dumps(event, indent=1).encode()
-    objects.put_if_absent(f"sweeps/{sweep.name}/events/{stamp}.json", data)
+    return checksum
 
 
 @contextmanager
@@ -76,28 +73,58 @@ def presence(
     objects: ObjectStore,
     time_to_live_s: float,
     say: Callable[[str], None] = lambda message: None,
+    run: str = "driver",
 ) -> Iterator[None]:
     """Be seen, for the length of the block, as a driver of this very file.
 
-    Any number of drivers may run one file. Raises `InvalidConfigError` while a driver of another
-    version of it lives; one that was killed is waited for, as long as its lease lasts.
+    Any number of drivers may run one file. `run`: id of the driver's run in the event log, by
+    which `sweeps status` finds who it is. Raises `InvalidConfigError` while a driver of another
+    version of it lives; one that was killed is waited for, as long as its lease lasts. What
+    killed drivers of this version have left is removed at the end, if their beat has stood still
+    since the start for as long as their leases last.
     """
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
     mine = short_id(_identity(sweep.document))
-    lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", "driver")
+    lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
     if lease is None:
         raise RuntimeError("a driver's number that nobody else can have was taken")
     with lease:
-        _refuse_others(table, mine, say)
-        yield
+        prefix = f"{table.folder}/"
+        found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
+        _refuse_others(table, {key for key in found if not key.startswith(f"{mine}.")}, mine, say)
+        watch = LeaseWatch(table)
+        beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
+        for key in beside:
+            watch.is_free(key)  # its time runs from now on
+        try:
+            yield
+        finally:
+            _remove_dead(table, watch, beside)
 
 
-def _refuse_others(table: LeaseTable, mine: str, say: Callable[[str], None]) -> None:
+def _remove_dead(table: LeaseTable, watch: LeaseWatch, keys: Sequence[str]) -> None:
+    """Remove the leases whose owners have stopped; a storage that fails now keeps them."""
+    try:
+        for key in keys:
+            if watch.is_free(key):
+                _remove(table, key)
+    except Exception as error:
+        if not is_storage_fault(error) and not isinstance(error, OSError):
+            raise
+
+
+def _remove(table: LeaseTable, key: str) -> None:
+    newest, _ = table.newest(key)
+    if newest is not None:
+        table.clear(key, newest)
+
+
+def _refuse_others(
+    table: LeaseTable, keys: Collection[str], mine: str, say: Callable[[str], None]
+) -> None:
     """Watch drivers of other versions until each has shown that it lives, or has not."""
-    prefix = f"{table.folder}/"
-    keys = {name.removeprefix(prefix).split("/")[0] for name in table.objects.list(table.folder)}
     watch = LeaseWatch(table)
-    waiting = {key: _beat(table, key) for key in keys if not key.startswith(f"{mine}.")}
+    waiting = {key: _beat(table, key) for key in keys}
     if waiting:
         say(
             "another version of this sweep file was run and not ended in order: "
@@ -106,9 +133,7 @@ def _refuse_others(table: LeaseTable, mine: str, say: Callable[[str], None]) -> 
     while waiting:
         for key, first in [*waiting.items()]:
             if watch.is_free(key):
-                newest, _ = table.newest(key)
-                if newest is not None:
-                    table.clear(key, newest)
+                _remove(table, key)
                 del waiting[key]
             elif _beat(table, key) != first:
                 law = "the file that is being run: a driver with another version of it is alive"

@@ -9,6 +9,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from sweeps.results.event_kinds import StageDone, WorkerLost
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
 from sweeps.tune.failure_causes import worker_failure
@@ -63,13 +64,14 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             job.storage_unreachable(result["node_id"], result["host"], result["error"])
         if result["outcome"] in ("trained", "evaluated"):
             job.events.add(
-                "stage",
-                trial=trial_id(trial),
-                key=result["key"],
-                position=result["position"] - 1,
-                outcome=result["outcome"],
-                seconds=round(result["seconds"], 3),
-                node=result["host"],
+                StageDone(
+                    trial=trial_id(trial),
+                    key=result["key"],
+                    position=result["position"] - 1,
+                    outcome=result["outcome"],
+                    seconds=round(result["seconds"], 3),
+                    node=result["host"],
+                )
             )
         if result["outcome"] == "trained":
             job.progress.tally.trained += 1
@@ -89,6 +91,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 stages_done=result["position"],
                 error=result["error"],
                 error_kind=result["error_kind"],
+                node=result["host"],
             )
         elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
@@ -121,12 +124,13 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         failure = worker_failure(self._errors.last(trial), job.nodes)
         goes_on = job.failures.add(mine, failure)
         job.events.add(
-            "worker_lost",
-            trial=mine,
-            name=name,
-            node=failure.node,
-            cause=failure.kind,
-            detail=failure.detail,
+            WorkerLost(
+                trial=mine,
+                name=name,
+                node=failure.node,
+                cause=failure.kind,
+                detail=failure.detail,
+            )
         )
         if goes_on:
             job.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")

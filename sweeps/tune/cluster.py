@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from sweeps.tune.attach import attach
+from sweeps.tune.ray_messages import filtered_messages
 from sweeps.tune.startup import HOOK
 
 QUIET = {
@@ -62,7 +63,8 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         "runtime_env": {"worker_process_setup_hook": HOOK},
     }
     if address is not None:
-        attach(address, arguments)
+        with filtered_messages():
+            attach(address, arguments)
     else:
         arguments |= {
             "address": "local",
@@ -70,7 +72,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-        with _unheard_messages(), _sessions_of_their_own():
+        with filtered_messages(), _sessions_of_their_own():
             ray.init(**arguments)
     try:
         yield
@@ -132,23 +134,6 @@ class ClusterSize:
             self._known = ray.cluster_resources()
             self._until = self._clock() + SIZE_HOLDS_S
         return self._known
-
-
-@contextmanager
-def _unheard_messages() -> Iterator[None]:
-    """Keep the Ray that is started in this block from printing that a worker died.
-
-    It does so whatever it is told; the callback says it, in fewer words. On a cluster it also
-    prints what the autoscaler complains of, so there it is let be.
-    """
-    from ray._private import worker
-
-    heard = worker.listen_error_messages
-    worker.listen_error_messages = lambda *arguments: None
-    try:
-        yield
-    finally:
-        worker.listen_error_messages = heard
 
 
 def usable_cpus() -> int:

@@ -8,10 +8,10 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from clmethods.config import short_id
-from clmethods.provenance import code_version
+from clmethods.provenance import code_version, host_kind
+from sweeps.results.event_kinds import RunEnded, RunStarted
 from sweeps.results.events import EventLog
 from sweeps.spec import Sweep
 from sweeps.stages.leases import TIME_TO_LIVE_S
@@ -74,43 +74,64 @@ def run_sweep(
     """
     options = options or RunOptions()
     sweep.logging.refuse(store.objects.location)
-    with presence(sweep, store.objects, options.time_to_live_s, store.report):
+    run = secrets.token_hex(6)
+    with presence(sweep, store.objects, options.time_to_live_s, store.report, run):
         refuse_other_meaning(sweep, store.objects)
-        keep_sweep_file(sweep, store.objects)
-        events = EventLog(store.objects, sweep.name, secrets.token_hex(6))
-        events.add("run_started", **_who(sweep, options))
+        document = keep_sweep_file(sweep, store.objects)
+        events = EventLog(store.objects, sweep.name, run)
+        events.add(_who(document, options))
+        events.flush(force=True)  # a driver that is killed at once is in the log too
         try:
             outcome = _run(sweep, store, options, announce, events)
         except BaseException as error:
-            events.add("run_ended", error=f"{type(error).__name__}: {error}")
+            events.add(_ended_by(error))
             raise
         else:
             events.add(
-                "run_ended",
-                trained=outcome.trained,
-                finished=outcome.finished,
-                failed=len(outcome.failed),
-                interrupted=outcome.interrupted,
-                halted=outcome.halted,
+                RunEnded(
+                    trained=outcome.trained,
+                    finished=outcome.finished,
+                    failed=len(outcome.failed),
+                    interrupted=outcome.interrupted,
+                    halted=outcome.halted,
+                    budget_used=outcome.budget_used,
+                )
             )
             return outcome
         finally:
             events.flush(force=True)
 
 
-def _who(sweep: Sweep, options: RunOptions) -> dict[str, Any]:
-    """Return who runs what, where and with which code."""
-    return {
-        "user": getpass.getuser(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "file": options.file,
-        "document": short_id(sweep.document),
-        "code_version": code_version(),
-        "address": options.address,
-        "only": [*options.only],
-        "retry_failed": options.retry_failed,
-    }
+def _who(document: str, options: RunOptions) -> RunStarted:
+    """Return who runs what, where and with which code. `document`: checksum of the sweep file."""
+    return RunStarted(
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        file=options.file or None,
+        document=document,
+        code_version=code_version(),
+        host_kind=host_kind(),
+        address=options.address,
+        only=tuple(options.only),
+        retry_failed=options.retry_failed,
+        time_to_live_s=options.time_to_live_s,
+    )
+
+
+def _ended_by(error: BaseException) -> RunEnded:
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnded(interrupted=True)
+    text = " ".join(str(error).split())
+    return RunEnded(error=f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _user() -> str:
+    """Return the name of the user; the number where the system has no name, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # what it raises depends on the version of Python
+        return str(os.getuid())
 
 
 def _run(

@@ -9,6 +9,16 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault
+from sweeps.results.event_kinds import (
+    Halted,
+    HeadLost,
+    NodeJoined,
+    NodeLost,
+    NodeRefused,
+    Notice,
+    Planned,
+    TrialEnded,
+)
 from sweeps.results.events import EventLog
 from sweeps.spec import TrialSpec
 from sweeps.stages.leases import LeaseTable, LeaseWatch
@@ -21,6 +31,7 @@ from sweeps.storage import is_storage_fault
 from sweeps.tune.cluster import ClusterSize, ray_cluster
 from sweeps.tune.head_watch import HeadWatch
 from sweeps.tune.node_check import StorageProof, sees, storage_proof
+from sweeps.tune.node_tally import slots_text
 from sweeps.tune.nodes import Node, Nodes
 from sweeps.tune.notices import Notices
 from sweeps.tune.progress import Progress
@@ -30,6 +41,7 @@ from sweeps.tune.trial_resources import (
     cpus_for,
     demand_of,
     distinct,
+    fitting,
     impossible_demands,
 )
 from sweeps.tune.worker_failures import WorkerFailures
@@ -74,8 +86,8 @@ class Job:
         self.spending = spending or Spending(gpus=plan.sweep.resources.gpu)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
-        self.owner = uuid.uuid4().hex
-        self.events = events or EventLog(store.objects, plan.sweep.name, self.owner[:12])
+        self.events = events or EventLog(store.objects, plan.sweep.name, uuid.uuid4().hex[:12])
+        self.owner = f"{self.events.run}.{uuid.uuid4().hex}"  # the run is named for people
         self.failed: dict[str, str] = {}
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
@@ -121,7 +133,7 @@ class Job:
         self.check_interruption()
         for sentence in self._notices.collect():
             self.progress.say(sentence)
-            self.events.add("notice", text=sentence)
+            self.events.add(Notice(text=sentence))
         if self._guard is not None:
             self._guard.look()
         self.events.flush()
@@ -135,7 +147,7 @@ class Job:
     def halt(self, reason: str) -> None:
         """Let the running stages finish and start none: going on would be in vain."""
         self.halted = reason
-        self.events.add("halted", reason=reason)
+        self.events.add(Halted(reason=reason))
         if self._scheduler is not None:
             self._scheduler.draining = True
 
@@ -172,13 +184,15 @@ class Job:
         self._ended.add(trial.trial_id)
         record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
         self.events.add(
-            "trial",
-            trial=trial.trial_id,
-            name=trial.name,
-            status=ending.status,
-            stages=ending.stages_done,
-            error_kind=ending.error_kind,
-            error=ending.error,
+            TrialEnded(
+                trial=trial.trial_id,
+                name=trial.name,
+                status=ending.status,
+                stages=ending.stages_done,
+                error_kind=ending.error_kind,
+                error=ending.error,
+                node=ending.node,
+            )
         )
         if ending.status == "finished":
             self.progress.tally.finished += 1
@@ -194,6 +208,16 @@ class Job:
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
         self._demands = distinct(self._demand(trial) for trial in todo)
         self._ended: set[str] = set()
+        self.events.add(
+            Planned(
+                step=plan.step.number,
+                title=plan.step.title,
+                trials=len(plan.trials),
+                todo=len(todo),
+                stages=plan.tree.distinct,
+                stored=len(plan.stored),
+            )
+        )
 
     def _drain(self) -> bool:
         """Stop once the running stages are finished; False if none can be, or if asked again."""
@@ -219,7 +243,10 @@ class Job:
         with ExitStack() as stack:
             address = str(ray.get_runtime_context().gcs_address)
             stack.enter_context(HeadWatch(address, self._head_lost))
-            if not self._local:
+            if self._local:
+                for node in self.nodes.all():
+                    self._log_joined(node)
+            else:
                 from sweeps.tune.node_guard import NodeEvents, NodeGuard
 
                 name = self.plan.sweep.name
@@ -229,26 +256,44 @@ class Job:
                 )
                 self._guard = NodeGuard(self._proof, told, self.nodes)
                 self._guard.check_present()
+                self.progress.say(self.progress.tally.nodes.sentence())
             yield
 
+    def _log_joined(self, node: Node) -> int:
+        """Log a node that has joined; return its slots."""
+        slots = fitting(self._demands, node.resources)
+        self.events.add(
+            NodeJoined(
+                **_place(node),
+                cpus=node.resources.get("CPU", 0.0),
+                gpus=node.resources.get("GPU", 0.0),
+                slots=slots,
+            )
+        )
+        return slots
+
     def _node_joined(self, node: Node) -> None:
-        resources = {kind: node.resources.get(kind, 0.0) for kind in ("CPU", "GPU")}
-        self.events.add("node_joined", node=node.name, address=node.address, **resources)
+        slots = self._log_joined(node)
+        self.progress.tally.nodes.joined(node.node_id, node.name, slots)
+        if self._scheduler is not None:  # trials run already
+            self.progress.say(f"node {node.shown} joined: {slots_text(slots)}")
 
     def _node_refused(self, node: Node, fault: Fault) -> None:
-        self.events.add("node_refused", node=node.name, address=node.address, reason=str(fault))
+        self.events.add(NodeRefused(**_place(node), reason=str(fault)))
+        self.progress.tally.nodes.refused(node.node_id)
         self.progress.say(f"no trial runs on {node.shown}: {fault}")
 
     def _node_lost(self, node: Node) -> None:
-        self.events.add("node_lost", node=node.name, address=node.address)
-        self.progress.say(f"node {node.shown} is lost; its trials go on elsewhere")
+        self.events.add(NodeLost(**_place(node)))
+        self.progress.tally.nodes.lost(node.node_id)
+        self.progress.say(f"node {node.shown} is lost; its trials continue on other nodes")
 
     def _head_lost(self) -> None:
         """End the process: every call to Ray would wait for a minute and then abort it."""
         drained = self._scheduler is not None and self._scheduler.draining
         self.progress.close()
         self.progress.say(HEAD_LOST)
-        self.events.add("head_lost")
+        self.events.add(HeadLost())
         self.events.flush(force=True)
         os._exit(130 if drained or self.stop_now else 1)
 
@@ -329,3 +374,8 @@ class Job:
         present: dict[str, float] = ray.cluster_resources()
         for sentence in impossible_demands(self._demands, present, most, self._local):
             self.progress.say(sentence)
+
+
+def _place(node: Node) -> dict[str, str]:
+    """Return the fields by which events name a node."""
+    return {"node": node.name, "address": node.address, "node_id": node.node_id}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO, final
 
+from sweeps.tune.node_tally import NodeTally
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -46,6 +48,8 @@ class Tally:
     trained: int = 0
     """Stages trained by this run of the sweep."""
     stage_seconds: float = 0.0
+    nodes: NodeTally = field(default_factory=NodeTally)
+    """Of a cluster; none where Ray runs on this machine alone."""
     objectives: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Of finished trials: by objective, then by label."""
@@ -129,17 +133,22 @@ class Progress:
             self._live.console.print(message, markup=False, highlight=False)
 
     def line(self) -> str:
-        """`stages 57/152 · trials 12/38 · 2 running · 1 failed · 0:48, about 1:16 left`."""
+        """Return one line, such as
+        `stages 57/152 · trials 12/38 · 2 running · 3 nodes, 1 lost · 0:48, about 1:16 left`.
+        """
         tally = self.tally
         parts = [
             f"stages {tally.trained}/{tally.stages}",
             f"trials {tally.finished}/{tally.trials}",
             f"{tally.active} running",
         ]
+        if tally.nodes.known:
+            parts.append(tally.nodes.text())
         if tally.failed:
             parts.append(f"{tally.failed} failed")
+        parts.append(self._time())
         parts += [f"best {name} {shown(name, b.mean)}" for name, b in tally.best().items()]
-        return " · ".join([*parts, self._time()])
+        return " · ".join(parts)
 
     def table(self) -> Table:
         """The same and more, for a terminal."""
@@ -164,6 +173,8 @@ class Progress:
             mean = tally.stage_seconds / tally.trained
             speed = f"{tally.trained / minutes:.3g} stages a minute, {mean:.3g} s each"
             rows.append(("speed", speed))
+        if tally.nodes.known:
+            rows.append(("nodes", tally.nodes.text()))
         rows.append(("time", self._time()))
         for name, best in tally.best().items():
             runs = f"{best.runs} run{'s' * (best.runs > 1)}"

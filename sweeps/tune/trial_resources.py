@@ -45,6 +45,14 @@ def cpus_for(trials: Sequence[TrialSpec], resources: Resources) -> int | None:
     return None if most is None else most * max(t.run.train.threads for t in trials)
 
 
+def fitting(demands: Sequence[Demand], resources: Mapping[str, float]) -> int:
+    """Return how many trials run at once on these resources: of the demand that fits best."""
+    return max(
+        min(int(resources.get(kind, 0.0) // amount) for kind, amount in demand.items())
+        for demand in demands
+    )
+
+
 @final
 class Slots:
     """How many trials may be released: those that run and those that wait for a worker."""
@@ -58,10 +66,7 @@ class Slots:
 
     def count(self, demands: Sequence[Demand], cluster: Mapping[str, float]) -> int:
         """Return the number for trials with these demands, in a cluster of that size."""
-        fits = max(
-            min(int(cluster.get(kind, 0.0) // amount) for kind, amount in demand.items())
-            for demand in demands
-        )
+        fits = fitting(demands, cluster)
         if fits == 0:
             return FROM_ZERO if self._most is None else min(FROM_ZERO, self._most)
         waiting = max(1, round(LOOKAHEAD * fits))

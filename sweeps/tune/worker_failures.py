@@ -40,6 +40,7 @@ class WorkerFailures:
             stages_done=stages_done,
             error=f"{text.strip()} To try again: --retry-failed.",
             error_kind=failure.kind,
+            node=failure.node,
         )
 
     def _count(self, trial_id: str, budget: RetryBudget) -> int:

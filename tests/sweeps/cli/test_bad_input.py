@@ -156,3 +156,19 @@ def test_a_part_that_there_is_not_is_refused(
     assert "--only: got '*threshold=0.7*'" in refused(
         sweeps_command("run", sweep_file(), *options)
     )
+
+
+def test_a_sweep_that_is_not_in_the_storage_is_refused(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    options = ("--from-storage", "--storage", finished)
+    message = refused(sweeps_command("run", "smal", *options))
+    assert "SWEEP: got 'smal'" in message
+    assert "['small']" in message
+    assert "Did you mean 'small'?" in message
+    nowhere = tmp_path / "nowhere"
+    refused(sweeps_command("run", "small", "--from-storage", "--storage", nowhere))
+    assert not nowhere.exists()
+    assert "No sweep was run on" in refused(
+        sweeps_command("run", "small", "--from-storage", "--storage", tmp_path)
+    )

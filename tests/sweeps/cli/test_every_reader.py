@@ -80,7 +80,7 @@ def test_an_empty_sweep_has_no_answer(
     keep_sweep_file(sweep_from_dict(SMALL), open_storage(str(tmp_path)))
     said = read(sweeps_command, reader, tmp_path)
     words = {
-        "status": "12 trials",
+        "status": "12 in 3 configurations: 12 waiting, 0 failed",
         "select": "no configuration has a finished run",
         "query": "1 row",
         "export": "summary.parquet  0 rows",

@@ -16,7 +16,7 @@ def test_a_study_without_its_files_is_planned(
     assert found.exit_code == 0, found.output
     for words in (
         "63 trials of 21 configurations",
-        "574 distinct stages for 630 steps",
+        "574 distinct stages (630 without sharing)",
         "would break",
         "backbone.weights",
         "stream.root",

@@ -7,13 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from click.testing import Result
 
 import sweeps
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.sealed import sealed, sha256, unsealed
+from sweeps.cli import layout
+from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.tables import front_text
 from sweeps.results import TABLES
 from sweeps.storage import open_storage
+from sweeps.wanted import read_results
 
 Command = Callable[..., Result]
 
@@ -21,8 +26,7 @@ Command = Callable[..., Result]
 def test_status_counts_trials_and_stages(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("status", finished, "--trials")
     assert result.exit_code == 0
-    assert "14 trials of 4 configurations" in result.output
-    assert "14 finished, 0 failed" in result.output
+    assert "14 in 4 configurations: 14 finished, 0 failed" in result.output
     assert "0 to train" in result.output
     assert result.output.count("finished") >= 14
 
@@ -91,11 +95,32 @@ def test_pareto_shows_the_front_with_intervals(sweeps_command: Command, finished
     result = sweeps_command("pareto", finished)
     assert result.exit_code == 0
     assert "±" in result.output
-    assert "front: by the validation means" in result.output
+    assert "front (*): Pareto front of the validation means" in result.output
     assert "joint_lora" in result.output
     starred = [line for line in result.output.splitlines() if line.strip().startswith("*")]
     assert starred
     assert not any("joint_lora" in line for line in starred)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_pareto_is_readable_on_a_narrow_terminal(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """Nothing is cut off, and no line is longer than the terminal."""
+    monkeypatch.setattr(layout, "terminal_columns", lambda: columns)
+    stored = open_stored_sweep(str(finished))
+    said = front_text(stored.sweep, read_results(stored.sweep, stored.objects))
+    lines = said.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in said
+    label = "lorac_ipc importance_threshold=0.2"
+    if columns == 80:
+        (row,) = [k for k, line in enumerate(lines) if f"{label}: 4 runs, P(front)" in line]
+        assert lines[row + 1].split()[:2] == ["val.", "accuracy"]
+        assert lines[row + 2].split()[:2] == ["test", "accuracy"]
+    else:
+        assert "configuration" in lines[1]
+        assert "val. accuracy" in lines[1]
 
 
 def test_batch_wise_figures_are_marked_wherever_they_are_shown(
@@ -242,7 +267,7 @@ def test_a_query_that_is_wrong_is_told_plainly(sweeps_command: Command, finished
 def test_pareto_says_how_sure_the_front_is(sweeps_command: Command, finished: Path) -> None:
     output = sweeps_command("pareto", finished).output
     heading = next(line for line in output.splitlines() if "configuration" in line)
-    assert heading.split()[:3] == ["front", "in", "configuration"]
+    assert heading.split()[:3] == ["front", "P(front)", "configuration"]
     searched = [line for line in output.splitlines() if "importance_threshold=" in line]
     assert all("%" in line for line in searched)
     assert "hypervolume" in output

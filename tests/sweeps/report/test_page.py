@@ -243,7 +243,7 @@ def test_an_empty_sweep_has_one_sentence(tmp_path: Path) -> None:
     keep_sweep_file(sweep_from_dict(DOCUMENT), open_storage(str(tmp_path)))
     found = Page(render(evidence_at(tmp_path)))
     assert "No run of this sweep has finished yet" in found.sections[""]
-    assert set(found.sections) == {"", "failures", "setting", "glossary"}
+    assert set(found.sections) == {"", "failures", "operations", "setting", "glossary"}
     assert "0 of 14 runs finished" in found.sections["failures"]
 
 

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from clmethods.config import short_id
 from sweeps.results import events
+from sweeps.results.event_kinds import Notice, RunEnded, RunStarted, StageDone
 from sweeps.results.events import FLUSH_EVERY_S, EventLog, read_events
 from sweeps.storage import ObjectStore, open_storage
 
@@ -16,21 +18,25 @@ def objects() -> ObjectStore:
     return open_storage("memory://")
 
 
+def notice(number: int) -> Notice:
+    return Notice(text=f"notice {number}")
+
+
 def test_events_are_read_in_order_with_their_fields(objects: ObjectStore) -> None:
+    started = RunStarted(document="d", code_version="c", user="ada", only=("a*", "b"))
+    stage = StageDone(trial="t", key="ab", position=0, outcome="trained", seconds=1.5, node="w1")
     log = EventLog(objects, "demo", "run1")
-    log.add("run_started", user="ada", only=["a*"])
-    log.add("stage", key="ab", seconds=1.5)
+    log.add(started)
+    log.add(stage)
     log.flush(force=True)
-    log.add("run_ended", trained=1)
+    log.add(RunEnded(trained=1))
     log.flush(force=True)
     found = list(read_events(objects, "demo"))
-    assert [(event.run, event.kind) for event in found] == [
-        ("run1", "run_started"),
-        ("run1", "stage"),
-        ("run1", "run_ended"),
-    ]
-    assert found[0].fields == {"user": "ada", "only": ["a*"]}
-    assert found[1].at >= found[0].at
+    assert [event.body for event in found] == [started, stage, RunEnded(trained=1)]
+    assert {event.run for event in found} == {"run1"}
+    times = [event.time for event in found]
+    assert all(time is not None and time.tzinfo is not None for time in times)
+    assert times == sorted(time for time in times if time is not None)
     assert list(read_events(objects, "other")) == []
 
 
@@ -38,16 +44,30 @@ def test_lines_are_written_when_they_are_due_and_in_few_objects(objects: ObjectS
     now = [0.0]
     log = EventLog(objects, "demo", "run1", clock=lambda: now[0])
     log.flush()
-    log.add("stage")
+    log.add(notice(0))
     log.flush()
     assert list(objects.list()) == []
-    for _ in range(5):
+    for number in range(5):
         now[0] += FLUSH_EVERY_S
-        log.add("stage")
+        log.add(notice(number))
         now[0] += FLUSH_EVERY_S
         log.flush()
     assert len(list(objects.list())) == 1
     assert len(list(read_events(objects, "demo"))) == 6
+
+
+def test_nothing_new_is_not_written_again(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(objects, "demo", "run1")
+    log.add(notice(0))
+    log.flush(force=True)
+
+    def fail(self: ObjectStore, key: str, data: bytes) -> None:
+        raise AssertionError(key)
+
+    monkeypatch.setattr(ObjectStore, "put", fail)
+    log.flush(force=True)
 
 
 def test_a_full_object_is_followed_by_another(
@@ -56,10 +76,10 @@ def test_a_full_object_is_followed_by_another(
     monkeypatch.setattr(events, "OBJECT_BYTES", 200)
     log = EventLog(objects, "demo", "run1")
     for number in range(10):
-        log.add("stage", number=number)
+        log.add(notice(number))
         log.flush(force=True)
     assert len(list(objects.list())) > 2
-    assert [event.fields["number"] for event in read_events(objects, "demo")] == list(range(10))
+    assert [event.body for event in read_events(objects, "demo")] == [*map(notice, range(10))]
 
 
 def test_a_storage_that_fails_costs_no_event(
@@ -67,7 +87,7 @@ def test_a_storage_that_fails_costs_no_event(
 ) -> None:
     now = [0.0]
     log = EventLog(objects, "demo", "run1", clock=lambda: now[0])
-    log.add("stage")
+    log.add(notice(0))
 
     def fail(self: ObjectStore, key: str, data: bytes) -> None:
         raise ConnectionError("down")
@@ -79,7 +99,7 @@ def test_a_storage_that_fails_costs_no_event(
     assert list(read_events(objects, "demo")) == []
     now[0] += FLUSH_EVERY_S
     log.flush()
-    assert [event.kind for event in read_events(objects, "demo")] == ["stage"]
+    assert [event.kind for event in read_events(objects, "demo")] == ["notice"]
 
 
 def test_damaged_lines_are_left_out(objects: ObjectStore) -> None:
@@ -87,5 +107,29 @@ def test_damaged_lines_are_left_out(objects: ObjectStore) -> None:
     lines = ["{", "[]", '{"at": "t"}', good, "\ufffd"]
     objects.put("sweeps/demo/events/x.jsonl", "\n".join(lines).encode())
     objects.put("sweeps/demo/events/y.json", b"{}")
+    objects.put("sweeps/demo/events/z.json", b"not JSON")
     (event,) = read_events(objects, "demo")
-    assert (event.kind, event.fields) == ("stage", {"n": 1})
+    assert (event.kind, event.fields, event.body, event.time) == ("stage", {"n": 1}, None, None)
+
+
+def test_a_log_of_an_earlier_version_is_read(objects: ObjectStore) -> None:
+    """It had an object per run, with the whole sweep file and nothing about the user."""
+    document = {"name": "demo", "seeds": [0, 1]}
+    old = {
+        "started_at": "2026-11-24T09:12:44+00:00",
+        "sweep": document,
+        "code_version": "0.1.0+abc",
+        "host_kind": "Linux x86_64",
+    }
+    objects.put("sweeps/demo/events/20261124T091244-1a2b3c.json", json.dumps(old).encode())
+    log = EventLog(objects, "demo", "run2")
+    log.add(RunStarted(document="d", code_version="c"))
+    log.flush(force=True)
+    first, second = read_events(objects, "demo")
+    assert first.run == "20261124T091244-1a2b3c"
+    assert first.time is not None
+    assert first.time.isoformat() == old["started_at"]
+    assert first.body == RunStarted(
+        document=short_id(document), code_version="0.1.0+abc", host_kind="Linux x86_64"
+    )
+    assert second.run == "run2"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -528,4 +529,6 @@ def test_the_fields_of_a_lease(objects: ObjectStore) -> None:
     abandon(LeaseTable(objects, time_to_live_s=7.0), "driver:trial")
     fields = json.loads(objects.get(f"leases/{KEY}/0"))
     assert fields.pop("lease")
+    assert fields.pop("since") <= fields.pop("at")
+    assert fields.pop("host") == socket.gethostname()
     assert fields == {"owner": "driver:trial", "time_to_live_s": 7.0, "beat": 0}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from clmethods.config import InvalidConfigError
 from sweeps.spec import Sweep, expand, sweep_from_dict
@@ -137,3 +139,44 @@ def test_a_driver_that_was_killed_is_waited_for_and_cleared(tmp_path: Path) -> N
         assert not list(objects.list("sweeps/small/running/other.version"))
     assert "up to 0.5 s" in said[0]
     assert threading.active_count() == before
+
+
+def test_what_killed_drivers_of_the_same_version_left_is_removed_at_the_end(
+    tmp_path: Path,
+) -> None:
+    """Of two that are there at the start, one is alive."""
+    objects = open_storage(str(tmp_path))
+    table = LeaseTable(objects, TTL_S, "sweeps/small/running")
+    with presence(sweep(), objects, TTL_S):
+        (own,) = objects.list("sweeps/small/running")
+        version = own.split("/")[3].split(".")[0]
+        assert table.acquire(f"{version}.dead", "driver") is not None  # it never beats
+        with presence(sweep(), objects, TTL_S):
+            assert len(list(objects.list("sweeps/small/running"))) == 3
+            time.sleep(TTL_S * 1.5)
+        assert list(objects.list("sweeps/small/running")) == [own]
+    assert list(objects.list("sweeps")) == []
+
+
+def test_a_short_run_leaves_what_may_be_alive(tmp_path: Path) -> None:
+    objects = open_storage(str(tmp_path))
+    table = LeaseTable(objects, TTL_S, "sweeps/small/running")
+    with presence(sweep(), objects, TTL_S):
+        (own,) = objects.list("sweeps/small/running")
+    key = f"{own.split('/')[3].split('.')[0]}.other"
+    assert table.acquire(key, "driver") is not None
+    with presence(sweep(), objects, TTL_S):
+        pass
+    assert list(objects.list("sweeps/small/running")) == [f"sweeps/small/running/{key}/0"]
+
+
+def test_every_version_of_the_file_is_kept_once_under_its_checksum() -> None:
+    objects = open_storage("memory://")
+    first = keep_sweep_file(sweep(), objects)
+    assert keep_sweep_file(sweep(), objects) == first
+    second = keep_sweep_file(sweep(seeds=[0, 1]), objects)
+    folder = "sweeps/small/versions"
+    assert set(objects.list(folder)) == {f"{folder}/{name}.yaml" for name in (first, second)}
+    stored = objects.get("sweeps/small/sweep.yaml")
+    assert objects.get(f"{folder}/{second}.yaml") == stored
+    assert sweep_from_dict(yaml.safe_load(objects.get(f"{folder}/{first}.yaml"))) == sweep()

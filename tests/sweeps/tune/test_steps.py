@@ -13,7 +13,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeps.cli import main
-from sweeps.cli.overview import plan_text, result_text
+from sweeps.cli.overview import plan_text
+from sweeps.cli.run_text import result_text
 from sweeps.results import latest_trials, read_table
 from sweeps.stages.garbage import find_garbage, needed_stages
 from sweeps.stages.plan import make_plan
@@ -107,7 +108,7 @@ def test_a_model_trains_its_batches_and_is_then_done(given: Given, tmp_path: Pat
     again = swept(tmp_path, **MODEL)
     assert (again.trained, len(given)) == (0, count)
     assert final_tables(tmp_path, "small") == before
-    text = result_text(again, open_storage(str(tmp_path)), "runs")
+    text = result_text(again, open_storage(str(tmp_path)))
     assert f"nothing to train: all {again.plan.tree.distinct} stages" in text
     _is_the_study_of(again, tmp_path, **MODEL)
 

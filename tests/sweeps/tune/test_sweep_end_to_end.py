@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from clmethods.stage import DivergedError
 from sweeps.results import latest_trials, read_table
+from sweeps.results.event_kinds import NodeJoined, RunEnded, RunStarted, StageDone, TrialEnded
+from sweeps.results.events import read_events
 from sweeps.spec import expand, sweep_from_dict
 from sweeps.stages.figures import figures_so_far
 from sweeps.stages.store import StageStore
@@ -25,6 +28,8 @@ from tests.sweeps.tune.conftest import SECRETS, SWEEP, Ran
 from tests.sweeps.tune.drivers import Driver, driver, run_to_end, wait_until, write_sweep
 from tests.sweeps.tune.logged import scalars
 from tests.sweeps.tune.tables import final_tables, rewritten, stage_files
+
+HOST = socket.gethostname()
 
 
 def test_a_failing_trial_fails_alone_with_its_cause(ran: Ran) -> None:
@@ -50,6 +55,34 @@ def test_every_stage_was_trained_once(ran: Ran) -> None:
     assert f"trained {StageTree.of(sound).distinct} stages" in ran.process.stdout
     assert rewritten(ran.storage) == []
     assert not [path for path in ran.storage.glob("leases/**/*") if path.is_file()]
+
+
+def test_every_event_of_the_run_is_in_its_log(ran: Ran) -> None:
+    events = [event.body for event in read_events(open_storage(str(ran.storage)), "small")]
+    assert all(event is not None for event in events)
+    counts = Counter(event.kind for event in events if event is not None)
+    trained = len(stage_files(ran.storage))
+    assert counts == {
+        "run_started": 1,
+        "planned": 1,
+        "node_joined": 1,
+        "stage": counts["stage"],
+        "trial": 12,
+        "run_ended": 1,
+    }
+    first, last = events[0], events[-1]
+    assert isinstance(first, RunStarted)
+    assert (first.file, first.host, first.address) == (str(ran.file), HOST, None)
+    assert first.user
+    assert isinstance(last, RunEnded)
+    assert (last.trained, last.finished, last.failed) == (trained, 9, 3)
+    stages = [event for event in events if isinstance(event, StageDone)]
+    assert sum(stage.outcome == "trained" for stage in stages) == trained
+    assert {stage.node for stage in stages} == {HOST}
+    ends = [event for event in events if isinstance(event, TrialEnded)]
+    assert {end.node for end in ends if end.status == "failed"} == {HOST}
+    (joined,) = [event for event in events if isinstance(event, NodeJoined)]
+    assert joined.slots >= 1
 
 
 def test_the_same_trials_without_ray_have_the_same_bits(ran: Ran) -> None:

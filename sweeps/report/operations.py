@@ -1,0 +1,189 @@
+"""Audit trail: who ran the driver with which file, on which nodes, and what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sweeps.report.evidence import Evidence
+from sweeps.report.model import NOTHING, Section, Table, table
+from sweeps.report.words import count, seconds
+from sweeps.results.event_kinds import RunStarted
+from sweeps.results.history import DriverRun, History, NodeRecord, RunOutcome
+
+LISTED = 20
+"""Rows per table: a sweep may have thousands of events."""
+NAMED = 3
+"""Nodes that a cell names."""
+
+
+def operations_section(evidence: Evidence) -> Section:
+    """Return runs of the driver, nodes with their stages, losses by cause, outages."""
+    history = evidence.history
+    tables = (
+        ("Runs of the driver", _runs(history.runs)),
+        ("Sweep file, code and options of each run", _inputs(history.runs)),
+        ("Nodes", _nodes(history.nodes)),
+        ("Lost workers by cause", _losses(history)),
+        ("Refused nodes", _refusals(history)),
+        ("Storage outages and halts", _notices(history)),
+    )
+    notes = []
+    if history.unread:
+        lines = count(history.unread, "line")
+        notes.append(f"{lines} of the event log could not be read by this version.")
+    return Section(
+        id="operations",
+        title="Runs and nodes",
+        short="Runs",
+        lead=_lead(history),
+        tables=tuple((title, one) for title, one in tables if one.rows),
+        notes=tuple(notes),
+    )
+
+
+def _lead(history: History) -> str:
+    if not history.runs:
+        return "The event log of this sweep is empty."
+    users = sorted({r.started.user for r in history.runs if r.started and r.started.user})
+    parts = [f"{count(len(history.runs), 'run')} of the driver" + _by(users)]
+    open_ends = sum(run.outcome is RunOutcome.NOT_LOGGED for run in history.runs)
+    if open_ends:
+        parts.append(f"{count(open_ends, 'run')} without a logged end (running or killed)")
+    parts.append(count(len(history.nodes), "node"))
+    workers = sum(loss.count for loss in history.losses)
+    lost = sum(node.lost for node in history.nodes)
+    parts += [f"{count(workers, 'worker')} lost"] if workers else []
+    parts += [f"{count(lost, 'node')} lost"] if lost else []
+    parts += [f"{count(len(history.refusals), 'node')} refused"] if history.refusals else []
+    return "; ".join(parts) + ". Times are UTC, by the clock of the driver's machine."
+
+
+def _by(users: Sequence[str]) -> str:
+    return f" by {_some(users)}" if users else ""
+
+
+def _runs(runs: Sequence[DriverRun]) -> Table:
+    rows = [
+        [
+            run.run,
+            _time(run.began),
+            _time(run.last),
+            _end(run),
+            _who(run.started),
+            len(run.trained),
+            run.evaluated,
+        ]
+        for run in runs[-LISTED:]
+    ]
+    head = ["run", "started", "last event", "end", "by", "#trained", "#evaluated"]
+    return table(head, rows, _note(runs, "last"))
+
+
+def _inputs(runs: Sequence[DriverRun]) -> Table:
+    rows = [
+        [run.run, who.file, who.document, who.code_version, _options(who)]
+        for run in runs[-LISTED:]
+        if (who := run.started) is not None
+    ]
+    note = "Every version of the merged sweep file is in the storage: versions/CHECKSUM.yaml."
+    more = _note(runs, "last")
+    head = ["run", "sweep file", "checksum", "code version", "options"]
+    return table(head, rows, f"{note[:-1]}; {more}" if more else note)
+
+
+def _end(run: DriverRun) -> str:
+    end = run.ended
+    if end is None:
+        return run.outcome
+    reason = end.error or end.halted or end.budget_used or ""
+    failed = f"{count(end.failed, 'trial')} failed" if end.failed else ""
+    detail = "; ".join(text for text in (reason, failed) if text)
+    return f"{run.outcome}: {detail}" if detail else run.outcome
+
+
+def _who(started: RunStarted | None) -> str:
+    if started is None:
+        return NOTHING
+    if started.user is None and started.host is None:
+        return started.host_kind or NOTHING
+    return f"{started.user}@{started.host}, process {started.pid}"
+
+
+def _options(started: RunStarted) -> str:
+    found = [f"--address {started.address}"] if started.address else []
+    found += [f"--only {which}" for which in started.only]
+    found += ["--retry-failed"] if started.retry_failed else []
+    return " ".join(found) or NOTHING
+
+
+def _nodes(nodes: Sequence[NodeRecord]) -> Table:
+    ranked = sorted(nodes, key=lambda node: (-node.trained, node.node))
+    rows = [
+        [
+            node.node,
+            node.address or NOTHING,
+            node.slots,
+            node.trained,
+            node.evaluated,
+            seconds(node.busy_s) if node.busy_s else NOTHING,
+            node.workers_lost,
+            node.joined,
+            node.lost,
+            _number(node.cpus),
+            _number(node.gpus),
+            _time(node.last_stage) if node.last_stage else NOTHING,
+        ]
+        for node in ranked[:LISTED]
+    ]
+    head = ["node", "address", "#slots", "#trained", "#evaluated", "#busy", "#workers lost"]
+    more = ["#joined", "#lost", "#CPUs", "#GPUs", "last stage"]
+    return table([*head, *more], rows, _note(ranked, "first"))
+
+
+def _losses(history: History) -> Table:
+    return table(
+        ["cause", "#workers", "last", "for example", "nodes"],
+        [
+            [loss.cause, loss.count, _time(loss.last), loss.detail, _some(loss.nodes)]
+            for loss in history.losses
+        ],
+        note="A trial that loses its worker continues from its last stored stage.",
+    )
+
+
+def _refusals(history: History) -> Table:
+    refused = history.refusals
+    return table(
+        ["node", "address", "#times", "last", "reason"],
+        [
+            [one.node, one.address, one.count, _time(one.last), one.reason]
+            for one in refused[-LISTED:]
+        ],
+        _note(refused, "last"),
+    )
+
+
+def _notices(history: History) -> Table:
+    notices = history.notices
+    rows = [[f"{at:%Y-%m-%d %H:%M:%S}", text] for at, text in notices[-LISTED:]]
+    return table(["time", "event"], rows, _note(notices, "last"))
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:g}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _note(found: Sequence[object], which: str) -> str:
+    if len(found) <= LISTED:
+        return ""
+    return f"the {which} {LISTED} of {len(found):,}; sweeps status --json lists all"

@@ -1,0 +1,145 @@
+"""Leases as a reader sees them: who holds what, and whether a driver still beats. Writes nothing.
+
+Nobody is declared expired here; that is for those who want a lease. Wall times in a lease are of
+its owner's clock, so differences are taken between two times of the same lease.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, final
+
+from sweeps.stages.leases import BEATS_PER_LIFE
+from sweeps.storage import MissingObjectError, ObjectStore
+
+READERS = 8
+"""Leases fetched at once."""
+MISSED_BEATS = 3
+"""Beats that a driver may miss before it counts as silent."""
+LATENCY_S = 1.0
+"""Added to that, for a slow storage."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What the owner of a lease last wrote."""
+
+    name: str
+    """Key of the lease."""
+    key: str
+    """What is leased: the key of a stage, or the id of a driver."""
+    owner: str
+    host: str
+    """Empty for a lease of an earlier version of this code."""
+    since: datetime | None
+    at: datetime | None
+    """When it was written."""
+    number: int
+    time_to_live_s: float
+
+    @property
+    def held_s(self) -> float | None:
+        """Return for how long the lease is held."""
+        if self.since is None or self.at is None:
+            return None
+        return max(0.0, (self.at - self.since).total_seconds())
+
+
+class Sign(StrEnum):
+    """What a second look at the lease of a driver showed."""
+
+    ALIVE = "alive"
+    SILENT = "silent"
+    """Its beat stands still: it was killed, or cannot reach the storage."""
+    ENDED = "ended"
+    """It gave its lease back."""
+
+
+def read_beats(
+    objects: ObjectStore, folder: str, chosen: Callable[[str], bool] = lambda key: True
+) -> dict[str, Beat]:
+    """Return the leases of a folder that were not declared expired, by what is leased.
+
+    `chosen`: which of them to read; each takes a request.
+    """
+    generations: dict[str, set[str]] = {}
+    for name in objects.list(folder):
+        key, _, generation = name.removeprefix(f"{folder}/").rpartition("/")
+        generations.setdefault(key, set()).add(generation)
+    names = {}
+    for key, found in generations.items():
+        newest = max((int(g) for g in found if g.isdigit()), default=None)
+        if newest is not None and f"{newest}.expired" not in found and chosen(key):
+            names[key] = f"{folder}/{key}/{newest}"
+    with ThreadPoolExecutor(READERS) as pool:
+        beats = pool.map(lambda item: read_beat(objects, *item), names.items())
+        return {beat.key: beat for beat in beats if beat is not None}
+
+
+def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
+    """Return one lease; None if it was given back or is not what was written."""
+    try:
+        fields: Any = json.loads(objects.get(name).decode(errors="replace"))
+    except (MissingObjectError, ValueError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    number, life = fields.get("beat"), fields.get("time_to_live_s")
+    return Beat(
+        name=name,
+        key=key,
+        owner=str(fields.get("owner", "")),
+        host=str(fields.get("host", "")),
+        since=_time(fields.get("since")),
+        at=_time(fields.get("at")),
+        number=number if isinstance(number, int) else 0,
+        time_to_live_s=float(life) if isinstance(life, int | float) else 0.0,
+    )
+
+
+def look_again(
+    objects: ObjectStore,
+    first: Iterable[Beat],
+    started: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Mapping[str, tuple[Sign, Beat]]:
+    """Look at leases again until each has moved, is gone, or has stood still for too long.
+
+    `started`: when they were read first, by `clock`. Returns by name what was seen and the last
+    beat.
+    """
+    waiting = {beat.name: beat for beat in first}
+    found: dict[str, tuple[Sign, Beat]] = {}
+    while waiting:
+        for name, before in [*waiting.items()]:
+            period = before.time_to_live_s / BEATS_PER_LIFE
+            waited = clock() - started
+            now = read_beat(objects, before.key, name)
+            if now is None:
+                found[name] = Sign.ENDED, before
+            elif now != before:
+                found[name] = Sign.ALIVE, now
+            elif waited >= MISSED_BEATS * period + LATENCY_S:
+                found[name] = Sign.SILENT, before
+            else:
+                continue
+            del waiting[name]
+        if waiting:
+            sleep(min(beat.time_to_live_s for beat in waiting.values()) / BEATS_PER_LIFE / 2)
+    return found
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
