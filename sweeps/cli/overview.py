@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.analysis.asking import chosen_readout, summaries
 from sweeps.cli.tables import front_text
+from sweeps.spec.resources import resource_warnings
 from sweeps.wanted import read_results
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def _warning_lines(plan: Plan) -> list[str]:
     for trial in reversed(one_each.values()):
         for sentence in trial.run.method.warnings_in(trial.run.context):
             found.setdefault(sentence, set()).add(trial.label)
-    return [
+    general = resource_warnings(plan.sweep.resources, [trial.run for trial in plan.trials])
+    return [f"  warning: {sentence}" for sentence in general] + [
         f"  warning: {sentence} ({next(iter(labels))}"
         + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
         for sentence, labels in found.items()

@@ -47,9 +47,10 @@ def cost_line(plan: Plan, cost: CostForecast) -> str:
     if cost.unknown == cost.stages:
         return "cost: unknown, no stage of these kinds was measured; `--probe` measures it"
     hours = cost.seconds / 3600
-    gpus = plan.sweep.resources.gpu
+    gpus = plan.sweep.resources.gpus
     text = f"cost: {_duration(cost.seconds)} of stages"
     text += f", {hours * gpus:.2g} GPU hours" if gpus else ""
+    text += " (GPU hours are known once `auto` is decided)" if gpus is None else ""
     text += f" for {cost.stages - cost.unknown} stages, from {cost.measured} measured ones"
     text += "; wall time is that over the stages that run at once, and Ray's start"
     return text + (
@@ -62,8 +63,9 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     wanted = spending.used()
     more = cost.seconds / 3600
     open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
+    gpus = plan.sweep.resources.gpus
     left = {
-        "gpu_hours": more * plan.sweep.resources.gpu,
+        "gpu_hours": more * (gpus or 0.0),
         "hours": more,
         "stages": cost.stages,
         "trials": open_trials,
@@ -72,8 +74,10 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     for name, most in plan.sweep.budget.limits().items():
         total = wanted[name] + left[name]
         guess = name in {"gpu_hours", "hours"} and cost.unknown > 0
+        undecided = name == "gpu_hours" and gpus is None
         verdict = "fits" if total <= most else "does not fit"
         verdict = "cannot be judged, as costs are unknown" if guess and total <= most else verdict
+        verdict = "cannot be judged, as resources.gpu is auto" if undecided else verdict
         lines.append(
             f"budget: {name} {most:g}: {wanted[name]:.3g} used, {left[name]:.3g} left to do: "
             + verdict

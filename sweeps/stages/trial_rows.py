@@ -57,7 +57,7 @@ def record_trial(
         ),
         "stored_bytes": sum(r.marker["state_bytes"] for r in records if r is not None),
         "cpus": float(run.train.threads),
-        "gpus": sweep.resources.gpu,
+        "gpus": sweep.resources.gpus or 0.0,  # `auto` is not decided where nothing is trained
         "code_version": code_version(),
     }
     write_part(store.objects, sweep.name, "trials", trial_part_id(trial.trial_id, attempt), [row])
