@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sweeps.stages.plan import Plan
     from sweeps.stages.spending import Spending
     from sweeps.storage import ObjectStore
+    from sweeps.tune.gpu_sizing import MemoryRecord
 
 SHOWN = 6
 """How many different forecasts of freezing a plan shows."""
@@ -25,6 +26,7 @@ def report_text(
     spread: Spread | None,
     missing: Sequence[Fault],
     taken: Footprint,
+    measured: MemoryRecord | None = None,
 ) -> str:
     """The sections that follow the counts, each a line or more."""
     lines = [
@@ -33,6 +35,7 @@ def report_text(
         power_line(plan, spread),
         *freezing_lines(plan),
         *memory_lines(plan, taken),
+        *gpu_lines(plan, measured),
     ]
     if missing:
         lines.append("would break: `sweeps run` is refused until this is here")
@@ -159,6 +162,38 @@ def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
         f"storage: at most {_bytes(taken.stage)} a stage, {_bytes(taken.stages)} for "
         f"{plan.tree.distinct} stages, {_bytes(taken.left)} of it to come{free}{verdict}",
     ]
+
+
+def stored_measurement(plan: Plan, objects: ObjectStore) -> MemoryRecord | None:
+    """The GPU memory that `resources.gpu: auto` has measured for the most demanding trial."""
+    from sweeps.tune.gpu_sizing import find_record, most_demanding
+
+    if plan.sweep.resources.gpu != "auto" or not plan.trials:
+        return None
+    return find_record(objects, most_demanding(plan.trials), plan.sweep.resources.gpu_types)
+
+
+def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
+    """How many trials fit on one GPU; `measured` is what a trial needs, if that is stored."""
+    from sweeps.spec.resources import trials_per_device
+    from sweeps.tune.gpu_sizing import decide
+
+    resources = plan.sweep.resources
+    gpus, types = resources.gpus, " or else ".join(resources.gpu_types)
+    if gpus == 0:
+        return []
+    if gpus is None and measured is None:
+        text = "auto: the run measures one stage first, then it decides how many trials share one"
+    elif gpus is None and measured is not None:
+        threads = min(trial.run.train.threads for trial in plan.trials)
+        share = decide(measured, [], [], threads)
+        text = f"{share.sentence.removeprefix('resources.gpu ')}, as measured before"
+    elif gpus is not None and gpus <= 1:
+        fits = trials_per_device(gpus)
+        text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"
+    else:
+        text = f"{gpus:g} for each trial"
+    return [f"GPU: {text}" + (f"; type {types}" if types else "")]
 
 
 def _bytes(count: int) -> str:

@@ -61,20 +61,9 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             job.refuse_node(result["node_id"])
         elif result["outcome"] == "unreachable":
             job.storage_unreachable(result["node_id"], result["host"], result["error"])
-        if result["outcome"] in ("trained", "evaluated"):
-            job.events.add(
-                "stage",
-                trial=trial_id(trial),
-                key=result["key"],
-                position=result["position"] - 1,
-                outcome=result["outcome"],
-                seconds=round(result["seconds"], 3),
-                node=result["host"],
-            )
-        if result["outcome"] == "trained":
-            job.progress.tally.trained += 1
-            job.progress.tally.stage_seconds += result["seconds"]
-            job.spend(result["seconds"])
+        elif result["outcome"] == "gpu_too_small":
+            job.gpu_too_small(result["node_id"], result["host"], result["error"])
+        job.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any

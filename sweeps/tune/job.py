@@ -6,11 +6,12 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault
 from sweeps.results.events import EventLog
-from sweeps.spec import TrialSpec
+from sweeps.spec import Resources, TrialSpec
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete
 from sweeps.stages.plan import Plan
@@ -18,20 +19,17 @@ from sweeps.stages.spending import Spending
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.storage import is_storage_fault
-from sweeps.tune.cluster import ClusterSize, ray_cluster
+from sweeps.tune.cluster import ray_cluster
+from sweeps.tune.gpu_measurement import DriverCallbacks
+from sweeps.tune.gpu_memory import GpuProbe, TorchProbe
 from sweeps.tune.head_watch import HeadWatch
 from sweeps.tune.node_check import StorageProof, sees, storage_proof
 from sweeps.tune.nodes import Node, Nodes
 from sweeps.tune.notices import Notices
 from sweeps.tune.progress import Progress
+from sweeps.tune.reservations import Reservations
 from sweeps.tune.signals import draining
-from sweeps.tune.trial_resources import (
-    Slots,
-    cpus_for,
-    demand_of,
-    distinct,
-    impossible_demands,
-)
+from sweeps.tune.trial_resources import Demand, Slots, cpus_for, demand_of
 from sweeps.tune.worker_failures import WorkerFailures
 
 if TYPE_CHECKING:
@@ -68,10 +66,14 @@ class Job:
         left: Left | None = None,
         spending: Spending | None = None,
         events: EventLog | None = None,
+        probe: GpuProbe | None = None,
     ) -> None:
-        """`left`: where further steps come from; without it there is one."""
+        """`left`: where further steps come from; without it there is one.
+
+        `probe`: how GPU memory is measured.
+        """
         self.store, self.progress = store, progress
-        self.spending = spending or Spending(gpus=plan.sweep.resources.gpu)
+        self.spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.owner = uuid.uuid4().hex
@@ -80,11 +82,11 @@ class Job:
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
         self._left = left
+        self._probe = probe or TorchProbe()
+        self._reservations: Reservations | None = None
         self._begin(plan, todo)
         self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
-        self._size = ClusterSize()
-        self._slots = Slots(plan.sweep.resources, limited_cluster=False)
         self._notices = Notices(self.owner)
         self._proof: StorageProof | None = None
         self._guard: NodeGuard | None = None
@@ -96,8 +98,6 @@ class Job:
     def run(self, address: str | None) -> bool:
         """Train what is left; return whether it was interrupted."""
         self._local = address is None
-        limited = self._local and self._cpus is not None
-        self._slots = Slots(self.plan.sweep.resources, limited_cluster=limited)
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
@@ -105,10 +105,11 @@ class Job:
             self._watched(),
             self.progress,
         ):
+            reservations = self._reservations = self._reserved()
             while True:
-                self._refuse_impossible()
+                self._use(reservations.begin(self.todo))
                 self.check_interruption()
-                if self._fit():
+                if self.halted or self.budget_used is not None or self._fit(reservations):
                     return True
                 self._scheduler = None
                 todo = self._left.take() if self._left else []
@@ -124,6 +125,8 @@ class Job:
             self.events.add("notice", text=sentence)
         if self._guard is not None:
             self._guard.look()
+        if self._reservations is not None:
+            self._reservations.look()
         self.events.flush()
         self.progress.tick()
 
@@ -152,6 +155,15 @@ class Job:
         allowed = "a node that reaches the storage of this run"
         self._guard.refuse(node_id, Fault("node", host, allowed, error))
 
+    def gpu_too_small(self, node_id: str, host: str, error: str) -> None:
+        """A share of this node's GPU is less than what a trial needs: leave the node out."""
+        if self._guard is None:
+            self.halt(f"{error}. Set resources.gpu to a larger share")
+            return
+        allowed = "a node with enough GPU memory"
+        hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
+        self._guard.refuse(node_id, Fault("node", host, allowed, hint))
+
     def _reaches_storage(self) -> bool:
         try:
             return self._proof is not None and sees(self.store.objects, self._proof)
@@ -164,6 +176,24 @@ class Job:
         """A stage was trained: count it, and start no other one if that was the last."""
         self.spending = self.spending.with_stage(seconds)
         self._check_budget()
+
+    def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Record and count the stage of a step's result, if it computed one."""
+        if result["outcome"] in ("trained", "evaluated"):
+            self.events.add(
+                "stage",
+                trial=trial_id,
+                key=result["key"],
+                position=result["position"] - 1,
+                outcome=result["outcome"],
+                seconds=round(result["seconds"], 3),
+                node=result["host"],
+                gpus=result["gpus"],
+            )
+        if result["outcome"] == "trained":
+            self.progress.tally.trained += 1
+            self.progress.tally.stage_seconds += result["seconds"]
+            self.spend(result["seconds"])
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
@@ -192,7 +222,6 @@ class Job:
     def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
         self.plan, self.todo = plan, todo
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
-        self._demands = distinct(self._demand(trial) for trial in todo)
         self._ended: set[str] = set()
 
     def _drain(self) -> bool:
@@ -205,10 +234,11 @@ class Job:
 
     def _check_budget(self) -> None:
         reached = self.spending.reached(self.plan.sweep.budget)
-        if reached is None or self._scheduler is None or self._scheduler.draining:
+        if reached is None or (self._scheduler is not None and self._scheduler.draining):
             return
         self.budget_used = reached
-        self._scheduler.draining = True
+        if self._scheduler is not None:
+            self._scheduler.draining = True
         self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
 
     @contextmanager
@@ -252,7 +282,7 @@ class Job:
         self.events.flush(force=True)
         os._exit(130 if drained or self.stop_now else 1)
 
-    def _fit(self) -> bool:
+    def _fit(self, reservations: Reservations) -> bool:
         from ray import tune
 
         from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
@@ -268,7 +298,7 @@ class Job:
             lambda trial, key: is_complete(self.store, self.trials[trial], key),
             LeaseWatch(self.leases),
             self.owner,
-            lambda: self._slots.count(self._demands, self._size.resources()),
+            reservations.slots,
             known=self.plan.complete,
         )
         errors = TrialErrors()
@@ -300,9 +330,10 @@ class Job:
             tuner.fit()
         return bool(scheduler.draining)
 
-    def _message(self, trial: TrialSpec) -> dict[str, Any]:
+    def _message(self, trial: TrialSpec, demand: Demand | None = None) -> dict[str, Any]:
         from sweeps.tune.scheduler import owner_of
 
+        demand = demand or demand_of(trial, self.plan.sweep.resources)
         return {
             "trial": trial.to_json(),
             "stages": len(self.plan.tree.chains[trial.trial_id]),
@@ -313,18 +344,53 @@ class Job:
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
             "objectives": list(self.plan.sweep.objectives),
-            "demand": self._demand(trial),
+            "demand": demand.amounts,
+            "gpu_types": list(demand.gpu_types),
+            "gpu_bytes": self._reservations.gpu_bytes if self._reservations else 0,
         }
 
-    def _demand(self, trial: TrialSpec) -> dict[str, float]:
-        return demand_of(trial, self.plan.sweep.resources)
+    def _reserved(self) -> Reservations:
+        resources = self.plan.sweep.resources
+        callbacks = DriverCallbacks(
+            message=self._message,
+            needs_training=self._needs_training,
+            step_done=self._measured,
+            worker_lost=self._release,
+            wait=self.tick,
+            say=self.progress.say,
+            event=self.events.add,
+        )
+        slots = Slots(resources, limited_cluster=self._local and self._cpus is not None)
+        return Reservations(
+            resources, self.store.objects, self.nodes, self._probe, callbacks, slots, self._local
+        )
 
-    def _refuse_impossible(self) -> None:
-        """Say at once what would otherwise wait for ever."""
-        import ray
-        from ray._private.state import state
+    def _use(self, resources: Resources) -> None:
+        """Plan and count with decided resources."""
+        if resources == self.plan.sweep.resources:
+            return
+        self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
+        if self._left is not None:
+            self._left.use(resources)
+        self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
+        self._check_budget()
 
-        most = None if self._local else state.get_max_resources_from_cluster_config()
-        present: dict[str, float] = ray.cluster_resources()
-        for sentence in impossible_demands(self._demands, present, most, self._local):
-            self.progress.say(sentence)
+    def _needs_training(self, trial: TrialSpec) -> bool:
+        return not set(self.plan.tree.chains[trial.trial_id]) <= self.plan.stored
+
+    def _measured(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
+        """Count a step that was measured."""
+        if result["notes"]:
+            self.progress.say(result["notes"])
+        if result["outcome"] == "halted":
+            self.halt(result["error"])
+        self.stage_done(trial.trial_id, result)
+
+    def _release(self, trial: TrialSpec) -> None:
+        """Give up the lease of a worker that is gone, so that nobody waits for it to expire."""
+        from sweeps.tune.scheduler import owner_of
+
+        for key in self.plan.tree.chains[trial.trial_id]:
+            if not self.store.has(key):
+                self.leases.expire_owned(key, owner_of(self.owner, trial.trial_id))
+                return
