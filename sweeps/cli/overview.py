@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweeps.cli.layout import count, fitted, item, more
+from sweeps.spec.resources import resource_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -69,7 +70,8 @@ def _warning_lines(plan: Plan) -> list[str]:
     for trial in reversed(one_each.values()):
         for sentence in trial.run.method.warnings_in(trial.run.context):
             found.setdefault(sentence, set()).add(trial.label)
-    return [
+    general = resource_warnings(plan.sweep.resources, [trial.run for trial in plan.trials])
+    return [f"  warning: {sentence}" for sentence in general] + [
         f"  warning: {sentence} ({next(iter(labels))}"
         + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
         for sentence, labels in found.items()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sweeps.stages.plan import Plan
     from sweeps.stages.spending import Spending
     from sweeps.storage import ObjectStore
+    from sweeps.tune.gpu_sizing import MemoryRecord
 
 SHOWN = 6
 """How many different forecasts of freezing a plan shows."""
@@ -25,6 +26,7 @@ def report_text(
     spread: Spread | None,
     missing: Sequence[Fault],
     taken: Footprint,
+    measured: MemoryRecord | None = None,
 ) -> str:
     """The sections that follow the counts, each a line or more."""
     lines = [
@@ -33,6 +35,7 @@ def report_text(
         power_line(plan, spread),
         *freezing_lines(plan),
         *memory_lines(plan, taken),
+        *gpu_lines(plan, measured),
     ]
     if missing:
         lines.append("would break: `sweeps run` is refused until this is here")
@@ -47,9 +50,10 @@ def cost_line(plan: Plan, cost: CostForecast) -> str:
     if cost.unknown == cost.stages:
         return "cost: unknown, no stage of these kinds was measured; `--probe` measures it"
     hours = cost.seconds / 3600
-    gpus = plan.sweep.resources.gpu
+    gpus = plan.sweep.resources.gpus
     text = f"cost: {_duration(cost.seconds)} of stages"
     text += f", {hours * gpus:.2g} GPU hours" if gpus else ""
+    text += " (GPU hours are known once `auto` is decided)" if gpus is None else ""
     text += f" for {cost.stages - cost.unknown} stages, from {cost.measured} measured ones"
     text += "; wall time is that over the stages that run at once, and Ray's start"
     return text + (
@@ -62,8 +66,9 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     wanted = spending.used()
     more = cost.seconds / 3600
     open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
+    gpus = plan.sweep.resources.gpus
     left = {
-        "gpu_hours": more * plan.sweep.resources.gpu,
+        "gpu_hours": more * (gpus or 0.0),
         "hours": more,
         "stages": cost.stages,
         "trials": open_trials,
@@ -72,8 +77,10 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     for name, most in plan.sweep.budget.limits().items():
         total = wanted[name] + left[name]
         guess = name in {"gpu_hours", "hours"} and cost.unknown > 0
+        undecided = name == "gpu_hours" and gpus is None
         verdict = "fits" if total <= most else "does not fit"
         verdict = "cannot be judged, as costs are unknown" if guess and total <= most else verdict
+        verdict = "cannot be judged, as resources.gpu is auto" if undecided else verdict
         lines.append(
             f"budget: {name} {most:g}: {wanted[name]:.3g} used, {left[name]:.3g} left to do: "
             + verdict
@@ -154,6 +161,38 @@ def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
         f"storage: at most {_bytes(taken.stage)} a stage, {_bytes(taken.stages)} for "
         f"{plan.tree.distinct} stages, {_bytes(taken.left)} of it to come{free}{verdict}",
     ]
+
+
+def stored_measurement(plan: Plan, objects: ObjectStore) -> MemoryRecord | None:
+    """The GPU memory that `resources.gpu: auto` has measured for the most demanding trial."""
+    from sweeps.tune.gpu_sizing import find_record, most_demanding
+
+    if plan.sweep.resources.gpu != "auto" or not plan.trials:
+        return None
+    return find_record(objects, most_demanding(plan.trials), plan.sweep.resources.gpu_types)
+
+
+def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
+    """How many trials fit on one GPU; `measured` is what a trial needs, if that is stored."""
+    from sweeps.spec.resources import trials_per_device
+    from sweeps.tune.gpu_sizing import decide
+
+    resources = plan.sweep.resources
+    gpus, types = resources.gpus, " or else ".join(resources.gpu_types)
+    if gpus == 0:
+        return []
+    if gpus is None and measured is None:
+        text = "auto: the run measures one stage first, then it decides how many trials share one"
+    elif gpus is None and measured is not None:
+        threads = min(trial.run.train.threads for trial in plan.trials)
+        share = decide(measured, [], [], threads)
+        text = f"{share.sentence.removeprefix('resources.gpu ')}, as measured before"
+    elif gpus is not None and gpus <= 1:
+        fits = trials_per_device(gpus)
+        text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"
+    else:
+        text = f"{gpus:g} for each trial"
+    return [f"GPU: {text}" + (f"; type {types}" if types else "")]
 
 
 def _bytes(count: int) -> str:

@@ -39,7 +39,7 @@ PROBED_TASKS = 2
 @plain_errors
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Say what a run would train, reuse and share, what it costs and what would break."""
-    from sweeps.cli.plan_report import report_text, stored_spread
+    from sweeps.cli.plan_report import report_text, stored_measurement, stored_spread
     from sweeps.spec import missing_data, tolerated_weights
     from sweeps.stages.footprint import footprint
     from sweeps.stages.forecast import cost_forecast, probe_trials
@@ -63,7 +63,8 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_spread(found, store.objects)
     taken = footprint(found, store.objects)
-    click.echo(report_text(found, cost, spending, spread, missing, taken))
+    measured = stored_measurement(found, store.objects)
+    click.echo(report_text(found, cost, spending, spread, missing, taken, measured))
 
 
 def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:

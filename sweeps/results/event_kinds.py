@@ -133,6 +133,8 @@ class StageDone:
     seconds: float
     """Wall time of training and evaluation."""
     node: str
+    gpus: str = ""
+    """Ids of the GPUs that the worker saw, separated by commas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +180,23 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuShareDecided:
+    """`resources.gpu: auto` was decided, by a measurement or a stored one."""
+
+    kind: ClassVar[str] = "gpu_share"
+
+    gpu: float
+    """Share of one GPU that each trial reserves."""
+    trials_per_gpu: int
+    needed_bytes: int
+    """GPU memory that a trial needs, margin included; 0 if nothing could be measured."""
+    gpu_type: str | None = None
+    """The smallest type of GPU that trials may run on."""
+    gpu_bytes: int | None = None
+    """Memory of that type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Halted:
     """The driver starts no further stages: the storage is full or out of reach."""
 
@@ -204,6 +223,7 @@ EventBody = (
     | TrialEnded
     | WorkerLost
     | Notice
+    | GpuShareDecided
     | Halted
     | HeadLost
 )

@@ -7,11 +7,12 @@ from sweeps.spec.file import SweepFile, load_sweep, sweep_from_dict
 from sweeps.spec.missing import missing_data
 from sweeps.spec.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.spec.parting import Difference, Parting, parting
+from sweeps.spec.resources import Resources
 from sweeps.spec.runs import tolerated_weights
 from sweeps.spec.space import ALGORITHMS, Algorithm
 from sweeps.spec.stopping import EarlyStop, Racing, replicate_sequence
 from sweeps.spec.studies import shipped_studies
-from sweeps.spec.sweep import METRICS, Configuration, Merge, Resources, Sweep
+from sweeps.spec.sweep import METRICS, Configuration, Merge, Sweep
 from sweeps.spec.trials import TrialSpec, expand
 
 __all__ = [

@@ -14,10 +14,11 @@ from sweeps.spec.axes import Axis
 from sweeps.spec.candidates import Candidates
 from sweeps.spec.conditions import Condition
 from sweeps.spec.orders import OrderDesign, task_names
+from sweeps.spec.resources import Resources
 from sweeps.spec.runs import CheckedRun, Sections, check_run, differences, merged
 from sweeps.spec.settings import Space
 from sweeps.spec.space import Algorithm, Point, points
-from sweeps.spec.sweep import Configuration, Merge, Resources, Role, label_of
+from sweeps.spec.sweep import Configuration, Merge, Role, label_of
 
 
 @final
@@ -45,7 +46,12 @@ def run_faults(
             orders.check(num_tasks, names)
         except InvalidConfigError as error:
             faults.extend(error.faults)
-    if resources.gpu == 0 and any(run.train.device == "cuda" for run in runs):
+    on_gpu = any(run.train.device == "cuda" for run in runs)
+    if resources.gpu == "auto" and runs and not on_gpu:
+        law = "a number, as train.device is cpu"
+        mend = "`auto` measures GPU memory, and these runs use none."
+        faults.append(Fault("resources.gpu", resources.gpu, law, mend))
+    if resources.gpu == 0 and on_gpu:
         law = "greater than 0, as train.device is cuda"
         mend = "A trial sees only the GPUs that it asks for."
         faults.append(Fault("resources.gpu", resources.gpu, law, mend))

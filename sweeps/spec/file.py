@@ -28,6 +28,7 @@ from sweeps.spec.logging import Logging
 from sweeps.spec.measuring import measured_design
 from sweeps.spec.orders import OrderDesign
 from sweeps.spec.reading import plain, read_yaml
+from sweeps.spec.resources import Resources
 from sweeps.spec.retries import Retries
 from sweeps.spec.runs import SECTIONS, CheckedRun, check_run
 from sweeps.spec.space import Algorithm
@@ -36,7 +37,6 @@ from sweeps.spec.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
     Direction,
-    Resources,
     Sweep,
 )
 from sweeps.spec.trying import Tried, try_axes, try_baselines, try_parts
@@ -238,7 +238,7 @@ def _list_faults(file: SweepFile) -> list[Fault]:
         ),
         *(fault and fault.under("ablation") for fault in file.ablation.faults()),
         require(
-            file.budget.gpu_hours is None or file.resources.gpu > 0,
+            file.budget.gpu_hours is None or file.resources.gpu != 0,
             "budget.gpu_hours",
             file.budget.gpu_hours,
             "to be left out unless resources.gpu is greater than 0",

@@ -16,9 +16,10 @@ from clmethods.config.canonical import plain
 from clmethods.config.keys import stage_chain
 from clmethods.config.run import RunConfig
 from sweeps.spec.fields import FieldFacts, default_of, field_facts
+from sweeps.spec.resources import Resources
 from sweeps.spec.retries import Retries
 from sweeps.spec.runs import NOT_AN_AXIS, SECTIONS, Sections, check_run, value_at, with_values
-from sweeps.spec.sweep import Resources, Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.spec.trials import TrialSpec
 
 ALWAYS = ("backbone.name", "backbone.weights", "stream.dataset", "stream.tasks", "method.kind")

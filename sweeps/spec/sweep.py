@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clmethods import metrics
 from clmethods.config.canonical import canonical_json
-from clmethods.config.faults import refuse, require
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.task_table import table_id
@@ -16,6 +15,7 @@ from sweeps.spec.axes import Axis
 from sweeps.spec.budget import Budget
 from sweeps.spec.logging import Logging
 from sweeps.spec.orders import Order, OrderDesign, task_names
+from sweeps.spec.resources import Resources
 from sweeps.spec.retries import Retries
 from sweeps.spec.space import Algorithm
 from sweeps.spec.stopping import EXACT, EarlyStop, Racing
@@ -30,28 +30,6 @@ Role = Literal["search", "baseline", "reference"]
 METRICS = (*metrics.OF_COUNTS, *EXACT)
 """What can be an objective: the metrics of a trial by itself."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What a trial takes. Its CPUs follow from `train.threads`, its device from `train.device`."""
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    gpu: float = 0.0
-    """GPUs per trial; a fraction lets trials share one."""
-    max_concurrent: int | None = None
-    """At most this many trials at once; None lets the resources decide."""
-
-    def __post_init__(self) -> None:
-        shared_or_whole = 0.0 <= self.gpu <= 1.0 or (self.gpu > 1.0 and self.gpu.is_integer())
-        most = self.max_concurrent
-        refuse(
-            [
-                require(shared_or_whole, "gpu", self.gpu, "0 to 1, or a whole number"),
-                require(most is None or most >= 1, "max_concurrent", most, "null, or 1 or more"),
-            ]
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,10 +101,11 @@ def _faults(kind: type, detail: ErrorDetails) -> list[Fault]:
         names = _field_names(_type_at(kind, location[:-1]))
         mend = nearest(str(location[-1]), names)
         return [Fault(path, value, f"one of the fields {names}", mend)]
-    union = _plain_union(_type_at(kind, location[:-1]))
-    if location and location[-1] in union:  # pydantic tells of each member at a path of its own
-        law = " or ".join(_WORDS[f"{_NAMES[name]}_type"] for name in union)
-        return [Fault(_path(location[:-1]), value, law)]
+    for i, part in enumerate(location):
+        members = _union_members(_type_at(kind, location[:i]))
+        if part in members:  # pydantic reports each member of a union at a path of its own
+            law = " or ".join(members.values())
+            return [Fault(_path(location[:i]), value, law)] if i == len(location) - 1 else []
     hint = _type_at(kind, location)
     choices = [choice for part in _parts(hint) for choice in get_args(part)]
     if problem == "literal_error" and choices:
@@ -158,11 +159,27 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     return tuple(member for member in members if get_origin(member) is Literal)
 
 
-def _plain_union(hint: Any) -> list[str]:
-    """Names of the types of a union of plain ones, such as an index or a name."""
+def _union_members(hint: Any) -> dict[str, str]:
+    """Return the members of a union of simple types, such as an index or a name, in words.
+
+    Keys are the names by which pydantic calls them; empty if there is another type among them.
+    """
     members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else ()
-    names = [getattr(member, "__name__", "") for member in members]
-    return names if all(name in _NAMES for name in names) else []
+    found: dict[str, str] = {}
+    for member in members:
+        name = getattr(member, "__name__", "")
+        if get_origin(member) is Literal:
+            choices = [repr(choice) for choice in get_args(member)]
+            found[f"literal[{','.join(choices)}]"] = " or ".join(choices)
+        elif get_origin(member) is tuple and get_args(member) == (str, Ellipsis):
+            found["tuple[str, ...]"] = "a list of texts"
+        elif member is type(None):
+            found["none"] = "null"
+        elif name in _NAMES:
+            found[name] = _WORDS[f"{_NAMES[name]}_type"]
+        else:
+            return {}
+    return found if len(found) - ("none" in found) > 1 else {}
 
 
 def _type_at(kind: Any, location: Location) -> Any:

@@ -61,5 +61,5 @@ def spent(plan: Plan, store: StageStore) -> Spending:
         stages=stages,
         stage_s=seconds,
         trials=sum(plan.is_recorded(trial) for trial in plan.trials),
-        gpus=plan.sweep.resources.gpu,
+        gpus=plan.sweep.resources.gpus or 0.0,
     )

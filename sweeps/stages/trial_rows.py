@@ -61,7 +61,7 @@ def record_trial(
         "trainable_parameters": last["trainable_parameters"] if last is not None else None,
         "stored_bytes": sum(row["state_bytes"] for row in facts if row is not None),
         "cpus": float(run.train.threads),
-        "gpus": sweep.resources.gpu,
+        "gpus": sweep.resources.gpus or 0.0,  # `auto` is not decided where nothing is trained
         "code_version": code_version(),
     }
     part = trial_part_id(trial.trial_id, attempt)

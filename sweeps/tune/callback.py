@@ -9,7 +9,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from sweeps.results.event_kinds import StageDone, WorkerLost
+from sweeps.results.event_kinds import WorkerLost
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
 from sweeps.tune.failure_causes import worker_failure
@@ -59,24 +59,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         if result.get("notes"):
             job.progress.say(result["notes"])
         if result["outcome"] == "unshared":
-            job.refuse_node(result["node_id"])
+            job.leave_out_node(result["node_id"])
         elif result["outcome"] == "unreachable":
             job.storage_unreachable(result["node_id"], result["host"], result["error"])
-        if result["outcome"] in ("trained", "evaluated"):
-            job.events.add(
-                StageDone(
-                    trial=trial_id(trial),
-                    key=result["key"],
-                    position=result["position"] - 1,
-                    outcome=result["outcome"],
-                    seconds=round(result["seconds"], 3),
-                    node=result["host"],
-                )
-            )
-        if result["outcome"] == "trained":
-            job.progress.tally.trained += 1
-            job.progress.tally.stage_seconds += result["seconds"]
-            job.spend(result["seconds"])
+        elif result["outcome"] == "gpu_too_small":
+            job.gpu_too_small(result["node_id"], result["host"], result["error"])
+        job.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from sweeps.tune.attach import attach
+from sweeps.tune.nodes import Nodes
 from sweeps.tune.ray_messages import filtered_messages
 from sweeps.tune.startup import HOOK
+from sweeps.tune.trial_resources import NodeShape, shapes_of
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -117,21 +119,19 @@ def _sessions_of_their_own() -> Iterator[None]:
 
 @final
 class ClusterSize:
-    """What a cluster has, which may grow and shrink. Tune wants to know it at every turn, and each
-    time the answer takes a call to Ray; so it is asked for anew only after `SIZE_HOLDS_S`.
+    """The nodes of a cluster, which may grow and shrink. Tune asks at every turn, and each answer
+    takes a call to Ray; so Ray is asked again only after `SIZE_HOLDS_S`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[str, float] = {}
+    def __init__(self, nodes: Nodes, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nodes, self._clock = nodes, clock
+        self._known: tuple[NodeShape, ...] = ()
         self._until = -math.inf
 
-    def resources(self) -> dict[str, float]:
-        """By kind: `CPU`, `GPU`."""
+    def shapes(self) -> tuple[NodeShape, ...]:
+        """Return what each node that is alive offers."""
         if self._clock() >= self._until:
-            import ray
-
-            self._known = ray.cluster_resources()
+            self._known = shapes_of(self._nodes.all())
             self._until = self._clock() + SIZE_HOLDS_S
         return self._known
 

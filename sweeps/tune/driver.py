@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from clmethods.provenance import code_version, host_kind
@@ -20,6 +20,7 @@ from sweeps.stages.plan import Plan
 from sweeps.stages.spending import spent
 from sweeps.stages.store import StageStore
 from sweeps.stages.wanted import keep_sweep_file, presence, refuse_other_meaning
+from sweeps.tune.gpu_memory import GpuProbe, TorchProbe
 from sweeps.tune.job import Job
 from sweeps.tune.left import Left
 from sweeps.tune.progress import Progress
@@ -59,6 +60,8 @@ class RunOptions:
     """Seconds without a beat after which a lease may be taken over."""
     file: str = ""
     """Path or name of the sweep file, for the audit trail."""
+    probe: GpuProbe = field(default_factory=TorchProbe)
+    """How GPU memory is measured for `resources.gpu: auto`."""
 
 
 def run_sweep(
@@ -150,7 +153,17 @@ def _run(
         if reached is not None:
             break
         progress = Progress(left.tally)
-        job = Job(left.plan, store, todo, progress, options.time_to_live_s, left, spending, events)
+        job = Job(
+            left.plan,
+            store,
+            todo,
+            progress,
+            options.time_to_live_s,
+            left,
+            spending,
+            events,
+            options.probe,
+        )
         interrupted = job.run(options.address)
         left.failed |= job.failed
         halted, reached, spending = job.halted, job.budget_used, job.spending

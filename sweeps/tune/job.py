@@ -4,58 +4,47 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.config import Fault
 from sweeps.results.event_kinds import (
     Halted,
     HeadLost,
-    NodeJoined,
-    NodeLost,
-    NodeRefused,
     Notice,
     Planned,
+    StageDone,
     TrialEnded,
 )
 from sweeps.results.events import EventLog
-from sweeps.spec import TrialSpec
+from sweeps.spec import Resources, TrialSpec
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.stages.materialise import is_complete
 from sweeps.stages.plan import Plan
 from sweeps.stages.spending import Spending
 from sweeps.stages.store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.storage import is_storage_fault
-from sweeps.tune.cluster import ClusterSize, ray_cluster
-from sweeps.tune.head_watch import HeadWatch
-from sweeps.tune.node_check import StorageProof, sees, storage_proof
-from sweeps.tune.node_tally import slots_text
-from sweeps.tune.nodes import Node, Nodes
+from sweeps.tune.cluster import ray_cluster
+from sweeps.tune.cluster_watch import ClusterWatch
+from sweeps.tune.gpu_measurement import DriverCallbacks
+from sweeps.tune.gpu_memory import GpuProbe, TorchProbe
+from sweeps.tune.nodes import Nodes
 from sweeps.tune.notices import Notices
 from sweeps.tune.progress import Progress
+from sweeps.tune.reservations import Reservations
 from sweeps.tune.signals import draining
-from sweeps.tune.trial_resources import (
-    Slots,
-    cpus_for,
-    demand_of,
-    distinct,
-    fitting,
-    impossible_demands,
-)
+from sweeps.tune.trial_resources import Demand, Slots, cpus_for, demand_of
 from sweeps.tune.worker_failures import WorkerFailures
 
 if TYPE_CHECKING:
     from sweeps.tune.left import Left
-    from sweeps.tune.node_guard import NodeGuard
     from sweeps.tune.scheduler import StageScheduler
 
 HEAD_LOST = (
     "the Ray cluster is lost: its head does not answer any more. What is stored is whole; on a "
     "cluster that is up, the same command continues"
 )
-
 
 UNREACHABLE = (
     "the storage could not be reached; what is stored is whole, and the same command continues"
@@ -80,10 +69,14 @@ class Job:
         left: Left | None = None,
         spending: Spending | None = None,
         events: EventLog | None = None,
+        probe: GpuProbe | None = None,
     ) -> None:
-        """`left`: where further steps come from; without it there is one."""
+        """`left`: where further steps come from; without it there is one.
+
+        `probe`: how GPU memory is measured.
+        """
         self.store, self.progress = store, progress
-        self.spending = spending or Spending(gpus=plan.sweep.resources.gpu)
+        self.spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.events = events or EventLog(store.objects, plan.sweep.name, uuid.uuid4().hex[:12])
@@ -92,14 +85,15 @@ class Job:
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
         self._left = left
+        self._probe = probe or TorchProbe()
+        self._reservations: Reservations | None = None
         self._begin(plan, todo)
         self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
-        self._size = ClusterSize()
-        self._slots = Slots(plan.sweep.resources, limited_cluster=False)
         self._notices = Notices(self.owner)
-        self._proof: StorageProof | None = None
-        self._guard: NodeGuard | None = None
+        self._watch = ClusterWatch(
+            store.objects, plan.sweep.name, self.nodes, progress, self.events, self._head_lost
+        )
         self._scheduler: StageScheduler | None = None
         self.halted = ""
         self.stop_now = False
@@ -108,19 +102,18 @@ class Job:
     def run(self, address: str | None) -> bool:
         """Train what is left; return whether it was interrupted."""
         self._local = address is None
-        limited = self._local and self._cpus is not None
-        self._slots = Slots(self.plan.sweep.resources, limited_cluster=limited)
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
             draining(self._drain),  # once more: Ray has put its own handlers in place of ours
-            self._watched(),
+            self._watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
+            reservations = self._reservations = self._reserved()
             while True:
-                self._refuse_impossible()
+                self._use(reservations.begin(self.todo))
                 self.check_interruption()
-                if self._fit():
+                if self.halted or self.budget_used is not None or self._fit(reservations):
                     return True
                 self._scheduler = None
                 todo = self._left.take() if self._left else []
@@ -134,8 +127,9 @@ class Job:
         for sentence in self._notices.collect():
             self.progress.say(sentence)
             self.events.add(Notice(text=sentence))
-        if self._guard is not None:
-            self._guard.look()
+        self._watch.look()
+        if self._reservations is not None:
+            self._reservations.look()
         self.events.flush()
         self.progress.tick()
 
@@ -151,31 +145,46 @@ class Job:
         if self._scheduler is not None:
             self._scheduler.draining = True
 
-    def refuse_node(self, node_id: str) -> None:
+    def leave_out_node(self, node_id: str) -> None:
         """Keep trials from a node whose worker did not find the storage of this run."""
-        if self._guard is not None:
-            self._guard.refuse(node_id)
+        self._watch.leave_out(node_id)
 
     def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
         """A worker has given up waiting for the storage: leave its node out, or end the run."""
-        if self._guard is None or not self._reaches_storage():
+        fault = Fault("node", host, "a node that reaches the storage of this run", error)
+        if not self._watch.reaches_storage() or not self._watch.leave_out(node_id, fault):
             self.halt(f"{UNREACHABLE} ({host}: {error})")
-            return
-        allowed = "a node that reaches the storage of this run"
-        self._guard.refuse(node_id, Fault("node", host, allowed, error))
 
-    def _reaches_storage(self) -> bool:
-        try:
-            return self._proof is not None and sees(self.store.objects, self._proof)
-        except Exception as error:
-            if not is_storage_fault(error):
-                raise
-            return False
+    def gpu_too_small(self, node_id: str, host: str, error: str) -> None:
+        """A share of this node's GPU is less than what a trial needs: leave the node out."""
+        hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
+        fault = Fault("node", host, "a node with enough GPU memory", hint)
+        if not self._watch.leave_out(node_id, fault):
+            self.halt(f"{error}. Set resources.gpu to a larger share")
 
     def spend(self, seconds: float) -> None:
         """A stage was trained: count it, and start no other one if that was the last."""
         self.spending = self.spending.with_stage(seconds)
         self._check_budget()
+
+    def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Record and count the stage of a step's result, if it computed one."""
+        if result["outcome"] in ("trained", "evaluated"):
+            self.events.add(
+                StageDone(
+                    trial=trial_id,
+                    key=result["key"],
+                    position=result["position"] - 1,
+                    outcome=result["outcome"],
+                    seconds=round(result["seconds"], 3),
+                    node=result["host"],
+                    gpus=result["gpus"],
+                )
+            )
+        if result["outcome"] == "trained":
+            self.progress.tally.trained += 1
+            self.progress.tally.stage_seconds += result["seconds"]
+            self.spend(result["seconds"])
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
         """An attempt is over: write its row, count it. A second call for it does nothing."""
@@ -206,7 +215,6 @@ class Job:
     def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
         self.plan, self.todo = plan, todo
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
-        self._demands = distinct(self._demand(trial) for trial in todo)
         self._ended: set[str] = set()
         self.events.add(
             Planned(
@@ -229,64 +237,12 @@ class Job:
 
     def _check_budget(self) -> None:
         reached = self.spending.reached(self.plan.sweep.budget)
-        if reached is None or self._scheduler is None or self._scheduler.draining:
+        if reached is None or (self._scheduler is not None and self._scheduler.draining):
             return
         self.budget_used = reached
-        self._scheduler.draining = True
+        if self._scheduler is not None:
+            self._scheduler.draining = True
         self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Watch the head and, on a cluster, admit the nodes that see the storage."""
-        import ray
-
-        with ExitStack() as stack:
-            address = str(ray.get_runtime_context().gcs_address)
-            stack.enter_context(HeadWatch(address, self._head_lost))
-            if self._local:
-                for node in self.nodes.all():
-                    self._log_joined(node)
-            else:
-                from sweeps.tune.node_guard import NodeEvents, NodeGuard
-
-                name = self.plan.sweep.name
-                self._proof = stack.enter_context(storage_proof(self.store.objects, name))
-                told = NodeEvents(
-                    joined=self._node_joined, refused=self._node_refused, lost=self._node_lost
-                )
-                self._guard = NodeGuard(self._proof, told, self.nodes)
-                self._guard.check_present()
-                self.progress.say(self.progress.tally.nodes.sentence())
-            yield
-
-    def _log_joined(self, node: Node) -> int:
-        """Log a node that has joined; return its slots."""
-        slots = fitting(self._demands, node.resources)
-        self.events.add(
-            NodeJoined(
-                **_place(node),
-                cpus=node.resources.get("CPU", 0.0),
-                gpus=node.resources.get("GPU", 0.0),
-                slots=slots,
-            )
-        )
-        return slots
-
-    def _node_joined(self, node: Node) -> None:
-        slots = self._log_joined(node)
-        self.progress.tally.nodes.joined(node.node_id, node.name, slots)
-        if self._scheduler is not None:  # trials run already
-            self.progress.say(f"node {node.shown} joined: {slots_text(slots)}")
-
-    def _node_refused(self, node: Node, fault: Fault) -> None:
-        self.events.add(NodeRefused(**_place(node), reason=str(fault)))
-        self.progress.tally.nodes.refused(node.node_id)
-        self.progress.say(f"no trial runs on {node.shown}: {fault}")
-
-    def _node_lost(self, node: Node) -> None:
-        self.events.add(NodeLost(**_place(node)))
-        self.progress.tally.nodes.lost(node.node_id)
-        self.progress.say(f"node {node.shown} is lost; its trials continue on other nodes")
 
     def _head_lost(self) -> None:
         """End the process: every call to Ray would wait for a minute and then abort it."""
@@ -297,7 +253,7 @@ class Job:
         self.events.flush(force=True)
         os._exit(130 if drained or self.stop_now else 1)
 
-    def _fit(self) -> bool:
+    def _fit(self, reservations: Reservations) -> bool:
         from ray import tune
 
         from sweeps.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
@@ -313,7 +269,7 @@ class Job:
             lambda trial, key: is_complete(self.store, self.trials[trial], key),
             LeaseWatch(self.leases),
             self.owner,
-            lambda: self._slots.count(self._demands, self._size.resources()),
+            reservations.slots,
             known=self.plan.complete,
         )
         errors = TrialErrors()
@@ -345,37 +301,68 @@ class Job:
             tuner.fit()
         return bool(scheduler.draining)
 
-    def _message(self, trial: TrialSpec) -> dict[str, Any]:
+    def _message(self, trial: TrialSpec, demand: Demand | None = None) -> dict[str, Any]:
         from sweeps.tune.scheduler import owner_of
 
+        demand = demand or demand_of(trial, self.plan.sweep.resources)
         return {
             "trial": trial.to_json(),
             "stages": len(self.plan.tree.chains[trial.trial_id]),
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
             "options": self.store.objects.options.to_json(),
-            "proof": self._proof,
+            "proof": self._watch.proof,
             "run_id": self.owner,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
             "objectives": list(self.plan.sweep.objectives),
-            "demand": self._demand(trial),
+            "demand": demand.amounts,
+            "gpu_types": list(demand.gpu_types),
+            "gpu_bytes": self._reservations.gpu_bytes if self._reservations else 0,
         }
 
-    def _demand(self, trial: TrialSpec) -> dict[str, float]:
-        return demand_of(trial, self.plan.sweep.resources)
+    def _reserved(self) -> Reservations:
+        resources = self.plan.sweep.resources
+        callbacks = DriverCallbacks(
+            message=self._message,
+            needs_training=self._needs_training,
+            step_done=self._measured,
+            worker_lost=self._release,
+            wait=self.tick,
+            say=self.progress.say,
+            event=self.events.add,
+        )
+        slots = Slots(resources, limited_cluster=self._local and self._cpus is not None)
+        return Reservations(
+            resources, self.store.objects, self.nodes, self._probe, callbacks, slots, self._local
+        )
 
-    def _refuse_impossible(self) -> None:
-        """Say at once what would otherwise wait for ever."""
-        import ray
-        from ray._private.state import state
+    def _use(self, resources: Resources) -> None:
+        """Plan and count with decided resources."""
+        if resources == self.plan.sweep.resources:
+            return
+        self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
+        if self._left is not None:
+            self._left.use(resources)
+        self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
+        self._check_budget()
 
-        most = None if self._local else state.get_max_resources_from_cluster_config()
-        present: dict[str, float] = ray.cluster_resources()
-        for sentence in impossible_demands(self._demands, present, most, self._local):
-            self.progress.say(sentence)
+    def _needs_training(self, trial: TrialSpec) -> bool:
+        return not set(self.plan.tree.chains[trial.trial_id]) <= self.plan.stored
 
+    def _measured(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
+        """Count a step that was measured."""
+        if result["notes"]:
+            self.progress.say(result["notes"])
+        if result["outcome"] == "halted":
+            self.halt(result["error"])
+        self.stage_done(trial.trial_id, result)
 
-def _place(node: Node) -> dict[str, str]:
-    """Return the fields by which events name a node."""
-    return {"node": node.name, "address": node.address, "node_id": node.node_id}
+    def _release(self, trial: TrialSpec) -> None:
+        """Give up the lease of a worker that is gone, so that nobody waits for it to expire."""
+        from sweeps.tune.scheduler import owner_of
+
+        for key in self.plan.tree.chains[trial.trial_id]:
+            if not self.store.has(key):
+                self.leases.expire_owned(key, owner_of(self.owner, trial.trial_id))
+                return

@@ -8,7 +8,7 @@ from typing import final
 
 from sweeps.search.controller import next_step
 from sweeps.search.stored import StoredObservations, failed_attempts
-from sweeps.spec import Sweep, TrialSpec
+from sweeps.spec import Resources, Sweep, TrialSpec
 from sweeps.spec.choosing import chosen_trials
 from sweeps.stages.materialise import materialise_stage, mend_tables
 from sweeps.stages.plan import Plan, make_plan
@@ -53,6 +53,11 @@ class Left:
             todo = self._todo()
             if todo:
                 return todo
+
+    def use(self, resources: Resources) -> None:
+        """Plan with these resources from now on: `resources.gpu: auto` is decided."""
+        self.sweep = replace(self.sweep, resources=resources)
+        self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
 
     def plan_as_found(self) -> Plan:
         """The last plan, with the stages that were stored before any was trained."""

@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from clmethods.config import Fault, InvalidConfigError
 from sweeps.tune.node_check import NodeReport, StorageProof, check_node
-from sweeps.tune.nodes import Node, Nodes
+from sweeps.tune.nodes import Node, Nodes, on_node
 from sweeps.tune.versions import Versions, installed_versions
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class NodeGuard:
         self._known[node.node_id] = node
         self._events.joined(node)
         if node.runs_trials:
-            self._checks[_on_node(check_node, node).remote(self._proof)] = node
+            self._checks[on_node(check_node, node.node_id).remote(self._proof)] = node
 
     def _outcome(self, node: Node, check: ObjectRef) -> Fault | None:
         """Return what is wrong with a node whose check has ended."""
@@ -171,15 +171,6 @@ def _no_answer(node: Node) -> Fault:
         f"a node that answers within {CHECK_LIMIT_S:g} s",
         "Look at it with `ray status` and at its logs, or end it.",
     )
-
-
-def _on_node(function: Callable[..., Any], node: Node) -> Any:
-    """Return the function as a task of Ray that runs on one node, whatever is busy there."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    strategy = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-    return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
 
 
 class _Reservation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -94,3 +94,12 @@ def _node(entry: Mapping[str, Any]) -> Node:
         labels=dict(entry.get("Labels", {})),
         preempted=entry.get("DeathReason") == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED,
     )
+
+
+def on_node(function: Callable[..., Any], node_id: str) -> Any:
+    """Return the function as a task of Ray that runs on one node, whatever is busy there."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """How often a stage that another driver has leased is looked at."""
 
-MISPLACED = ("unshared", "unreachable")
-"""Outcomes of a step on a node that does not find the storage: the trial runs elsewhere."""
+MISPLACED = ("unshared", "unreachable", "gpu_too_small")
+"""Outcomes of a step on a node that cannot run the trial, which then runs elsewhere."""
 
 
 @final

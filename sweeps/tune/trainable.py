@@ -18,9 +18,12 @@ from sweeps.stages.runner import StepReport, TrialRunner
 from sweeps.stages.store import StageStore
 from sweeps.storage import FULL, StorageOptions, is_full, is_storage_fault, open_storage
 from sweeps.tune.failure_causes import error_kind, error_text
+from sweeps.tune.gpu_memory import DeviceTooSmallError, limit_memory, torch_cuda
+from sweeps.tune.gpu_placement import placement_of
 from sweeps.tune.node_check import StorageProof, sees
 from sweeps.tune.notices import post_notice
 from sweeps.tune.startup import load_torch
+from sweeps.tune.trial_resources import Demand
 
 if TYPE_CHECKING:
     from clmethods.readout.features import FeatureCache
@@ -48,11 +51,22 @@ class TrialMessage(TypedDict):
     """Metrics that people want to see, beside the usual ones."""
     demand: dict[str, float]
     """What Ray reserves for the trial: `CPU`, `GPU`."""
+    gpu_types: list[str]
+    """Types of GPU that it may run on, in order of preference; empty allows any."""
+    gpu_bytes: int
+    """GPU memory that a trial was measured to need; 0 if nothing was measured."""
 
 
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray reserves for a trial. It travels with the trainable, so it knows nothing else."""
-    return tune.PlacementGroupFactory([config["message"]["demand"]])
+    message: TrialMessage = config["message"]
+    return placement_of(
+        Demand(
+            cpu=message["demand"]["CPU"],
+            gpu=message["demand"].get("GPU", 0.0),
+            gpu_types=tuple(message["gpu_types"]),
+        )
+    )
 
 
 class UnsharedStorageError(Exception):
@@ -92,6 +106,8 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             report = self._runner.advance()
         except UnsharedStorageError:
             return self._result("unshared", done=False)
+        except DeviceTooSmallError as error:
+            return self._result("gpu_too_small", error=str(error), done=False)
         except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
             return self._failure(error)
         return self._result(
@@ -121,6 +137,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             "position": self._runner.position if self._runner is not None else 0,
             "host": socket.gethostname(),
             "node_id": _node_id(),
+            "gpus": _gpus(),
             "notes": notes,
             **fields,
         }
@@ -155,10 +172,9 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
 
     def _open(self) -> TrialRunner:
         load_torch()
-        from clmethods.readout.features import FeatureCache
 
-        self._features = self._features or FeatureCache()
         message = self._message
+        limit_memory(message["demand"].get("GPU", 0.0), message["gpu_bytes"], torch_cuda())
         options = StorageOptions.from_json(message.get("options", "{}"))
         objects = open_storage(message["storage"], options, notify=self._notify)
         proof = message["proof"]
@@ -178,6 +194,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
 def _node_id() -> str:
     """Return Ray's id of this node; empty outside of Ray, which would otherwise start here."""
     return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else ""
+
+
+def _gpus() -> str:
+    """Return the ids of the GPUs that Ray reserved for this process, separated by commas."""
+    return ",".join(map(str, ray.get_gpu_ids())) if ray.is_initialized() else ""
 
 
 def _free_memory() -> None:

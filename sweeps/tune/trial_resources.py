@@ -1,16 +1,17 @@
-"""Resources of Ray that a trial reserves, and how many trials a cluster can run at once."""
+"""Resources of Ray that a trial reserves, and how many trials fit on nodes at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import final
 
-from clmethods.config import Fault, InvalidConfigError
-from sweeps.spec import TrialSpec
-from sweeps.spec.sweep import Resources
+from sweeps.spec import Resources, TrialSpec
+from sweeps.spec.resources import gpu_units, trials_per_device
+from sweeps.tune.nodes import Node
 
-Demand = dict[str, float]
-"""Amounts by kind: `CPU`, `GPU`."""
+GPU_TYPE_LABEL = "ray.io/accelerator-type"
+"""Node label that Ray sets from the name of the device, and that the cluster files set."""
 
 LOOKAHEAD = 1.0
 """Released trials that wait for resources, per trial that has them. Tune hands a worker on to a
@@ -22,21 +23,94 @@ FROM_ZERO = 8
 as many at once as trials ask for. With one trial, every node would wait for the one before it."""
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one trial reserves, all of it on one node."""
+
+    cpu: float
+    gpu: float = 0.0
+    gpu_types: tuple[str, ...] = ()
+    """Types of GPU that it may run on, in order of preference; empty allows any."""
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """Return the amounts by Ray's names."""
+        return {"CPU": self.cpu} | ({"GPU": self.gpu} if self.gpu else {})
+
+    @property
+    def text(self) -> str:
+        """Return the demand in words: `4 CPUs and 0.25 GPUs (L4 or T4)`."""
+        cpus = counted(self.cpu, "CPU")
+        if not self.gpu:
+            return cpus
+        types = f" ({' or '.join(self.gpu_types)})" if self.gpu_types else ""
+        return f"{cpus} and {counted(self.gpu, 'GPU')}{types}"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeShape:
+    """What a node, or a node of a type that the autoscaler can add, offers to trials."""
+
+    name: str
+    """In words, such as `node worker-1` or `node type l4-spot`."""
+    cpu: float = 0.0
+    gpu: float = 0.0
+    labels: Mapping[str, str] | None
+    """None if they are not known."""
+
+    @property
+    def gpu_type(self) -> str:
+        """Return the label of its GPUs; empty without one."""
+        return (self.labels or {}).get(GPU_TYPE_LABEL, "")
+
+    def has_type_of(self, demand: Demand) -> bool:
+        """Return whether the demand may run on GPUs of this type."""
+        if not demand.gpu or not demand.gpu_types or self.labels is None:
+            return True
+        return self.gpu > 0 and self.gpu_type in demand.gpu_types
+
+    def capacity(self, demand: Demand) -> int:
+        """Return how many trials with this demand fit on the node at once."""
+        if not self.has_type_of(demand):
+            return 0
+        fits = gpu_units(self.cpu) // gpu_units(demand.cpu)
+        if 0 < demand.gpu < 1:  # a share lies on one device
+            fits = min(fits, int(self.gpu) * trials_per_device(demand.gpu))
+        elif demand.gpu:
+            fits = min(fits, int(self.gpu) // int(demand.gpu))
+        return fits
+
+
+def shapes_of(nodes: Iterable[Node]) -> tuple[NodeShape, ...]:
+    """Return what the nodes that are alive offer."""
+    return tuple(
+        NodeShape(
+            name=f"node {node.shown}",
+            cpu=node.resources.get("CPU", 0.0),
+            gpu=node.resources.get("GPU", 0.0),
+            labels=node.labels,
+        )
+        for node in nodes
+        if node.alive
+    )
+
+
 def demand_of(trial: TrialSpec, resources: Resources) -> Demand:
-    """Return what Ray reserves for a trial."""
-    demand = {"CPU": float(trial.run.train.threads)}
-    if resources.gpu:
-        demand["GPU"] = resources.gpu
-    return demand
+    """Return what Ray reserves for a trial. `resources.gpu` must be decided."""
+    if resources.gpus is None:
+        raise ValueError("resources.gpu is not decided")
+    return Demand(
+        cpu=float(trial.run.train.threads),
+        gpu=resources.gpus,
+        gpu_types=resources.gpu_types if resources.gpus else (),
+    )
 
 
 def distinct(demands: Iterable[Demand]) -> list[Demand]:
     """Return each demand once, in the order of first occurrence."""
-    found: list[Demand] = []
-    for demand in demands:
-        if demand not in found:
-            found.append(demand)
-    return found
+    return list(dict.fromkeys(demands))
 
 
 def cpus_for(trials: Sequence[TrialSpec], resources: Resources) -> int | None:
@@ -45,12 +119,14 @@ def cpus_for(trials: Sequence[TrialSpec], resources: Resources) -> int | None:
     return None if most is None else most * max(t.run.train.threads for t in trials)
 
 
-def fitting(demands: Sequence[Demand], resources: Mapping[str, float]) -> int:
-    """Return how many trials run at once on these resources: of the demand that fits best."""
-    return max(
-        min(int(resources.get(kind, 0.0) // amount) for kind, amount in demand.items())
-        for demand in demands
-    )
+def slots_on(node: Node, trials: Iterable[TrialSpec], resources: Resources) -> int:
+    """Return how many of these trials run on a node at once: of those that fit best.
+
+    A share of a GPU that is not decided yet counts as a whole one.
+    """
+    decided = resources if resources.gpus is not None else replace(resources, gpu=1)
+    demands = distinct(demand_of(trial, decided) for trial in trials)
+    return max((shape.capacity(d) for shape in shapes_of([node]) for d in demands), default=0)
 
 
 @final
@@ -64,40 +140,17 @@ class Slots:
         self._most = resources.max_concurrent
         self._limited_cluster = limited_cluster
 
-    def count(self, demands: Sequence[Demand], cluster: Mapping[str, float]) -> int:
-        """Return the number for trials with these demands, in a cluster of that size."""
-        fits = fitting(demands, cluster)
+    def count(self, demands: Sequence[Demand], nodes: Sequence[NodeShape]) -> int:
+        """Return the number for trials with these demands, on these nodes."""
+        fits = max(sum(node.capacity(demand) for node in nodes) for demand in demands)
         if fits == 0:
             return FROM_ZERO if self._most is None else min(FROM_ZERO, self._most)
         waiting = max(1, round(LOOKAHEAD * fits))
         limited = self._limited_cluster and len(demands) == 1
-        return fits + waiting if self._most is None or limited else min(fits, self._most)
+        released = fits + waiting
+        return released if self._most is None or limited else min(released, self._most)
 
 
-def impossible_demands(
-    demands: Sequence[Demand],
-    present: Mapping[str, float],
-    most: Mapping[str, float] | None,
-    local: bool,
-) -> list[str]:
-    """Refuse demands that can never be met; return sentences about those that may be met later.
-
-    `present`: what the cluster has; `most`: what its autoscaler's configuration allows, None if
-    that is not known. Nodes that no configuration names may still join such a cluster.
-    """
-    whole = "this machine" if local else "this cluster, as large as it may grow"
-    sentences = []
-    for demand in demands:
-        for kind, amount in demand.items():
-            known = max(present.get(kind, 0.0), float((most or {}).get(kind, 0.0)))
-            if known >= amount:
-                continue
-            if local or most is not None:
-                field = "train.threads" if kind == "CPU" else "resources.gpu"
-                allowed = f"at most the {known:g} {kind} of {whole}"
-                raise InvalidConfigError([Fault(field, amount, allowed)])
-            sentences.append(
-                f"a trial asks for {amount:g} {kind}, and the cluster has {known:g}: it waits "
-                "until a node with that many joins"
-            )
-    return sentences
+def counted(amount: float, name: str) -> str:
+    """Return an amount in words: `1 CPU`, `0.25 GPUs`."""
+    return f"{amount:g} {name}" if amount == 1 else f"{amount:g} {name}s"

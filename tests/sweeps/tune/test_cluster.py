@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import textwrap
@@ -16,18 +15,13 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
-from clmethods.config import InvalidConfigError
 from sweeps.stages.leases import LeaseTable, LeaseWatch
-from sweeps.stages.plan import make_plan
-from sweeps.stages.store import StageStore
 from sweeps.storage import open_storage
 from sweeps.tune.callback import NoTuneOutput
 from sweeps.tune.cluster import SIZE_HOLDS_S, ClusterSize, ray_cluster
-from sweeps.tune.job import Job
-from sweeps.tune.progress import Progress, Tally
+from sweeps.tune.nodes import Node, Nodes
 from sweeps.tune.scheduler import StageScheduler
 from sweeps.tune.space import space, trial_id
-from tests.sweeps.stages.small import small_sweep
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +88,14 @@ def test_the_token_is_not_on_disk(cluster: None) -> None:
 
 def test_its_size_is_asked_for_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune wants to know it at every turn."""
-    now, answers = [0.0], iter([{"CPU": 1.0}, {"CPU": 2.0}])
-    monkeypatch.setattr(ray, "cluster_resources", lambda: next(answers))
-    size = ClusterSize(lambda: now[0])
-    assert [size.resources() for _ in range(3)] == [{"CPU": 1.0}] * 3
+    node = Node(node_id="a", name="a", address="a", alive=True, resources={"CPU": 1.0})
+    now, answers = [0.0], iter([[node], [node, node]])
+    monkeypatch.setattr(Nodes, "all", lambda self: next(answers))
+    size = ClusterSize(Nodes(), lambda: now[0])
+    assert [len(size.shapes()) for _ in range(3)] == [1] * 3
     now[0] = SIZE_HOLDS_S
-    assert [size.resources() for _ in range(3)] == [{"CPU": 2.0}] * 3
+    assert [len(size.shapes()) for _ in range(3)] == [2] * 3
+    assert size.shapes()[0].cpu == 1.0
 
 
 def test_it_has_no_more_cpus_than_asked_for_and_no_dashboard(cluster: None) -> None:
@@ -192,21 +188,3 @@ def test_a_trial_whose_workers_always_die_is_given_up_alone(cluster: None, tmp_p
         "b": Trial.ERROR,
         "c": Trial.TERMINATED,
     }
-
-
-@pytest.mark.parametrize(
-    ("fields", "law"),
-    [
-        ({"resources": {"gpu": 1}}, "resources.gpu: got 1.0, allowed: at most the 0 GPU"),
-        ({"train": {"threads": 99}}, "train.threads: got 99.0, allowed: at most the "),
-    ],
-)
-def test_a_trial_that_asks_for_what_there_is_not_is_refused_at_once(
-    cluster: None, fields: dict[str, Any], law: str
-) -> None:
-    """Ray itself would let it wait for ever."""
-    store = StageStore(open_storage("memory://"))
-    plan = make_plan(small_sweep(**fields), store)
-    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
-    with pytest.raises(InvalidConfigError, match=re.escape(law)):
-        job._refuse_impossible()

@@ -28,6 +28,8 @@ def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
         time_to_live_s=20.0,
         objectives=["learning_accuracy"],
         demand={"CPU": 1.0},
+        gpu_types=[],
+        gpu_bytes=0,
     )
     return {"trial_id": trial.trial_id, "message": message}
 
