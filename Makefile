@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
-ON_RAY := tests/recovery tests/sweeps/tune
+ON_RAY := tests/recovery tests/s3 tests/sweeps/tune
 
 .PHONY: demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 

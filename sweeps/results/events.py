@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,7 @@ class EventLog:
         self._objects, self._clock = objects, clock
         self._stem = f"{events_folder(sweep)}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{run}"
         self._number = 0
+        self._lock = threading.Lock()  # outages are recorded by the thread that met them
         self._lines: list[str] = []
         self._size = 0
         self._due = math.inf
@@ -87,25 +89,36 @@ class EventLog:
         """Record an event."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = Event(at, self.run, body.kind, encoded(body)).line()
-        self._lines.append(line)
-        self._size += len(line) + 1
-        self._due = min(self._due, self._clock() + FLUSH_EVERY_S)
+        with self._lock:
+            self._lines.append(line)
+            self._size += len(line) + 1
+            self._due = min(self._due, self._clock() + FLUSH_EVERY_S)
 
     def flush(self, force: bool = False) -> None:
-        """Write what is due. If the storage fails, try again later: no sweep ends for its log."""
-        if self._due == math.inf or (self._clock() < self._due and not force):
-            return
-        key = f"{self._stem}.{self._number:04}.jsonl"
+        """Write what is due. If the storage fails, try again later: no sweep ends for its log.
+
+        An outage is waited for with `force` only.
+        """
+        with self._lock:
+            if self._due == math.inf or (self._clock() < self._due and not force):
+                return
+            written, self._due = tuple(self._lines), math.inf
+        objects = self._objects if force else self._objects.without_retries()
         try:
-            self._objects.put(key, ("\n".join(self._lines) + "\n").encode())
+            objects.put(
+                f"{self._stem}.{self._number:04}.jsonl", ("\n".join(written) + "\n").encode()
+            )
         except Exception as error:
             if not is_storage_fault(error) and not isinstance(error, OSError):
                 raise
-            self._due = self._clock() + FLUSH_EVERY_S
+            with self._lock:
+                self._due = self._clock() + FLUSH_EVERY_S
             return
-        self._due = math.inf
-        if self._size >= OBJECT_BYTES:
-            self._number, self._lines, self._size = self._number + 1, [], 0
+        with self._lock:
+            if self._size >= OBJECT_BYTES:
+                self._number += 1
+                self._lines = self._lines[len(written) :]
+                self._size = sum(len(line) + 1 for line in self._lines)
 
 
 def events_folder(sweep: str) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar, final
 
 import obstore
@@ -72,6 +73,10 @@ class ObjectStore:
     def access(self) -> str:
         """Endpoint, region and where the keys came from, for messages; empty for a directory."""
         return self._backend.access
+
+    def outages_told_to(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Report the beginning and the end of outages to one more listener for a block."""
+        return self._patience.notice.told_to(notify)
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.location!r})"

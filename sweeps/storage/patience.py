@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, final
 
@@ -42,10 +43,19 @@ class OutageNotice:
     """
 
     def __init__(self, location: str, retry_for_s: float, notify: Notify) -> None:
-        self._location, self._retry_for_s, self._notify = location, retry_for_s, notify
+        self._location, self._retry_for_s, self._listeners = location, retry_for_s, [notify]
         self._lock = threading.Lock()
         self._since: float | None = None
         self._reported = False
+
+    @contextmanager
+    def told_to(self, notify: Notify) -> Iterator[None]:
+        """Report to one more listener for the length of a block."""
+        self._listeners.append(notify)
+        try:
+            yield
+        finally:
+            self._listeners.remove(notify)
 
     def failed(self, started: float, failure: Failure) -> None:
         """An attempt that began at `started` (monotonic) met an outage."""
@@ -57,7 +67,7 @@ class OutageNotice:
                 return
             self._reported = True
             began = time.strftime("%H:%M:%S", time.localtime(time.time() - lasted))
-        self._notify(
+        self._report(
             f"the storage {self._location} has been out of reach since {began} "
             f"({failure.reason}); every operation is tried again for up to "
             f"{self._retry_for_s:g} s"
@@ -72,7 +82,11 @@ class OutageNotice:
             self._since, self._reported = None, False
         if reported and since is not None:
             lasted = time.monotonic() - since
-            self._notify(f"the storage {self._location} is back after {lasted:.0f} s")
+            self._report(f"the storage {self._location} is back after {lasted:.0f} s")
+
+    def _report(self, sentence: str) -> None:
+        for notify in self._listeners:
+            notify(sentence)
 
 
 @final

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from clmethods.provenance import code_version, host_kind
-from sweeps.results.event_kinds import RunEnded, RunStarted
+from sweeps.results.event_kinds import Notice, RunEnded, RunStarted
 from sweeps.results.events import EventLog
 from sweeps.spec import Sweep
 from sweeps.stages.leases import TIME_TO_LIVE_S
@@ -85,7 +85,8 @@ def run_sweep(
         events.add(_who(document, options))
         events.flush(force=True)  # a driver that is killed at once is in the log too
         try:
-            outcome = _run(sweep, store, options, announce, events)
+            with store.objects.outages_told_to(lambda said: events.add(Notice(text=said))):
+                outcome = _run(sweep, store, options, announce, events)
         except BaseException as error:
             events.add(_ended_by(error))
             raise

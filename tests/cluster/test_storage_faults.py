@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.results.event_kinds import Notice
+from sweeps.results.events import read_events
+from sweeps.storage import open_storage
 from tests.cluster.conftest import CLOCKS, NODES, lent_lab
 from tests.cluster.evidence import Bucket, SharedFolder, scenario, wait_until
 from tests.cluster.fault_sweep import SWEEP, start_driver
@@ -67,6 +70,7 @@ def test_sweep_waits_for_an_object_storage_that_is_down_and_then_frozen(
         assert "8 of 8 trials finished, 0 failed" in done.output
         assert "Traceback" not in done.output
         assert "storage" in done.output.split("stages", 1)[1]  # the outage was reported
+        assert any("out of reach" in said for said in notices(storage.local()))
         test.must_equal(unbroken, SWEEP["name"])
 
 
@@ -88,6 +92,12 @@ def test_full_storage_ends_the_run_with_one_sentence(
         again = start_driver(cluster.head, storage.url).wait().expect()
         assert "8 of 8 trials finished, 0 failed" in again.output
         test.must_equal(unbroken, SWEEP["name"])
+
+
+def notices(storage: Path) -> list[str]:
+    """Return the sentences in the event log."""
+    bodies = (event.body for event in read_events(open_storage(str(storage)), SWEEP["name"]))
+    return [body.text for body in bodies if isinstance(body, Notice)]
 
 
 def fill(file: Path) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 START_S = 60.0
 """Longest time a start may take on a busy machine; a start takes one to two seconds."""
@@ -243,24 +244,29 @@ def _entry(identity: Identity) -> dict[str, object]:
     }
 
 
-def make_bucket(endpoint: str, access_key: str, secret_key: str, bucket: str) -> str:
-    """Make a bucket if it is not there and put an object into it; what went wrong, or nothing."""
+def client(endpoint: str, identity: Identity) -> Any:
+    """A client of S3 that asks once and gives up soon."""
     import boto3
     from botocore.config import Config
 
-    client = boto3.session.Session().client(
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
+        aws_access_key_id=identity.access_key,
+        aws_secret_access_key=identity.secret_key,
         config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
     )
+
+
+def make_bucket(endpoint: str, access_key: str, secret_key: str, bucket: str) -> str:
+    """Make a bucket if it is not there and put an object into it; what went wrong, or nothing."""
+    s3 = client(endpoint, Identity(access_key, secret_key))
     try:
-        if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
-            client.create_bucket(Bucket=bucket)
-        client.put_object(Bucket=bucket, Key="ready", Body=b"1")
-        client.delete_object(Bucket=bucket, Key="ready")
+        if bucket not in {found["Name"] for found in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="ready", Body=b"1")
+        s3.delete_object(Bucket=bucket, Key="ready")
     except Exception as error:  # noqa: BLE001  # botocore has a class for each way to fail
         return str(error)
     return ""

@@ -10,7 +10,7 @@ from tests.cluster.lab.host import Host
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.network import in_network
 from tests.cluster.lab.records import Record
-from tests.s3.server import REGION, WRITER, S3Server
+from tests.s3.server import REGION, WRITER, S3Server, client
 
 BUCKET = "lab"
 
@@ -27,14 +27,16 @@ class ObjectStorage:
     def start(cls, lab: Lab) -> ObjectStorage:
         """Start it on the host `store`, with one bucket."""
         host = lab["store"]
-        server = S3Server(lab.folder / "s3", host=host.address)
+        inside = ("nsenter", "-t", str(host.process_1), "-n")
+        server = S3Server(lab.folder / "s3", host=host.address, prefix=inside)
         storage = cls(host, server, lab.record)
         storage.power_on()
-        in_network(host, lambda: server.create_bucket(BUCKET))
+        server.create_bucket(BUCKET)
         return storage
 
     def power_on(self) -> None:
-        in_network(self.host, self.server.start)
+        """Start the server again. It ends with the thread that calls this."""
+        self.server.start()
         assert self.server.process is not None
         self.record.add(self.server.process.pid)
 
@@ -71,13 +73,13 @@ class ObjectStorage:
         keys = self.objects(prefix + "/")
 
         def copied() -> None:
-            client = self._client()
+            s3 = self._client()
             for key in keys:
                 target = folder / key.removeprefix(prefix + "/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                client.download_file(BUCKET, key, str(target))
+                s3.download_file(BUCKET, key, str(target))
 
         in_network(self.host, copied)
 
     def _client(self) -> Any:
-        return self.server._client(WRITER)
+        return client(self.server.endpoint, WRITER)

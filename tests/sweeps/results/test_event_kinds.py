@@ -100,4 +100,4 @@ def test_every_event_that_the_driver_adds_has_a_declared_kind() -> None:
     made_elsewhere = {"_who", "_ended_by"}
     assert len(added) >= 12
     assert set(added) - made_elsewhere <= names
-    assert names - set(added) == {"RunStarted"}
+    assert names - set(added) == {"RunStarted", "GpuShareDecided"}

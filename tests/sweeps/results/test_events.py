@@ -102,6 +102,25 @@ def test_a_storage_that_fails_costs_no_event(
     assert [event.kind for event in read_events(objects, "demo")] == ["notice"]
 
 
+def test_an_event_that_comes_while_the_log_is_written_is_kept(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat's thread records an outage while the driver's thread writes."""
+    monkeypatch.setattr(events, "OBJECT_BYTES", 1)
+    log, put = EventLog(objects, "demo", "run1"), ObjectStore.put
+    log.add(notice(0))
+
+    def interrupted(self: ObjectStore, key: str, data: bytes) -> None:
+        monkeypatch.setattr(ObjectStore, "put", put)
+        log.add(notice(1))
+        put(self, key, data)
+
+    monkeypatch.setattr(ObjectStore, "put", interrupted)
+    log.flush(force=True)
+    log.flush(force=True)
+    assert [event.body for event in read_events(objects, "demo")] == [notice(0), notice(1)]
+
+
 def test_damaged_lines_are_left_out(objects: ObjectStore) -> None:
     good = json.dumps({"at": "t", "run": "r", "event": "stage", "n": 1})
     lines = ["{", "[]", '{"at": "t"}', good, "\ufffd"]

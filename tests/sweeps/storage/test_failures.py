@@ -257,18 +257,24 @@ def test_views_share_what_they_know_of_an_outage(
 
     monkeypatch.setattr(obstore, "get", stale)
     beats = objects.without_retries()
+    recorded: list[str] = []
 
     def beat() -> None:
         with pytest.raises(StorageUnreachableError):
             beats.get("a")
 
-    thread = threading.Thread(target=beat)
-    thread.start()
-    thread.join()
-    assert len(notices) == 1
-    monkeypatch.setattr(obstore, "get", whole)
-    assert objects.get("a") == b"x"
-    assert len(notices) == 2
+    with objects.outages_told_to(recorded.append):
+        thread = threading.Thread(target=beat)
+        thread.start()
+        thread.join()
+        assert len(notices) == 1
+        monkeypatch.setattr(obstore, "get", whole)
+        assert objects.get("a") == b"x"
+        assert len(notices) == 2
+    assert recorded == notices
+    monkeypatch.setattr(obstore, "get", stale)
+    beat()
+    assert (len(notices), len(recorded)) == (3, 2)
 
 
 def _same(one: ObjectStore, other: ObjectStore) -> bool:
