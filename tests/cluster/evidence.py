@@ -99,6 +99,10 @@ class Watch:
             self.seen.setdefault(key, state)
         return found
 
+    def count(self) -> int:
+        """Number of finished stages."""
+        return len(self.finished())
+
     def leased(self) -> dict[str, str]:
         """Stages that are being computed: stage key to the lease's name and state."""
         return {

@@ -25,6 +25,7 @@ from tests.cluster.lab.instances import Instances, instance_name
 from tests.cluster.lab.laboratory import ADDRESSES, Lab, environment_mounts, laboratory
 from tests.cluster.lab.launcher import MAKE_TOKEN, QUIET, SMALL_OBJECT_STORE, Launcher
 from tests.cluster.lab.network import in_network
+from tests.cluster.lab.slow import paced
 from tests.cluster.lab.software import CHECKOUT, give_checkout
 from tests.cluster.lab.switch import NETWORK
 from tests.launchers.files import cluster_file
@@ -44,6 +45,8 @@ NODE_SETTINGS = {
 WORKERS = 2
 IDLE_MINUTES = 0.25
 GPUS = 1.0
+SLOWLY = 0.1
+"""Stages per second that are finished while instances start."""
 DOCUMENT: dict[str, Any] = SWEEP | {
     "resources": {"gpu": GPUS},
     "retries": {"worker_failures": 0, "node_losses": 2, "preemptions": 2},
@@ -157,13 +160,14 @@ def test_sweep_starts_workers_and_continues_after_a_spot_interruption(
         driver = cloud.user.start(
             f"ray submit aws.yaml sweep.py -- run {NAME}.yaml --storage {storage.url}"
         )
-        wait_until(cloud.all_train, "every worker has a trial", driver)
-        test.watch.wait_for(WORKERS, driver)
-        taken = cloud.running()[1:]
-        assert {instance.node_type for instance in taken} == {"l4-spot"}
-        for instance in taken:
-            cloud.hypervisor.interrupt(instance)
-            test.inject("spot interruption")
+        with paced(lambda: [*cloud.instances.hosts.values()], test.watch.count, SLOWLY):
+            wait_until(cloud.all_train, "every worker has a trial", driver)
+            test.watch.wait_for(WORKERS, driver)
+            taken = cloud.running()[1:]
+            assert {instance.node_type for instance in taken} == {"l4-spot"}
+            for instance in taken:
+                cloud.hypervisor.interrupt(instance)
+                test.inject("spot interruption")
         done = driver.wait().expect()
         assert "8 of 8 trials finished, 0 failed" in done.output
         trials = [row | {"gpus": GPUS.hex()} for row in unbroken["trials"]]

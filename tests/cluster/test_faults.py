@@ -5,6 +5,7 @@ Wall clocks of the hosts are minutes apart in all tests.
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -16,8 +17,10 @@ from tests.cluster.fault_sweep import (
     start_driver,
     worker_processes,
 )
+from tests.cluster.lab.command import Command
+from tests.cluster.lab.host import Host
 from tests.cluster.lab.ray_cluster import RayCluster
-from tests.cluster.lab.slow import slow
+from tests.cluster.lab.slow import paced, slow
 from tests.sweeps.tune.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -32,17 +35,18 @@ def test_worker_process_worker_node_and_driver_are_lost(
     with scenario("losses", HOSTS, shared_folder, SWEEP["name"]) as test:
         watch = test.watch
         driver = start_driver(cluster.head, shared_folder.url)
-        watch.wait_for(2, driver)
-        wait_until(lambda: worker_processes(w1), "a worker process on w1", driver)
-        worker_processes(w1)[0].kill()
-        test.inject("worker process killed")
-        watch.wait_for(len(watch.finished()) + 3, driver)
-        w2.power_off()
-        test.inject("power cut of a worker node")
-        watch.wait_for(len(watch.finished()) + 3, driver)
-        cluster.restart_worker(w2)
-        (process,) = driver_processes(cluster.head)
-        process.kill()
+        with paced(lambda: cluster.workers, watch.count, 0.5):
+            watch.wait_for(2, driver)
+            wait_until(lambda: worker_processes(w1), "a worker process on w1", driver)
+            worker_processes(w1)[0].kill()
+            test.inject("worker process killed")
+            watch.wait_for(watch.count() + 3, driver)
+            w2.power_off()
+            test.inject("power cut of a worker node")
+            watch.wait_for(watch.count() + 3, driver)
+            cluster.restart_worker(w2)
+            (process,) = driver_processes(cluster.head)
+            process.kill()
         test.inject("driver killed")
         assert driver.wait().code == -signal.SIGKILL
         again = start_driver(cluster.head, shared_folder.url).wait().expect()
@@ -60,11 +64,9 @@ def test_partitioned_node_heals_and_frozen_node_returns_as_a_zombie(
         watch.wait_for(2, driver)
         w1.cut()
         test.inject("partition")
-        watch.wait_for(len(watch.finished()) + 1, driver)
-        w2.freeze()
+        watch.wait_for(watch.count() + 1, driver)
+        held = freeze_in_a_stage(w2, shared_folder, driver)
         test.inject("node frozen until its lease was taken")
-        held = watch.leased().keys() - watch.finished().keys()
-        assert held
         cluster.wait_for_slots(0)
         w1.heal()
         test.inject("partition healed")
@@ -76,6 +78,28 @@ def test_partitioned_node_heals_and_frozen_node_returns_as_a_zombie(
         cluster.restart_worker(w2)
         cluster.wait_for_slots(2)
         test.must_equal(unbroken, SWEEP["name"])
+
+
+def freeze_in_a_stage(host: Host, storage: SharedFolder, driver: Command) -> set[str]:
+    """Freeze a host while it computes; return its stages."""
+    while True:
+        wait_until(lambda: stages_of(host, storage), f"a stage on {host.name}", driver)
+        host.freeze()
+        if held := stages_of(host, storage):
+            return held
+        host.thaw()  # it had just ended
+
+
+def stages_of(host: Host, storage: SharedFolder) -> set[str]:
+    """Return the keys of the stages that a host computes, by their leases."""
+    held = set()
+    for lease in storage.folder.glob("leases/*/*"):
+        try:
+            if lease.name.isdigit() and json.loads(lease.read_text())["host"] == host.name:
+                held.add(lease.parent.name)
+        except FileNotFoundError:
+            continue  # it was given back meanwhile
+    return held
 
 
 def test_new_cluster_continues_after_the_head_is_lost(

@@ -18,7 +18,7 @@ from tests.cluster.evidence import SharedFolder, scenario
 from tests.cluster.fault_sweep import start_driver
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.ray_cluster import RayCluster
-from tests.cluster.lab.slow import slow
+from tests.cluster.lab.slow import paced
 from tests.sweeps.stages.small import DOCUMENT
 from tests.sweeps.tune.tables import final_tables
 
@@ -27,9 +27,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 HOSTS = ("head", "w1", "w2", "w3")
 DURATION_S = 300.0
 PERIOD_S = 20.0
-SHARE = 0.5
-"""Of the time in which processes of trials run."""
-WORKERS = "ray::"
 LONGEST_S = 800.0
 
 SWEEP: dict[str, Any] = {
@@ -40,7 +37,8 @@ SWEEP: dict[str, Any] = {
     "search": {"method.importance_threshold": [0, 0.1, 0.2, 0.3]},
     "seeds": list(range(125)),
 }
-"""500 trials of 625 stages."""
+"""500 trials."""
+STAGES = 625
 
 REFERENCE = """
 import sys
@@ -82,8 +80,8 @@ def test_500_trials_survive_the_loss_of_one_node_every_20_seconds(
         ExitStack() as waiting,
     ):
         driver = start_driver(cluster.head, storage.url, document=SWEEP)
-        # Stages that wait instead of computing let the sweep last without more work for the CPU.
-        waiting.enter_context(slow(cluster.workers, SHARE, WORKERS))
+        pace = paced(lambda: cluster.workers, test.watch.count, STAGES / DURATION_S)
+        waiting.enter_context(pace)
         test.watch.wait_for(4, driver)
         started = time.monotonic()
         for number, worker in enumerate(itertools.cycle(cluster.workers)):
@@ -92,7 +90,6 @@ def test_500_trials_survive_the_loss_of_one_node_every_20_seconds(
             worker.power_off()
             test.inject("power cut of a worker node")
             cluster.restart_worker(worker)
-            test.watch.finished()
             time.sleep(max(0.0, started + (number + 1) * PERIOD_S - time.monotonic()))
         done = driver.wait(LONGEST_S).expect()
         assert "500 of 500 trials finished, 0 failed" in done.output

@@ -60,7 +60,7 @@ def test_sweep_waits_for_an_object_storage_that_is_down_and_then_frozen(
         end = time.monotonic() + OUTAGE_S
         wait_until(lambda: time.monotonic() > end, "the driver outlives the outage", driver)
         server.power_on()
-        test.watch.wait_for(len(test.watch.finished()) + 2, driver)
+        test.watch.wait_for(test.watch.count() + 2, driver)
         server.server.freeze()
         test.inject(f"object storage frozen for {FROZEN_S:.0f} s")
         end = time.monotonic() + FROZEN_S
