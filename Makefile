@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
-ON_RAY := tests/recovery tests/s3 tests/sweeps/tune
+ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 
 # Two files of tests run at a time: the longest must not be the last.
 LONGEST_FIRST := tests/cluster/test_rolling_loss.py tests/cluster/test_walk.py

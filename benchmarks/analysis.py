@@ -71,8 +71,8 @@ def simulated(storage: Path, size: dict[str, Any], layout: Any) -> None:
 
 def measured(storage: str) -> dict[str, Any]:
     """Wall and CPU seconds of every step, rows and peak memory, in this process."""
-    from sweeps.stages.materialise import merge_tables
-    from sweeps.stages.store import StageStore
+    from sweeps.stages.stage_rows import merge_tables
+    from sweeps.stages.stage_store import StageStore
     from sweeps.storage import open_storage
 
     steps: dict[str, tuple[float, float]] = {}
@@ -94,13 +94,13 @@ def analysed(storage: str, step: Callable[[str], Any]) -> dict[str, int]:
     """What the commands and a notebook do with a sweep; the rows of each table."""
     with step("import"):
         import sweeps
-        from sweeps.analysis.front_probability import front_probability
-        from sweeps.analysis.order_effect import order_sensitivity
-        from sweeps.analysis.pareto import pareto_table
-        from sweeps.analysis.positions import carry_over, position_effects, task_accuracies
-        from sweeps.analysis.rankings import agreement, by_order, extremes
-        from sweeps.analysis.replicates import replicates
-        from sweeps.analysis.variance import variance_split
+        from sweeps.analysis.front.membership_probability import front_probability
+        from sweeps.analysis.front.pareto import pareto_table
+        from sweeps.analysis.orders.order_effect import order_sensitivity
+        from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
+        from sweeps.analysis.orders.rankings import agreement, by_order, extremes
+        from sweeps.analysis.orders.variance_shares import variance_split
+        from sweeps.analysis.runs.replicates import replicates
         from sweeps.cli.locate import open_stored_sweep
     stored = open_stored_sweep(storage)
     objectives = stored.sweep.objectives

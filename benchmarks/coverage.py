@@ -23,12 +23,12 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from sweeps.analysis.components import mean_squares
-from sweeps.analysis.intervals import LEVEL, iqm_interval, mean_interval
-from sweeps.analysis.positions import carry_over, position_effects
-from sweeps.analysis.quantiles import t_quantile, variance_terms
-from sweeps.analysis.variance import factorial
-from sweeps.spec.orders import ORDERS
+from sweeps.analysis.orders.positions import carry_over, position_effects
+from sweeps.analysis.orders.variance_shares import factorial
+from sweeps.definition.orders import ORDERS
+from sweeps.statistics.intervals import LEVEL, iqm_interval, mean_interval
+from sweeps.statistics.quantiles import t_quantile, variance_terms
+from sweeps.statistics.variance_components import mean_squares
 from tests.sweeps.analysis.spreads import RATIOS, coverage, targets
 
 Values = npt.NDArray[np.float64]
@@ -63,8 +63,8 @@ def interval_coverage(
 
     `incomplete` lacks two cells; `fixed orders` is for the mean over the orders at hand; `new run`
     predicts a run with a new order and seed, `same order` one with a new seed. Those of a complete
-    design are computed for all draws at once, by the formulas of `sweeps.analysis.quantiles`; the
-    others one by one, for a fifth of the draws.
+    design are computed for all draws at once, by the formulas of `sweeps.statistics.quantiles`;
+    the others one by one, for a fifth of the draws.
     """
     rng = np.random.default_rng([seed, *design])
     i, j = design

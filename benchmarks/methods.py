@@ -22,11 +22,11 @@ import sweeps
 from clmethods.config import StreamConfig
 from clmethods.data.streams import TaskStream
 from clmethods.metrics import average_accuracy, forgetting, learning_accuracy
-from sweeps.analysis.intervals import Interval, mean_interval
-from sweeps.spec import Sweep, sweep_from_dict
-from sweeps.stages.store import StageStore
+from sweeps.definition import Sweep, sweep_from_dict
+from sweeps.execution.driver import run_sweep
+from sweeps.stages.stage_store import StageStore
+from sweeps.statistics.intervals import Interval, mean_interval
 from sweeps.storage import open_storage
-from sweeps.tune.driver import run_sweep
 
 SEEDS = [0, 1, 2]
 ORDERS = {"design": "random", "count": 3, "seed": 0}

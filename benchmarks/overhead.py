@@ -2,9 +2,9 @@
 
 Everything but the training and the evaluation is the real thing: plan, Ray, Tune, the stage
 scheduler, worker processes, leases, the stage store, result tables. In the workers
-`clmethods.stage.run_stage` sleeps instead of training and the evaluator counts nothing, so the
-ideal is 200 x 1 s / 2 slots = 100 s. It is run twice: as on a laptop, where the sweep starts
-and ends Ray, and on a cluster that is up already, as Ray's own figure for trials of 1 s was
+`clmethods.training.stage.run_stage` sleeps instead of training and the evaluator counts nothing,
+so the ideal is 200 x 1 s / 2 slots = 100 s. It is run twice: as on a laptop, where the sweep
+starts and ends Ray, and on a cluster that is up already, as Ray's own figure for trials of 1 s was
 measured (10,000 on 16 CPUs, 14 % above the ideal).
 
     python benchmarks/overhead.py [--trials 200] [--seconds 1.0]
@@ -29,18 +29,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config import ReadoutConfig, RunConfig, StageSpec
-from sweeps.spec import Sweep, sweep_from_dict
-from sweeps.stages.plan import Plan
-from sweeps.stages.runner import TrialRunner
-from sweeps.stages.store import StageStore
+from sweeps.definition import Sweep, sweep_from_dict
+from sweeps.execution.driver import RunOptions, run_sweep
+from sweeps.execution.worker import trainable
+from sweeps.execution.worker.worker_startup import load_torch
+from sweeps.planning.plan import Plan
+from sweeps.stages.stage_store import StageStore
+from sweeps.stages.trial_runner import TrialRunner
 from sweeps.storage import open_storage
-from sweeps.tune import trainable
-from sweeps.tune.driver import RunOptions, run_sweep
-from sweeps.tune.startup import load_torch
 
 if TYPE_CHECKING:
     from clmethods.methods import State
-    from clmethods.stage import StageOutcome
+    from clmethods.training.stage import StageOutcome
 
 SLOTS = 2
 REAL = trainable.StageTrainable
@@ -60,7 +60,7 @@ class Stub:
         import torch
 
         from clmethods.methods import MethodReport
-        from clmethods.stage import StageOutcome, TrainingReport
+        from clmethods.training.stage import StageOutcome, TrainingReport
 
         time.sleep(self.seconds)
         delta = {"number": torch.tensor([float(run.seed)])}
@@ -99,9 +99,9 @@ def stub_trainable(stub: Stub, log: Path) -> type[Any]:
         def _open(self) -> TrialRunner:
             load_torch()
             import clmethods.evaluate
-            import clmethods.stage
+            import clmethods.training.stage
 
-            clmethods.stage.run_stage = stub.run_stage
+            clmethods.training.stage.run_stage = stub.run_stage
             clmethods.evaluate.Evaluator.counts = stub.counts
             return super()._open()
 
@@ -111,7 +111,7 @@ def stub_trainable(stub: Stub, log: Path) -> type[Any]:
 CLUSTER = f"""
 import sys
 import ray
-from sweeps.tune.cluster import ray_cluster
+from sweeps.execution.cluster.connection import ray_cluster
 with ray_cluster(None, {SLOTS}):
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()

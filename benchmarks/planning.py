@@ -52,14 +52,14 @@ def measure(name: str) -> dict[str, float]:
     import resource
 
     start, cpu = time.perf_counter(), time.process_time()
-    from sweeps.cli.overview import plan_text
-    from sweeps.cli.plan_report import report_text, stored_spread
-    from sweeps.spec import missing_data, sweep_from_dict
-    from sweeps.stages.footprint import footprint
-    from sweeps.stages.forecast import cost_forecast
-    from sweeps.stages.plan import make_plan
-    from sweeps.stages.spending import spent
-    from sweeps.stages.store import StageStore
+    from sweeps.cli.text.plan_details import report_text, stored_spread
+    from sweeps.cli.text.plan_overview import plan_text
+    from sweeps.definition import missing_data, sweep_from_dict
+    from sweeps.planning.cost_forecast import cost_forecast
+    from sweeps.planning.plan import make_plan
+    from sweeps.planning.size_forecast import footprint
+    from sweeps.planning.spending import spent
+    from sweeps.stages.stage_store import StageStore
     from sweeps.storage import open_storage
 
     with tempfile.TemporaryDirectory() as storage:  # what the command `sweeps plan` does

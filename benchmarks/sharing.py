@@ -26,13 +26,13 @@ import time
 from dataclasses import replace
 from itertools import permutations
 
-from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
+from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
+from sweeps.execution.driver import run_sweep
+from sweeps.planning.stage_tree import StageTree
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.runner import TrialRunner
-from sweeps.stages.store import StageStore
-from sweeps.stages.tree import StageTree
+from sweeps.stages.stage_store import StageStore
+from sweeps.stages.trial_runner import TrialRunner
 from sweeps.storage import open_storage
-from sweeps.tune.driver import run_sweep
 
 SLOTS = 2
 TASKS = 4

@@ -20,6 +20,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from clmethods.catalog.facts import BACKBONES, BackboneFacts
 from clmethods.config import (
     BackboneConfig,
     LoracIpcConfig,
@@ -28,7 +29,6 @@ from clmethods.config import (
     TrainConfig,
     stage_chain,
 )
-from clmethods.config.facts import BACKBONES, BackboneFacts
 from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted import adapted_matrices, composed_layers
@@ -84,7 +84,7 @@ def training_step(
     thin: bool = False,
     penalty: bool = True,
 ) -> Callable[[], None]:
-    """One step of the training loop of `clmethods.stage`, parts of which can be left out.
+    """One step of the training loop of `clmethods.training.stage`, parts of which can be left out.
 
     `observer` takes the place of the importance trace; `thin` does without any observer, by which
     the layers use thin products and form no dense gradient.

@@ -24,6 +24,7 @@ from clmethods.archive import (
     write,
 )
 from clmethods.checkpoint import fold
+from clmethods.checksummed_json import sealed
 from clmethods.config import (
     LoraSequentialConfig,
     MethodConfig,
@@ -37,12 +38,11 @@ from clmethods.config import (
 )
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import EVALUATED_SPLITS
+from clmethods.determinism import on_device, open_run
 from clmethods.methods import METHODS, Predictor, State
-from clmethods.process import on_device, open_run
 from clmethods.readout.statistics import ReadoutStatistics
-from clmethods.sealed import sealed
-from clmethods.sequence import run_sequence
-from clmethods.stage import run_stage
+from clmethods.training.sequence import run_sequence
+from clmethods.training.stage import run_stage
 
 COMPARISON_FILE = "extension.json"
 

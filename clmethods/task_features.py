@@ -27,16 +27,16 @@ from torch import Tensor
 
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.decode import run_from_dict
-from clmethods.config.faults import InvalidConfigError
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.config.train import TrainConfig
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import TaskStream
 from clmethods.data.task_tables import keep_table, kept_table
+from clmethods.determinism import prepare_process
+from clmethods.errors import InvalidConfigError
 from clmethods.methods.base import Predictor
 from clmethods.nn.backbone import WeightsError, load_backbone
-from clmethods.process import prepare_process
 
 PER_CLASS = 32
 """Images of a class in a task that are looked at."""

@@ -6,6 +6,7 @@ from typing import get_args, get_type_hints
 
 from hypothesis import strategies as st
 
+from clmethods.catalog.facts import DATASETS, SITES
 from clmethods.config import (
     BackboneConfig,
     EwcConfig,
@@ -30,7 +31,6 @@ from clmethods.config import (
     StreamConfig,
     TrainConfig,
 )
-from clmethods.config.facts import DATASETS, SITES
 from clmethods.config.methods.lorac_ipc import CURRENT_WEIGHTS
 
 CLASSES = DATASETS["digits"].classes

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LIGHT = [
     "clmethods.config",
     "clmethods.metrics",
-    "sweeps.spec",
+    "sweeps.definition",
     "sweeps.results",
     *(
         f"{package.__name__}.{module.name}"

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from clmethods.config import METHOD_CONFIGS
-from sweeps.spec import expand
+from sweeps.definition import expand
 
 FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "methods.py"
 

@@ -10,7 +10,7 @@ import yaml
 from clmethods.cli import main as clmethods_command
 from clmethods.config import METHOD_CONFIGS
 from sweeps.cli import main as sweeps_command
-from sweeps.spec import expand, load_sweep, sweep_from_dict
+from sweeps.definition import expand, load_sweep, sweep_from_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clmethods.archive.files import ArchiveError, write
+from clmethods.checksummed_json import sealed, unsealed
 from clmethods.config import (
     BackboneConfig,
     Fault,
@@ -23,7 +24,6 @@ from clmethods.config import (
     unextended,
 )
 from clmethods.provenance import code_version
-from clmethods.sealed import sealed, unsealed
 
 ARCHIVE_FORMAT = 1
 """Bumped when the layout of a model directory changes."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, final
 
 from clmethods.checkpoint import state_to_bytes
+from clmethods.checksummed_json import sha256
 from clmethods.config import StageSpec, canonical_json
-from clmethods.sealed import sha256
-from clmethods.stage import DivergedError, StageOutcome
+from clmethods.training.stage import DivergedError, StageOutcome
 
 
 class ArchiveError(RuntimeError):

@@ -10,7 +10,7 @@ from typing import Any, final
 from clmethods.config import ReadoutConfig, RunConfig
 from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.metrics import METRICS
-from clmethods.sequence import SequenceStep, accuracy_matrix
+from clmethods.training.sequence import SequenceStep, accuracy_matrix
 
 MetricsBySplit = dict[str, dict[str, dict[str, Any]]]
 

@@ -26,6 +26,7 @@ from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_an
 from clmethods.archive.files import ArchiveError, stage_files, write
 from clmethods.archive.metrics import StoredMetrics
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
+from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import (
     RunConfig,
     StageSpec,
@@ -36,8 +37,7 @@ from clmethods.config import (
 )
 from clmethods.evaluate import EvalCount
 from clmethods.methods import State
-from clmethods.sealed import sealed, sha256, unsealed
-from clmethods.stage import StageOutcome
+from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
 CARRIED = "chain"

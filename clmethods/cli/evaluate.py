@@ -135,7 +135,7 @@ def _measure(
     """Metrics of every split and readout, from the stored weights alone."""
     from clmethods.archive import metrics_by_split
     from clmethods.checkpoint import fold
-    from clmethods.sequence import evaluate_chain
+    from clmethods.training.sequence import evaluate_chain
 
     run = archive.run if data is None else _with_data(archive.run, read_mapping(data, "--data"))
     deltas = archive.deltas()

@@ -45,7 +45,7 @@ def _exit_code(error: RuntimeError, failed: int) -> int | None:
     from clmethods.data.source import DatasetError
     from clmethods.export import ExportError
     from clmethods.nn.backbone import WeightsError
-    from clmethods.stage import DivergedError
+    from clmethods.training.stage import DivergedError
 
     if isinstance(error, ArchiveError | ExportError):
         return USER_FAULT

@@ -18,7 +18,7 @@ from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_fr
 
 if TYPE_CHECKING:
     from clmethods.archive import ModelArchive
-    from clmethods.sequence import SequenceStep
+    from clmethods.training.sequence import SequenceStep
 
 
 @click.command()
@@ -57,7 +57,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
             metrics_by_split,
         )
         from clmethods.readout.statistics import ReadoutStatistics
-        from clmethods.sequence import run_sequence
+        from clmethods.training.sequence import run_sequence
 
         archive = None
         if output is not None:
@@ -103,7 +103,7 @@ def _values(
 ) -> dict[str, float | None]:
     """The metrics of the finished run that were predicted."""
     from clmethods.metrics import every_metric
-    from clmethods.sequence import sequence_counts
+    from clmethods.training.sequence import sequence_counts
 
     found: dict[str, float | None] = {}
     for one in expected.intervals:

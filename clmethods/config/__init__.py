@@ -1,7 +1,7 @@
 """Configurations, their effects and stage keys. Needs only the standard library."""
 
+from clmethods.canonical import canonical_json, derive_seed, fingerprint, short_id
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import canonical_json, derive_seed, fingerprint, short_id
 from clmethods.config.decode import readout_from_dict, run_from_dict
 from clmethods.config.extension import (
     ExtendedStream,
@@ -12,7 +12,6 @@ from clmethods.config.extension import (
     new_task_to_dict,
     unextended,
 )
-from clmethods.config.faults import Fault, InvalidConfigError
 from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
 from clmethods.config.methods import (
     METHOD_CONFIGS,
@@ -41,6 +40,7 @@ from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig, run_to_dict
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.config.train import TrainConfig
+from clmethods.errors import Fault, InvalidConfigError
 
 __all__ = [
     "METHOD_CONFIGS",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.facts import ALIASES, BACKBONES, BackboneFacts
-from clmethods.config.faults import Fault, InvalidConfigError, refuse, require
-from clmethods.config.shapes import UnknownBackboneError, architecture_facts, split_tag
+from clmethods.catalog.facts import ALIASES, BACKBONES, BackboneFacts
+from clmethods.catalog.shapes import UnknownBackboneError, architecture_facts, split_tag
+from clmethods.errors import Fault, InvalidConfigError, refuse, require
 
 Normalise = Literal["half", "none", "imagenet", "cifar", "ref"]
 

@@ -9,10 +9,10 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from clmethods.config.faults import Fault, InvalidConfigError, nearest, refuse
 from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.errors import Fault, InvalidConfigError, nearest, refuse
 
 
 def run_from_dict(data: Mapping[str, Any]) -> RunConfig:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from clmethods.catalog.facts import DatasetFacts, GivenTask
 from clmethods.config.decode import run_from_dict
-from clmethods.config.facts import DatasetFacts, GivenTask
-from clmethods.config.faults import Fault, InvalidConfigError, refuse, require
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
+from clmethods.errors import Fault, InvalidConfigError, refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

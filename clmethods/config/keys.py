@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from clmethods.canonical import canonical_json, fingerprint, short_id
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import canonical_json, fingerprint, short_id
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.methods import EffectContext, MethodConfig, NearestClassMeanConfig
 from clmethods.config.readout import ReadoutConfig

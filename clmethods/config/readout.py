@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
-from clmethods.config.canonical import canonical_json, short_id
-from clmethods.config.faults import Fault, finite, refuse, require
+from clmethods.canonical import canonical_json, short_id
 from clmethods.config.run import RunConfig
+from clmethods.errors import Fault, finite, refuse, require
 
 READOUT_VERSION = 1
 """Bumped when a readout's meaning changes: its evaluations are then computed anew."""

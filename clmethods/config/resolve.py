@@ -9,14 +9,14 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from clmethods.config import hub
+from clmethods.catalog.facts import ALIASES
+from clmethods.catalog.shapes import ask_timm
 from clmethods.config.backbone import FORMATS, BackboneConfig
 from clmethods.config.extension import ExtendedStream
-from clmethods.config.facts import ALIASES
-from clmethods.config.faults import Fault, InvalidConfigError, require
 from clmethods.config.run import RunConfig
-from clmethods.config.shapes import ask_timm
 from clmethods.config.stream import StreamConfig
+from clmethods.errors import Fault, InvalidConfigError, require
+from clmethods.user_data import hub_cache as hub
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
 """File stem below `clmethods/weights/` of the backbones that ship."""

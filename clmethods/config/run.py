@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from clmethods.canonical import canonical_json, joined_json, short_id_of_json
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import canonical_json, joined_json, short_id_of_json
-from clmethods.config.faults import refuse, require
 from clmethods.config.methods import (
     METHOD_CONFIGS,
     EffectContext,
@@ -17,6 +16,7 @@ from clmethods.config.methods import (
 )
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
+from clmethods.errors import refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from clmethods.config.canonical import derive_seed, plain
-from clmethods.config.facts import DATASETS, USER_DATASETS, DatasetFacts
-from clmethods.config.faults import Fault, nearest, refuse, require
-from clmethods.config.grouping import Cut
-from clmethods.config.listing import Listing, list_folder, list_idx
-from clmethods.config.manifest import list_manifest
+from clmethods.canonical import derive_seed, plain
+from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
+from clmethods.errors import Fault, nearest, refuse, require
+from clmethods.user_data.class_grouping import Cut
+from clmethods.user_data.folder_listing import Listing, list_folder, list_idx
+from clmethods.user_data.manifest import list_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class StreamConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dataset: str = "digits"
-    """A key of `clmethods.config.facts.DATASETS`, or `image-folder`, `idx` or `manifest`."""
+    """A key of `clmethods.catalog.facts.DATASETS`, or `image-folder`, `idx` or `manifest`."""
     tasks: int = None  # type: ignore[assignment]  # filled in below: readers get a number
     """T. Each task takes ceil(C / T) classes, the last one takes the remainder.
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from clmethods.canonical import plain, short_id
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import plain, short_id
-from clmethods.config.faults import refuse, require
 from clmethods.config.stream import StreamConfig
+from clmethods.errors import refuse, require
 
 LAYOUT = 1
 """Bumped when the same identity would give other numbers."""

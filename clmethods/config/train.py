@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.faults import finite, refuse, require
+from clmethods.errors import finite, refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import cast
 import numpy as np
 import PIL
 
-from clmethods.config.canonical import fingerprint
+from clmethods.canonical import fingerprint
 from clmethods.data.source import DatasetError, Pixels
 
 LAYOUT = 1

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clmethods.config.listing import TEST, TRAIN
 from clmethods.data.originals import first_folder
 from clmethods.data.source import DatasetError, Source, missing
+from clmethods.user_data.folder_listing import TEST, TRAIN
 
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 

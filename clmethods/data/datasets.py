@@ -9,14 +9,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from clmethods.config.facts import DATASETS as FACTS
-from clmethods.config.faults import InvalidConfigError
-from clmethods.config.listing import Listing
+from clmethods.catalog.facts import DATASETS as FACTS
 from clmethods.config.stream import StreamConfig
 from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
 from clmethods.data.decode import Resize, pixels_of
 from clmethods.data.fetch import fetch
 from clmethods.data.source import DatasetError, MissingDataError, Pixels, Source
+from clmethods.errors import InvalidConfigError
+from clmethods.user_data.folder_listing import Listing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ DATASETS: dict[str, Callable[[str | None], Source]] = {
     "domainnet": domainnet.domainnet,
     "domainnet-dil": domainnet.domainnet,
 }
-"""Readers by the names of `clmethods.config.facts.DATASETS`; each takes `stream.root`."""
+"""Readers by the names of `clmethods.catalog.facts.DATASETS`; each takes `stream.root`."""
 
 
 def open_images(stream: StreamConfig, image_size: int) -> LabelledImages:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clmethods.config.facts import DOMAINNET
-from clmethods.config.listing import TEST, TRAIN
+from clmethods.catalog.facts import DOMAINNET
 from clmethods.data.originals import first_folder
 from clmethods.data.source import DatasetError, Source, missing
+from clmethods.user_data.folder_listing import TEST, TRAIN
 
 
 def domainnet(root: str | None) -> Source:

@@ -8,9 +8,9 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from clmethods.config.listing import TEST, TRAIN
 from clmethods.data.decode import fitted
 from clmethods.data.source import DatasetError, Pixels, Source
+from clmethods.user_data.folder_listing import TEST, TRAIN
 
 SHA256 = {
     "digits.npz": "50e3014f5b089674856d66031241f92eb2b91d615998075a40a44739c99c0353",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clmethods.config.faults import InvalidConfigError
-from clmethods.config.listing import OPEN, Listing, list_folder
 from clmethods.data.source import DatasetError, Source, missing
+from clmethods.errors import InvalidConfigError
+from clmethods.user_data.folder_listing import OPEN, Listing, list_folder
 
 BROKEN = frozenset(
     {

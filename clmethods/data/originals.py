@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clmethods.config.listing import TEST, TRAIN
-from clmethods.config.parquet import ParquetError, read_parquet
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
+from clmethods.user_data.folder_listing import TEST, TRAIN
+from clmethods.user_data.parquet_columns import ParquetError, read_parquet
 
 
 def first_folder(root: str | None, names: Sequence[str], inside: str) -> Path | None:

@@ -30,7 +30,7 @@ class Source:
     labels: NDArray[np.int64]
     """(n,) original class ids."""
     splits: NDArray[np.int8]
-    """(n,) `TRAIN`, `VALIDATION`, `TEST` or `OPEN` of `clmethods.config.listing`."""
+    """(n,) `TRAIN`, `VALIDATION`, `TEST` or `OPEN` of `clmethods.user_data.folder_listing`."""
     files: tuple[Path, ...] = ()
     read: Callable[[], Pixels] | None = None
     """(n, H, W) grey or (n, H, W, 3) RGB."""

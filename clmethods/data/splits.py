@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from clmethods.config.canonical import derive_seed
-from clmethods.config.listing import OPEN, TEST, TRAIN, VALIDATION
+from clmethods.canonical import derive_seed
 from clmethods.config.stream import StreamConfig, split_file_paths
 from clmethods.data.source import DatasetError, Source
+from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION
 
 Indices = NDArray[np.intp]
 

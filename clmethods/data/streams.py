@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clmethods.config.listing import TEST, TRAIN, VALIDATION
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.data.datasets import open_images
 from clmethods.data.decode import centre
 from clmethods.data.source import DatasetError
 from clmethods.data.splits import Indices, cells, drawn_splits
+from clmethods.user_data.folder_listing import TEST, TRAIN, VALIDATION
 
 Split = Literal["train", "validation", "test"]
 EVALUATED_SPLITS: tuple[Split, ...] = ("validation", "test")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from clmethods.config.canonical import plain
+from clmethods.canonical import plain
 from clmethods.config.task_table import TaskTable
 from clmethods.data.cache import cache_dir
 from clmethods.data.source import DatasetError

@@ -1,6 +1,6 @@
 """Evaluation of a chain through readouts: counts per class, never rates."""
 
-from clmethods.evaluate.count import EvalCount
+from clmethods.evaluate.eval_count import EvalCount
 from clmethods.evaluate.evaluator import Evaluator, StateSource, evaluate_stage
 
 __all__ = ["EvalCount", "Evaluator", "StateSource", "evaluate_stage"]

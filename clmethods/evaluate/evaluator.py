@@ -7,17 +7,17 @@ from typing import final
 
 from torch import Tensor
 
-from clmethods.config.faults import refuse
 from clmethods.config.keys import StageSpec
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
-from clmethods.evaluate.count import EvalCount
-from clmethods.evaluate.reading import StageReading
+from clmethods.determinism import on_device, open_run, prepare_process
+from clmethods.errors import refuse
+from clmethods.evaluate.eval_count import EvalCount
+from clmethods.evaluate.stage_predictions import StageReading
 from clmethods.methods import State
 from clmethods.metrics import feature_drift
-from clmethods.process import on_device, open_run, prepare_process
 from clmethods.readout.adaptive import Head
 from clmethods.readout.features import FeatureCache
 from clmethods.readout.statistics import ReadoutStatistics

@@ -1,8 +1,8 @@
 """A finished chain for those who do not have this package: timm, PEFT, or a small predictor."""
 
-from clmethods.export.measure import TaskScore, measure_export
+from clmethods.export.finished_chain import ExportError
+from clmethods.export.measured_accuracy import TaskScore, measure_export
 from clmethods.export.predictor import ExportedModel
-from clmethods.export.subject import ExportError
 from clmethods.export.write import ExportOptions, export_model
 
 __all__ = [

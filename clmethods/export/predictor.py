@@ -22,12 +22,12 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from clmethods.checksummed_json import sha256, unsealed
 from clmethods.export.adapter import read_updates
+from clmethods.export.finished_chain import ExportError
 from clmethods.export.router import Router
-from clmethods.export.subject import ExportError
 from clmethods.export.timm_folder import pixels, read_config, read_network
 from clmethods.nn.backbone import features
-from clmethods.sealed import sha256, unsealed
 
 DOCUMENT = "export.json"
 EXPORT_FORMAT = 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from clmethods.archive import write
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.config import ReadoutConfig, readout_from_dict
-from clmethods.export.subject import Subject
+from clmethods.export.finished_chain import Subject
 from clmethods.readout.gaussians import Gaussians
 from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.readout.task_id import infer_tasks

@@ -17,7 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from clmethods.config.canonical import derive_seed
+from clmethods.canonical import derive_seed
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clmethods.config.faults import Fault, InvalidConfigError
-from clmethods.config.freezing import last_epoch_samples
 from clmethods.config.methods import LoracIpcConfig
+from clmethods.config.methods.freezing_forecast import last_epoch_samples
 from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
 from clmethods.data.extended import open_stream
+from clmethods.errors import Fault, InvalidConfigError
 from clmethods.methods.composition import Composition
 from clmethods.nn.freezing import freeze_top
 from clmethods.nn.importance import importance_scores

@@ -19,12 +19,12 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from clmethods.config.canonical import derive_seed
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.canonical import derive_seed
 from clmethods.config.keys import StageSpec
 from clmethods.config.methods import RanpacConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
+from clmethods.errors import Fault, InvalidConfigError
 from clmethods.methods.base import LinearHead, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import adapter_reports, count, task_head
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names

@@ -11,8 +11,8 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
+from clmethods.canonical import derive_seed
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.canonical import derive_seed
 from clmethods.config.resolve import resolve_backbone, weights_path
 from clmethods.data.transforms import enlarged
 from clmethods.nn.architecture import SITE_SLOTS, SiteSlot, architecture

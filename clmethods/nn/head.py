@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clmethods.config.canonical import derive_seed
+from clmethods.canonical import derive_seed
 
 
 def initial_head(classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clmethods.config.canonical import derive_seed
+from clmethods.canonical import derive_seed
 from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind
 from clmethods.methods.base import DivergedError
 from clmethods.readout.clusters import split_class

@@ -5,21 +5,21 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
-from sweeps.cli.comparing import compare
-from sweeps.cli.dashboard import dashboard
-from sweeps.cli.effects_report import effects
-from sweeps.cli.forking import fork
-from sweeps.cli.inspecting import verify, why
-from sweeps.cli.keeping import gc
-from sweeps.cli.matrices_report import matrices
-from sweeps.cli.path_report import path
-from sweeps.cli.querying import query
-from sweeps.cli.reading import export, orders, pareto
-from sweeps.cli.report import report
-from sweeps.cli.running import plan, run
-from sweeps.cli.selecting import select
-from sweeps.cli.starting import init, schema
-from sweeps.cli.status import status
+from sweeps.cli.commands.compare import compare
+from sweeps.cli.commands.dashboard import dashboard
+from sweeps.cli.commands.effects import effects
+from sweeps.cli.commands.fork import fork
+from sweeps.cli.commands.gc import gc
+from sweeps.cli.commands.inspecting import verify, why
+from sweeps.cli.commands.matrices import matrices
+from sweeps.cli.commands.path import path
+from sweeps.cli.commands.query import query
+from sweeps.cli.commands.reading import export, orders, pareto
+from sweeps.cli.commands.report import report
+from sweeps.cli.commands.run import plan, run
+from sweeps.cli.commands.select import select
+from sweeps.cli.commands.starting import init, schema
+from sweeps.cli.commands.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

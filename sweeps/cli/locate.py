@@ -10,10 +10,10 @@ import click
 import yaml
 
 from clmethods.config import Fault, InvalidConfigError
-from clmethods.config.faults import nearest
+from clmethods.errors import nearest
 
 if TYPE_CHECKING:
-    from sweeps.spec import Sweep
+    from sweeps.definition import Sweep
     from sweeps.storage import ObjectStore, StorageOptions
 
 NEW_FILE = "a file that does not exist yet"
@@ -22,7 +22,7 @@ NEW_FILE = "a file that does not exist yet"
 
 def load_named_sweep(name: str) -> Sweep:
     """A sweep by the name of a shipped study or by its path."""
-    from sweeps.spec import load_sweep, shipped_studies
+    from sweeps.definition import load_sweep, shipped_studies
 
     studies = shipped_studies()
     if name in studies:
@@ -45,7 +45,7 @@ class StoredSweep:
 
 def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
     """What the sweep of that name wants now, by the file that its last run left."""
-    from sweeps.spec import sweep_from_dict
+    from sweeps.definition import sweep_from_dict
 
     return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
 

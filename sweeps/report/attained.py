@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.metrics import Direction
-from sweeps.analysis.front_probability import attainment, cell_fronts
-from sweeps.analysis.paired import configurations
-from sweeps.analysis.pareto import front
+from sweeps.analysis.front.membership_probability import attainment, cell_fronts
+from sweeps.analysis.front.pareto import front
+from sweeps.analysis.runs.paired_differences import configurations
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import axis_title, count, metric_name, scaled, shown, unit
 from sweeps.report.model import Column, Figure, table
-from sweeps.report.words import axis_title, count, metric_name, scaled, shown, unit
 
 Values = npt.NDArray[np.float64]
 

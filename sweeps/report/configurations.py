@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from clmethods.config.canonical import canonical_json
+from clmethods.canonical import canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
-from sweeps.analysis.accuracy import Matrix
-from sweeps.analysis.asking import SPLITS
-from sweeps.analysis.effects import axes_of, points_of
-from sweeps.analysis.matrices import history_table
+from sweeps.analysis.effects.axis_effects import axes_of, points_of
+from sweeps.analysis.matrices.matrix_history import history_table
+from sweeps.analysis.runs.accuracy import Matrix
+from sweeps.analysis.runs.metric_choice import SPLITS
 from sweeps.report.evidence import Evidence
-from sweeps.report.words import axis_title, scaled, unit
+from sweeps.report.formatting import axis_title, scaled, unit
 
 MAPS = 120
 """Configurations whose matrices are kept for the page: each takes blocks x sites x tasks cells."""

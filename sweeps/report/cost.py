@@ -7,9 +7,9 @@ from typing import Any
 
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count, seconds
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
-from sweeps.report.words import count, seconds
 
 SHOWN = 24
 """Configurations in the plot; the table has `LISTED`."""

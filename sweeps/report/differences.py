@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.analysis.intervals import Interval
-from sweeps.analysis.paired import Comparison
+from sweeps.analysis.runs.paired_differences import Comparison
 from sweeps.report import plots
+from sweeps.report.formatting import axis_title, unit
 from sweeps.report.model import NOTHING
-from sweeps.report.words import axis_title, unit
+from sweeps.statistics.intervals import Interval
 
 
 def scale_of(metric: str) -> float:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweeps.analysis.asking import direction_of
-from sweeps.analysis.axis_importance import axis_importance
-from sweeps.analysis.effects import (
+from sweeps.analysis.effects.axis_effects import (
     Axis,
     Effect,
     Interaction,
@@ -15,13 +13,15 @@ from sweeps.analysis.effects import (
     comparable,
     points_of,
 )
-from sweeps.analysis.effects import interactions as interactions_of
-from sweeps.analysis.paired import Comparison
+from sweeps.analysis.effects.axis_effects import interactions as interactions_of
+from sweeps.analysis.effects.axis_importance import axis_importance
+from sweeps.analysis.runs.metric_choice import direction_of
+from sweeps.analysis.runs.paired_differences import Comparison
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, interval_of, numbers
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count, metric_name
 from sweeps.report.model import Column, Figure, Section, table
-from sweeps.report.words import count, metric_name
 
 INTERACTIONS = 10
 """Interactions shown, the largest first."""

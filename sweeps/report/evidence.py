@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.analysis.accuracy import Matrix, task_counts
-from sweeps.analysis.asking import (
+from sweeps.analysis.front.front_rows import front_rows
+from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
+from sweeps.analysis.orders.order_effect import order_sensitivity
+from sweeps.analysis.runs.accuracy import Matrix, task_counts
+from sweeps.analysis.runs.metric_choice import (
     SPLITS,
     Results,
     all_orders,
@@ -20,23 +23,20 @@ from sweeps.analysis.asking import (
     chosen_readout,
     summaries,
 )
-from sweeps.analysis.card import Question
-from sweeps.analysis.front_rows import front_rows
-from sweeps.analysis.matrices import MatrixRuns, matrix_runs
-from sweeps.analysis.order_effect import order_sensitivity
-from sweeps.analysis.paired import configurations
-from sweeps.analysis.replicates import Replicates, replicates
-from sweeps.analysis.selection import Choice, select
+from sweeps.analysis.runs.paired_differences import configurations
+from sweeps.analysis.runs.replicates import Replicates, replicates
+from sweeps.analysis.selection.selection import Choice, select
+from sweeps.presentation.selection_card import Question
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_events
 from sweeps.results.history import History, history_of
 from sweeps.search.controller import next_step
+from sweeps.search.requested_results import wanted_trials
 from sweeps.search.step import Decision, Step
-from sweeps.search.stored import wanted
-from sweeps.wanted import wanted_trials
+from sweeps.search.stored_observations import wanted
 
 if TYPE_CHECKING:
-    from sweeps.spec import Sweep
+    from sweeps.definition import Sweep
     from sweeps.storage import ObjectStore
 
 

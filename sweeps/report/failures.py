@@ -6,8 +6,8 @@ from collections import Counter
 
 from clmethods.config.readout import readout_notes
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count
 from sweeps.report.model import Section, table
-from sweeps.report.words import count
 
 LISTED = 60
 

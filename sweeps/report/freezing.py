@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.analysis.freezing_effect import drift_differences, freezing_pairs
-from sweeps.analysis.intervals import Interval
-from sweeps.analysis.matrices import MatrixRuns, matrix_table
+from sweeps.analysis.matrices.freezing_effect import drift_differences, freezing_pairs
+from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
-from sweeps.report.words import count
+from sweeps.statistics.intervals import Interval
 
 PAIRS = 12
 """Configurations with and without freezing whose drift is compared."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clmethods.config.readout import readout_notes
-from sweeps.analysis.asking import few_replicates
-from sweeps.analysis.front_rows import front_volume
+from sweeps.analysis.front.front_rows import front_volume
+from sweeps.analysis.runs.metric_choice import few_replicates
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import axis_title, count, metric_name, scaled, share, shown, unit
 from sweeps.report.model import Column, Figure, Section, Table
-from sweeps.report.words import axis_title, count, metric_name, scaled, share, shown, unit
 
 Row = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clmethods.metrics import DIRECTIONS, METRICS
 from clmethods.metrics.counts import COUNT_METRICS
-from sweeps.report.words import metric_name
+from sweeps.report.formatting import metric_name
 from sweeps.results import TABLES
 
 _COLUMNS = {

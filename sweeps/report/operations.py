@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count, seconds
 from sweeps.report.model import NOTHING, Section, Table, table
-from sweeps.report.words import count, seconds
 from sweeps.results.event_kinds import RunStarted
 from sweeps.results.history import DriverRun, History, NodeRecord, RunOutcome
 

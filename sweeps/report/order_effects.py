@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sweeps.analysis.positions import Fitted, TaskAccuracies
+from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
 from sweeps.report import plots
+from sweeps.report.formatting import p_value, points
 from sweeps.report.model import Figure, table
-from sweeps.report.words import p_value, points
 
 CURVES = 5
 """Configurations whose effects are drawn."""

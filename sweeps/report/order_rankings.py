@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.rankings import agreement, by_order, duels, extremes
-from sweeps.analysis.replicates import Replicates, sample
+from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
+from sweeps.analysis.runs.replicates import Replicates, sample
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import between, count, metric_name, p_value
 from sweeps.report.model import Column, Figure, Table, table
-from sweeps.report.words import between, count, metric_name, p_value
 
 CURVES = 5
 """Configurations whose orders are drawn as lines."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sweeps.analysis.intervals import Interval
-from sweeps.analysis.similarity import similarity_association
+from sweeps.analysis.orders.task_similarity import similarity_association
+from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.model import NOTHING, Column, Figure, table
-from sweeps.spec.measuring import known_tables
+from sweeps.statistics.intervals import Interval
 
 SHOWN = 12
 LISTED = 60

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.analysis.positions import (
+from sweeps.analysis.orders.positions import (
     carry_over,
     position_effects,
     task_accuracies,
 )
-from sweeps.analysis.variance import variance_split
+from sweeps.analysis.orders.variance_shares import variance_split
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import between, count, metric_name, share
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.order_effects import effect_figures
 from sweeps.report.order_rankings import extremes_table, ranking_figures
 from sweeps.report.order_similarity import similarity_figure
-from sweeps.report.words import between, count, metric_name, share
 
 SHOWN = 12
 """Configurations in a plot; the tables have `LISTED`."""

@@ -17,6 +17,7 @@ from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section
 from sweeps.report.evidence import Evidence, read_evidence
 from sweeps.report.failures import failures_section
+from sweeps.report.formatting import metric_name
 from sweeps.report.freezing import freezing_section
 from sweeps.report.front import front_section
 from sweeps.report.glossary import glossary
@@ -24,13 +25,12 @@ from sweeps.report.model import Section
 from sweeps.report.operations import operations_section
 from sweeps.report.orders import orders_section
 from sweeps.report.path import path_section
-from sweeps.report.setting import setting_section
+from sweeps.report.provenance_section import setting_section
 from sweeps.report.stopping import declares_rules, stopping_section
 from sweeps.report.summary import summary_of
-from sweeps.report.words import metric_name
 
 if TYPE_CHECKING:
-    from sweeps.spec import Sweep
+    from sweeps.definition import Sweep
     from sweeps.storage import ObjectStore
 
 NAME = "report.html"

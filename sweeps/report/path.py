@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clmethods.config.faults import InvalidConfigError
-from sweeps.analysis.asking import direction_of
-from sweeps.analysis.effects import Axis, Point, axes_of, points_of
-from sweeps.analysis.paired import Comparison, compare, configurations
-from sweeps.analysis.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
-from sweeps.analysis.replicates import Replicates
+from clmethods.errors import InvalidConfigError
+from sweeps.analysis.effects.axis_effects import Axis, Point, axes_of, points_of
+from sweeps.analysis.effects.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
+from sweeps.analysis.runs.metric_choice import direction_of
+from sweeps.analysis.runs.paired_differences import Comparison, compare, configurations
+from sweeps.analysis.runs.replicates import Replicates
 from sweeps.report.differences import forest, in_unit, interval_of, numbers, scale_of
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import axis_title, count, metric_name, points, shown, unit
 from sweeps.report.model import Column, Figure, Section, Table, table
-from sweeps.report.words import axis_title, count, metric_name, points, shown, unit
 
 Found = Mapping[str, Mapping[str, Replicates]]
 """Searched configurations that have runs, by split and config_id."""

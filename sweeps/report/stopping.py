@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sweeps.analysis.paired import configurations
-from sweeps.analysis.stopping import (
+from sweeps.analysis.effects.stopping_audit import (
     Audited,
     Saving,
     StoppingCost,
@@ -15,12 +14,13 @@ from sweeps.analysis.stopping import (
     stopping_cost,
     verdicts_of,
 )
+from sweeps.analysis.runs.paired_differences import configurations
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, scale_of
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import between, count, metric_name, unit
 from sweeps.report.model import NOTHING, Column, Figure, Section, Table, table
-from sweeps.report.race import raced
-from sweeps.report.words import between, count, metric_name, unit
+from sweeps.report.racing_section import raced
 from sweeps.search.step import Decision
 
 LISTED = 60

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeps.analysis.card import card
-from sweeps.analysis.front_rows import need_of
+from sweeps.analysis.front.front_rows import need_of
+from sweeps.presentation.selection_card import card
 from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import count
 from sweeps.report.orders import order_answer
-from sweeps.report.words import count
 
 MARGIN = 10
-"""Width of the label in front of each line of `sweeps.analysis.card`."""
+"""Width of the label in front of each line of `sweeps.presentation.selection_card`."""
 
 
 @dataclass(frozen=True, slots=True)

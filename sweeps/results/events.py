@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, final
 
-from clmethods.config.canonical import short_id
+from clmethods.canonical import short_id
 from sweeps.results.event_kinds import EventBody, RunStarted, decoded, encoded
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from clmethods.config.faults import Fault, InvalidConfigError, nearest
+from clmethods.errors import Fault, InvalidConfigError, nearest
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_location, require_storage

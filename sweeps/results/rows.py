@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clmethods.config.faults import nearest
+from clmethods.errors import nearest
 from sweeps.results.schema import EVALS, Column, TableSchema
 
 

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
+from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.trials import TrialSpec, expand, trials_of
 from sweeps.search.observations import Observation, mean_objectives
 from sweeps.search.proposals import Batch, Outcome, Proposer
 from sweeps.search.racing import RaceDecision, decide_race
 from sweeps.search.rungs import decide_rung
 from sweeps.search.scores import Cell, Run
 from sweeps.search.step import Decision, Observed, Request, Step
-from sweeps.spec.stopping import EarlyStop, Racing, replicate_sequence
-from sweeps.spec.sweep import Configuration, Sweep
-from sweeps.spec.trials import TrialSpec, expand, trials_of
 
 
 def is_sequential(sweep: Sweep) -> bool:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config.canonical import canonical_json, derive_seed
-from sweeps.spec.axes import SIGNIFICANT_DIGITS, Axis
-from sweeps.spec.space import Point
-from sweeps.spec.sweep import Configuration, Sweep
+from clmethods.canonical import canonical_json, derive_seed
+from sweeps.definition.space.axes import SIGNIFICANT_DIGITS, Axis
+from sweeps.definition.space.sampling import Point
+from sweeps.definition.sweep import Configuration, Sweep
 
 if TYPE_CHECKING:
     import optuna

@@ -11,8 +11,9 @@ follows from them is then right, all at once. Two things follow:
   One that is off need not be asked: if it dominated, then so would the one that dominates it.
 
 The intervals are t intervals from variance components over orders and seeds, pooled over all
-configurations that scatter alike (`sweeps.search.pooled`); one that scatters more is compared by
-the differences of each pair alone. Never a percentile bootstrap, which covers too little.
+configurations that scatter alike (`sweeps.search.pooled_variance`); one that scatters more is
+compared by the differences of each pair alone. Never a percentile bootstrap, which covers too
+little.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from clmethods.metrics import Direction
-from sweeps.analysis.components import unbalanced
-from sweeps.search.pooled import own_spreads, pooled_spread
+from sweeps.definition.stopping import EXACT, Racing
+from sweeps.search.pooled_variance import own_spreads, pooled_spread
 from sweeps.search.scores import Cell, Run, Scores, cell_name, known
-from sweeps.spec.stopping import EXACT, Racing
+from sweeps.statistics.variance_components import unbalanced
 
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

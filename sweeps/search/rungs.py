@@ -15,11 +15,11 @@ from math import ceil, floor
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.config.canonical import derive_seed
+from clmethods.canonical import derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.pareto import front, gains
+from sweeps.analysis.front.pareto import front, gains
+from sweeps.definition.stopping import EarlyStop
 from sweeps.search.scores import Scores, known, mean, one_set_of_cells
-from sweeps.spec.stopping import EarlyStop
 
 Values = npt.NDArray[np.float64]
 

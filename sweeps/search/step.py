@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
+from sweeps.definition.trials import TrialSpec
 from sweeps.search.observations import Observation
 from sweeps.search.proposals import Batch, Outcome
-from sweeps.spec.trials import TrialSpec
 
 
 class Request(NamedTuple):

@@ -1,1 +1,1 @@
-"""Stages that trials share: the tree of a sweep, and who computes which stage."""
+"""Stages in a storage: the stage store, leases, and rows of the result tables."""

@@ -7,12 +7,12 @@ from typing import Any, Literal, final
 
 from clmethods.config import canonical_json, partition_id
 from clmethods.provenance import code_version
+from sweeps.definition import Sweep, TrialSpec
 from sweeps.results import trial_part_id, write_part
 from sweeps.results.bundles import parts_in
 from sweeps.results.files import DamagedFileError
-from sweeps.spec import Sweep, TrialSpec
-from sweeps.stages.materialise import bundle_of, stage_row
-from sweeps.stages.store import StageStore
+from sweeps.stages.stage_rows import bundle_of, stage_row
+from sweeps.stages.stage_store import StageStore
 from sweeps.storage import MissingObjectError
 
 

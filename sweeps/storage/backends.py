@@ -14,7 +14,7 @@ from typing import Any
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.errors import Fault, InvalidConfigError
 from sweeps.storage.advice import KEYS_OF
 from sweeps.storage.failures import failure_of
 from sweeps.storage.locations import Location, location_error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.errors import Fault, InvalidConfigError
 from sweeps.storage.advice import allowed, remedy
 from sweeps.storage.errors import Kind, StorageError, StorageRefusedError
 from sweeps.storage.objects import MissingObjectError, ObjectStore

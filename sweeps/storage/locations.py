@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.errors import Fault, InvalidConfigError
 from sweeps.storage.options import HIDDEN, KEYS_BELONG
 
 SCHEMES = ("s3", "gs", "az", "memory")

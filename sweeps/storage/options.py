@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from clmethods.config.faults import Fault, nearest, refuse, require
+from clmethods.errors import Fault, nearest, refuse, require
 
 RETRY_FOR_S = 600.0
 

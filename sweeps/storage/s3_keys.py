@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config.faults import Fault, InvalidConfigError
+from clmethods.errors import Fault, InvalidConfigError
 from sweeps.storage.failures import KeysInvalidError, KeysUnavailableError
 from sweeps.storage.options import StorageOptions
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from clmethods.archive import ModelArchive, StoredMetrics, keep_statistics, metrics_by_split
 from clmethods.config import ReadoutConfig, RunConfig
 from clmethods.readout.statistics import ReadoutStatistics
-from clmethods.sequence import run_sequence
+from clmethods.training.sequence import run_sequence
 
 INSTANCE = ReadoutConfig(routing="instance")
 

@@ -22,13 +22,13 @@ from clmethods.config import (
     stage_chain,
 )
 from clmethods.data.streams import Split, TaskData
+from clmethods.determinism import open_run
 from clmethods.methods import METHODS, Method, Predictor, State
 from clmethods.methods.composition import Composition
 from clmethods.methods.lorac_ipc import lorac_config
 from clmethods.nn.adapted import adapted_matrices
 from clmethods.nn.backbone import FrozenBackbone
-from clmethods.process import open_run
-from clmethods.stage import StageOutcome, run_stage
+from clmethods.training.stage import StageOutcome, run_stage
 
 METHODS_AS_THEY_ARE = dict(METHODS)
 TINY = BackboneConfig(name="tiny_vit8", weights="random", image_size=8)

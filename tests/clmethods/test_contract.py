@@ -30,7 +30,7 @@ from clmethods.config import (
 )
 from clmethods.evaluate import EvalCount, evaluate_stage
 from clmethods.methods import METHODS, State
-from clmethods.stage import StageOutcome, run_stage
+from clmethods.training.stage import StageOutcome, run_stage
 from tests.clmethods.runs import TINY, differences, small_method
 
 OTHER: dict[str, tuple[Any, ...]] = {

@@ -16,7 +16,7 @@ from clmethods.config import (
 )
 from clmethods.config.methods import MethodConfig
 from clmethods.methods import State
-from clmethods.stage import run_stage
+from clmethods.training.stage import run_stage
 from tests.clmethods.data.files import noise
 from tests.clmethods.runs import differences, tiny_run
 

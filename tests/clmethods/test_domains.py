@@ -23,11 +23,11 @@ from clmethods.config import (
     stage_chain,
 )
 from clmethods.config.extension import extended
+from clmethods.determinism import open_run
 from clmethods.evaluate import evaluate_stage
 from clmethods.methods import METHODS
-from clmethods.process import open_run
-from clmethods.sequence import accuracy_matrix, run_sequence
-from clmethods.stage import run_stage
+from clmethods.training.sequence import accuracy_matrix, run_sequence
+from clmethods.training.stage import run_stage
 from tests.clmethods.runs import differences, small_method, tiny_run, train
 
 STREAM = StreamConfig(dataset="digits-dil", limit=3)

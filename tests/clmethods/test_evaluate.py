@@ -23,10 +23,10 @@ from clmethods.config import (
 from clmethods.config.readout import GAUSSIAN_METRICS
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import Split, TaskData
+from clmethods.determinism import open_run
 from clmethods.evaluate import EvalCount, Evaluator, evaluate_stage
 from clmethods.methods import State
 from clmethods.methods import base as methods_base
-from clmethods.process import open_run
 from clmethods.readout.gaussians import Gaussians, fit
 from clmethods.readout.statistics import ReadoutStatistics
 from clmethods.readout.task_id import infer_tasks

@@ -22,11 +22,11 @@ from clmethods.config import (
 from clmethods.data.datasets import DATASETS, _open
 from clmethods.data.extended import open_stream
 from clmethods.data.source import DatasetError, Source
+from clmethods.determinism import open_run
 from clmethods.export import ExportedModel, ExportOptions, export_model
 from clmethods.extend import Standing, extend_model
 from clmethods.nn.head import initial_head
-from clmethods.process import open_run
-from clmethods.stage import run_stage
+from clmethods.training.stage import run_stage
 from tests.clmethods.models import INSTANCE, damage, finished
 from tests.clmethods.runs import differences, same_bits, small_method, tiny_run
 

@@ -20,7 +20,7 @@ from clmethods.config import (
 )
 from clmethods.evaluate import Evaluator
 from clmethods.methods import State
-from clmethods.stage import run_stage
+from clmethods.training.stage import run_stage
 
 pytestmark = [
     pytest.mark.gpu,

@@ -16,7 +16,7 @@ from clmethods.checkpoint import fold
 from clmethods.config import (
     BackboneConfig, LoracIpcConfig, RunConfig, StreamConfig, TrainConfig, resolve, stage_chain,
 )
-from clmethods.stage import run_stage
+from clmethods.training.stage import run_stage
 
 run = resolve(RunConfig(
     backbone=BackboneConfig(name="vit_base_patch16_224", weights="random", image_size=224),

@@ -16,7 +16,7 @@ from tests.cluster.lab.laboratory import Lab, borrowed_packages, laboratory
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.software import lend_environment
 from tests.recovery.sweeping import unbroken_tables
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 CLOCKS = {"w1": 300, "w2": -240, "w3": 90}
 """Seconds by which the wall clocks of hosts are wrong, in every test of faults."""

@@ -15,7 +15,7 @@ from sweeps.storage import open_storage
 from tests.cluster.lab.command import PATIENCE_S, Command
 from tests.cluster.lab.object_storage import BUCKET, ObjectStorage
 from tests.cluster.lab.summary import Observation, record
-from tests.sweeps.tune.tables import Tables, final_tables
+from tests.sweeps.execution.tables import Tables, final_tables
 
 
 class Storage(Protocol):

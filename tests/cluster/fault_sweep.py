@@ -8,8 +8,8 @@ import yaml
 
 from tests.cluster.lab.command import Command
 from tests.cluster.lab.host import Host
+from tests.sweeps.execution.drivers import WORKERS, Process
 from tests.sweeps.stages.small import DOCUMENT
-from tests.sweeps.tune.drivers import WORKERS, Process
 
 SWEEP: dict[str, Any] = {
     **DOCUMENT,

@@ -29,7 +29,7 @@ from tests.cluster.lab.slow import paced
 from tests.cluster.lab.software import CHECKOUT, give_checkout
 from tests.cluster.lab.switch import NETWORK
 from tests.launchers.files import cluster_file
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

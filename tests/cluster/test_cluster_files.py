@@ -16,7 +16,7 @@ import pytest
 import yaml
 from ray._private.utils import get_ray_address_file
 
-from sweeps.cli.running import plan, run
+from sweeps.cli.commands.run import plan, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLUSTER = REPOSITORY / "cluster"

@@ -21,7 +21,7 @@ from tests.cluster.lab.command import Command
 from tests.cluster.lab.host import Host
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.slow import paced, slow
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -19,8 +19,8 @@ from tests.cluster.fault_sweep import start_driver
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.slow import paced
+from tests.sweeps.execution.tables import final_tables
 from tests.sweeps.stages.small import DOCUMENT
-from tests.sweeps.tune.tables import final_tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 

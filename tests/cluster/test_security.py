@@ -18,7 +18,7 @@ from tests.cluster.lab.ray_cluster import PRIVATE, RayCluster
 from tests.cluster.lab.records import BUILD
 from tests.cluster.lab.software import CHECKOUT
 from tests.s3.server import WRITER
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

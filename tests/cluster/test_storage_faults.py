@@ -17,7 +17,7 @@ from tests.cluster.fault_sweep import SWEEP, start_driver
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.object_storage import ObjectStorage
 from tests.cluster.lab.ray_cluster import RayCluster
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

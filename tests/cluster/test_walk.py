@@ -29,7 +29,7 @@ from tests.cluster.lab.launcher import MAKE_TOKEN, Launcher
 from tests.cluster.lab.records import BUILD
 from tests.cluster.lab.software import CHECKOUT, give_checkout, lend_environment
 from tests.cluster.lab.wheels import wheel_folder
-from tests.sweeps.tune.tables import Tables, final_tables
+from tests.sweeps.execution.tables import Tables, final_tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

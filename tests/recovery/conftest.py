@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.recovery.sweeping import DOCUMENTS, SEARCHED, SWEEP, Target, target_in, unbroken_tables
-from tests.sweeps.tune.tables import Tables
+from tests.sweeps.execution.tables import Tables
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.definition import sweep_from_dict
+from sweeps.execution.driver import run_sweep
+from sweeps.planning.stage_tree import StageTree
 from sweeps.results import read_table
-from sweeps.search.stored import wanted
-from sweeps.spec import sweep_from_dict
-from sweeps.stages.store import StageStore
-from sweeps.stages.tree import StageTree
+from sweeps.search.stored_observations import wanted
+from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
-from sweeps.tune.driver import run_sweep
+from tests.sweeps.execution.drivers import Driver, wait_until, write_sweep
+from tests.sweeps.execution.tables import Tables, final_tables, rewritten, stage_files
 from tests.sweeps.stages.small import DOCUMENT, runner_of
-from tests.sweeps.tune.drivers import Driver, wait_until, write_sweep
-from tests.sweeps.tune.tables import Tables, final_tables, rewritten, stage_files
 
 SWEEP: dict[str, Any] = {
     **DOCUMENT,

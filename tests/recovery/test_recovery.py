@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from sweeps.tune.job import HEAD_LOST
-from sweeps.tune.signals import HANDLED
+from sweeps.execution.executor import HEAD_LOST
+from sweeps.execution.signals import HANDLED
 from tests.recovery.sweeping import OF_RAY, Target
-from tests.sweeps.tune.drivers import Driver, Terminal, wait_until
+from tests.sweeps.execution.drivers import Driver, Terminal, wait_until
 
 INTERRUPTED = 130
 

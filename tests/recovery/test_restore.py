@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.planning.lease_readings import Sign
+from sweeps.planning.status_model import SweepState, SweepStatus
+from sweeps.planning.sweep_status import read_statuses
 from sweeps.results.history import RunOutcome
-from sweeps.stages.beats import Sign
-from sweeps.stages.status_model import SweepState, SweepStatus
-from sweeps.stages.sweep_status import read_statuses
 from sweeps.storage import open_storage
 from tests.recovery.sweeping import TIME_TO_LIVE_S, Target
-from tests.sweeps.tune.drivers import Driver, wait_until
-from tests.sweeps.tune.tables import final_tables, rewritten
+from tests.sweeps.execution.drivers import Driver, wait_until
+from tests.sweeps.execution.tables import final_tables, rewritten
 
 pytestmark = [pytest.mark.recovery, pytest.mark.timeout(600)]
 

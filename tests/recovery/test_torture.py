@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from tests.recovery.sweeping import DOCUMENTS, OF_RAY, Target, target_in
-from tests.sweeps.tune.drivers import PATIENCE_S, Driver
-from tests.sweeps.tune.tables import Tables, rewritten
+from tests.sweeps.execution.drivers import PATIENCE_S, Driver
+from tests.sweeps.execution.tables import Tables, rewritten
 
 HITS = int(os.environ.get("TORTURE_HITS", "36"))
 SEED = int(os.environ.get("TORTURE_SEED", "0"))

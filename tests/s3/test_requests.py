@@ -15,21 +15,21 @@ import yaml
 from click.testing import Result
 
 import clmethods.evaluate
-import clmethods.stage
+import clmethods.training.stage
 from clmethods.config import StageSpec
 from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
-from clmethods.stage import StageOutcome, TrainingReport
-from sweeps.spec import TrialSpec, sweep_from_dict
-from sweeps.stages.plan import make_plan
-from sweeps.stages.store import StageStore
-from sweeps.stages.tree import StageTree
+from clmethods.training.stage import StageOutcome, TrainingReport
+from sweeps.definition import TrialSpec, sweep_from_dict
+from sweeps.execution.driver import Job, run_sweep
+from sweeps.execution.worker.trainable import StageTrainable
+from sweeps.planning.plan import make_plan
+from sweeps.planning.stage_tree import StageTree
+from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
-from sweeps.tune.driver import Job, run_sweep
-from sweeps.tune.trainable import StageTrainable
 from tests.s3.forwarder import Forwarder, Request
+from tests.sweeps.execution.drivers import clean_environment, wait_until
 from tests.sweeps.stages.small import DOCUMENT
-from tests.sweeps.tune.drivers import clean_environment, wait_until
 
 PER_STAGE = 20
 """Most requests for each stage that is trained, by worker and driver together."""
@@ -151,7 +151,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             self.ended(trial, Ending(status="finished", stages_done=len(trial.chain)))
         return False
 
-    monkeypatch.setattr(clmethods.stage, "run_stage", run_stage)
+    monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)
     monkeypatch.setattr(clmethods.evaluate, "Evaluator", Counter)
     monkeypatch.setattr(Job, "run", run)
 

@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from clmethods.canonical import canonical_json, derive_seed
 from clmethods.config import evaluation_id, partition_id
-from clmethods.config.canonical import canonical_json, derive_seed
+from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.results import TABLES, part_key, trial_part_id
 from sweeps.results.files import part_bytes
 from sweeps.results.rows import to_table
-from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
-from sweeps.stages.materialise import NO_COST
-from sweeps.stages.wanted import keep_sweep_file
+from sweeps.stages.stage_rows import NO_COST
 from sweeps.storage import ObjectStore, open_storage
 
 Values = npt.NDArray[np.float64]

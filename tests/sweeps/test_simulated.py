@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import sweeps
+from sweeps.definition import expand
 from sweeps.results import TABLES, read_table
-from sweeps.spec import expand
 from sweeps.storage import open_storage
 from tests.sweeps.simulated import Simulation, Truth, simulate
 

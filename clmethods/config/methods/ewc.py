@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.faults import refuse, require
 from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
+from clmethods.errors import refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

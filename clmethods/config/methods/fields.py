@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from clmethods.config.facts import SITES, BackboneFacts
-from clmethods.config.faults import Fault, finite, require
+from clmethods.catalog.facts import SITES, BackboneFacts
+from clmethods.errors import Fault, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
 HeadKind = Literal["none", "moving", "settled"]

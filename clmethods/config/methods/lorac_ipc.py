@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.config.faults import Fault, refuse, require
-from clmethods.config.freezing import Rounding, frozen_forecast, matrices_per_task
 from clmethods.config.methods import lorac_effect
 from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.freezing_forecast import Rounding, frozen_forecast, matrices_per_task
 from clmethods.config.methods.lorac_effect import (
     EVIDENCE_SELECTORS,
     HARD_ORTHOGONALITY,
@@ -18,6 +17,7 @@ from clmethods.config.methods.lorac_effect import (
     Statistic,
     TraceSettings,
 )
+from clmethods.errors import Fault, refuse, require
 
 WINDOW_TOLERANCE = 1e-6
 """Largest weight that a moving average may still give to the samples that were not kept."""

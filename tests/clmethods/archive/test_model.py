@@ -11,10 +11,10 @@ import pytest
 
 from clmethods.archive import ArchiveError, ModelArchive
 from clmethods.checkpoint import fold
+from clmethods.checksummed_json import sealed, unsealed
 from clmethods.config import BackboneConfig, InvalidConfigError, RunConfig, StageSpec
-from clmethods.sealed import sealed, unsealed
-from clmethods.sequence import run_sequence
-from clmethods.stage import StageOutcome
+from clmethods.training.sequence import run_sequence
+from clmethods.training.stage import StageOutcome
 from tests.clmethods.models import INSTANCE, damage, finished
 from tests.clmethods.runs import MemoryArchive, differences, tiny_run
 
@@ -74,7 +74,9 @@ def test_evaluations_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run = tiny_run()
     archive = finished(tmp_path / "m", run, [INSTANCE])
     steps = run_sequence(run, [INSTANCE], archive, archive)
-    monkeypatch.setattr("clmethods.sequence.Evaluator", None)  # nothing is evaluated again
+    monkeypatch.setattr(
+        "clmethods.training.sequence.Evaluator", None
+    )  # nothing is evaluated again
     assert run_sequence(run, [INSTANCE], archive, archive) == steps
     kept = archive.metrics()
     assert kept.readouts == [INSTANCE]

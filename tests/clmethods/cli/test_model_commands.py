@@ -12,9 +12,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from clmethods.archive import ModelArchive, StoredMetrics
+from clmethods.checksummed_json import sealed
 from clmethods.cli import main
 from clmethods.export import ExportedModel
-from clmethods.sealed import sealed
 from tests.clmethods.models import damage
 
 RUN: dict[str, Any] = {

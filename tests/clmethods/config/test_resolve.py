@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from huggingface_hub import try_to_load_from_cache
 
-from clmethods.config import BackboneConfig, InvalidConfigError, RunConfig, StreamConfig, hub
+from clmethods.catalog.facts import ALIASES, DATASETS, DatasetFacts
+from clmethods.config import BackboneConfig, InvalidConfigError, RunConfig, StreamConfig
 from clmethods.config import resolve as resolve_run
-from clmethods.config.facts import ALIASES, DATASETS, DatasetFacts
 from clmethods.config.resolve import resolve_backbone, weights_path
+from clmethods.user_data import hub_cache as hub
 
 TAGGED = BackboneConfig(name="test_vit.r160_in1k", weights="timm", image_size=32)
 

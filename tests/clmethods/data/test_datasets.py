@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clmethods.catalog.facts import DATASETS as FACTS
 from clmethods.config import StreamConfig
-from clmethods.config.facts import DATASETS as FACTS
-from clmethods.config.listing import TEST, TRAIN
 from clmethods.data import embedded
 from clmethods.data.datasets import DATASETS, open_images
 from clmethods.data.decode import fitted
 from clmethods.data.embedded import digits, digits_dil, embedded4
 from clmethods.data.source import DatasetError, Pixels, Source
 from clmethods.data.streams import TaskStream
+from clmethods.user_data.folder_listing import TEST, TRAIN
 
 Arrays = dict[str, np.ndarray]
 EMBEDDED = sorted(name for name, facts in FACTS.items() if facts.embedded)

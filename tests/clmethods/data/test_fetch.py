@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from clmethods.catalog.facts import DATASETS as FACTS
 from clmethods.config import StreamConfig
-from clmethods.config.facts import DATASETS as FACTS
 from clmethods.data import fetch as fetching
 from clmethods.data.datasets import open_images
 from clmethods.data.fetch import ARCHIVES, Archive, fetch

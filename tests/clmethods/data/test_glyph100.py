@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from clmethods.config import StreamConfig
-from clmethods.config.listing import TEST
 from clmethods.data import embedded
 from clmethods.data.embedded import glyph100
 from clmethods.data.source import DatasetError, Pixels
 from clmethods.data.streams import TaskStream
+from clmethods.user_data.folder_listing import TEST
 
 STREAM = StreamConfig(dataset="glyph100", tasks=10)
 

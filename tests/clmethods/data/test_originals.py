@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from clmethods.catalog.facts import DATASETS as FACTS
+from clmethods.catalog.facts import DOMAINNET
 from clmethods.config import StreamConfig
-from clmethods.config.facts import DATASETS as FACTS
-from clmethods.config.facts import DOMAINNET
-from clmethods.config.listing import TEST, TRAIN
 from clmethods.data import cifar, svhn
 from clmethods.data.datasets import open_images
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import TaskStream
+from clmethods.user_data.folder_listing import TEST, TRAIN
 from tests.clmethods.data.files import (
     labels_of,
     noise,

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clmethods.catalog.facts import DatasetFacts
 from clmethods.config import StreamConfig
-from clmethods.config.facts import DatasetFacts
-from clmethods.config.listing import OPEN, TEST, TRAIN, VALIDATION
 from clmethods.config.resolve import resolve_stream
 from clmethods.data.source import DatasetError, Source
 from clmethods.data.splits import drawn_splits
 from clmethods.data.streams import TaskStream
+from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION
 from tests.clmethods.data.files import noise, write_folder, write_png
 
 

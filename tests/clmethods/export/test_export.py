@@ -25,6 +25,7 @@ from clmethods.config import (
     ReadoutConfig,
     RunConfig,
 )
+from clmethods.determinism import open_run
 from clmethods.evaluate import Evaluator
 from clmethods.export import (
     ExportedModel,
@@ -34,8 +35,7 @@ from clmethods.export import (
     measure_export,
 )
 from clmethods.methods import METHODS
-from clmethods.process import open_run
-from clmethods.sequence import run_sequence
+from clmethods.training.sequence import run_sequence
 from tests.clmethods.models import INSTANCE, damage, finished
 from tests.clmethods.runs import STREAM, small_method, tiny_run
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from clmethods.catalog.facts import SITES
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.config import LoracIpcConfig, RunConfig, StreamConfig
-from clmethods.config.facts import SITES
 from clmethods.methods import State
 from clmethods.methods.lorac_freezing import frozen_before
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted import Matrix, composed_layers
 from clmethods.nn.backbone import SITE_SLOTS, features
 from clmethods.nn.importance import ImportanceTrace, importance_scores
-from clmethods.stage import run_stage
+from clmethods.training.stage import run_stage
 from tests.clmethods.runs import (
     LORAC,
     Trained,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from clmethods.catalog.facts import SITES
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
 from clmethods.config import LoracIpcConfig, LoraSequentialConfig
-from clmethods.config.facts import SITES
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.backbone import SITE_SLOTS, features
 from tests.clmethods.runs import (

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from clmethods.catalog.facts import SITES
 from clmethods.config import InvalidConfigError, LoracIpcConfig, RunConfig, StreamConfig
-from clmethods.config.facts import SITES
 from clmethods.methods import State
 from clmethods.methods.lorac_freezing import frozen_before, selection_scores
 from clmethods.methods.lorac_ipc import LoracIpc

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from clmethods.config import NearestClassMeanConfig, StreamConfig
 from clmethods.evaluate import EvalCount
 from clmethods.nn.backbone import features
-from clmethods.sequence import run_sequence
+from clmethods.training.sequence import run_sequence
 from tests.clmethods.runs import STREAM, tiny_run, train
 
 

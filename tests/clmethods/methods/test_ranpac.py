@@ -13,7 +13,7 @@ from clmethods.evaluate import EvalCount
 from clmethods.methods.ranpac import projection, regression
 from clmethods.nn.backbone import features
 from clmethods.nn.ridge import unpack
-from clmethods.sequence import run_sequence
+from clmethods.training.sequence import run_sequence
 from tests.clmethods.runs import STREAM, Trained, same_bits, tiny_run, train
 
 FROZEN = RanpacConfig(rank=2, first_session=False, projection=24, ridge=1.0)

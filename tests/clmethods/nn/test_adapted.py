@@ -7,8 +7,8 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from clmethods.catalog.facts import SITES
 from clmethods.config import BackboneConfig, LoraSequentialConfig
-from clmethods.config.facts import SITES
 from clmethods.nn.adapted import (
     Matrix,
     adapted_matrices,

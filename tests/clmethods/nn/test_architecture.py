@@ -10,9 +10,9 @@ import torch
 from timm.models import VisionTransformer
 from torch import nn
 
-from clmethods.config.facts import BACKBONES
+from clmethods.catalog.facts import BACKBONES
 from clmethods.nn.architecture import MODULES, unfit
-from clmethods.nn.ask_timm import facts, fetch
+from clmethods.nn.timm_subprocess import facts, fetch
 
 OF_TIMM = sorted(name for name, known in BACKBONES.items() if known.timm)
 SMALL = ["test_vit", "deit_tiny_distilled_patch16_224", "vit_small_patch14_reg4_dinov2"]

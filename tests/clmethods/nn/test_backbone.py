@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from clmethods.catalog.facts import BACKBONES, SITES
 from clmethods.config import BackboneConfig, InvalidConfigError
-from clmethods.config.facts import BACKBONES, SITES
 from clmethods.config.resolve import SHIPPED, resolve_backbone
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, WeightsError, features
 from tests.clmethods.runs import TINY, same_bits

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster.lab.requirements import SYSTEM_PATH
-from tests.sweeps.tune.drivers import descendants
+from tests.sweeps.execution.drivers import descendants
 
 PATIENCE_S = 240.0
 """How long a test waits for what must happen."""

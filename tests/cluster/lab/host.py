@@ -16,7 +16,7 @@ from tests.cluster.lab.disk import HOME, USER, USER_ID, give
 from tests.cluster.lab.records import Record
 from tests.cluster.lab.requirements import HOST_PYTHON, LabError
 from tests.cluster.lab.switch import END_WITH_PARENT, ENVIRONMENT, Switch
-from tests.sweeps.tune.drivers import Process, descendants
+from tests.sweeps.execution.drivers import Process, descendants
 
 MACHINE = Path(__file__).with_name("machine.py")
 CLOCK = Path(__file__).with_name("clock.c")

@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 from scipy.special import ndtr
 
-from sweeps.analysis.intervals import LEVEL
-from sweeps.analysis.quantiles import (
+from sweeps.statistics.intervals import LEVEL
+from sweeps.statistics.quantiles import (
     Target,
     of_mean,
     of_new_run,

@@ -10,12 +10,12 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sweeps.cli import main
-from sweeps.spec import expand, sweep_from_dict
+from sweeps.definition import expand, sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.runner import TrialRunner
-from sweeps.stages.store import StageStore
+from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.stages.wanted import keep_sweep_file
+from sweeps.stages.trial_runner import TrialRunner
 from sweeps.storage import open_storage
 
 DOCUMENT = {

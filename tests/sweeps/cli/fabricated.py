@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from clmethods.config import evaluation_id, partition_id
+from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.results import write_part
-from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
-from sweeps.stages.store import StageStore
+from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 
 IMAGES = 1000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from sweeps.spec import load_sweep
-from sweeps.stages.wanted import keep_sweep_file, presence
+from sweeps.definition import load_sweep
+from sweeps.planning.driver_lock import keep_sweep_file, presence
 from sweeps.storage import open_storage
 
 Command = Callable[..., Result]

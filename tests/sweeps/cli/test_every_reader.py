@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
+from sweeps.definition import Sweep, TrialSpec, sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.results import SCHEMA_VERSION
-from sweeps.spec import Sweep, TrialSpec, sweep_from_dict
-from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.cli.fabricated import fabricate

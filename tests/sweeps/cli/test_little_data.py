@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
-from sweeps.spec import sweep_from_dict
-from sweeps.stages.wanted import keep_sweep_file
+from sweeps.definition import sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.results.apart import take_apart

@@ -12,13 +12,13 @@ from click.testing import Result
 
 import sweeps
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
-from clmethods.sealed import sealed, sha256, unsealed
-from sweeps.cli import layout
+from clmethods.checksummed_json import sealed, sha256, unsealed
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.tables import front_text
+from sweeps.cli.text import layout
+from sweeps.cli.text.front_table import front_text
 from sweeps.results import TABLES
+from sweeps.search.requested_results import read_results
 from sweeps.storage import open_storage
-from sweeps.wanted import read_results
 
 Command = Callable[..., Result]
 

@@ -16,8 +16,11 @@ import pytest
 from click.testing import Result
 from obstore.exceptions import BaseError
 
-from sweeps.cli.layout import duration
-from sweeps.cli.status import watched_text
+from sweeps.cli.commands.status import watched_text
+from sweeps.cli.text.layout import duration
+from sweeps.definition import expand, sweep_from_dict
+from sweeps.planning import sweep_status
+from sweeps.planning.driver_lock import keep_sweep_file, presence
 from sweeps.results.event_kinds import (
     NodeJoined,
     NodeRefused,
@@ -30,12 +33,9 @@ from sweeps.results.event_kinds import (
 )
 from sweeps.results.events import EventLog
 from sweeps.results.load import locate
-from sweeps.spec import expand, sweep_from_dict
-from sweeps.stages import sweep_status
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.store import StageStore
+from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
-from sweeps.stages.wanted import keep_sweep_file, presence
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.stages.small import runner_of

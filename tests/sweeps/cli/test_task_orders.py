@@ -12,10 +12,11 @@ from click.testing import Result
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import keep_table
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.spec import load_sweep, measuring
-from sweeps.stages.wanted import keep_sweep_file
+from sweeps.definition import load_sweep
+from sweeps.definition.orders import task_similarity_measurement as measuring
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.storage import open_storage
-from tests.sweeps.spec.orders.tables import table_of
+from tests.sweeps.definition.orders.tables import table_of
 
 Command = Callable[..., Result]
 

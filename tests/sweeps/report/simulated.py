@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.config.run import run_to_dict
+from sweeps.definition import Sweep, expand, sweep_from_dict
 from sweeps.report import Evidence, evidence_of
 from sweeps.results import TABLES
-from sweeps.spec import Sweep, expand, sweep_from_dict
 
 IMAGES = 100
 SITES = ("q", "k", "v", "o", "f1", "f2")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweeps.definition import Sweep
 from sweeps.report import Evidence, evidence_of
 from sweeps.results import TABLES, read_table
 from sweeps.search.controller import next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.search.step import Request, Step
-from sweeps.spec import Sweep
 from sweeps.storage import open_storage
 from tests.sweeps.simulated import Simulation, simulate
 

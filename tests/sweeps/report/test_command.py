@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from sweeps.cli import main
+from sweeps.cli.commands.run import report_line
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.running import report_line
 from sweeps.report import read_evidence
-from sweeps.report.figures import DRAWN, FORMATS, write_figures
+from sweeps.report.paper_figures import DRAWN, FORMATS, write_figures
 
 Command = Callable[..., Result]
 

@@ -15,18 +15,18 @@ import yaml
 from click.testing import Result
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.asking import direction_of
-from sweeps.analysis.front_rows import front_rows
-from sweeps.analysis.summary import summarise
+from sweeps.analysis.front.front_rows import front_rows
+from sweeps.analysis.runs.metric_choice import direction_of
+from sweeps.analysis.runs.summary import summarise
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.definition import sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.report import Evidence, read_evidence, render
+from sweeps.report.formatting import metric_name, shown
 from sweeps.report.glossary import glossary
 from sweeps.report.page import sections_of
 from sweeps.report.plots import texts
 from sweeps.report.summary import card_entries
-from sweeps.report.words import metric_name, shown
-from sweeps.spec import sweep_from_dict
-from sweeps.stages.wanted import keep_sweep_file
 from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.report.pages import Page, data_of

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.effects import points_of
+from sweeps.analysis.effects.axis_effects import points_of
 from sweeps.report import Evidence, read_evidence
 from sweeps.report.path import path_section
 from sweeps.storage import open_storage

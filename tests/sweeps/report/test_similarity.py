@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from clmethods.config.task_table import TaskTable, table_id
-from sweeps.analysis.similarity import similarity_association
+from sweeps.analysis.orders.task_similarity import similarity_association
+from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.report import Evidence, read_evidence
 from sweeps.report.orders import orders_section
-from sweeps.spec.measuring import known_tables
 from sweeps.storage import open_storage
 from tests.sweeps.simulated import Simulation, simulate
 

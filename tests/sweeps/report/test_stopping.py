@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.stopping import verdicts_of
+from sweeps.analysis.effects.stopping_audit import verdicts_of
 from sweeps.report import Evidence, render
 from sweeps.report.cost import cost_section
 from sweeps.report.page import sections_of

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from sweeps.definition import Sweep
 from sweeps.search.controller import next_step
 from sweeps.search.observations import Observation
 from sweeps.search.step import Request, Step
-from sweeps.spec import Sweep
 from tests.sweeps.stages.small import small_sweep
 
 SEARCH: dict[str, Any] = {

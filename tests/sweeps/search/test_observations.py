@@ -5,13 +5,13 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.summary import summarise
+from sweeps.analysis.runs.summary import summarise
+from sweeps.definition import Sweep, expand
 from sweeps.results import latest_trials, read_table
 from sweeps.search.observations import Observation, mean_objectives
 from sweeps.search.step import Request
-from sweeps.search.stored import StoredObservations, failed_attempts
-from sweeps.spec import Sweep, expand
-from sweeps.stages.store import StageStore
+from sweeps.search.stored_observations import StoredObservations, failed_attempts
+from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from sweeps.storage.layout import evaluation_name

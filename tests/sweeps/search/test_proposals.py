@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from clmethods.config import InvalidConfigError
+from sweeps.definition import Sweep
 from sweeps.search.proposals import Batch, Outcome, Proposer, proposals
-from sweeps.spec import Sweep
 from tests.sweeps.search.steps import SEARCH, TWO, learning_sweep
 from tests.sweeps.stages.small import small_sweep
 
@@ -217,7 +217,7 @@ def test_bad_input(
 
 def test_nothing_of_torch_ray_or_optuna_is_loaded_before_it_is_needed() -> None:
     program = (
-        "import sys, sweeps.search.controller, sweeps.search.stored\n"
+        "import sys, sweeps.search.controller, sweeps.search.stored_observations\n"
         "assert not {'torch', 'ray', 'optuna'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

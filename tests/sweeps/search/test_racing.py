@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sweeps.definition import Racing, replicate_sequence
 from sweeps.search.racing import decide_race
-from sweeps.spec import Racing, replicate_sequence
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
 FAR_APART = np.array([[0, 0], [3, -3], [-30, -40], [-60, -40], [-50, -70], [-80, -80.0]])

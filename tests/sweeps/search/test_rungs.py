@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeps.definition import EarlyStop
 from sweeps.search.rungs import decide_rung
-from sweeps.spec import EarlyStop
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
 CELLS = (("0-1-2", 0), ("2-1-0", 1))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from clmethods.readout.features import FeatureCache
-from sweeps.spec import Sweep, TrialSpec, expand, sweep_from_dict
+from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.runner import StepReport, TrialRunner
-from sweeps.stages.store import StageStore
+from sweeps.stages.stage_store import StageStore
+from sweeps.stages.trial_runner import StepReport, TrialRunner
 from sweeps.storage import ObjectStore, open_storage
 
 DOCUMENT: dict[str, Any] = {

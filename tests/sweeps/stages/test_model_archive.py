@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clmethods.archive import ModelArchive
 from clmethods.config import ReadoutConfig, evaluation_id, partition_id
-from clmethods.sequence import run_sequence
-from sweeps.stages.store import StageStore
+from clmethods.training.sequence import run_sequence
+from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from tests.clmethods.models import finished
 from tests.clmethods.runs import differences, tiny_run

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from clmethods.config.faults import InvalidConfigError
+from clmethods.errors import InvalidConfigError
 from sweeps.storage import MissingObjectError, ObjectStore, open_storage
 
 

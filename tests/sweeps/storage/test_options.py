@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clmethods.config import InvalidConfigError
-from sweeps.spec import sweep_from_dict
-from sweeps.stages.wanted import keep_sweep_file, refuse_other_meaning
+from sweeps.definition import sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file, refuse_other_meaning
 from sweeps.storage import StorageOptions, open_storage, parse_location
 from sweeps.storage.locations import Location, without_secrets
 from sweeps.storage.options import hidden_faults, options_of_environment
@@ -117,7 +117,7 @@ def test_a_file_inherits_the_section_field_by_field(tmp_path) -> None:
     )
     path = tmp_path / "own.yaml"
     path.write_text("extends: base.yaml\nname: own\nstorage: {region: r2, retry_for_s: 3}\n")
-    from sweeps.spec import load_sweep
+    from sweeps.definition import load_sweep
 
     expected = StorageOptions(endpoint="https://a", region="r2", retry_for_s=3.0)
     assert load_sweep(path).storage == expected

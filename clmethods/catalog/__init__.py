@@ -1,0 +1,1 @@
+"""Known backbones and datasets: sizes, versions, shapes."""

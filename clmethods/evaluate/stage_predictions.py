@@ -1,0 +1,229 @@
+"""StageReading: one stage of a chain, read through its snapshots and a readout's head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from clmethods.canonical import canonical_json, derive_seed
+from clmethods.config.readout import GaussianKind, ReadoutConfig
+from clmethods.config.stream import TaskGroup
+from clmethods.data.streams import Split
+from clmethods.determinism import on_device, open_run
+from clmethods.evaluate.eval_count import EvalCount
+from clmethods.methods import METHODS, Predictor, State
+from clmethods.readout.adaptive import Head, align_head
+from clmethods.readout.gaussians import Gaussians, fit
+from clmethods.readout.task_id import nearest_task, shared_distances, task_distances, vote
+
+if TYPE_CHECKING:
+    from clmethods.evaluate.evaluator import Evaluator
+
+SAMPLES_PER_IMAGE = 5
+"""Features drawn per step of task-adaptive prediction, over the batch size of the run."""
+
+
+@final
+class StageReading:
+    """One stage of a chain, read through its snapshots; these are built when first asked for."""
+
+    def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
+        self.evaluator, self.position, self.state = evaluator, position, state
+        self.run = evaluator.run
+        self.stages = evaluator.chain[: position + 1]
+        self.seen = torch.tensor(sorted({c for stage in self.stages for c in stage.classes}))
+        self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
+        self._predictors: dict[int, Predictor] = {}
+        self.scored: dict[tuple[str, int, str, int], Tensor] = {}
+        self._routed: dict[tuple[str, str, int], Tensor] = {}
+        self._heads: dict[str, Head] = {}
+
+    def counts(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> list[EvalCount]:
+        labels = self.evaluator.labels(split, group)
+        seen = group.index in self.position_of
+        own = torch.tensor(group.classes)
+        scores = self.routed_scores(readout, split, group)
+        given = own[scores[:, own].argmax(dim=1)] == labels
+        among_seen = self.seen[scores[:, self.seen].argmax(dim=1)] == labels
+        hits: Tensor | None = None
+        if seen and readout.infers:
+            hits = self.inferred(readout, split, group) == self.position_of[group.index]
+        rows: list[EvalCount] = []
+        for label in group.classes:
+            mine = labels == label
+            rows.append(
+                EvalCount(
+                    split=split,
+                    task=group.index,
+                    class_id=label,
+                    seen=seen,
+                    n=int(mine.sum()),
+                    correct=int(among_seen[mine].sum()) if seen else None,
+                    correct_task_given=int(given[mine].sum()),
+                    task_id_correct=int(hits[mine].sum()) if hits is not None else None,
+                )
+            )
+        return rows
+
+    def routed_scores(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
+        """(n, C): every image through its own snapshot; tasks not learned yet through the last.
+
+        A snapshot scores all images of the task, so that no image depends on where others go.
+        """
+        if group.index not in self.position_of or readout.route == "last":
+            return self.scores(readout, self.position, split, group)
+        if readout.route == "oracle":
+            return self.scores(readout, self.position_of[group.index], split, group)
+        snapshots = self.inferred(readout, split, group)
+        if readout.route == "batch":
+            _, stream = open_run(self.run)
+            order = stream.places_of(group, split)
+            snapshots = vote(snapshots, order, readout.batch_size)
+        scores = torch.empty(0)
+        for snapshot in torch.unique(snapshots).tolist():
+            found = self.scores(readout, snapshot, split, group)
+            scores = found.clone() if not len(scores) else scores
+            scores[snapshots == snapshot] = found[snapshots == snapshot]
+        return scores
+
+    def scores(
+        self, readout: ReadoutConfig, snapshot: int, split: Split, group: TaskGroup
+    ) -> Tensor:
+        """(n, C) under one snapshot, with the readout's head."""
+        head = self.head(readout)
+        key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
+        if key not in self.scored:
+            moved = self.run.method.moves_snapshots and snapshot != self.position
+            features = (
+                self.predictor(snapshot).features(self.evaluator.data(split, group).images)
+                if moved
+                else self.features(snapshot, split, group)
+            )
+            self.scored[key] = (
+                self.predictor(snapshot).classify(features)
+                if head is None
+                else torch.nn.functional.linear(features, *head)
+            ).cpu()
+        return self.scored[key]
+
+    def inferred(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
+        """(n,) position of the inferred task of each image."""
+        name = _name(readout.task_id_effect)
+        key = (name, split, group.index)
+        if key not in self._routed:
+            tasks = self.all_gaussians(readout.task_id_kind, self.position)
+            first = self.features(0, split, group)
+            if readout.metric == "shared_cov":  # depends on all classes seen
+                self._routed[key] = nearest_task(shared_distances(readout, tasks, first))
+                return self._routed[key]
+            known = self.evaluator.distances
+            for place, task in enumerate(tasks):
+                where = (name, place, split, group.index)
+                if where not in known:
+                    known[where] = task_distances(readout, task, first)
+            self._routed[key] = nearest_task(
+                [known[name, place, split, group.index] for place in range(len(tasks))]
+            )
+        return self._routed[key]
+
+    def all_gaussians(self, kind: GaussianKind | None, last: int) -> list[Gaussians]:
+        """Statistics of the tasks up to the one at `last`; none of no kind."""
+        return [self.gaussians(kind, place) for place in range(last + 1)] if kind else []
+
+    def gaussians(self, kind: GaussianKind, place: int) -> Gaussians:
+        """Statistics of the task at `place`."""
+        statistics, stage = self.evaluator.statistics, self.stages[place]
+        found = statistics.get(kind, place)
+        if found is None:
+            snapshot = 0 if kind.features == "first" else place
+            parts = [self.features(snapshot, "train", group) for group in stage.groups]
+            labels = [self.evaluator.labels("train", group) for group in stage.groups]
+            found = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
+            statistics.put(kind, place, found)
+        return found.to(self.run.train.device)
+
+    def head(self, readout: ReadoutConfig) -> Head | None:
+        """The aligned head; None at the first task and without task-adaptive prediction."""
+        if not readout.adapts or self.position == 0:
+            return None
+        name = _name(readout.tap_effect)
+        if name not in self._heads:
+            places = [self.position] if readout.tap_restore else range(1, self.position + 1)
+            for place in places:
+                self._heads[name] = self._align(readout, name, place)
+        return self._heads[name]
+
+    def _align(self, readout: ReadoutConfig, name: str, place: int) -> Head:
+        """The head aligned after the task at `place`.
+
+        Without restoring, its rows of old classes go on from the one before: so the chain of
+        heads is walked from its start, unless this evaluator has walked it before.
+        """
+        kept = self.evaluator.heads
+        if not readout.tap_restore and (name, place) in kept:
+            return kept[name, place]
+        weight, bias = self.state["head.weight"], self.state["head.bias"]
+        if not readout.tap_restore and place > 1:
+            old = torch.tensor([c for stage in self.stages[:place] for c in stage.classes])
+            before = kept[name, place - 1]
+            weight, bias = weight.clone(), bias.clone()
+            weight[old], bias[old] = before[0][old], before[1][old]
+        seed = derive_seed(self._seed, "tap", place, self.stages[place].task_key)
+        head = align_head(
+            (weight, bias),
+            self.all_gaussians(readout.tap_kind, place),
+            readout,
+            SAMPLES_PER_IMAGE * self.run.train.batch_size,
+            torch.Generator().manual_seed(seed),
+        )
+        if not readout.tap_restore:
+            kept[name, place] = head
+        return head
+
+    def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
+        """(n, D) features of a task's images under a snapshot as its own task left it."""
+        found = self.evaluator.features.get(
+            (self.stages[snapshot].key, split, group.domain, group.classes),
+            lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
+        )
+        return found.to(self.run.train.device)
+
+    def as_left(self, snapshot: int) -> Predictor:
+        """The network that the task at `snapshot` ended with, which no later task may move."""
+        if not self.run.method.moves_snapshots:
+            return self.predictor(snapshot)
+        backbone, _ = open_run(self.run)
+        method = METHODS[self.run.method.kind]
+        return method.predictor(self.run, backbone, self.state, snapshot, snapshot)
+
+    def predictor(self, snapshot: int) -> Predictor:
+        """The network as it was after the task at `snapshot`."""
+        if snapshot in self._predictors:
+            return self._predictors[snapshot]
+        state, position = self.state, self.position
+        if snapshot != position and not self.evaluator.snapshots:
+            if self.evaluator.states is None:
+                raise LookupError(
+                    f"{self.run.method.kind} keeps no snapshots: the state after task "
+                    f"{snapshot + 1} is needed, and the evaluator was given no source of states"
+                )
+            state = on_device(self.evaluator.states(snapshot), self.run.train.device)
+            position = snapshot
+        backbone, _ = open_run(self.run)
+        found = METHODS[self.run.method.kind].predictor(
+            self.run, backbone, state, position, snapshot
+        )
+        if position == self.position:  # one of an earlier state would keep that state alive
+            self._predictors[snapshot] = found
+        return found
+
+    @property
+    def _seed(self) -> int:
+        """The run's seed where it acts; methods that draw nothing share stages across seeds."""
+        return self.run.seed if self.run.method.TRAINS else 0
+
+
+def _name(effect: dict[str, object]) -> str:
+    return canonical_json(effect)

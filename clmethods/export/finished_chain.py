@@ -1,0 +1,114 @@
+"""What is exported: a finished chain, opened once, and the networks that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clmethods.archive import ModelArchive, chain_evaluator
+from clmethods.checkpoint import fold
+from clmethods.config import ReadoutConfig, RunConfig
+from clmethods.data.source import DatasetError
+from clmethods.determinism import open_run, prepare_process
+from clmethods.evaluate import Evaluator
+from clmethods.methods import METHODS, LinearHead, LowRank, Predictor, State
+from clmethods.nn.backbone import FrozenBackbone
+
+PROBE_IMAGES = 64
+"""Images on which an export is compared with the network that it was made from."""
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported in the way that was asked for."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A finished chain on the CPU, whatever it was trained on."""
+
+    archive: ModelArchive
+    readout: ReadoutConfig
+    """How the exported model is to be read."""
+    run: RunConfig
+    state: State
+    backbone: FrozenBackbone
+    evaluator: Evaluator
+    _heads: list[LinearHead] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, archive: ModelArchive, readout: ReadoutConfig) -> Subject:
+        """Raises `ArchiveError` if a stage is missing or damaged."""
+        evaluator = chain_evaluator(archive, device="cpu")
+        prepare_process(evaluator.run.train)
+        state, backbone = fold(archive.deltas()), open_run(evaluator.run)[0]
+        return cls(archive, readout, evaluator.run, state, backbone, evaluator)
+
+    @property
+    def position(self) -> int:
+        """Position of the last task."""
+        return len(self.archive.chain) - 1
+
+    @property
+    def classes(self) -> list[int]:
+        """Original ids of the classes learned, ascending: the rows of the exported head."""
+        return sorted({label for stage in self.archive.chain for label in stage.classes})
+
+    def predictor(self, snapshot: int | None = None) -> Predictor:
+        """The network after the task at `snapshot`, by default the last, as evaluation has it."""
+        at = self.position if snapshot is None else snapshot
+        method = METHODS[self.run.method.kind]
+        return method.predictor(self.run, self.backbone, self.state, self.position, at)
+
+    def low_rank(self, snapshot: int | None = None) -> LowRank | None:
+        """The updates of that network in factors; None if they have no such form."""
+        at = self.position if snapshot is None else snapshot
+        method = METHODS[self.run.method.kind]
+        return method.low_rank(self.run, self.backbone, self.state, self.position, at)
+
+    def head(self) -> LinearHead:
+        """The readout's classifier over the classes learned, in their order.
+
+        Raises `ExportError` for a method without one, and `DatasetError` where task-adaptive
+        prediction lacks both statistics and images.
+        """
+        if not self._heads:
+            self._heads.append(self._head())
+        return self._heads[0]
+
+    def scores(self, images: Tensor, snapshot: int | None = None) -> Tensor:
+        """(n, C) scores of the readout under a snapshot, in the order of the head."""
+        predictor = self.predictor(snapshot)
+        if not self.readout.adapts:
+            return predictor.scores(images)[:, self.classes]
+        head = self.head()
+        return F.linear(predictor.features(images), head.weight, head.bias)
+
+    def _head(self) -> LinearHead:
+        method = METHODS[self.run.method.kind]
+        head = method.linear_head(self.run, self.backbone, self.state, self.position)
+        if head is None:
+            raise ExportError(
+                f"{self.run.method.kind} does not classify by one linear layer over the features "
+                "of the network, so neither timm nor PEFT has a place for its classifier."
+            )
+        aligned = self.evaluator.aligned_head(self.position, self.state, self.readout)
+        if aligned is not None:
+            head = LinearHead(*aligned)
+        return replace(head, weight=head.weight[self.classes], bias=head.bias[self.classes])
+
+    def probe(self) -> tuple[Tensor, str]:
+        """Some uint8 images, and what they are: of the test split, or noise if that is gone."""
+        try:
+            images = open_run(self.run)[1].data(tuple(self.classes), "test").images
+        except DatasetError:
+            size = self.run.backbone.image_size
+            generator = torch.Generator().manual_seed(0)
+            noise = torch.randint(256, (PROBE_IMAGES, size, size), generator=generator)
+            return noise.to(torch.uint8), f"{PROBE_IMAGES} images of noise"
+        chosen = torch.linspace(0, len(images) - 1, min(PROBE_IMAGES, len(images))).long()
+        return images[chosen], f"{len(chosen)} test images"

@@ -1,0 +1,233 @@
+"""The model card: what the export is, how well it does, where it comes from, how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from clmethods.config import readout_from_dict, run_to_dict, unextended
+from clmethods.export.finished_chain import Subject
+from clmethods.export.timm_folder import recipe
+from clmethods.metrics import METRICS
+
+WEIGHTS_LICENCES = {"nano_vit32": "apache-2.0"}
+"""Licences of the weights that ship."""
+UNKNOWN = "unknown"
+
+
+def model_card(document: Mapping[str, Any], subject: Subject, licence: str | None) -> str:
+    """Markdown with the front matter that model hubs read."""
+    run = subject.run
+    shipped = (
+        WEIGHTS_LICENCES.get(run.backbone.name) if run.backbone.weights == "shipped" else None
+    )
+    known = licence or shipped
+    front = {
+        "library_name": "timm" if "timm" in document["checks"] else "peft",
+        "pipeline_tag": "image-classification",
+        "license": known or UNKNOWN,
+        "tags": ["continual-learning", "image-classification", "timm", run.method.kind],
+    }
+    sections = [
+        "---\n" + yaml.safe_dump(front, sort_keys=False) + "---",
+        _title(document, subject),
+        _loading(document, subject),
+        _classes(document, subject),
+        _metrics(document),
+        _use(document),
+        _provenance(document, subject, known),
+        _configuration(subject),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(document: Mapping[str, Any], subject: Subject) -> str:
+    run = subject.run
+    tasks = len(subject.archive.chain)
+    how = (
+        "every image goes to the snapshot of the task that is inferred for it"
+        if document["routed"]
+        else "every image goes through the network as it was after the last task"
+    )
+    learned = f"in {tasks} tasks, one after the other" if tasks > 1 else "in one task"
+    return (
+        f"# {run.method.kind} on {run.backbone.name}: {len(document['classes'])} classes\n\n"
+        f"A Vision Transformer that learned the classes of `{run.stream.dataset}` {learned}, by "
+        f"`clmethods`. Readout `{readout_from_dict(document['readout']).readout_id}`: {how}."
+    )
+
+
+def _loading(document: Mapping[str, Any], subject: Subject) -> str:
+    architecture, arguments = recipe(subject.backbone)
+    arguments = arguments | {"num_classes": len(document["classes"])}
+    shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    create = f'timm.create_model("{architecture}", {shown}, checkpoint_path="{{}}")'
+    lines = ["## How to load it", ""]
+    if "timm" in document["checks"]:
+        lines += [
+            "With timm:",
+            "",
+            "```python",
+            "import timm",
+            "",
+            f"model = {create.format('timm/model.safetensors')}.eval()",
+            "```",
+            "",
+            'Newer versions of timm also take `timm.create_model("local-dir:timm", '
+            "pretrained=True)`.",
+            "",
+        ]
+    if "peft" in document["checks"] or document["routed"]:
+        adapter = "snapshots/0" if document["routed"] else "peft"
+        lines += [
+            "With PEFT, the adapter on the unchanged backbone:",
+            "",
+            "```python",
+            "import timm",
+            "from peft import PeftModel",
+            "",
+            f"base = {create.format('base/model.safetensors')}",
+            f'model = PeftModel.from_pretrained(base, "{adapter}").eval()',
+            "```",
+            "",
+            "`base/` is the backbone with a head of zeros; the adapter brings the head"
+            + (", and there is an adapter per task." if document["routed"] else "."),
+            "",
+        ]
+    lines += [
+        "With `clmethods`, which needs no PEFT"
+        + (" and routes every image:" if document["routed"] else ":"),
+        "",
+        "```python",
+        "from pathlib import Path",
+        "",
+        "from clmethods.export import ExportedModel",
+        "",
+        'labels = ExportedModel.load(Path(".")).predict(images)  # uint8 (n, H, W) to class ids',
+        "```",
+        "",
+        f"Images are {subject.run.backbone.image_size} pixels square, scaled to [0, 1] and "
+        "normalised by `mean` and `std` in `config.json`; grey ones have three equal channels.",
+    ]
+    if document["cosine"]:
+        lines += [
+            "",
+            "The head holds class means of unit length and no bias: its logits are cosines times "
+            "the norm of the feature, so the best class is that of the method.",
+        ]
+    return "\n".join(lines)
+
+
+def _classes(document: Mapping[str, Any], subject: Subject) -> str:
+    rows = {str(row): label for row, label in enumerate(document["classes"])}
+    tasks = [list(stage.classes) for stage in subject.archive.chain]
+    text = (
+        "## Classes\n\nRow of the head, and the original class id in "
+        f"`{subject.run.stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
+        f"Classes by task, in the order learned: {tasks}."
+    )
+    for added in document["added"]:
+        text += (
+            f"\n\nThe classes of the task that came later are classes {added['classes']} of "
+            f"`{added['dataset']}`, numbered on."
+        )
+    return text
+
+
+def _metrics(document: Mapping[str, Any]) -> str:
+    readout = readout_from_dict(document["readout"]).readout_id
+    lines = ["## Metrics", "", "Accuracies in percent of the images, tasks in the order learned."]
+    for split in ("test", "validation"):
+        result = document["metrics"].get(split, {}).get(readout)
+        if result is None:
+            continue
+        tasks = len(result["accuracy"][0])
+        head = "".join(f" task {j + 1} |" for j in range(tasks))
+        lines += ["", f"{split.capitalize()} images:", ""]
+        lines += [f"| after task |{head}", "|---|" + "---:|" * tasks]
+        for t, row in enumerate(result["accuracy"]):
+            name = t + 1 if len(result["accuracy"]) == tasks else "all"
+            lines.append(f"| {name} |" + "".join(f" {_percent(a)} |" for a in row))
+        lines += ["", "| metric | percent | |", "|---|---:|---|"]
+        lines += [
+            f"| {name} | {_percent(result[name])} | {metric.definition} |"
+            for name, metric in METRICS.items()
+            if name in result  # a model of an earlier version lacks those named since
+        ]
+    return "\n".join([*lines, "", _agreement(document)])
+
+
+def _agreement(document: Mapping[str, Any]) -> str:
+    checks = {
+        name: found
+        for name, found in document["checks"].items()
+        if isinstance(found, dict) and "logit_difference" in found
+    }
+    parts = [f"{name} {found['logit_difference']:.1g}" for name, found in checks.items()]
+    text = (
+        f"Compared with the model on {document['checks']['images']}, the largest difference of a "
+        f"logit is: {', '.join(parts)}."
+    )
+    worst = max(
+        (e for c in checks.values() for e in c.get("update_error", {}).values()), default=0
+    )
+    if worst:
+        text += (
+            f" Ranks were cut: of the update of one layer up to {100 * worst:.2g} % is missing "
+            "(Frobenius norm), and the metrics above are those of the uncut model."
+        )
+    return text
+
+
+def _use(document: Mapping[str, Any]) -> str:
+    classes = len(document["classes"])
+    return (
+        "## Intended use\n\n"
+        "To classify images like those that it learned from, and to study continual learning. It "
+        f"knows {classes} classes and puts every image into one of them, whatever it shows; its "
+        "scores are not calibrated. Classes of early tasks may be recognised less well than those "
+        "of late ones: the last row above says by how much."
+    )
+
+
+def _provenance(document: Mapping[str, Any], subject: Subject, licence: str | None) -> str:
+    backbone = subject.run.backbone
+    drawn = backbone.weights == "random"
+    weights = "random weights" if drawn else f"weights SHA-256 {backbone.weights_sha256}"
+    terms = "none: they were drawn" if drawn else f"{UNKNOWN}: ask where the file came from"
+    costs = document["trained_by"]
+    hosts = sorted({str(cost["host_kind"]) for cost in costs if "host_kind" in cost})
+    codes = sorted({str(cost["code_version"]) for cost in costs if "code_version" in cost})
+    seconds = sum(float(cost.get("wall_s", 0.0)) for cost in costs)
+    rows = [
+        ("backbone", f"{backbone.name}, {weights}"),
+        ("licence of the weights", licence or terms),
+        ("training data", f"{subject.run.stream.dataset}, under the terms of its source"),
+        (
+            "trained by",
+            f"clmethods {', '.join(codes) or UNKNOWN}, on {', '.join(hosts) or UNKNOWN}",
+        ),
+        ("training time", f"{seconds:.1f} s"),
+        ("exported by", f"clmethods {document['code_version']}, {_versions(document)}"),
+        ("stage keys", ", ".join(f"`{key[:12]}`" for key in document["stages"])),
+    ]
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows)
+    return f"## Provenance\n\n| | |\n|---|---|\n{table}"
+
+
+def _configuration(subject: Subject) -> str:
+    run = run_to_dict(unextended(subject.archive.run)[0])
+    run["backbone"].pop("weights")  # where a file lay says nothing to others
+    shown = yaml.safe_dump(json.loads(json.dumps(run)), sort_keys=False)
+    return f"## Configuration\n\n```yaml\n{shown}```"
+
+
+def _versions(document: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

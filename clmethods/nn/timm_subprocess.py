@@ -1,0 +1,77 @@
+"""What planning asks timm, in a process of its own: `python -m clmethods.nn.timm_subprocess`.
+
+    facts ARCHITECTURE    the fields of `BackboneFacts`
+    fetch NAME.TAG        {"file": path}, downloaded into the hub's cache
+
+The answer is one JSON object; {"refused": reason} if there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from clmethods.catalog.facts import BackboneFacts
+from clmethods.errors import nearest
+from clmethods.nn.architecture import unfit
+from clmethods.user_data import hub_cache as hub
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Shape of a Vision Transformer of timm, or why it cannot be adapted."""
+    if not timm.is_model(name):
+        mend = nearest(name, timm.list_models(["*vit_*", "deit*"]))
+        return {"refused": f"timm {timm.__version__} has no {name!r}. {mend}".strip()}
+    with torch.device("meta"):
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+    faults = unfit(network)
+    if faults:
+        return {"refused": f"{name} cannot be adapted: " + "; ".join(faults) + "."}
+    block, patches = network.blocks[0], network.patch_embed
+    width = block.attn.qkv.in_features
+    return asdict(
+        BackboneFacts(
+            native_size=patches.img_size[0],
+            patch_size=patches.patch_size[0],
+            width=width,
+            blocks=len(network.blocks),
+            heads=block.attn.num_heads,
+            mlp_ratio=block.mlp.fc1.out_features / width,
+            timm=True,
+            poolings=tuple(pool for pool in ("token", "avg") if _pools(name, pool)),
+        )
+    )
+
+
+def _pools(name: str, pooling: str) -> bool:
+    """Whether timm builds the network with this pooling; it asserts what a pooling needs."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, pretrained=False, num_classes=0, global_pool=pooling)
+    except AssertionError:
+        return False
+    return True
+
+
+def fetch(name: str) -> dict[str, Any]:
+    """Download the weights of a tag into the hub's cache."""
+    if name not in timm.list_pretrained():
+        architecture = name.partition(".")[0]
+        known = sorted(timm.list_pretrained(f"{architecture}.*"))
+        return {"refused": f"timm {timm.__version__} knows no weights {name}, only {known}."}
+    try:
+        return {"file": hf_hub_download(hub.repository(name), hub.FILE)}
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        return {"refused": f"The hub cannot be reached ({type(error).__name__})."}
+
+
+if __name__ == "__main__":
+    question, subject = sys.argv[1:]
+    sys.stdout.write(json.dumps({"facts": facts, "fetch": fetch}[question](subject)))

@@ -1,0 +1,1 @@
+"""Training: one stage, and a whole sequence of stages."""

@@ -1,0 +1,154 @@
+"""run_stage: the only training loop. One task, from the parent's state to a delta."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from clmethods.config.keys import StageSpec
+from clmethods.config.run import RunConfig
+from clmethods.config.train import TrainConfig
+from clmethods.data.streams import TaskData
+from clmethods.data.transforms import augmented
+from clmethods.determinism import on_device, open_run, prepare_process
+from clmethods.methods import METHODS, Method, MethodReport, State
+from clmethods.methods.base import DivergedError as DivergedError
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingReport:
+    """Figures of a stage's training, means over the last epoch."""
+
+    steps: int = 0
+    cross_entropy: float | None = None
+    orthogonality: float | None = None
+    grad_norm: float | None = None
+    """Global L2 norm before clipping."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StageOutcome:
+    """What a stage leaves behind. `delta` and both reports depend on the stage key alone."""
+
+    delta: State
+    training: TrainingReport
+    method: MethodReport
+
+
+def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
+    """Train the task of `stage` on top of `state`, the folded state of its parent.
+
+    Raises `DivergedError` when a loss term stops being finite.
+    """
+    prepare_process(run.train)
+    backbone, stream = open_run(run)
+    state = on_device(state, run.train.device)
+    method = METHODS[run.method.kind](run, stage, backbone, state)
+    data = stream.data_of_all(stage.groups, "train")
+    method.begin_task(data)
+    whole = data
+    if run.train.augment != "none":  # crops are cut from the whole picture
+        whole = stream.data_of_all(stage.groups, "train", margin=True)
+    trains = run.method.trains_at(stage.position, run.context)
+    training = _train(method, whole) if trains else TrainingReport()
+    with torch.no_grad():
+        delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
+        report = method.report(state | delta)
+    return StageOutcome(delta=delta, training=training, method=report)
+
+
+def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
+    """Rate of an epoch (counted from 0): cosine from lr to lr_min (method.md section 2.6).
+
+    `cosine_ref` lags one epoch, as in the public code: epochs 0 and 1 both run at the full rate.
+    """
+    rate = train.lr_at(position)
+    if train.schedule == "constant":
+        return rate
+    done = max(epoch - 1, 0) if train.schedule == "cosine_ref" else epoch
+    return train.lr_min + 0.5 * (rate - train.lr_min) * (
+        1.0 + math.cos(math.pi * done / train.epochs)
+    )
+
+
+def _train(method: Method, data: TaskData) -> TrainingReport:
+    train, position = method.run.train, method.stage.position
+    optimizer = _optimizer(method)
+    scales = [group.lr_scale for group in method.parameter_groups()]
+    shuffle, crops = method.generator("shuffle"), method.generator("augment")
+    size = method.run.backbone.image_size
+    steps, totals = 0, _Means()
+    for epoch in range(train.epochs):
+        rate = learning_rate(train, position, epoch)
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            group["lr"] = rate * scale
+        totals = _Means()
+        for chosen in _batches(len(data), train.batch_size, shuffle):
+            optimizer.zero_grad(set_to_none=True)
+            images = augmented(data.images[chosen], train.augment, size, crops)
+            pixels = method.backbone.preprocess(images)
+            terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            method.after_backward()
+            norm = torch.nn.utils.clip_grad_norm_(
+                list(method.parameters()), train.grad_clip or math.inf
+            )
+            _check(terms, norm, epoch, steps, method)
+            optimizer.step()
+            method.after_step()
+            totals.add({**terms, "grad_norm": norm}, len(chosen))
+            steps += 1
+    return TrainingReport(
+        steps=steps,
+        cross_entropy=totals.mean("cross_entropy"),
+        orthogonality=totals.mean("orthogonality"),
+        grad_norm=totals.mean("grad_norm"),
+    )
+
+
+def _optimizer(method: Method) -> torch.optim.Optimizer:
+    train = method.run.train
+    groups = [{"params": list(group.parameters)} for group in method.parameter_groups()]
+    rate, decay = train.lr_at(method.stage.position), train.weight_decay
+    if train.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+    kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def _batches(images: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    return torch.split(torch.randperm(images, generator=generator), size)
+
+
+def _check(terms: dict[str, Tensor], norm: Tensor, epoch: int, step: int, method: Method) -> None:
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    values["grad_norm"] = float(norm)
+    if not all(math.isfinite(value) for value in values.values()):
+        shown = ", ".join(f"{name}={value:g}" for name, value in values.items())
+        raise DivergedError(
+            f"the loss of task {method.stage.position + 1} is no longer finite at epoch "
+            f"{epoch + 1}, step {step + 1}: {shown}. Lower train.lr or set train.grad_clip."
+        )
+
+
+@final
+class _Means:
+    """Means over the images of an epoch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._images = 0
+
+    def add(self, values: dict[str, Tensor], images: int) -> None:
+        self._images += images
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach()) * images
+
+    def mean(self, name: str) -> float | None:
+        return self._sums[name] / self._images if name in self._sums else None

@@ -1,0 +1,1 @@
+"""Effects of hyperparameters, along single axes and along paths."""

@@ -1,0 +1,80 @@
+"""How much of the objective space a front dominates, and where it bends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from clmethods.metrics import Direction
+from sweeps.analysis.front.pareto import front, gains
+
+Values = npt.NDArray[np.float64]
+
+
+def hypervolume(
+    points: npt.ArrayLike, directions: Sequence[Direction], reference: npt.ArrayLike
+) -> float:
+    """Volume of what `points` (N, M) dominate and `reference` (M,) is dominated by; exact.
+
+    Zitzler and Thiele 1998, by slicing along the last objective (While et al. 2006): O(N^M) at
+    worst, meant for fronts of up to a few hundred points. Its unit is the product of the
+    objectives' units. Points that do not beat the reference in every objective add nothing, nor
+    do those with a NaN.
+    """
+    corner = np.atleast_2d(np.asarray(reference, dtype=np.float64))  # (1, M)
+    above = gains(points, directions) - gains(corner, directions)  # (N, M)
+    inside = np.isfinite(above).all(axis=1) & (above > 0).all(axis=1)
+    return _volume(above[inside])
+
+
+def _volume(above: Values) -> float:
+    """Volume between the origin and points with positive coordinates, (N, M)."""
+    if len(above) == 0:
+        return 0.0
+    if above.shape[1] == 1:
+        return float(above.max())
+    kept = above[front(above, ["max"] * above.shape[1])]
+    ranked = kept[np.argsort(-kept[:, -1], kind="stable")]
+    heights = ranked[:, -1]
+    if above.shape[1] == 2:
+        widths = np.maximum.accumulate(ranked[:, 0])
+        return float((widths * (heights - np.append(heights[1:], 0.0))).sum())
+    slabs = heights - np.append(heights[1:], 0.0)
+    return float(sum(slab * _volume(ranked[: i + 1, :-1]) for i, slab in enumerate(slabs) if slab))
+
+
+def worst_point(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
+    """The worst value of each objective over all finite points (M,): a reference that any sweep
+    has, although adding a worse configuration moves it."""
+    table = np.asarray(points, dtype=np.float64)
+    known = table[np.isfinite(table).all(axis=1)]
+    if len(known) == 0:
+        return np.full(len(directions), np.nan)
+    return np.array(
+        [
+            known[:, m].min() if direction == "max" else known[:, m].max()
+            for m, direction in enumerate(directions)
+        ]
+    )
+
+
+def knee(points: npt.ArrayLike, directions: Sequence[Direction]) -> int | None:
+    """Row of the front's knee: the point farthest beyond the plane through its extremes.
+
+    Das 1999, with every objective scaled to [0, 1] over the front, so that units do not matter:
+    the largest sum of scaled gains. With two objectives it is where giving up a little of one
+    buys the most of the other. Objectives that are equal all along the front say nothing. None
+    for no finite point; of equal ones the first.
+    """
+    gain = gains(points, directions)
+    rows = np.flatnonzero(front(points, directions))
+    if len(rows) == 0:
+        return None
+    on_front = gain[rows]
+    low, span = on_front.min(axis=0), np.ptp(on_front, axis=0)
+    varying = span > 0
+    scaled = (on_front[:, varying] - low[varying]) / span[varying]
+    total = scaled.sum(axis=1)
+    return int(rows[np.flatnonzero(total >= total.max() - 1e-12)[0]])

@@ -1,0 +1,1 @@
+"""Weight matrices: importance, freezing, drift."""

@@ -1,0 +1,1 @@
+"""Task orders: how much they matter, and to what."""

@@ -1,0 +1,161 @@
+"""How much the task order matters, and how much of that is only the seed.
+
+Order-normalised performance disparity (Yoon et al. 2020, additive parameter decomposition;
+method.md section 6.3) over R orders of the same T task groups, with P[r, j] the final accuracy on
+group j under order r, wherever it came:
+
+    OPD_j = max_r P[r, j] - min_r P[r, j]     AOPD = mean_j OPD_j     MOPD = max_j OPD_j
+
+Both lie in [0, 1], lower is better, and grow with R, so compare methods at equal R. The seed moves
+P as well: the same numbers over seeds at a fixed order are the floor that an order effect must
+rise above.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from clmethods.metrics import METRICS, disparity
+from sweeps.analysis.runs.accuracy import SequenceCounts, task_counts
+from sweeps.analysis.runs.summary import counted_runs
+from sweeps.results import latest_trials
+from sweeps.statistics.variance_components import components, crossed
+
+Values = npt.NDArray[np.float64]
+
+_CONFIGURATION = ("config_id", "label", "role", "partition_id")
+
+ORDER_SENSITIVITY = pa.schema(
+    [
+        *((name, pa.string()) for name in _CONFIGURATION),
+        ("readout_id", pa.string()),
+        ("split", pa.string()),
+        ("n_orders", pa.int32()),
+        ("n_seeds", pa.int32()),
+        ("n_missing", pa.int32()),
+        ("opd", pa.list_(pa.float64())),
+        ("aopd", pa.float64()),
+        ("mopd", pa.float64()),
+        ("seed_aopd", pa.float64()),
+        ("seed_mopd", pa.float64()),
+        ("metric", pa.string()),
+        ("order_std", pa.float64()),
+        ("share_order", pa.float64()),
+        ("share_seed", pa.float64()),
+        ("share_residual", pa.float64()),
+        ("reason", pa.string()),
+    ]
+)
+"""Columns of the result; `reason` says which of them are null and why."""
+
+
+class _Run(NamedTuple):
+    """What one finished trial adds."""
+
+    order: str
+    seed: tuple[int, int]
+    """Seed and split seed: both are drawn anew with a replicate."""
+    final: Values  # (T,), by group index
+    metric: float | None
+
+
+def order_sensitivity(
+    trials: pa.Table,
+    evals: pa.Table,
+    readout_id: str,
+    split: str,
+    metric: str = "average_accuracy",
+) -> pa.Table:
+    """One row per configuration and grouping of classes, with the columns of `ORDER_SENSITIVITY`.
+
+    opd (by group index), aopd and mopd take the final accuracies averaged over the seeds of each
+    order first. seed_aopd and seed_mopd are the floor: the disparity over single seeds at a fixed
+    order, averaged over the orders; it compares best where n_seeds and n_orders are close.
+    order_std is the standard deviation of `metric` over the means of the orders, seed noise
+    included. The shares split the variance of `metric` by two-way components (the residual holds
+    the interaction) and need every order with every seed.
+
+    What a design cannot tell is null, with a `reason`. Raises KeyError for an unknown metric.
+    """
+    METRICS[metric]
+    read = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
+    counted = counted_runs(read, task_counts(evals, split), readout_id)
+    groups: dict[tuple[str, ...], list[_Run | None]] = {}
+    for trial, found in zip(read, counted, strict=True):
+        configuration = tuple(trial[name] for name in _CONFIGURATION)
+        run = None if found is None else _run(trial, found, metric)
+        groups.setdefault(configuration, []).append(run)
+    rows = [
+        dict(zip(_CONFIGURATION, configuration, strict=True))
+        | {"readout_id": readout_id, "split": split, "metric": metric}
+        | _row(runs)
+        for configuration, runs in groups.items()
+    ]
+    return pa.Table.from_pylist(rows, schema=ORDER_SENSITIVITY)
+
+
+def _run(trial: dict[str, Any], found: SequenceCounts, metric: str) -> _Run:
+    """The trial's final accuracies, and the metric."""
+    matrix = found.accuracy
+    final = np.empty(matrix.shape[1])
+    final[np.asarray(trial["task_order"])] = matrix[-1]  # from order of learning to group index
+    seed = (trial["seed"], trial["split_seed"])
+    return _Run(trial["order_id"], seed, final, METRICS[metric].function(matrix))
+
+
+def _row(runs: list[_Run | None]) -> dict[str, Any]:
+    done = [run for run in runs if run is not None]
+    by_order: dict[str, list[_Run]] = {}
+    for run in done:
+        by_order.setdefault(run.order, []).append(run)
+    row: dict[str, Any] = {
+        "n_orders": len(by_order),
+        "n_seeds": len({run.seed for run in done}),
+        "n_missing": len(runs) - len(done),
+    }
+    reasons = ["no finished run"] if not done else []
+    if len(by_order) >= 2:
+        means = np.stack([np.mean([r.final for r in of], axis=0) for of in by_order.values()])
+        opd = disparity(means)
+        row |= {"opd": opd.tolist(), "aopd": float(opd.mean()), "mopd": float(opd.max())}
+    elif done:
+        reasons.append("one task order: no order effect to see")
+    floors = [disparity([r.final for r in of]) for of in by_order.values() if len(of) >= 2]
+    if floors:
+        row["seed_aopd"] = float(np.mean([opd.mean() for opd in floors]))
+        row["seed_mopd"] = float(np.mean([opd.max() for opd in floors]))
+    elif done:
+        reasons.append("one seed per order: no floor, and noise counts as order effect")
+    shares, reason = _shares(done, row)
+    reasons += [reason] if reason else []
+    return row | shares | {"reason": "; ".join(reasons) or None}
+
+
+def _shares(done: list[_Run], row: dict[str, Any]) -> tuple[dict[str, float], str | None]:
+    """Spread of the metric over orders and its parts, and why there are none."""
+    values = [run.metric for run in done]
+    known = np.array([v for v in values if v is not None])
+    if not done:
+        return {}, None
+    if len(known) < len(values):
+        return {}, "the metric does not exist for these runs"
+    orders = [run.order for run in done]
+    spread: dict[str, float] = {}
+    if row["n_orders"] >= 2:
+        means = [known[[o == order for o in orders]].mean() for order in dict.fromkeys(orders)]
+        spread["order_std"] = float(np.std(means, ddof=1))
+    if row["n_orders"] < 2 or row["n_seeds"] < 2:
+        return spread, "no variance shares below 2 orders x 2 seeds"
+    grid = crossed(known, orders, [run.seed for run in done])
+    if grid is None:
+        return spread, "no variance shares: not every order ran once with every seed"
+    shares = components(grid).shares
+    if shares is None:
+        return spread, "no variance shares: nothing varies"
+    return spread | dict(
+        zip(("share_order", "share_seed", "share_residual"), shares, strict=True)
+    ), None

@@ -1,0 +1,128 @@
+"""Trials and evaluation counts -> one row of metrics per trial and readout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from clmethods.metrics import OF_COUNTS, metrics_of_many
+from sweeps.analysis.runs.accuracy import SequenceCounts, TaskCounts, task_counts
+from sweeps.results import latest_trials
+
+_COPIED = (
+    ("trial_id", pa.string()),
+    ("config_id", pa.string()),
+    ("order_id", pa.string()),
+    ("class_order_seed", pa.int64()),
+    ("split_seed", pa.int64()),
+    ("seed", pa.int64()),
+    ("role", pa.string()),
+    ("label", pa.string()),
+    ("method", pa.string()),
+    ("status", pa.string()),
+)
+
+_SIZES = ("trainable_parameters", "stored_bytes")
+
+SUMMARY = pa.schema(
+    [
+        *_COPIED,
+        ("readout_id", pa.string()),
+        ("split", pa.string()),
+        *((name, pa.float64()) for name in OF_COUNTS),
+        *((name, pa.int64()) for name in _SIZES),
+        ("reason", pa.string()),
+    ]
+)
+"""Columns of a summary. `reason` says why all metrics of a row are null, and is null otherwise."""
+
+
+def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
+    """One row per (trial, readout) with every metric, computed from the counts of `split`.
+
+    The accuracy matrix of a trial has a[t, j] = right answers over images, summed over the
+    classes of the j-th task of its order, after its t-th stage, among all classes seen by then
+    (class-incremental). Only the last attempt of a trial counts. A trial that has not finished,
+    or was stopped early, or whose evaluations are not all there, keeps its row with null metrics
+    and a `reason`. A metric alone is null where it is undefined, such as the forgetting of a joint
+    run.
+
+    The result has the columns of `SUMMARY`; accuracies are fractions.
+    """
+    pairs = [
+        (trial, readout_id)
+        for trial in latest_trials(trials).to_pylist()
+        for readout_id in trial["readout_ids"]
+    ]
+    runs, readouts = [trial for trial, _ in pairs], [readout for _, readout in pairs]
+    values = {name: np.full(len(pairs), np.nan) for name in OF_COUNTS}
+    reasons: list[str | None] = [None] * len(pairs)
+    for places, found in task_counts(evals, split).of_many(runs, readouts):
+        for k, reason in zip(places.tolist(), missing(runs, places, found), strict=True):
+            reasons[k] = reason
+        known = np.array([reasons[k] is None for k in places.tolist()])
+        if known.any():
+            for name, column in metrics_of_many(found.of(known).counts).items():
+                values[name][places[known]] = column
+    columns = {name: [run[name] for run in runs] for name, _ in _COPIED}
+    columns |= {"readout_id": readouts, "split": [split] * len(runs), "reason": reasons}
+    columns |= {name: [run[name] for run in runs] for name in _SIZES}
+    arrays = [
+        pa.array(values[field.name], mask=np.isnan(values[field.name]))
+        if field.name in values
+        else pa.array(columns[field.name], field.type)
+        for field in SUMMARY
+    ]
+    return pa.Table.from_arrays(arrays, schema=SUMMARY)
+
+
+def counted_runs(
+    trials: Sequence[dict[str, Any]], counts: TaskCounts, readout_id: str
+) -> list[SequenceCounts | None]:
+    """The counts of each trial (a row of the trials table), or None where some are missing."""
+    found: list[SequenceCounts | None] = [None] * len(trials)
+    for places, stack in counts.of_many(trials, [readout_id] * len(trials)):
+        reasons = missing(trials, places, stack)
+        for k, (place, reason) in enumerate(zip(places.tolist(), reasons, strict=True)):
+            found[place] = None if reason else stack.of(k)
+    return found
+
+
+def counted_run(
+    trial: dict[str, Any], counts: TaskCounts, readout_id: str
+) -> SequenceCounts | None:
+    """The counts of one trial, or None where some are missing."""
+    return counted_runs([trial], counts, readout_id)[0]
+
+
+def missing(
+    trials: Sequence[dict[str, Any]], places: npt.NDArray[np.int64], found: SequenceCounts
+) -> list[str | None]:
+    """For the trials at `places`, why their counts make no accuracy matrix; None if they do."""
+    _, stages, tasks = found.n.shape
+    needed = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
+    holes = ((found.n == 0) & needed).any(axis=2)  # (N, S)
+    return [
+        _missing(trials[place], stages, tasks, row)
+        for place, row in zip(places.tolist(), holes, strict=True)
+    ]
+
+
+def _missing(
+    trial: dict[str, Any], stages: int, tasks: int, holes: npt.NDArray[np.bool_]
+) -> str | None:
+    if trial["status"] == "stopped":
+        return f"stopped after {trial['stages_done']} of {trial['stages_total']} tasks"
+    if trial["status"] != "finished":
+        kind = f": {trial['error_kind']}" if trial["error_kind"] else ""
+        return f"{trial['status']}{kind}"
+    if stages not in {1, tasks}:
+        return f"{stages} stages for {tasks} tasks"
+    if holes.any():
+        positions = ", ".join(map(str, np.flatnonzero(holes)))
+        return f"no complete evaluation after position {positions}"
+    return None

@@ -1,0 +1,1 @@
+"""Selection of one configuration under constraints."""

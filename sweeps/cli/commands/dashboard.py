@@ -1,0 +1,65 @@
+"""`sweeps dashboard`: a sweep as a study of Optuna."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the study goes; without it a file that is gone afterwards.",
+)
+@click.option(
+    "--serve/--no-serve", default=True, help="Open it in optuna-dashboard, or only write it."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@plain_errors
+def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> None:
+    """Rebuild the Optuna study of a sweep from its results and open it in optuna-dashboard.
+
+    The file is a copy for looking at: the sweep never reads it. Half-finished sweeps too.
+    """
+    from sweeps.search.optuna_study import write_study
+
+    if output is None and not serve:
+        raise InvalidConfigError([Fault("--output", None, "a file, with --no-serve")])
+    stored = open_stored_sweep(directory)
+    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+        file = output or Path(scratch, f"{stored.sweep.name}.log")
+        try:
+            count = write_study(stored.sweep, stored.objects, file)
+        except OSError as error:
+            law = "a file in a directory that can be written to"
+            raise InvalidConfigError([Fault("--output", str(file), law, str(error))]) from error
+        if output is not None:
+            click.echo(f"{count} trials of the study {stored.sweep.name} are in {output}")
+        if serve:
+            _serve(file, output, port)
+
+
+def _serve(file: Path, output: Path | None, port: int) -> None:
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        shown = output or "FILE"
+        click.echo("optuna-dashboard is not installed: pip install optuna-dashboard")
+        if output is None:
+            click.echo("  sweeps dashboard DIR -o FILE --no-serve   writes the study")
+        click.echo(f"  optuna-dashboard {shown}   opens it, here or on any machine")
+        return
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    click.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    run_server(JournalStorage(JournalFileBackend(str(file))), host="127.0.0.1", port=port)

@@ -1,0 +1,178 @@
+"""`sweeps effects`: what each axis does to each objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clmethods.config.readout import readout_notes
+from clmethods.errors import refuse, require
+from sweeps.cli.commands.reading import split_option
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweeps.analysis.effects.axis_effects import Axis, Effect, Interaction
+    from sweeps.analysis.runs.paired_differences import Comparison
+    from sweeps.analysis.runs.replicates import Replicates
+
+SHOWN = 10
+"""Interactions shown, the largest first."""
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective.")
+@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option(
+    "--baseline",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Hold an axis's values against this one; default: the lowest number, or the first value.",
+)
+@split_option
+@plain_errors
+def effects(
+    directory: str,
+    metric: tuple[str, ...],
+    readout: str | None,
+    baseline: tuple[str, ...],
+    split: str,
+) -> None:
+    """Matched differences of every axis value, interactions, and importance."""
+    from sweeps.analysis.effects.axis_effects import axes_of, points_of
+    from sweeps.analysis.runs.metric_choice import all_orders, chosen_readout
+    from sweeps.analysis.runs.paired_differences import configurations
+    from sweeps.analysis.runs.replicates import replicates, without_runs
+    from sweeps.analysis.runs.summary import summarise
+    from sweeps.cli.text.front_table import left_out_text
+    from sweeps.search.requested_results import read_results
+
+    stored = open_stored_sweep(directory)
+    sweep = stored.sweep
+    results = read_results(sweep, stored.objects)
+    name = chosen_readout(sweep, readout)
+    metrics = list(metric or sweep.objectives)
+    found = replicates(summarise(results.trials, results.evals, split), metrics)
+    found = [one for one in configurations(found, name, split) if one.role == "search"]
+    points = points_of(results.trials)
+    axes = axes_of(points, dict(_pair(text) for text in baseline))
+    for warning in results.warnings:
+        click.echo(warning, err=True)
+    if not found:
+        click.echo("no finished trial of the search yet")
+        return
+    if not axes:
+        click.echo("no axis of the search takes more than one value: there is no effect to see")
+        return
+    for objective in metrics:
+        click.echo(_text(found, points, axes, objective, all_orders(sweep)))
+    click.echo(
+        f"\nreadout `{name}`, {split} images, percentage points where a metric is a fraction; "
+        "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
+        "differs, one interval in twenty still leaves 0 out, by luck"
+    )
+    for note in [
+        *left_out_text(without_runs(found, metrics)),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
+    ]:
+        click.echo(note)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    path, _, value = text.partition("=")
+    refuse([require(bool(path and value), "--baseline", text, "PATH=VALUE, as method.rank=4")])
+    return path, value
+
+
+def _text(
+    found: Sequence[Replicates], points: Any, axes: Sequence[Axis], metric: str, fixed: bool
+) -> str:
+    from sweeps.analysis.effects.axis_effects import axis_effects, comparable, interactions
+    from sweeps.analysis.effects.axis_importance import axis_importance
+    from sweeps.analysis.runs.metric_choice import direction_of
+    from sweeps.presentation.text_tables import render_table
+
+    asked, many = comparable(axes)
+    singles = axis_effects(found, points, asked, metric, fixed_orders=fixed)
+    doubles = interactions(found, points, asked, metric, fixed_orders=fixed)
+    known = [one for one in doubles if one.comparison is not None]
+    known.sort(key=lambda one: -abs(one.comparison.interval.mean if one.comparison else 0.0))
+    direction = direction_of(metric)
+    lines = [
+        "",
+        f"{metric} ({'higher' if direction == 'max' else 'lower'} is better)",
+        *([render_table([_single(one) for one in singles])] if singles else []),
+        *(
+            f"{axis.path}: not compared value by value, it has {len(axis.values):,}"
+            for axis in axes
+            if axis.path in many
+        ),
+    ]
+    missing = [one for one in singles if one.pairs == 0]
+    if missing:
+        lines.append(
+            f"{len(missing)} of {len(singles)} values have no matched pair: no two configurations "
+            "differ in them alone; a grid has them all"
+        )
+    if known:
+        shown = known[:SHOWN]
+        lines.append(f"Interactions, the {len(shown)} largest of {len(known)}")
+        lines.append(render_table([_double(one) for one in shown]))
+    shares = axis_importance(found, points, axes, metric, direction)
+    if isinstance(shares, str):
+        lines.append(f"Importance: not estimated, {shares}")
+    else:
+        rows = [
+            {"axis": axis.path}
+            | {name: f"{share.get(axis.path, 0.0):.0%}" for name, share in shares.items()}
+            for axis in axes
+        ]
+        of = sum(one.config_id in points and bool(one.metrics[metric]) for one in found)
+        title = f"Importance over the search, n = {of:,} configurations (no intervals)"
+        lines += [title, render_table(rows)]
+    return "\n".join(lines)
+
+
+def _single(one: Effect) -> dict[str, Any]:
+    return {
+        "axis": one.path,
+        "value": str(one.value),
+        "against": str(one.baseline),
+        "pairs": one.pairs,
+        **difference_columns(one.comparison),
+    }
+
+
+def _double(one: Interaction) -> dict[str, Any]:
+    first, second = one.first, one.second
+    return {
+        "effect of": f"{first.path} {first.value}",
+        "changes with": f"{second.path} {second.value}",
+        "by": difference_columns(one.comparison)["difference"],
+        "95 %": difference_columns(one.comparison)["95 %"],
+        "shown": difference_columns(one.comparison)["shown"],
+    }
+
+
+def difference_columns(found: Comparison | None) -> dict[str, str]:
+    """A paired difference as columns: mean, ends and verdict in words; a dash for none."""
+    from sweeps.presentation.text_tables import FRACTIONS, NOTHING
+
+    if found is None:
+        return {"difference": NOTHING, "95 %": NOTHING, "shown": NOTHING, "can show": NOTHING}
+    scale = 100.0 if found.metric in FRACTIONS else 1.0
+    low, high = found.interval.low, found.interval.high
+    ends = "no interval"
+    if low is not None and high is not None:
+        ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
+    can = found.detectable
+    return {
+        "difference": f"{scale * found.interval.mean:+.1f}",
+        "95 %": ends,
+        "shown": "yes" if found.settled else "no",
+        "can show": NOTHING if can is None else f"{scale * can:.1f}",
+    }

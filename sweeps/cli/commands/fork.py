@@ -1,0 +1,63 @@
+"""`sweeps fork`: go on from the middle of a chain that is stored."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from clmethods.errors import refuse, require
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--trial", "which", required=True, metavar="ID", help="A trial's id or beginning.")
+@click.option("--stage", required=True, type=click.IntRange(min=1), help="How many to share.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The new sweep file; its name becomes the name of the sweep.",
+)
+@plain_errors
+def fork(directory: str, which: str, stage: int, output: Path) -> None:
+    """Write a sweep file that starts from stage K of a trial: change what acts later, and run it.
+
+    Its comments name the fields that can change without losing the shared stages. It must be run
+    on the same storage.
+    """
+    from sweeps.definition.derive.fork import fork_text
+    from sweeps.definition.trial_patterns import chosen_trials
+    from sweeps.search.stored_observations import wanted
+    from sweeps.stages.stage_store import StageStore
+
+    stored = open_stored_sweep(directory)
+    trials = wanted(stored.sweep, stored.objects).trials
+    chosen = chosen_trials(trials, [which], "--trial")
+    found = [trial for trial in trials if trial.trial_id in chosen]
+    trial, length = found[0], len(found[0].chain)
+    store = StageStore(stored.objects, click.echo)
+    missing = [s.position + 1 for s in trial.chain[:stage] if not store.has(s.key)]
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", output.stem).strip("-_") or "fork"
+    refuse(
+        [
+            require(len(found) == 1, "--trial", which, f"one trial, not {len(found)}"),
+            require(stage <= length, "--stage", stage, f"1 to {length}, the stages of the trial"),
+            require(
+                not missing,
+                "--stage",
+                stage,
+                f"a stage that is stored, with all before it; stages {missing} are not",
+                "Run the sweep first.",
+            ),
+            *new_sweep_file_faults(output),
+        ]
+    )
+    output.write_text(fork_text(stored.sweep, trial, stage, name), encoding="utf-8")
+    storage = directory.rstrip("/").split("/sweeps/")[0]
+    click.echo(f"{output}  a sweep named {name}, from stage {stage} of {trial.name}")
+    click.echo(f"next       change what acts later, then sweeps run {output} --storage {storage}")

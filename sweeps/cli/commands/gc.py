@@ -1,0 +1,43 @@
+"""`sweeps gc`: what a storage need not keep."""
+
+from __future__ import annotations
+
+import click
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import stored_sweep, usable_storage
+
+
+@click.command()
+@click.argument("storage", metavar="STORAGE")
+@click.option("--delete", is_flag=True, help="Delete them; without it they are only counted.")
+@plain_errors
+def gc(storage: str, delete: bool) -> None:
+    """Stages that no sweep of STORAGE needs, by the files that the sweeps were last run with.
+
+    A sweep of which STORAGE/sweeps/NAME was removed needs none. Result tables are not touched:
+    rows of trials that were dropped from a file stay.
+    """
+    from pathlib import Path
+
+    from sweeps.planning.garbage import delete_stages, find_garbage, needed_stages
+    from sweeps.results.load import sweep_names
+    from sweeps.stages.stage_store import StageStore
+
+    if "://" not in storage and not Path(storage, "stages").is_dir():
+        raise InvalidConfigError([Fault("STORAGE", storage, "a storage, which holds `stages/`")])
+    store = StageStore(usable_storage(storage, write=delete, create=False), click.echo)
+    sweeps = [stored_sweep(store.objects, name) for name in sweep_names(store.objects)]
+    found = find_garbage(store, needed_stages(sweeps, store.objects))
+    click.echo(f"{found.needed} stages are needed by {len(sweeps)} sweeps")
+    if found.leased:
+        click.echo(f"{len(found.leased)} are not, but are being trained right now: they stay")
+    what = f"{len(found.stages)} stages, {found.size / 1e6:.1f} MB, are needed by none"
+    if not found.stages:
+        click.echo("nothing to delete")
+    elif delete:
+        delete_stages(store, found)
+        click.echo(f"{what}: deleted")
+    else:
+        click.echo(f"{what}; `sweeps gc {storage} --delete` deletes them")

@@ -1,0 +1,201 @@
+"""`sweeps matrices`: which matrices matter, when they freeze, how far they still move."""
+
+from __future__ import annotations
+
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clmethods.config import Fault, InvalidConfigError
+from clmethods.errors import nearest
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pyarrow as pa
+
+    from sweeps.analysis.matrices.freezing_effect import FreezingPair
+    from sweeps.analysis.matrices.matrix_history import MatrixRuns
+    from sweeps.statistics.intervals import Interval
+
+SHADES = " ░▒▓█"
+"""From the lowest value of a map to the highest."""
+MAPS = 2
+"""Configurations whose maps are drawn where none is asked for."""
+WIDE = 140
+"""Columns that are taken to be there where the output is no terminal."""
+NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--configuration",
+    metavar="LABEL|ID",
+    help="Draw the maps of this one; default: the first that freeze.",
+)
+@plain_errors
+def matrices(directory: str, configuration: str | None) -> None:
+    """Which (block, site) matrices are important, when they freeze, how far they still move."""
+    from sweeps.analysis.runs.metric_choice import all_orders
+    from sweeps.results import read_table
+    from sweeps.search.requested_results import read_results
+
+    stored = open_stored_sweep(directory)
+    results = read_results(stored.sweep, stored.objects)
+    read = read_table(stored.objects, stored.sweep.name, "matrices")
+    for warning in dict.fromkeys((*results.warnings, *read.warnings)):
+        click.echo(warning, err=True)
+    click.echo(matrices_text(results.trials, read.table, configuration, all_orders(stored.sweep)))
+
+
+def matrices_text(
+    trials: pa.Table, table: pa.Table, configuration: str | None, fixed_orders: bool
+) -> str:
+    """Maps of the chosen configurations, then what freezing changes, pair by pair."""
+    from sweeps.analysis.matrices.freezing_effect import freezing_pairs
+    from sweeps.analysis.matrices.matrix_history import matrix_runs
+
+    runs = matrix_runs(trials, table)
+    if not runs:
+        return "no finished trial yet that reports its matrices"
+    pairs = freezing_pairs(trials, runs)
+    chosen = _chosen(runs, pairs, configuration)
+    parts = [_maps(one, fixed_orders) for one in chosen]
+    parts.append(_effect(pairs, fixed_orders))
+    parts.append(_association(runs, fixed_orders))
+    parts.append(
+        "drift: mean of ||E_t - E_j|| / ||E_j|| over the earlier tasks j, at the end of the run\n"
+        "importance: share of the matrices with a lower score, over the tasks after which all "
+        "were scored\nfrozen from: mean number of the first task trained with the matrix frozen, "
+        "where it froze\n± half of the 95 % interval over orders and seeds; differences are "
+        "paired: same order, same seed"
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _chosen(
+    runs: Sequence[MatrixRuns], pairs: Sequence[FreezingPair], asked: str | None
+) -> list[MatrixRuns]:
+    if asked is None:
+        freezing = [pair.frozen for pair in pairs] or [one for one in runs if one.frozen.any()]
+        return (freezing or list(runs))[:MAPS]
+    found = [one for one in runs if asked in {one.label, one.config_id}]
+    if not found:
+        labels = [one.label for one in runs]
+        raise InvalidConfigError(
+            [Fault("--configuration", asked, f"one of {labels}", nearest(asked, labels))]
+        )
+    return found
+
+
+def _maps(one: MatrixRuns, fixed_orders: bool) -> str:
+    from sweeps.analysis.matrices.matrix_history import matrix_table
+
+    rows = matrix_table([one], fixed_orders=fixed_orders).to_pylist()
+    sites = list(dict.fromkeys(site.site for site in one.sites))
+    at = {(row["block"], row["site"]): row for row in rows}
+    maps: list[tuple[str, str, Callable[[float], str]]] = [
+        ("importance", "importance %", lambda v: f"{100 * v:.0f}"),
+        ("frozen_from", "frozen from task", lambda v: f"{v:.1f}"),
+        ("drift", "drift %", lambda v: f"{100 * v:.1f}"),
+    ]
+    drawn = [_map(at, sites, name, heading, shown) for name, heading, shown in maps]
+    lines = [f"{one.label}, {len(one.cells)} runs of {one.frozen.shape[1]} tasks"]
+    beside = ["   ".join(parts).rstrip() for parts in zip(*drawn, strict=True)]
+    if max(map(len, beside)) <= get_terminal_size((WIDE, 0)).columns:
+        return "\n".join(lines + beside)
+    return "\n".join(lines + [line.rstrip() for drawing in drawn for line in drawing])
+
+
+def _map(
+    at: dict[tuple[int, str], dict[str, Any]],
+    sites: Sequence[str],
+    name: str,
+    heading: str,
+    shown: Callable[[float], str],
+) -> list[str]:
+    """One map as lines of equal length: a row per block, a column per site."""
+    values = [row[name] for row in at.values() if row[name] is not None]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    blocks = sorted({block for block, _ in at})
+    lines = [heading, "block" + "".join(f"{site:>5} " for site in sites)]
+    for block in blocks:
+        cells = [at.get((block, site), {}).get(name) for site in sites]
+        lines.append(f"{block:>5}" + "".join(_cell(v, low, high, shown) for v in cells))
+    width = max(len(line) for line in lines)
+    return [line.ljust(width) for line in lines]
+
+
+def _cell(value: float | None, low: float, high: float, shown: Callable[[float], str]) -> str:
+    if value is None:
+        return f"{NOT_THERE:>5} "
+    share = (value - low) / (high - low) if high > low else 0.0
+    shade = SHADES[min(int(share * len(SHADES)), len(SHADES) - 1)]
+    return f"{shown(value):>5}{shade}"
+
+
+def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
+    from sweeps.analysis.matrices.freezing_effect import drift_differences
+    from sweeps.presentation.text_tables import render_table
+
+    heading = "What does freezing do to the drift? (percent and percentage points)"
+    rows = [
+        {
+            "configuration": found.pair.frozen.label,
+            "matrices": found.group,
+            "number": f"{found.matrices:.1f}",
+            "with": _percent(found.with_freezing),
+            "without": _percent(found.without),
+            "difference": _percent(found.difference, sign="+"),
+            "shown": _shown(found.difference),
+        }
+        for pair in pairs
+        for found in drift_differences(pair, fixed_orders=fixed_orders)
+    ]
+    if not rows:
+        return (
+            f"{heading}\nnot known: no configuration that freezes ran beside the same one with "
+            "method.importance_threshold: 0"
+        )
+    return "\n".join([heading, render_table(rows)])
+
+
+def _association(runs: Sequence[MatrixRuns], fixed_orders: bool) -> str:
+    """For configurations without freezing, which stops the important ones by force."""
+    from sweeps.analysis.matrices.freezing_effect import importance_and_drift
+
+    lines = []
+    for one in runs:
+        found = None if one.frozen.any() else importance_and_drift(one, fixed_orders=fixed_orders)
+        if found is not None:
+            spread = "no interval"
+            if found.low is not None and found.high is not None:
+                spread = f"95 % {max(found.low, -1.0):+.2f} to {min(found.high, 1.0):+.2f}"
+            lines.append(f"  {one.label}: {found.mean:+.2f}, {spread}")
+    if not lines:
+        return ""
+    return "\n".join(
+        [
+            "Do important matrices move more, without freezing? (Spearman's rank correlation)",
+            *lines,
+        ]
+    )
+
+
+def _percent(found: Interval | None, sign: str = "") -> str:
+    if found is None:
+        return NOT_THERE
+    text = f"{100 * found.mean:{sign}.1f}"
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ± {50 * (found.high - found.low):.1f}"
+
+
+def _shown(found: Interval | None) -> str:
+    if found is None or found.settled is None:
+        return NOT_THERE
+    return "yes" if found.settled else "no"

@@ -1,0 +1,60 @@
+"""`sweeps query`: SQL over the tables."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.cli.errors import plain_errors
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.argument("sql", metavar="SQL")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="`json` prints one object per row and line.",
+)
+@plain_errors
+def query(directory: str, sql: str, kind: str) -> None:
+    """Answer SQL over the views trials, stages, evals, matrices and summary.
+
+    DIR may be a storage with several sweeps: every view begins with the column `sweep`. `summary`
+    has one row per trial, readout and split, with every metric and every searched field, quoted
+    like "method.rank". Nothing can be changed.
+
+    \b
+    sweeps query runs/demo "SELECT label, avg(average_accuracy) AS accuracy
+                            FROM summary WHERE split = 'test' GROUP BY 1 ORDER BY 2 DESC"
+    """
+    import json
+
+    import pyarrow.csv as pa_csv
+
+    from sweeps.api import load
+    from sweeps.presentation.text_tables import render_table
+    from sweeps.results.export import flat
+    from sweeps.results.query import QueryError
+
+    found = load(directory)
+    for warning in found.warnings:
+        click.echo(warning, err=True)
+    try:
+        answer = found.query(sql)
+    except QueryError as error:
+        law = "one SQL statement that reads"
+        raise InvalidConfigError([Fault("SQL", sql, law, str(error))]) from error
+    if kind == "csv":
+        pa_csv.write_csv(flat(answer), sys.stdout.buffer)
+    elif kind == "json":
+        for row in answer.to_pylist():
+            click.echo(json.dumps(row, default=str))
+    else:
+        click.echo(render_table(answer))
+        click.echo(f"{answer.num_rows} row{'s' * (answer.num_rows != 1)}")

@@ -1,0 +1,54 @@
+"""`sweeps report`: one HTML file that answers a sweep, and its figures for papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the page; default: report.html beside the sweep's results.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write the figures as PDF, SVG and PNG too, as a paper needs them.",
+)
+@plain_errors
+def report(directory: str, readout: str | None, output: Path | None, figures: Path | None) -> None:
+    """Write what the sweep answers into one HTML file that opens without a network.
+
+    Half-finished sweeps have a report too: it says what is missing.
+    """
+    from sweeps.report import read_evidence, render, report_key
+
+    stored = open_stored_sweep(directory, write=output is None)
+    evidence = read_evidence(stored.sweep, stored.objects, readout)
+    for warning in evidence.warnings:
+        click.echo(warning, err=True)
+    page = render(evidence).encode()
+    if output is None:
+        key = report_key(stored.sweep.name)
+        stored.objects.put(key, page)
+        where = f"{stored.objects.location.rstrip('/')}/{key}"
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(page)
+        where = str(output)
+    click.echo(f"{where}  {len(page) / 1e6:.1f} MB, {evidence.finished} finished runs")
+    if figures is not None:
+        from sweeps.report.paper_figures import write_figures
+
+        for path in write_figures(evidence, figures):
+            click.echo(path)

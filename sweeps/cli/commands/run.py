@@ -1,0 +1,170 @@
+"""`sweeps plan` and `sweeps run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from clmethods.errors import refuse
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import (
+    find_stored_sweep,
+    load_named_sweep,
+    storage_option,
+    usable_storage,
+)
+from sweeps.cli.text.plan_overview import plan_text
+from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
+
+if TYPE_CHECKING:
+    from sweeps.definition import Sweep
+    from sweeps.planning.plan import Plan
+    from sweeps.stages.stage_store import StageStore
+    from sweeps.storage import ObjectStore
+
+
+PROBED_TASKS = 2
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP")
+@storage_option
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Train the first two tasks of what was never measured, into the storage.",
+)
+@plain_errors
+def plan(sweep: str, storage: str, probe: bool) -> None:
+    """Say what a run would train, reuse and share, what it costs and what would break."""
+    from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
+    from sweeps.definition import missing_data, tolerated_weights
+    from sweeps.planning.cost_forecast import cost_forecast, probe_trials
+    from sweeps.planning.driver_lock import refuse_other_meaning
+    from sweeps.planning.plan import make_plan
+    from sweeps.planning.size_forecast import footprint
+    from sweeps.planning.spending import spent
+    from sweeps.stages.stage_store import StageStore
+
+    with tolerated_weights() as weights:
+        wanted = load_named_sweep(sweep)
+    missing = [*weights.values(), *missing_data(wanted)]
+    store = StageStore(usable_storage(storage, wanted.storage, write=probe), click.echo)
+    refuse_other_meaning(wanted, store.objects)
+    found = make_plan(wanted, store)
+    if probe:
+        refuse(missing)
+        for trial in probe_trials(found):
+            _probe(found, store, trial)
+        found = make_plan(wanted, store)
+    click.echo(plan_text(found))
+    cost, spending = cost_forecast(found, store), spent(found, store)
+    spread = stored_spread(found, store.objects)
+    taken = footprint(found, store.objects)
+    measured = stored_measurement(found, store.objects)
+    click.echo(report_text(found, cost, spending, spread, missing, taken, measured))
+
+
+def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
+    """Train the first stages of a trial here, without Ray; a run finds them in the storage."""
+    from sweeps.stages.leases import LeaseTable
+    from sweeps.stages.trial_runner import TrialRunner
+
+    (trial,) = (t for t in plan.trials if t.trial_id == trial_id)
+    click.echo(f"probing: {trial.name}")
+    runner = TrialRunner(plan.sweep.name, trial, store, LeaseTable(store.objects), "probe")
+    while runner.position < min(PROBED_TASKS, len(runner.chain)):
+        if runner.advance().outcome == "waiting":
+            click.echo("  somebody else is training it")
+            return
+
+
+@click.command()
+@click.argument("sweep", metavar="SWEEP")
+@storage_option
+@click.option(
+    "--from-storage",
+    is_flag=True,
+    help="SWEEP is the name of a sweep of the storage: run the file that its last run used.",
+)
+@click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster that is already up.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="WHICH",
+    help="A label, a glob over labels, or the beginning of a trial's id; may be repeated.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
+@click.option(
+    "--lease-ttl",
+    type=click.FloatRange(min=0.5),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a silent worker keeps its stage before another may take it.",
+)
+@plain_errors
+def run(
+    sweep: str,
+    storage: str,
+    from_storage: bool,
+    address: str | None,
+    only: tuple[str, ...],
+    retry_failed: bool,
+    lease_ttl: float,
+) -> None:
+    """Train what the storage does not hold yet; run again, it continues or does nothing.
+
+    An edited file trains what is new in it. One that would give rows of this sweep another
+    meaning is refused, and so is any other version while a run is under way.
+    """
+    from sweeps.definition import missing_data
+    from sweeps.execution.driver import RunOptions, run_sweep
+    from sweeps.stages.stage_store import StageStore
+
+    stored = usable_storage(storage, write=True, create=False) if from_storage else None
+    wanted = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
+    file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
+    if address is None:  # the machines of a cluster have folders of their own
+        refuse(missing_data(wanted))
+    objects = stored or usable_storage(storage, wanted.storage, write=True)
+    outcome = run_sweep(
+        wanted,
+        StageStore(objects, click.echo),
+        RunOptions(
+            address=address,
+            only=only,
+            retry_failed=retry_failed,
+            time_to_live_s=lease_ttl,
+            file=file,
+        ),
+        announce=lambda found: click.echo(plan_text(found, causes=False)),
+    )
+    click.echo(result_text(outcome, objects))
+    on_cluster = address is not None
+    place = objects.location if on_cluster else storage  # the caller's folder is not the head's
+    report = (
+        report_line(wanted, objects, place)
+        if outcome.finished
+        else "not written, as no trial has finished"
+    )
+    click.echo(place_text(wanted.name, place, on_cluster, report))
+    if outcome.halted:
+        click.echo(f"stopped: {outcome.halted}", err=True)
+    code, meaning = ending(outcome)
+    if code:
+        click.echo(ending_text(code, meaning))
+        sys.exit(code)
+
+
+def report_line(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
+    """Write the report; return where it is, or why it was not written: that fails no sweep."""
+    from sweeps.report import write_report
+
+    try:
+        return f"{storage.rstrip('/')}/{write_report(sweep, objects)}"
+    except Exception as error:  # noqa: BLE001  # results are safe, and `sweeps report` says more
+        reason = " ".join(str(error).split())
+        return f"not written ({type(error).__name__}: {reason}); `sweeps report` tries again"

@@ -1,0 +1,221 @@
+"""`sweeps select`: which configuration to ship, and why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clmethods.config import Fault, InvalidConfigError
+from clmethods.errors import refuse, require
+from sweeps.cli.errors import plain_errors
+from sweeps.cli.locate import open_stored_sweep, write_new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweeps.analysis.runs.replicates import Cell, Replicates
+    from sweeps.analysis.selection.selection import Limit
+    from sweeps.definition import Sweep
+
+NOTHING_CHOSEN = 1
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--max", "at_most", multiple=True, metavar="METRIC=BOUND", help="Such as forgetting=0.03."
+)
+@click.option(
+    "--min",
+    "at_least",
+    multiple=True,
+    metavar="METRIC=BOUND",
+    help="Such as average_accuracy=0.6.",
+)
+@click.option("--prefer", metavar="METRIC", help="Best of what is left; default: first objective.")
+@click.option("--knee", is_flag=True, help="The knee of the objectives' front instead.")
+@click.option(
+    "--by",
+    "basis",
+    type=click.Choice(["pessimistic", "mean"]),
+    default="pessimistic",
+    show_default=True,
+    help="Decide on the bad end of each interval and the worst order, or on means.",
+)
+@click.option(
+    "--readout", metavar="ID", help="Only this one; default: all that are not told the task."
+)
+@click.option("--searched", is_flag=True, help="Leave baselines out, choose from the search only.")
+@click.option(
+    "--choose-on",
+    metavar="orders=…|seeds=…",
+    multiple=True,
+    help="Look at these runs only, and report on the others too: seeds=0,1 or orders=0-1-2,2-1-0.",
+)
+@click.option("--order", metavar="0-1-2", help="Task order of the production run.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the run, its readout and the evidence as YAML for `clmethods train`. "
+    "A file that holds anything else is not overwritten.",
+)
+@plain_errors
+def select(
+    directory: str,
+    at_most: tuple[str, ...],
+    at_least: tuple[str, ...],
+    prefer: str | None,
+    knee: bool,
+    basis: str,
+    readout: str | None,
+    searched: bool,
+    choose_on: tuple[str, ...],
+    order: str | None,
+    output: Path | None,
+) -> None:
+    """Choose a configuration on validation accuracy and print why, and what speaks against it.
+
+    Baselines can be chosen too. What decides is the worse of the interval's bad end and the mean
+    in the worst task order.
+    """
+    import yaml
+
+    from sweeps.analysis.runs.metric_choice import all_orders, direction_of
+    from sweeps.analysis.runs.replicates import check_names, measures, replicates
+    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.selection.selection import select as decide
+    from sweeps.presentation.production_file import (
+        parse_order,
+        production_document,
+        production_run,
+    )
+    from sweeps.presentation.selection_card import Question, card
+    from sweeps.search.requested_results import read_results
+
+    folder = output is None or output.parent.is_dir()
+    refuse(
+        [
+            require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer"),
+            require(folder, "--output", str(output), "a path in an existing folder"),
+        ]
+    )
+    stored = open_stored_sweep(directory)
+    sweep = stored.sweep
+    results = read_results(sweep, stored.objects)
+    summaries = {s: summarise(results.trials, results.evals, s) for s in ("validation", "test")}
+    limits = _limits("max", at_most) + _limits("min", at_least)
+    objectives = dict(sweep.objectives)
+    names = [limit.metric for limit in limits] + ([prefer] if prefer else [])
+    check_names(names, measures(summaries["test"]))
+    if prefer is not None:
+        objectives.setdefault(prefer, direction_of(prefer))
+    elif not knee:
+        prefer = next(iter(objectives))
+    metrics = list(dict.fromkeys([*objectives, *names]))
+    found = {s: replicates(summary, metrics) for s, summary in summaries.items()}
+    candidates = _under(readout, found["validation"], [r.readout_id for r in sweep.readouts])
+    candidates = [one for one in candidates if one.role == "search" or not searched]
+    test = {(one.config_id, one.readout_id): one for one in found["test"]}
+    cells = _cells(choose_on, candidates)
+    if order is not None:
+        parse_order(order, sweep.base)
+    order = order or _first_order(sweep)
+    question = Question(
+        objectives=objectives,
+        limits=limits,
+        prefer=prefer,
+        basis="mean" if basis == "mean" else "pessimistic",
+        fixed_orders=all_orders(sweep),
+        order=order,
+        chosen_on=cells,
+    )
+    choice = decide(
+        candidates,
+        objectives,
+        limits,
+        prefer,
+        basis=question.basis,
+        cells=cells,
+        fixed_orders=question.fixed_orders,
+    )
+    for warning in results.warnings:
+        click.echo(warning, err=True)
+    click.echo(card(question, choice, test))
+    if choice.chosen is None:
+        sys.exit(NOTHING_CHOSEN)
+    if output is not None:
+        one = choice.chosen.replicates
+        run = production_run(results.trials, one.config_id, order)
+        used = next(r for r in sweep.readouts_for(run) if r.readout_id == one.readout_id)
+        document = production_document(
+            sweep.name, run, used, choice.chosen, question, test, sweep.seeds
+        )
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        head = "wrote" if write_new_file(output, text) else "unchanged"
+        click.echo(
+            f"{head:<10}{output}: `clmethods train {output}` trains it, with seed {run.seed}"
+        )
+
+
+def _first_order(sweep: Sweep) -> str:
+    return "-".join(map(str, sweep.orders_for(sweep.configurations[0].run)[0]))
+
+
+def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
+    """`forgetting=0.03` as a limit."""
+    from sweeps.analysis.selection.selection import Limit
+
+    found = []
+    for text in written:
+        metric, _, bound = text.partition("=")
+        try:
+            value = float(bound)
+        except ValueError:
+            value = float("nan")
+        law = "METRIC=BOUND with a number, as forgetting=0.03"
+        refuse([require(value == value and bool(metric), f"--{kind}", text, law)])
+        found.append(Limit(metric.strip(), "max" if kind == "max" else "min", value))
+    return tuple(found)
+
+
+def _under(
+    readout: str | None, found: Sequence[Replicates], declared: Sequence[str]
+) -> list[Replicates]:
+    """The replicates under the readout asked for, or all."""
+    names = list(dict.fromkeys([*declared, *(one.readout_id for one in found)]))
+    refuse([require(readout is None or readout in names, "--readout", readout, f"one of {names}")])
+    return [one for one in found if readout is None or one.readout_id == readout]
+
+
+def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, ...] | None:
+    """The (order, seed) cells that may be looked at; None: all."""
+    if not written:
+        return None
+    cells = list(dict.fromkeys(cell for one in found for cell in one.cells))
+    orders = list(dict.fromkeys(order for order, _ in cells))
+    seeds = list(dict.fromkeys(_root(seed) for _, seed in cells))
+    for text in written:
+        what, _, listed = text.partition("=")
+        values = [value.strip() for value in listed.split(",") if value.strip()]
+        known = {"orders": orders, "seeds": seeds}.get(what)
+        if known is None:
+            law = "orders=… or seeds=…, with values of the sweep"
+            raise InvalidConfigError([Fault("--choose-on", text, law)])
+        refuse(
+            require(value in known, f"--choose-on {what}", value, f"one of {known}")
+            for value in values or [""]
+        )
+        if what == "orders":
+            cells = [cell for cell in cells if cell[0] in values]
+        else:
+            cells = [cell for cell in cells if _root(cell[1]) in values]
+    return tuple(cells)
+
+
+def _root(seed: object) -> str:
+    """The run's own seed, of all that varies with it."""
+    return str(seed[0]) if isinstance(seed, tuple) else str(seed)

@@ -1,0 +1,104 @@
+"""`sweeps status`: drivers, nodes and progress of the sweeps of a storage, from any machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from sweeps.cli.errors import plain_errors
+
+if TYPE_CHECKING:
+    from sweeps.planning.status_model import SweepStatus
+    from sweeps.results.load import Location
+
+SHORTEST_S = 1.0
+"""Least time between two looks of --watch: each takes requests to the storage."""
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--trials", is_flag=True, help="List every trial with its id and its state.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; see sweeps/README.md.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=SHORTEST_S),
+    metavar="SECONDS",
+    help="Look again every SECONDS until Ctrl-C.",
+)
+@plain_errors
+def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> None:
+    """Show who runs what, how far it is, how fast it goes, and what failed where.
+
+    DIR is STORAGE, for an overview if it holds several sweeps, or STORAGE/sweeps/NAME. The
+    drivers may run anywhere, or may have been killed. Nothing is written.
+    """
+    from sweeps.results.load import locate
+
+    place = locate(directory)
+    if watch is None:
+        click.echo(_text(directory, place, trials, as_json))
+        return
+    try:
+        while True:
+            started = time.monotonic()
+            _show(watched_text(directory, place, trials, as_json), as_json)
+            time.sleep(max(0.0, watch - (time.monotonic() - started)))
+    except KeyboardInterrupt:
+        return  # the usual way to end it
+
+
+def _show(text: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(text)
+        return
+    if sys.stdout.isatty():
+        click.clear()
+    click.echo(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n\n{text}\n")
+
+
+def watched_text(directory: str, place: Location, trials: bool, as_json: bool) -> str:
+    """Return what --watch shows; a storage that fails now may be back at the next look."""
+    import json
+
+    from sweeps.storage import is_storage_fault
+
+    try:
+        return _text(directory, place, trials, as_json, indent=None)
+    except Exception as error:
+        if not is_storage_fault(error) and not isinstance(error, OSError):
+            raise
+        reason = f"the storage cannot be read: {str(error).splitlines()[0]}"
+        return json.dumps({"error": reason}) if as_json else reason
+
+
+def _text(
+    directory: str, place: Location, trials: bool, as_json: bool, indent: int | None = 1
+) -> str:
+    from sweeps.planning.sweep_status import read_statuses
+
+    names = (place.one(directory),) if trials else place.all(directory)
+    found = read_statuses(place.objects, names)
+    if as_json:
+        from sweeps.cli.text.status_json import status_json
+
+        return status_json(place.objects.location, found, indent)
+    from sweeps.cli.text.status_text import overview_text, status_text
+
+    storage = directory.rstrip("/").rpartition("/sweeps/")[0] or directory
+    if len(found) > 1:
+        return overview_text(found, storage)
+    text = status_text(found[0], storage)
+    return "\n".join([text, _trials_text(found[0])]) if trials else text
+
+
+def _trials_text(status: SweepStatus) -> str:
+    from sweeps.cli.text.plan_overview import trials_text
+
+    if status.plan is None:
+        return f"the trials cannot be listed: {status.unresolved}"
+    running = {stage.trial for stage in status.running}
+    return trials_text(status.plan, running)

@@ -1,0 +1,174 @@
+"""The front as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clmethods.config.readout import readout_notes
+from sweeps.analysis.runs.metric_choice import (
+    Results,
+    chosen_metric,
+    chosen_readout,
+    few_replicates,
+    summaries,
+)
+from sweeps.cli.text.layout import fits, fitted, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweeps.definition import Sweep
+
+NAMED = 5
+"""Configurations that are named where several share a reason; the rest are counted."""
+
+
+def front_text(
+    sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
+) -> str:
+    """Return the searched configurations, front first, then baselines and references."""
+    from sweeps.analysis.front.front_rows import front_rows, need_of
+    from sweeps.presentation.text_tables import render_table
+
+    name = chosen_readout(sweep, readout)
+    by_split = summaries(results)
+    rows = front_rows(sweep, by_split, name, iqm)
+    if not rows:
+        return "\n".join([*_noted(results.warnings), "no finished trial yet"])
+    table = [
+        {
+            "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
+            "P(front)": _share(row.get("p_front")),
+            "configuration": _titled(row, name),
+            "runs": row["n_replicates"],
+            **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
+            **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
+        }
+        for row in rows
+        if not _stopped(row)
+    ]
+    mean = "interquartile mean" if iqm else "mean"
+    notes = [
+        f"readout `{name}`, values in percent: {mean} ± half-width of the 95 % confidence "
+        "interval over orders and seeds",
+        f"front (*): Pareto front of the validation {mean}s; P(front): share of bootstrap "
+        "resamples of orders and seeds in which the configuration is on the front",
+        *_volume_text(sweep, rows),
+        *(f"`{name}`: {note}" for note in readout_notes(name)),
+    ]
+    for row in rows:
+        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
+            notes.append(f"{row['label']}: {_missing(row)}")
+    notes += _stopped_text(rows)
+    few = few_replicates(results.trials)
+    notes += [few] if few else []
+    need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
+    return "\n".join(
+        [
+            *_noted(results.warnings),
+            render_table(table) if fits(table) else _listed(table),
+            *_noted(notes),
+            *(["", *fitted(need.text)] if need else []),
+        ]
+    )
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows of the front one below the other, for a terminal narrower than the table."""
+    lines = [""]
+    for row in rows:
+        share = f", P(front) {row['P(front)']}" if row["P(front)"] else ""
+        mark = f"{row['front']} " if row["front"] else ""
+        lines += wrapped(f"{mark}{row['configuration']}: {row['runs']} runs{share}", other="  ")
+        for split in ("val.", "test"):
+            values = [
+                f"{name.removeprefix(f'{split} ')} {value}"
+                for name, value in row.items()
+                if name.startswith(f"{split} ")
+            ]
+            lines += wrapped(", ".join(values), f"    {split:<5}", " " * 9)
+    return "\n".join([*lines, ""])
+
+
+def _noted(notes: Sequence[str]) -> list[str]:
+    return [line for note in notes for line in fitted(note)]
+
+
+def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+    """Return the hypervolume of the searched means and its reference point.
+
+    Nothing for one objective.
+    """
+    from sweeps.analysis.front.front_rows import front_volume
+
+    volume = front_volume(sweep, rows)
+    if volume is None:
+        return []
+    worst = ", ".join(f"{_short(n)} {v:.4g}" for n, v in volume.corner.items())
+    return [f"hypervolume {volume.value:.4g} relative to the worst means ({worst}), as fractions"]
+
+
+def _missing(row: dict[str, Any]) -> str:
+    """Return what a row lacks."""
+    lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    if row["n_fewer"]:
+        lacks += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
+    return f"{lacks}interval over {row['interval']}"
+
+
+def _stopped(row: dict[str, Any]) -> bool:
+    """Return whether early stopping ended the configuration before its last stage."""
+    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
+
+
+def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
+    """Return which configurations were stopped early, by rung."""
+    by_rung: dict[str, list[str]] = {}
+    for row in filter(_stopped, rows):
+        by_rung.setdefault(row["interval"], []).append(row["label"])
+    return left_out_text(by_rung)
+
+
+def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one line per reason for leaving configurations out, with their labels."""
+    return [
+        f"left out, {reason}: {', '.join(labels[:NAMED])}"
+        + (f" and {len(labels) - NAMED} more" if len(labels) > NAMED else "")
+        for reason, labels in sorted(by_reason.items())
+    ]
+
+
+def _share(share: float | None) -> str:
+    """A share of bootstrap draws."""
+    if share is None:
+        return ""
+    return (
+        f"{share:.0%}"
+        if share in {0.0, 1.0} or 0.005 <= share < 0.995
+        else ("<1%" if share < 0.5 else ">99%")
+    )
+
+
+def _titled(row: dict[str, Any], readout: str) -> str:
+    """Return the label with the role of a baseline or reference, and a readout that differs."""
+    if row["role"] == "search":
+        return str(row["label"])
+    other = f", {row['readout_id']}" if row["readout_id"] != readout else ""
+    return f"{row['label']} ({row['role']}{other})"
+
+
+def _shown(row: dict[str, Any], name: str) -> str:
+    from sweeps.presentation.text_tables import percent
+
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if name.endswith("trainable_parameters"):
+        return "-" if value is None else f"{value:,.0f}"
+    if value is not None and low is not None and high is not None and high - low > 1.0:
+        return f"{percent(value)} ± >50"
+    return percent(value, low, high)
+
+
+def _short(name: str) -> str:
+    return {"average_accuracy": "accuracy", "average_incremental_accuracy": "incremental"}.get(
+        name, name
+    )

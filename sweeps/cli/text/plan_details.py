@@ -1,0 +1,209 @@
+"""What a plan says beyond counts: cost, budget, power, what would break, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clmethods.config import Fault
+    from sweeps.analysis.runs.power import Spread
+    from sweeps.execution.resources.gpu_sizing import MemoryRecord
+    from sweeps.planning.cost_forecast import CostForecast
+    from sweeps.planning.plan import Plan
+    from sweeps.planning.size_forecast import Footprint
+    from sweeps.planning.spending import Spending
+    from sweeps.storage import ObjectStore
+
+SHOWN = 6
+"""How many different forecasts of freezing a plan shows."""
+
+
+def report_text(
+    plan: Plan,
+    cost: CostForecast,
+    spending: Spending,
+    spread: Spread | None,
+    missing: Sequence[Fault],
+    taken: Footprint,
+    measured: MemoryRecord | None = None,
+) -> str:
+    """The sections that follow the counts, each a line or more."""
+    lines = [
+        cost_line(plan, cost),
+        *budget_lines(plan, cost, spending),
+        power_line(plan, spread),
+        *freezing_lines(plan),
+        *memory_lines(plan, taken),
+        *gpu_lines(plan, measured),
+    ]
+    if missing:
+        lines.append("would break: `sweeps run` is refused until this is here")
+        lines += [f"  {fault}" for fault in missing]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def cost_line(plan: Plan, cost: CostForecast) -> str:
+    """Stage hours and GPU hours that are left, sharing included."""
+    if cost.stages == 0:
+        return "cost: nothing is left to train"
+    if cost.unknown == cost.stages:
+        return "cost: unknown, no stage of these kinds was measured; `--probe` measures it"
+    hours = cost.seconds / 3600
+    gpus = plan.sweep.resources.gpus
+    text = f"cost: {_duration(cost.seconds)} of stages"
+    text += f", {hours * gpus:.2g} GPU hours" if gpus else ""
+    text += " (GPU hours are known once `auto` is decided)" if gpus is None else ""
+    text += f" for {cost.stages - cost.unknown} stages, from {cost.measured} measured ones"
+    text += "; wall time is that over the stages that run at once, and Ray's start"
+    return text + (
+        f"; {cost.unknown} more are of unknown cost, `--probe` measures it" if cost.unknown else ""
+    )
+
+
+def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str]:
+    """Whether what is left fits the budget, limit by limit."""
+    wanted = spending.used()
+    more = cost.seconds / 3600
+    open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
+    gpus = plan.sweep.resources.gpus
+    left = {
+        "gpu_hours": more * (gpus or 0.0),
+        "hours": more,
+        "stages": cost.stages,
+        "trials": open_trials,
+    }
+    lines = []
+    for name, most in plan.sweep.budget.limits().items():
+        total = wanted[name] + left[name]
+        guess = name in {"gpu_hours", "hours"} and cost.unknown > 0
+        undecided = name == "gpu_hours" and gpus is None
+        verdict = "fits" if total <= most else "does not fit"
+        verdict = "cannot be judged, as costs are unknown" if guess and total <= most else verdict
+        verdict = "cannot be judged, as resources.gpu is auto" if undecided else verdict
+        lines.append(
+            f"budget: {name} {most:g}: {wanted[name]:.3g} used, {left[name]:.3g} left to do: "
+            + verdict
+        )
+    return lines
+
+
+def power_line(plan: Plan, spread: Spread | None) -> str:
+    """The difference between two configurations that the declared replicates can show."""
+    from sweeps.analysis.runs.power import Spread, detectable
+
+    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+    seeds = len(plan.sweep.seeds)
+    name = f"power: {orders} orders x {seeds} seeds"
+    if orders < 2 or seeds < 2:
+        return f"{name} give no interval; 2 of each are the least"
+    if spread is not None:
+        points = detectable(spread, orders, seeds) * 100
+        return f"{name} show a difference of {points:.1f} points, by the spread of stored results"
+    unit = detectable(Spread(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
+    return (
+        f"{name} show a difference of {unit:.1f} standard deviations of the difference between "
+        "two single runs, if it depends on neither order nor seed; stored results make it points"
+    )
+
+
+def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
+    """How much paired differences of the first objective vary in the results that are there."""
+    from sweeps.analysis.runs.replicates import replicates
+    from sweeps.analysis.runs.result_spread import result_spread
+    from sweeps.analysis.runs.summary import summarise
+    from sweeps.results import latest_trials, read_tables
+
+    metric = next(iter(plan.sweep.objectives))
+    if not plan.attempts or metric == "trainable_parameters":
+        return None
+    reads = read_tables(objects, plan.sweep.name, ["trials", "evals"])
+    trials, evals = reads["trials"].table, reads["evals"].table
+    readout = plan.sweep.readouts[0].readout_id
+    known = {trial.config_id for trial in plan.trials}
+    found = [
+        one
+        for one in replicates(summarise(latest_trials(trials), evals, "validation"), [metric])
+        if one.role == "search" and one.readout_id == readout and one.config_id in known
+    ]
+    return result_spread(found, metric)
+
+
+def freezing_lines(plan: Plan) -> list[str]:
+    """Frozen matrices while each task trains, once per different forecast."""
+    from clmethods.config import LoracIpcConfig
+
+    found: dict[str, str] = {}
+    for configuration in plan.sweep.configurations:
+        method, context = configuration.run.method, configuration.run.context
+        if isinstance(method, LoracIpcConfig) and method.importance_threshold > 0:
+            frozen = " ".join(map(str, method.forecast(context)))
+            total = method.matrices(context.blocks)
+            found.setdefault(f"frozen of {total} matrices, task by task: {frozen}", method.kind)
+    lines = list(found)
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + ([f"and {more} more forecasts like these"] if more > 0 else [])
+
+
+def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
+    """What a trial holds, and what the storage takes; whether the disk has room for it."""
+    first = (
+        f"memory: at most {_bytes(taken.state)} of adapters, head and module weights after the "
+        f"last task and {_bytes(taken.statistics)} of statistics for readouts, beside the "
+        f"network's {_bytes(taken.network)}"
+    )
+    if not plan.tree.nodes:
+        return [first]
+    free = "" if taken.free is None else f"; the disk has {_bytes(taken.free)} free"
+    verdict = "" if taken.fits else ": not enough"
+    return [
+        first,
+        f"storage: at most {_bytes(taken.stage)} a stage, {_bytes(taken.stages)} for "
+        f"{plan.tree.distinct} stages, {_bytes(taken.left)} of it to come{free}{verdict}",
+    ]
+
+
+def stored_measurement(plan: Plan, objects: ObjectStore) -> MemoryRecord | None:
+    """The GPU memory that `resources.gpu: auto` has measured for the most demanding trial."""
+    from sweeps.execution.resources.gpu_sizing import find_record, most_demanding
+
+    if plan.sweep.resources.gpu != "auto" or not plan.trials:
+        return None
+    return find_record(objects, most_demanding(plan.trials), plan.sweep.resources.gpu_types)
+
+
+def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
+    """How many trials fit on one GPU; `measured` is what a trial needs, if that is stored."""
+    from sweeps.definition.resources import trials_per_device
+    from sweeps.execution.resources.gpu_sizing import decide
+
+    resources = plan.sweep.resources
+    gpus, types = resources.gpus, " or else ".join(resources.gpu_types)
+    if gpus == 0:
+        return []
+    if gpus is None and measured is None:
+        text = "auto: the run measures one stage first, then it decides how many trials share one"
+    elif gpus is None and measured is not None:
+        threads = min(trial.run.train.threads for trial in plan.trials)
+        share = decide(measured, [], [], threads)
+        text = f"{share.sentence.removeprefix('resources.gpu ')}, as measured before"
+    elif gpus is not None and gpus <= 1:
+        fits = trials_per_device(gpus)
+        text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"
+    else:
+        text = f"{gpus:g} for each trial"
+    return [f"GPU: {text}" + (f"; type {types}" if types else "")]
+
+
+def _bytes(count: int) -> str:
+    """In decimal units, as disks are sold."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.3g} {units[0]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

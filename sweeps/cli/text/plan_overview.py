@@ -1,0 +1,148 @@
+"""Text of a plan: printed by `sweeps plan`, and by `sweeps run` before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweeps.cli.text.layout import count, fitted, item, more
+from sweeps.definition.resources import resource_warnings
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sweeps.definition import Sweep
+    from sweeps.planning.plan import Plan
+
+
+SHOWN_ORDERS = 3
+"""Of how many lists of orders a plan speaks; several are there if the number of tasks varies."""
+SHOWN_FAILED = 10
+SHOWN_MERGES = 6
+"""How many merged configurations a plan names."""
+
+
+def plan_text(plan: Plan, causes: bool = True) -> str:
+    """Return counts of trials and stages, what sharing saves, and what failed.
+
+    `causes`: whether failed trials are listed with their causes.
+    """
+    from sweeps.cli.text.search_steps import search_lines
+
+    tree, sweep = plan.tree, plan.sweep
+    recorded = [trial for trial in plan.trials if plan.is_recorded(trial)]
+    stopped = sum(trial.trial_id in plan.step.stopped for trial in recorded)
+    ended = f"{len(recorded) - stopped} finished" + (f", {stopped} stopped" if stopped else "")
+    failed = [trial for trial in plan.trials if plan.failed_before(trial)]
+    left = tree.distinct - len(plan.stored)
+    configurations = len({trial.config_id for trial in plan.trials})
+    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+    lines = [
+        f"{sweep.name}: {tree.trials} trials of {configurations} configurations "
+        f"({count(orders, 'order')}, {count(len(sweep.seeds), 'seed')}); {ended}, "
+        f"{len(failed)} failed",
+        f"  {tree.distinct} distinct stages ({tree.total} without sharing): "
+        f"{len(plan.stored)} stored, {left} to train",
+    ]
+    lines += search_lines(sweep, plan.step)
+    lines += _order_lines(sweep)
+    lines += _settings_lines(sweep)
+    lines += _warning_lines(plan)
+    lines = [each for line in lines for each in fitted(line)]
+    if causes:
+        lines += failed_lines([(t.name, plan.attempts[t.trial_id].error or "") for t in failed])
+    return "\n".join(lines)
+
+
+def failed_lines(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what failed and why, and how to try it again; nothing if nothing failed."""
+    if not failed:
+        return []
+    lines = ["  failed (`sweeps run … --retry-failed` tries them again)"]
+    for name, cause in failed[:SHOWN_FAILED]:
+        lines += item(f"{name}: {cause}")
+    return [*lines, *more(failed, SHOWN_FAILED, "`sweeps status --json` lists them all")]
+
+
+def _warning_lines(plan: Plan) -> list[str]:
+    """What is allowed but hardly meant, once, with how many configurations it concerns."""
+    found: dict[str, set[str]] = {}
+    one_each = {trial.config_id: trial for trial in reversed(plan.trials)}
+    for trial in reversed(one_each.values()):
+        for sentence in trial.run.method.warnings_in(trial.run.context):
+            found.setdefault(sentence, set()).add(trial.label)
+    general = resource_warnings(plan.sweep.resources, [trial.run for trial in plan.trials])
+    return [f"  warning: {sentence}" for sentence in general] + [
+        f"  warning: {sentence} ({next(iter(labels))}"
+        + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
+        for sentence, labels in found.items()
+    ]
+
+
+def _order_lines(sweep: Sweep) -> list[str]:
+    """What the order design balances, and what it costs; once for each list of orders."""
+    from sweeps.definition.orders import balance_lines
+
+    runs = [c.run for c in sweep.configurations if not c.run.method.ORDER_FREE]
+    found = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
+    lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if found else []
+    for orders in found[:SHOWN_ORDERS]:
+        lines += [f"    {line}" for line in balance_lines(orders)]
+    if len(found) > SHOWN_ORDERS:
+        lines.append(f"    and {len(found) - SHOWN_ORDERS} more lists of orders")
+    return lines
+
+
+def _settings_lines(sweep: Sweep) -> list[str]:
+    """What became of the settings of the search: which were rejected, which are one, and why."""
+    lines = []
+    if sweep.rejected:
+        lines.append(f"  {sweep.rejected} settings are left out by `where`")
+    gone = sum(len(merge.settings) - 1 for merge in sweep.merges)
+    if gone:
+        lines.append(f"  {gone} settings act like others and are merged into them:")
+    for merge in sweep.merges[:SHOWN_MERGES]:
+        count = len(merge.settings)
+        if merge.idle:
+            acts = "does not act" if len(merge.idle) == 1 else "do not act"
+            lines.append(f"    {merge.label}: {count} are one, {', '.join(merge.idle)} {acts}")
+        else:
+            first, *others = merge.settings
+            same = "; ".join(
+                ", ".join(f"{k}={v}" for k, v in other.items() if first.get(k) != v)
+                for other in others
+            )
+            lines.append(f"    {merge.label}: {count} are one, the same comes of {same}")
+    if len(sweep.merges) > SHOWN_MERGES:
+        lines.append(f"    and {len(sweep.merges) - SHOWN_MERGES} more configurations like these")
+    return lines
+
+
+def trials_text(plan: Plan, running: Collection[str] = ()) -> str:
+    """Return one line per trial: id, configuration, order, seed, stages, state.
+
+    `running`: ids of the trials that are being computed.
+    """
+    from sweeps.presentation.text_tables import render_table
+
+    rows = []
+    for trial in plan.trials:
+        chain = plan.tree.chains[trial.trial_id]
+        done = sum(key in plan.complete for key in chain)
+        state = "open" if done < len(chain) or not plan.is_whole(trial) else "finished"
+        if trial.trial_id in plan.step.stopped:
+            state = "stopped"
+        if plan.failed_before(trial):
+            state = "failed"
+        if trial.trial_id in running:
+            state = "running"
+        rows.append(
+            {
+                "trial": trial.trial_id,
+                "configuration": trial.label,
+                "order": trial.order_id,
+                "seed": trial.seed,
+                "stages": f"{done}/{trial.run.stages}",
+                "state": state,
+            }
+        )
+    return render_table(rows)

@@ -1,0 +1,118 @@
+"""Text at the end of `sweeps run`: what was done, the results and where they are."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from sweeps.analysis.runs.metric_choice import chosen_readout, summaries
+from sweeps.cli.errors import BUDGET_USED, FAILED, INTERRUPTED
+from sweeps.cli.text.front_table import front_text
+from sweeps.cli.text.layout import command, count, fitted, row
+from sweeps.cli.text.plan_overview import failed_lines
+from sweeps.search.requested_results import read_results
+
+if TYPE_CHECKING:
+    from sweeps.execution.driver import SweepOutcome
+    from sweeps.storage import ObjectStore
+
+
+def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
+    """Return what was done, the front, and how the searched method compares."""
+    from sweeps.analysis.front.front_rows import front_rows
+    from sweeps.cli.text.stopping_audit import stopping_lines
+
+    plan = outcome.plan
+    sweep = plan.sweep
+    results = read_results(sweep, objects)
+    lines = [
+        "",
+        *_done_lines(outcome),
+        *failed_lines(outcome.failed),
+        "",
+        front_text(sweep, results),
+        *stopping_lines(sweep, results, plan.step.decisions),
+        "",
+        *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
+    ]
+    return "\n".join(lines)
+
+
+def _done_lines(outcome: SweepOutcome) -> list[str]:
+    plan, tree = outcome.plan, outcome.plan.tree
+    done = f"{outcome.finished} of {tree.trials} trials finished, {len(outcome.failed)} failed"
+    stored = len(plan.stored)
+    if outcome.trained:
+        found = f", found {stored} in the storage" if stored else ""
+        return [f"{done}; trained {count(outcome.trained, 'stage')}{found}"]
+    if stored == tree.distinct:
+        return [done, f"nothing to train: all {stored} stages were found in the storage"]
+    return [f"{done}; no stage was trained"]
+
+
+def place_text(name: str, storage: str, on_cluster: bool, report: str) -> str:
+    """Return where the results are, how to read them and, on a cluster, how to fetch them.
+
+    `report`: where the page was written, or why it was not.
+    """
+    where = f"{storage.rstrip('/')}/sweeps/{name}"
+    bucket = "://" in storage
+    host = socket.gethostname()
+    folder_of_cluster = on_cluster and not bucket
+    lines = [command("results", f"{where} (a folder on {host})" if folder_of_cluster else where)]
+    lines.append(command("report", report))
+    if bucket:
+        lines += row("fetch", "on any machine that can read the bucket:")
+        lines.append(command("", f"sweeps report {where} -o {name}.html"))
+        lines.append(command("", f"sweeps export {where} --to {name}"))
+    elif on_cluster:
+        lines += row("fetch", "on your own machine, with the cluster file that started this:")
+        lines.append(command("", f"ray rsync-down cluster.yaml {where}/ {name}/"))
+        lines.append(command("", f"or: rsync -a {host}:{where}/ {name}/"))
+    lines.append(command("analyze", f"sweeps pareto {where}"))
+    lines += row("", "and likewise orders, effects, path, matrices, select, query, export")
+    lines += row("extend", "add values, seeds or orders to the sweep file and run it again;")
+    lines += row("", "only what is new is trained")
+    return "\n".join(["", *lines])
+
+
+def ending(outcome: SweepOutcome) -> tuple[int, str]:
+    """Return the exit code of a run and what it means; no text for 0."""
+    if outcome.halted:
+        return FAILED, "stopped before the end; the same command continues"
+    if outcome.interrupted:
+        return INTERRUPTED, "interrupted before the end; the same command continues"
+    if outcome.budget_used is not None:
+        left = outcome.plan.tree.distinct - len(outcome.plan.stored) - outcome.trained
+        return BUDGET_USED, (
+            f"the budget is used up ({outcome.budget_used}), {left} stages are left to train; "
+            "with a larger budget the same command continues"
+        )
+    if outcome.failed:
+        return FAILED, f"{count(len(outcome.failed), 'trial')} failed"
+    return 0, ""
+
+
+def ending_text(code: int, meaning: str) -> str:
+    """Return the last lines of a run that did not end with 0."""
+    return "\n".join(fitted(f"exit code {code}: {meaning}"))
+
+
+def _standing(rows: list[dict[str, Any]]) -> list[str]:
+    """Compare the searched method with the baselines and the references, on test accuracy."""
+    metric = "test average_accuracy"
+    scored = [each for each in rows if each.get(metric) is not None]
+    searched = [each for each in scored if each["role"] == "search"]
+    if not searched:
+        return []
+    best = max(searched, key=lambda each: each["average_accuracy"])
+    lines = fitted(f"best on validation: {best['label']}, test accuracy {best[metric]:.1%}")
+    for other in scored:
+        if other["role"] != "search":
+            gap = best[metric] - other[metric]
+            side = "above" if gap >= 0 else "below"
+            lines.append(
+                f"  {abs(gap) * 100:.1f} points {side} {other['label']} ({other[metric]:.1%})"
+                + (", the joint reference" if other["role"] == "reference" else "")
+            )
+    return lines

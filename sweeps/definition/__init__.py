@@ -1,0 +1,47 @@
+"""The definition of a sweep: file, axes, orders, trials. Needs neither torch nor a cluster."""
+
+from sweeps.definition.budget import Budget
+from sweeps.definition.derive.divergence import Difference, Parting, parting
+from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
+from sweeps.definition.file.missing_data import missing_data
+from sweeps.definition.file.run_sections import tolerated_weights
+from sweeps.definition.file.shipped_studies import shipped_studies
+from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
+from sweeps.definition.resources import Resources
+from sweeps.definition.space.ablation import AblationPlan, Part
+from sweeps.definition.space.axes import Axis
+from sweeps.definition.space.sampling import ALGORITHMS, Algorithm
+from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
+from sweeps.definition.sweep import METRICS, Configuration, Merge, Sweep
+from sweeps.definition.trials import TrialSpec, expand
+
+__all__ = [
+    "ALGORITHMS",
+    "BALANCES",
+    "METRICS",
+    "ORDERS",
+    "AblationPlan",
+    "Algorithm",
+    "Axis",
+    "Budget",
+    "Configuration",
+    "Difference",
+    "EarlyStop",
+    "Merge",
+    "OrderDesign",
+    "Part",
+    "Parting",
+    "Racing",
+    "Resources",
+    "Sweep",
+    "SweepFile",
+    "TrialSpec",
+    "expand",
+    "load_sweep",
+    "missing_data",
+    "parting",
+    "replicate_sequence",
+    "shipped_studies",
+    "sweep_from_dict",
+    "tolerated_weights",
+]

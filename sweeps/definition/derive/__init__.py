@@ -1,0 +1,1 @@
+"""Sweeps derived from others: forks, path sweeps, and where two trials diverge."""

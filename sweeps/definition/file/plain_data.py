@@ -1,0 +1,151 @@
+"""YAML text and Python values to plain data, strictly: what is odd is named, never guessed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from clmethods.errors import Fault, InvalidConfigError, nearest
+
+MAX_DEPTH = 32
+"""Deepest nesting that is read; an alias that contains itself would nest for ever."""
+_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader without dates, sets and binaries, for which no field has a use."""
+
+    yaml_constructors: ClassVar[dict[Any, Any]] = {
+        tag: build
+        for tag, build in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in _TAGS
+    }
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, law) for tag, law in laws if not tag.endswith((":timestamp", ":bool"))]
+    for first, laws in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans too; here a part is `on` or `off`.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+# YAML 1.1 takes `5e-3` for text, because it has no point; nobody who writes it means text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> tuple[Any, list[Fault]]:
+    """What the file holds, and a fault for every key that is given twice.
+
+    Raises `InvalidConfigError` where nothing can be read: no file, no YAML, nothing in it.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        near = [found.name for found in path.parent.glob("*.y*ml")]
+        reason = error.strerror or str(error)
+        raise _unreadable(path, reason, nearest(path.name, near)) from error
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise _unreadable(path, "an empty file", "It needs a `name` at least.")
+        return loader.construct_document(node), _repeated_keys(node)
+    except yaml.MarkedYAMLError as error:
+        raise InvalidConfigError([_syntax_fault(path, text, error)]) from error
+    except yaml.YAMLError as error:  # bytes that are not text
+        raise _unreadable(path, "bytes that are not text", f"{error}".splitlines()[0]) from error
+    except RecursionError as error:
+        raise _unreadable(path, "nesting without end", "") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def plain(value: Any, path: str, faults: list[Fault], depth: int = 0) -> Any:
+    """Mappings, lists and dataclasses as dicts and lists; `faults` collects what is not plain.
+
+    What is faulty becomes None, so that the rest can still be checked.
+    """
+    if depth > MAX_DEPTH:
+        faults.append(Fault(path, "...", f"nesting of at most {MAX_DEPTH} levels"))
+        return None
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    if isinstance(value, Mapping):
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            here = f"{path}.{key}" if path else f"{key}"
+            if isinstance(key, str):
+                found[key] = plain(item, here, faults, depth + 1)
+            else:
+                faults.append(Fault(here, key, "a name as key", "Quote it if it is meant."))
+        return found
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{path}[{i}]", faults, depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        faults.append(Fault(path, value, "a finite number"))
+        return None
+    if isinstance(value, int) and value.bit_length() > 63:
+        faults.append(Fault(path, value, "a number of at most 63 bits"))
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    faults.append(Fault(path, value, "text, a number, true, false, null, a list or a mapping"))
+    return None
+
+
+def _unreadable(path: Path, got: str, mend: str) -> InvalidConfigError:
+    return InvalidConfigError([Fault(str(path), got, "a sweep file in YAML", mend)])
+
+
+def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> Fault:
+    """Where the parser stopped, the line as written, and what it missed there."""
+    mark = error.problem_mark or error.context_mark
+    lines = text.decode("utf-8", "replace").splitlines()
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    written = lines[line].strip() if line < len(lines) else ""
+    reason = " ".join(part for part in (error.context, error.problem) if part)
+    where = f"{path}, line {line + 1}, column {column + 1}"
+    return Fault(where, written, "well-formed YAML", f"{reason[:1].upper()}{reason[1:]}.")
+
+
+def _repeated_keys(root: yaml.Node) -> list[Fault]:
+    """A fault per repeated key. YAML forbids them, PyYAML silently takes the last."""
+    faults: list[Fault] = []
+    seen: set[int] = set()  # aliases make the nodes a graph
+
+    def visit(node: yaml.Node, path: str) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                visit(item, f"{path}[{i}]")
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, item in node.value:
+                name = str(key.value)
+                here = f"{path}.{name}" if path else name
+                line = key.start_mark.line + 1
+                if name in lines and isinstance(key, yaml.ScalarNode):
+                    given = item.value if isinstance(item, yaml.ScalarNode) else "..."
+                    first = lines[name]
+                    mend = f"Line {line} repeats {'itself' if line == first else f'line {first}'}."
+                    faults.append(Fault(here, given, "each key once", mend))
+                lines.setdefault(name, line)
+                visit(item, here)
+
+    visit(root, "")
+    return faults

@@ -1,0 +1,236 @@
+"""Run sections as a person writes them: merged, addressed by dotted path, checked as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from clmethods.canonical import plain
+from clmethods.config.backbone import BackboneConfig
+from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
+from clmethods.config.resolve import MissingWeightsError, resolve
+from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from clmethods.config.train import TrainConfig
+from clmethods.errors import Fault, InvalidConfigError, nearest
+from sweeps.definition.file.messages import Validated, validated
+
+T = TypeVar("T")
+Sections = Mapping[str, Mapping[str, Any]]
+"""`backbone`, `stream`, `method`, `train`, each as far as it was written."""
+
+SECTIONS = ("backbone", "stream", "method", "train")
+DEFAULT_KIND = "lorac_ipc"
+
+NOT_AN_AXIS = {
+    "stream.task_order": "Task orders come from `orders`.",
+    "method.kind": "Search over whole methods with `method: [{kind: ...}, ...]`, or list them "
+    "under `baselines`.",
+    "backbone.weights_sha256": "It follows from `backbone.weights`.",
+    "stream.record": "It follows from the data.",
+    "stream.split_version": "It follows from `stream.split_file`.",
+}
+"""Fields that exist, do not belong under `search`, and where they belong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedRun:
+    """A run and what is wrong with how it was written."""
+
+    run: RunConfig
+    """Resolved if there are no faults; else what the sound fields make."""
+    sound: Sections
+    """The sections without their faulty fields: further checks build on these."""
+    faults: tuple[Fault, ...]
+    kind_known: bool
+    """False if the method is none of ours, so that nothing can be said about its fields."""
+
+
+_missing_weights: ContextVar[dict[str, Fault] | None] = ContextVar("missing", default=None)
+
+
+@contextmanager
+def tolerated_weights() -> Iterator[dict[str, Fault]]:
+    """Runs checked in this block may lack their weights; what is missing is collected, by text.
+
+    Only for planning: stages of such runs are counted right, but have keys of their own.
+    """
+    found: dict[str, Fault] = {}
+    token = _missing_weights.set(found)
+    try:
+        yield found
+    finally:
+        _missing_weights.reset(token)
+
+
+Resolve = Callable[[RunConfig], RunConfig]
+"""`resolve`, or something that remembers what it said."""
+
+
+def remembering_resolve() -> Resolve:
+    """`resolve` that looks once at each backbone and stream, for as long as it is kept."""
+    known: dict[tuple[BackboneConfig, StreamConfig], RunConfig] = {}
+
+    def resolved(run: RunConfig) -> RunConfig:
+        key = run.backbone, run.stream
+        if key not in known:
+            known[key] = resolve(run)
+        return run.unchecked(known[key].backbone, known[key].stream, run.seed)
+
+    return resolved
+
+
+def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
+    """Validate all sections and resolve the run; every fault is found, whatever the others are."""
+    faults: list[Fault] = []
+    kind = sections.get("method", {}).get("kind", DEFAULT_KIND)
+    known = isinstance(kind, str) and kind in METHOD_CONFIGS
+    if not known:
+        choices = sorted(METHOD_CONFIGS)
+        mend = nearest(str(kind), choices)
+        faults.append(Fault("method.kind", kind, f"one of {choices}", mend))
+    written = dict(sections.get("stream", {}))
+    order = written.pop("task_order", None)
+    backbone = _validated(BackboneConfig, sections.get("backbone", {}))
+    stream = _validated(StreamConfig, written)
+    method: Validated[Any] = _validated(
+        METHOD_CONFIGS[kind if known else DEFAULT_KIND],
+        sections.get("method", {}) if known else {},
+    )
+    train = _validated(TrainConfig, sections.get("train", {}))
+    parts: dict[str, Validated[Any]] = {
+        "backbone": backbone,
+        "stream": stream,
+        "method": method,
+        "train": train,
+    }
+    for name, part in parts.items():
+        faults.extend(fault.under(name) for fault in part.faults)
+    if order is not None:
+        law = "to be left out of a sweep"
+        faults.append(Fault("stream.task_order", order, law, NOT_AN_AXIS["stream.task_order"]))
+    run, broken = _run({name: part.value for name, part in parts.items()})
+    faults.extend(broken)
+    if not broken and not {"name", "weights", "weights_sha256"} & {
+        fault.path for fault in backbone.faults
+    }:
+        try:
+            run = resolved(run)
+        except MissingWeightsError as error:
+            tolerated = _missing_weights.get()
+            if tolerated is None:
+                faults.extend(error.faults)
+            else:
+                tolerated.update((str(fault), fault) for fault in error.faults)
+                run = resolve(run, without_weights=True)
+        except InvalidConfigError as error:
+            faults.extend(error.faults)
+    sound = {name: part.sound for name, part in parts.items()}
+    return CheckedRun(run=run, sound=sound, faults=tuple(faults), kind_known=known)
+
+
+def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[Fault]]:
+    """The run of sound sections, and the laws across them that it breaks."""
+    try:
+        return RunConfig(**sections), ()
+    except InvalidConfigError as error:
+        # Further checks ask what the fields are, not whether they fit: so keep the run as it is.
+        run = object.__new__(RunConfig)
+        for f in fields(RunConfig):
+            object.__setattr__(run, f.name, sections.get(f.name, f.default))
+        return run, error.faults
+
+
+def _validated(kind: type[T], section: Mapping[str, Any]) -> Validated[T]:
+    key: Any = kind  # mypy does not see that classes are hashable
+    found: Validated[T] = _section(key, json.dumps(section))
+    return found
+
+
+@lru_cache(maxsize=4096)  # the points of a search have most of their sections in common
+def _section(kind: type[Any], text: str) -> Validated[Any]:
+    return validated(kind, json.loads(text))
+
+
+def merged(base: Sections, over: Sections) -> Sections:
+    """`base` with `over` on top, key by key; a method of another kind replaces the section."""
+    result = dict(base)
+    for name, section in over.items():
+        below = base.get(name, {})
+        kind = below.get("kind", DEFAULT_KIND)
+        replaces = name == "method" and section.get("kind", kind) != kind
+        result[name] = dict(section) if replaces else {**below, **section}
+    return result
+
+
+def with_values(base: Sections, values: Mapping[str, Any]) -> Sections:
+    """`base` with the fields at the given dotted paths set, in their order."""
+    result = base
+    for path, value in values.items():
+        section, field = path.split(".", 1)
+        result = merged(result, {section: {field: value}})
+    return result
+
+
+def value_at(run: RunConfig, path: str) -> Any:
+    """The field at a dotted path as plain data."""
+    section, field = path.split(".", 1)
+    return plain(getattr(getattr(run, section), field))
+
+
+def field_paths(run: RunConfig) -> list[str]:
+    """Dotted paths of every field of the run's sections that a sweep may vary."""
+    sections: dict[str, Any] = {name: getattr(run, name) for name in SECTIONS}
+    paths = [f"{name}.{f.name}" for name, part in sections.items() for f in fields(part)]
+    return [path for path in paths if path not in NOT_AN_AXIS]
+
+
+def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> Fault | None:
+    """Why the field at `path` cannot be varied at `where` over `run`, or None if it can."""
+    paths = field_paths(run)
+    if path in paths:
+        return None
+    if path in NOT_AN_AXIS:
+        return Fault(where, written, "a field that a sweep may vary", NOT_AN_AXIS[path])
+    if re.fullmatch(r"(.*\.)?seeds?", path):
+        return Fault(where, written, "a field of a run", "Seeds come from `seeds`.")
+    section, _, field = path.partition(".")
+    same = [known for known in paths if known.split(".")[1] == path.rpartition(".")[2]]
+    law = "a dotted path of a field, such as `method.rank`"
+    if section in SECTIONS and field:
+        law = f"one of the fields {[p.split('.')[1] for p in paths if p.startswith(section)]}"
+    elif section in SECTIONS:
+        return Fault(where, written, law, "Write out the path of each field.")
+    bare = path if "." in path else f"method.{path}"
+    mend = f"Did you mean {same[0]!r}?" if same else nearest(bare, paths)
+    return Fault(where, written, law, mend)
+
+
+def differences(run: RunConfig, base: RunConfig) -> dict[str, Any]:
+    """Fields in which `run` differs from `base`, by dotted path; `method.kind` comes first.
+
+    A field that the base's method lacks differs if it is not at its default.
+    """
+    found: dict[str, Any] = {}
+    if run.method.kind != base.method.kind:
+        found["method.kind"] = run.method.kind
+    other = _default_method(run.method.kind)
+    for path in field_paths(run):
+        section, field = path.split(".")
+        against: Any = getattr(base, section)
+        if section == "method" and not hasattr(against, field):
+            against = other
+        value = value_at(run, path)
+        if value != plain(getattr(against, field)):
+            found[path] = value
+    return found
+
+
+def _default_method(kind: str) -> MethodConfig:
+    return METHOD_CONFIGS[kind]()

@@ -1,0 +1,51 @@
+"""What a sweep file says under `logging`: who else is told how trials go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+from clmethods.errors import Fault, refuse
+
+PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""What each logger needs to be installed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """Loggers of Ray Tune. They see a few figures per stage; the tables hold everything."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    tensorboard: bool | str = False
+    """True for STORAGE/sweeps/NAME/tensorboard, or a directory of its own."""
+    mlflow: dict[str, Any] | None = None
+    """Arguments of Ray's `MLflowLoggerCallback`, such as `tracking_uri`; {} takes its defaults."""
+    wandb: dict[str, Any] | None = None
+    """Arguments of Ray's `WandbLoggerCallback`, such as `project`; {} takes its defaults."""
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The loggers that are on, and what is said of them."""
+        given = {"tensorboard": self.tensorboard, "mlflow": self.mlflow, "wandb": self.wandb}
+        return {name: value for name, value in given.items() if value not in (False, None)}
+
+    def refuse(self, storage: str) -> None:
+        """Raise `InvalidConfigError` for loggers that cannot work with what is there."""
+        faults = [
+            Fault(
+                f"logging.{name}",
+                value,
+                f"to be left out unless the package {PACKAGES[name]} is installed",
+                f"`pip install {PACKAGES[name]}`",
+            )
+            for name, value in self.wanted.items()
+            if find_spec(PACKAGES[name]) is None
+        ]
+        if self.tensorboard is True and "://" in storage:
+            law = "a local directory, as the storage is a bucket"
+            faults.append(
+                Fault("logging.tensorboard", True, law, "For example: tensorboard: logs")
+            )
+        refuse(faults)

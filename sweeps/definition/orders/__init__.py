@@ -1,0 +1,44 @@
+"""Task-order designs: which orders of the tasks every configuration is trained in."""
+
+from sweeps.definition.orders.balance import (
+    Spread,
+    StageCost,
+    balance_lines,
+    carry_over_balance,
+    position_balance,
+    stage_cost,
+)
+from sweeps.definition.orders.chains import CHAINS
+from sweeps.definition.orders.design import BALANCES, MEASURED, OrderDesign, task_names
+from sweeps.definition.orders.designs import (
+    ALL_UP_TO,
+    ORDERS,
+    OrderFunction,
+    latin_square,
+    williams,
+)
+from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
+from sweeps.definition.orders.space_filling import discrepancy
+
+__all__ = [
+    "ALL_UP_TO",
+    "BALANCES",
+    "CHAINS",
+    "MEASURED",
+    "ORDERS",
+    "Order",
+    "OrderDesign",
+    "OrderFunction",
+    "Precedence",
+    "Spread",
+    "StageCost",
+    "balance_lines",
+    "carry_over_balance",
+    "cycle_of",
+    "discrepancy",
+    "latin_square",
+    "position_balance",
+    "stage_cost",
+    "task_names",
+    "williams",
+]

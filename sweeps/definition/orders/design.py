@@ -1,0 +1,264 @@
+"""OrderDesign: what a sweep file says under `orders`, and the orders that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+from clmethods.config.stream import StreamConfig
+from clmethods.config.task_table import TaskTable
+from clmethods.errors import Fault, InvalidConfigError, nearest, refuse, require
+from sweeps.definition.orders.chains import CHAINS
+from sweeps.definition.orders.designs import ORDERS
+from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
+
+Task = int | str
+"""A task group, by its index or by the name that the data gives it."""
+
+CURRICULA = "curricula"
+"""All chains of `CHAINS` at once, so that one sweep can compare them."""
+MEASURED = (*CHAINS, CURRICULA)
+"""Designs that need a `TaskTable`."""
+COUNTED = ("random", "space_filling", "latin_square")
+"""Designs whose number of orders is up to the user."""
+
+BALANCES: dict[str, str] = {
+    "identity": "Nothing: one order, so no statement about orders is possible.",
+    "reverse": "Nothing: one order, the natural one backwards.",
+    "random": "In expectation, everything: every order is equally likely to be drawn.",
+    "space_filling": "Precedence as a whole: the orders represent all orders better than as many "
+    "random ones do.",
+    "all": "Everything exactly: each order once, so orders are a fixed factor.",
+    "latin_square": "Positions: each task once at each position (at most once if cut by count).",
+    "williams": "Positions and first-order carry-over: each ordered pair of neighbours equally "
+    "often.",
+    "near_first": "Nothing: one order, each task followed by the most similar one left.",
+    "far_first": "Nothing: one order, each task followed by the least similar one left.",
+    "easy_to_hard": "Nothing: one order, from the easiest task to the hardest.",
+    "hard_to_easy": "Nothing: one order, from the hardest task to the easiest.",
+    CURRICULA: "Nothing: near-first, far-first, easy-to-hard and hard-to-easy, to be compared.",
+    "explicit": "What the listed orders balance.",
+}
+"""What each design is made to balance, for plans and reports; `balance_lines` says what a list of
+orders does balance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderDesign:
+    """What a sweep file says under `orders`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    design: Literal[
+        "identity",
+        "reverse",
+        "random",
+        "space_filling",
+        "all",
+        "latin_square",
+        "williams",
+        "near_first",
+        "far_first",
+        "easy_to_hard",
+        "hard_to_easy",
+        "curricula",
+        "explicit",
+    ] = "identity"
+    count: int | None = None
+    """Number of orders, for `random` and `space_filling`, and to cut `latin_square`."""
+    seed: int = 0
+    """Which random orders; which labels the balanced designs give the tasks (0: as they are)."""
+    list: tuple[tuple[int, ...], ...] = ()
+    """The orders themselves, for `explicit`."""
+    fixed: tuple[int | str, ...] = ()
+    """Tasks that come first in every order, by index or name; the design orders the rest."""
+    before: tuple[tuple[int | str, ...], ...] = ()
+    """Pairs [a, b] of tasks, by index or name: a comes before b in every order."""
+    measured: tuple[TaskTable, ...] = ()
+    """Written, not typed: what a design that follows from the data was made of."""
+
+    def __post_init__(self) -> None:
+        explicit = self.design == "explicit"
+        refuse(
+            [
+                require(
+                    not explicit or len(self.list) > 0, "list", self.list, "one or more orders"
+                ),
+                require(
+                    explicit or not self.list,
+                    "list",
+                    self.list,
+                    "to be left out unless design is `explicit`",
+                ),
+                require(
+                    not explicit or self.count is None,
+                    "count",
+                    self.count,
+                    "to be left out, as the orders are listed",
+                ),
+                require(
+                    self.design not in MEASURED or self.count is None,
+                    "count",
+                    self.count,
+                    f"to be left out, as the data decides; only {[*COUNTED]} take a count",
+                ),
+                *(
+                    require(len(pair) == 2, f"before[{i}]", [*pair], "a pair [a, b] of tasks")
+                    for i, pair in enumerate(self.before)
+                ),
+            ]
+        )
+
+    @property
+    def balances(self) -> str:
+        """What the design balances, in one line."""
+        return BALANCES[self.design]
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether it holds every order that its constraints allow, so that orders are fixed."""
+        return self.design == "all"
+
+    @property
+    def needs_table(self) -> bool:
+        """Whether the orders follow from the data."""
+        return self.design in MEASURED
+
+    def orders(
+        self, num_tasks: int, names: tuple[str, ...] = (), table: TaskTable | None = None
+    ) -> tuple[Order, ...]:
+        """The orders for a stream of `num_tasks` tasks.
+
+        `names` are the tasks' own, if they have any. `table` is what the data says of them, for
+        a design that needs it. Raises `InvalidConfigError` with paths such as `orders.count`.
+        """
+        return _orders(self, num_tasks, names, table)
+
+    def check(self, num_tasks: int, names: tuple[str, ...] = ()) -> None:
+        """Raise what `orders` would raise, without what only the data can tell."""
+        if self.needs_table:
+            _rule(self, num_tasks, names)
+        else:
+            self.orders(num_tasks, names)
+
+
+def task_names(stream: StreamConfig) -> tuple[str, ...]:
+    """What the data calls the tasks, by index; () where classes were cut into tasks."""
+    return tuple(task.name for task in stream.facts.given)
+
+
+@lru_cache(maxsize=256)  # every configuration asks for the same ones
+def _orders(
+    design: OrderDesign, num_tasks: int, names: tuple[str, ...], table: TaskTable | None
+) -> tuple[Order, ...]:
+    rule, fixed = _rule(design, num_tasks, names)
+    if design.design == "explicit":
+        return _listed(design.list, num_tasks, names, rule, fixed)
+    if design.needs_table:
+        if table is None or table.tasks != num_tasks:
+            raise ValueError(f"{design.design} needs the table of the {num_tasks} tasks")
+        wanted = CHAINS if design.design == CURRICULA else (design.design,)
+        return tuple(dict.fromkeys(CHAINS[name](table, rule, fixed) for name in wanted))
+    own, left = rule.after(fixed)
+    rest = ORDERS[design.design](len(left), design.count, design.seed, own)
+    orders = tuple((*fixed, *(left[task] for task in order)) for order in rest)
+    broken = next((pair for order in orders if (pair := rule.broken(order))), None)
+    if broken is not None:
+        first, second = (_name(task, names) for task in broken)
+        mend = (
+            f"`{design.design}` puts every task at every position, so it cannot keep {first} "
+            f"before {second}. Use `random`, `space_filling` or `all`, or `fixed` for the first "
+            "tasks."
+        )
+        law = "a design that can keep the constraints"
+        raise InvalidConfigError([Fault("orders.design", design.design, law, mend)])
+    return orders
+
+
+def _rule(design: OrderDesign, num_tasks: int, names: tuple[str, ...]) -> tuple[Precedence, Order]:
+    """(the rule of `before`, the indices of `fixed`), each checked, and against each other."""
+    faults: list[Fault] = []
+    pairs: list[tuple[int, int]] = []
+    for i, pair in enumerate(design.before):
+        ends = [_index(task, f"orders.before[{i}]", num_tasks, names, faults) for task in pair]
+        first, second = ends
+        if first is not None and second is not None:
+            pairs.append((first, second))
+    fixed: list[int] = []
+    for i, task in enumerate(design.fixed):
+        index = _index(task, f"orders.fixed[{i}]", num_tasks, names, faults)
+        if index in fixed:
+            faults.append(Fault(f"orders.fixed[{i}]", task, "each task once"))
+        elif index is not None:
+            fixed.append(index)
+    if len(fixed) == num_tasks:
+        law = f"fewer than the {num_tasks} tasks"
+        mend = "One order is `design: explicit` with a `list`."
+        faults.append(Fault("orders.fixed", [*design.fixed], law, mend))
+    refuse(faults)
+    cycle = cycle_of(pairs)
+    if cycle:
+        told = " before ".join(_name(task, names) for task in (*cycle, cycle[0]))
+        law = "constraints that some order can keep"
+        written = [[*pair] for pair in design.before]
+        mend = f"They go round in a circle: {told}."
+        raise InvalidConfigError([Fault("orders.before", written, law, mend)])
+    rule = Precedence.of(num_tasks, pairs)
+    broken = rule.broken(fixed)
+    if broken is not None:
+        first_name, second_name = (_name(task, names) for task in broken)
+        law = f"first tasks with {first_name} before {second_name}, as `before` asks"
+        raise InvalidConfigError([Fault("orders.fixed", [*design.fixed], law)])
+    return rule, tuple(fixed)
+
+
+def _listed(
+    listed: Sequence[Order],
+    num_tasks: int,
+    names: tuple[str, ...],
+    rule: Precedence,
+    fixed: Order,
+) -> tuple[Order, ...]:
+    """The listed orders, each checked."""
+    natural = [*range(num_tasks)]
+    faults: list[Fault | None] = []
+    for i, order in enumerate(listed):
+        path = f"orders.list[{i}]"
+        law = f"a permutation of 0..{num_tasks - 1}, each task once"
+        sound = sorted(order) == natural
+        faults.append(require(sound, path, [*order], law))
+        faults.append(require(order not in listed[:i], path, [*order], "each order once"))
+        if not sound:
+            continue
+        start = f"an order that starts with the fixed tasks {[*fixed]}"
+        faults.append(require(order[: len(fixed)] == fixed, path, [*order], start))
+        if (broken := rule.broken(order)) is not None:
+            first, second = (_name(task, names) for task in broken)
+            faults.append(Fault(path, [*order], f"an order with {first} before {second}"))
+    refuse(faults)
+    return tuple(listed)
+
+
+def _index(
+    task: Task, path: str, num_tasks: int, names: tuple[str, ...], faults: list[Fault]
+) -> int | None:
+    """The index of a task that is given by index or name; None, and a fault, if there is none."""
+    if isinstance(task, int) and 0 <= task < num_tasks:
+        return task
+    if isinstance(task, str) and task in names:
+        return names.index(task)
+    law = f"a task from 0 to {num_tasks - 1}"
+    mend = ""
+    if names:
+        law += f", or one of {[*names]}"
+        mend = nearest(task, names) if isinstance(task, str) else ""
+    elif isinstance(task, str):
+        mend = "The tasks of this stream have no names."
+    faults.append(Fault(path, task, law, mend))
+    return None
+
+
+def _name(task: int, names: tuple[str, ...]) -> str:
+    return names[task] if names else str(task)

@@ -1,0 +1,214 @@
+"""Precedence: which tasks must come before which, and the orders that obey it.
+
+The orders that obey a partial order are its linear extensions. They are counted exactly, and so
+drawn with equal chances: tasks that have nothing to do with each other are counted apart and
+interleaved, blocks that follow each other are multiplied, and what can be divided neither way is
+counted by its first task (Brightwell and Winkler, Order 8, 1991, on why no formula does it all).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from clmethods.errors import Fault, InvalidConfigError
+
+Order = tuple[int, ...]
+"""A permutation of the task groups 0..T-1; see `StreamConfig.task_order`."""
+Pair = tuple[int, int]
+"""(a, b): a comes before b."""
+
+COUNTED = 100_000
+"""Sets of tasks that are counted at most, so that an entangled rule ends in an answer."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Precedence:
+    """A partial order of T tasks."""
+
+    num_tasks: int
+    earlier: tuple[int, ...]
+    """By task, the set of all tasks that come before it, as a bit mask."""
+    _counts: dict[int, int] = field(default_factory=dict)
+    _divided: dict[int, tuple[list[int], bool]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, num_tasks: int, pairs: Sequence[Pair] = ()) -> Precedence:
+        """The rule that `pairs` imply; they must have no cycle, see `cycle_of`."""
+        earlier = [0] * num_tasks
+        for first, second in pairs:
+            earlier[second] |= 1 << first
+        for through in range(num_tasks):  # Warshall's closure
+            for task in range(num_tasks):
+                if earlier[task] >> through & 1:
+                    earlier[task] |= earlier[through]
+        return cls(num_tasks, tuple(earlier))
+
+    @property
+    def free(self) -> bool:
+        """Whether every order obeys."""
+        return not any(self.earlier)
+
+    def broken(self, order: Sequence[int]) -> Pair | None:
+        """The first pair (a, b) of which `order`, whole or a beginning, has b without a before."""
+        done = 0
+        for task in order:
+            if lacking := self.earlier[task] & ~done:
+                return _members(lacking)[0], task
+            done |= 1 << task
+        return None
+
+    def after(self, start: Sequence[int]) -> tuple[Precedence, Order]:
+        """(the rule of the tasks that are left after `start`, those tasks in ascending order)."""
+        left = tuple(task for task in range(self.num_tasks) if task not in start)
+        pairs = [
+            (i, j)
+            for j, b in enumerate(left)
+            for i, a in enumerate(left)
+            if self.earlier[b] >> a & 1
+        ]
+        return Precedence.of(len(left), pairs), left
+
+    def greedy(self, start: Sequence[int], rank: Callable[[list[int], int], float]) -> Order:
+        """`start`, then always the task that may come and has the least rank(order so far, task).
+
+        Ties go to the smaller index.
+        """
+        order = list(start)
+        while len(order) < self.num_tasks:
+            order.append(min(self._next(order), key=lambda task: (rank(order, task), task)))
+        return tuple(order)
+
+    def orders(self) -> Iterator[Order]:
+        """Every order that obeys, in lexicographic order."""
+        yield from self._continued([])
+
+    def count(self) -> int:
+        """How many orders obey. Raises `InvalidConfigError` where that is beyond counting."""
+        return self._count((1 << self.num_tasks) - 1)
+
+    def draw(self, generator: random.Random) -> Order:
+        """An order that obeys, each equally likely."""
+        return tuple(self._draw((1 << self.num_tasks) - 1, generator))
+
+    def _next(self, order: Sequence[int]) -> list[int]:
+        done = sum(1 << task for task in order)
+        return [
+            task
+            for task, before in enumerate(self.earlier)
+            if not done >> task & 1 and before & ~done == 0
+        ]
+
+    def _continued(self, order: list[int]) -> Iterator[Order]:
+        if len(order) == self.num_tasks:
+            yield tuple(order)
+        for task in self._next(order):
+            yield from self._continued([*order, task])
+
+    def _count(self, tasks: int) -> int:
+        if tasks & (tasks - 1) == 0:
+            return 1
+        if tasks not in self._counts:
+            if len(self._counts) >= COUNTED:
+                law = "constraints whose orders can be counted"
+                mend = "Use fewer of them, or a longer `fixed`."
+                raise InvalidConfigError([Fault("orders.before", "...", law, mend)])
+            blocks, parallel = self._blocks(tasks)
+            if len(blocks) > 1:
+                ways = math.prod(map(self._count, blocks))
+                sizes = [block.bit_count() for block in blocks]
+                if parallel:
+                    ways *= math.factorial(sum(sizes)) // math.prod(map(math.factorial, sizes))
+            else:
+                ways = sum(self._count(tasks & ~(1 << first)) for first in self._firsts(tasks))
+            self._counts[tasks] = ways
+        return self._counts[tasks]
+
+    def _draw(self, tasks: int, generator: random.Random) -> list[int]:
+        if tasks & (tasks - 1) == 0:
+            return [tasks.bit_length() - 1] if tasks else []
+        blocks, parallel = self._blocks(tasks)
+        if len(blocks) == 1:
+            firsts = self._firsts(tasks)
+            weights = [self._count(tasks & ~(1 << first)) for first in firsts]
+            at = generator.randrange(sum(weights))
+            first = next(f for i, f in enumerate(firsts) if at < sum(weights[: i + 1]))
+            return [first, *self._draw(tasks & ~(1 << first), generator)]
+        drawn = [iter(self._draw(block, generator)) for block in blocks]
+        turns = [i for i, block in enumerate(blocks) for _ in range(block.bit_count())]
+        if parallel:
+            generator.shuffle(turns)
+        return [next(drawn[turn]) for turn in turns]
+
+    def _firsts(self, tasks: int) -> list[int]:
+        return [task for task in _members(tasks) if self.earlier[task] & tasks == 0]
+
+    def _blocks(self, tasks: int) -> tuple[list[int], bool]:
+        """(blocks, True) that are unrelated, or (blocks in their order, False); else one block."""
+        if tasks not in self._divided:
+            self._divided[tasks] = self._divide(tasks)
+        return self._divided[tasks]
+
+    def _divide(self, tasks: int) -> tuple[list[int], bool]:
+        related = {
+            task: sum(1 << o for o in _members(tasks) if self._related(task, o))
+            for task in _members(tasks)
+        }
+        apart = _components(tasks, related)
+        if len(apart) > 1:
+            return apart, True
+        unrelated = {task: tasks & ~(1 << task) & ~found for task, found in related.items()}
+        stacked = _components(tasks, unrelated)
+        earlier = {block: self.earlier[block.bit_length() - 1] & tasks for block in stacked}
+        return sorted(stacked, key=lambda block: (earlier[block] & ~block).bit_count()), False
+
+    def _related(self, one: int, other: int) -> bool:
+        return bool(self.earlier[one] >> other & 1 or self.earlier[other] >> one & 1)
+
+
+def cycle_of(pairs: Sequence[Pair]) -> Order:
+    """Tasks each of which must come before the next, the last before the first; () if none."""
+    after: dict[int, list[int]] = {}
+    for first, second in pairs:
+        after.setdefault(first, []).append(second)
+    sound: set[int] = set()
+
+    def follow(path: list[int]) -> Order:
+        task = path[-1]
+        if task in path[:-1]:
+            return tuple(path[path.index(task) : -1])
+        for later in after.get(task, []) if task not in sound else []:
+            if found := follow([*path, later]):
+                return found
+        sound.add(task)
+        return ()
+
+    return next((found for task in after if (found := follow([task]))), ())
+
+
+def _members(tasks: int) -> list[int]:
+    return [task for task in range(tasks.bit_length()) if tasks >> task & 1]
+
+
+def _components(tasks: int, neighbours: dict[int, int]) -> list[int]:
+    """The connected sets of a graph, as bit masks, by their least task."""
+    found: list[int] = []
+    while tasks:
+        block, edge = 0, tasks & -tasks
+        while edge:
+            block |= edge
+            edge = _union(neighbours[task] for task in _members(edge)) & ~block
+        found.append(block)
+        tasks &= ~block
+    return found
+
+
+def _union(masks: Iterator[int]) -> int:
+    found = 0
+    for mask in masks:
+        found |= mask
+    return found

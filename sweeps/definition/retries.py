@@ -1,0 +1,35 @@
+"""Retries of a trial that lost its worker, per kind of cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clmethods.errors import refuse, require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often a trial goes on after it lost its worker; each kind of loss has its own limit.
+
+    A trial goes on from its last stored stage. Errors of the run itself, such as a loss that is
+    not finite, are deterministic and never retried. A storage that cannot be reached uses up no
+    retry.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    worker_failures: int = 3
+    """Worker processes that died or ran out of memory."""
+    node_losses: int = 30
+    """Nodes that failed or could not be reached."""
+    preemptions: int = 300
+    """Workers that were terminated, and nodes that their provider took away."""
+
+    def __post_init__(self) -> None:
+        limits = {
+            "worker_failures": self.worker_failures,
+            "node_losses": self.node_losses,
+            "preemptions": self.preemptions,
+        }
+        refuse([require(most >= 0, name, most, "0 or more") for name, most in limits.items()])

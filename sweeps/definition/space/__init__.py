@@ -1,0 +1,1 @@
+"""The search space: axes, conditions, and the configurations that they make."""

@@ -1,0 +1,134 @@
+"""Axes of a search: fields that vary, and choices between whole sections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clmethods.errors import Fault, InvalidConfigError, refuse, require
+from sweeps.definition.file.run_sections import Sections
+
+SIGNIFICANT_DIGITS = 6
+"""Sampled values are rounded to this, so that what a report prints can be typed again."""
+_RANGES = ("uniform", "log", "integer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One of the choices of an axis."""
+
+    label: str
+    """How it is called in tables."""
+    sections: Sections
+    """What it sets."""
+    axes: tuple[Axis, ...] = ()
+    """What varies only where this is chosen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """What varies: a field over values or between two ends, or a section by whole choices."""
+
+    path: str
+    """Dotted path of the field, such as `method.rank`; for a choice the section's name."""
+    scale: Literal["list", "uniform", "log", "integer", "choice"] = "list"
+    values: tuple[Any, ...] = ()
+    """The listed values; for a range its two ends, both included; for a choice the labels."""
+    options: tuple[Option, ...] = ()
+    """What the labels of a choice stand for."""
+
+    @property
+    def varies(self) -> bool:
+        """Whether the axis tells configurations apart."""
+        return self.scale not in {"list", "choice"} or len(self.values) > 1
+
+    def probes(self, here: str) -> tuple[tuple[str, Any], ...]:
+        """(key path, value) of everything that the run must accept; the axis is at `here`."""
+        inside = "" if self.scale == "list" else f".{self.scale}"
+        return tuple((f"{here}{inside}[{i}]", value) for i, value in enumerate(self.values))
+
+    def option(self, label: str) -> Option:
+        """The option of a choice that a label stands for."""
+        return self.options[self.values.index(label)]
+
+    def at(self, fraction: float) -> Any:
+        """The value at `fraction` in [0, 1) of the axis; listed values share it equally."""
+        if self.scale in {"list", "choice"}:
+            return self.values[min(int(fraction * len(self.values)), len(self.values) - 1)]
+        low, high = self.values
+        if self.scale == "integer":
+            return min(low + int(fraction * (high - low + 1)), high)
+        if self.scale == "log":
+            value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))
+        else:
+            value = low + fraction * (high - low)
+        rounded = float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        return min(max(rounded, low), high)
+
+
+def every_axis(axes: Sequence[Axis]) -> Iterator[Axis]:
+    """The axes and those below their options; two options may have axes of one path."""
+    for axis in axes:
+        yield axis
+        for option in axis.options:
+            yield from every_axis(option.axes)
+
+
+def parse_axis(path: str, written: Any, kind: str | None, here: str) -> Axis:
+    """The axis over the field at `path` that the sweep file declares at `here`.
+
+    `kind` is the algorithm, None if it is not known. Raises `InvalidConfigError`.
+    """
+    if isinstance(written, Mapping):
+        return _parse_range(path, written, kind, here)
+    refuse(
+        [
+            require(
+                isinstance(written, list) and len(written) > 0,
+                here,
+                written,
+                "a list of one or more values, or a range such as {log: [0.001, 1]}",
+                "Put a single value into the section of its field instead."
+                if isinstance(written, bool | int | float | str)
+                else "",
+            )
+        ]
+    )
+    return Axis(path=path, values=tuple(written))
+
+
+def _parse_range(path: str, written: Mapping[str, Any], kind: str | None, here: str) -> Axis:
+    scale, ends = next(iter(written.items()), ("", None))
+    if len(written) != 1 or scale not in _RANGES:
+        law = f"one of {list(_RANGES)} with its two ends, such as {{uniform: [0, 1]}}"
+        raise InvalidConfigError([Fault(here, written, law)])
+    here = f"{here}.{scale}"
+    numbers = int if scale == "integer" else int | float
+    if (
+        not isinstance(ends, list)
+        or len(ends) != 2
+        or not all(isinstance(end, numbers) and not isinstance(end, bool) for end in ends)
+    ):
+        noun = "whole numbers" if scale == "integer" else "numbers"
+        raise InvalidConfigError([Fault(here, ends, f"[low, high], two {noun}")])
+    low, high = ends
+    refuse(
+        [
+            require(low < high, here, ends, "[low, high] with low below high"),
+            require(scale != "log" or low > 0, here, ends, "ends greater than 0 on a log scale"),
+            require(
+                kind != "grid",
+                here,
+                ends,
+                "a list of values, as the algorithm is `grid`",
+                "Ranges need `algorithm: {kind: sobol, trials: 32}`, or `random`.",
+            ),
+        ]
+    )
+    if scale == "integer":
+        return Axis(path=path, scale="integer", values=(low, high))
+    return Axis(
+        path=path, scale="log" if scale == "log" else "uniform", values=(float(low), float(high))
+    )

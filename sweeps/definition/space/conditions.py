@@ -1,0 +1,293 @@
+"""`where`: conditions over the fields of a run, in a small safe part of Python's expressions."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clmethods.errors import Fault, InvalidConfigError, nearest, refuse
+from sweeps.definition.space.run_fields import KINDS, FieldFacts, kind_of
+
+MAX_LENGTH = 1000
+"""Longest condition, in characters: nobody writes more, and parsing stays cheap."""
+
+_ORDERINGS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_CALLS: dict[str, Callable[..., Any]] = {"len": len, "min": min, "max": max, "abs": abs}
+_WORDS = {"null": None, "true": True, "false": False}  # as YAML spells them
+_ALLOWED = (
+    "fields, values, ==, !=, <, <=, >, >=, in, not in, and, or, not, +, -, *, /, //, %, "
+    + ", ".join(_CALLS)
+)
+_NOUNS = {"number": "a number", "list": "a list", "flag": "true or false", "mapping": "a mapping"}
+
+Lookup = Callable[[str], Any]
+"""The value of a field by dotted path. Raises `KeyError` if the configuration has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One line under `where` that was found to be sound."""
+
+    place: str
+    """Its key path, such as `where[0]`."""
+    text: str
+    tree: ast.expr
+
+    def holds(self, lookup: Lookup) -> bool:
+        """Whether a configuration meets it; one without a field that it needs is not bound by it.
+
+        Raises `InvalidConfigError` where values do not allow an answer, such as an order of null.
+        """
+        try:
+            return bool(_value(self.tree, lookup))
+        except KeyError:
+            return True
+        except _UndecidedError as error:
+            law = "a condition that every configuration can decide"
+            raise InvalidConfigError([Fault(self.place, self.text, law, str(error))]) from error
+
+
+class _UndecidedError(Exception):
+    """Values at hand that an operator cannot take."""
+
+
+def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> Condition:
+    """The condition in `text`. Raises `InvalidConfigError` with all that is wrong with it.
+
+    Checked before any configuration is known: names, operators, and whether the kinds of values
+    can meet. A comparison with a text that its field can never be is refused too.
+    """
+    try:
+        if len(text) > MAX_LENGTH:
+            raise SyntaxError(f"{len(text)} characters")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        reason = getattr(error, "msg", None) or "it is nested too deeply"
+        law = "a condition such as `method.rank <= 16`"
+        raise InvalidConfigError([Fault(place, text, law, f"Python says: {reason}.")]) from error
+    checker = _Checker(place, text, fields)
+    if "flag" not in checker.kinds(tree):
+        checker.fault("a condition, which is true or false", "It is a value: compare it.")
+    refuse(checker.faults)
+    return Condition(place, text, tree)
+
+
+class _Checker:
+    """Which kinds of value an expression can have; `faults` collects what cannot be."""
+
+    def __init__(self, place: str, text: str, fields: Mapping[str, FieldFacts]) -> None:
+        self.place, self.text, self.fields = place, text, fields
+        self.faults: list[Fault] = []
+
+    def fault(self, allowed: str, mend: str = "") -> frozenset[str]:
+        """Note a fault; the faulty part may then be anything, so that it is told once."""
+        self.faults.append(Fault(self.place, self.text, allowed, mend))
+        return KINDS
+
+    def kinds(self, node: ast.expr) -> frozenset[str]:
+        """The kinds that the node's value can have."""
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() | None):
+                return frozenset({kind_of(node.value)})
+            case ast.Name() | ast.Attribute():
+                return self.name(node)
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                for item in items:
+                    self.kinds(item)
+                return frozenset({"list"})
+            case ast.BoolOp(values=values):
+                for value in values:
+                    self.expect(value, "flag")
+                return frozenset({"flag"})
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                self.expect(operand, "flag")
+                return frozenset({"flag"})
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                self.expect(operand, "number")
+                return frozenset({"number"})
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+                self.expect(left, "number")
+                self.expect(right, "number")
+                return frozenset({"number"})
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                for a, comparison, b in zip([left, *others], ops, others, strict=False):
+                    self.compare(a, comparison, b)
+                return frozenset({"flag"})
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _CALLS:
+                return self.call(node, name, arguments)
+        return self.fault(_ALLOWED, f"`{ast.unparse(node)}` is none of these.")
+
+    def name(self, node: ast.expr) -> frozenset[str]:
+        """The kinds that a field can hold."""
+        name = ast.unparse(node)
+        if name in _WORDS:
+            return frozenset({kind_of(_WORDS[name])})
+        if name in self.fields:
+            return self.fields[name].kinds
+        same = [path for path in self.fields if path.split(".")[-1] == name.split(".")[-1]]
+        mend = f"Did you mean {same[0]!r}?" if same else nearest(name, list(self.fields))
+        mend = mend or "Put texts into quotes."
+        law = "names of fields that some configuration has, such as `method.rank`"
+        return self.fault(law, f"`{name}` is none. {mend}")
+
+    def expect(self, node: ast.expr, kind: str) -> None:
+        """Note a fault if the node can never be of the kind."""
+        found = self.kinds(node)
+        if kind not in found:
+            self.fault(
+                f"{_NOUNS[kind]} in that place", f"`{ast.unparse(node)}` is {_told(found)}."
+            )
+
+    def call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> frozenset[str]:
+        """The kind of a call's value."""
+        fewest, most = {"min": (2, 9), "max": (2, 9)}.get(name, (1, 1))
+        if not fewest <= len(arguments) <= most:
+            few = "one argument" if most == 1 else "two or more arguments"
+            return self.fault(f"{few} for `{name}`", f"`{ast.unparse(node)}` has another number.")
+        for argument in arguments:
+            if name != "len":
+                self.expect(argument, "number")
+            elif not self.kinds(argument) & {"list", "text"}:
+                self.fault("`len` of a list", f"`{ast.unparse(argument)}` has no length.")
+        return frozenset({"number"})
+
+    def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> None:
+        """Note a fault if the comparison cannot be made, or cannot come out both ways."""
+        a, b = self.kinds(left), self.kinds(right)
+        shown = f"{ast.unparse(left)} {_SIGNS.get(type(op), '?')} {ast.unparse(right)}"
+        if type(op) in _ORDERINGS:
+            meet = bool(a & b & {"number", "text"})
+        elif isinstance(op, ast.Eq | ast.NotEq):
+            meet = bool(a & b)
+            self.spelling(left, right)
+            self.spelling(right, left)
+        elif isinstance(op, ast.In | ast.NotIn):
+            meet = "list" in b or ("text" in a and "text" in b)
+            for item in right.elts if isinstance(right, ast.List | ast.Tuple) else [right]:
+                self.spelling(left, item)
+                self.spelling(item, left)
+        else:
+            self.fault(_ALLOWED, "Write `==` in place of `is`.")
+            return
+        if not meet:
+            mend = f"`{shown}` sets {_told(a)} against {_told(b)}."
+            self.fault("values of one kind on both sides", mend)
+
+    def spelling(self, field: ast.expr, value: ast.expr) -> None:
+        """Note a fault if the value is a text that the field can never be."""
+        facts = self.fields.get(ast.unparse(field))
+        if facts is None or not facts.choices or not isinstance(value, ast.Constant):
+            return
+        if isinstance(value.value, str) and value.value not in facts.choices:
+            choices = sorted(facts.choices)
+            mend = nearest(value.value, choices)
+            self.fault(f"one of {choices} beside `{ast.unparse(field)}`", mend)
+
+
+_SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+
+
+def _told(kinds: frozenset[str]) -> str:
+    return " or ".join(_NOUNS.get(kind, kind) for kind in sorted(kinds))
+
+
+def _value(node: ast.expr, lookup: Lookup) -> Any:
+    """The value of a checked expression."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name() | ast.Attribute():
+            name = ast.unparse(node)
+            return _WORDS[name] if name in _WORDS else lookup(name)
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_value(item, lookup) for item in items]
+        case ast.BoolOp(op=op, values=values):
+            decisive = isinstance(op, ast.Or)
+            return decisive if any(_flag(v, lookup) is decisive for v in values) else not decisive
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _flag(operand, lookup)
+        case ast.UnaryOp(operand=operand):
+            return -_number(operand, lookup)
+        case ast.BinOp(left=left, op=op, right=right):
+            try:
+                return _ARITHMETIC[type(op)](_number(left, lookup), _number(right, lookup))
+            except ZeroDivisionError as error:
+                raise _UndecidedError(f"`{ast.unparse(node)}` divides by zero.") from error
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            pairs = zip([left, *others], ops, others, strict=False)
+            return all(_compare(a, op, b, lookup) for a, op, b in pairs)
+        case ast.Call(func=ast.Name(id="len"), args=[argument]):
+            value = _value(argument, lookup)
+            if kind_of(value) not in {"list", "text"}:
+                raise _undecided(argument, value)
+            return len(value)
+        case ast.Call(func=ast.Name(id=name), args=arguments):
+            return _CALLS[name](*(_number(argument, lookup) for argument in arguments))
+    raise TypeError(f"not a checked expression: {ast.dump(node)}")
+
+
+def _flag(node: ast.expr, lookup: Lookup) -> bool:
+    value = _value(node, lookup)
+    if not isinstance(value, bool):
+        raise _undecided(node, value)
+    return value
+
+
+def _number(node: ast.expr, lookup: Lookup) -> Any:
+    value = _value(node, lookup)
+    if kind_of(value) != "number":
+        raise _undecided(node, value)
+    return value
+
+
+def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, lookup: Lookup) -> bool:
+    a, b = _value(left, lookup), _value(right, lookup)
+    kinds = kind_of(a), kind_of(b)
+    match op:
+        case ast.Eq():
+            return kinds[0] == kinds[1] and bool(a == b)
+        case ast.NotEq():
+            return kinds[0] != kinds[1] or bool(a != b)
+        case ast.In() | ast.NotIn():
+            if kinds[1] != "list" and kinds != ("text", "text"):
+                raise _undecided(right, b)
+            return (a in b) == isinstance(op, ast.In)
+    if kinds not in {("number", "number"), ("text", "text")}:
+        odd, value = (right, b) if kinds[0] in {"number", "text"} else (left, a)
+        raise _undecided(odd, value)
+    return _ORDERINGS[type(op)](a, b)
+
+
+def _undecided(node: ast.expr, value: object) -> _UndecidedError:
+    text = ast.unparse(node)
+    if value is None:
+        return _UndecidedError(f"`{text}` is null in one: begin with `{text} == null or`.")
+    return _UndecidedError(f"`{text}` is {value!r} in one, {_told(frozenset({kind_of(value)}))}.")

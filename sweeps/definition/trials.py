@@ -1,0 +1,95 @@
+"""From a sweep to its trials: configurations x orders x seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from clmethods.canonical import canonical_json
+from clmethods.config.decode import run_from_dict
+from clmethods.config.keys import StageSpec, stage_chain
+from clmethods.config.readout import ReadoutConfig
+from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from sweeps.definition.orders import Order
+from sweeps.definition.sweep import Configuration, Role, Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSpec:
+    """One training chain and how it is read."""
+
+    trial_id: str
+    """Id of the resolved run. It does not depend on the sweep, nor on readouts."""
+    config_id: str
+    order_id: str
+    seed: int
+    label: str
+    """Label of the configuration; all orders and seeds share it."""
+    role: Role
+    factors: dict[str, Any]
+    run: RunConfig
+    readouts: tuple[ReadoutConfig, ...]
+
+    @property
+    def name(self) -> str:
+        """The trial for people: configuration, order, seed."""
+        return f"{self.label}, order {self.order_id}, seed {self.seed}"
+
+    @property
+    def chain(self) -> tuple[StageSpec, ...]:
+        """The stages, in order."""
+        return stage_chain(self.run)
+
+    def to_json(self) -> str:
+        """Canonical JSON: the string that goes through Ray."""
+        return canonical_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialSpec:
+        """The inverse of `to_json`."""
+        data = json.loads(text)
+        run = run_from_dict(data.pop("run"))
+        readouts = tuple(ReadoutConfig(**readout) for readout in data.pop("readouts"))
+        return cls(run=run, readouts=readouts, **data)
+
+
+def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
+    """All trials that are known from the file alone; `sweeps.search` adds those that are not.
+
+    A trial that two configurations ask for appears once, under the first of them.
+    """
+    return trials_of(sweep, sweep.configurations)
+
+
+def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
+    """The trials of some configurations; each of them sees the same orders and the same seeds."""
+    found: dict[str, TrialSpec] = {}
+    ordered = lru_cache(maxsize=4096)(_ordered)  # configurations seldom differ in their stream
+    for configuration in configurations:
+        readouts = sweep.readouts_for(configuration.run)
+        config_id = configuration.run.config_id
+        for order in sweep.orders_for(configuration.run):
+            stream = ordered(configuration.run.stream, order)
+            for seed in sweep.seeds:
+                run = configuration.run.unchecked(configuration.run.backbone, stream, seed)
+                trial = TrialSpec(
+                    trial_id=run.trial_id,
+                    config_id=config_id,
+                    order_id=run.order_id,
+                    seed=seed,
+                    label=configuration.label,
+                    role=configuration.role,
+                    factors=configuration.factors,
+                    run=run,
+                    readouts=readouts,
+                )
+                found.setdefault(trial.trial_id, trial)
+    return tuple(found.values())
+
+
+def _ordered(stream: StreamConfig, order: Order) -> StreamConfig:
+    return replace(stream, task_order=order)

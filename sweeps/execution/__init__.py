@@ -1,0 +1,1 @@
+"""Execution of sweeps on Ray. The stage store, not Ray Tune, is the system of record."""

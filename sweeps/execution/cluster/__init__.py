@@ -1,0 +1,1 @@
+"""The Ray cluster: connection, nodes, and checks of what joins."""

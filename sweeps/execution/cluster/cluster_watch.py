@@ -1,0 +1,126 @@
+"""ClusterWatch: follows the head and the nodes of a cluster while a sweep runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import final
+
+from clmethods.config import Fault
+from sweeps.definition import Resources, TrialSpec
+from sweeps.execution.cluster.head_watch import HeadWatch
+from sweeps.execution.cluster.node_check import StorageProof, sees, storage_proof
+from sweeps.execution.cluster.node_guard import NodeEvents, NodeGuard
+from sweeps.execution.cluster.node_tally import slots_text
+from sweeps.execution.cluster.nodes import Node, Nodes
+from sweeps.execution.progress import Progress
+from sweeps.execution.resources.trial_resources import slots_on
+from sweeps.results.event_kinds import NodeJoined, NodeLost, NodeRefused
+from sweeps.results.events import EventLog
+from sweeps.storage import ObjectStore, is_storage_fault
+
+
+@final
+class ClusterWatch:
+    """Records nodes that join and leave, and leaves out those that cannot run trials.
+
+    On a single machine it only watches Ray's control service.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        sweep: str,
+        nodes: Nodes,
+        progress: Progress,
+        events: EventLog,
+        head_lost: Callable[[], None],
+    ) -> None:
+        """`head_lost`: called in another thread when the control service is gone."""
+        self._objects, self._sweep, self._nodes = objects, sweep, nodes
+        self._progress, self._events, self._head_lost = progress, events, head_lost
+        self._guard: NodeGuard | None = None
+        self._trials: Sequence[TrialSpec] = ()
+        self._resources = Resources()
+        self._started = False
+        self.proof: StorageProof | None = None
+        """What every node must read; None on a single machine."""
+
+    @contextmanager
+    def watching(
+        self, local: bool, trials: Sequence[TrialSpec], resources: Resources
+    ) -> Iterator[None]:
+        """Watch for the length of the block; on a cluster, check the nodes that are there first.
+
+        `trials` and `resources` say how many slots a node has. Raises `InvalidConfigError` with
+        everything that is wrong with a node.
+        """
+        import ray
+
+        self._trials, self._resources = trials, resources
+        with ExitStack() as stack:
+            address = str(ray.get_runtime_context().gcs_address)
+            stack.enter_context(HeadWatch(address, self._head_lost))
+            if local:
+                for node in self._nodes.all():
+                    self._log_joined(node)
+            else:
+                self.proof = stack.enter_context(storage_proof(self._objects, self._sweep))
+                called = NodeEvents(joined=self._joined, refused=self._refused, lost=self._lost)
+                self._guard = NodeGuard(self.proof, called, self._nodes)
+                self._guard.check_present()
+                self._progress.say(self._progress.tally.nodes.sentence())
+            self._started = True
+            yield
+
+    def look(self) -> None:
+        """Notice what has changed."""
+        if self._guard is not None:
+            self._guard.look()
+
+    def leave_out(self, node_id: str, fault: Fault | None = None) -> bool:
+        """Let no trial run on a node from now on; return False on a single machine.
+
+        Without a `fault` the node does not see the storage of this run.
+        """
+        if self._guard is None:
+            return False
+        self._guard.refuse(node_id, fault)
+        return True
+
+    def reaches_storage(self) -> bool:
+        """Return whether the driver itself finds its storage."""
+        try:
+            return self.proof is not None and sees(self._objects, self.proof)
+        except Exception as error:
+            if not is_storage_fault(error):
+                raise
+            return False
+
+    def _log_joined(self, node: Node) -> int:
+        """Log a node that has joined; return its slots."""
+        slots = slots_on(node, self._trials, self._resources)
+        cpus, gpus = node.resources.get("CPU", 0.0), node.resources.get("GPU", 0.0)
+        self._events.add(NodeJoined(**_place(node), cpus=cpus, gpus=gpus, slots=slots))
+        return slots
+
+    def _joined(self, node: Node) -> None:
+        slots = self._log_joined(node)
+        self._progress.tally.nodes.joined(node.node_id, node.name, slots)
+        if self._started:
+            self._progress.say(f"node {node.shown} joined: {slots_text(slots)}")
+
+    def _refused(self, node: Node, fault: Fault) -> None:
+        self._events.add(NodeRefused(**_place(node), reason=str(fault)))
+        self._progress.tally.nodes.refused(node.node_id)
+        self._progress.say(f"no trial runs on {node.shown}: {fault}")
+
+    def _lost(self, node: Node) -> None:
+        self._events.add(NodeLost(**_place(node)))
+        self._progress.tally.nodes.lost(node.node_id)
+        self._progress.say(f"node {node.shown} is lost; its trials continue on other nodes")
+
+
+def _place(node: Node) -> dict[str, str]:
+    """Return the fields by which events name a node."""
+    return {"node": node.name, "address": node.address, "node_id": node.node_id}

@@ -1,0 +1,147 @@
+"""Connection to Ray: a local cluster with token authentication, or one that is already up."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+from sweeps.execution.cluster.attach import attach
+from sweeps.execution.cluster.nodes import Nodes
+from sweeps.execution.cluster.ray_messages import filtered_messages
+from sweeps.execution.resources.trial_resources import NodeShape, shapes_of
+from sweeps.execution.worker.worker_startup import HOOK
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU must not see one
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_prestart_worker_first_driver": "0",  # Tune asks for another environment
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is disposable
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1e9",  # all may wait for another driver
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "1e9",
+}
+"""Ray reads these when it is imported. What the user has set is left alone."""
+
+OBJECT_STORE_BYTES = 100_000_000
+"""Trials exchange strings; results go through the storage."""
+
+SIZE_HOLDS_S = 1.0
+"""How long the size of a cluster is taken for known; nodes need longer to come."""
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
+    """A Ray cluster for the length of a sweep.
+
+    Without an address a local one is started, authenticated with a token of its own, which is
+    handed to its processes by the environment and never written to disk. `cpus` limits it.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None and not _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")  # somebody may have imported Ray before the mode and token were set
+    AuthenticationTokenLoader.instance().reset_cache()
+    _keep_keys_private()
+
+    arguments: dict[str, object] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "runtime_env": {"worker_process_setup_hook": HOOK},
+    }
+    if address is not None:
+        with filtered_messages():
+            attach(address, arguments)
+    else:
+        arguments |= {
+            "address": "local",
+            "num_cpus": min(usable_cpus(), cpus or usable_cpus()),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        with filtered_messages(), _sessions_of_their_own():
+            ray.init(**arguments)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _keep_keys_private() -> None:
+    """Keep Tune from copying the keys of a bucket into the environment that Ray logs.
+
+    Ray writes a trial's runtime environment to a log file that everybody can read. On a cluster
+    the keys come from each node's own credentials; a local worker inherits them by itself.
+    """
+    from ray.tune.execution import class_cache
+
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    names -= {name for name in names if name.startswith("AWS_")}
+
+
+@contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """Start Ray's processes in sessions of their own.
+
+    A signal to the driver's process group (`timeout`, many job schedulers, a closed terminal)
+    must not end the cluster on which the running stages are to be finished. The processes still
+    end with the driver: Linux kills them when their parent is gone.
+    """
+    from ray._private import services
+
+    plain = services.ConsolePopen
+
+    class SessionPopen(plain):  # type: ignore[misc,valid-type]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options, start_new_session=True)
+
+    services.ConsolePopen = SessionPopen
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
+@final
+class ClusterSize:
+    """The nodes of a cluster, which may grow and shrink. Tune asks at every turn, and each answer
+    takes a call to Ray; so Ray is asked again only after `SIZE_HOLDS_S`.
+    """
+
+    def __init__(self, nodes: Nodes, clock: Callable[[], float] = time.monotonic) -> None:
+        self._nodes, self._clock = nodes, clock
+        self._known: tuple[NodeShape, ...] = ()
+        self._until = -math.inf
+
+    def shapes(self) -> tuple[NodeShape, ...]:
+        """Return what each node that is alive offers."""
+        if self._clock() >= self._until:
+            self._known = shapes_of(self._nodes.all())
+            self._until = self._clock() + SIZE_HOLDS_S
+        return self._known
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def _has_token() -> bool:
+    return any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))

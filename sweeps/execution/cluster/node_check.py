@@ -1,0 +1,100 @@
+"""Proof that a node sees the storage of the driver, and has the same software."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict, final
+
+from clmethods.config import InvalidConfigError
+from sweeps.execution.cluster.versions import installed_versions
+from sweeps.storage import (
+    MissingObjectError,
+    ObjectStore,
+    StorageOptions,
+    is_storage_fault,
+    open_storage,
+)
+
+
+class StorageProof(TypedDict):
+    """An object that the driver has put into the storage. Travels through Ray."""
+
+    location: str
+    options: str
+    """`StorageOptions` as JSON."""
+    key: str
+    secret: str
+    """Content of the object: random, so that no copy of another run's storage has it."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """What a node found. Travels through Ray as a dict of plain values."""
+
+    host: str
+    versions: dict[str, str]
+    shared: bool
+    """Whether the node read the driver's object."""
+    writable: bool
+    error: str
+    """Why it could not read or write; empty if it could."""
+
+
+@contextmanager
+def storage_proof(objects: ObjectStore, sweep: str) -> Iterator[StorageProof]:
+    """Put the object that every node must read, for the length of the block."""
+    run = secrets.token_hex(8)
+    proof = StorageProof(
+        location=objects.location,
+        options=objects.options.to_json(),
+        key=f"sweeps/{sweep}/proofs/{run}",
+        secret=secrets.token_hex(16),
+    )
+    objects.put(proof["key"], proof["secret"].encode())
+    try:
+        yield proof
+    finally:
+        with suppress(Exception):  # it is a few bytes, and another error may be on its way
+            objects.delete(proof["key"])
+
+
+def sees(objects: ObjectStore, proof: StorageProof) -> bool:
+    """Return whether a storage is the one that the driver uses."""
+    try:
+        return objects.get(proof["key"]).decode(errors="replace") == proof["secret"]
+    except MissingObjectError:
+        return False
+
+
+def check_node(proof: StorageProof) -> dict[str, Any]:
+    """Return the fields of a `NodeReport`. Runs on the node that is checked."""
+    shared = writable = False
+    error = ""
+    try:
+        options = StorageOptions.from_json(proof["options"])
+        objects = open_storage(proof["location"], options, create=False)
+        shared = sees(objects, proof)
+        if shared:
+            answer = f"{proof['key']}.{socket.gethostname()}"
+            objects.put(answer, b"")
+            objects.delete(answer)
+            writable = True
+    except InvalidConfigError as refused:
+        error = "; ".join(f"{fault.value} is not {fault.allowed}" for fault in refused.faults)
+    except Exception as failed:  # reported with its type, whatever it is
+        if not is_storage_fault(failed) and not isinstance(failed, OSError):
+            raise
+        error = f"{type(failed).__name__}: {str(failed).splitlines()[0]}"
+    report = NodeReport(
+        host=socket.gethostname(),
+        versions=asdict(installed_versions()),
+        shared=shared,
+        writable=writable,
+        error=error,
+    )
+    return asdict(report)

@@ -1,0 +1,181 @@
+"""run_sweep: bring the storage to the state that a sweep wants, through Ray Tune."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from clmethods.provenance import code_version, host_kind
+from sweeps.definition import Sweep
+from sweeps.execution.backlog import Left
+from sweeps.execution.executor import Job
+from sweeps.execution.progress import Progress
+from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
+from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
+from sweeps.planning.plan import Plan
+from sweeps.planning.spending import spent
+from sweeps.results.event_kinds import Notice, RunEnded, RunStarted
+from sweeps.results.events import EventLog
+from sweeps.stages.leases import TIME_TO_LIVE_S
+from sweeps.stages.stage_rows import merge_tables
+from sweeps.stages.stage_store import StageStore
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOutcome:
+    """What one run of a sweep did."""
+
+    plan: Plan
+    """As it was found."""
+    trained: int
+    """Stages that this run trained."""
+    finished: int
+    """Trials of the sweep that are finished now."""
+    failed: tuple[tuple[str, str], ...]
+    """(label with order and seed, cause) of the trials whose last attempt failed."""
+    interrupted: bool
+    halted: str = ""
+    """Why the run ended before all was done, if it was not interrupted by anybody."""
+    budget_used: str | None = None
+    """The limit of the budget that ended it, in words."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a sweep is run; none of it changes a result."""
+
+    address: str | None = None
+    """HOST:PORT of a Ray cluster, or `auto`; None starts Ray on this machine."""
+    retry_failed: bool = False
+    only: Sequence[str] = ()
+    """Patterns of the trials to run; see `chosen_trials`. None of them: all."""
+    time_to_live_s: float = TIME_TO_LIVE_S
+    """Seconds without a beat after which a lease may be taken over."""
+    file: str = ""
+    """Path or name of the sweep file, for the audit trail."""
+    probe: GpuProbe = field(default_factory=TorchProbe)
+    """How GPU memory is measured for `resources.gpu: auto`."""
+
+
+def run_sweep(
+    sweep: Sweep,
+    store: StageStore,
+    options: RunOptions | None = None,
+    announce: Callable[[Plan], None] = lambda plan: None,
+) -> SweepOutcome:
+    """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
+
+    Raises `InvalidConfigError` before anything is done where the sweep would give rows of its
+    name another meaning, and while a driver runs another version of it.
+    """
+    options = options or RunOptions()
+    sweep.logging.refuse(store.objects.location)
+    run = secrets.token_hex(6)
+    with presence(sweep, store.objects, options.time_to_live_s, store.report, run):
+        refuse_other_meaning(sweep, store.objects)
+        document = keep_sweep_file(sweep, store.objects)
+        events = EventLog(store.objects, sweep.name, run)
+        events.add(_who(document, options))
+        events.flush(force=True)  # a driver that is killed at once is in the log too
+        try:
+            with store.objects.outages_told_to(lambda said: events.add(Notice(text=said))):
+                outcome = _run(sweep, store, options, announce, events)
+        except BaseException as error:
+            events.add(_ended_by(error))
+            raise
+        else:
+            events.add(
+                RunEnded(
+                    trained=outcome.trained,
+                    finished=outcome.finished,
+                    failed=len(outcome.failed),
+                    interrupted=outcome.interrupted,
+                    halted=outcome.halted,
+                    budget_used=outcome.budget_used,
+                )
+            )
+            return outcome
+        finally:
+            events.flush(force=True)
+
+
+def _who(document: str, options: RunOptions) -> RunStarted:
+    """Return who runs what, where and with which code. `document`: checksum of the sweep file."""
+    return RunStarted(
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        file=options.file or None,
+        document=document,
+        code_version=code_version(),
+        host_kind=host_kind(),
+        address=options.address,
+        only=tuple(options.only),
+        retry_failed=options.retry_failed,
+        time_to_live_s=options.time_to_live_s,
+    )
+
+
+def _ended_by(error: BaseException) -> RunEnded:
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnded(interrupted=True)
+    text = " ".join(str(error).split())
+    return RunEnded(error=f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _user() -> str:
+    """Return the name of the user; the number where the system has no name, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # what it raises depends on the version of Python
+        return str(os.getuid())
+
+
+def _run(
+    sweep: Sweep,
+    store: StageStore,
+    options: RunOptions,
+    announce: Callable[[Plan], None],
+    events: EventLog,
+) -> SweepOutcome:
+    left = Left(sweep, store, options.retry_failed, options.only)
+    announce(left.plan)
+    spending = spent(left.plan, store)
+    interrupted, halted, reached = False, "", None
+    while not interrupted and (todo := left.take()):
+        reached = spending.reached(sweep.budget)
+        if reached is not None:
+            break
+        progress = Progress(left.tally)
+        job = Job(
+            left.plan,
+            store,
+            todo,
+            progress,
+            options.time_to_live_s,
+            left,
+            spending,
+            events,
+            options.probe,
+        )
+        interrupted = job.run(options.address)
+        left.failed |= job.failed
+        halted, reached, spending = job.halted, job.budget_used, job.spending
+    merge_tables(store, sweep.name)
+    names = {t.trial_id: t.name for t in left.plan.trials}
+    return SweepOutcome(
+        plan=left.plan_as_found(),
+        trained=left.tally.trained,
+        finished=left.tally.finished,
+        failed=tuple((names[trial], cause) for trial, cause in left.failed.items()),
+        interrupted=interrupted and not halted and reached is None,
+        halted=halted,
+        budget_used=reached,
+    )

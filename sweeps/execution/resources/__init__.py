@@ -1,0 +1,1 @@
+"""Resources that trials reserve: CPUs, shares of GPUs, memory."""

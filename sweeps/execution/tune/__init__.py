@@ -1,0 +1,1 @@
+"""What Ray Tune calls: search space, scheduler, callbacks, loggers."""

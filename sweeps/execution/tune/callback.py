@@ -1,0 +1,176 @@
+"""What the driver does when Tune tells it something: write trial rows, show progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
+
+from sweeps.execution.failures.failure_causes import worker_failure
+from sweeps.execution.tune.param_space import trial_id
+from sweeps.execution.tune.scheduler import StageScheduler
+from sweeps.results.event_kinds import WorkerLost
+from sweeps.stages.trial_rows import Ending
+from sweeps.storage import FULL, is_full, is_storage_fault
+
+if TYPE_CHECKING:
+    from sweeps.definition import TrialSpec
+    from sweeps.execution.executor import Job
+    from sweeps.execution.tune.trial_errors import TrialErrors
+
+
+@final
+class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
+    """Turns Tune's events into rows and lines."""
+
+    def __init__(self, job: Job, scheduler: StageScheduler, errors: TrialErrors) -> None:
+        self._job, self._scheduler, self._errors = job, scheduler, errors
+        self._draining = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+        if self._scheduler.draining and not self._draining:
+            self._draining = True
+            if self._job.budget_used is None:
+                self._job.progress.say(
+                    "stopping: the running stages are finished first "
+                    "(again: stop now, lose only those)"
+                )
+        tally = self._job.progress.tally
+        tally.active = self._scheduler.running
+        tally.most_active = max(tally.most_active, tally.active)
+        self._job.tick()
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: Sequence[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        job = self._job
+        if result.get("notes"):
+            job.progress.say(result["notes"])
+        if result["outcome"] == "unshared":
+            job.leave_out_node(result["node_id"])
+        elif result["outcome"] == "unreachable":
+            job.storage_unreachable(result["node_id"], result["host"], result["error"])
+        elif result["outcome"] == "gpu_too_small":
+            job.gpu_too_small(result["node_id"], result["host"], result["error"])
+        job.stage_done(trial_id(trial), result)
+
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        spec, result = self._job.trials[trial_id(trial)], trial.last_result or {}
+        if result.get("outcome") == "halted":
+            self._job.halt(result["error"])
+            return
+        if result.get("outcome") == "failed":
+            ending = Ending(
+                status="failed",
+                stages_done=result["position"],
+                error=result["error"],
+                error_kind=result["error_kind"],
+                node=result["host"],
+            )
+        elif result.get("position") == spec.run.stages:
+            ending = Ending(status="finished", stages_done=len(spec.chain))
+            if spec.role != "reference":
+                self._job.progress.tally.note(spec.label, result["figures"])
+        else:
+            return  # interrupted, or asked for up to here: what becomes of it is decided later
+        self._ended(spec, ending)
+
+    def on_trial_recover(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Tune has queued a trial again that lost its worker; the retries decide if it runs."""
+        if self._lost_worker(trial):
+            return
+        self._scheduler.give_up(trial)
+        self._record_lost(trial)
+
+    def on_trial_error(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Tune gives the trial up by itself."""
+        self._lost_worker(trial)
+        self._record_lost(trial)
+
+    def _lost_worker(self, trial: Trial) -> bool:
+        """Count the loss and say what happened; return whether the trial may go on."""
+        job, mine = self._job, trial_id(trial)
+        name = job.trials[mine].name
+        failure = worker_failure(self._errors.last(trial), job.nodes)
+        goes_on = job.failures.add(mine, failure)
+        job.events.add(
+            WorkerLost(
+                trial=mine,
+                name=name,
+                node=failure.node,
+                cause=failure.kind,
+                detail=failure.detail,
+            )
+        )
+        if goes_on:
+            job.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
+        return goes_on
+
+    def _record_lost(self, trial: Trial) -> None:
+        done = int((trial.last_result or {}).get("position", 0))
+        ending = self._job.failures.ending(trial_id(trial), done)
+        self._ended(self._job.trials[trial_id(trial)], ending)
+
+    def _ended(self, spec: TrialSpec, ending: Ending) -> None:
+        """Write the trial's row. If that fails, the next run writes it, so the sweep goes on."""
+        try:
+            self._job.ended(spec, ending)
+        except Exception as error:
+            if is_full(error):
+                self._job.halt(FULL)
+            elif is_storage_fault(error):
+                self._job.progress.say(
+                    f"the row of {spec.name} is written by the next run: {error}"
+                )
+            else:
+                raise
+
+
+@final
+class NoTuneOutput(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
+    """Stands where Tune would put a callback that prints, at any verbosity."""
+
+    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+        """Say nothing."""
+
+
+@final
+class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
+    """Ends the experiment once an interruption has let the running stages finish."""
+
+    def __init__(self, scheduler: StageScheduler) -> None:
+        self._scheduler = scheduler
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._scheduler.draining and self._scheduler.idle

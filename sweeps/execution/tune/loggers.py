@@ -1,0 +1,224 @@
+"""TensorBoard, MLflow and Weights & Biases, through Tune's own callbacks.
+
+They are told little: per stage the figures of the trial so far, whoever trained it, and once per
+trial what makes it this one. What fails in them never touches the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from ray.tune import Callback
+
+from sweeps.execution.tune.param_space import trial_id
+from sweeps.stages.live_metrics import figures_so_far
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+    from ray.tune.logger import LoggerCallback
+
+    from sweeps.definition import Sweep, TrialSpec
+    from sweeps.stages.stage_store import StageStore
+
+Earlier = Callable[["TrialSpec", int], Mapping[str, float]]
+"""Figures of a trial after so many stages, from the storage."""
+
+TOLD = ("trained", "evaluated", "done")
+"""Outcomes of a step after which there is something to tell."""
+
+
+def loggers(
+    sweep: Sweep,
+    store: StageStore,
+    trials: Mapping[str, TrialSpec],
+    say: Callable[[str], None],
+) -> list[Callback]:
+    """The callbacks that the sweep asks for. `sweep.logging.refuse` comes first."""
+    wanted, made = sweep.logging.wanted, dict[str, Any]()
+    folder = Path(store.objects.location, "sweeps", sweep.name, "tensorboard")
+    folders: dict[str, Path] = {}
+    if "tensorboard" in wanted:
+        from ray.tune.logger import TBXLoggerCallback
+
+        made["tensorboard"] = TBXLoggerCallback()
+        if wanted["tensorboard"] is not True:
+            folder = Path(wanted["tensorboard"], sweep.name).absolute()
+    if "mlflow" in wanted:
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        options = {"experiment_name": sweep.name, **wanted["mlflow"]}
+        options["tags"] = {"sweep": sweep.name, **options.get("tags", {})}
+        made["mlflow"] = MLflowLoggerCallback(**options)
+    if "wandb" in wanted:
+        from ray.air.integrations.wandb import WandbLoggerCallback
+
+        options = {"project": sweep.name, "resume": "allow", "dir": ".", **wanted["wandb"]}
+        folders["wandb"] = Path(options["dir"]).absolute()  # its process works elsewhere
+        made["wandb"] = WandbLoggerCallback(**{**options, "dir": str(folders["wandb"])})
+
+    def earlier(trial: TrialSpec, stages: int) -> Mapping[str, float]:
+        return figures_so_far(store, trial, trial.chain[:stages], list(sweep.objectives))
+
+    return [
+        Guarded(name, each, sweep, trials, folders.get(name, folder), say, earlier)
+        for name, each in made.items()
+    ]
+
+
+@final
+class LoggedTrial:
+    """A trial as a logger sees it: named by our ids, described by its factors."""
+
+    def __init__(self, sweep: Sweep, trial: TrialSpec, folder: Path) -> None:
+        """`folder`: of its own, or one for all."""
+        self.trial_id = trial.trial_id
+        self.local_path = str(folder)
+        self.experiment_dir_name = sweep.name
+        self.config = {
+            "label": trial.label,
+            "order": trial.order_id,
+            "seed": trial.seed,
+            "trial_id": trial.trial_id,
+            **trial.factors,
+        }
+        self.evaluated_params = self.config
+        self._name = trial.name
+
+    def __str__(self) -> str:
+        return self._name
+
+    def init_local_path(self) -> None:
+        """Make its folder."""
+        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+
+
+@final
+class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
+    """One logger of Tune, told only what is worth it, and dropped at its first error."""
+
+    def __init__(
+        self,
+        name: str,
+        logger: LoggerCallback,
+        sweep: Sweep,
+        trials: Mapping[str, TrialSpec],
+        folder: Path,
+        say: Callable[[str], None],
+        earlier: Earlier = lambda trial, stages: {},
+    ) -> None:
+        self._name, self._logger, self._say = name, logger, say
+        self._trials, self._sweep, self._folder = trials, sweep, folder
+        self._earlier = earlier
+        self._started: dict[str, LoggedTrial] = {}
+        self._told: dict[str, int] = {}
+        """Stages of a trial that the logger knows."""
+        self._works = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        return {}
+
+    def setup(self, stop: Any = None, num_samples: Any = None, **info: Any) -> None:
+        self._do(lambda: self._logger.setup(stop, num_samples, **info))
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: Sequence[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        if result["outcome"] not in TOLD:
+            return
+        self._do(lambda: self._tell(iteration, trial, result))
+
+    def on_trial_complete(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        result = trial.last_result or {}
+        self._end(trial, failed=result.get("outcome") == "failed")
+
+    def on_trial_error(
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._end(trial, failed=True)
+
+    def on_experiment_end(self, trials: Sequence[Trial], **info: Any) -> None:
+        self._do(lambda: self._logger.on_experiment_end(trials=trials, **info))
+
+    def _tell(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
+        """The figures of a stage, and before it those of the stages that others have trained."""
+        logged, mine, position = self._start(trial), trial_id(trial), result["position"]
+        for stages in range(self._told.get(mine, 0) + 1, position):
+            figures = self._earlier(self._trials[mine], stages)
+            if figures:
+                told = {**figures, "training_iteration": stages}
+                self._logger.log_trial_result(iteration, logged, told)
+        told = {
+            **result["figures"],
+            "stage_seconds": result["seconds"],
+            "training_iteration": position,
+        }
+        self._logger.log_trial_result(iteration, logged, told)
+        self._told[mine] = position
+
+    def _start(self, trial: Trial) -> LoggedTrial:
+        """A trial is told of with its first figures: one that only waits leaves no empty run."""
+        mine = trial_id(trial)
+        if mine not in self._started:
+            folder = self._folder if self._name == "wandb" else self._folder / mine
+            logged = LoggedTrial(self._sweep, self._trials[mine], folder)
+            self._adopt(logged)
+            if self._name == "wandb":
+                logged.init_local_path()  # where its process begins to work
+            self._logger.log_trial_start(logged)
+            self._started[mine] = logged
+        return self._started[mine]
+
+    def _adopt(self, logged: LoggedTrial) -> None:
+        """Go on with the MLflow run that an interrupted run of the sweep began for the trial.
+
+        TensorBoard goes on in its folder, and Weights & Biases under its id, by themselves.
+        """
+        if self._name != "mlflow":
+            return
+        util = self._logger.mlflow_util
+        experiment = [util.experiment_id]
+        known = util._mlflow.search_runs(
+            experiment,
+            filter_string=f"params.trial_id = '{logged.trial_id}'",
+            output_format="list",
+        )
+        if known:
+            self._logger._trial_runs[logged] = known[0].info.run_id
+            told = known[0].data.metrics.get("training_iteration", 0)
+            self._told[logged.trial_id] = int(told)
+
+    def _end(self, trial: Trial, failed: bool) -> None:
+        """A trial that failed has a run too, also where it failed before it had any figures.
+
+        MLflow marks it by itself. TensorBoard shows figures only, so it has nothing to show.
+        """
+        if failed and self._name != "tensorboard":
+            self._do(lambda: self._mark_failed(trial))
+        logged = self._started.get(trial_id(trial))
+        if logged is not None:
+            self._do(lambda: self._logger.log_trial_end(logged, failed=failed))
+
+    def _mark_failed(self, trial: Trial) -> None:
+        logged, told = self._start(trial), self._told.get(trial_id(trial), 0)
+        if self._name == "wandb":
+            self._logger.log_trial_result(0, logged, {"failed": 1, "training_iteration": told})
+
+    def _do(self, action: Callable[[], object]) -> None:
+        if not self._works:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the sweep is worth more
+            self._works = False
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            self._say(f"logging to {self._name} is given up, the sweep goes on: {reason}")

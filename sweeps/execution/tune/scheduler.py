@@ -1,0 +1,187 @@
+"""StageScheduler: a trial runs only while there is a stage that it alone can compute.
+
+Tune starts every PENDING trial by itself on free resources and asks `choose_trial_to_run` alone
+about PAUSED ones. So trials are parked as PAUSED when they are added, and released one by one:
+the longest remaining chain first, never two on the same stage, never one whose next stage somebody
+else has leased. A trial that meets a lease all the same returns `waiting` and is parked again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+
+from sweeps.execution.tune.param_space import trial_id
+from sweeps.stages.leases import LeaseWatch
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+
+POLL_S = 0.5
+"""How often a stage that another driver has leased is looked at."""
+
+MISPLACED = ("unshared", "unreachable", "gpu_too_small")
+"""Outcomes of a step on a node that cannot run the trial, which then runs elsewhere."""
+
+
+@final
+class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
+    """Parks and releases trials by the stages that they need next."""
+
+    def __init__(
+        self,
+        chains: Mapping[str, Sequence[str]],
+        is_complete: Callable[[str, str], bool],
+        watch: LeaseWatch,
+        owner: str,
+        slots: Callable[[], int],
+        known: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`chains`: stage keys by trial id; `slots`: how many trials may be active now.
+
+        `is_complete`: whether a trial needs nothing more of a stage, asked of the store; `known`:
+        keys of stages that were complete when the sweep was planned.
+        """
+        super().__init__()
+        self._chains, self._is_complete, self._watch = chains, is_complete, watch
+        self._owner, self._slots, self._clock = owner, slots, clock
+        self._complete: dict[str, int] = {}  # stages known to be complete, by trial id
+        self._active: dict[str, Trial] = {}
+        self._foreign: dict[str, float] = {}  # leased elsewhere: when to look again
+        self._known = set(known)  # and what some trial of this driver has passed since
+        self._seen: set[str] = set()
+        self._given_up: set[str] = set()
+        self.draining = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        return {}
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        if trial.status == Trial.PENDING:
+            if trial.trial_id in self._seen:  # requeued after its worker died
+                tune_controller._set_trial_status(trial, Trial.PAUSED)
+            else:  # a new trial: its status is registered after this call
+                trial.set_status(Trial.PAUSED)
+        self._seen.add(trial.trial_id)
+
+    def give_up(self, trial: Trial) -> None:
+        """Never release a trial again; it is stopped at the next turn."""
+        self._given_up.add(trial.trial_id)
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        if self._given_up:
+            for trial in tune_controller.get_trials():
+                if trial.trial_id in self._given_up and not trial.is_finished():
+                    trial.init_local_path()  # Tune asks a trial that it stops for its folder
+                    tune_controller.stop_trial(trial)
+            self._given_up.clear()
+        if self.draining:
+            for trial in [t for t in self._active.values() if t.status == Trial.PENDING]:
+                tune_controller.stop_trial(trial)  # it was released, but has not started
+            for trial in tune_controller.get_trials():
+                trial.init_local_path()  # Tune will ask every trial where its folder is
+            return None
+        pending = [t for t in self._active.values() if t.status == Trial.PENDING]
+        if len(self._active) >= self._slots():
+            return pending[0] if pending else None
+        claimed = {key for t in self._active.values() if (key := self._next(t)) is not None}
+        best, most = None, -1
+        for trial in tune_controller.get_trials():
+            if trial.status != Trial.PAUSED or (left := self._left(trial)) <= most:
+                continue
+            key = self._next(trial)
+            if key is None or (key not in claimed and self._is_free(trial_id(trial), key)):
+                best, most = trial, left
+        if best is None:
+            return pending[0] if pending else None
+        self._active[best.trial_id] = best
+        return best
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        mine = trial_id(trial)
+        if result["outcome"] in MISPLACED:
+            key = self._next(trial)
+            if key is not None:
+                self._foreign[key] = self._clock() + POLL_S  # it may meet the same node at once
+            self._active.pop(trial.trial_id, None)
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(FIFOScheduler.NOOP)
+        self._complete[mine] = result["position"]
+        self._known.update(self._chains[mine][: result["position"]])
+        if result["outcome"] == "waiting":
+            self._known.discard(result["key"])  # complete for another trial, or damaged since
+            self._foreign[result["key"]] = 0.0
+            self._watch.is_free(result["key"])  # its owner's time runs from now on
+            self._active.pop(trial.trial_id, None)
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            return str(FIFOScheduler.NOOP)
+        if self.draining:
+            return str(FIFOScheduler.STOP)
+        return str(FIFOScheduler.CONTINUE)
+
+    def on_trial_complete(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        self.on_trial_result(tune_controller, trial, {**result, "outcome": "ended"})
+        self._active.pop(trial.trial_id, None)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Its worker is dead, so nobody needs to watch its lease run out."""
+        tune_controller._resetting_trials.discard(trial)  # Tune forgets to, and then waits for it
+        self._active.pop(trial.trial_id, None)
+        key = self._next(trial)
+        if key is not None:
+            self._watch.table.expire_owned(key, owner_of(self._owner, trial_id(trial)))
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        self._active.pop(trial.trial_id, None)
+
+    @property
+    def running(self) -> int:
+        """How many trials have a worker."""
+        return sum(trial.status == Trial.RUNNING for trial in self._active.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether no trial holds resources."""
+        return not self._active
+
+    def _next(self, trial: Trial) -> str | None:
+        """Key of the first stage that is not known to be complete; None past the end."""
+        mine = trial_id(trial)
+        chain, position = self._chains[mine], self._complete.get(mine, 0)
+        while position < len(chain) and chain[position] in self._known:
+            position += 1
+        self._complete[mine] = position
+        return chain[position] if position < len(chain) else None
+
+    def _left(self, trial: Trial) -> int:
+        self._next(trial)
+        mine = trial_id(trial)
+        return len(self._chains[mine]) - self._complete[mine]
+
+    def _is_free(self, mine: str, key: str) -> bool:
+        """Whether nobody elsewhere holds the stage; asked of the store at most every POLL_S."""
+        if key not in self._foreign:
+            return True
+        now = self._clock()
+        if now < self._foreign[key]:
+            return False
+        if self._watch.is_free(key) or self._is_complete(mine, key):
+            del self._foreign[key]
+            return True
+        self._foreign[key] = now + POLL_S
+        return False
+
+
+def owner_of(driver: str, trial: str) -> str:
+    """Under which a trial of a driver leases stages."""
+    return f"{driver}:{trial}"

@@ -1,0 +1,1 @@
+"""Plans of sweeps: stage tree, cost and size forecasts, driver lock, status."""

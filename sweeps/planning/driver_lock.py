@@ -1,0 +1,219 @@
+"""Guards of the wanted state: one name, one sweep; and nobody changes it under a running one."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+from clmethods.config import Fault, InvalidConfigError, canonical_json, short_id
+from sweeps.definition import Sweep, sweep_from_dict
+from sweeps.planning.label_consistency import (
+    Changed,
+    Meaning,
+    changed_meanings,
+    meaning_of,
+    meanings,
+)
+from sweeps.results import read_table
+from sweeps.search.stored_observations import wanted
+from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
+
+POLL_S = 0.2
+"""How often the beat of another driver is looked at."""
+SHOWN = 12
+"""How many changed fields a refusal lists."""
+
+Document = Mapping[str, Any]
+
+
+def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
+    """Refuse a file that is not the stored sweep of its name, with more in it or with less.
+
+    Raises `InvalidConfigError` with a diff where a label that has rows, or that the stored file
+    has, would stand for another run; and where the two have no configuration in common.
+    """
+    stored = _stored_document(objects, sweep.name)
+    if stored is None or _identity(stored) == _identity(sweep.document):
+        return
+    before = [*_of_rows(objects, sweep.name), *_of_file(stored)]
+    after = meanings(sweep) | _of_proposals(sweep, objects)
+    changed = changed_meanings(before, after)
+    if changed:
+        law = "a name under which every label keeps its meaning"
+        raise InvalidConfigError([Fault("name", sweep.name, law, _mend(changed))])
+    searched = any(each.role == "search" for each in sweep.configurations)
+    if before and searched and not _in_common(before, after):
+        law = (
+            f"a name that no other sweep of this storage has; the one there has configurations "
+            f"such as {before[0][0]!r}, and this file wants none of them"
+        )
+        raise InvalidConfigError([Fault("name", sweep.name, law, f"{_NEW_NAME}.")])
+
+
+def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
+    """Write the merged sweep file to the storage; return its checksum.
+
+        sweeps/NAME/sweep.yaml                the file of the last run
+        sweeps/NAME/versions/CHECKSUM.yaml    every version that was run, once
+
+    The event log refers to a version by its checksum.
+    """
+    document = json.loads(json.dumps(sweep.document))
+    checksum = short_id(document)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    objects.put_if_absent(f"sweeps/{sweep.name}/versions/{checksum}.yaml", text)
+    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
+    return checksum
+
+
+@contextmanager
+def presence(
+    sweep: Sweep,
+    objects: ObjectStore,
+    time_to_live_s: float,
+    say: Callable[[str], None] = lambda message: None,
+    run: str = "driver",
+) -> Iterator[None]:
+    """Be seen, for the length of the block, as a driver of this very file.
+
+    Any number of drivers may run one file. `run`: id of the driver's run in the event log, by
+    which `sweeps status` finds who it is. Raises `InvalidConfigError` while a driver of another
+    version of it lives; one that was killed is waited for, as long as its lease lasts. What
+    killed drivers of this version have left is removed at the end, if their beat has stood still
+    since the start for as long as their leases last.
+    """
+    table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
+    mine = short_id(_identity(sweep.document))
+    lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
+    if lease is None:
+        raise RuntimeError("a driver's number that nobody else can have was taken")
+    with lease:
+        prefix = f"{table.folder}/"
+        found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
+        _refuse_others(table, {key for key in found if not key.startswith(f"{mine}.")}, mine, say)
+        watch = LeaseWatch(table)
+        beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
+        for key in beside:
+            watch.is_free(key)  # its time runs from now on
+        try:
+            yield
+        finally:
+            _remove_dead(table, watch, beside)
+
+
+def _remove_dead(table: LeaseTable, watch: LeaseWatch, keys: Sequence[str]) -> None:
+    """Remove the leases whose owners have stopped; a storage that fails now keeps them."""
+    try:
+        for key in keys:
+            if watch.is_free(key):
+                _remove(table, key)
+    except Exception as error:
+        if not is_storage_fault(error) and not isinstance(error, OSError):
+            raise
+
+
+def _remove(table: LeaseTable, key: str) -> None:
+    newest, _ = table.newest(key)
+    if newest is not None:
+        table.clear(key, newest)
+
+
+def _refuse_others(
+    table: LeaseTable, keys: Collection[str], mine: str, say: Callable[[str], None]
+) -> None:
+    """Watch drivers of other versions until each has shown that it lives, or has not."""
+    watch = LeaseWatch(table)
+    waiting = {key: _beat(table, key) for key in keys}
+    if waiting:
+        say(
+            "another version of this sweep file was run and not ended in order: "
+            f"looking whether its driver is alive, up to {table.time_to_live_s:g} s"
+        )
+    while waiting:
+        for key, first in [*waiting.items()]:
+            if watch.is_free(key):
+                _remove(table, key)
+                del waiting[key]
+            elif _beat(table, key) != first:
+                law = "the file that is being run: a driver with another version of it is alive"
+                mend = "Wait for it or stop it (Ctrl-C loses nothing), then run this version."
+                raise InvalidConfigError([Fault("sweep file", mine, law, mend)])
+        if waiting:
+            time.sleep(POLL_S)
+
+
+def _beat(table: LeaseTable, key: str) -> str | None:
+    newest, _ = table.newest(key)
+    return None if newest is None else table.beat(key, newest)
+
+
+def _stored_document(objects: ObjectStore, name: str) -> Document | None:
+    """The sweep as it was asked for last; None if there is none that could be read."""
+    try:
+        found = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
+    except (MissingObjectError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _identity(document: Document) -> str:
+    """What a file asks for, without where it has it from and how the storage is reached."""
+    left_out = {"merged_from", "storage"}
+    return canonical_json({k: v for k, v in document.items() if k not in left_out})
+
+
+def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
+    """What the labels that a model has proposed by now stand for."""
+    batches = wanted(sweep, objects).batches
+    return {each.label: meaning_of(each.run) for batch in batches for each in batch.new}
+
+
+def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
+    """The runs that rows have under each label."""
+    columns = ["label", "config_id", "class_order_seed", "split_seed", "run"]
+    found: dict[tuple[Any, ...], tuple[str, Meaning]] = {}
+    for row in read_table(objects, name, "trials").table.select(columns).to_pylist():
+        *key, run = row.values()
+        if tuple(key) not in found:
+            found[tuple(key)] = (row["label"], meaning_of(json.loads(run)))
+    return [*found.values()]
+
+
+def _of_file(document: Document) -> list[tuple[str, Meaning]]:
+    """What the stored file asked for; nothing if this version cannot read it any more."""
+    try:
+        return [*meanings(sweep_from_dict(document)).items()]
+    except InvalidConfigError:
+        return []
+
+
+def _in_common(before: Sequence[tuple[str, Meaning]], after: Mapping[str, Meaning]) -> bool:
+    """Whether some run is in both, under whatever label."""
+    old = {canonical_json(meaning) for _, meaning in before}
+    return any(canonical_json(meaning) in old for meaning in after.values())
+
+
+_NEW_NAME = (
+    "Give the sweep a new name: the sweeps of a storage share their stages, so nothing that "
+    "stays the same is trained again"
+)
+
+
+def _mend(changed: Sequence[Changed]) -> str:
+    """The diff, one field per line, and the way out."""
+    lines = [f"{_NEW_NAME}. Stored | this file:"]
+    for each in changed[:SHOWN]:
+        difference, (first, *others) = each.difference, each.labels
+        more = f" and {len(others)} more" if others else ""
+        old, new = canonical_json(difference.first), canonical_json(difference.second)
+        lines.append(f"    {difference.path}: {old} | {new}   ({first}{more})")
+    if len(changed) > SHOWN:
+        lines.append(f"    and {len(changed) - SHOWN} more fields")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""Trials by state and stages left, from a plan or, without one, from the event log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from sweeps.definition import TrialSpec
+from sweeps.planning.plan import Plan
+from sweeps.results import latest_trials, read_table
+from sweeps.results.history import History
+from sweeps.storage import ObjectStore
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Trials and stages that a sweep asks for by now. Each trial is in one state."""
+
+    trials: int
+    finished: int
+    stopped: int
+    """By early stopping."""
+    running: int
+    failed: int
+    waiting: int
+    configurations: int | None
+    """None if it is not known."""
+    stages: int
+    """Distinct stages."""
+    stored: int
+    to_train: int
+    """Not stored, and needed by trials that run or wait."""
+    exact: bool
+    """Whether it was looked up in the storage; else it was counted from the event log, which
+    lacks what a killed driver had not written yet."""
+
+
+def counts_of_plan(plan: Plan, running: Collection[str]) -> Counts:
+    """Count what a plan found. `running`: ids of trials that are being computed."""
+    states: Counter[str] = Counter()
+    needed: set[str] = set()
+    for trial in plan.trials:
+        state = "running" if trial.trial_id in running else _state(plan, trial)
+        states[state] += 1
+        if state in {"running", "waiting"}:
+            needed.update(plan.tree.chains[trial.trial_id])
+    return Counts(
+        trials=len(plan.trials),
+        finished=states["finished"],
+        stopped=states["stopped"],
+        running=states["running"],
+        failed=states["failed"],
+        waiting=states["waiting"],
+        configurations=len({trial.config_id for trial in plan.trials}),
+        stages=plan.tree.distinct,
+        stored=len(plan.stored),
+        to_train=len(needed - plan.stored),
+        exact=True,
+    )
+
+
+def counts_of_log(history: History, rows: Mapping[str, int], running: int) -> Counts:
+    """Count by the last plan that a driver logged. `rows`: trials by status in the table."""
+    planning = [run for run in history.runs if run.planned is not None]
+    last = planning[-1] if planning else None
+    planned = last.planned if last is not None else None
+    ended = sum(rows.values())
+    trials = max(planned.trials if planned is not None else 0, ended)
+    stored = planned.stored + last.trained_since_plan if planned and last else 0
+    stages = planned.stages if planned is not None else 0
+    return Counts(
+        trials=trials,
+        finished=rows.get("finished", 0),
+        stopped=rows.get("stopped", 0),
+        running=running,
+        failed=rows.get("failed", 0),
+        waiting=max(0, trials - ended - running),
+        configurations=None,
+        stages=stages,
+        stored=min(stages, stored),
+        to_train=max(0, stages - stored),
+        exact=False,
+    )
+
+
+def row_counts(objects: ObjectStore, sweep: str) -> Mapping[str, int]:
+    """Count the last attempts of trials in the table by their status."""
+    rows = latest_trials(read_table(objects, sweep, "trials").table)
+    return Counter(rows["status"].to_pylist())
+
+
+def _state(plan: Plan, trial: TrialSpec) -> str:
+    if plan.is_recorded(trial):
+        return "stopped" if trial.trial_id in plan.step.stopped else "finished"
+    return "failed" if plan.failed_before(trial) else "waiting"

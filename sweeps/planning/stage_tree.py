@@ -1,0 +1,109 @@
+"""The stage tree: which stages a set of trials needs, and which of them they share.
+
+A trial is a path from a root; equal stage keys are one node, trained once. The term is that of
+Hippo (arXiv 2006.11972).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from clmethods.config.keys import StageSpec
+from sweeps.definition.trials import TrialSpec
+
+Done = Callable[[str], bool] | Collection[str]
+"""Which stages are stored: a set of keys, or a question to the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageNode:
+    """One distinct stage."""
+
+    key: str
+    parent: str | None
+    position: int
+    spec: StageSpec
+    uses: int
+    """Number of trials whose chain holds this stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTree:
+    """Distinct stages and the path of every trial through them."""
+
+    nodes: Mapping[str, StageNode]
+    """By key; a parent comes before its children."""
+    chains: Mapping[str, tuple[str, ...]]
+    """Stage keys of each trial by position, by trial_id."""
+
+    @classmethod
+    def of(
+        cls, trials: Iterable[TrialSpec], lengths: Mapping[str, int] | None = None
+    ) -> StageTree:
+        """The tree of `trials`; a trial that comes twice counts once.
+
+        `lengths`: how many of its stages are wanted, by trial_id; all of them unless it says.
+        """
+        specs: dict[str, StageSpec] = {}
+        uses: dict[str, int] = {}
+        chains: dict[str, tuple[str, ...]] = {}
+        for trial in trials:
+            if trial.trial_id in chains:
+                continue
+            chain = trial.chain
+            if lengths is not None:
+                chain = chain[: lengths.get(trial.trial_id, len(chain))]
+            chains[trial.trial_id] = tuple(stage.key for stage in chain)
+            for stage in chain:
+                specs.setdefault(stage.key, stage)
+                uses[stage.key] = uses.get(stage.key, 0) + 1
+        nodes = {
+            key: StageNode(
+                key=key, parent=spec.parent, position=spec.position, spec=spec, uses=uses[key]
+            )
+            for key, spec in specs.items()
+        }
+        return cls(nodes=nodes, chains=chains)
+
+    @property
+    def trials(self) -> int:
+        """Number of trials."""
+        return len(self.chains)
+
+    @property
+    def total(self) -> int:
+        """Number of stages if nothing were shared: the sum of the chains' lengths."""
+        return sum(map(len, self.chains.values()))
+
+    @property
+    def distinct(self) -> int:
+        """Number of stages that must be trained."""
+        return len(self.nodes)
+
+    def remaining(self, done: Done = ()) -> tuple[StageNode, ...]:
+        """Distinct stages that are not stored, parents before children."""
+        stored = _asks(done)
+        return tuple(node for key, node in self.nodes.items() if not stored(key))
+
+    def remaining_chains(self, done: Done = ()) -> dict[str, tuple[str, ...]]:
+        """Per trial, the keys of its stages that are not stored, in order.
+
+        A stage that lost its parent counts as stored: the parent alone must be computed again.
+        """
+        stored = _asks(done)
+        missing = {key for key in self.nodes if not stored(key)}
+        return {
+            trial_id: tuple(key for key in chain if key in missing)
+            for trial_id, chain in self.chains.items()
+        }
+
+    def longest_first(self, done: Done = ()) -> tuple[str, ...]:
+        """Ids of the trials with stages left, the longest remaining chain first."""
+        left = self.remaining_chains(done)
+        unfinished = [trial_id for trial_id, keys in left.items() if keys]
+        return tuple(sorted(unfinished, key=lambda trial_id: -len(left[trial_id])))
+
+
+def _asks(done: Done) -> Callable[[str], bool]:
+    return done if callable(done) else done.__contains__

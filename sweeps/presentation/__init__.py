@@ -1,0 +1,1 @@
+"""What command line and report share: tables as text, the selection card."""

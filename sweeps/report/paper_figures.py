@@ -1,0 +1,249 @@
+"""The report's figures for papers, drawn by matplotlib from the same evidence.
+
+One column of a two-column page is 3.35 inches wide; texts have 8 points in print. PDF and SVG keep
+their texts as texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.report.evidence import Evidence
+from sweeps.report.formatting import axis_title, scaled, unit
+from sweeps.report.front import titled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN = 3.35
+"""Width of a column, in inches."""
+SHOWN = 12
+"""Configurations in a plot with a row for each."""
+FORMATS = ("pdf", "svg", "png")
+BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#8a949e"
+STYLE: Any = {  # matplotlib has a literal type for each key
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sweeps",  # equal figures are equal files
+    "savefig.dpi": 300,
+    "text.parse_math": False,  # labels are a user's text
+}
+
+
+def write_figures(evidence: Evidence, target: Path) -> list[Path]:
+    """Every figure that the evidence allows, in each of `FORMATS`; the files written.
+
+    Raises `InvalidConfigError` where matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        law = "a directory, once matplotlib is installed"
+        mend = 'Install it with `pip install "lorac-sweeps[figures]"`.'
+        raise InvalidConfigError([Fault("--figures", str(target), law, mend)]) from error
+    if not evidence.finished:
+        return []
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    with matplotlib.rc_context(STYLE):
+        for name, draw in DRAWN.items():
+            figure = Figure(layout="constrained")
+            if not draw(evidence, figure):
+                continue
+            for kind in FORMATS:
+                path = target / f"{name}.{kind}"
+                when = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+                figure.savefig(path, metadata=when)
+                written.append(path)
+    return written
+
+
+def _front(evidence: Evidence, figure: Figure) -> bool:
+    """Means of the first two objectives with their intervals; validation, as it decided."""
+    names = list(evidence.sweep.objectives)
+    if len(names) < 2:
+        return False
+    y, x = names[:2]
+    figure.set_size_inches(COLUMN, 2.6)
+    axes = figure.add_subplot()
+    rows = [r for r in evidence.fronts[evidence.readout] if r[y] is not None]
+    for label, colour, marker, kept in (
+        ("searched", GREY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
+        ("on the front", BLUE, "o", [r for r in rows if r["on_front"]]),
+        ("baselines", VERMILION, "D", [r for r in rows if r["role"] == "baseline"]),
+    ):
+        kept = [row for row in kept if row[x] is not None]
+        if kept:
+            axes.errorbar(
+                _scaled(x, [row[x] for row in kept]),
+                _scaled(y, [row[y] for row in kept]),
+                xerr=_bars(kept, x),
+                yerr=_bars(kept, y),
+                fmt=marker,
+                color=colour,
+                markersize=4,
+                elinewidth=0.6,
+                label=label,
+            )
+    for row in rows:
+        if row["role"] == "reference":
+            height = float(_scaled(y, [row[y]])[0])
+            axes.axhline(height, color="black", linewidth=0.6, linestyle="--")
+            axes.annotate(
+                row["label"],
+                (1, height),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=7,
+            )
+    _limits(axes, rows, x, y)
+    axes.set_xlabel(f"validation {axis_title(x)}")
+    axes.set_ylabel(f"validation {axis_title(y)}")
+    axes.legend(loc="best")
+    return True
+
+
+def _scaled(name: str, values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Values of a metric in the unit of its axis."""
+    return np.array([scaled(name, value) for value in values], dtype=np.float64)
+
+
+def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
+    """No room for what a fraction cannot be."""
+    if unit(y) == "%":
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -3), min(high, 103))
+    if unit(x) == "%":
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, -40), min(high, 103))
+
+
+def _order(evidence: Evidence, figure: Figure) -> bool:
+    """AOPD of the best configurations over its seed floor."""
+    known = {row["config_id"]: row for row in evidence.disparities if row["aopd"] is not None}
+    listed = [r for r in evidence.fronts[evidence.readout] if r["config_id"] in known][:SHOWN]
+    if not listed:
+        return False
+    axes = _rows(figure, [titled(row) for row in listed])
+    place = np.arange(len(listed))
+    values = [known[row["config_id"]] for row in listed]
+    floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
+    axes.plot(floor, place, "o", color=GREY, markersize=4, label="between seeds")
+    axes.plot(
+        [100 * v["aopd"] for v in values],
+        place,
+        "o",
+        color=BLUE,
+        markersize=4,
+        label="between orders",
+    )
+    axes.set_xlabel("AOPD of validation accuracy / points")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return True
+
+
+def _ranking(evidence: Evidence, figure: Figure) -> bool:
+    """The first objective of the best configurations, validation beside test."""
+    name = next(iter(evidence.sweep.objectives))
+    rows = [r for r in evidence.fronts[evidence.readout] if r[name] is not None][:SHOWN]
+    if not rows:
+        return False
+    axes = _rows(figure, [titled(row) for row in rows])
+    for shift, prefix, colour, label, fill in (
+        (-0.15, "", BLUE, "validation (decides)", BLUE),
+        (0.15, "test ", VERMILION, "test", "white"),
+    ):
+        kept = [(k, row) for k, row in enumerate(rows) if row.get(f"{prefix}{name}") is not None]
+        axes.errorbar(
+            _scaled(name, [row[f"{prefix}{name}"] for _, row in kept]),
+            [k + shift for k, _ in kept],
+            xerr=_bars([row for _, row in kept], f"{prefix}{name}", name),
+            fmt="o",
+            color=colour,
+            markerfacecolor=fill,
+            markersize=4,
+            elinewidth=0.6,
+            label=label,
+        )
+    axes.set_xlabel(axis_title(name))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return True
+
+
+def _matrix(evidence: Evidence, figure: Figure) -> bool:
+    """The accuracy matrix of the choice, on test images."""
+    chosen = evidence.choice.chosen
+    if chosen is None:
+        return False
+    one = chosen.replicates
+    found = evidence.accuracies.get((one.config_id, one.readout_id, "test"))
+    if found is None or len(found[0]) < 2:
+        return False
+    matrix, n = found
+    figure.set_size_inches(COLUMN, COLUMN * 0.9)
+    axes = figure.add_subplot()
+    shown = np.where(np.tril(np.ones(matrix.shape, dtype=bool)), 100 * matrix, np.nan)
+    axes.imshow(shown, cmap="Blues", vmin=0, vmax=100)
+    for t in range(len(shown)) if len(shown) <= 12 else ():
+        for j in range(t + 1):
+            colour = "white" if shown[t, j] > 55 else "black"
+            axes.text(j, t, f"{shown[t, j]:.0f}", ha="center", va="center", color=colour)
+    ticks = np.arange(len(shown))
+    axes.set_xticks(ticks, [str(k + 1) for k in ticks])
+    axes.set_yticks(ticks, [str(k + 1) for k in ticks])
+    axes.set_xlabel(f"task, as learned (test accuracy / %, n = {n})")
+    axes.set_ylabel("after task")
+    axes.spines[:].set_visible(False)
+    return True
+
+
+def _rows(figure: Figure, labels: Sequence[str]) -> Axes:
+    """Axes with one row per label, the first on top."""
+    figure.set_size_inches(2 * COLUMN, 0.7 + 0.24 * len(labels))
+    axes = figure.add_subplot()
+    axes.set_yticks(np.arange(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.spines.left.set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.5)
+    return axes
+
+
+def _bars(rows: Sequence[Mapping[str, Any]], name: str, metric: str | None = None) -> Any:
+    """(2, N) lengths below and above the means; 0 where there is no interval."""
+    factor = 100.0 if unit(metric or name) == "%" else 1.0
+    gaps = [
+        (0.0, 0.0)
+        if row.get(f"{name}_low") is None
+        else (row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name])
+        for row in rows
+    ]
+    return np.maximum(factor * np.array(gaps).reshape(-1, 2).T, 0.0)
+
+
+DRAWN: dict[str, Callable[[Evidence, Any], bool]] = {
+    "front": _front,
+    "ranking": _ranking,
+    "orders": _order,
+    "accuracy_matrix": _matrix,
+}
+"""Every figure by the name of its files; a drawer says whether there was anything to draw."""

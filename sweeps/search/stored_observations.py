@@ -1,0 +1,116 @@
+"""Observations from a storage: stages that are evaluated, and trials that are said to have failed.
+
+The stage store is what is read, not the tables: they are copies of it. Nothing is written, moved
+or repaired here; what cannot be read counts as missing, and the next run meets it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, final
+
+from clmethods.checksummed_json import unsealed
+from clmethods.config.keys import evaluation_id, partition_id, stage_chain
+from sweeps.definition.sweep import Sweep
+from sweeps.results import latest_trials, read_table
+from sweeps.search.controller import is_sequential, next_step
+from sweeps.search.observations import Observation, objectives_of
+from sweeps.search.step import Request, Step
+from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage.layout import evaluation_name, stage_folder
+
+PARAMETERS = "trainable_parameters"
+
+
+@final
+class StoredObservations:
+    """What a storage holds of the runs of a sweep. What was read once is remembered."""
+
+    def __init__(
+        self, sweep: Sweep, objects: ObjectStore, retried: Mapping[str, int] | None = None
+    ) -> None:
+        """`retried`: number of the last attempt of trials whose failure is to be overlooked."""
+        self._sweep, self._objects = sweep, objects
+        self._retried = retried or {}
+        rule = sweep.early_stop
+        self._wanted = list(
+            {**sweep.objectives, **(rule.ranking(sweep.objectives) if rule else {})}
+        )
+        self._failed: frozenset[str] | None = None
+        self._keys: dict[str, tuple[str, ...]] = {}
+        self._counts: dict[str, list[list[dict[str, Any]]]] = {}
+        self._values: dict[str, list[dict[str, float | None]]] = {}
+
+    def refresh(self) -> None:
+        """Look again for trials that have failed."""
+        self._failed = None
+
+    def __call__(self, request: Request) -> Observation | None:
+        """What is known of the first stages of a run."""
+        values = self._read(request)
+        if len(values) >= request.stages:
+            return Observation(values=tuple(values[: request.stages]))
+        if request.trial.trial_id in self._failures():
+            return Observation(values=tuple(values), failed=True)
+        return None
+
+    def _failures(self) -> frozenset[str]:
+        if self._failed is None:
+            attempts = failed_attempts(self._sweep, self._objects).items()
+            self._failed = frozenset(t for t, n in attempts if n > self._retried.get(t, 0))
+        return self._failed
+
+    def _read(self, request: Request) -> list[dict[str, float | None]]:
+        """The objectives after each stage, as far as they are stored without a gap."""
+        trial, run = request.trial, request.trial.run
+        values = self._values.setdefault(trial.trial_id, [])
+        counts = self._counts.setdefault(trial.trial_id, [])
+        if len(values) >= request.stages:
+            return values
+        if trial.trial_id not in self._keys:
+            self._keys[trial.trial_id] = tuple(stage.key for stage in stage_chain(run))
+        identity = evaluation_id(trial.readouts[0], partition_id(run))
+        wanted = self._wanted
+        for position in range(len(values), request.stages):
+            key = self._keys[trial.trial_id][position]
+            rows = self._sealed(evaluation_name(key, identity))
+            parameters = self._parameters(key) if PARAMETERS in wanted else None
+            if rows is None or (PARAMETERS in wanted and parameters is None):
+                break
+            counts.append(rows)
+            order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]
+            found = objectives_of(counts, order, wanted)
+            values.append(found if parameters is None else found | {PARAMETERS: parameters})
+        return values
+
+    def _parameters(self, key: str) -> float | None:
+        """Trainable parameters at a stage."""
+        marker = self._sealed(f"{stage_folder(key)}/stage.json")
+        if marker is None:
+            return None
+        try:
+            result = json.loads(self._objects.get(f"{stage_folder(key)}/{marker['result']}"))
+        except (MissingObjectError, ValueError):
+            return None
+        return float(result["method"][PARAMETERS])
+
+    def _sealed(self, name: str) -> Any | None:
+        try:
+            return unsealed(self._objects.get(name))
+        except MissingObjectError:
+            return None
+
+
+def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
+    """Number of the last attempt of each trial that failed in it."""
+    rows = latest_trials(read_table(objects, sweep.name, "trials").table)
+    columns = rows.select(["trial_id", "attempt", "status"]).to_pylist()
+    return {row["trial_id"]: row["attempt"] for row in columns if row["status"] == "failed"}
+
+
+def wanted(sweep: Sweep, objects: ObjectStore) -> Step:
+    """What a sweep has asked for by now; of one that is not sequential, everything."""
+    if not is_sequential(sweep):
+        return next_step(sweep, lambda request: None)
+    return next_step(sweep, StoredObservations(sweep, objects))

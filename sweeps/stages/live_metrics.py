@@ -1,0 +1,62 @@
+"""Figures of a trial on its way, for people who watch: nothing decides by them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from clmethods.config import StageSpec, evaluation_id, partition_id
+from clmethods.metrics import Counts, some_metrics
+from sweeps.definition import TrialSpec
+from sweeps.stages.stage_store import StageReader
+
+WATCHED = ("average_accuracy", "forgetting")
+"""Metrics that are always told, beside the objectives."""
+
+
+def figures_so_far(
+    store: StageReader,
+    trial: TrialSpec,
+    chain: Sequence[StageSpec],
+    objectives: Collection[str] = (),
+) -> dict[str, float]:
+    """Metrics after a trial's first stages, over the tasks learned by then, and the last loss.
+
+    By validation, through the first readout, as objectives are. What is undefined (forgetting
+    after one task, a validation split without images) or was damaged is left out.
+    """
+    record = store.record(chain[-1].key) if chain else None
+    if record is None:
+        return {}
+    counts = _counts(store, trial, chain)
+    names = dict.fromkeys([*WATCHED, *objectives])
+    found = some_metrics(counts, names) if counts is not None else {}
+    found["cross_entropy"] = record.result["training"]["cross_entropy"]
+    found["trainable_parameters"] = record.result["method"]["trainable_parameters"]
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if value is not None and math.isfinite(value)
+    }
+
+
+def _counts(store: StageReader, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
+    """(S, T) over the tasks learned so far; None where an evaluation is missing."""
+    stages = len(chain)
+    tasks = {group.index: j for j, group in enumerate(g for s in chain for g in s.groups)}
+    if stages not in {1, len(tasks)}:
+        return None
+    identity = evaluation_id(trial.readouts[0], partition_id(trial.run))
+    table = np.zeros((3, stages, len(tasks)), dtype=np.int64)
+    for s, stage in enumerate(chain):
+        rows = store.evaluation(stage.key, identity)
+        if rows is None:
+            return None
+        for row in rows:
+            if row["split"] == "validation" and row["task"] in tasks:
+                counted = row["n"], row["correct"] or 0, row["correct_task_given"]
+                table[:, s, tasks[row["task"]]] += counted
+    n, correct, given = table
+    return Counts(n=n, correct=correct, correct_task_given=given)

@@ -1,0 +1,1 @@
+"""Statistics of crossed designs. Knows arrays, not sweeps."""

@@ -1,0 +1,126 @@
+"""Paired differences and power: worked by hand, and checked on simulated truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from clmethods.config import InvalidConfigError
+from sweeps.analysis.runs.paired_differences import compare
+from sweeps.analysis.runs.power import Spread, detectable, needed, spread_of
+from sweeps.analysis.runs.replicates import Replicates, Sample, difference, replicates, sample
+from sweeps.analysis.runs.summary import summarise
+from sweeps.statistics.intervals import mean_interval
+
+
+def configuration(grid, label="one", order_ids=None):
+    """Replicates of one metric from a grid of orders x seeds; NaN cells are missing."""
+    orders = order_ids or [f"order{i}" for i in range(len(grid))]
+    cells = {
+        (orders[i], j): float(v)
+        for i, row in enumerate(grid)
+        for j, v in enumerate(row)
+        if not np.isnan(v)
+    }
+    return Replicates(label, label, "search", "lorac_ipc", "last", "test", {"a": cells}, {})
+
+
+def test_what_two_configurations_share_cancels():
+    shared = np.add.outer([0.0, 0.3, 0.1], [0.0, 0.2, 0.05])
+    found = compare(configuration(shared + 0.52), configuration(shared + 0.5), "a")
+    assert found.interval.mean == pytest.approx(0.02)
+    assert found.interval.high - found.interval.low == pytest.approx(0.0, abs=1e-9)
+    assert found.settled
+    assert found.unpaired == 0
+
+
+def test_a_worked_pair_is_the_interval_of_the_differences():
+    a, b = np.array([[5.0, 6.0], [9.0, 8.0]]), np.array([[4.0, 4.0], [6.0, 7.0]])
+    found = compare(configuration(a), configuration(b), "a")
+    expected = mean_interval((a - b).ravel(), [0, 0, 1, 1], [0, 1, 0, 1])
+    assert found.interval.mean == pytest.approx(1.75)
+    assert found.interval.low == pytest.approx(expected.low)
+    assert not found.settled
+
+
+def test_cells_that_one_lacks_are_left_out_and_counted():
+    a, b = np.arange(6.0).reshape(3, 2), np.zeros((3, 2))
+    a[2, 1] = np.nan
+    b[0, 0] = np.nan
+    found = compare(configuration(a), configuration(b), "a")
+    assert found.unpaired == 2
+    assert found.interval.n == 4
+    assert found.interval.approximate
+    assert compare(configuration(a[:1]), configuration(b, order_ids=list("xyz")), "a") is None
+
+
+def test_a_run_that_saw_all_tasks_at_once_is_paired_by_seed():
+    joint = configuration([[0.9, 0.8]], order_ids=["any"])
+    found = compare(joint, configuration([[0.5, 0.6], [0.7, 0.7]]), "a")
+    assert sorted(difference(joint, configuration([[0.5, 0.6], [0.7, 0.7]]), "a").values) == (
+        pytest.approx([0.1, 0.2, 0.2, 0.4])
+    )
+    assert (found.interval.n, found.unpaired) == (4, 0)
+    assert len(sample(joint, "a")) == 2
+
+
+def test_replicates_come_from_the_summary_and_name_what_is_absent(study):
+    study.add([[0.9, 0.0], [0.5, 0.7]], seed=0)
+    study.add([[0.9]], seed=1, status="failed", error_kind="DivergedError", stages_done=0)
+    (one,) = replicates(summarise(study.trials, study.evals, "test"), ["forgetting"])
+    assert list(one.metrics["forgetting"].values()) == pytest.approx([0.4])
+    assert list(one.absent.values()) == ["failed: DivergedError"]
+    with pytest.raises(InvalidConfigError, match="Did you mean 'forgetting'"):
+        replicates(summarise(study.trials, study.evals, "test"), ["forgeting"])
+
+
+def test_with_many_orders_and_seeds_detectable_is_the_plain_power_formula():
+    """With residual noise alone the mean of I x J values has the variance v / (I J)."""
+    plain = (student.ppf(0.975, 63) + student.ppf(0.8, 63)) * (4.0 + 64 + 64) ** 0.5 / 64
+    assert detectable(Spread(1.0, 1.0, 4.0, 3, 3), 64, 64) == pytest.approx(plain, rel=0.02)
+    assert detectable(Spread(0.0, 0.0, 0.0, 3, 3), 3, 3) == 0.0
+
+
+def test_needed_takes_the_cheapest_design_and_spends_where_the_noise_is():
+    orders, seeds = needed(Spread(1.0, 0.0, 0.01, 3, 3), 1.0)
+    assert orders > seeds == 3
+    assert detectable(Spread(1.0, 0.0, 0.01, 3, 3), orders, seeds) <= 1.0
+    assert detectable(Spread(1.0, 0.0, 0.01, 3, 3), orders - 1, seeds) > 1.0
+    assert needed(Spread(1.0, 1.0, 1.0, 2, 2), 1e-6) is None
+    assert needed(Spread(0.0, 0.0, 0.0, 2, 2), 0.1) == (2, 2)
+
+
+def test_spread_needs_two_of_each():
+    one = Sample(np.array([1.0, 2.0]), ("a", "a"), (0, 1))
+    assert spread_of(one) is None
+
+
+def simulated_power(rng, spreads, difference, orders, seeds, draws):
+    """Share of draws whose paired interval leaves 0 out, with order, seed and residual noise."""
+    shown = 0
+    for _ in range(draws):
+        noise = sum(
+            spread * rng.standard_normal(shape)
+            for spread, shape in zip(
+                spreads, ((orders, 1), (1, seeds), (orders, seeds)), strict=True
+            )
+        )
+        both = rng.standard_normal((orders, 1)) * 5
+        a, b = both + noise + difference, np.broadcast_to(both, noise.shape)
+        shown += compare(configuration(a), configuration(b), "a").settled
+    return shown / draws
+
+
+@pytest.mark.parametrize("design", [(2, 4), (3, 3), (5, 5)])
+@pytest.mark.parametrize("spreads", [(0.5, 0.5, 0.7), (1.0, 0.1, 0.3), (0.0, 0.0, 1.0)])
+def test_the_promised_power_is_that_of_the_intervals(design, spreads):
+    """500 draws have a standard error of 1.8 %."""
+    variances = [spread**2 for spread in spreads]
+    size = detectable(Spread(*variances, *design), *design)
+    power = simulated_power(np.random.default_rng(4), spreads, size, *design, 500)
+    assert power == pytest.approx(0.8, abs=0.05)
+
+
+def test_no_difference_is_shown_no_more_often_than_promised():
+    assert simulated_power(np.random.default_rng(5), (0.5, 0.5, 0.7), 0.0, 5, 5, 200) <= 0.09

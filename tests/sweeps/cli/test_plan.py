@@ -1,0 +1,102 @@
+"""`sweeps plan` says what a run costs, what it can show and what would break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import Result
+
+from sweeps.definition import expand, load_sweep
+from sweeps.execution.resources.gpu_memory import Device, MemoryUse
+from sweeps.execution.resources.gpu_sizing import most_demanding, record_of, save_record
+from sweeps.storage import open_storage
+
+
+def test_a_study_without_its_files_is_planned(
+    sweeps_command: Callable[..., Result], tmp_path: Path
+) -> None:
+    found = sweeps_command("plan", "cifar100_importance", "--storage", tmp_path / "storage")
+    assert found.exit_code == 0, found.output
+    for words in (
+        "63 trials of 21 configurations",
+        "574 distinct stages (630 without sharing)",
+        "would break",
+        "backbone.weights",
+        "stream.root",
+        "cost: unknown",
+        "memory: at most 72.9 MB of adapters",
+        "4.13 GB for 574 stages",
+    ):
+        assert words in found.output
+
+
+def test_a_run_without_its_data_is_refused_before_anything(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = sweep_file(stream={"dataset": "cifar100", "root": str(tmp_path / "nowhere")}, orders={})
+    found = sweeps_command("run", file, "--storage", tmp_path / "storage")
+    assert found.exit_code == 2
+    assert "stream.root" in found.output
+    assert not (tmp_path / "storage").exists()
+
+
+def test_a_plan_of_a_stored_sweep_knows_cost_power_and_budget(
+    sweeps_command: Callable[..., Result],
+    sweep_file: Callable[..., Path],
+    finished: Path,
+) -> None:
+    file = sweep_file(seeds=[0, 1, 2], budget={"stages": 1})
+    assert yaml.safe_load(file.read_text())["budget"] == {"stages": 1}
+    found = sweeps_command("plan", file, "--storage", finished)
+    assert found.exit_code == 0, found.output
+    assert "measured ones" in found.output
+    assert "points, by the spread of stored results" in found.output
+    assert "budget: stages 1:" in found.output
+    assert "does not fit" in found.output
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"gpu": 0.25}, ["GPU: 0.25 for each trial: 4 trials at once on one GPU"]),
+        ({"gpu": 1, "gpu_type": "L4"}, ["GPU: 1 for each trial: 1 trial at once on", "; type L4"]),
+        ({"gpu": 2}, ["GPU: 2 for each trial", "warning: resources.gpu 2: a trial trains on one"]),
+        ({"gpu": 0.4}, ["warning: resources.gpu 0.4: 2 trials fit on a GPU, and 0.2 of it stays"]),
+        (
+            {"gpu": "auto", "gpu_type": ["L4", "T4"]},
+            ["GPU: auto: the run measures one stage first", "type L4 or else T4"],
+        ),
+    ],
+)
+def test_a_plan_says_how_many_trials_share_a_gpu(
+    sweeps_command: Callable[..., Result],
+    sweep_file: Callable[..., Path],
+    tmp_path: Path,
+    resources: dict[str, Any],
+    words: list[str],
+) -> None:
+    file = sweep_file(resources=resources, train={"epochs": 1, "device": "cuda"})
+    found = sweeps_command("plan", file, "--storage", tmp_path / "storage")
+    assert found.exit_code == 0, found.output
+    for word in words:
+        assert word in found.output
+
+
+def test_a_plan_knows_what_was_measured_for_auto(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    fields = {"train": {"epochs": 1, "device": "cuda"}, "budget": {"gpu_hours": 1}}
+    file = sweep_file(resources={"gpu": "auto"}, **fields)
+    trial = most_demanding(expand(load_sweep(file)))
+    device = Device(name="NVIDIA L4", total_bytes=24_000_000_000)
+    use = MemoryUse(device=device, peak_bytes=4_000_000_000, context_bytes=500_000_000)
+    save_record(open_storage(str(tmp_path / "storage")), trial, record_of(trial, 0, use, "L4"))
+    found = sweeps_command("plan", file, "--storage", tmp_path / "storage")
+    assert found.exit_code == 0, found.output
+    assert "GPU: auto: 0.25. A trial needs 5.3 GB of GPU memory" in found.output
+    assert "4 trials run on a GPU, as measured before" in found.output
+    assert "cannot be judged, as resources.gpu is auto" in found.output

@@ -1,0 +1,74 @@
+"""The end of `sweeps run`: exit codes, and where the results are."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from sweeps.cli.text.run_summary import ending, ending_text, place_text
+from sweeps.execution.driver import SweepOutcome
+from sweeps.planning.plan import make_plan
+from sweeps.stages.stage_store import StageStore
+from sweeps.storage import open_storage
+from tests.sweeps.stages.small import small_sweep
+
+HOST = socket.gethostname()
+
+
+def outcome(**fields: Any) -> SweepOutcome:
+    plan = make_plan(small_sweep(), StageStore(open_storage("memory://")))
+    known = {"trained": 1, "finished": 0, "failed": (), "interrupted": False}
+    return SweepOutcome(plan=plan, **{**known, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        ({}, 0, ""),
+        ({"failed": (("a", "b"), ("c", "d"))}, 1, "2 trials failed"),
+        ({"halted": "full"}, 1, "the same command continues"),
+        ({"halted": "full", "failed": (("a", "b"),)}, 1, "the same command continues"),
+        ({"interrupted": True}, 130, "interrupted before the end; the same command continues"),
+        ({"budget_used": "stages: 1 of 1 are used"}, 3, "are used), 2 stages are left to train"),
+    ],
+)
+def test_every_end_has_its_exit_code_and_says_it(
+    fields: dict[str, Any], code: int, words: str
+) -> None:
+    found, meaning = ending(outcome(**fields))
+    assert found == code
+    assert words in meaning
+    assert (meaning == "") == (code == 0)
+    assert ending_text(found, meaning) == f"exit code {code}: {meaning}"
+
+
+def lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_results_on_this_machine_are_named_as_the_user_named_them() -> None:
+    said = lines(place_text("small", "runs/", False, "runs/sweeps/small/report.html"))
+    assert "results runs/sweeps/small" in said
+    assert "report runs/sweeps/small/report.html" in said
+    assert "analyze sweeps pareto runs/sweeps/small" in said
+    assert not any("fetch" in line or HOST in line for line in said)
+
+
+def test_results_in_a_folder_of_a_cluster_are_on_the_head() -> None:
+    said = lines(place_text("small", "/shared/sweeps", True, "r"))
+    where = "/shared/sweeps/sweeps/small"
+    assert f"results {where} (a folder on {HOST})" in said
+    assert f"ray rsync-down cluster.yaml {where}/ small/" in said
+    assert f"or: rsync -a {HOST}:{where}/ small/" in said
+
+
+@pytest.mark.parametrize("on_cluster", [False, True])
+def test_results_in_a_bucket_are_read_from_anywhere(on_cluster: bool) -> None:
+    said = lines(place_text("small", "s3://bucket/x", on_cluster, "r"))
+    where = "s3://bucket/x/sweeps/small"
+    assert f"results {where}" in said
+    assert f"sweeps report {where} -o small.html" in said
+    assert f"sweeps export {where} --to small" in said
+    assert not any("rsync" in line for line in said)

@@ -1,0 +1,118 @@
+"""`sweeps select` on a real small sweep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from clmethods.cli import main as clmethods
+from clmethods.config import run_from_dict
+from sweeps.definition import expand, sweep_from_dict
+from tests.sweeps.cli.conftest import DOCUMENT
+
+Command = Callable[..., Result]
+
+
+def test_a_card_and_a_file_that_is_a_run(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "production.yaml"
+    result = sweeps_command("select", finished, "--order", "4-3-2-1-0", "-o", file)
+    assert result.exit_code == 0, result.output
+    heads = [line.split()[0] for line in result.output.splitlines() if line[:1].strip()]
+    assert heads[:2] == ["choose", "because"]
+    assert heads[-1] == "wrote"
+    assert "test average_accuracy of one new run" in result.output
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    run = run_from_dict(document["run"])
+    assert run.seed == 2
+    assert run.stream.order == (4, 3, 2, 1, 0)
+    known = {trial.config_id for trial in expand(sweep_from_dict(DOCUMENT))}
+    assert run.config_id in known
+    assert document["evidence"]["config_id"] == run.config_id
+    trained = CliRunner().invoke(clmethods, ["train", str(file), "--json"])
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(trained.stdout)[document["evidence"]["readout_id"]]
+    for metric in document["evidence"]["prediction"]:
+        assert found[metric] is not None  # the readout of the file was evaluated
+    assert "prediction interval for one new run (test)" in trained.stderr
+    model = tmp_path / "model"
+    told = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
+    checked = [line for line in told.output.splitlines() if "the 95% prediction interval" in line]
+    assert len(checked) == len(document["evidence"]["prediction"]) == 2
+    for found_interval in document["evidence"]["prediction"].values():
+        found_interval |= {"low": 2.0, "high": 3.0}
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    doctored = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
+    assert doctored.exit_code == 0
+    assert doctored.stderr.count("is outside 200.0 to 300.0") == 2
+
+
+def test_a_choice_that_was_made_before_is_not_overwritten(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "production.yaml"
+    assert sweeps_command("select", finished, "-o", file).exit_code == 0
+    first = file.read_bytes()
+    again = sweeps_command("select", finished, "-o", file)
+    assert again.exit_code == 0, again.output  # the same choice is the same file
+    assert again.output.splitlines()[-1].startswith(f"unchanged {file}")
+    other = sweeps_command("select", finished, "--order", "4-3-2-1-0", "-o", file)
+    assert other.exit_code == 2
+    assert "--output" in other.output
+    assert "a file that does not exist yet, or holds the same already" in other.output
+    assert "wrote" not in other.output
+    assert file.read_bytes() == first
+    nowhere = sweeps_command("select", finished, "-o", tmp_path / "missing" / "production.yaml")
+    assert nowhere.exit_code == 2
+    assert "a path in an existing folder" in nowhere.output
+    assert "choose" not in nowhere.output
+
+
+def test_only_the_search_and_one_readout(sweeps_command: Command, finished: Path) -> None:
+    result = sweeps_command("select", finished, "--searched", "--readout", "last", "--by", "mean")
+    assert "choose    lorac_ipc" in result.output
+    assert "2 configurations were compared" in result.output
+
+
+def test_nothing_keeps_an_impossible_limit(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "production.yaml"
+    result = sweeps_command("select", finished, "--min", "average_accuracy=1.0", "-o", file)
+    assert result.exit_code == 1
+    assert "choose    nothing" in result.output
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--max", "forgeting=0.1"], ["forgeting", "Did you mean 'forgetting'?"]),
+        (["--prefer", "accuracy"], ["accuracy", "average_accuracy"]),
+        (["--max", "forgetting"], ["--max", "METRIC=BOUND"]),
+        (["--max", "average_accuracy=0.5"], ["Use --min"]),
+        (["--knee", "--prefer", "forgetting"], ["either --knee or --prefer"]),
+        (["--readout", "lst"], ["--readout", "last"]),
+        (["--choose-on", "seeds=7"], ["--choose-on seeds", "'7'"]),
+        (["--choose-on", "seed=0"], ["--choose-on", "orders=… or seeds=…"]),
+        (["--order", "0-1-2"], ["--order", "0 to 4"]),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    sweeps_command: Command, finished: Path, arguments: list[str], parts: list[str]
+) -> None:
+    result = sweeps_command("select", finished, *arguments)
+    assert result.exit_code == 2, result.output
+    assert all(part in result.output for part in parts), result.output
+
+
+def test_chosen_here_and_reported_there(sweeps_command: Command, finished: Path) -> None:
+    result = sweeps_command("select", finished, "--choose-on", "seeds=0")
+    assert result.exit_code == 0
+    assert "on the 2 runs never looked at" in result.output

@@ -1,0 +1,148 @@
+"""Conditions of `where`: what they mean, and what is no condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clmethods.config import InvalidConfigError
+from sweeps.definition.space.conditions import parse_condition
+from sweeps.definition.space.run_fields import field_facts
+
+FIELDS = field_facts(["lorac_ipc"])
+VALUES: dict[str, Any] = {
+    "method.kind": "lorac_ipc",
+    "method.rank": 8,
+    "method.module_weights": "learned",
+    "method.sites": ["q", "v"],
+    "method.depth": None,
+    "method.importance_threshold": 0.25,
+    "train.lr": 0.5,
+    "stream.tasks": 5,
+}
+
+
+def holds(text: str, **values: Any) -> bool:
+    known = VALUES | {path.replace("__", "."): value for path, value in values.items()}
+    return parse_condition(text, "where[0]", FIELDS).holds(known.__getitem__)
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(InvalidConfigError) as refused:
+        holds(text)
+    (fault,) = refused.value.faults
+    assert fault.path == "where[0]"
+    assert fault.value == text
+    return str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("method.rank == 8", True),
+        ("method.rank != 8", False),
+        ("method.rank == 8.0", True),
+        ("4 < method.rank <= 8", True),
+        ("4 < method.rank < 8", False),
+        ("method.module_weights in ['ones', 'learned']", True),
+        ("method.module_weights not in ('ones', 'learned')", False),
+        ("'q' in method.sites and 'k' not in method.sites", True),
+        ("method.sites == ['q', 'v']", True),
+        ("len(method.sites) * method.rank <= 16", True),
+        ("method.depth == null", True),
+        ("method.depth == None or method.depth <= 3", True),
+        ("not (method.rank > 4 and train.lr > 1)", True),
+        ("-method.rank + 2 * 5 - 1 >= 7 // 7 % 2", True),
+        ("max(method.rank, stream.tasks) / min(2, 4) == abs(-4)", True),
+        ("true", True),
+        ("method.module_weights == 'ones' or method.rank <= 4", False),
+    ],
+)
+def test_a_condition_means_what_python_means(text: str, expected: bool) -> None:
+    assert holds(text) is expected
+
+
+@given(rank=st.integers(-50, 50), low=st.integers(-50, 50), step=st.integers(1, 9))
+@settings(deadline=None, max_examples=50)
+def test_arithmetic_and_order_agree_with_python(rank: int, low: int, step: int) -> None:
+    text = f"{low} <= method.rank // {step} + method.rank % {step} < 2 * {step}"
+    expected = low <= rank // step + rank % step < 2 * step
+    assert holds(text, method__rank=rank) is expected
+
+
+def test_a_condition_over_a_field_that_is_not_there_does_not_bind() -> None:
+    condition = parse_condition("method.rank <= 4", "where[0]", FIELDS)
+    assert condition.holds({"method.kind": "nearest_class_mean"}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("method.rnak <= 4", "`method.rnak` is none. Did you mean 'method.rank'?"),
+        ("rank <= 4", "Did you mean 'method.rank'?"),
+        ("method.module_weights == learned", "`learned` is none. Put texts into quotes."),
+        ("method.module_weights == 'lerned'", "Did you mean 'learned'?"),
+        ("method.module_weights in ['ones', 'lerned']", "Did you mean 'learned'?"),
+        ("'z' in method.sites", "beside `method.sites`"),
+        ("method.rank <= '16'", "`method.rank <= '16'` sets a number against text"),
+        ("method.rank == 'x'", "values of one kind on both sides"),
+        ("method.rank == null", "`method.rank == null` sets a number against null"),
+        ("method.sites <= 3", "sets a list against a number"),
+        ("'q' in method.rank", "sets text against a number"),
+        ("method.rank", "a condition, which is true or false. It is a value: compare it."),
+        ("method.rank + 1", "It is a value"),
+        ("method.rank and train.lr > 0", "true or false in that place. `method.rank` is a number"),
+        ("method.module_weights + 1 > 0", "`method.module_weights` is text"),
+        ("method.rank <=", "Python says: invalid syntax"),
+        ("", "a condition such as `method.rank <= 16`"),
+        ("method.rank = 4", "Python says"),
+        ("method.depth is None", "Write `==` in place of `is`."),
+        ("len(method.rank) > 1", "`len` of a list. `method.rank` has no length."),
+        ("len(method.sites, 2) > 1", "one argument for `len`"),
+        ("max(method.rank) > 1", "two or more arguments for `max`"),
+        ("method.rank ** 2 > 1", "`method.rank ** 2` is none of these"),
+        ("__import__('os').system('true') == 0", "is none of these"),
+        ("method.__class__ == 'x'", "`method.__class__` is none."),
+        ("(lambda: true)()", "is none of these"),
+        ("[x for x in method.sites] == []", "is none of these"),
+        ("method.sites[0] == 'q'", "`method.sites[0]` is none of these"),
+        ("f'{method.rank}' == '8'", "is none of these"),
+        ("b'q' in method.sites", "`b'q'` is none of these"),
+        ("(" * 400 + "1" + ")" * 400, "a condition such as"),
+        ("1 < " * 300 + "2", "1201 characters"),
+    ],
+)
+def test_what_is_no_condition_is_refused_with_the_mend(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
+def test_nothing_is_ever_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    ran: list[str] = []
+    monkeypatch.setattr(os, "system", ran.append)
+    refusal("__import__('os').system('true') == 0")
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "method.depth <= 3",
+            "is null in one: begin with `method.depth == null or`",
+        ),
+        ("method.rank / (stream.tasks - 5) > 1", "divides by zero"),
+    ],
+)
+def test_a_condition_that_the_values_leave_open_is_refused(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
+def test_all_that_is_wrong_with_a_condition_is_told() -> None:
+    with pytest.raises(InvalidConfigError) as refused:
+        parse_condition("method.rnak > 1 or method.rank > 'x'", "where[3]", FIELDS)
+    assert len(refused.value.faults) == 2

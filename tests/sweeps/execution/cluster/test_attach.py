@@ -1,0 +1,104 @@
+"""Attaching to a cluster that does not answer, or does not let this driver in: one message."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from clmethods.config import InvalidConfigError
+from sweeps.execution.cluster import attach as attach_module
+from sweeps.execution.cluster.attach import attach
+from sweeps.execution.cluster.connection import ray_cluster
+from tests.sweeps.execution.drivers import clean_environment, command, write_sweep
+from tests.sweeps.stages.small import DOCUMENT
+
+UNUSED = "127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a local cluster with a token of its own."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        del os.environ[name]
+    try:
+        with ray_cluster(None, cpus=1):
+            yield ray.get_runtime_context().gcs_address
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (UNUSED, "does not answer"),
+        ("no-port", "HOST:PORT"),
+        ("host.invalid:6379", "does not answer"),
+    ],
+)
+def test_an_address_where_no_cluster_is(given: str, message: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(InvalidConfigError, match=message) as refused:
+        attach(given, {})
+    assert time.monotonic() - started < 30
+    (fault,) = refused.value.faults
+    assert (fault.path, fault.value) == ("--address", given)
+
+
+def test_auto_where_no_cluster_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray looks through the processes of the machine, on which other tests run clusters."""
+    monkeypatch.setattr("ray._private.services.canonicalize_bootstrap_address", lambda _: None)
+    with pytest.raises(InvalidConfigError, match="No cluster was started on this machine"):
+        attach("auto", {})
+
+
+def run_against(
+    address: str, tmp_path: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    file = write_sweep(tmp_path / "sweep.yaml", DOCUMENT)
+    return subprocess.run(
+        command(file, tmp_path / "storage", "--address", address),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environment() | variables,
+    )
+
+
+@pytest.mark.parametrize("token", [None, "0" * 64])
+def test_a_driver_without_the_token_is_told_so(
+    address: str, tmp_path: Path, token: str | None
+) -> None:
+    variables = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    refused = run_against(address, tmp_path, **variables)
+    assert refused.returncode == 2, refused.stderr
+    assert "a cluster that accepts this token" in refused.stderr
+    assert "RAY_AUTH_TOKEN_PATH" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "0" * 64 not in refused.stderr + refused.stdout
+
+
+def test_a_driver_with_another_ray_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray._private.utils.compute_version_info", lambda: ("9.9.9", "3.11.7"))
+    with pytest.raises(InvalidConfigError) as refused:
+        attach_module._require_versions(address, address)
+    assert "ray 9.9.9" in str(refused.value)
+    assert f"ray {ray.__version__}" in str(refused.value)
+
+
+def test_a_port_that_accepts_and_is_no_cluster(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        refused = run_against(place, tmp_path, RAY_gcs_server_request_timeout_seconds="2")
+    assert refused.returncode == 2, refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,385 @@
+"""`resources: {gpu: auto}` on a cluster whose GPUs do not exist, with a report that is made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+import torch
+from ray import cloudpickle
+
+from clmethods.config import Fault, InvalidConfigError
+from sweeps.definition import Budget, Resources, Sweep, expand
+from sweeps.execution.cluster.node_types import Growth, NodeTypes
+from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
+from sweeps.execution.executor import Job
+from sweeps.execution.progress import Progress, Tally
+from sweeps.execution.resources.gpu_measurement import GpuSizing
+from sweeps.execution.resources.gpu_memory import Device, GpuProbe, MemoryUse
+from sweeps.execution.resources.gpu_sizing import MemoryRecord, record_of, save_record
+from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, NodeShape
+from sweeps.planning.plan import make_plan
+from sweeps.results import latest_trials, read_table
+from sweeps.results.event_kinds import EventBody
+from sweeps.results.events import Event, read_events
+from sweeps.stages.stage_store import StageStore
+from sweeps.storage import ObjectStore, open_storage
+from tests.sweeps.execution.clusters import Host, cluster_of
+from tests.sweeps.execution.drivers import Process, wait_until
+from tests.sweeps.execution.tables import stage_files
+from tests.sweeps.stages.small import metrics, run_trial, small_sweep
+
+GB = 1_000_000_000
+SIZES = {"L4": 24 * GB, "T4": 16 * GB}
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """Reports that a stage takes 4 GB and a context half a GB, on the devices of `SIZES`."""
+
+    peak_bytes: int = 4 * GB
+    dies: str = ""
+    """A file: the worker dies in its first measurement, and leaves it as a mark."""
+    fails: bool = False
+    waits: str = ""
+    """A file: the measurement writes its process there, and does not end."""
+
+    def devices(self) -> list[Device]:
+        return [Device(name="made up", total_bytes=self._total())]
+
+    def start(self) -> None:
+        if self.fails:
+            raise RuntimeError("no CUDA here")
+        if self.dies and not Path(self.dies).exists():
+            Path(self.dies).touch()
+            os._exit(1)
+        if self.waits:
+            Path(self.waits).write_text(str(os.getpid()))
+            time.sleep(600)
+
+    def use(self) -> MemoryUse:
+        device = Device(name="made up", total_bytes=self._total())
+        return MemoryUse(device=device, peak_bytes=self.peak_bytes, context_bytes=GB // 2)
+
+    def _total(self) -> int:
+        mine = ray.get_runtime_context().get_node_id()
+        (labels,) = (node["Labels"] for node in ray.nodes() if node["NodeID"] == mine)
+        return SIZES[labels["ray.io/accelerator-type"]]
+
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """One GPU of each type."""
+    hosts = [Host(cpus=6, gpus=1, gpu_type="L4"), Host(cpus=6, gpus=1, gpu_type="T4")]
+    with cluster_of(hosts) as found:
+        yield found
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left."""
+
+    outcome: SweepOutcome
+    objects: ObjectStore
+    said: str
+
+    def events(self, kind: str) -> list[Event]:
+        return [event for event in read_events(self.objects, "small") if event.kind == kind]
+
+    def measured(self) -> int:
+        return self.said.count("measuring the GPU memory of one stage")
+
+
+Runner = Callable[..., Run]
+
+
+@pytest.fixture
+def run(
+    address: str, environment: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Runner:
+    def start(
+        sweep: Sweep, probe: GpuProbe | None = None, location: str | None = None, **options: Any
+    ) -> Run:
+        objects = open_storage(location or str(tmp_path / "runs"))
+        store = StageStore(objects)
+        settings = RunOptions(address=address, probe=probe or MadeUp(), **options)
+        outcome = run_sweep(sweep, store, settings)
+        return Run(outcome, objects, capsys.readouterr().out)
+
+    return start
+
+
+def auto_sweep(gpu_type: Any = None, **fields: Any) -> Sweep:
+    """Trained on the CPU, which the sweep file would refuse together with `auto`."""
+    sweep = small_sweep(seeds=[0, 1], **fields)
+    return replace(sweep, resources=Resources(gpu="auto", gpu_type=gpu_type))
+
+
+def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
+    run: Runner, tmp_path: Path
+) -> None:
+    first = run(auto_sweep(search={"method.rank": [2, 4]}))
+    assert first.measured() == 1
+    assert "on a GPU of its own: lorac_ipc rank=4, order" in first.said  # the most demanding one
+    assert "GPU memory, the smallest GPU (T4) has 16 GB: 3 trials run on a GPU\n" in first.said
+    (event,) = first.events("gpu_share")
+    assert event.body.gpu == 0.3333
+    assert event.body.trials_per_gpu == 3
+    assert event.body.gpu_type == "T4"
+    rows = latest_trials(read_table(first.objects, "small", "trials").table).to_pylist()
+    assert {(row["status"], row["gpus"]) for row in rows} == {("finished", 0.3333)}
+    stages = first.events("stage")
+    trained = [event for event in stages if event.body.outcome == "trained"]
+    keys = [event.body.key for event in trained]
+    assert sorted(keys) == sorted(stage_files(tmp_path / "runs"))  # each once, none in vain
+    assert first.outcome.trained == len(keys)
+    assert {event.body.gpus for event in stages} == {"0"}
+    alone = StageStore(open_storage("memory://"))
+    for trial in first.outcome.plan.trials:
+        run_trial(trial, alone)
+    assert metrics(first.objects) == metrics(alone.objects)  # the same bits without Ray
+
+    more = run(auto_sweep(search={"method.rank": [2, 4]}, orders={"design": "reverse"}))
+    assert more.measured() == 0
+    assert "resources.gpu auto: 0.3333" in more.said
+
+
+def test_only_types_on_which_trials_may_run_are_considered(run: Runner) -> None:
+    found = run(auto_sweep("L4"))
+    assert "the smallest GPU (L4) has 24 GB: 4 trials run on a GPU" in found.said
+    hosts = {event.body.node for event in found.events("stage")}
+    assert len(hosts) == 1
+
+
+def test_a_record_is_enough_before_any_gpu_is_there(tmp_path: Path) -> None:
+    """On a cluster that starts from zero, where the autoscaler can add a node with a GPU."""
+    objects, (trial, *others) = open_storage(str(tmp_path)), expand(auto_sweep())
+    device = Device(name="NVIDIA L4", total_bytes=24 * GB)
+    use = MemoryUse(device=device, peak_bytes=5 * GB, context_bytes=GB)
+    save_record(objects, trial, record_of(trial, 0, use, "L4"))
+    events: list[EventBody] = []
+    callbacks = SimpleNamespace(
+        needs_training=lambda trial: True,
+        event=events.append,
+    )
+    nodes = SimpleNamespace(all=list)
+    labels = {GPU_TYPE_LABEL: "L4"}
+    shape = NodeShape(name="node type l4", cpu=8, gpu=1, labels=labels)
+    types = NodeTypes(growth=Growth.LISTED, shapes=(shape,))
+    sizing = GpuSizing(objects, nodes, MadeUp(), callbacks)
+    share = sizing.share([trial, *others], Resources(gpu="auto"), types)
+    assert share.trials == 3
+    assert events == [share.event]
+
+
+def test_steps_of_a_search_measure_once(run: Runner) -> None:
+    found = run(
+        auto_sweep(
+            search={"method.rank": [2, 4]},
+            algorithm={"kind": "tpe", "trials": 4, "batch": 2},
+            stream={"dataset": "digits", "tasks": 2, "limit": 8, "validation_fraction": 0.5},
+        )
+    )
+    assert found.outcome.failed == ()
+    assert 1 <= found.measured() <= 2  # again only for a larger rank in a later batch
+    assert found.said.count("trials run on a GPU") == 1
+
+
+def test_a_lost_worker_is_replaced(run: Runner, tmp_path: Path) -> None:
+    found = run(auto_sweep(), MadeUp(dies=str(tmp_path / "died")))
+    assert "the measurement was interrupted" in found.said
+    assert "4 trials run on a GPU" not in found.said
+    assert "3 trials run on a GPU" in found.said
+    assert found.outcome.finished == 2
+
+
+def test_where_nothing_can_be_measured_each_trial_gets_a_gpu(run: Runner) -> None:
+    found = run(auto_sweep(), MadeUp(fails=True))
+    assert "RuntimeError: no CUDA here" in found.said
+    assert "resources.gpu auto: 1, each trial has a GPU of its own" in found.said
+    assert found.outcome.finished == 2
+
+
+def test_a_trial_that_fails_is_not_what_is_measured(run: Runner) -> None:
+    """The largest one diverges; the next one is measured, and the failure is recorded as usual."""
+    baseline = {"label": "too fast", "method": {"rank": 8}, "train": {"lr": 1e30}}
+    found = run(auto_sweep(baselines=[baseline]))
+    assert "no longer finite" in found.said
+    assert found.measured() == 2
+    assert "3 trials run on a GPU" in found.said
+    assert (found.outcome.finished, len(found.outcome.failed)) == (2, 2)
+
+
+def test_evaluation_alone_is_measured_where_nothing_is_left_to_train(run: Runner) -> None:
+    """Its memory is no upper bound for training, so it is not kept."""
+    run(replace(auto_sweep(), resources=Resources()))
+    found = run(auto_sweep(readouts=[{"routing": "last"}, {"routing": "batch"}]))
+    assert found.outcome.trained == 0
+    assert found.measured() == 1
+    assert "3 trials run on a GPU" in found.said
+    assert not list(found.objects.list("gpu_memory"))
+
+
+def test_a_budget_may_be_used_up_by_the_measured_stage(run: Runner) -> None:
+    found = run(replace(auto_sweep(), budget=Budget(stages=1)))
+    assert found.outcome.budget_used is not None
+    assert found.outcome.trained == 1
+
+
+def test_a_stage_of_another_driver_is_waited_for(run: Runner, tmp_path: Path) -> None:
+    """The measurement takes the next stage that is free, like every trial."""
+    location = str(tmp_path / "shared")
+    sweep = auto_sweep()
+    first = StageStore(open_storage(location))
+    other = threading.Thread(target=lambda: _slowly(first, sweep))
+    other.start()
+    try:
+        found = run(sweep, location=location)
+    finally:
+        other.join()
+    assert found.outcome.finished == 2
+
+
+def _slowly(store: StageStore, sweep: Sweep) -> None:
+    from tests.sweeps.stages.small import runner_of
+
+    runner = runner_of(expand(sweep)[0], store)
+    lease = runner.leases.acquire(runner.chain[0].key, "another driver")
+    assert lease is not None
+    with lease:
+        time.sleep(8)
+
+
+PROGRAM = """
+import sys
+from sweeps.cli.errors import plain_errors
+from sweeps.stages.stage_store import StageStore
+from sweeps.storage import open_storage
+from sweeps.execution.driver import RunOptions, run_sweep
+from tests.sweeps.execution.resources.test_gpu_measurement import MadeUp, auto_sweep
+
+address, folder, mark = sys.argv[1:]
+options = RunOptions(address=address, probe=MadeUp(waits=mark))
+plain_errors(run_sweep)(auto_sweep(), StageStore(open_storage(folder)), options)
+"""
+
+
+def test_a_measurement_can_be_interrupted(address: str, tmp_path: Path) -> None:
+    """Its task ends too, so the whole GPU is free for the next run."""
+    mark = tmp_path / "measuring"
+    arguments = [address, str(tmp_path / "runs"), str(mark)]
+    driver = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: mark.exists() or driver.poll() is not None)
+        driver.send_signal(signal.SIGINT)
+        _, said = driver.communicate(timeout=60)
+    finally:
+        driver.kill()
+    assert driver.returncode == 130, said
+    assert "the same command continues" in said
+    assert "Traceback" not in said
+    measuring = Process.of(int(mark.read_text()))
+    wait_until(lambda: measuring is None or not measuring.lives)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guarded: bool) -> None:
+    """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
+    store = StageStore(open_storage(str(tmp_path)))
+    plan = make_plan(small_sweep(), store)
+    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    refused: list[tuple[str, Fault]] = []
+    if guarded:
+        job._guard = SimpleNamespace(refuse=lambda node, fault: refused.append((node, fault)))
+    job.gpu_too_small("node-1", "worker", "0.5 of the 2 GB of its GPU (T4) is less than 3 GB")
+    if guarded:
+        ((node, fault),) = refused
+        assert (node, fault.value, job.halted) == ("node-1", "worker", "")
+        assert "2 GB of its GPU (T4)" in str(fault)
+        assert "resources.gpu_type" in str(fault)
+    else:
+        assert job.halted.endswith("Set resources.gpu to a larger share")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (
+            [Host(cpus=2)],
+            "resources.gpu: got 'auto', allowed: a number, as no node here has a GPU",
+        ),
+        (
+            [Host(cpus=2, gpus=1, gpu_type="T4")],
+            "got 'H100', allowed: types of this cluster: ['T4",
+        ),
+    ],
+)
+def test_without_a_gpu_auto_is_refused(
+    hosts: list[Host], message: str, environment: None, tmp_path: Path
+) -> None:
+    store = StageStore(open_storage(str(tmp_path / "runs")))
+    sweep = auto_sweep("H100" if hosts[0].gpus else None)
+    with cluster_of(hosts) as place, pytest.raises(InvalidConfigError) as refused:
+        run_sweep(sweep, store, RunOptions(address=place, probe=MadeUp()))
+    assert len(refused.value.faults) == 1
+    assert message in str(refused.value)
+    assert not list(store.objects.list("stages"))
+
+
+def test_a_machine_without_a_gpu_refuses_auto(environment: None, tmp_path: Path) -> None:
+    store = StageStore(open_storage(str(tmp_path / "runs")))
+    with pytest.raises(InvalidConfigError) as refused:
+        run_sweep(auto_sweep(), store)
+    (fault,) = refused.value.faults
+    assert str(fault) == (
+        "resources.gpu: got 'auto', allowed: a number, as this machine has no GPU whose memory "
+        "could be measured"
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_auto_on_a_real_gpu(
+    environment: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The made-up report is replaced by torch's; the trials then share the real device."""
+    for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_"))]:
+        del os.environ[name]
+    store = StageStore(open_storage(str(tmp_path / "runs")))
+    sweep = small_sweep(
+        seeds=[0, 1],
+        train={"epochs": 1, "batch_size": 8, "device": "cuda"},
+        resources={"gpu": "auto"},
+    )
+    outcome = run_sweep(sweep, store)
+    assert (outcome.finished, outcome.failed) == (2, ())
+    (name,) = store.objects.list("gpu_memory")
+    record = MemoryRecord(**json.loads(store.objects.get(name)))
+    assert 0 < record.peak_bytes < record.device_bytes
+    assert 0 < record.context_bytes < record.device_bytes
+    said = capsys.readouterr().out
+    assert "measuring the GPU memory of one stage" in said
+    assert "on a GPU" in said
+    (event,) = (e for e in read_events(store.objects, "small") if e.kind == "gpu_share")
+    assert event.body.trials_per_gpu >= 1

@@ -1,0 +1,122 @@
+"""What loggers are told, and that one that fails is only a sentence."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.logger import TBXLoggerCallback
+
+from clmethods.config import InvalidConfigError
+from sweeps.definition import TrialSpec, expand, sweep_from_dict
+from sweeps.definition.logging import PACKAGES, Logging
+from sweeps.execution.tune.loggers import Guarded
+from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.stage_store import StageStore
+from sweeps.storage import open_storage
+from tests.sweeps.execution.conftest import SWEEP
+from tests.sweeps.execution.drivers import run_to_end, write_sweep
+from tests.sweeps.execution.logged import mlflow_runs, scalars, wandb_runs
+from tests.sweeps.stages.small import small_sweep, small_trial
+
+
+def guarded(folder: Path, trial: TrialSpec) -> tuple[Guarded, list[str]]:
+    said: list[str] = []
+    trials = {trial.trial_id: trial}
+    logger = Guarded(
+        "tensorboard", TBXLoggerCallback(), small_sweep(), trials, folder, said.append
+    )
+    return logger, said
+
+
+def step(position: int, outcome: str = "trained") -> dict[str, Any]:
+    figures = {"average_accuracy": position / 10}
+    return {"outcome": outcome, "position": position, "figures": figures, "seconds": 1.0}
+
+
+def tunes(trial: TrialSpec) -> Any:
+    """As much of Tune's own trial as a callback reads."""
+    config = {"trial_id": trial.trial_id}
+    return SimpleNamespace(config=config, last_result={"outcome": "trained"})
+
+
+def test_a_trial_that_is_resumed_goes_on_in_its_run(tmp_path: Path) -> None:
+    trial = small_trial()
+    for positions in ([1], [2, 3]):
+        logger, said = guarded(tmp_path, trial)
+        logger.on_trial_result(0, [], tunes(trial), step(0, "waiting"))
+        for position in positions:
+            logger.on_trial_result(0, [], tunes(trial), step(position))
+        logger.on_trial_complete(0, [], tunes(trial))
+        assert said == []
+        time.sleep(1.1)  # event files are named by the second, and runs take longer than that
+    (folder,) = tmp_path.iterdir()
+    told = scalars(folder)["ray/tune/average_accuracy"]
+    assert told == {n: pytest.approx(n / 10) for n in (1, 2, 3)}
+
+
+def test_a_logger_that_fails_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    logger, said = guarded(tmp_path / "taken", small_trial())
+    for position in (1, 2):
+        logger.on_trial_result(0, [], tunes(small_trial()), step(position))
+    logger.on_trial_complete(0, [], tunes(small_trial()))
+    (sentence,) = said
+    assert sentence.startswith("logging to tensorboard is given up, the sweep goes on: ")
+
+
+def test_what_is_not_installed_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGES, "wandb", "a_package_that_there_is_not")
+    with pytest.raises(InvalidConfigError) as refusal:
+        Logging(wandb={"project": "p"}, tensorboard=True).refuse("s3://bucket")
+    assert [fault.path for fault in refusal.value.faults] == [
+        "logging.wandb",
+        "logging.tensorboard",
+    ]
+    assert "pip install a_package_that_there_is_not" in str(refusal.value)
+    Logging(tensorboard="logs").refuse("s3://bucket")
+    Logging().refuse("s3://bucket")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of libraries about each other
+def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of stages that another trial has trained, and of a trial that failed."""
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    document = {
+        **SWEEP,
+        "orders": {},
+        "logging": {"mlflow": {"tracking_uri": uri}, "wandb": {"dir": str(tmp_path / "logs")}},
+    }
+    file, storage = write_sweep(tmp_path / "sweep.yaml", document), tmp_path / "storage"
+    done = run_to_end(file, storage)
+    assert "is given up" not in done.stdout
+    store = StageStore(open_storage(str(storage)))
+    trials = {trial.trial_id: trial for trial in expand(sweep_from_dict(document))}
+    in_mlflow, in_wandb = mlflow_runs(mlflow, uri), wandb_runs(tmp_path / "logs" / "wandb")
+    assert in_mlflow.keys() == in_wandb.keys() == trials.keys()
+    for name, trial in trials.items():
+        params, status, told = in_mlflow[name]
+        config, same = in_wandb[name]
+        assert params["label"] == config["label"] == trial.label
+        if trial.label == "too fast":
+            assert status == "FAILED"
+            assert same["failed"] == {0: 1}
+            continue
+        assert status == "FINISHED"
+        for stages in range(1, len(trial.chain) + 1):
+            for metric, value in figures_so_far(store, trial, trial.chain[:stages]).items():
+                assert told[metric][stages] == pytest.approx(value)
+                assert same[metric][stages] == pytest.approx(value)
+        assert told["training_iteration"] == {n: n for n in range(1, len(trial.chain) + 1)}
+    again = run_to_end(file, storage, "--retry-failed")
+    assert "is given up" not in again.stdout
+    assert mlflow_runs(mlflow, uri).keys() == trials.keys()

@@ -1,0 +1,95 @@
+"""The trainable as a worker uses it, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.definition import TrialSpec, expand
+from sweeps.execution.worker.trainable import StageTrainable, TrialMessage, resources_of
+from sweeps.stages.stage_store import StageStore, folder
+from sweeps.storage import open_storage
+from tests.sweeps.stages.small import metrics, run_trial, small_sweep
+
+SWEEP = small_sweep(search={"method.importance_threshold": [0, 0.2]})
+
+
+def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
+    message = TrialMessage(
+        trial=trial.to_json(),
+        stages=trial.run.stages,
+        sweep="small",
+        storage=str(storage),
+        proof=None,
+        run_id="run",
+        owner="driver:trial",
+        time_to_live_s=20.0,
+        objectives=["learning_accuracy"],
+        demand={"CPU": 1.0},
+        gpu_types=[],
+        gpu_bytes=0,
+    )
+    return {"trial_id": trial.trial_id, "message": message}
+
+
+def steps(worker: StageTrainable) -> list[dict[str, Any]]:
+    found = [worker.step()]
+    while not found[-1]["done"]:
+        found.append(worker.step())
+    return found
+
+
+def test_a_worker_that_takes_over_gives_the_bits_of_a_fresh_one(tmp_path: Path) -> None:
+    first, second = expand(SWEEP)
+    worker = StageTrainable(config_of(first, tmp_path / "one"))
+    assert [step["outcome"] for step in steps(worker)] == ["trained"] * 3
+    assert worker.reset_config(config_of(second, tmp_path / "one"))
+    assert [step["outcome"] for step in steps(worker)] == ["trained"] * 2  # the first is shared
+    fresh = StageStore(open_storage("memory://"))
+    for trial in (first, second):
+        run_trial(trial, fresh)
+    assert metrics(open_storage(str(tmp_path / "one"))) == metrics(fresh.objects)
+
+
+def test_a_worker_may_take_over_in_the_middle(tmp_path: Path) -> None:
+    first, second = expand(SWEEP)
+    worker = StageTrainable(config_of(first, tmp_path))
+    assert worker.step()["position"] == 1
+    worker.reset_config(config_of(second, tmp_path))
+    assert worker.step()["position"] == 2
+    worker.reset_config(config_of(first, tmp_path))
+    assert [step["position"] for step in steps(worker)] == [2, 3]
+
+
+@pytest.mark.parametrize("spoilt", ["storage", "trial"])
+def test_what_cannot_be_opened_is_a_result_with_its_cause(tmp_path: Path, spoilt: str) -> None:
+    """A worker that raised would be started again and again, and the cause be lost."""
+    trial = expand(SWEEP)[0]
+    config = config_of(trial, tmp_path)
+    if spoilt == "storage":
+        (tmp_path / "taken").write_text("a file")
+        config["message"]["storage"] = str(tmp_path / "taken" / "below")
+    else:
+        config["message"]["trial"] = trial.to_json().replace("lorac_ipc", "lorak_ipc")
+    step = StageTrainable(config).step()
+    assert (step["outcome"], step["position"], step["done"]) == ("failed", 0, True)
+    assert step["error_kind"] == "InvalidConfigError"
+    assert ("below" if spoilt == "storage" else "lorak_ipc") in step["error"]
+
+
+def test_damage_that_a_worker_meets_is_told(tmp_path: Path) -> None:
+    """The worker's own output is nowhere to be seen."""
+    first, second = expand(SWEEP)
+    steps(StageTrainable(config_of(first, tmp_path)))
+    (state,) = (tmp_path / folder(first.chain[0].key)).glob("state-*")
+    state.write_bytes(b"")
+    found = steps(StageTrainable(config_of(second, tmp_path)))
+    assert [bool(step["notes"]) for step in found] == [True, False, False]
+    assert "is damaged" in found[0]["notes"]
+    assert "trained again" in found[0]["notes"]
+
+
+def test_what_a_trial_takes(tmp_path: Path) -> None:
+    assert resources_of(config_of(expand(SWEEP)[0], tmp_path)).required_resources == {"CPU": 1.0}

@@ -1,0 +1,182 @@
+"""One name, one sweep: what is an extension, what changes a meaning, and who is running it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clmethods.config import InvalidConfigError
+from sweeps.definition import Sweep, expand, sweep_from_dict
+from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
+from sweeps.stages.leases import LeaseTable
+from sweeps.stages.stage_store import StageStore
+from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.storage import ObjectStore, open_storage
+from tests.sweeps.stages.small import DOCUMENT
+
+THRESHOLDS = {"method.importance_threshold": [0, 0.2]}
+TTL_S = 0.5
+
+
+def sweep(**fields: Any) -> Sweep:
+    return sweep_from_dict({**DOCUMENT, "search": THRESHOLDS, **fields})
+
+
+@pytest.fixture
+def stored() -> ObjectStore:
+    """A storage on which the sweep was run, all of it failed: no stage, but rows."""
+    objects = open_storage("memory://")
+    keep_sweep_file(sweep(), objects)
+    for trial in expand(sweep()):
+        record_trial(
+            StageStore(objects), sweep(), trial, 1, Ending(status="failed", stages_done=0)
+        )
+    return objects
+
+
+EXTENSIONS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "value": {"search": {"method.importance_threshold": [0, 0.2, 0.5]}},
+    "axis": {"search": {**THRESHOLDS, "method.rank": [2, 4]}},
+    "axis in place of a field": {
+        "method": {"kind": "lorac_ipc", "rank": 4},
+        "search": {**THRESHOLDS, "method.rank": [2, 4]},
+    },
+    "seeds": {"seeds": [0, 1]},
+    "orders": {"orders": {"design": "all"}},
+    "readouts": {"readouts": [*DOCUMENT["readouts"], {"routing": "oracle"}]},
+    "baseline": {"baselines": [{"method": {"kind": "nearest_class_mean"}}]},
+    "resources": {"resources": {"max_concurrent": 1}},
+    "objectives": {"objectives": {"forgetting": "min"}},
+    "fewer": {"search": {"method.importance_threshold": [0, 0.5]}},
+}
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_more_and_less_of_the_same_is_accepted(stored: ObjectStore, name: str) -> None:
+    refuse_other_meaning(sweep(**EXTENSIONS[name]), stored)
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "base field": ({"train": {"epochs": 2, "batch_size": 8}}, "train.epochs: 1 | 2"),
+    "split": ({"stream": {**DOCUMENT["stream"], "split_seed": 5}}, "stream.split_seed: 0 | 5"),
+    "classes": (
+        {"stream": {**DOCUMENT["stream"], "class_order_seed": 5}},
+        "stream.class_order_seed: null | 5",
+    ),
+    "method": ({"method": {"kind": "lorac_ipc", "rank": 4}}, "method.rank: 2 | 4"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_label_that_would_stand_for_another_run_is_refused_with_a_diff(
+    stored: ObjectStore, name: str
+) -> None:
+    fields, line = CHANGES[name]
+    with pytest.raises(InvalidConfigError) as refusal:
+        refuse_other_meaning(sweep(**fields), stored)
+    text = str(refusal.value)
+    assert line in text
+    assert "lorac_ipc importance_threshold=0 and 1 more" in text
+    assert "Give the sweep a new name" in text
+    assert text.count(" | ") == 2  # the heading and the one field that changed
+    refuse_other_meaning(sweep(**fields, name="other"), stored)
+
+
+@pytest.mark.parametrize("kept", ["rows", "file"])
+def test_rows_count_as_well_as_the_file(stored: ObjectStore, kept: str) -> None:
+    """Rows of a value that the file dropped meanwhile; a file of which nothing has ended yet."""
+    if kept == "rows":
+        keep_sweep_file(sweep(search={"method.importance_threshold": [0.5]}), stored)
+    else:
+        for key in stored.list("sweeps/small/results"):
+            stored.delete(key)
+    with pytest.raises(InvalidConfigError, match=r"train\.epochs: 1 \| 2"):
+        refuse_other_meaning(sweep(train={"epochs": 2, "batch_size": 8}), stored)
+
+
+def test_a_sweep_with_nothing_in_common_needs_a_name_of_its_own(stored: ObjectStore) -> None:
+    other = sweep(search={"method.rank": [4, 8]}, train={"epochs": 2})
+    with pytest.raises(InvalidConfigError, match="this file wants none of them"):
+        refuse_other_meaning(other, stored)
+
+
+def test_a_name_that_is_free(stored: ObjectStore) -> None:
+    refuse_other_meaning(sweep(name="free", train={"epochs": 2}), stored)
+
+
+def test_drivers_of_one_file_do_not_mind_each_other(tmp_path: Path) -> None:
+    objects = open_storage(str(tmp_path))
+    with presence(sweep(), objects, TTL_S), presence(sweep(), objects, TTL_S):
+        pass
+    assert list(objects.list("sweeps")) == []
+
+
+def test_another_version_is_refused_while_a_driver_lives(tmp_path: Path) -> None:
+    """And both, if they start at once; afterwards it may run."""
+    objects = open_storage(str(tmp_path))
+    with (
+        presence(sweep(), objects, TTL_S),
+        pytest.raises(InvalidConfigError, match="a driver with another version of it is alive"),
+        presence(sweep(seeds=[0, 1]), objects, TTL_S),
+    ):
+        raise AssertionError("two versions at once")
+    with presence(sweep(seeds=[0, 1]), objects, TTL_S):
+        pass
+
+
+def test_a_driver_that_was_killed_is_waited_for_and_cleared(tmp_path: Path) -> None:
+    objects, said = open_storage(str(tmp_path)), list[str]()
+    dead = LeaseTable(objects, TTL_S, "sweeps/small/running").acquire("other.version", "driver")
+    assert dead is not None  # it never beats
+    before = threading.active_count()
+    with presence(sweep(), objects, TTL_S, said.append):
+        assert not list(objects.list("sweeps/small/running/other.version"))
+    assert "up to 0.5 s" in said[0]
+    assert threading.active_count() == before
+
+
+def test_what_killed_drivers_of_the_same_version_left_is_removed_at_the_end(
+    tmp_path: Path,
+) -> None:
+    """Of two that are there at the start, one is alive."""
+    objects = open_storage(str(tmp_path))
+    table = LeaseTable(objects, TTL_S, "sweeps/small/running")
+    with presence(sweep(), objects, TTL_S):
+        (own,) = objects.list("sweeps/small/running")
+        version = own.split("/")[3].split(".")[0]
+        assert table.acquire(f"{version}.dead", "driver") is not None  # it never beats
+        with presence(sweep(), objects, TTL_S):
+            assert len(list(objects.list("sweeps/small/running"))) == 3
+            time.sleep(TTL_S * 1.5)
+        assert list(objects.list("sweeps/small/running")) == [own]
+    assert list(objects.list("sweeps")) == []
+
+
+def test_a_short_run_leaves_what_may_be_alive(tmp_path: Path) -> None:
+    objects = open_storage(str(tmp_path))
+    table = LeaseTable(objects, TTL_S, "sweeps/small/running")
+    with presence(sweep(), objects, TTL_S):
+        (own,) = objects.list("sweeps/small/running")
+    key = f"{own.split('/')[3].split('.')[0]}.other"
+    assert table.acquire(key, "driver") is not None
+    with presence(sweep(), objects, TTL_S):
+        pass
+    assert list(objects.list("sweeps/small/running")) == [f"sweeps/small/running/{key}/0"]
+
+
+def test_every_version_of_the_file_is_kept_once_under_its_checksum() -> None:
+    objects = open_storage("memory://")
+    first = keep_sweep_file(sweep(), objects)
+    assert keep_sweep_file(sweep(), objects) == first
+    second = keep_sweep_file(sweep(seeds=[0, 1]), objects)
+    folder = "sweeps/small/versions"
+    assert set(objects.list(folder)) == {f"{folder}/{name}.yaml" for name in (first, second)}
+    stored = objects.get("sweeps/small/sweep.yaml")
+    assert objects.get(f"{folder}/{second}.yaml") == stored
+    assert sweep_from_dict(yaml.safe_load(objects.get(f"{folder}/{first}.yaml"))) == sweep()

@@ -1,0 +1,115 @@
+"""Text tables: percent, intervals, alignment, width, colour only where it is seen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+
+from sweeps.analysis.front.pareto import pareto_table
+from sweeps.analysis.runs.summary import summarise
+from sweeps.presentation.text_tables import percent, render_table
+
+ROWS = [
+    {"label": "rank 8", "average_accuracy": 0.6244, "trainable_parameters": 2_650_000},
+    {"label": "[b]x", "average_accuracy": None, "trainable_parameters": 12},
+]
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((0.624, 0.606, 0.642), "62.4 ± 1.8"),
+        ((0.624, None, None), "62.4"),
+        ((-0.031, -0.041, -0.021), "-3.1 ± 1.0"),
+        ((None, None, None), "–"),  # noqa: RUF001
+        ((1.0, 1.0, 1.0), "100.0 ± 0.0"),
+    ],
+)
+def test_percent(ends, text):
+    assert percent(*ends) == text
+
+
+def test_fractions_are_percent_numbers_stand_right_and_nulls_are_dashes():
+    lines = render_table(ROWS, title="Front").splitlines()
+    assert lines[0] == "Front"
+    assert "average accuracy %" in lines[2]
+    assert lines[4].split() == ["rank", "8", "62.4", "2,650,000"]
+    assert lines[5].split() == ["[b]x", "–", "12"]  # noqa: RUF001  # no markup is read
+    assert len(lines[4]) == len(lines[5])
+
+
+def test_interval_columns_fold_into_their_mean(study):
+    for seed in range(3):
+        study.add([[0.7, 0.0], [0.5, 0.6 + 0.02 * seed]], seed=seed)
+    table = pareto_table(
+        summarise(study.trials, study.evals, "test"),
+        {"average_accuracy": "max", "trainable_parameters": "min"},
+    )
+    row = table.to_pylist()[0]
+    text = render_table(table, ["label", "average_accuracy", "trainable_parameters", "on_front"])
+    half = 100 * (row["average_accuracy_high"] - row["average_accuracy_low"]) / 2
+    assert f"56.0 ± {half:.1f}" in text
+    assert "1,000" in text
+    assert "1,000 ±" not in text  # what does not vary needs no interval
+    assert "yes" in text
+    assert "low" not in render_table(table)
+
+
+def test_a_narrow_screen_wraps_and_a_wide_one_does_not():
+    rows = [{"label": "a long label that will not fit", "reason": "and a long reason beside it"}]
+    narrow = render_table(rows, width=30).splitlines()
+    assert max(map(len, narrow)) <= 30
+    wide = render_table(rows, width=200).splitlines()
+    assert len(wide) < len(narrow)
+
+
+def test_without_a_terminal_nothing_is_coloured_or_wrapped():
+    rows = [{"label": "x" * 300, "on_front": True}]
+    text = render_table(rows)
+    assert "\x1b" not in text
+    assert "x" * 300 in text
+    assert "\x1b[1m" in render_table(rows, colour=True, width=400)
+
+
+@pytest.mark.parametrize("title", [None, "Front"])
+@pytest.mark.parametrize(
+    "rows",
+    [ROWS, [], [{"label": "two\nlines", "n": 40_000}, {"label": "日本", "n": None}]],
+    ids=["plain", "none", "wide"],
+)
+def test_where_nothing_must_fit_the_layout_is_the_same(rows, title):
+    columns = ["label", *(["n"] if rows and "n" in rows[0] else [])]
+    expected = render_table(rows, columns, title=title, width=10_000, colour=False)
+    assert render_table(rows, columns, title=title) == expected
+
+
+def test_an_empty_table_has_its_head():
+    table = pa.table(
+        {"label": pa.array([], pa.string()), "forgetting": pa.array([], pa.float64())}
+    )
+    assert "forgetting %" in render_table(table)
+    assert render_table([]).strip() == ""
+
+
+def test_a_column_that_is_not_there_is_an_error():
+    with pytest.raises(KeyError, match="no column 'acuracy'"):
+        render_table(ROWS, ["acuracy"])
+
+
+def test_lists_and_flags_are_readable():
+    text = render_table([{"opd": [0.5, 0.25], "frozen": True, "wall_s": 1234.5678}])
+    assert "0.5, 0.25" in text
+    assert "yes" in text
+    assert "1,235" in text
+
+
+def test_analysis_needs_neither_torch_nor_ray():
+    code = (
+        "import sys\n"
+        "from sweeps.analysis import order_effect, pareto, render\n"
+        "sys.exit(bool({'torch', 'timm', 'ray', 'pandas', 'optuna'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
