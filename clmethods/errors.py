@@ -1,4 +1,4 @@
-"""How bad input is refused: every fault at once, each naming field, value, law and mend."""
+"""Errors in what a user wrote: all issues at once, each with field, value, constraint and hint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigIssue:
     """One thing that is wrong with what a user wrote."""
 
     path: str
@@ -18,40 +18,42 @@ class Fault:
     """What was given."""
     allowed: str
     """What must hold, or the choices."""
-    mend: str = ""
-    """What to do about it, if the law alone does not say it."""
+    hint: str = ""
+    """What to do about it, if the constraint alone does not say it."""
 
     def __str__(self) -> str:
         given = value if len(value := repr(self.value)) <= 90 else value[:87] + "..."
         line = f"{self.path}: got {given}, allowed: {self.allowed}"
-        return f"{line}. {self.mend}" if self.mend else line
+        return f"{line}. {self.hint}" if self.hint else line
 
-    def under(self, prefix: str) -> Fault:
-        """The same fault seen from an enclosing section."""
+    def under(self, prefix: str) -> ConfigIssue:
+        """The same issue seen from an enclosing section."""
         return replace(self, path=f"{prefix}.{self.path}" if self.path else prefix)
 
 
 class InvalidConfigError(ValueError):
-    """A configuration that breaks its own laws; `faults` holds all of them."""
+    """A configuration that is not valid; `issues` holds everything that is wrong with it."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults: tuple[Fault, ...] = tuple(faults)
-        super().__init__("\n".join(str(fault) for fault in self.faults))
+    def __init__(self, issues: Iterable[ConfigIssue]) -> None:
+        self.issues: tuple[ConfigIssue, ...] = tuple(issues)
+        super().__init__("\n".join(str(issue) for issue in self.issues))
 
 
-def refuse(faults: Iterable[Fault | None]) -> None:
-    """Raise one `InvalidConfigError` over the faults that are there; None entries are passes."""
-    found = [fault for fault in faults if fault is not None]
+def refuse(issues: Iterable[ConfigIssue | None]) -> None:
+    """Raise one `InvalidConfigError` over the issues that are there; None entries are passes."""
+    found = [issue for issue in issues if issue is not None]
     if found:
         raise InvalidConfigError(found)
 
 
-def require(holds: bool, path: str, value: object, allowed: str, mend: str = "") -> Fault | None:
-    """None if the law holds, else its fault."""
-    return None if holds else Fault(path, value, allowed, mend)
+def require(
+    holds: bool, path: str, value: object, allowed: str, hint: str = ""
+) -> ConfigIssue | None:
+    """None if the constraint holds, else the issue."""
+    return None if holds else ConfigIssue(path, value, allowed, hint)
 
 
-def finite(config: object) -> list[Fault | None]:
+def finite(config: object) -> list[ConfigIssue | None]:
     """Faults of the float fields of a dataclass that are infinite or not a number."""
     values = {f.name: getattr(config, f.name) for f in fields(config)}  # type: ignore[arg-type]
     return [
@@ -63,7 +65,7 @@ def finite(config: object) -> list[Fault | None]:
 
 def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str:
     """A sentence that offers the closest choice, or nothing."""
-    if name in choices:  # laws ask before they know that they hold
+    if name in choices:  # callers ask before they know whether the constraint holds
         return ""
     close = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else ""

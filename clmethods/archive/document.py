@@ -11,7 +11,7 @@ from clmethods.archive.files import ArchiveError, write
 from clmethods.checksummed_json import sealed, unsealed
 from clmethods.config import (
     BackboneConfig,
-    Fault,
+    ConfigIssue,
     InvalidConfigError,
     RunConfig,
     extended,
@@ -56,7 +56,7 @@ def read_run(folder: Path, weights: str | None = None) -> RunConfig:
     try:
         run = resolve(run)
     except InvalidConfigError as error:
-        raise InvalidConfigError(_of_folder(fault, folder) for fault in error.faults) from error
+        raise InvalidConfigError(_of_folder(issue, folder) for issue in error.issues) from error
     for task in document["added"]:
         run = extended(run, new_task_from_dict(task))
     check_keys(folder, run)
@@ -119,8 +119,8 @@ def _with_weights(run: RunConfig, weights: str) -> RunConfig:
     return replace(run, backbone=backbone)
 
 
-def _of_folder(fault: Fault, folder: Path) -> Fault:
-    return replace(fault, path=f"{folder}: {fault.path}")
+def _of_folder(issue: ConfigIssue, folder: Path) -> ConfigIssue:
+    return replace(issue, path=f"{folder}: {issue.path}")
 
 
 def _identity(run: RunConfig) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import FAILED, USER_FAULT, told
+from clmethods.cli.messages import FAILED, USER_FAULT, exit_on_user_error
 from clmethods.cli.tables import columns, metrics_text, percent
 from clmethods.config import (
+    ConfigIssue,
     ExtendedStream,
-    Fault,
     InvalidConfigError,
     ReadoutConfig,
     RunConfig,
@@ -74,7 +74,7 @@ def evaluate(
     """
     if (model / EXPORT).is_file():
         _evaluate_export(model, split, data, tolerance, as_json)
-    with told(f"{model} cannot be evaluated", failed=USER_FAULT):
+    with exit_on_user_error(f"{model} cannot be evaluated", failed=USER_FAULT):
         from clmethods.archive import ArchiveError, ModelArchive
 
         archive = ModelArchive.open(model, weights)
@@ -97,13 +97,13 @@ def evaluate(
 def _evaluate_export(
     folder: Path, split: str, data: Path | None, tolerance: float, as_json: bool
 ) -> NoReturn:
-    with told(f"{folder} cannot be evaluated", failed=USER_FAULT):
+    with exit_on_user_error(f"{folder} cannot be evaluated", failed=USER_FAULT):
         from clmethods.export import ExportError, measure_export
 
         if data is not None:
-            mend = f"Evaluate the model directory, or {folder}/chain if the export carries it."
+            hint = f"Evaluate the model directory, or {folder}/chain if the export carries it."
             allowed = "to be left out for an export"
-            raise InvalidConfigError([Fault("--data", str(data), allowed, mend)])
+            raise InvalidConfigError([ConfigIssue("--data", str(data), allowed, hint)])
         found = measure_export(folder, split)  # type: ignore[arg-type]
         if not found:
             raise ExportError(f"{folder} has no images in the split {split!r}.")
@@ -147,15 +147,15 @@ def _measure(
 def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
     """The run over other images of the same classes in the same tasks."""
     if isinstance(run.stream, ExtendedStream):
-        mend = "Evaluate the model as it was before a task was added to it."
+        hint = "Evaluate the model as it was before a task was added to it."
         raise InvalidConfigError(
-            [Fault("--data", sorted(changed), "a model without added tasks", mend)]
+            [ConfigIssue("--data", sorted(changed), "a model without added tasks", hint)]
         )
     document = run_to_dict(run)
     other = run_from_dict(document | {"stream": document["stream"] | changed})
     if other.stream.groups() != run.stream.groups():
         allowed = "a stream with the same classes in the same tasks"
-        raise InvalidConfigError([Fault("--data", dict(changed), allowed)])
+        raise InvalidConfigError([ConfigIssue("--data", dict(changed), allowed)])
     return other
 
 

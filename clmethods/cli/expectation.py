@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clmethods.config import Fault, InvalidConfigError, RunConfig
+from clmethods.config import ConfigIssue, InvalidConfigError, RunConfig
 from clmethods.metrics import DIRECTIONS
 
 Verdict = Literal["inside", "outside", "unknown"]
@@ -51,8 +51,8 @@ def expectation(data: Mapping[str, Any], run: RunConfig, refit: bool) -> Expecta
     if not predicted:
         return None
     if not isinstance(predicted, Mapping):
-        law = "intervals by the name of the metric"
-        raise InvalidConfigError([Fault("evidence.prediction", predicted, law)])
+        constraint = "intervals by the name of the metric"
+        raise InvalidConfigError([ConfigIssue("evidence.prediction", predicted, constraint)])
     intervals = tuple(_interval(str(name), written) for name, written in predicted.items())
     return Expectation(intervals, _void(evidence, run, refit))
 
@@ -73,16 +73,16 @@ def _void(evidence: Mapping[str, Any], run: RunConfig, refit: bool) -> str | Non
 def _interval(metric: str, written: Any) -> Expected:
     here = f"evidence.prediction.{metric}"
     if not isinstance(written, Mapping):
-        raise InvalidConfigError([Fault(here, written, "a mapping with `low` and `high`")])
+        raise InvalidConfigError([ConfigIssue(here, written, "a mapping with `low` and `high`")])
     ends = {}
     for name in ("low", "high"):
         end = written.get(name)
         number = isinstance(end, int | float) and not isinstance(end, bool)
         if end is None or not number or not math.isfinite(end):
-            raise InvalidConfigError([Fault(f"{here}.{name}", end, "a finite number")])
+            raise InvalidConfigError([ConfigIssue(f"{here}.{name}", end, "a finite number")])
         ends[name] = float(end)
     if ends["low"] > ends["high"]:
-        raise InvalidConfigError([Fault(here, ends, "`low` not above `high`")])
+        raise InvalidConfigError([ConfigIssue(here, ends, "`low` not above `high`")])
     return Expected(
         metric, str(written.get("split", "test")), float(written.get("level", 0.95)), **ends
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clmethods.cli.messages import told
+from clmethods.cli.messages import exit_on_user_error
 
 if TYPE_CHECKING:
     from clmethods.config import ReadoutConfig
@@ -65,7 +65,7 @@ def export(
     What is written is compared with the model by the libraries that it is for; an export that
     differs is not kept.
     """
-    with told(f"{model} cannot be exported"):
+    with exit_on_user_error(f"{model} cannot be exported"):
         from clmethods.archive import ModelArchive
         from clmethods.export import ExportError, ExportOptions, export_model
 
@@ -92,13 +92,13 @@ def export(
 
 
 def _readout(known: list[ReadoutConfig], name: str) -> ReadoutConfig:
-    from clmethods.config import Fault, InvalidConfigError
+    from clmethods.config import ConfigIssue, InvalidConfigError
 
     for readout in known:
         if readout.readout_id == name:
             return readout
     choices = [readout.readout_id for readout in known]
-    raise InvalidConfigError([Fault("--readout", name, f"one of {choices}")])
+    raise InvalidConfigError([ConfigIssue("--readout", name, f"one of {choices}")])
 
 
 def _line(name: str, found: dict[str, object], images: str) -> str:

@@ -8,9 +8,15 @@ from typing import Any
 import click
 
 from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import told
+from clmethods.cli.messages import exit_on_user_error
 from clmethods.cli.tables import columns, percent
-from clmethods.config import Fault, InvalidConfigError, NewTask, StreamConfig, new_task_from_dict
+from clmethods.config import (
+    ConfigIssue,
+    InvalidConfigError,
+    NewTask,
+    StreamConfig,
+    new_task_from_dict,
+)
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
 """Fields of the new task's stream that are the old one's where they are left out."""
@@ -40,7 +46,7 @@ def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
     Its classes are numbered on from the old ones. The table shows test accuracies in percent,
     beside those of other ways to meet the task.
     """
-    with told(f"{model} cannot be extended"):
+    with exit_on_user_error(f"{model} cannot be extended"):
         from clmethods.archive import ModelArchive
         from clmethods.extend import extend_model
 
@@ -67,7 +73,7 @@ def _task(data: str, old: StreamConfig) -> NewTask:
     try:
         return new_task_from_dict(inherited | given)
     except InvalidConfigError as error:
-        raise InvalidConfigError(fault.under("--task") for fault in error.faults) from error
+        raise InvalidConfigError(issue.under("--task") for issue in error.issues) from error
 
 
 def _mapping(data: str) -> dict[str, Any]:
@@ -89,6 +95,6 @@ def _ids(text: str) -> list[int]:
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
             allowed = "ids and ranges of ids, such as 0-4,7"
-            raise InvalidConfigError([Fault("--task classes", text, allowed)])
+            raise InvalidConfigError([ConfigIssue("--task classes", text, allowed)])
         found.update(range(int(first), int(last or first) + 1))
     return sorted(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 
 
 def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
@@ -15,11 +15,13 @@ def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        fault = Fault(name, str(file), "a file that can be read", f"{error.strerror}.")
-        raise InvalidConfigError([fault]) from error
+        issue = ConfigIssue(name, str(file), "a file that can be read", f"{error.strerror}.")
+        raise InvalidConfigError([issue]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InvalidConfigError([Fault(name, str(file), f"YAML or JSON: {reason}")]) from error
+        raise InvalidConfigError(
+            [ConfigIssue(name, str(file), f"YAML or JSON: {reason}")]
+        ) from error
     if not isinstance(data, dict):
-        raise InvalidConfigError([Fault(name, data, "a mapping of sections")])
+        raise InvalidConfigError([ConfigIssue(name, data, "a mapping of sections")])
     return data

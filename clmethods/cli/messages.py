@@ -15,14 +15,14 @@ FAILED = 1
 
 
 @contextmanager
-def told(subject: str, failed: int = FAILED) -> Iterator[None]:
+def exit_on_user_error(subject: str, failed: int = FAILED) -> Iterator[None]:
     """Turn known errors into messages; `failed` is the exit code of what is no user's fault."""
     try:
         yield
     except InvalidConfigError as error:
         click.echo(f"error: {subject}", err=True)
-        for fault in error.faults:
-            click.echo(f"  {fault}", err=True)
+        for issue in error.issues:
+            click.echo(f"  {issue}", err=True)
         sys.exit(USER_FAULT)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

@@ -12,7 +12,7 @@ import click
 
 from clmethods.cli.expectation import Expectation, expectation, verdict, verdict_text
 from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import told
+from clmethods.cli.messages import exit_on_user_error
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
 
@@ -44,7 +44,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
     that is to be evaluated beside the usual ones. If its `evidence` predicts the result, as
     that of `sweeps select -o` does, the result is checked against it: outside is a warning.
     """
-    with told(f"{file} cannot be trained"):
+    with exit_on_user_error(f"{file} cannot be trained"):
         data = read_mapping(file)
         run, readouts = _read(data)
         if refit:

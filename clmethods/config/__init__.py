@@ -40,15 +40,15 @@ from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig, run_to_dict
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.config.train import TrainConfig
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 
 __all__ = [
     "METHOD_CONFIGS",
     "BackboneConfig",
+    "ConfigIssue",
     "EffectContext",
     "EwcConfig",
     "ExtendedStream",
-    "Fault",
     "InfLoraConfig",
     "InvalidConfigError",
     "JointFullConfig",

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from clmethods.catalog.facts import ALIASES, BACKBONES, BackboneFacts
 from clmethods.catalog.shapes import UnknownBackboneError, architecture_facts, split_tag
-from clmethods.errors import Fault, InvalidConfigError, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 
 Normalise = Literal["half", "none", "imagenet", "cifar", "ref"]
 
@@ -41,7 +41,9 @@ class BackboneConfig:
             facts = self.facts
         except UnknownBackboneError as error:
             choices = f"a Vision Transformer of timm, or one of {_own_names()}"
-            raise InvalidConfigError([Fault("name", self.name, choices, str(error))]) from error
+            raise InvalidConfigError(
+                [ConfigIssue("name", self.name, choices, str(error))]
+            ) from error
         side, patch = self.image_size, facts.patch_size
         smallest = 2 * patch if facts.timm else patch  # one patch is never meant, our own apart
         of_file = self.weights.endswith(FORMATS)

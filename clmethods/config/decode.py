@@ -1,4 +1,4 @@
-"""Nested dicts to configurations: strict, all faults together, no library needed."""
+"""Nested dicts to configurations: strict, all issues together, no library needed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from clmethods.errors import Fault, InvalidConfigError, nearest, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 
 
 def run_from_dict(data: Mapping[str, Any]) -> RunConfig:
-    """A run from what JSON or YAML holds; raises `InvalidConfigError` with every fault."""
+    """A run from what JSON or YAML holds; raises `InvalidConfigError` with every issue."""
     run: RunConfig = _dataclass(RunConfig, data, "")
     return run
 
 
 def readout_from_dict(data: Mapping[str, Any]) -> ReadoutConfig:
-    """A readout from what JSON or YAML holds; raises `InvalidConfigError` with every fault."""
+    """A readout from what JSON or YAML holds; raises `InvalidConfigError` with every issue."""
     readout: ReadoutConfig = _dataclass(ReadoutConfig, data, "readout")
     return readout
 
@@ -34,35 +34,35 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _dataclass(cls: type, data: Any, path: str) -> Any:
     if not isinstance(data, Mapping):
-        raise InvalidConfigError([Fault(path or "run", data, "a mapping of fields")])
+        raise InvalidConfigError([ConfigIssue(path or "run", data, "a mapping of fields")])
     hints = _hints(cls)
     names = [f.name for f in fields(cls)]
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     values: dict[str, Any] = {}
     for name, item in data.items():
         here = f"{path}.{name}" if path else str(name)
         if name not in names:
-            faults.append(Fault(here, item, f"one of {names}", nearest(str(name), names)))
+            issues.append(ConfigIssue(here, item, f"one of {names}", nearest(str(name), names)))
             continue
         try:
             values[name] = _value(hints[name], item, here)
         except InvalidConfigError as error:
-            faults.extend(error.faults)
-    refuse(faults)
+            issues.extend(error.issues)
+    refuse(issues)
     try:
         return cls(**values)
     except InvalidConfigError as error:
         raise InvalidConfigError(
-            fault.under(path) if path else fault for fault in error.faults
+            issue.under(path) if path else issue for issue in error.issues
         ) from error
 
 
-def _value(hint: Any, item: Any, path: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint == MethodConfig:
+def _value(annotation: Any, item: Any, path: str) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation == MethodConfig:
         return _method(item, path)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _dataclass(hint, item, path)
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        return _dataclass(annotation, item, path)
     if origin in {Union, types.UnionType}:
         if item is None and type(None) in arguments:
             return None
@@ -70,18 +70,20 @@ def _value(hint: Any, item: Any, path: str) -> Any:
         return _value(inner, item, path)
     if origin is Literal:
         if item not in arguments:
-            raise InvalidConfigError([Fault(path, item, f"one of {list(arguments)}")])
+            raise InvalidConfigError([ConfigIssue(path, item, f"one of {list(arguments)}")])
         return item
     if origin is tuple:
         if not isinstance(item, list | tuple):
-            raise InvalidConfigError([Fault(path, item, "a list")])
+            raise InvalidConfigError([ConfigIssue(path, item, "a list")])
         return tuple(_value(arguments[0], part, f"{path}[{i}]") for i, part in enumerate(item))
-    if hint is float and isinstance(item, int) and not isinstance(item, bool):
+    if annotation is float and isinstance(item, int) and not isinstance(item, bool):
         return float(item)
     if isinstance(item, float) and not math.isfinite(item):
-        raise InvalidConfigError([Fault(path, item, "a finite number")])
-    if not isinstance(item, hint) or (isinstance(item, bool) and hint is not bool):
-        raise InvalidConfigError([Fault(path, item, f"a value of type {hint.__name__}")])
+        raise InvalidConfigError([ConfigIssue(path, item, "a finite number")])
+    if not isinstance(item, annotation) or (isinstance(item, bool) and annotation is not bool):
+        raise InvalidConfigError(
+            [ConfigIssue(path, item, f"a value of type {annotation.__name__}")]
+        )
     return item
 
 
@@ -89,7 +91,7 @@ def _method(item: Any, path: str) -> MethodConfig:
     kind = item.get("kind") if isinstance(item, Mapping) else None
     if not isinstance(kind, str) or kind not in METHOD_CONFIGS:
         choices = sorted(METHOD_CONFIGS)
-        mend = nearest(str(kind), choices)
-        raise InvalidConfigError([Fault(f"{path}.kind", kind, f"one of {choices}", mend)])
+        hint = nearest(str(kind), choices)
+        raise InvalidConfigError([ConfigIssue(f"{path}.kind", kind, f"one of {choices}", hint)])
     method: MethodConfig = _dataclass(METHOD_CONFIGS[kind], item, path)
     return method

@@ -15,7 +15,7 @@ from clmethods.catalog.facts import DatasetFacts, GivenTask
 from clmethods.config.decode import run_from_dict
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
-from clmethods.errors import Fault, InvalidConfigError, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,13 @@ class ExtendedStream(StreamConfig):
 def extended(run: RunConfig, added: NewTask) -> RunConfig:
     """The run with one task more. Raises `InvalidConfigError` where the method cannot go on."""
     if run.method.ORDER_FREE:
-        mend = "It sees all tasks at once: train it again on all of them."
+        hint = "It sees all tasks at once: train it again on all of them."
         raise InvalidConfigError(
-            [Fault("method.kind", run.method.kind, "a method that learns task after task", mend)]
+            [
+                ConfigIssue(
+                    "method.kind", run.method.kind, "a method that learns task after task", hint
+                )
+            ]
         )
     base = run.stream
     own = {f.name: getattr(base, f.name) for f in fields(StreamConfig)}
@@ -153,5 +157,5 @@ def new_task_from_dict(data: Mapping[str, Any]) -> NewTask:
     if not isinstance(classes, list | tuple | range) or not all(
         isinstance(label, int) and not isinstance(label, bool) for label in classes
     ):
-        raise InvalidConfigError([Fault("classes", classes, "a list of class ids")])
+        raise InvalidConfigError([ConfigIssue("classes", classes, "a list of class ids")])
     return NewTask(stream=stream, classes=tuple(classes))

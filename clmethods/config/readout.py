@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from clmethods.canonical import canonical_json, short_id
 from clmethods.config.run import RunConfig
-from clmethods.errors import Fault, finite, refuse, require
+from clmethods.errors import ConfigIssue, finite, refuse, require
 
 READOUT_VERSION = 1
 """Bumped when a readout's meaning changes: its evaluations are then computed anew."""
@@ -123,7 +123,7 @@ class ReadoutConfig:
             ]
         )
 
-    def _idle(self, names: Sequence[str], acts: bool, condition: str) -> list[Fault | None]:
+    def _idle(self, names: Sequence[str], acts: bool, condition: str) -> list[ConfigIssue | None]:
         """Faults of fields that were given although they do nothing here."""
         return [
             require(
@@ -135,7 +135,7 @@ class ReadoutConfig:
             for name in names
         ]
 
-    def faults_in(self, run: RunConfig) -> list[Fault]:
+    def faults_in(self, run: RunConfig) -> list[ConfigIssue]:
         """Why `run` cannot be read in this way; empty if it can."""
         method = run.method
         found = [
@@ -161,7 +161,7 @@ class ReadoutConfig:
                 "aligned head, and readouts never reach training.",
             ),
         ]
-        return [fault for fault in found if fault is not None]
+        return [issue for issue in found if issue is not None]
 
     @property
     def route(self) -> Literal["last", "instance", "batch", "oracle"]:

@@ -15,7 +15,7 @@ from clmethods.config.backbone import FORMATS, BackboneConfig
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.errors import Fault, InvalidConfigError, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, require
 from clmethods.user_data import hub_cache as hub
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
@@ -79,18 +79,18 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     if not path.is_file():
         raise MissingWeightsError([_missing(backbone, path)])
     actual = _sha256(path, path.stat().st_mtime_ns)
-    wanted = backbone.weights_sha256
-    if wanted is None and backbone.weights == "shipped":
-        wanted = _recorded_sha256(path)
-    fault = require(
-        wanted in {None, actual},
+    expected = backbone.weights_sha256
+    if expected is None and backbone.weights == "shipped":
+        expected = _recorded_sha256(path)
+    issue = require(
+        expected in {None, actual},
         "backbone.weights",
         backbone.weights,
-        f"a file with SHA-256 {wanted}",
+        f"a file with SHA-256 {expected}",
         f"{path.name} has {actual}: restore the file, or correct weights_sha256.",
     )
-    if fault is not None:
-        raise InvalidConfigError([fault])
+    if issue is not None:
+        raise InvalidConfigError([issue])
     if backbone.weights in {"shipped", "timm"}:  # each host has its own copy
         return replace(backbone, weights_sha256=actual)
     # absolute, because a worker may run in another directory
@@ -120,20 +120,20 @@ def _downloaded(backbone: BackboneConfig) -> Path:
             return Path(answer["file"])
         reason = str(answer["refused"])
     allowed = f"weights in the hub's cache {hub.hub_cache()}"
-    mend = (
+    hint = (
         f"{reason} Where there is a network, download {hub.FILE} of the hub's repository "
         f"{hub.repository(name)}, bring it here, and give `weights` its path."
     )
-    raise MissingWeightsError([Fault("backbone.weights", backbone.weights, allowed, mend)])
+    raise MissingWeightsError([ConfigIssue("backbone.weights", backbone.weights, allowed, hint)])
 
 
-def _missing(backbone: BackboneConfig, path: Path) -> Fault:
+def _missing(backbone: BackboneConfig, path: Path) -> ConfigIssue:
     alias = ALIASES.get(backbone.name)
-    mend = f"No file at {path}."
+    hint = f"No file at {path}."
     if alias is not None:
-        mend += f" {backbone.name} is {alias.file}."
+        hint += f" {backbone.name} is {alias.file}."
     allowed = f"an existing {', '.join(FORMATS)} file"
-    return Fault("backbone.weights", backbone.weights, allowed, mend)
+    return ConfigIssue("backbone.weights", backbone.weights, allowed, hint)
 
 
 def _recorded_sha256(path: Path) -> str:
@@ -141,9 +141,9 @@ def _recorded_sha256(path: Path) -> str:
     try:
         return str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError) as error:
-        mend = f"{record.name} is missing or damaged: reinstall the package."
+        hint = f"{record.name} is missing or damaged: reinstall the package."
         raise InvalidConfigError(
-            [Fault("backbone.weights", "shipped", "weights with a readable record", mend)]
+            [ConfigIssue("backbone.weights", "shipped", "weights with a readable record", hint)]
         ) from error
 
 

@@ -33,8 +33,8 @@ class RunConfig:
     """Initialisation and batches. Class order and split have seeds of their own."""
 
     def __post_init__(self) -> None:
-        faults = self.method.faults_in(self.context)
-        found = [fault.under("method") if fault is not None else None for fault in faults]
+        issues = self.method.faults_in(self.context)
+        found = [issue.under("method") if issue is not None else None for issue in issues]
         takes = sorted(k for k, config in METHOD_CONFIGS.items() if config.RECURRING_CLASSES)
         found.append(
             require(

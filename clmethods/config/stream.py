@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from clmethods.canonical import derive_seed, plain
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
-from clmethods.errors import Fault, nearest, refuse, require
+from clmethods.errors import ConfigIssue, nearest, refuse, require
 from clmethods.user_data.class_grouping import Cut
 from clmethods.user_data.folder_listing import Listing, list_folder, list_idx
 from clmethods.user_data.manifest import list_manifest
@@ -89,13 +89,13 @@ class StreamConfig:
         cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
         refuse(self._source_faults())
         facts = self.facts
-        faults = cut.faults(self.dataset, facts)
-        if not any(faults):
+        issues = cut.issues(self.dataset, facts)
+        if not any(issues):
             object.__setattr__(self, "tasks", len(cut.sizes(facts)))
         order = self.task_order
         refuse(
             [
-                *faults,
+                *issues,
                 require(
                     not facts.given or self.class_order_seed is None,
                     "class_order_seed",
@@ -103,7 +103,7 @@ class StreamConfig:
                     f"null, as {self.dataset} names its tasks itself",
                 ),
                 require(
-                    order is None or any(faults) or sorted(order) == list(range(self.tasks)),
+                    order is None or any(issues) or sorted(order) == list(range(self.tasks)),
                     "task_order",
                     order,
                     f"a permutation of 0..{(self.tasks or 1) - 1}, each group once",
@@ -113,8 +113,8 @@ class StreamConfig:
             ]
         )
 
-    def _source_faults(self) -> list[Fault | None]:
-        """What is wrong with where the data comes from; a listing raises its own faults."""
+    def _source_faults(self) -> list[ConfigIssue | None]:
+        """What is wrong with where the data comes from; a listing raises its own issues."""
         known = [*DATASETS, *USER_DATASETS]
         own = self.dataset in USER_DATASETS
         needs_root = self.dataset in {"image-folder", "idx"}
@@ -147,7 +147,7 @@ class StreamConfig:
             ),
         ]
 
-    def _split_faults(self, facts: DatasetFacts) -> list[Fault | None]:
+    def _split_faults(self, facts: DatasetFacts) -> list[ConfigIssue | None]:
         listed = self.split_file
         return [
             require(

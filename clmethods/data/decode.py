@@ -104,12 +104,12 @@ def _decode(files: tuple[Path, ...], side: int, resize: Resize, path: Path) -> N
         return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        faults = [fault for fault in pool.map(one, range(len(files))) if fault is not None]
-    if faults:
-        more = f"\n  and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+        issues = [issue for issue in pool.map(one, range(len(files))) if issue is not None]
+    if issues:
+        more = f"\n  and {len(issues) - MOST_NAMED} more" if len(issues) > MOST_NAMED else ""
         raise DatasetError(
-            f"{len(faults)} of {len(files)} images cannot be read; replace or remove them:\n  "
-            + "\n  ".join(faults[:MOST_NAMED])
+            f"{len(issues)} of {len(files)} images cannot be read; replace or remove them:\n  "
+            + "\n  ".join(issues[:MOST_NAMED])
             + more
         )
     out.flush()

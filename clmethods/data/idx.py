@@ -74,7 +74,7 @@ def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     if len(data) < start or data[:4] != bytes((0, 0, 8, rank)):
         raise DatasetError(f"{path} is no IDX file of unsigned bytes in {rank} dimensions")
     shape = struct.unpack(f">{rank}I", data[4:start])
-    wanted = int(np.prod(shape))
-    if len(data) - start != wanted:
-        raise DatasetError(f"{path} is cut off: {len(data) - start} of {wanted} bytes are there")
+    expected = int(np.prod(shape))
+    if len(data) - start != expected:
+        raise DatasetError(f"{path} is cut off: {len(data) - start} of {expected} bytes are there")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

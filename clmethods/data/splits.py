@@ -107,10 +107,10 @@ def _listed(split_file: str, source: Source) -> Indices:
     if base is None:
         raise DatasetError(f"{split_file}: this dataset has no files that a list could name")
     index = {path.relative_to(base).as_posix(): i for i, path in enumerate(source.files)}
-    wanted = split_file_paths(split_file)
-    unknown = [path for path in wanted if path not in index]
+    selected = split_file_paths(split_file)
+    unknown = [path for path in selected if path not in index]
     if unknown:
         raise DatasetError(
             f"{split_file} names {len(unknown)} images that {base} lacks: {unknown[0]}, ..."
         )
-    return np.array([index[path] for path in wanted], np.intp)
+    return np.array([index[path] for path in selected], np.intp)

@@ -68,8 +68,8 @@ class TaskStream:
 
     def places(self, classes: tuple[int, ...], split: Split) -> Tensor:
         """(n,) index in the dataset of every image that `data` gives for the same arguments."""
-        wanted = ((c, d) for c in sorted(classes) for d in self._domains)
-        return torch.from_numpy(self._chosen(wanted, split))
+        selected = ((c, d) for c in sorted(classes) for d in self._domains)
+        return torch.from_numpy(self._chosen(selected, split))
 
     def data_of(self, group: TaskGroup, split: Split) -> TaskData:
         """The images of one task in `split`."""
@@ -87,18 +87,18 @@ class TaskStream:
 
     def _cells_of(self, groups: Iterable[TaskGroup]) -> list[tuple[int, str]]:
         order = {domain: i for i, domain in enumerate(self._domains)}
-        wanted = {(c, order[g.domain]) for g in groups for c in g.classes}
-        return [(c, self._domains[i]) for c, i in sorted(wanted)]
+        selected = {(c, order[g.domain]) for g in groups for c in g.classes}
+        return [(c, self._domains[i]) for c, i in sorted(selected)]
 
-    def _chosen(self, wanted: Iterable[tuple[int, str]], split: Split) -> Indices:
+    def _chosen(self, selected: Iterable[tuple[int, str]], split: Split) -> Indices:
         none = np.empty(0, np.intp)
-        parts = [self._cells.get((label, domain, split), none) for label, domain in wanted]
+        parts = [self._cells.get((label, domain, split), none) for label, domain in selected]
         return np.concatenate([none, *parts])
 
     def _gather(
-        self, wanted: Iterable[tuple[int, str]], split: Split, margin: bool = False
+        self, selected: Iterable[tuple[int, str]], split: Split, margin: bool = False
     ) -> TaskData:
-        chosen = self._chosen(wanted, split)
+        chosen = self._chosen(selected, split)
         images = self._data.images
         if not margin:
             images = centre(images, self.config.resizing)
@@ -111,7 +111,7 @@ class TaskStream:
         names = self._data.source.class_names
         called = f" ({names[label]})" if names else ""
         where = f" of {group.domain}" if group.domain else ""
-        mend = "; raise validation_fraction, or set it to 0" if split == "validation" else ""
+        hint = "; raise validation_fraction, or set it to 0" if split == "validation" else ""
         raise DatasetError(
-            f"{self.config.dataset}: class {label}{called} has no images in {split}{where}{mend}"
+            f"{self.config.dataset}: class {label}{called} has no images in {split}{where}{hint}"
         )

@@ -63,7 +63,7 @@ class Evaluator:
 
         Raises `InvalidConfigError` for a readout that the run's method does not allow.
         """
-        refuse([fault for readout in readouts for fault in readout.faults_in(self.run)])
+        refuse([issue for readout in readouts for issue in readout.faults_in(self.run)])
         stage = self._stage(position, state)
         found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
         distinct = {readout.readout_id: readout for readout in readouts}

@@ -10,7 +10,7 @@ from clmethods.config.methods.freezing_forecast import last_epoch_samples
 from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
 from clmethods.data.extended import open_stream
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from clmethods.methods.composition import Composition
 from clmethods.nn.freezing import freeze_top
 from clmethods.nn.importance import importance_scores
@@ -99,8 +99,10 @@ def refuse_short_window(run: RunConfig, position: int) -> None:
     needed = last_epoch(run, position)
     if needed > config.ipc_window:
         allowed = f"at least {needed}, the samples of one epoch, with ipc_stat: epoch_mean"
-        mend = "Raise ipc_window or ipc_every, or choose another ipc_stat."
-        raise InvalidConfigError([Fault("method.ipc_window", config.ipc_window, allowed, mend)])
+        hint = "Raise ipc_window or ipc_every, or choose another ipc_stat."
+        raise InvalidConfigError(
+            [ConfigIssue("method.ipc_window", config.ipc_window, allowed, hint)]
+        )
 
 
 def lorac_config(run: RunConfig) -> LoracIpcConfig:

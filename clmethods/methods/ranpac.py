@@ -24,7 +24,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import RanpacConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from clmethods.methods.base import LinearHead, Method, MethodReport, ParamGroup, Predictor, State
 from clmethods.methods.lora import adapter_reports, count, task_head
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names
@@ -132,9 +132,11 @@ def regression(run: RunConfig, backbone: FrozenBackbone, state: State) -> Tensor
     try:
         return ridge_weights(unpack(state["gram"], width), target, float(state["ridge"]))
     except ValueError as error:
-        mend = "Raise it, or leave it out to have it chosen."
-        fault = Fault("method.ridge", float(state["ridge"]), "a penalty that float64 bears", mend)
-        raise InvalidConfigError([fault]) from error
+        hint = "Raise it, or leave it out to have it chosen."
+        issue = ConfigIssue(
+            "method.ridge", float(state["ridge"]), "a penalty that float64 bears", hint
+        )
+        raise InvalidConfigError([issue]) from error
 
 
 def ranpac_config(run: RunConfig) -> RanpacConfig:

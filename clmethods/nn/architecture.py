@@ -77,38 +77,38 @@ def unfit(network: nn.Module) -> list[str]:
         kind = type(network).__name__
         found = list(getattr(network, "blocks", None) or [])
         return [f"it is a {kind}, not a VisionTransformer of timm", *_matrix_faults(found)]
-    faults = _matrix_faults(network.blocks)
+    issues = _matrix_faults(network.blocks)
     stem = network.patch_embed
     if hasattr(stem, "backbone") or not isinstance(getattr(stem, "proj", None), nn.Conv2d):
-        faults.append(f"its stem is a {type(stem).__name__}, not one convolution patch_embed.proj")
+        issues.append(f"its stem is a {type(stem).__name__}, not one convolution patch_embed.proj")
     elif len({*stem.img_size}) > 1 or len({*stem.patch_size}) > 1:
-        faults.append(f"its images {stem.img_size} or patches {stem.patch_size} are not square")
-    return faults or _bypassed(network)
+        issues.append(f"its images {stem.img_size} or patches {stem.patch_size} are not square")
+    return issues or _bypassed(network)
 
 
 def _matrix_faults(blocks: Iterable[nn.Module]) -> list[str]:
-    faults: dict[str, list[int]] = defaultdict(list)
+    issues: dict[str, list[int]] = defaultdict(list)
     for index, block in enumerate(blocks):
         layers = {name: module for name, module in block.named_modules() if name in MODULES}
         linear = {n: layer for n, layer in layers.items() if isinstance(layer, nn.Linear)}
         for name in MODULES:
             if name not in linear:
-                faults[f"no linear layer {name}"].append(index)
+                issues[f"no linear layer {name}"].append(index)
         if len(linear) == len(MODULES):
             width = linear["attn.qkv"].in_features
             hidden = linear["mlp.fc1"].out_features
-            wanted = {
+            expected = {
                 "attn.qkv": (3 * width, width),
                 "attn.proj": (width, width),
                 "mlp.fc1": (hidden, width),
                 "mlp.fc2": (width, hidden),
             }
-            for name, shape in wanted.items():
+            for name, shape in expected.items():
                 actual = tuple(linear[name].weight.shape)
                 if actual != shape:
                     gated = " as in an MLP without gates" if name == "mlp.fc2" else ""
-                    faults[f"{name} is {actual}, expected {shape}{gated}"].append(index)
-    return [f"{fault} in {len(found)} blocks" for fault, found in faults.items()]
+                    issues[f"{name} is {actual}, expected {shape}{gated}"].append(index)
+    return [f"{issue} in {len(found)} blocks" for issue, found in issues.items()]
 
 
 def _bypassed(network: VisionTransformer) -> list[str]:

@@ -27,13 +27,13 @@ from clmethods.user_data import hub_cache as hub
 def facts(name: str) -> dict[str, Any]:
     """Shape of a Vision Transformer of timm, or why it cannot be adapted."""
     if not timm.is_model(name):
-        mend = nearest(name, timm.list_models(["*vit_*", "deit*"]))
-        return {"refused": f"timm {timm.__version__} has no {name!r}. {mend}".strip()}
+        hint = nearest(name, timm.list_models(["*vit_*", "deit*"]))
+        return {"refused": f"timm {timm.__version__} has no {name!r}. {hint}".strip()}
     with torch.device("meta"):
         network = timm.create_model(name, pretrained=False, num_classes=0)
-    faults = unfit(network)
-    if faults:
-        return {"refused": f"{name} cannot be adapted: " + "; ".join(faults) + "."}
+    issues = unfit(network)
+    if issues:
+        return {"refused": f"{name} cannot be adapted: " + "; ".join(issues) + "."}
     block, patches = network.blocks[0], network.patch_embed
     width = block.attn.qkv.in_features
     return asdict(

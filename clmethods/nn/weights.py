@@ -58,14 +58,14 @@ def fit(found: Tensors, network: VisionTransformer) -> tuple[Tensors, list[str]]
     Position embeddings are resampled to the network's grid, bicubic with antialiasing as timm
     does. Raises `WeightsError` with everything that differs.
     """
-    wanted: Mapping[str, Tensor] = network.state_dict()
-    tensors = _final_norm(_renamed(_without_prefix(found), network), wanted)
-    ignored = sorted(n for n in tensors if n not in wanted and NOT_BACKBONE.match(n))
+    expected: Mapping[str, Tensor] = network.state_dict()
+    tensors = _final_norm(_renamed(_without_prefix(found), network), expected)
+    ignored = sorted(n for n in tensors if n not in expected and NOT_BACKBONE.match(n))
     for name in ignored:
         del tensors[name]
-    if "pos_embed" in tensors and "pos_embed" in wanted:
+    if "pos_embed" in tensors and "pos_embed" in expected:
         tensors["pos_embed"] = _resampled(tensors["pos_embed"], network)
-    differs = _differences(wanted, tensors)
+    differs = _differences(expected, tensors)
     if differs:
         raise WeightsError("; ".join(differs))
     return tensors, ignored
@@ -140,13 +140,13 @@ def _renamed(found: Tensors, network: VisionTransformer) -> Tensors:
     return tensors
 
 
-def _final_norm(found: Tensors, wanted: Mapping[str, Tensor]) -> Tensors:
+def _final_norm(found: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
     """With average pooling timm normalises after pooling, by a norm of another name.
 
     Left to itself it stays as it was born, in timm, and in the public code, where it then trains
     (D16 of method.md). Here it is the norm of the file.
     """
-    if "fc_norm.weight" not in wanted or "fc_norm.weight" in found:
+    if "fc_norm.weight" not in expected or "fc_norm.weight" in found:
         return found
     return {re.sub(r"^norm\.", "fc_norm.", name): tensor for name, tensor in found.items()}
 
@@ -162,21 +162,21 @@ def _resampled(position: Tensor, network: VisionTransformer) -> Tensor:
     return grid
 
 
-def _differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
     """Everything that differs, one entry for what differs alike in several blocks."""
     alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
 
     def note(kind: str, name: str, detail: str = "") -> None:
         alike[kind, re.sub(r"^blocks\.\d+\.", "blocks.*.", name), detail].append(name)
 
-    for name in sorted(wanted.keys() - found.keys()):
+    for name in sorted(expected.keys() - found.keys()):
         note("missing ", name)
-    for name in sorted(found.keys() - wanted.keys()):
+    for name in sorted(found.keys() - expected.keys()):
         note("surplus ", name)
-    for name in sorted(wanted.keys() & found.keys()):
-        shape, expected = tuple(found[name].shape), tuple(wanted[name].shape)
-        if shape != expected:
-            note("", name, f" is {shape}, expected {expected}")
+    for name in sorted(expected.keys() & found.keys()):
+        shape, fits = tuple(found[name].shape), tuple(expected[name].shape)
+        if shape != fits:
+            note("", name, f" is {shape}, expected {fits}")
         elif not bool(torch.isfinite(found[name]).all()):
             note("", name, " has values that are not finite")
     entries = [

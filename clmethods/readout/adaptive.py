@@ -99,10 +99,10 @@ def align_head(
         optimizer.param_groups[0]["lr"] = rate
         for clusters in mixtures.epoch(steps, size, readout, generator):
             features = mixtures.draw(clusters, generator)
-            wanted = torch.searchsorted(mixtures.classes, mixtures.labels[clusters])
+            targets = torch.searchsorted(mixtures.classes, mixtures.labels[clusters])
             with torch.enable_grad():
                 logits = F.linear(features, weight, bias)
-                loss = F.cross_entropy(logits, wanted.to(logits.device))
+                loss = F.cross_entropy(logits, targets.to(logits.device))
             weight.grad, bias.grad = torch.autograd.grad(loss, [weight, bias])
             optimizer.step()
     aligned = (head[0].clone(), head[1].clone())

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from clmethods.catalog.facts import DatasetFacts
-from clmethods.errors import Fault, require
+from clmethods.errors import ConfigIssue, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Cut:
             found.append(min(size, left))
         return tuple(found)
 
-    def faults(self, dataset: str, facts: DatasetFacts) -> list[Fault | None]:
+    def issues(self, dataset: str, facts: DatasetFacts) -> list[ConfigIssue | None]:
         """Broken laws; entries that are None are passes."""
         if facts.given:
             return self._faults_of_given(dataset, facts)
@@ -70,14 +70,16 @@ class Cut:
             return found
         if len(written) > 1:
             number = len(self.sizes(facts))
-            law = f"{number}, which follows from the classes of each task"
-            return [require(self.tasks == number, "tasks", self.tasks, law, "Leave it out.")]
+            constraint = f"{number}, which follows from the classes of each task"
+            return [
+                require(self.tasks == number, "tasks", self.tasks, constraint, "Leave it out.")
+            ]
         size = math.ceil(total / self.tasks)
-        law = (
+        constraint = (
             f"a number that leaves the last task a class: {size} classes a task fill "
             f"only {math.ceil(total / size)} tasks"
         )
-        return [require(size * (self.tasks - 1) < total, "tasks", self.tasks, law)]
+        return [require(size * (self.tasks - 1) < total, "tasks", self.tasks, constraint)]
 
     def _written(self) -> dict[str, int]:
         values = {
@@ -88,9 +90,9 @@ class Cut:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def _faults_of_given(self, dataset: str, facts: DatasetFacts) -> list[Fault | None]:
+    def _faults_of_given(self, dataset: str, facts: DatasetFacts) -> list[ConfigIssue | None]:
         names = ", ".join(task.name for task in facts.given[:6])
-        mend = f"{dataset} names its tasks itself: {names}" + ", ..." * (len(facts.given) > 6)
+        hint = f"{dataset} names its tasks itself: {names}" + ", ..." * (len(facts.given) > 6)
         number = len(facts.given)
         return [
             require(
@@ -98,7 +100,7 @@ class Cut:
                 name,
                 value,
                 f"{number}, or left out" if name == "tasks" else "left out",
-                f"{mend}.",
+                f"{hint}.",
             )
             for name, value in self._written().items()
         ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from clmethods.catalog.facts import DatasetFacts, GivenTask
-from clmethods.errors import Fault, InvalidConfigError, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 
 TRAIN, VALIDATION, TEST, OPEN = 0, 1, 2, -1
 """Which split an image belongs to. `OPEN`: training or test, as `split_seed` decides."""
@@ -68,8 +68,8 @@ class Listing:
 
 def default_tasks(classes: int) -> int:
     """Tasks of two classes up to ten classes, and ten tasks beyond, if that leaves none empty."""
-    wanted = max(1, classes // 2) if classes <= 10 else 10
-    return max(t for t in range(1, wanted + 1) if -(-classes // t) * (t - 1) < classes)
+    most = max(1, classes // 2) if classes <= 10 else 10
+    return max(t for t in range(1, most + 1) if -(-classes // t) * (t - 1) < classes)
 
 
 def list_folder(root: str) -> Listing:
@@ -94,9 +94,9 @@ def fingerprint_of(files: Iterable[tuple[str, int]], *also: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def refused(field: str, value: object, allowed: str, mend: str = "") -> InvalidConfigError:
-    """The error of one fault."""
-    return InvalidConfigError([Fault(field, value, allowed, mend)])
+def refused(field: str, value: object, allowed: str, hint: str = "") -> InvalidConfigError:
+    """The error of one issue."""
+    return InvalidConfigError([ConfigIssue(field, value, allowed, hint)])
 
 
 _CACHE: dict[tuple[str, str], tuple[tuple[tuple[str, int], ...], Listing]] = {}
@@ -140,9 +140,9 @@ def _list_folder(root: Path) -> tuple[Listing, list[Path]]:
                 rows.append((path.relative_to(root).as_posix(), name, split, size))
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     if not rows:
-        law = "a folder with one folder of images per class"
-        mend = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
-        raise refused("root", str(root), law, mend)
+        constraint = "a folder with one folder of images per class"
+        hint = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
+        raise refused("root", str(root), constraint, hint)
     ids = {name: label for label, name in enumerate(classes)}
     refuse(untrainable("root", str(root), classes, [(ids[r[1]], r[2]) for r in rows]))
     return Listing(
@@ -168,17 +168,17 @@ def _walk(folder: Path, read: list[Path]) -> Iterator[tuple[Path, int]]:
 
 def untrainable(
     field: str, value: str, classes: tuple[str, ...], rows: Iterable[tuple[int, int]]
-) -> list[Fault]:
+) -> list[ConfigIssue]:
     """Classes without images to train on, or to test on; rows are (label, split)."""
     counts = Counter(rows)
-    faults = []
+    issues = []
     for label, name in enumerate(classes):
         free = counts[label, OPEN]
         for split, word, needed in ((TRAIN, "training", 1), (TEST, "test", 2)):
             if counts[label, split] == 0 and free < needed:
-                law = f"{word} images for every class"
-                faults.append(Fault(field, value, law, f"Class {name!r} has none."))
-    return faults
+                constraint = f"{word} images for every class"
+                issues.append(ConfigIssue(field, value, constraint, f"Class {name!r} has none."))
+    return issues
 
 
 def idx_file(root: Path, name: str) -> Path | None:

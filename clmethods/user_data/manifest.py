@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clmethods.catalog.facts import GivenTask
-from clmethods.errors import Fault, InvalidConfigError, nearest, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 from clmethods.user_data.folder_listing import (
     OPEN,
     TEST,
@@ -40,7 +40,7 @@ MOST_FAULTS = 20
 def list_manifest(manifest: str, root: str | None) -> Listing:
     """The images of a manifest; paths are relative to `root`, or to the manifest's folder.
 
-    Raises `InvalidConfigError` with every fault and its row.
+    Raises `InvalidConfigError` with every issue and its row.
     """
     file = Path(manifest)
     base = Path(root) if root is not None else file.parent
@@ -52,7 +52,7 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InvalidConfigError(
-            Fault(
+            ConfigIssue(
                 "manifest",
                 str(file),
                 f"the columns {list(REQUIRED)}, and {list(OPTIONAL)} if wanted",
@@ -63,8 +63,8 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     rows = len(columns["path"])
     if rows == 0:
         raise refused("manifest", str(file), "one or more rows below the header")
-    faults, sizes = _row_faults(file, base, columns)
-    refuse(_shortened(file, faults))
+    issues, sizes = _row_faults(file, base, columns)
+    refuse(_shortened(file, issues))
     names = _ordered(columns["label"])
     ids = {name: label for label, name in enumerate(names)}
     labels = tuple(ids[name] for name in columns["label"])
@@ -111,9 +111,9 @@ def _read(file: Path) -> dict[str, list[str]]:
 
 def _row_faults(
     file: Path, base: Path, columns: dict[str, list[str]]
-) -> tuple[list[Fault], list[int]]:
+) -> tuple[list[ConfigIssue], list[int]]:
     """Faults of single rows, and the size in bytes of every image."""
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     sizes: list[int] = []
     seen: dict[str, tuple[int, str]] = {}
     count = len(columns["path"])
@@ -122,29 +122,32 @@ def _row_faults(
         where, split = f"manifest row {row}", splits[row - 2]
         for name in ("label", "task"):
             if name in columns and not columns[name][row - 2]:
-                faults.append(Fault(f"{where}, {name}", "", f"the name of a {name}"))
+                issues.append(ConfigIssue(f"{where}, {name}", "", f"the name of a {name}"))
         if "split" in columns and split not in SPLITS:
-            law = f"one of {list(SPLITS)}"
-            mend = nearest(split, list(SPLITS)) or "Without the column, split_seed decides."
-            faults.append(Fault(f"{where}, split", split, law, mend))
+            constraint = f"one of {list(SPLITS)}"
+            hint = nearest(split, list(SPLITS)) or "Without the column, split_seed decides."
+            issues.append(ConfigIssue(f"{where}, split", split, constraint, hint))
         first = seen.setdefault(path, (row, split))
         if first[0] != row and (split != first[1] or "split" not in columns):
-            mend = f"Row {first[0]} has the same image" + (f" in {first[1]}." if split else ".")
-            faults.append(Fault(f"{where}, path", path, "an image in one split only", mend))
+            hint = f"Row {first[0]} has the same image" + (f" in {first[1]}." if split else ".")
+            issues.append(ConfigIssue(f"{where}, path", path, "an image in one split only", hint))
         try:
             sizes.append(os.stat(base / path).st_size)
         except OSError:
-            mend = f"Paths are relative to {base}."
-            faults.append(Fault(f"{where}, path", path, "an existing file", mend))
+            hint = f"Paths are relative to {base}."
+            issues.append(ConfigIssue(f"{where}, path", path, "an existing file", hint))
             sizes.append(0)
-    return faults, sizes
+    return issues, sizes
 
 
-def _shortened(file: Path, faults: list[Fault]) -> list[Fault]:
-    if len(faults) <= MOST_FAULTS:
-        return faults
-    rest = len(faults) - MOST_FAULTS
-    return [*faults[:MOST_FAULTS], Fault("manifest", str(file), "sound rows", f"{rest} more.")]
+def _shortened(file: Path, issues: list[ConfigIssue]) -> list[ConfigIssue]:
+    if len(issues) <= MOST_FAULTS:
+        return issues
+    rest = len(issues) - MOST_FAULTS
+    return [
+        *issues[:MOST_FAULTS],
+        ConfigIssue("manifest", str(file), "sound rows", f"{rest} more."),
+    ]
 
 
 def _ordered(labels: Iterable[str]) -> tuple[str, ...]:
@@ -170,7 +173,7 @@ def _tasks(
     return tasks, tuple(index[name] for name in column)
 
 
-def _untrained_tasks(file: Path, listing: Listing) -> list[Fault]:
+def _untrained_tasks(file: Path, listing: Listing) -> list[ConfigIssue]:
     """A class that recurs needs images in every task that has it."""
     if not listing.facts.recurring:
         return []

@@ -21,8 +21,8 @@ BUDGET_USED = 3
 INTERRUPTED = 130
 
 
-def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Print the faults of bad input, or why the storage cannot be used, and end.
+def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
+    """Print the issues of bad input, or why the storage cannot be used, and end.
 
     Everything else is seen as what it is.
     """
@@ -32,10 +32,10 @@ def plain_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except InvalidConfigError as error:
-            count = len(error.faults)
-            click.echo(f"error: {count} fault{'s' * (count > 1)}, nothing was started", err=True)
-            for fault in error.faults:
-                click.echo(f"  {fault}", err=True)
+            count = len(error.issues)
+            click.echo(f"error: {count} issue{'s' * (count > 1)}, nothing was started", err=True)
+            for issue in error.issues:
+                click.echo(f"  {issue}", err=True)
             sys.exit(USER_FAULT)
         except Exception as error:
             from sweeps.storage import FULL, is_full, storage_error_in

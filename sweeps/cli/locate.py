@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import click
 import yaml
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def load_named_sweep(name: str) -> Sweep:
     path = Path(name)
     if not path.exists() and path.suffix not in {".yaml", ".yml"}:
         allowed = f"a path that ends in .yaml, or one of the shipped studies {sorted(studies)}"
-        raise InvalidConfigError([Fault("SWEEP", name, allowed, nearest(name, list(studies)))])
+        raise InvalidConfigError(
+            [ConfigIssue("SWEEP", name, allowed, nearest(name, list(studies)))]
+        )
     return load_sweep(path)
 
 
@@ -82,7 +84,7 @@ def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
         return stored_sweep(objects, name)
     allowed = f"a sweep of {objects.location}: {names}" if names else "the name of a stored sweep"
     hint = nearest(name, names) if names else f"No sweep was run on {objects.location}."
-    raise InvalidConfigError([Fault("SWEEP", name, allowed, hint)])
+    raise InvalidConfigError([ConfigIssue("SWEEP", name, allowed, hint)])
 
 
 def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
@@ -96,17 +98,17 @@ def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
     return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
 
 
-def new_sweep_file_faults(output: Path) -> list[Fault]:
+def new_sweep_file_faults(output: Path) -> list[ConfigIssue]:
     """What is wrong with the path of a sweep file to write; nothing is overwritten."""
     name = str(output)
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     if output.suffix not in {".yaml", ".yml"}:
-        faults.append(Fault("--output", name, "a path that ends in .yaml"))
+        issues.append(ConfigIssue("--output", name, "a path that ends in .yaml"))
     if not output.parent.is_dir():
-        faults.append(Fault("--output", name, "a path in an existing folder"))
+        issues.append(ConfigIssue("--output", name, "a path in an existing folder"))
     elif output.exists():
-        faults.append(Fault("--output", name, NEW_FILE, "Choose another name."))
-    return faults
+        issues.append(ConfigIssue("--output", name, NEW_FILE, "Choose another name."))
+    return issues
 
 
 def write_new_file(output: Path, text: str) -> bool:
@@ -120,9 +122,11 @@ def write_new_file(output: Path, text: str) -> bool:
     except FileExistsError as error:
         if output.read_bytes() == text.encode():
             return False
-        law = f"{NEW_FILE}, or holds the same already"
-        fault = Fault("--output", str(output), law, "Choose another name, or remove it.")
-        raise InvalidConfigError([fault]) from error
+        constraint = f"{NEW_FILE}, or holds the same already"
+        issue = ConfigIssue(
+            "--output", str(output), constraint, "Choose another name, or remove it."
+        )
+        raise InvalidConfigError([issue]) from error
     return True
 
 

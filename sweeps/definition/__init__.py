@@ -1,7 +1,7 @@
 """The definition of a sweep: file, axes, orders, trials. Needs neither torch nor a cluster."""
 
 from sweeps.definition.budget import Budget
-from sweeps.definition.derive.divergence import Difference, Parting, parting
+from sweeps.definition.derive.divergence import Difference, Divergence, divergence
 from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
 from sweeps.definition.file.missing_data import missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
@@ -26,20 +26,20 @@ __all__ = [
     "Budget",
     "Configuration",
     "Difference",
+    "Divergence",
     "EarlyStop",
     "Merge",
     "OrderDesign",
     "Part",
-    "Parting",
     "Racing",
     "Resources",
     "Sweep",
     "SweepFile",
     "TrialSpec",
+    "divergence",
     "expand",
     "load_sweep",
     "missing_data",
-    "parting",
     "replicate_sequence",
     "shipped_studies",
     "sweep_from_dict",

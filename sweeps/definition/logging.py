@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from clmethods.errors import Fault, refuse
+from clmethods.errors import ConfigIssue, refuse
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """What each logger needs to be installed."""
@@ -26,26 +26,28 @@ class Logging:
     """Arguments of Ray's `WandbLoggerCallback`, such as `project`; {} takes its defaults."""
 
     @property
-    def wanted(self) -> dict[str, Any]:
+    def enabled(self) -> dict[str, Any]:
         """The loggers that are on, and what is said of them."""
         given = {"tensorboard": self.tensorboard, "mlflow": self.mlflow, "wandb": self.wandb}
         return {name: value for name, value in given.items() if value not in (False, None)}
 
     def refuse(self, storage: str) -> None:
         """Raise `InvalidConfigError` for loggers that cannot work with what is there."""
-        faults = [
-            Fault(
+        issues = [
+            ConfigIssue(
                 f"logging.{name}",
                 value,
                 f"to be left out unless the package {PACKAGES[name]} is installed",
                 f"`pip install {PACKAGES[name]}`",
             )
-            for name, value in self.wanted.items()
+            for name, value in self.enabled.items()
             if find_spec(PACKAGES[name]) is None
         ]
         if self.tensorboard is True and "://" in storage:
-            law = "a local directory, as the storage is a bucket"
-            faults.append(
-                Fault("logging.tensorboard", True, law, "For example: tensorboard: logs")
+            constraint = "a local directory, as the storage is a bucket"
+            issues.append(
+                ConfigIssue(
+                    "logging.tensorboard", True, constraint, "For example: tensorboard: logs"
+                )
             )
-        refuse(faults)
+        refuse(issues)

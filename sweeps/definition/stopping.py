@@ -16,7 +16,7 @@ import numpy as np
 from clmethods import metrics
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.errors import Fault, InvalidConfigError, finite, nearest, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, finite, nearest, refuse, require
 from clmethods.metrics import Direction
 from sweeps.definition.orders import CHAINS, OrderDesign, task_names
 
@@ -179,28 +179,28 @@ def rule_faults(
     orders: OrderDesign,
     seeds: Sequence[int],
     objectives: Mapping[str, Direction],
-) -> list[Fault]:
+) -> list[ConfigIssue]:
     """What the rest of the sweep makes impossible; `runs` are those that are searched."""
     competing = [run for run in runs if not run.method.ORDER_FREE]
     lengths = sorted({run.stream.tasks for run in competing})
-    found: list[Fault | None] = []
+    found: list[ConfigIssue | None] = []
     for name, rule in (("early_stop", early_stop), ("racing", racing)):
-        law = "to be left out where stream.tasks varies"
-        mend = f"It compares configurations in the same task orders, and here are {lengths} tasks."
+        constraint = "to be left out where stream.tasks varies"
+        hint = f"It compares configurations in the same task orders, and here are {lengths} tasks."
         if rule is not None and len(lengths) > 1:
-            found.append(Fault(name, rule.kind, law, mend))
+            found.append(ConfigIssue(name, rule.kind, constraint, hint))
     if early_stop is not None and len(lengths) == 1:
         found += _stopping_faults(early_stop, lengths[0], objectives)
     if racing is not None and len(lengths) == 1:
         found += _racing_faults(racing, competing[0].stream, orders, seeds)
-    return [fault for fault in found if fault is not None]
+    return [issue for issue in found if issue is not None]
 
 
 def _stopping_faults(
     rule: EarlyStop, tasks: int, objectives: Mapping[str, Direction]
-) -> list[Fault | None]:
+) -> list[ConfigIssue | None]:
     if tasks == 1:
-        return [Fault("early_stop", rule.kind, "to be left out, as the stream has one task")]
+        return [ConfigIssue("early_stop", rule.kind, "to be left out, as the stream has one task")]
     path = "early_stop.after_task"
     late = require(
         rule.after_task < tasks,
@@ -209,12 +209,12 @@ def _stopping_faults(
         f"1 to {tasks - 1}: it comes before the last of {tasks} tasks",
     )
     if rule.metric is None and (not objectives or {*objectives} - {*metrics.OF_COUNTS, *EXACT}):
-        return [late]  # the objectives' own faults say why
+        return [late]  # the objectives' own issues say why
     ranking = list(rule.ranking(objectives))
     if rule.kind == "asha" and ranking[0] in EXACT:
-        law = f"one of {list(metrics.OF_COUNTS)}"
-        mend = f"The first objective, {ranking[0]}, does not depend on how a run goes."
-        return [late, Fault("early_stop.metric", rule.metric, law, mend)]
+        constraint = f"one of {list(metrics.OF_COUNTS)}"
+        hint = f"The first objective, {ranking[0]}, does not depend on how a run goes."
+        return [late, ConfigIssue("early_stop.metric", rule.metric, constraint, hint)]
     lacking = [name for name in ranking if name in _undefined_after_one_task()]
     early = require(
         rule.after_task > 1 or not lacking,
@@ -235,14 +235,14 @@ def _undefined_after_one_task() -> set[str]:
 
 def _racing_faults(
     rule: Racing, stream: StreamConfig, orders: OrderDesign, seeds: Sequence[int]
-) -> list[Fault | None]:
+) -> list[ConfigIssue | None]:
     try:
         if orders.needs_table:  # what the data says may make some of the chains equal
             rows = 1 if orders.design in CHAINS else len(CHAINS)
         else:
             rows = len(orders.orders(stream.tasks, task_names(stream)))
     except InvalidConfigError:
-        return []  # the orders' own faults say why
+        return []  # the orders' own issues say why
     declared = rows * len(seeds)
     return [
         require(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from clmethods.errors import Fault, nearest, refuse
+from clmethods.errors import ConfigIssue, nearest, refuse
 from sweeps.definition.trials import TrialSpec
 
 SHORTEST_ID = 6
@@ -25,9 +25,13 @@ def chosen_trials(
         return frozenset(trial.trial_id for trial in trials)
     labels = [*dict.fromkeys(trial.label for trial in trials)]
     found = {pattern: [t.trial_id for t in trials if _means(pattern, t)] for pattern in patterns}
-    law = "a label, a glob over labels or `LABEL, order O, seed S`, or the beginning of an id"
+    constraint = (
+        "a label, a glob over labels or `LABEL, order O, seed S`, or the beginning of an id"
+    )
     refuse(
-        Fault(option, pattern, law, nearest(pattern, labels) or f"Labels are {labels[:6]}.")
+        ConfigIssue(
+            option, pattern, constraint, nearest(pattern, labels) or f"Labels are {labels[:6]}."
+        )
         for pattern, ids in found.items()
         if not ids
     )

@@ -18,7 +18,7 @@ from sweeps.stages.trial_rows import Ending, record_trial
 
 
 @final
-class Left:
+class Backlog:
     """What is left of a sweep, step by step: planned again whenever a step is over."""
 
     def __init__(

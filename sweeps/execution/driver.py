@@ -12,8 +12,8 @@ from typing import final
 
 from clmethods.provenance import code_version, host_kind
 from sweeps.definition import Sweep
-from sweeps.execution.backlog import Left
-from sweeps.execution.executor import Job
+from sweeps.execution.backlog import Backlog
+from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
 from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
@@ -145,36 +145,36 @@ def _run(
     announce: Callable[[Plan], None],
     events: EventLog,
 ) -> SweepOutcome:
-    left = Left(sweep, store, options.retry_failed, options.only)
-    announce(left.plan)
-    spending = spent(left.plan, store)
+    backlog = Backlog(sweep, store, options.retry_failed, options.only)
+    announce(backlog.plan)
+    spending = spent(backlog.plan, store)
     interrupted, halted, reached = False, "", None
-    while not interrupted and (todo := left.take()):
+    while not interrupted and (todo := backlog.take()):
         reached = spending.reached(sweep.budget)
         if reached is not None:
             break
-        progress = Progress(left.tally)
-        job = Job(
-            left.plan,
+        progress = Progress(backlog.tally)
+        executor = SweepExecutor(
+            backlog.plan,
             store,
             todo,
             progress,
             options.time_to_live_s,
-            left,
+            backlog,
             spending,
             events,
             options.probe,
         )
-        interrupted = job.run(options.address)
-        left.failed |= job.failed
-        halted, reached, spending = job.halted, job.budget_used, job.spending
+        interrupted = executor.run(options.address)
+        backlog.failed |= executor.failed
+        halted, reached, spending = executor.halted, executor.budget_used, executor.spending
     merge_tables(store, sweep.name)
-    names = {t.trial_id: t.name for t in left.plan.trials}
+    names = {t.trial_id: t.name for t in backlog.plan.trials}
     return SweepOutcome(
-        plan=left.plan_as_found(),
-        trained=left.tally.trained,
-        finished=left.tally.finished,
-        failed=tuple((names[trial], cause) for trial, cause in left.failed.items()),
+        plan=backlog.plan_as_found(),
+        trained=backlog.tally.trained,
+        finished=backlog.tally.finished,
+        failed=tuple((names[trial], cause) for trial, cause in backlog.failed.items()),
         interrupted=interrupted and not halted and reached is None,
         halted=halted,
         budget_used=reached,

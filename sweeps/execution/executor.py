@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config import Fault
+from clmethods.config import ConfigIssue
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
@@ -38,7 +38,7 @@ from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 
 if TYPE_CHECKING:
-    from sweeps.execution.backlog import Left
+    from sweeps.execution.backlog import Backlog
     from sweeps.execution.tune.scheduler import StageScheduler
 
 HEAD_LOST = (
@@ -52,7 +52,7 @@ UNREACHABLE = (
 
 
 @final
-class Job:
+class SweepExecutor:
     """The steps of a sweep in one Ray cluster, each of them a Tune experiment.
 
     Tune keeps at most one worker while no trial waits for one, whether a searcher could suggest
@@ -66,12 +66,12 @@ class Job:
         todo: Sequence[TrialSpec],
         progress: Progress,
         time_to_live_s: float,
-        left: Left | None = None,
+        backlog: Backlog | None = None,
         spending: Spending | None = None,
         events: EventLog | None = None,
         probe: GpuProbe | None = None,
     ) -> None:
-        """`left`: where further steps come from; without it there is one.
+        """`backlog`: where further steps come from; without it there is one.
 
         `probe`: how GPU memory is measured.
         """
@@ -84,7 +84,7 @@ class Job:
         self.failed: dict[str, str] = {}
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
-        self._left = left
+        self._backlog = backlog
         self._probe = probe or TorchProbe()
         self._reservations: Reservations | None = None
         self._begin(plan, todo)
@@ -116,10 +116,10 @@ class Job:
                 if self.halted or self.budget_used is not None or self._fit(reservations):
                     return True
                 self._scheduler = None
-                todo = self._left.take() if self._left else []
-                if not self._left or not todo:
+                todo = self._backlog.take() if self._backlog else []
+                if not self._backlog or not todo:
                     return False
-                self._begin(self._left.plan, todo)
+                self._begin(self._backlog.plan, todo)
 
     def tick(self) -> None:
         """Do what is due now and then while trials run. Called by Tune at every turn."""
@@ -151,15 +151,15 @@ class Job:
 
     def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
         """A worker has given up waiting for the storage: leave its node out, or end the run."""
-        fault = Fault("node", host, "a node that reaches the storage of this run", error)
-        if not self._watch.reaches_storage() or not self._watch.leave_out(node_id, fault):
+        issue = ConfigIssue("node", host, "a node that reaches the storage of this run", error)
+        if not self._watch.reaches_storage() or not self._watch.leave_out(node_id, issue):
             self.halt(f"{UNREACHABLE} ({host}: {error})")
 
     def gpu_too_small(self, node_id: str, host: str, error: str) -> None:
         """A share of this node's GPU is less than what a trial needs: leave the node out."""
         hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
-        fault = Fault("node", host, "a node with enough GPU memory", hint)
-        if not self._watch.leave_out(node_id, fault):
+        issue = ConfigIssue("node", host, "a node with enough GPU memory", hint)
+        if not self._watch.leave_out(node_id, issue):
             self.halt(f"{error}. Set resources.gpu to a larger share")
 
     def spend(self, seconds: float) -> None:
@@ -342,8 +342,8 @@ class Job:
         if resources == self.plan.sweep.resources:
             return
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
-        if self._left is not None:
-            self._left.use(resources)
+        if self._backlog is not None:
+            self._backlog.use(resources)
         self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
         self._check_budget()
 

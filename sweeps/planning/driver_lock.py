@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from clmethods.config import Fault, InvalidConfigError, canonical_json, short_id
+from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
 from sweeps.definition import Sweep, sweep_from_dict
 from sweeps.planning.label_consistency import (
     Changed,
@@ -21,7 +21,7 @@ from sweeps.planning.label_consistency import (
     meanings,
 )
 from sweeps.results import read_table
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
@@ -46,15 +46,15 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     after = meanings(sweep) | _of_proposals(sweep, objects)
     changed = changed_meanings(before, after)
     if changed:
-        law = "a name under which every label keeps its meaning"
-        raise InvalidConfigError([Fault("name", sweep.name, law, _mend(changed))])
+        constraint = "a name under which every label keeps its meaning"
+        raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _mend(changed))])
     searched = any(each.role == "search" for each in sweep.configurations)
     if before and searched and not _in_common(before, after):
-        law = (
+        constraint = (
             f"a name that no other sweep of this storage has; the one there has configurations "
             f"such as {before[0][0]!r}, and this file wants none of them"
         )
-        raise InvalidConfigError([Fault("name", sweep.name, law, f"{_NEW_NAME}.")])
+        raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, f"{_NEW_NAME}.")])
 
 
 def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
@@ -142,9 +142,11 @@ def _refuse_others(
                 _remove(table, key)
                 del waiting[key]
             elif _beat(table, key) != first:
-                law = "the file that is being run: a driver with another version of it is alive"
-                mend = "Wait for it or stop it (Ctrl-C loses nothing), then run this version."
-                raise InvalidConfigError([Fault("sweep file", mine, law, mend)])
+                constraint = (
+                    "the file that is being run: a driver with another version of it is alive"
+                )
+                hint = "Wait for it or stop it (Ctrl-C loses nothing), then run this version."
+                raise InvalidConfigError([ConfigIssue("sweep file", mine, constraint, hint)])
         if waiting:
             time.sleep(POLL_S)
 
@@ -171,7 +173,7 @@ def _identity(document: Document) -> str:
 
 def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
     """What the labels that a model has proposed by now stand for."""
-    batches = wanted(sweep, objects).batches
+    batches = current_step(sweep, objects).batches
     return {each.label: meaning_of(each.run) for batch in batches for each in batch.new}
 
 

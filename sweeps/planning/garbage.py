@@ -9,7 +9,7 @@ from typing import final
 from sweeps.definition import Sweep
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import read_table
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import ObjectStore
@@ -38,7 +38,7 @@ def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[
     """
     keys: set[str] = set()
     for sweep in sweeps:
-        step = wanted(sweep, objects)
+        step = current_step(sweep, objects)
         keys.update(StageTree.of(step.trials, step.lengths).nodes)
         if not step.finished:
             keys.update(_used(sweep, objects))

@@ -16,7 +16,7 @@ from sweeps.definition import Sweep, TrialSpec
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import latest_trials, read_table
 from sweeps.search.step import Step
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 from sweeps.stages.stage_store import StageStore
 
 
@@ -55,9 +55,9 @@ class Plan:
     def is_recorded(self, trial: TrialSpec) -> bool:
         """Whether a row says how the trial ended, with the readouts and labels now wanted."""
         last = self.attempts.get(trial.trial_id)
-        wanted = tuple(readout.readout_id for readout in trial.readouts)
+        readout_ids = tuple(readout.readout_id for readout in trial.readouts)
         told = (trial.label, trial.role, canonical_json(trial.factors))
-        if last is None or (last.readout_ids, last.told) != (wanted, told):
+        if last is None or (last.readout_ids, last.told) != (readout_ids, told):
             return False
         stopped = last.status == "stopped" and trial.trial_id in self.step.stopped
         here = last.stages_done == len(self.tree.chains[trial.trial_id])
@@ -116,7 +116,7 @@ def _plan(
     step: Step | None,
     finished: Mapping[str, Set[str]] | None,
 ) -> Plan:
-    step = step or wanted(sweep, store.objects)
+    step = step or current_step(sweep, store.objects)
     trials = step.trials
     tree = StageTree.of(trials, step.lengths)
     finished = store.finished() if finished is None else finished

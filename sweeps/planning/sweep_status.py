@@ -217,7 +217,7 @@ def _plan(
     except yaml.YAMLError as error:
         return None, f"{key} cannot be read: {' '.join(str(error).split())}"
     except InvalidConfigError as error:
-        return None, str(error.faults[0])
+        return None, str(error.issues[0])
     if missing:
         return None, str(next(iter(missing.values())))
     return make_plan(sweep, StageStore(objects), finished=finished), ""

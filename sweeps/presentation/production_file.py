@@ -37,9 +37,9 @@ def parse_order(order: str, run: RunConfig) -> tuple[int, ...]:
     """`2-0-1` as (2, 0, 1)."""
     parts = order.split("-")
     groups = tuple(int(part) for part in parts if part.isdecimal())
-    law = f"the groups 0 to {run.stream.tasks - 1}, each once, as 0-1-2"
+    constraint = f"the groups 0 to {run.stream.tasks - 1}, each once, as 0-1-2"
     whole = len(groups) == len(parts) and sorted(groups) == list(range(run.stream.tasks))
-    refuse([require(whole, "--order", order, law)])
+    refuse([require(whole, "--order", order, constraint)])
     return groups
 
 

@@ -31,9 +31,9 @@ from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_events
 from sweeps.results.history import History, history_of
 from sweeps.search.controller import next_step
-from sweeps.search.requested_results import wanted_trials
+from sweeps.search.requested_results import requested_trials
 from sweeps.search.step import Decision, Step
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -199,7 +199,7 @@ def evidence_of(
     Raises `InvalidConfigError` for a readout that the sweep does not declare.
     """
     step = step or next_step(sweep, lambda request: None)
-    trials, asked, gaps = wanted_trials(step, tables["trials"])
+    trials, asked, gaps = requested_trials(step, tables["trials"])
     return Evidence(
         sweep=sweep,
         asked=asked,
@@ -224,7 +224,7 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
     return evidence_of(
         sweep,
         {name: read.table for name, read in reads.items()},
-        step=wanted(sweep, objects),
+        step=current_step(sweep, objects),
         readout=readout,
         warnings=list(dict.fromkeys(w for read in reads.values() for w in read.warnings)),
         history=history_of(read_events(objects, sweep.name)),

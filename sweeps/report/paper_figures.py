@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
 from sweeps.report.front import titled
@@ -56,9 +56,11 @@ def write_figures(evidence: Evidence, target: Path) -> list[Path]:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        law = "a directory, once matplotlib is installed"
-        mend = 'Install it with `pip install "lorac-sweeps[figures]"`.'
-        raise InvalidConfigError([Fault("--figures", str(target), law, mend)]) from error
+        constraint = "a directory, once matplotlib is installed"
+        hint = 'Install it with `pip install "lorac-sweeps[figures]"`.'
+        raise InvalidConfigError(
+            [ConfigIssue("--figures", str(target), constraint, hint)]
+        ) from error
     if not evidence.finished:
         return []
     target.mkdir(parents=True, exist_ok=True)

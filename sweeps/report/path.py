@@ -41,7 +41,7 @@ def path_section(evidence: Evidence) -> Section:
     try:
         lacking = gap(points_run, start, end)
     except InvalidConfigError as error:
-        notes += [f"What a path would take is not worked out: {f}." for f in error.faults]
+        notes += [f"What a path would take is not worked out: {f}." for f in error.issues]
     else:
         if lacking.missing and (not paths or len(paths[0]) > len(lacking.points)):
             tables.append(("Missing on the way", _missing(lacking)))

@@ -180,15 +180,15 @@ def _lifted(
 ) -> pa.Table:
     """The table of today's version; raises `VersionError` where there is no way to it."""
     version = versions.of(_metadata(file))
-    wanted = schema.encoded if encoded else schema.arrow
-    if version == versions.current and file.schema_arrow.equals(wanted):
-        return file.read(use_threads=False).cast(wanted)
+    target = schema.encoded if encoded else schema.arrow
+    if version == versions.current and file.schema_arrow.equals(target):
+        return file.read(use_threads=False).cast(target)
     plain = [
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
         for field in file.schema_arrow
     ]
     table = file.read(use_threads=False).cast(pa.schema(plain))
-    return versions.lift(table, schema, version).cast(wanted)
+    return versions.lift(table, schema, version).cast(target)
 
 
 def _metadata(file: pq.ParquetFile) -> dict[bytes, bytes]:

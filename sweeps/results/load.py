@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_location, require_storage
@@ -47,9 +47,9 @@ class Location:
         if chosen in names:
             return chosen
         allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
-        mend = nearest(chosen or "", names)
-        mend = mend if names else "Run `sweeps run` with this storage first."
-        raise InvalidConfigError([Fault("DIR", directory, allowed, mend)])
+        hint = nearest(chosen or "", names)
+        hint = hint if names else "Run `sweeps run` with this storage first."
+        raise InvalidConfigError([ConfigIssue("DIR", directory, allowed, hint)])
 
     def all(self, directory: str) -> tuple[str, ...]:
         """The sweeps that are meant: the named one, or all. Raises `InvalidConfigError`."""
@@ -68,7 +68,7 @@ def locate(
     """
     root, name = _parted(directory)
     if parse_location(root) is None and not Path(root).is_dir():
-        raise InvalidConfigError([Fault("DIR", directory, "an existing storage directory")])
+        raise InvalidConfigError([ConfigIssue("DIR", directory, "an existing storage directory")])
     objects = open_storage(root, create=False, notify=notify)
     require_storage(objects, write=write)
     return Location(objects, name or None, sweep_names(objects))

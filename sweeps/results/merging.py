@@ -106,7 +106,7 @@ def damaged_files(
     Parts are decoded; of merged files the bytes are held against the name, which is quick.
     """
 
-    def fault(key: str) -> str | None:
+    def issue(key: str) -> str | None:
         try:
             data = store.get(key)
             if is_bundle(key):
@@ -126,8 +126,8 @@ def damaged_files(
 
     keys = result_files(store, sweep, tables)
     with ThreadPoolExecutor(READERS) as pool:
-        faults = list(pool.map(fault, keys))
-    return {key: text for key, text in zip(keys, faults, strict=True) if text is not None}
+        issues = list(pool.map(issue, keys))
+    return {key: text for key, text in zip(keys, issues, strict=True) if text is not None}
 
 
 class _TableMerge:

@@ -96,14 +96,14 @@ def read_tables(
         with ThreadPoolExecutor(READERS) as pool:
             read = list(pool.map(lambda key: read_file(store, sweep, key, tables, encoded), new))
         pairs = list(zip(new, read, strict=True))
-        faults = {key: one for key, one in pairs if not isinstance(one, dict)}
+        issues = {key: one for key, one in pairs if not isinstance(one, dict)}
         found |= {key: one for key, one in pairs if isinstance(one, dict)}
-        if not any(isinstance(fault, MissingObjectError) for fault in faults.values()):
+        if not any(isinstance(issue, MissingObjectError) for issue in issues.values()):
             break
     reads: dict[str, TableRead] = {}
     for table in tables:
         files = [file for parts in found.values() for file in parts.get(table, [])]
-        bad = {k: why for k, why in faults.items() if table in tables_of(sweep, k)}
+        bad = {k: why for k, why in issues.items() if table in tables_of(sweep, k)}
         reads[table] = TableRead(
             table=assembled(files, TABLES[table], encoded),
             damaged=tuple(bad),

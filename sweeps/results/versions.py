@@ -60,14 +60,14 @@ class Versions:
                 table = table if change is None else change(table)
         except (KeyError, pa.ArrowException) as error:
             raise VersionError(f"its columns are not those of version {version}") from error
-        wanted = schema.arrow
-        fitting = table.schema.equals(wanted)
+        target = schema.arrow
+        fitting = table.schema.equals(target)
         if version < self.current:  # steps do not say what may be null, nor care for the order
             types = {field.name: field.type for field in table.schema}
-            fitting = types == {field.name: field.type for field in wanted}
+            fitting = types == {field.name: field.type for field in target}
         if not fitting:
             raise VersionError("its columns are not those of the schema")
-        return table.select(wanted.names).cast(wanted)
+        return table.select(target.names).cast(target)
 
 
 def adding(name: str, kind: pa.DataType, value: Any = None) -> Upgrade:

@@ -240,7 +240,7 @@ def _raced(
         )
         asked = [
             Request(known.trials(known.racers[config_id])[cell], tasks)
-            for config_id, cells in known.race.wanted.items()
+            for config_id, cells in known.race.requested.items()
             for cell in cells
         ]
         if not asked:

@@ -34,7 +34,7 @@ class Observation:
 
 
 def objectives_of(
-    stages: Sequence[Sequence[Mapping[str, Any]]], order: Sequence[int], wanted: Sequence[str]
+    stages: Sequence[Sequence[Mapping[str, Any]]], order: Sequence[int], objectives: Sequence[str]
 ) -> dict[str, float | None]:
     """The wanted metrics of a run that ends after the last of `stages`.
 
@@ -58,12 +58,12 @@ def objectives_of(
             infers |= row["task_id_correct"] is not None
     seen = np.tril(np.ones(shape, dtype=bool)) if shape[0] == shape[1] else np.True_
     if ((n == 0) & seen).any():
-        return dict.fromkeys(wanted)
+        return dict.fromkeys(objectives)
     counts = Counts(
         n=n, correct=correct, correct_task_given=given, task_id_correct=routed if infers else None
     )
     found = every_metric(counts)
-    return {name: found.get(name) for name in wanted}
+    return {name: found.get(name) for name in objectives}
 
 
 def mean_objectives(

@@ -82,15 +82,15 @@ class Proposer:
     def ask(self) -> Batch | None:
         """The next batch; None if the search is over. The last one must have been told."""
         algorithm = self.sweep.algorithm
-        wanted = min(algorithm.batch_size, (algorithm.trials or 0) - self._asked)
-        if wanted <= 0 or self.exhausted:
+        size = min(algorithm.batch_size, (algorithm.trials or 0) - self._asked)
+        if size <= 0 or self.exhausted:
             return None
         number, looked = self._number, self._looked
         proposals: list[Proposal] = []
         new: list[Configuration] = []
         with quiet():
             self.study.sampler = _sampler(self.sweep, number)
-            while len(proposals) < wanted:
+            while len(proposals) < size:
                 found = self._accepted(number, len(proposals))
                 if found is None:
                     self.exhausted = True

@@ -48,7 +48,7 @@ class RaceDecision:
     undecided: tuple[str, ...]
     failed: tuple[str, ...]
     """Left out of the race: a run failed, or lacks an objective."""
-    wanted: dict[str, tuple[Cell, ...]]
+    requested: dict[str, tuple[Cell, ...]]
     """The cells to run next, by configuration: of the undecided ones, and of those that may still
     dominate them. Empty when the race is over."""
     because: dict[str, str]
@@ -114,7 +114,7 @@ def decide_race(
     for config_id in ids:
         _check_beginning(config_id, scores[config_id], sequence)
     called = {config_id: (names or {}).get(config_id, config_id) for config_id in ids}
-    failed = {c: fault for c in ids if (fault := _fault(scores[c], objectives)) is not None}
+    failed = {c: issue for c in ids if (issue := _fault(scores[c], objectives)) is not None}
     racers = [c for c in ids if c not in failed]
     gain = _gains([scores[c] for c in racers], objectives, sequence)  # (C, M, R)
     counts = np.array([len(scores[c]) for c in racers], dtype=np.int64)  # (C,)
@@ -138,7 +138,7 @@ def decide_race(
     rivals = state.rivals()
     labels = [called[c] for c in racers]
     undecided = ~state.on & ~state.off
-    wanted = _wanted(undecided | rivals[:, undecided].any(axis=1), counts, looks)
+    requested = _requested(undecided | rivals[:, undecided].any(axis=1), counts, looks)
     because = failed | {
         config_id: _reason(state, c, rivals[:, c], labels, [*objectives], counts)
         for c, config_id in enumerate(racers)
@@ -148,7 +148,7 @@ def decide_race(
         decided_off=tuple(compress(racers, state.off)),
         undecided=tuple(compress(racers, undecided)),
         failed=tuple(failed),
-        wanted={racers[c]: tuple(sequence[start:end]) for c, (start, end) in wanted.items()},
+        requested={racers[c]: tuple(sequence[start:end]) for c, (start, end) in requested.items()},
         because={config_id: because[config_id] for config_id in ids},
         intervals=intervals,
     )
@@ -260,7 +260,7 @@ def _decide(state: _State, look: int) -> None:
     state.since[newly_on | newly_off] = look
 
 
-def _wanted(continuing: Mask, counts: Rows, looks: Sequence[int]) -> dict[int, tuple[int, int]]:
+def _requested(continuing: Mask, counts: Rows, looks: Sequence[int]) -> dict[int, tuple[int, int]]:
     """First and last + 1 of the cells to run next, by racer: up to the next look of the last."""
     rows = np.flatnonzero(continuing)
     if len(rows) == 0:

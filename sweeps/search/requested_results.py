@@ -12,11 +12,11 @@ from sweeps.definition import Sweep
 from sweeps.results import latest_trials, read_tables
 from sweeps.search.missing_runs import missing_runs
 from sweeps.search.step import Step
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 from sweeps.storage import ObjectStore
 
 
-class Wanted(NamedTuple):
+class RequestedTrials(NamedTuple):
     """What is there of what a sweep asks for."""
 
     trials: pa.Table
@@ -34,11 +34,11 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     """
     reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
     trials, evals = reads["trials"], reads["evals"]
-    kept, _, gaps = wanted_trials(wanted(sweep, objects), trials.table)
+    kept, _, gaps = requested_trials(current_step(sweep, objects), trials.table)
     return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
 
 
-def wanted_trials(step: Step, trials: pa.Table) -> Wanted:
+def requested_trials(step: Step, trials: pa.Table) -> RequestedTrials:
     """The rows of the table `trials` that a sweep has asked for by a step.
 
     Who was stopped early is wanted, but no gap.
@@ -47,4 +47,4 @@ def wanted_trials(step: Step, trials: pa.Table) -> Wanted:
     latest = latest_trials(trials)
     latest = latest.filter(pc.is_in(latest["trial_id"], value_set=ids))
     going = [trial for trial in step.trials if trial.trial_id not in step.stopped]
-    return Wanted(latest, len(step.trials), missing_runs(going, latest))
+    return RequestedTrials(latest, len(step.trials), missing_runs(going, latest))

@@ -18,17 +18,17 @@ def one_set_of_cells(scores: Scores) -> tuple[Cell, ...]:
 
     Raises ValueError, naming the missing ones, unless all configurations have the same.
     """
-    wanted = {cell for runs in scores.values() for cell in runs}
+    required = {cell for runs in scores.values() for cell in runs}
     lacking = [
         f"{config_id} lacks {', '.join(map(cell_name, sorted(missing)))}"
         for config_id, runs in sorted(scores.items())
-        if (missing := wanted - runs.keys())
+        if (missing := required - runs.keys())
     ]
     if lacking:
         raise ValueError(
             f"configurations are compared over the same orders and seeds: {'; '.join(lacking)}"
         )
-    return tuple(sorted(wanted))
+    return tuple(sorted(required))
 
 
 def cell_name(cell: Cell) -> str:

@@ -34,7 +34,7 @@ class StoredObservations:
         self._sweep, self._objects = sweep, objects
         self._retried = retried or {}
         rule = sweep.early_stop
-        self._wanted = list(
+        self._objectives = list(
             {**sweep.objectives, **(rule.ranking(sweep.objectives) if rule else {})}
         )
         self._failed: frozenset[str] | None = None
@@ -71,16 +71,16 @@ class StoredObservations:
         if trial.trial_id not in self._keys:
             self._keys[trial.trial_id] = tuple(stage.key for stage in stage_chain(run))
         identity = evaluation_id(trial.readouts[0], partition_id(run))
-        wanted = self._wanted
+        objectives = self._objectives
         for position in range(len(values), request.stages):
             key = self._keys[trial.trial_id][position]
             rows = self._sealed(evaluation_name(key, identity))
-            parameters = self._parameters(key) if PARAMETERS in wanted else None
-            if rows is None or (PARAMETERS in wanted and parameters is None):
+            parameters = self._parameters(key) if PARAMETERS in objectives else None
+            if rows is None or (PARAMETERS in objectives and parameters is None):
                 break
             counts.append(rows)
             order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]
-            found = objectives_of(counts, order, wanted)
+            found = objectives_of(counts, order, objectives)
             values.append(found if parameters is None else found | {PARAMETERS: parameters})
         return values
 
@@ -109,7 +109,7 @@ def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
     return {row["trial_id"]: row["attempt"] for row in columns if row["status"] == "failed"}
 
 
-def wanted(sweep: Sweep, objects: ObjectStore) -> Step:
+def current_step(sweep: Sweep, objects: ObjectStore) -> Step:
     """What a sweep has asked for by now; of one that is not sequential, everything."""
     if not is_sequential(sweep):
         return next_step(sweep, lambda request: None)

@@ -238,8 +238,8 @@ class StageStore:
         except MissingObjectError:
             self.set_aside(key, f"{name.split('-')[0]} is missing")
             return None
-        wanted = name.split("-", 1)[1].split(".", 1)[0]
-        if sha256(data) != wanted:
+        expected = name.split("-", 1)[1].split(".", 1)[0]
+        if sha256(data) != expected:
             self.set_aside(key, f"{name.split('-')[0]} does not have its checksum")
             return None
         return data

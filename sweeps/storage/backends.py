@@ -14,7 +14,7 @@ from typing import Any
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.advice import KEYS_OF
 from sweeps.storage.failures import failure_of
 from sweeps.storage.locations import Location, location_error
@@ -80,8 +80,8 @@ def url_backend(location: Location, options: StorageOptions) -> Backend:
     except (BaseError, ValueError, OSError) as error:
         if isinstance(error, InvalidConfigError):
             raise
-        mend = f"{failure_of(error).reason}. {KEYS_OF[location.scheme]}."
-        raise location_error(location.url, "a storage with complete settings", mend) from None
+        hint = f"{failure_of(error).reason}. {KEYS_OF[location.scheme]}."
+        raise location_error(location.url, "a storage with complete settings", hint) from None
 
 
 def _s3(location: Location, options: StorageOptions) -> Backend:
@@ -89,9 +89,9 @@ def _s3(location: Location, options: StorageOptions) -> Backend:
 
     options = options.over(options_of_config_file(location.url))
     if options.region is None and options.endpoint is None:
-        law = "a bucket whose region is known"
-        mend = "Set AWS_REGION, `region` in ~/.aws/config, or `storage.region` in the sweep file."
-        raise location_error(location.url, law, mend)
+        constraint = "a bucket whose region is known"
+        hint = "Set AWS_REGION, `region` in ~/.aws/config, or `storage.region` in the sweep file."
+        raise location_error(location.url, constraint, hint)
     region = options.region or "us-east-1"  # servers of one's own seldom have any
     endpoint = options.endpoint or f"https://s3.{region}.amazonaws.com"
     options = _checked(location, replace(options, region=region, endpoint=endpoint))
@@ -162,7 +162,9 @@ def _checked(location: Location, options: StorageOptions) -> StorageOptions:
     """The options, unless they ask for plain http without saying that it is meant."""
     if (options.endpoint or "").startswith("http://") and not options.allow_http:
         variable = VARIABLES[location.scheme].allow_http[0]
-        law = "https, as plain http lets everybody on the way read and change the data"
-        mend = f"If that is meant, set `storage.allow_http: true` or {variable}=true."
-        raise InvalidConfigError([Fault("storage.endpoint", options.endpoint, law, mend)])
+        constraint = "https, as plain http lets everybody on the way read and change the data"
+        hint = f"If that is meant, set `storage.allow_http: true` or {variable}=true."
+        raise InvalidConfigError(
+            [ConfigIssue("storage.endpoint", options.endpoint, constraint, hint)]
+        )
     return options

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.advice import allowed, remedy
 from sweeps.storage.errors import Kind, StorageError, StorageRefusedError
 from sweeps.storage.objects import MissingObjectError, ObjectStore
@@ -29,7 +29,7 @@ class StorageCheck:
     """The value of the `Kind` of the fault; empty if the storage can be used."""
     allowed: str = ""
     """What a storage must be, and this one is not."""
-    mend: str = ""
+    hint: str = ""
     """What was tried, what the server said and what to do."""
     writable: bool = False
     """Objects can be written, read back and deleted; false too where that was not tried."""
@@ -47,18 +47,18 @@ class StorageCheck:
 def check_storage(objects: ObjectStore, *, write: bool = True) -> StorageCheck:
     """Put, read and delete a small object, or with `write=False` list and read only.
 
-    An outage is waited for, as by every operation of `objects`; then it is a fault as well.
+    An outage is waited for, as by every operation of `objects`; then it is an issue as well.
     """
     try:
         free = _look(objects, write)
     except StorageError as error:
-        law, mend = _advice(objects, error)
+        constraint, hint = _advice(objects, error)
         return StorageCheck(
             location=objects.location,
             access=objects.access,
             kind=error.kind.value,
-            allowed=law,
-            mend=mend,
+            allowed=constraint,
+            hint=hint,
         )
     return StorageCheck(
         location=objects.location,
@@ -80,8 +80,10 @@ def require_storage(objects: ObjectStore, *, write: bool = True) -> None:
     except StorageRefusedError as error:
         if error.kind is Kind.FULL:
             raise
-        law, mend = _advice(objects, error)
-        raise InvalidConfigError([Fault("storage", objects.location, law, mend)]) from None
+        constraint, hint = _advice(objects, error)
+        raise InvalidConfigError(
+            [ConfigIssue("storage", objects.location, constraint, hint)]
+        ) from None
 
 
 def _look(objects: ObjectStore, write: bool) -> int | None:

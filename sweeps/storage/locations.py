@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.options import HIDDEN, KEYS_BELONG
 
 SCHEMES = ("s3", "gs", "az", "memory")
@@ -44,11 +44,11 @@ def parse_location(text: str) -> Location | None:
     scheme, rest = match[1].lower(), match[2]
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES[:-1])
-        law = f"a local directory or a URL that starts with {known}"
-        raise location_error(without_secrets(text), law)
+        constraint = f"a local directory or a URL that starts with {known}"
+        raise location_error(without_secrets(text), constraint)
     if "@" in rest or "?" in rest or "#" in rest:
-        law = f"{scheme}://BUCKET/PATH without keys and parameters"
-        raise location_error(without_secrets(text), law, KEYS_BELONG)
+        constraint = f"{scheme}://BUCKET/PATH without keys and parameters"
+        raise location_error(without_secrets(text), constraint, KEYS_BELONG)
     bucket, _, path = rest.partition("/")
     segments = [segment for segment in path.split("/") if segment]
     if scheme == "memory":
@@ -57,8 +57,8 @@ def parse_location(text: str) -> Location | None:
     elif match[0] != f"{match[1]}://{rest}" or not _BUCKET.fullmatch(bucket):
         raise location_error(text, f"{scheme}://BUCKET/PATH")
     elif any(not _SEGMENT.fullmatch(s) or s in {".", ".."} for s in segments):
-        law = "a path of letters, digits and ._=+- below the bucket"
-        raise location_error(text, law)
+        constraint = "a path of letters, digits and ._=+- below the bucket"
+        raise location_error(text, constraint)
     return Location(scheme, bucket, "/".join(segments))
 
 
@@ -77,6 +77,6 @@ def without_secrets(text: str) -> str:
     )
 
 
-def location_error(location: str, allowed: str, mend: str = "") -> InvalidConfigError:
+def location_error(location: str, allowed: str, hint: str = "") -> InvalidConfigError:
     """The refusal of a location, which must hold no secret."""
-    return InvalidConfigError([Fault("storage", location, allowed, mend)])
+    return InvalidConfigError([ConfigIssue("storage", location, allowed, hint)])

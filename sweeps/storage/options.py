@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from clmethods.errors import Fault, nearest, refuse, require
+from clmethods.errors import ConfigIssue, nearest, refuse, require
 
 RETRY_FOR_S = 600.0
 
@@ -104,7 +104,7 @@ def options_of_environment(scheme: str, environ: Mapping[str, str] = os.environ)
     )
 
 
-def endpoint_fault(path: str, endpoint: str) -> Fault | None:
+def endpoint_fault(path: str, endpoint: str) -> ConfigIssue | None:
     """What is wrong with an endpoint. One that may hold a secret is not repeated."""
     try:
         parts = urlsplit(endpoint)
@@ -113,26 +113,26 @@ def endpoint_fault(path: str, endpoint: str) -> Fault | None:
     except ValueError:  # a port that is no number
         secret, sound = "@" in endpoint, False
     if secret:
-        law = "http(s)://HOST[:PORT] without a user name, password or query"
-        return Fault(path, HIDDEN, law, KEYS_BELONG)
+        constraint = "http(s)://HOST[:PORT] without a user name, password or query"
+        return ConfigIssue(path, HIDDEN, constraint, KEYS_BELONG)
     return require(sound, path, endpoint, "a URL such as https://s3.example.org")
 
 
-def region_fault(path: str, region: str) -> Fault | None:
+def region_fault(path: str, region: str) -> ConfigIssue | None:
     """What is wrong with the name of a region."""
     sound = region.replace("-", "").isalnum()
     return require(sound, path, region, "letters, digits and -, such as eu-west-1")
 
 
-def hidden_faults(section: Any) -> list[Fault]:
+def hidden_faults(section: Any) -> list[ConfigIssue]:
     """Faults of a `storage` section whose values may be secrets, and so are not repeated."""
     known = [field.name for field in fields(StorageOptions)]
     if section is None:
         return []
     if not isinstance(section, Mapping):
-        return [Fault("storage", HIDDEN, f"a mapping of the fields {known}", KEYS_BELONG)]
+        return [ConfigIssue("storage", HIDDEN, f"a mapping of the fields {known}", KEYS_BELONG)]
     unknown = [
-        Fault(
+        ConfigIssue(
             f"storage.{name}",
             HIDDEN,
             f"one of the fields {known}",
@@ -142,7 +142,7 @@ def hidden_faults(section: Any) -> list[Fault]:
         if name not in known
     ]
     texts = [
-        Fault(f"storage.{name}", HIDDEN, "text, or null")
+        ConfigIssue(f"storage.{name}", HIDDEN, "text, or null")
         for name in ("endpoint", "region")
         if not isinstance(section.get(name), str | None)
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.failures import KeysInvalidError, KeysUnavailableError
 from sweeps.storage.options import StorageOptions
 
@@ -98,8 +98,11 @@ def options_of_config_file(location: str) -> StorageOptions:
         endpoint = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
         region = session.get_config_variable("region")
     except aws.BotoCoreError as error:
-        law, mend = "a profile and an AWS config file that can be read", f"{_sentence(error)}."
-        raise InvalidConfigError([Fault("storage", location, law, mend)]) from None
+        constraint, hint = (
+            "a profile and an AWS config file that can be read",
+            f"{_sentence(error)}.",
+        )
+        raise InvalidConfigError([ConfigIssue("storage", location, constraint, hint)]) from None
     return StorageOptions(endpoint=endpoint or None, region=region or None)
 
 

@@ -28,7 +28,7 @@ PREPARE = CLUSTER / "prepare_aws.py"
 # ---- aws.yaml
 
 
-def faults(node_config: dict[str, Any]) -> str:
+def issues(node_config: dict[str, Any]) -> str:
     """Return what EC2's request model says against a node_config, as Ray sends it."""
     request = {"MinCount": 1, "MaxCount": 1} | node_config
     request["SubnetId"] = request.pop("SubnetIds")[0]
@@ -40,7 +40,7 @@ def faults(node_config: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("node_type", list(node_configs("aws.yaml")))
 def test_ec2_knows_every_field(node_type: str) -> None:
-    assert faults(node_configs("aws.yaml")[node_type]) == ""
+    assert issues(node_configs("aws.yaml")[node_type]) == ""
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_ec2_knows_every_field(node_type: str) -> None:
     ],
 )
 def test_a_misspelt_field_is_refused(place: Path_, misspelt: str) -> None:
-    assert misspelt in faults(renamed(node_configs("aws.yaml")["l4-spot"], place, misspelt))
+    assert misspelt in issues(renamed(node_configs("aws.yaml")["l4-spot"], place, misspelt))
 
 
 def test_a_wrong_type_is_refused() -> None:
     config = node_configs("aws.yaml")["head"]
-    assert "SecurityGroupIds" in faults(changed(config, ("SecurityGroupIds",), "sg-1"))
+    assert "SecurityGroupIds" in issues(changed(config, ("SecurityGroupIds",), "sg-1"))
     size: Path_ = ("BlockDeviceMappings", 0, "Ebs", "VolumeSize")
-    assert "VolumeSize" in faults(changed(config, size, "100"))
+    assert "VolumeSize" in issues(changed(config, size, "100"))
 
 
 def test_own_security_group_profile_and_metadata_tokens_everywhere() -> None:

@@ -15,7 +15,7 @@ from sweeps.definition import sweep_from_dict
 from sweeps.execution.driver import run_sweep
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import read_table
-from sweeps.search.stored_observations import wanted
+from sweeps.search.stored_observations import current_step
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from tests.sweeps.execution.drivers import Driver, wait_until, write_sweep
@@ -129,7 +129,7 @@ def unbroken_tables(storage: Path, document: dict[str, Any]) -> Tables:
     sweep = sweep_from_dict(document)
     store = StageStore(open_storage(str(storage)))
     while True:
-        step = wanted(sweep, store.objects)
+        step = current_step(sweep, store.objects)
         for trial, stages in step.requests:
             runner = runner_of(trial, store, stages=stages)
             while runner.position < stages:

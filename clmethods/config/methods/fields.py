@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from clmethods.catalog.facts import SITES, BackboneFacts
-from clmethods.errors import Fault, finite, require
+from clmethods.errors import ConfigIssue, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
 HeadKind = Literal["none", "moving", "settled"]
@@ -78,7 +78,7 @@ class MethodFields:
         """Whether later tasks change what an earlier snapshot computes."""
         return False
 
-    def faults_in(self, context: EffectContext) -> list[Fault | None]:
+    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Laws that only the whole run can break, such as more modules than a matrix has room."""
         return []
 
@@ -94,7 +94,7 @@ class FullFields(MethodFields):
     body_lr_scale: float = 0.1
     """Learning rate of the backbone's weights over that of the head."""
 
-    def full_faults(self) -> list[Fault | None]:
+    def full_faults(self) -> list[ConfigIssue | None]:
         """Broken laws of the shared fields."""
         scale = self.body_lr_scale
         return [*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")]
@@ -116,7 +116,7 @@ class AdapterFields(MethodFields):
         """Local cross-entropy: rows of other tasks are not even parameters."""
         return "settled"
 
-    def adapter_faults(self) -> list[Fault | None]:
+    def adapter_faults(self) -> list[ConfigIssue | None]:
         """Broken laws of the shared fields."""
         return [
             *finite(self),
@@ -148,8 +148,8 @@ class AdapterFields(MethodFields):
         site = min(fans, key=lambda name: fans[name])
         return site, fans[site]
 
-    def capacity_fault(self, context: EffectContext, modules: int, why: str) -> Fault | None:
-        """The fault of `modules` modules whose A cannot all be orthogonal in some matrix.
+    def capacity_fault(self, context: EffectContext, modules: int, why: str) -> ConfigIssue | None:
+        """The issue of `modules` modules whose A cannot all be orthogonal in some matrix.
 
         `why` names the setting that asks for it, such as `ortho_mode: project`.
         """
@@ -187,14 +187,14 @@ class LoraFields(AdapterFields):
     """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
     orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
 
-    def lora_faults(self) -> list[Fault | None]:
+    def lora_faults(self) -> list[ConfigIssue | None]:
         """Broken laws of the shared fields."""
         return [
             *self.adapter_faults(),
             require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
         ]
 
-    def faults_in(self, context: EffectContext) -> list[Fault | None]:
+    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Capacity: orthonormal starts need as many dimensions as they have rows."""
         if self.a_init not in {"orthonormal", "complement"}:
             return []

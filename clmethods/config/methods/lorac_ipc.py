@@ -17,7 +17,7 @@ from clmethods.config.methods.lorac_effect import (
     Statistic,
     TraceSettings,
 )
-from clmethods.errors import Fault, refuse, require
+from clmethods.errors import ConfigIssue, refuse, require
 
 WINDOW_TOLERANCE = 1e-6
 """Largest weight that a moving average may still give to the samples that were not kept."""
@@ -114,7 +114,7 @@ class LoracIpcConfig(LoraFields):
     def __post_init__(self) -> None:
         betas = (("ipc_beta1", self.ipc_beta1), ("ipc_beta2", self.ipc_beta2))
         used = {name for name, _ in betas[: lorac_effect.AVERAGES[self.ipc_stat]]}
-        faults = [
+        issues = [
             *self.lora_faults(),
             require(self.omega_lr_scale >= 0, "omega_lr_scale", self.omega_lr_scale, "0 or more"),
             require(self.omega_pull >= 0, "omega_pull", self.omega_pull, "0 or more"),
@@ -172,7 +172,7 @@ class LoracIpcConfig(LoraFields):
                 if name in used and self.ipc_target != "factors"  # which average as they go
             ),
         ]
-        refuse(faults)
+        refuse(issues)
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """What acts at `position`: a task saves evidence, the next one takes decisions."""
@@ -197,15 +197,15 @@ class LoracIpcConfig(LoraFields):
         read = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
         return TraceSettings.of(self) if read else DEFAULT_TRACE
 
-    def faults_in(self, context: EffectContext) -> list[Fault | None]:
+    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Capacity: exact orthogonality needs T * r dimensions, a QR decomposition r of them."""
-        faults = LoraFields.faults_in(self, context) if self.trains_a_init else []
+        issues = LoraFields.faults_in(self, context) if self.trains_a_init else []
         setting = f"ortho_mode: {self.ortho_mode}"
         if self.ortho_mode in HARD_ORTHOGONALITY:
-            faults.append(self.capacity_fault(context, context.tasks, setting))
+            issues.append(self.capacity_fault(context, context.tasks, setting))
         if self.ortho_mode == "qr":
-            faults.append(self.capacity_fault(context, 1, setting))
-        return faults
+            issues.append(self.capacity_fault(context, 1, setting))
+        return issues
 
     @property
     def moves_snapshots(self) -> bool:

@@ -79,7 +79,7 @@ def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = N
     `baselines` names other baseline values, by path and as JSON (`0.2`, `ones`). Raises
     `InvalidConfigError` for a path that does not vary and a value that it does not take.
     """
-    wanted = dict(baselines or {})
+    requested = dict(baselines or {})
     found: dict[str, dict[str, Any]] = {}
     for point in points.values():
         for path, value in point.items():
@@ -93,15 +93,15 @@ def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = N
             f"one of {list(varying)}",
             nearest(path, list(varying)),
         )
-        for path in wanted
+        for path in requested
     )
     axes = []
     for path, values in varying.items():
         keys = sorted(values, key=lambda key: _rank(values[key]))
-        if path in wanted:
-            spelt = [key for key in keys if wanted[path] in {key, str(values[key])}]
-            law = f"one of {[values[key] for key in keys]}"
-            refuse([require(bool(spelt), f"--baseline {path}", wanted[path], law)])
+        if path in requested:
+            spelt = [key for key in keys if requested[path] in {key, str(values[key])}]
+            constraint = f"one of {[values[key] for key in keys]}"
+            refuse([require(bool(spelt), f"--baseline {path}", requested[path], constraint)])
             keys = [*spelt, *(key for key in keys if key not in spelt)]
         axes.append(Axis(path, tuple(values[key] for key in keys)))
     return axes
@@ -223,11 +223,11 @@ def _matched(
     """
     rows = []
     for setting in settings:
-        wanted = [
+        requested = [
             tuple(change.get(a, place) for a, place in enumerate(setting)) for change in changes
         ]
-        if all(name in index for name in wanted):
-            rows.append([index[name] for name in wanted])
+        if all(name in index for name in requested):
+            rows.append([index[name] for name in requested])
     return rows
 
 

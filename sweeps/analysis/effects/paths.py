@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.canonical import canonical_json
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from clmethods.metrics import Direction
 from sweeps.analysis.effects.axis_effects import Point
 from sweeps.analysis.runs.paired_differences import Comparison, compare
@@ -72,8 +72,10 @@ def find_configuration(name: str, found: Sequence[Replicates], place: str) -> st
     ids = dict.fromkeys(one.config_id for one in found if one.config_id.startswith(name))
     if len(ids) == 1:
         return next(iter(ids))
-    law = f"a configuration by its label or id, one of {list(labels)}"
-    raise InvalidConfigError([Fault(place, name, law, nearest(name, list(labels), 0.3))])
+    constraint = f"a configuration by its label or id, one of {list(labels)}"
+    raise InvalidConfigError(
+        [ConfigIssue(place, name, constraint, nearest(name, list(labels), 0.3))]
+    )
 
 
 def change_between(one: Point, other: Point) -> Change | None:
@@ -201,8 +203,8 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
         if path in last and canonical_json(first[path]) != canonical_json(last[path])
     ]
     if len(factors) > MAX_FACTORS:
-        law = f"two configurations that differ in at most {MAX_FACTORS} factors"
-        raise InvalidConfigError([Fault("A B", len(factors), law)])
+        constraint = f"two configurations that differ in at most {MAX_FACTORS} factors"
+        raise InvalidConfigError([ConfigIssue("A B", len(factors), constraint)])
     between = _frozen(first) | _frozen(last)
     run = [at for point in points.values() if (at := _frozen(point)) <= between]
 

@@ -104,13 +104,13 @@ def need_of(
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
     """(searched, others) under a readout; a baseline that lacks it is read by `last`."""
     searched = pc.equal(summary["role"], "search")
-    wanted = pc.equal(summary["readout_id"], readout)
-    routed = pc.unique(summary.filter(wanted)["config_id"])
+    routed_here = pc.equal(summary["readout_id"], readout)
+    routed = pc.unique(summary.filter(routed_here)["config_id"])
     fallback = pc.and_(
         pc.invert(pc.is_in(summary["config_id"], value_set=routed)),
         pc.equal(summary["readout_id"], "last"),
     )
     return (
-        summary.filter(pc.and_(searched, wanted)),
-        summary.filter(pc.and_(pc.invert(searched), pc.or_(wanted, fallback))),
+        summary.filter(pc.and_(searched, routed_here)),
+        summary.filter(pc.and_(pc.invert(searched), pc.or_(routed_here, fallback))),
     )

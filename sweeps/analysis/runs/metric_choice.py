@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest, refuse, require
 from clmethods.metrics import DIRECTIONS, METRICS
 from sweeps.analysis.runs.summary import summarise
@@ -38,7 +38,7 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
     if readout is None:
         return names[0]
     if readout not in names:
-        raise InvalidConfigError([Fault("--readout", readout, f"one of {names}")])
+        raise InvalidConfigError([ConfigIssue("--readout", readout, f"one of {names}")])
     return readout
 
 

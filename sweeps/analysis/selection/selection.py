@@ -139,7 +139,7 @@ def select(
         )
         for limit in limits
     )
-    wanted = dict(objectives) | {limit.metric: limit.wants for limit in limits}
+    directions = dict(objectives) | {limit.metric: limit.wants for limit in limits}
     candidates: list[Candidate] = []
     incomplete: list[str] = []
     for one in found:
@@ -147,11 +147,11 @@ def select(
             continue
         held = {
             metric: standing(one, metric, wants, cells, fixed_orders=fixed_orders)
-            for metric, wants in wanted.items()
+            for metric, wants in directions.items()
         }
         known = {metric: value for metric, value in held.items() if value is not None}
         if len(known) < len(held):
-            (why,) = without_runs([one], list(wanted)) or ["no run has all the metrics"]
+            (why,) = without_runs([one], list(directions)) or ["no run has all the metrics"]
             incomplete.append(f"{one.label}, readout `{one.readout_id}`: {why}")
             continue
         broken = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))

@@ -11,7 +11,7 @@ from clmethods.errors import refuse, require
 from sweeps.analysis.runs.metric_choice import Results, chosen_readout, direction_of
 from sweeps.cli.commands.effects import difference_columns
 from sweeps.cli.commands.reading import split_option
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.search.requested_results import read_results
 
@@ -40,7 +40,7 @@ class _Side(NamedTuple):
 @click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective of DIR1.")
 @click.option("--readout", metavar="ID", help="Such as `last`; default: the first of DIR1.")
 @split_option
-@plain_errors
+@exit_on_user_error
 def compare(
     first: str, second: str, metric: tuple[str, ...], readout: str | None, split: str
 ) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
-from sweeps.cli.errors import plain_errors
+from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 
 
@@ -24,7 +24,7 @@ from sweeps.cli.locate import open_stored_sweep
     "--serve/--no-serve", default=True, help="Open it in optuna-dashboard, or only write it."
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@plain_errors
+@exit_on_user_error
 def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> None:
     """Rebuild the Optuna study of a sweep from its results and open it in optuna-dashboard.
 
@@ -33,15 +33,17 @@ def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> No
     from sweeps.search.optuna_study import write_study
 
     if output is None and not serve:
-        raise InvalidConfigError([Fault("--output", None, "a file, with --no-serve")])
+        raise InvalidConfigError([ConfigIssue("--output", None, "a file, with --no-serve")])
     stored = open_stored_sweep(directory)
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         file = output or Path(scratch, f"{stored.sweep.name}.log")
         try:
             count = write_study(stored.sweep, stored.objects, file)
         except OSError as error:
-            law = "a file in a directory that can be written to"
-            raise InvalidConfigError([Fault("--output", str(file), law, str(error))]) from error
+            constraint = "a file in a directory that can be written to"
+            raise InvalidConfigError(
+                [ConfigIssue("--output", str(file), constraint, str(error))]
+            ) from error
         if output is not None:
             click.echo(f"{count} trials of the study {stored.sweep.name} are in {output}")
         if serve:

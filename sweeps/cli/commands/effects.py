@@ -9,7 +9,7 @@ import click
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
 from sweeps.cli.commands.reading import split_option
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SHOWN = 10
     help="Hold an axis's values against this one; default: the lowest number, or the first value.",
 )
 @split_option
-@plain_errors
+@exit_on_user_error
 def effects(
     directory: str,
     metric: tuple[str, ...],

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clmethods.errors import refuse, require
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 
@@ -23,7 +23,7 @@ from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
     required=True,
     help="The new sweep file; its name becomes the name of the sweep.",
 )
-@plain_errors
+@exit_on_user_error
 def fork(directory: str, which: str, stage: int, output: Path) -> None:
     """Write a sweep file that starts from stage K of a trial: change what acts later, and run it.
 
@@ -32,11 +32,11 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
     """
     from sweeps.definition.derive.fork import fork_text
     from sweeps.definition.trial_patterns import chosen_trials
-    from sweeps.search.stored_observations import wanted
+    from sweeps.search.stored_observations import current_step
     from sweeps.stages.stage_store import StageStore
 
     stored = open_stored_sweep(directory)
-    trials = wanted(stored.sweep, stored.objects).trials
+    trials = current_step(stored.sweep, stored.objects).trials
     chosen = chosen_trials(trials, [which], "--trial")
     found = [trial for trial in trials if trial.trial_id in chosen]
     trial, length = found[0], len(found[0].chain)

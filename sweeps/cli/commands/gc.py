@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
-from sweeps.cli.errors import plain_errors
+from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import stored_sweep, usable_storage
 
 
 @click.command()
 @click.argument("storage", metavar="STORAGE")
 @click.option("--delete", is_flag=True, help="Delete them; without it they are only counted.")
-@plain_errors
+@exit_on_user_error
 def gc(storage: str, delete: bool) -> None:
     """Stages that no sweep of STORAGE needs, by the files that the sweeps were last run with.
 
@@ -26,7 +26,9 @@ def gc(storage: str, delete: bool) -> None:
     from sweeps.stages.stage_store import StageStore
 
     if "://" not in storage and not Path(storage, "stages").is_dir():
-        raise InvalidConfigError([Fault("STORAGE", storage, "a storage, which holds `stages/`")])
+        raise InvalidConfigError(
+            [ConfigIssue("STORAGE", storage, "a storage, which holds `stages/`")]
+        )
     store = StageStore(usable_storage(storage, write=delete, create=False), click.echo)
     sweeps = [stored_sweep(store.objects, name) for name in sweep_names(store.objects)]
     found = find_garbage(store, needed_stages(sweeps, store.objects))

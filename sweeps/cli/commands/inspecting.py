@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 @click.argument("directory", metavar="DIR")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@plain_errors
+@exit_on_user_error
 def why(directory: str, first: str, second: str) -> None:
     """The first stage at which trials A and B part, and the fields that part them.
 
     A and B are trial ids or their beginnings; `sweeps status DIR --trials` lists them.
     """
-    from sweeps.definition.derive.divergence import parting
-    from sweeps.search.stored_observations import wanted
+    from sweeps.definition.derive.divergence import divergence
+    from sweeps.search.stored_observations import current_step
 
     stored = open_stored_sweep(directory)
-    trials = wanted(stored.sweep, stored.objects).trials
+    trials = current_step(stored.sweep, stored.objects).trials
     one, other = _trial(trials, "A", first), _trial(trials, "B", second)
-    found = parting(one, other)
+    found = divergence(one, other)
     click.echo(f"A {one.trial_id}: {one.name}\nB {other.trial_id}: {other.name}")
     if not found.differences:
         click.echo(f"they share all of the {min(found.lengths)} stages that both have")
@@ -50,7 +50,7 @@ def why(directory: str, first: str, second: str) -> None:
     "--sample", type=click.IntRange(min=1), default=5, show_default=True, help="How many stages."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which ones are drawn.")
-@plain_errors
+@exit_on_user_error
 def verify(directory: str, sample: int, seed: int) -> None:
     """Train a random sample of stored stages again and compare every bit."""
     from sweeps.planning.plan import make_plan
@@ -75,7 +75,7 @@ def _trial(trials: Sequence[TrialSpec], name: str, prefix: str) -> TrialSpec:
     found = [trial for trial in trials if trial.trial_id.startswith(prefix)]
     if len(found) != 1:
         allowed = "the beginning of exactly one trial id"
-        mend = nearest(prefix, [trial.trial_id for trial in trials])
-        mend = mend or "`sweeps status DIR --trials` lists them."
-        raise InvalidConfigError([Fault(name, prefix, allowed, mend)])
+        hint = nearest(prefix, [trial.trial_id for trial in trials])
+        hint = hint or "`sweeps status DIR --trials` lists them."
+        raise InvalidConfigError([ConfigIssue(name, prefix, allowed, hint)])
     return found[0]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
     metavar="LABEL|ID",
     help="Draw the maps of this one; default: the first that freeze.",
 )
-@plain_errors
+@exit_on_user_error
 def matrices(directory: str, configuration: str | None) -> None:
     """Which (block, site) matrices are important, when they freeze, how far they still move."""
     from sweeps.analysis.runs.metric_choice import all_orders
@@ -87,7 +87,7 @@ def _chosen(
     if not found:
         labels = [one.label for one in runs]
         raise InvalidConfigError(
-            [Fault("--configuration", asked, f"one of {labels}", nearest(asked, labels))]
+            [ConfigIssue("--configuration", asked, f"one of {labels}", nearest(asked, labels))]
         )
     return found
 

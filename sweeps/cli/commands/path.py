@@ -10,7 +10,7 @@ import click
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse
 from sweeps.cli.commands.effects import difference_columns
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ PATHS = 2
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where steps are missing: write a sweep file that trains them.",
 )
-@plain_errors
+@exit_on_user_error
 def path(
     directory: str,
     first: str,

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
-from sweeps.cli.errors import plain_errors
+from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.cli.errors import exit_on_user_error
 
 
 @click.command()
@@ -21,7 +21,7 @@ from sweeps.cli.errors import plain_errors
     show_default=True,
     help="`json` prints one object per row and line.",
 )
-@plain_errors
+@exit_on_user_error
 def query(directory: str, sql: str, kind: str) -> None:
     """Answer SQL over the views trials, stages, evals, matrices and summary.
 
@@ -48,8 +48,8 @@ def query(directory: str, sql: str, kind: str) -> None:
     try:
         answer = found.query(sql)
     except QueryError as error:
-        law = "one SQL statement that reads"
-        raise InvalidConfigError([Fault("SQL", sql, law, str(error))]) from error
+        constraint = "one SQL statement that reads"
+        raise InvalidConfigError([ConfigIssue("SQL", sql, constraint, str(error))]) from error
     if kind == "csv":
         pa_csv.write_csv(flat(answer), sys.stdout.buffer)
     elif kind == "json":

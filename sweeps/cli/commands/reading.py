@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sweeps.analysis.runs.metric_choice import chosen_metric
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.text.attained import attained_text
 from sweeps.cli.text.front_table import front_text
@@ -34,7 +34,7 @@ split_option = click.option(
     is_flag=True,
     help="Also what is reached in a share of the runs (two objectives).",
 )
-@plain_errors
+@exit_on_user_error
 def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> None:
     """The front over the sweep's objectives, means and 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
@@ -51,7 +51,7 @@ def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> No
 @click.option(
     "--metric", metavar="NAME", help="Such as `forgetting`; default: the first objective."
 )
-@plain_errors
+@exit_on_user_error
 def orders(directory: str, readout: str | None, split: str, metric: str | None) -> None:
     """How much the task order matters: disparity, variance, rankings, position, carry-over."""
     stored = open_stored_sweep(directory)
@@ -73,7 +73,7 @@ def orders(directory: str, readout: str | None, split: str, metric: str | None) 
 @click.option(
     "--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
 )
-@plain_errors
+@exit_on_user_error
 def export(directory: str, target: Path, kind: str) -> None:
     """One file per result table and one of the summary, and the schema in words.
 

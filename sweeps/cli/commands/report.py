@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
 
 
@@ -25,7 +25,7 @@ from sweeps.cli.locate import open_stored_sweep
     metavar="DIR",
     help="Write the figures as PDF, SVG and PNG too, as a paper needs them.",
 )
-@plain_errors
+@exit_on_user_error
 def report(directory: str, readout: str | None, output: Path | None, figures: Path | None) -> None:
     """Write what the sweep answers into one HTML file that opens without a network.
 

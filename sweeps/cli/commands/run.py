@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.errors import refuse
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import (
     find_stored_sweep,
     load_named_sweep,
@@ -36,7 +36,7 @@ PROBED_TASKS = 2
     is_flag=True,
     help="Train the first two tasks of what was never measured, into the storage.",
 )
-@plain_errors
+@exit_on_user_error
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Say what a run would train, reuse and share, what it costs and what would break."""
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
@@ -105,7 +105,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
     metavar="SECONDS",
     help="How long a silent worker keeps its stage before another may take it.",
 )
-@plain_errors
+@exit_on_user_error
 def run(
     sweep: str,
     storage: str,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse, require
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep, write_new_file
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ NOTHING_CHOSEN = 1
     help="Write the run, its readout and the evidence as YAML for `clmethods train`. "
     "A file that holds anything else is not overwritten.",
 )
-@plain_errors
+@exit_on_user_error
 def select(
     directory: str,
     at_most: tuple[str, ...],
@@ -176,8 +176,8 @@ def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
             value = float(bound)
         except ValueError:
             value = float("nan")
-        law = "METRIC=BOUND with a number, as forgetting=0.03"
-        refuse([require(value == value and bool(metric), f"--{kind}", text, law)])
+        constraint = "METRIC=BOUND with a number, as forgetting=0.03"
+        refuse([require(value == value and bool(metric), f"--{kind}", text, constraint)])
         found.append(Limit(metric.strip(), "max" if kind == "max" else "min", value))
     return tuple(found)
 
@@ -203,8 +203,8 @@ def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, .
         values = [value.strip() for value in listed.split(",") if value.strip()]
         known = {"orders": orders, "seeds": seeds}.get(what)
         if known is None:
-            law = "orders=… or seeds=…, with values of the sweep"
-            raise InvalidConfigError([Fault("--choose-on", text, law)])
+            constraint = "orders=… or seeds=…, with values of the sweep"
+            raise InvalidConfigError([ConfigIssue("--choose-on", text, constraint)])
         refuse(
             require(value in known, f"--choose-on {what}", value, f"one of {known}")
             for value in values or [""]

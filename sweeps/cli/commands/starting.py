@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from clmethods.errors import nearest, refuse, require
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults
 
 SCHEMA_FILE = "sweep.schema.json"
@@ -39,7 +39,7 @@ def schema(tables: bool) -> None:
     required=True,
     help="The new sweep file; its name becomes the name of the sweep.",
 )
-@plain_errors
+@exit_on_user_error
 def init(study: str, output: Path) -> None:
     """Write a sweep file to begin with: a copy of a shipped study, with its comments.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import SweepStatus
@@ -29,7 +29,7 @@ SHORTEST_S = 1.0
     metavar="SECONDS",
     help="Look again every SECONDS until Ctrl-C.",
 )
-@plain_errors
+@exit_on_user_error
 def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> None:
     """Show who runs what, how far it is, how fast it goes, and what failed where.
 

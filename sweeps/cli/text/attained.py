@@ -26,8 +26,8 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     from sweeps.presentation.text_tables import render_table
 
     objectives = sweep.objectives
-    law = "a sweep with two objectives"
-    refuse([require(len(objectives) == 2, "--attained", list(objectives), law)])
+    constraint = "a sweep with two objectives"
+    refuse([require(len(objectives) == 2, "--attained", list(objectives), constraint)])
     name = chosen_readout(sweep, readout)
     found = replicates(summarise(results.trials, results.evals, split), list(objectives))
     found = [one for one in configurations(found, name, split) if one.role == "search"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clmethods.config import Fault
+    from clmethods.config import ConfigIssue
     from sweeps.analysis.runs.power import Spread
     from sweeps.execution.resources.gpu_sizing import MemoryRecord
     from sweeps.planning.cost_forecast import CostForecast
@@ -24,7 +24,7 @@ def report_text(
     cost: CostForecast,
     spending: Spending,
     spread: Spread | None,
-    missing: Sequence[Fault],
+    missing: Sequence[ConfigIssue],
     taken: Footprint,
     measured: MemoryRecord | None = None,
 ) -> str:
@@ -39,7 +39,7 @@ def report_text(
     ]
     if missing:
         lines.append("would break: `sweeps run` is refused until this is here")
-        lines += [f"  {fault}" for fault in missing]
+        lines += [f"  {issue}" for issue in missing]
     return "\n".join(f"  {line}" for line in lines)
 
 

@@ -23,7 +23,7 @@ class Difference:
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
+class Divergence:
     """How far two trials go together, and why no further."""
 
     shared: int
@@ -33,7 +33,7 @@ class Parting:
     """At the first stage that they do not share; empty if one chain is part of the other."""
 
 
-def parting(first: TrialSpec, second: TrialSpec) -> Parting:
+def divergence(first: TrialSpec, second: TrialSpec) -> Divergence:
     """Compare the chains of two trials by what, in effect, acts at each stage."""
     chains = first.chain, second.chain
     lengths = len(chains[0]), len(chains[1])
@@ -41,9 +41,9 @@ def parting(first: TrialSpec, second: TrialSpec) -> Parting:
     for one, other in zip(*chains, strict=False):
         if one.key != other.key:
             differences = differences_of(_acting(one), _acting(other))
-            return Parting(shared=shared, lengths=lengths, differences=tuple(differences))
+            return Divergence(shared=shared, lengths=lengths, differences=tuple(differences))
         shared += 1
-    return Parting(shared=shared, lengths=lengths, differences=())
+    return Divergence(shared=shared, lengths=lengths, differences=())
 
 
 def _acting(stage: StageSpec) -> dict[str, Any]:

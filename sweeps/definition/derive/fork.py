@@ -73,8 +73,10 @@ def late_fields(trial: TrialSpec, stages: int) -> tuple[LateField, ...]:
     for path in facts:
         if path in NOT_AN_AXIS:
             continue
-        partings = {_parting(run, keys, other) for other in _others(run, written, path, facts)}
-        acting = [position for position in partings if position < len(keys)]
+        divergences = {
+            _divergence(run, keys, other) for other in _others(run, written, path, facts)
+        }
+        acting = [position for position in divergences if position < len(keys)]
         if acting and min(acting) >= stages:
             found.append(LateField(path=path, value=value_at(run, path), acts_at=min(acting) + 1))
     return tuple(found)
@@ -130,7 +132,7 @@ def _others(
     current = value_at(run, path)
     for value in _candidates(current, facts[path]):
         checked = check_run(with_values(written, {path: value}))
-        if value != current and not checked.faults:
+        if value != current and not checked.issues:
             yield checked.run
 
 
@@ -151,7 +153,7 @@ def _candidates(current: Any, facts: FieldFacts) -> list[Any]:
     return found
 
 
-def _parting(run: RunConfig, keys: list[str], other: RunConfig) -> int:
+def _divergence(run: RunConfig, keys: list[str], other: RunConfig) -> int:
     """How many stages the other run shares, in the same order and with the same seed."""
     if other.stream.tasks != run.stream.tasks:
         return 0

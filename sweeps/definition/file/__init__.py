@@ -1,1 +1,1 @@
-"""The sweep file: YAML to a `Sweep`, with all faults reported at once."""
+"""The sweep file: YAML to a `Sweep`, with all issues reported at once."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from sweeps.definition.file.plain_data import plain, read_yaml
 from sweeps.definition.file.run_sections import SECTIONS, merged
 from sweeps.definition.file.shipped_studies import shipped_studies
@@ -30,20 +30,20 @@ class Layer:
     """Key paths of the merged document that come from this file."""
 
 
-def extended(document: Document, folder: Path, faults: list[Fault]) -> Document:
+def extended(document: Document, folder: Path, issues: list[ConfigIssue]) -> Document:
     """The document with all that it extends merged in, nearest file last.
 
     `extends` is replaced by `merged_from`, the layers, farthest first: the result needs none of
-    the files any more. `folder` is where relative paths start. `faults` collects what is odd in
+    the files any more. `folder` is where relative paths start. `issues` collects what is odd in
     the files. Raises `InvalidConfigError`, with the chain, for a missing file or a cycle.
     """
-    layers = _layers(document, folder, faults)
+    layers = _layers(document, folder, issues)
     if len(layers) == 1:
         return document
     result: Document = {}
     origin: dict[str, int] = {}  # index of the layer by key path
     for i, (_, _, layer) in reversed([*enumerate(layers)]):
-        faults.extend(_in_vain(result, layer))
+        issues.extend(_in_vain(result, layer))
         result = _merged_documents(result, layer)
         written = dict.fromkeys(_key_paths(layer), i)
         origin = {path: (origin | written)[path] for path in _key_paths(result)}
@@ -58,19 +58,19 @@ def extended(document: Document, folder: Path, faults: list[Fault]) -> Document:
     return result
 
 
-def with_origin(faults: Iterable[Fault], layers: Sequence[Layer]) -> list[Fault]:
-    """The faults, each told with the file that it comes from unless that is the sweep's own."""
+def with_origin(issues: Iterable[ConfigIssue], layers: Sequence[Layer]) -> list[ConfigIssue]:
+    """The issues, each told with the file that it comes from unless that is the sweep's own."""
     origin = {path: layer.source for layer in layers for path in layer.fields}
     return [
-        _noted(fault, f"It comes from {source}.")
-        if (source := next((o for p, o in origin.items() if _leads_to(p, fault.path)), None))
-        else fault
-        for fault in faults
+        _noted(issue, f"It comes from {source}.")
+        if (source := next((o for p, o in origin.items() if _leads_to(p, issue.path)), None))
+        else issue
+        for issue in issues
     ]
 
 
 def _layers(
-    document: Document, folder: Path, faults: list[Fault]
+    document: Document, folder: Path, issues: list[ConfigIssue]
 ) -> list[tuple[str, str, Document]]:
     """(name, checksum, document) of the sweep itself and of all it builds on, nearest first."""
     found = [("", "", document)]
@@ -80,19 +80,19 @@ def _layers(
         path = _path_of(name, folder, chain)
         chain.append(name)
         if path in met:
-            law = "a file that does not, in the end, extend itself"
-            raise InvalidConfigError([Fault("extends", chain[0], law, _told(chain))])
+            constraint = "a file that does not, in the end, extend itself"
+            raise InvalidConfigError([ConfigIssue("extends", chain[0], constraint, _told(chain))])
         met.append(path)
         try:
             data, repeated = read_yaml(path)
         except InvalidConfigError as error:
-            raise InvalidConfigError(_noted(f, _told(chain)) for f in error.faults) from error
-        odd: list[Fault] = []
+            raise InvalidConfigError(_noted(f, _told(chain)) for f in error.issues) from error
+        odd: list[ConfigIssue] = []
         below = plain(data, "", odd)
         if not isinstance(below, dict):
-            law = "a file that holds a mapping of fields"
-            raise InvalidConfigError([Fault("extends", name, law, _told(chain))])
-        faults.extend(_noted(fault, f"It comes from {name}.") for fault in [*repeated, *odd])
+            constraint = "a file that holds a mapping of fields"
+            raise InvalidConfigError([ConfigIssue("extends", name, constraint, _told(chain))])
+        issues.extend(_noted(issue, f"It comes from {name}.") for issue in [*repeated, *odd])
         found.append((name, hashlib.sha256(path.read_bytes()).hexdigest(), below))
         folder = path.parent
     return found
@@ -105,14 +105,14 @@ def _path_of(name: str, folder: Path, chain: Sequence[str]) -> Path:
     path = folder / name
     if path.suffix not in {".yaml", ".yml"} or not path.is_file():
         near = [found.name for found in path.parent.glob("*.y*ml")]
-        law = f"the path of a .yaml file that exists, or a shipped study {sorted(studies)}"
-        fault = Fault("extends", name, law, nearest(name, [*studies, *near]))
-        raise InvalidConfigError([_noted(fault, _told([*chain, name]) if chain else "")])
+        constraint = f"the path of a .yaml file that exists, or a shipped study {sorted(studies)}"
+        issue = ConfigIssue("extends", name, constraint, nearest(name, [*studies, *near]))
+        raise InvalidConfigError([_noted(issue, _told([*chain, name]) if chain else "")])
     return path.resolve()
 
 
-def _noted(fault: Fault, note: str) -> Fault:
-    return replace(fault, mend=" ".join(filter(None, [fault.mend, note])))
+def _noted(issue: ConfigIssue, note: str) -> ConfigIssue:
+    return replace(issue, hint=" ".join(filter(None, [issue.hint, note])))
 
 
 def _told(chain: Sequence[str]) -> str:
@@ -142,15 +142,15 @@ def _merged_documents(below: Document, above: Document) -> Document:
     return result
 
 
-def _in_vain(below: Document, above: Document) -> list[Fault]:
+def _in_vain(below: Document, above: Document) -> list[ConfigIssue]:
     """Fields that a file sets in vain, because an axis of what it extends varies them."""
     axes, kept = below.get("search"), above.get("search")
     if not isinstance(axes, dict):
         return []
     varied = {*axes} - {*(kept if isinstance(kept, dict) else {})}
-    law = "to be left out, as what is extended varies it under `search`"
+    constraint = "to be left out, as what is extended varies it under `search`"
     return [
-        Fault(path, value, law, f"Drop the axis with `search: {{{path}: null}}`.")
+        ConfigIssue(path, value, constraint, f"Drop the axis with `search: {{{path}: null}}`.")
         for section in SECTIONS
         if isinstance(fields := above.get(section), dict)
         for field, value in fields.items()
@@ -171,5 +171,5 @@ def _key_paths(document: Document) -> list[str]:
     ]
 
 
-def _leads_to(path: str, fault: str) -> bool:
-    return fault == path or (fault.startswith(path) and fault[len(path)] in ".[")
+def _leads_to(path: str, issue: str) -> bool:
+    return issue == path or (issue.startswith(path) and issue[len(path)] in ".[")

@@ -1,4 +1,4 @@
-"""The sweep file: YAML or a dict to a `Sweep`, strict, with all faults reported together."""
+"""The sweep file: YAML or a dict to a `Sweep`, strict, with all issues reported together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from clmethods.errors import Fault, InvalidConfigError, nearest, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.budget import Budget
-from sweeps.definition.file.checked_values import Tried, try_axes, try_baselines, try_parts
+from sweeps.definition.file.checked_values import CheckedValues, try_axes, try_baselines, try_parts
 from sweeps.definition.file.extends import Layer, extended, with_origin
 from sweeps.definition.file.messages import validated
 from sweeps.definition.file.plain_data import plain, read_yaml
@@ -101,9 +101,9 @@ class SweepFile(RunSections):
 
 
 def load_sweep(path: Path) -> Sweep:
-    """The sweep that a YAML file specifies. Raises `InvalidConfigError` with every fault."""
-    data, faults = read_yaml(path)
-    return _build(data, faults, path.parent)
+    """The sweep that a YAML file specifies. Raises `InvalidConfigError` with every issue."""
+    data, issues = read_yaml(path)
+    return _build(data, issues, path.parent)
 
 
 def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
@@ -114,17 +114,17 @@ def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
     return _build(data, [], Path())
 
 
-def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
+def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     """Check every field by itself, then what they make together."""
-    odd: list[Fault] = []
+    odd: list[ConfigIssue] = []
     document = plain(written, "", odd)
     if not isinstance(document, dict):
-        raise InvalidConfigError([Fault("sweep", written, "a mapping of fields")])
-    document = extended(document, folder, faults)
+        raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
+    document = extended(document, folder, issues)
     odd += hidden_faults(document.get("storage"))
     checked = validated(SweepFile, document)
     file = checked.value
-    unsettled = {_head(fault.path) for fault in checked.faults}
+    unsettled = {_head(issue.path) for issue in checked.issues}
     base = check_run(file.sections())
     baselines = [(baseline.label, baseline.sections()) for baseline in file.baselines]
     axes = try_axes(file.search, base, None if "algorithm" in unsettled else file.algorithm.kind)
@@ -140,13 +140,13 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
         *odd_conditions,
     ]
     found = [
-        *(*faults, *odd, *checked.faults),
-        *(fault for fault in own if _head(fault.path) not in unsettled),
-        *(*base.faults, *axes.faults, *parts.faults, *others.faults),
+        *(*issues, *odd, *checked.issues),
+        *(issue for issue in own if _head(issue.path) not in unsettled),
+        *(*base.issues, *axes.issues, *parts.issues, *others.issues),
     ]
     # what is odd was read as null, or may be a secret, and may be refused twice
-    null = {fault.path for fault in odd}
-    found = [fault for fault in found if fault.path not in null or fault in odd]
+    null = {issue.path for issue in odd}
+    found = [issue for issue in found if issue.path not in null or issue in odd]
     refuse(with_origin(found, file.merged_from))
 
     search = searched(base, axes.axes, parts.axes, file.ablation, file.algorithm, conditions)
@@ -183,7 +183,7 @@ def _build(written: Any, faults: list[Fault], folder: Path) -> Sweep:
     )
 
 
-def _rule_faults(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+def _rule_faults(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
     return rule_faults(
         file.early_stop, file.racing, runs, file.orders, file.seeds, file.objectives
     )
@@ -197,14 +197,16 @@ def _telling(file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]) -> l
     """The runs that tell which orders and devices are needed; none if the base leaves it open."""
     cuts = ("dataset", "tasks", "classes_per_task", "init_classes", "increment", "manifest")
     decisive = {"train.device", *(f"stream.{name}" for name in cuts)}
-    if decisive & {fault.path for fault in base.faults}:
+    if decisive & {issue.path for issue in base.issues}:
         return []
     parts = [*file.ablation.parts.values()]
     varied = {*file.search, *(path for part in parts for path in {**part.on, **part.off})}
     return [*tried] if (decisive | {"stream", "train"}) & varied else [base.run, *tried]
 
 
-def _conditions(file: SweepFile, axes: Tried, parts: Tried) -> tuple[list[Condition], list[Fault]]:
+def _conditions(
+    file: SweepFile, axes: CheckedValues, parts: CheckedValues
+) -> tuple[list[Condition], list[ConfigIssue]]:
     """(the sound conditions, what is wrong with the others)."""
     kinds = {context.run.method.kind for context in axes.contexts if context.kind_known}
     if not kinds:
@@ -215,16 +217,16 @@ def _conditions(file: SweepFile, axes: Tried, parts: Tried) -> tuple[list[Condit
         path: FieldFacts(kinds=text, choices=frozenset(values)) for path, values in labels.items()
     }
     found: list[Condition] = []
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     for i, condition in enumerate(file.where):
         try:
             found.append(parse_condition(condition, f"where[{i}]", fields))
         except InvalidConfigError as error:
-            faults.extend(error.faults)
-    return found, faults
+            issues.extend(error.issues)
+    return found, issues
 
 
-def _list_faults(file: SweepFile) -> list[Fault]:
+def _list_faults(file: SweepFile) -> list[ConfigIssue]:
     """Laws of the name, the lists and the mappings of the file itself."""
     seeds, objectives = file.seeds, file.objectives
     readouts = [readout.readout_id for readout in file.readouts]
@@ -236,7 +238,7 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             "letters, digits, - and _, beginning with a letter or digit",
             "It names the folder of the results.",
         ),
-        *(fault and fault.under("ablation") for fault in file.ablation.faults()),
+        *(issue and issue.under("ablation") for issue in file.ablation.issues()),
         require(
             file.budget.gpu_hours is None or file.resources.gpu != 0,
             "budget.gpu_hours",
@@ -266,46 +268,48 @@ def _list_faults(file: SweepFile) -> list[Fault]:
             for metric, direction in objectives.items()
         ),
     ]
-    return [fault for fault in found if fault is not None]
+    return [issue for issue in found if issue is not None]
 
 
-def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Fault]:
+def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[ConfigIssue]:
     """Objectives come from the first readout, so every searched method must support it."""
     if not file.readouts:
         return []
-    mend = "Objectives are read from the first readout."
+    hint = "Objectives are read from the first readout."
     known = [c.run for c in contexts if c.kind_known and not c.run.method.REFERENCE]
-    faults = [fault for run in known for fault in file.readouts[0].faults_in(run)]
+    issues = [issue for run in known for issue in file.readouts[0].faults_in(run)]
     return [
-        replace(fault, mend=f"{fault.mend} {mend}".strip()).under("readouts[0]")
-        for i, fault in enumerate(faults)
-        if fault.path not in [earlier.path for earlier in faults[:i]]
+        replace(issue, hint=f"{issue.hint} {hint}".strip()).under("readouts[0]")
+        for i, issue in enumerate(issues)
+        if issue.path not in [earlier.path for earlier in issues[:i]]
     ]
 
 
-def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
     """Decisions are about configurations, by validation accuracy: there must be images for it."""
     decides = file.algorithm.learns or file.early_stop is not None or file.racing is not None
     replicated = [path for path in REPLICATED if path in file.search]
     if decides and replicated:
-        law = "no axis of a sweep that decides what it trains"
-        mend = "Class orders and splits make replicates, as seeds do: set one in the section."
-        return [Fault(f"search.{replicated[0]}", file.search[replicated[0]], law, mend)]
+        constraint = "no axis of a sweep that decides what it trains"
+        hint = "Class orders and splits make replicates, as seeds do: set one in the section."
+        return [
+            ConfigIssue(f"search.{replicated[0]}", file.search[replicated[0]], constraint, hint)
+        ]
     bare = [
         run.stream.validation_fraction == 0 and not run.stream.facts.given_validation
         for run in runs
     ]
     if not decides or not any(bare):
         return []
-    law = "greater than 0, as the sweep decides by validation accuracy what it trains"
-    return [Fault("stream.validation_fraction", 0, law)]
+    constraint = "greater than 0, as the sweep decides by validation accuracy what it trains"
+    return [ConfigIssue("stream.validation_fraction", 0, constraint)]
 
 
-def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[Fault]:
+def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
     """Faults of readouts that no configuration supports; others leave out those that do not."""
-    found: list[Fault] = []
+    found: list[ConfigIssue] = []
     for index, readout in enumerate(file.readouts):
-        faults = [readout.faults_in(run) for run in runs]
-        if all(faults):
-            found += [fault.under(f"readouts[{index}]") for fault in faults[0]]
+        issues = [readout.faults_in(run) for run in runs]
+        if all(issues):
+            found += [issue.under(f"readouts[{index}]") for issue in issues[0]]
     return found

@@ -1,4 +1,4 @@
-"""Validation by pydantic, told in our own words, and going on after the first fault."""
+"""Validation by pydantic, told in our own words, and going on after the first issue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
 T = TypeVar("T")
 Location = tuple[int | str, ...]
@@ -36,24 +36,24 @@ _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated(Generic[T]):
-    """What was validated: the faults, and what is left when the faulty fields are left out."""
+    """What was validated: the issues, and what is left when the invalid fields are left out."""
 
     value: T
     sound: dict[str, Any]
-    """The data that made `value`; all of what was written if there are no faults."""
-    faults: tuple[Fault, ...]
+    """The data that made `value`; all of what was written if there are no issues."""
+    issues: tuple[ConfigIssue, ...]
 
 
 def validated(kind: type[T], data: Any) -> Validated[T]:
     """Validate plain data strictly against a class whose fields all have defaults.
 
-    Laws are checked only after types hold, so one misspelt field would hide every broken law. So
-    faulty fields are left out and the rest is tried again, until it stands. A law that was already
-    judged is not judged again, for defaults that stand in for faulty fields may break it.
+    Constraints are checked only after types, so one misspelt field would hide every broken one.
+    So invalid fields are left out and the rest is validated again, until it is valid. A constraint
+    that was checked is not checked again: defaults in place of invalid fields may break it.
     """
     key: Any = kind  # mypy does not see that classes are hashable
     adapter: TypeAdapter[T] = _adapter(key)
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     judged: set[Location] = set()
     rest = copy.deepcopy(data)
     while True:
@@ -62,20 +62,20 @@ def validated(kind: type[T], data: Any) -> Validated[T]:
         except ValidationError as error:
             details = error.errors(include_url=False)
         else:
-            return Validated(value=value, sound=rest, faults=tuple(faults))
+            return Validated(value=value, sound=rest, issues=tuple(issues))
         smaller = copy.deepcopy(rest)
         for detail in details:
             location = detail["loc"]
             found = _faults(kind, detail)
             if location not in judged:
-                known = {fault.path for fault in faults}
-                faults.extend(fault for fault in found if fault.path not in known)
+                known = {issue.path for issue in issues}
+                issues.extend(issue for issue in found if issue.path not in known)
             if isinstance(_cause(detail), InvalidConfigError):
                 judged.add(location)
-            for fault in found:
+            for issue in found:
                 _drop(
                     smaller,
-                    _location(fault.path, location),
+                    _location(issue.path, location),
                     empty_items=detail["type"] in {"model_type", "dataclass_type"},
                 )
         rest = smaller if smaller != rest else {}
@@ -90,31 +90,35 @@ def _cause(detail: ErrorDetails) -> object:
     return detail.get("ctx", {}).get("error")
 
 
-def _faults(kind: type, detail: ErrorDetails) -> list[Fault]:
-    """One error of pydantic as faults: a broken law of a dataclass names several fields."""
+def _faults(kind: type, detail: ErrorDetails) -> list[ConfigIssue]:
+    """One error of pydantic as issues: a broken law of a dataclass names several fields."""
     location, value, problem = detail["loc"], detail["input"], detail["type"]
     path = _path(location)
     cause = _cause(detail)
     if isinstance(cause, InvalidConfigError):
-        return [fault.under(path) if path else fault for fault in cause.faults]
+        return [issue.under(path) if path else issue for issue in cause.issues]
     if problem in _UNKNOWN:
         names = _field_names(_type_at(kind, location[:-1]))
-        mend = nearest(str(location[-1]), names)
-        return [Fault(path, value, f"one of the fields {names}", mend)]
+        hint = nearest(str(location[-1]), names)
+        return [ConfigIssue(path, value, f"one of the fields {names}", hint)]
     for i, part in enumerate(location):
         members = _union_members(_type_at(kind, location[:i]))
         if part in members:  # pydantic reports each member of a union at a path of its own
-            law = " or ".join(members.values())
-            return [Fault(_path(location[:i]), value, law)] if i == len(location) - 1 else []
-    hint = _type_at(kind, location)
-    choices = [choice for part in _parts(hint) for choice in get_args(part)]
+            constraint = " or ".join(members.values())
+            return (
+                [ConfigIssue(_path(location[:i]), value, constraint)]
+                if i == len(location) - 1
+                else []
+            )
+    annotation = _type_at(kind, location)
+    choices = [choice for part in _parts(annotation) for choice in get_args(part)]
     if problem == "literal_error" and choices:
-        mend = nearest(value, choices) if isinstance(value, str) else ""
-        return [Fault(path, value, f"one of {choices}", mend)]
-    law = _WORDS.get(problem, "a value that this field can hold")
-    if type(None) in get_args(hint):
-        law += ", or null"
-    return [Fault(path, value, law)]
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return [ConfigIssue(path, value, f"one of {choices}", hint)]
+    constraint = _WORDS.get(problem, "a value that this field can hold")
+    if type(None) in get_args(annotation):
+        constraint += ", or null"
+    return [ConfigIssue(path, value, constraint)]
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -123,7 +127,7 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _location(path: str, at: Location) -> Location:
-    """The location of the field that a fault at or below `at` names."""
+    """The location of the field that an issue at or below `at` names."""
     below = path.removeprefix(_path(at)).removeprefix(".")
     field = re.split(r"[.\[]", below)[0]
     return (*at, field) if field else at
@@ -153,18 +157,22 @@ def _drop(data: Any, location: Location, empty_items: bool) -> None:
         del owner[key]
 
 
-def _parts(hint: Any) -> tuple[Any, ...]:
+def _parts(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself; Literals keep their choices for the caller."""
-    members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    members = (
+        get_args(annotation)
+        if get_origin(annotation) in {Union, types.UnionType}
+        else (annotation,)
+    )
     return tuple(member for member in members if get_origin(member) is Literal)
 
 
-def _union_members(hint: Any) -> dict[str, str]:
+def _union_members(annotation: Any) -> dict[str, str]:
     """Return the members of a union of simple types, such as an index or a name, in words.
 
     Keys are the names by which pydantic calls them; empty if there is another type among them.
     """
-    members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else ()
+    members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else ()
     found: dict[str, str] = {}
     for member in members:
         name = getattr(member, "__name__", "")

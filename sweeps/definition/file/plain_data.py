@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
 MAX_DEPTH = 32
 """Deepest nesting that is read; an alias that contains itself would nest for ever."""
@@ -29,8 +29,8 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, law) for tag, law in laws if not tag.endswith((":timestamp", ":bool"))]
-    for first, laws in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, rule) for tag, rule in rules if not tag.endswith((":timestamp", ":bool"))]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 # YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans too; here a part is `on` or `off`.
 _Loader.add_implicit_resolver(
@@ -44,8 +44,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path) -> tuple[Any, list[Fault]]:
-    """What the file holds, and a fault for every key that is given twice.
+def read_yaml(path: Path) -> tuple[Any, list[ConfigIssue]]:
+    """What the file holds, and an issue for every key that is given twice.
 
     Raises `InvalidConfigError` where nothing can be read: no file, no YAML, nothing in it.
     """
@@ -73,13 +73,13 @@ def read_yaml(path: Path) -> tuple[Any, list[Fault]]:
             loader.dispose()
 
 
-def plain(value: Any, path: str, faults: list[Fault], depth: int = 0) -> Any:
-    """Mappings, lists and dataclasses as dicts and lists; `faults` collects what is not plain.
+def plain(value: Any, path: str, issues: list[ConfigIssue], depth: int = 0) -> Any:
+    """Mappings, lists and dataclasses as dicts and lists; `issues` collects what is not plain.
 
-    What is faulty becomes None, so that the rest can still be checked.
+    What is invalid becomes None, so that the rest can still be checked.
     """
     if depth > MAX_DEPTH:
-        faults.append(Fault(path, "...", f"nesting of at most {MAX_DEPTH} levels"))
+        issues.append(ConfigIssue(path, "...", f"nesting of at most {MAX_DEPTH} levels"))
         return None
     if is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
@@ -88,29 +88,31 @@ def plain(value: Any, path: str, faults: list[Fault], depth: int = 0) -> Any:
         for key, item in value.items():
             here = f"{path}.{key}" if path else f"{key}"
             if isinstance(key, str):
-                found[key] = plain(item, here, faults, depth + 1)
+                found[key] = plain(item, here, issues, depth + 1)
             else:
-                faults.append(Fault(here, key, "a name as key", "Quote it if it is meant."))
+                issues.append(ConfigIssue(here, key, "a name as key", "Quote it if it is meant."))
         return found
     if isinstance(value, list | tuple):
-        return [plain(item, f"{path}[{i}]", faults, depth + 1) for i, item in enumerate(value)]
+        return [plain(item, f"{path}[{i}]", issues, depth + 1) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
-        faults.append(Fault(path, value, "a finite number"))
+        issues.append(ConfigIssue(path, value, "a finite number"))
         return None
     if isinstance(value, int) and value.bit_length() > 63:
-        faults.append(Fault(path, value, "a number of at most 63 bits"))
+        issues.append(ConfigIssue(path, value, "a number of at most 63 bits"))
         return None
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    faults.append(Fault(path, value, "text, a number, true, false, null, a list or a mapping"))
+    issues.append(
+        ConfigIssue(path, value, "text, a number, true, false, null, a list or a mapping")
+    )
     return None
 
 
-def _unreadable(path: Path, got: str, mend: str) -> InvalidConfigError:
-    return InvalidConfigError([Fault(str(path), got, "a sweep file in YAML", mend)])
+def _unreadable(path: Path, got: str, hint: str) -> InvalidConfigError:
+    return InvalidConfigError([ConfigIssue(str(path), got, "a sweep file in YAML", hint)])
 
 
-def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> Fault:
+def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> ConfigIssue:
     """Where the parser stopped, the line as written, and what it missed there."""
     mark = error.problem_mark or error.context_mark
     lines = text.decode("utf-8", "replace").splitlines()
@@ -118,12 +120,12 @@ def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> Fault
     written = lines[line].strip() if line < len(lines) else ""
     reason = " ".join(part for part in (error.context, error.problem) if part)
     where = f"{path}, line {line + 1}, column {column + 1}"
-    return Fault(where, written, "well-formed YAML", f"{reason[:1].upper()}{reason[1:]}.")
+    return ConfigIssue(where, written, "well-formed YAML", f"{reason[:1].upper()}{reason[1:]}.")
 
 
-def _repeated_keys(root: yaml.Node) -> list[Fault]:
-    """A fault per repeated key. YAML forbids them, PyYAML silently takes the last."""
-    faults: list[Fault] = []
+def _repeated_keys(root: yaml.Node) -> list[ConfigIssue]:
+    """An issue per repeated key. YAML forbids them, PyYAML silently takes the last."""
+    issues: list[ConfigIssue] = []
     seen: set[int] = set()  # aliases make the nodes a graph
 
     def visit(node: yaml.Node, path: str) -> None:
@@ -142,10 +144,10 @@ def _repeated_keys(root: yaml.Node) -> list[Fault]:
                 if name in lines and isinstance(key, yaml.ScalarNode):
                     given = item.value if isinstance(item, yaml.ScalarNode) else "..."
                     first = lines[name]
-                    mend = f"Line {line} repeats {'itself' if line == first else f'line {first}'}."
-                    faults.append(Fault(here, given, "each key once", mend))
+                    hint = f"Line {line} repeats {'itself' if line == first else f'line {first}'}."
+                    issues.append(ConfigIssue(here, given, "each key once", hint))
                 lines.setdefault(name, line)
                 visit(item, here)
 
     visit(root, "")
-    return faults
+    return issues

@@ -18,7 +18,7 @@ from clmethods.config.resolve import MissingWeightsError, resolve
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
-from clmethods.errors import Fault, InvalidConfigError, nearest
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from sweeps.definition.file.messages import Validated, validated
 
 T = TypeVar("T")
@@ -44,24 +44,24 @@ class CheckedRun:
     """A run and what is wrong with how it was written."""
 
     run: RunConfig
-    """Resolved if there are no faults; else what the sound fields make."""
+    """Resolved if there are no issues; else what the sound fields make."""
     sound: Sections
-    """The sections without their faulty fields: further checks build on these."""
-    faults: tuple[Fault, ...]
+    """The sections without their invalid fields: further checks build on these."""
+    issues: tuple[ConfigIssue, ...]
     kind_known: bool
     """False if the method is none of ours, so that nothing can be said about its fields."""
 
 
-_missing_weights: ContextVar[dict[str, Fault] | None] = ContextVar("missing", default=None)
+_missing_weights: ContextVar[dict[str, ConfigIssue] | None] = ContextVar("missing", default=None)
 
 
 @contextmanager
-def tolerated_weights() -> Iterator[dict[str, Fault]]:
+def tolerated_weights() -> Iterator[dict[str, ConfigIssue]]:
     """Runs checked in this block may lack their weights; what is missing is collected, by text.
 
     Only for planning: stages of such runs are counted right, but have keys of their own.
     """
-    found: dict[str, Fault] = {}
+    found: dict[str, ConfigIssue] = {}
     token = _missing_weights.set(found)
     try:
         yield found
@@ -87,14 +87,14 @@ def remembering_resolve() -> Resolve:
 
 
 def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
-    """Validate all sections and resolve the run; every fault is found, whatever the others are."""
-    faults: list[Fault] = []
+    """Validate all sections and resolve the run; every issue is found, whatever the others are."""
+    issues: list[ConfigIssue] = []
     kind = sections.get("method", {}).get("kind", DEFAULT_KIND)
     known = isinstance(kind, str) and kind in METHOD_CONFIGS
     if not known:
         choices = sorted(METHOD_CONFIGS)
-        mend = nearest(str(kind), choices)
-        faults.append(Fault("method.kind", kind, f"one of {choices}", mend))
+        hint = nearest(str(kind), choices)
+        issues.append(ConfigIssue("method.kind", kind, f"one of {choices}", hint))
     written = dict(sections.get("stream", {}))
     order = written.pop("task_order", None)
     backbone = _validated(BackboneConfig, sections.get("backbone", {}))
@@ -111,31 +111,33 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
         "train": train,
     }
     for name, part in parts.items():
-        faults.extend(fault.under(name) for fault in part.faults)
+        issues.extend(issue.under(name) for issue in part.issues)
     if order is not None:
-        law = "to be left out of a sweep"
-        faults.append(Fault("stream.task_order", order, law, NOT_AN_AXIS["stream.task_order"]))
+        constraint = "to be left out of a sweep"
+        issues.append(
+            ConfigIssue("stream.task_order", order, constraint, NOT_AN_AXIS["stream.task_order"])
+        )
     run, broken = _run({name: part.value for name, part in parts.items()})
-    faults.extend(broken)
+    issues.extend(broken)
     if not broken and not {"name", "weights", "weights_sha256"} & {
-        fault.path for fault in backbone.faults
+        issue.path for issue in backbone.issues
     }:
         try:
             run = resolved(run)
         except MissingWeightsError as error:
             tolerated = _missing_weights.get()
             if tolerated is None:
-                faults.extend(error.faults)
+                issues.extend(error.issues)
             else:
-                tolerated.update((str(fault), fault) for fault in error.faults)
+                tolerated.update((str(issue), issue) for issue in error.issues)
                 run = resolve(run, without_weights=True)
         except InvalidConfigError as error:
-            faults.extend(error.faults)
+            issues.extend(error.issues)
     sound = {name: part.sound for name, part in parts.items()}
-    return CheckedRun(run=run, sound=sound, faults=tuple(faults), kind_known=known)
+    return CheckedRun(run=run, sound=sound, issues=tuple(issues), kind_known=known)
 
 
-def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[Fault]]:
+def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[ConfigIssue]]:
     """The run of sound sections, and the laws across them that it breaks."""
     try:
         return RunConfig(**sections), ()
@@ -144,7 +146,7 @@ def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[Fault]]:
         run = object.__new__(RunConfig)
         for f in fields(RunConfig):
             object.__setattr__(run, f.name, sections.get(f.name, f.default))
-        return run, error.faults
+        return run, error.issues
 
 
 def _validated(kind: type[T], section: Mapping[str, Any]) -> Validated[T]:
@@ -191,25 +193,27 @@ def field_paths(run: RunConfig) -> list[str]:
     return [path for path in paths if path not in NOT_AN_AXIS]
 
 
-def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> Fault | None:
+def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> ConfigIssue | None:
     """Why the field at `path` cannot be varied at `where` over `run`, or None if it can."""
     paths = field_paths(run)
     if path in paths:
         return None
     if path in NOT_AN_AXIS:
-        return Fault(where, written, "a field that a sweep may vary", NOT_AN_AXIS[path])
+        return ConfigIssue(where, written, "a field that a sweep may vary", NOT_AN_AXIS[path])
     if re.fullmatch(r"(.*\.)?seeds?", path):
-        return Fault(where, written, "a field of a run", "Seeds come from `seeds`.")
+        return ConfigIssue(where, written, "a field of a run", "Seeds come from `seeds`.")
     section, _, field = path.partition(".")
     same = [known for known in paths if known.split(".")[1] == path.rpartition(".")[2]]
-    law = "a dotted path of a field, such as `method.rank`"
+    constraint = "a dotted path of a field, such as `method.rank`"
     if section in SECTIONS and field:
-        law = f"one of the fields {[p.split('.')[1] for p in paths if p.startswith(section)]}"
+        constraint = (
+            f"one of the fields {[p.split('.')[1] for p in paths if p.startswith(section)]}"
+        )
     elif section in SECTIONS:
-        return Fault(where, written, law, "Write out the path of each field.")
+        return ConfigIssue(where, written, constraint, "Write out the path of each field.")
     bare = path if "." in path else f"method.{path}"
-    mend = f"Did you mean {same[0]!r}?" if same else nearest(bare, paths)
-    return Fault(where, written, law, mend)
+    hint = f"Did you mean {same[0]!r}?" if same else nearest(bare, paths)
+    return ConfigIssue(where, written, constraint, hint)
 
 
 def differences(run: RunConfig, base: RunConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable
-from clmethods.errors import Fault, InvalidConfigError, nearest, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.orders.chains import CHAINS
 from sweeps.definition.orders.designs import ORDERS
 from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
@@ -159,58 +159,58 @@ def _orders(
     if design.needs_table:
         if table is None or table.tasks != num_tasks:
             raise ValueError(f"{design.design} needs the table of the {num_tasks} tasks")
-        wanted = CHAINS if design.design == CURRICULA else (design.design,)
-        return tuple(dict.fromkeys(CHAINS[name](table, rule, fixed) for name in wanted))
+        designs = CHAINS if design.design == CURRICULA else (design.design,)
+        return tuple(dict.fromkeys(CHAINS[name](table, rule, fixed) for name in designs))
     own, left = rule.after(fixed)
     rest = ORDERS[design.design](len(left), design.count, design.seed, own)
     orders = tuple((*fixed, *(left[task] for task in order)) for order in rest)
     broken = next((pair for order in orders if (pair := rule.broken(order))), None)
     if broken is not None:
         first, second = (_name(task, names) for task in broken)
-        mend = (
+        hint = (
             f"`{design.design}` puts every task at every position, so it cannot keep {first} "
             f"before {second}. Use `random`, `space_filling` or `all`, or `fixed` for the first "
             "tasks."
         )
-        law = "a design that can keep the constraints"
-        raise InvalidConfigError([Fault("orders.design", design.design, law, mend)])
+        constraint = "a design that can keep the constraints"
+        raise InvalidConfigError([ConfigIssue("orders.design", design.design, constraint, hint)])
     return orders
 
 
 def _rule(design: OrderDesign, num_tasks: int, names: tuple[str, ...]) -> tuple[Precedence, Order]:
     """(the rule of `before`, the indices of `fixed`), each checked, and against each other."""
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     pairs: list[tuple[int, int]] = []
     for i, pair in enumerate(design.before):
-        ends = [_index(task, f"orders.before[{i}]", num_tasks, names, faults) for task in pair]
+        ends = [_index(task, f"orders.before[{i}]", num_tasks, names, issues) for task in pair]
         first, second = ends
         if first is not None and second is not None:
             pairs.append((first, second))
     fixed: list[int] = []
     for i, task in enumerate(design.fixed):
-        index = _index(task, f"orders.fixed[{i}]", num_tasks, names, faults)
+        index = _index(task, f"orders.fixed[{i}]", num_tasks, names, issues)
         if index in fixed:
-            faults.append(Fault(f"orders.fixed[{i}]", task, "each task once"))
+            issues.append(ConfigIssue(f"orders.fixed[{i}]", task, "each task once"))
         elif index is not None:
             fixed.append(index)
     if len(fixed) == num_tasks:
-        law = f"fewer than the {num_tasks} tasks"
-        mend = "One order is `design: explicit` with a `list`."
-        faults.append(Fault("orders.fixed", [*design.fixed], law, mend))
-    refuse(faults)
+        constraint = f"fewer than the {num_tasks} tasks"
+        hint = "One order is `design: explicit` with a `list`."
+        issues.append(ConfigIssue("orders.fixed", [*design.fixed], constraint, hint))
+    refuse(issues)
     cycle = cycle_of(pairs)
     if cycle:
         told = " before ".join(_name(task, names) for task in (*cycle, cycle[0]))
-        law = "constraints that some order can keep"
+        constraint = "constraints that some order can keep"
         written = [[*pair] for pair in design.before]
-        mend = f"They go round in a circle: {told}."
-        raise InvalidConfigError([Fault("orders.before", written, law, mend)])
+        hint = f"They go round in a circle: {told}."
+        raise InvalidConfigError([ConfigIssue("orders.before", written, constraint, hint)])
     rule = Precedence.of(num_tasks, pairs)
     broken = rule.broken(fixed)
     if broken is not None:
         first_name, second_name = (_name(task, names) for task in broken)
-        law = f"first tasks with {first_name} before {second_name}, as `before` asks"
-        raise InvalidConfigError([Fault("orders.fixed", [*design.fixed], law)])
+        constraint = f"first tasks with {first_name} before {second_name}, as `before` asks"
+        raise InvalidConfigError([ConfigIssue("orders.fixed", [*design.fixed], constraint)])
     return rule, tuple(fixed)
 
 
@@ -223,40 +223,40 @@ def _listed(
 ) -> tuple[Order, ...]:
     """The listed orders, each checked."""
     natural = [*range(num_tasks)]
-    faults: list[Fault | None] = []
+    issues: list[ConfigIssue | None] = []
     for i, order in enumerate(listed):
         path = f"orders.list[{i}]"
-        law = f"a permutation of 0..{num_tasks - 1}, each task once"
+        constraint = f"a permutation of 0..{num_tasks - 1}, each task once"
         sound = sorted(order) == natural
-        faults.append(require(sound, path, [*order], law))
-        faults.append(require(order not in listed[:i], path, [*order], "each order once"))
+        issues.append(require(sound, path, [*order], constraint))
+        issues.append(require(order not in listed[:i], path, [*order], "each order once"))
         if not sound:
             continue
         start = f"an order that starts with the fixed tasks {[*fixed]}"
-        faults.append(require(order[: len(fixed)] == fixed, path, [*order], start))
+        issues.append(require(order[: len(fixed)] == fixed, path, [*order], start))
         if (broken := rule.broken(order)) is not None:
             first, second = (_name(task, names) for task in broken)
-            faults.append(Fault(path, [*order], f"an order with {first} before {second}"))
-    refuse(faults)
+            issues.append(ConfigIssue(path, [*order], f"an order with {first} before {second}"))
+    refuse(issues)
     return tuple(listed)
 
 
 def _index(
-    task: Task, path: str, num_tasks: int, names: tuple[str, ...], faults: list[Fault]
+    task: Task, path: str, num_tasks: int, names: tuple[str, ...], issues: list[ConfigIssue]
 ) -> int | None:
-    """The index of a task that is given by index or name; None, and a fault, if there is none."""
+    """The index of a task that is given by index or name; None, and an issue, if there is none."""
     if isinstance(task, int) and 0 <= task < num_tasks:
         return task
     if isinstance(task, str) and task in names:
         return names.index(task)
-    law = f"a task from 0 to {num_tasks - 1}"
-    mend = ""
+    constraint = f"a task from 0 to {num_tasks - 1}"
+    hint = ""
     if names:
-        law += f", or one of {[*names]}"
-        mend = nearest(task, names) if isinstance(task, str) else ""
+        constraint += f", or one of {[*names]}"
+        hint = nearest(task, names) if isinstance(task, str) else ""
     elif isinstance(task, str):
-        mend = "The tasks of this stream have no names."
-    faults.append(Fault(path, task, law, mend))
+        hint = "The tasks of this stream have no names."
+    issues.append(ConfigIssue(path, task, constraint, hint))
     return None
 
 

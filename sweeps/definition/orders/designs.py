@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from clmethods.canonical import derive_seed
-from clmethods.errors import Fault, InvalidConfigError, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 from sweeps.definition.orders import space_filling as herding
 from sweeps.definition.orders.precedence import Order, Precedence
 
@@ -75,12 +75,12 @@ def all_orders(
     total, most = rule.count(), math.factorial(ALL_UP_TO)
     if total > most:
         left = "" if rule.free else " left by the constraints"
-        mend = (
+        hint = (
             f"{num_tasks} tasks have {total} orders{left}. Use `random`, `space_filling`, "
             "`latin_square` or `williams`, or fix the first tasks with `fixed`."
         )
-        law = f"up to {ALL_UP_TO} tasks" if rule.free else f"up to {most} orders"
-        raise InvalidConfigError([Fault("orders.design", "all", law, mend)])
+        constraint = f"up to {ALL_UP_TO} tasks" if rule.free else f"up to {most} orders"
+        raise InvalidConfigError([ConfigIssue("orders.design", "all", constraint, hint)])
     _only("all", total, count, "Use `random` for some of them.")
     return tuple(rule.orders())
 
@@ -144,10 +144,10 @@ def _rule(num_tasks: int, rule: Precedence | None) -> Precedence:
     return Precedence.of(num_tasks) if rule is None else rule
 
 
-def _only(design: str, rows: int, count: int | None, mend: str = "") -> None:
+def _only(design: str, rows: int, count: int | None, hint: str = "") -> None:
     """Refuse a count that is not the one that the design has."""
-    law = f"to be left out, or {rows}: `{design}` has that many orders"
-    refuse([require(count in {None, rows}, "orders.count", count, law, mend)])
+    constraint = f"to be left out, or {rows}: `{design}` has that many orders"
+    refuse([require(count in {None, rows}, "orders.count", count, constraint, hint)])
 
 
 def _counted(
@@ -167,8 +167,8 @@ def _counted(
         what = f"as many as `{design}` chooses from"
     if count is not None and 1 <= count <= most:
         return count
-    mend = f"Say how many {design} orders to draw." if count is None else ""
-    raise InvalidConfigError([Fault("orders.count", count, f"1 to {most}, {what}", mend)])
+    hint = f"Say how many {design} orders to draw." if count is None else ""
+    raise InvalidConfigError([ConfigIssue("orders.count", count, f"1 to {most}, {what}", hint)])
 
 
 def _relabelled(design: str, rows: Sequence[Order], seed: int) -> tuple[Order, ...]:

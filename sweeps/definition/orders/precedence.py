@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 
 Order = tuple[int, ...]
 """A permutation of the task groups 0..T-1; see `StreamConfig.task_order`."""
@@ -114,9 +114,9 @@ class Precedence:
             return 1
         if tasks not in self._counts:
             if len(self._counts) >= COUNTED:
-                law = "constraints whose orders can be counted"
-                mend = "Use fewer of them, or a longer `fixed`."
-                raise InvalidConfigError([Fault("orders.before", "...", law, mend)])
+                constraint = "constraints whose orders can be counted"
+                hint = "Use fewer of them, or a longer `fixed`."
+                raise InvalidConfigError([ConfigIssue("orders.before", "...", constraint, hint)])
             blocks, parallel = self._blocks(tasks)
             if len(blocks) > 1:
                 ways = math.prod(map(self._count, blocks))

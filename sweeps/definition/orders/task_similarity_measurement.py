@@ -20,7 +20,7 @@ from clmethods.config.run import RunConfig, run_to_dict
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import kept_table
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.orders import OrderDesign
 
 if TYPE_CHECKING:
@@ -89,6 +89,6 @@ def _measure(
     if done.returncode != 0 or None in found.values():
         lines = done.stderr.strip().splitlines()  # libraries may have warned before
         reason = lines[-1] if lines else "The process that measures them ended."
-        law = "a design whose training images and backbone weights are here"
-        raise InvalidConfigError([Fault("orders.design", design.design, law, reason)])
+        constraint = "a design whose training images and backbone weights are here"
+        raise InvalidConfigError([ConfigIssue("orders.design", design.design, constraint, reason)])
     return found

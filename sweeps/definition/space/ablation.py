@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar, Literal
 
-from clmethods.errors import Fault, refuse, require
+from clmethods.errors import ConfigIssue, refuse, require
 
 PART = "part."
 """Prefix of a part's name among the factors of a configuration."""
@@ -47,22 +47,22 @@ class AblationPlan:
     """The parts by name."""
 
     def __post_init__(self) -> None:
-        law = "a name of letters, digits and _, so that `where` can use it"
+        constraint = "a name of letters, digits and _, so that `where` can use it"
         refuse(
             require(
                 name.isidentifier() and name.isascii() and not keyword.iskeyword(name),
                 f"parts.{name}",
                 name,
-                law,
+                constraint,
             )
             for name in self.parts
         )
 
-    def faults(self) -> list[Fault | None]:
+    def issues(self) -> list[ConfigIssue | None]:
         """Laws between the plan and its parts, for when each of them is sound."""
-        names, law = list(self.parts), "one of leave_one_out, add_one_in and factorial"
+        names, constraint = list(self.parts), "one of leave_one_out, add_one_in and factorial"
         return [
-            require(self.plan is not None or not names, "plan", self.plan, law),
+            require(self.plan is not None or not names, "plan", self.plan, constraint),
             require(
                 self.plan is None or 1 <= len(names) <= MAX_PARTS,
                 "parts",

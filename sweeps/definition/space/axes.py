@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clmethods.errors import Fault, InvalidConfigError, refuse, require
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 from sweeps.definition.file.run_sections import Sections
 
 SIGNIFICANT_DIGITS = 6
@@ -102,8 +102,8 @@ def parse_axis(path: str, written: Any, kind: str | None, here: str) -> Axis:
 def _parse_range(path: str, written: Mapping[str, Any], kind: str | None, here: str) -> Axis:
     scale, ends = next(iter(written.items()), ("", None))
     if len(written) != 1 or scale not in _RANGES:
-        law = f"one of {list(_RANGES)} with its two ends, such as {{uniform: [0, 1]}}"
-        raise InvalidConfigError([Fault(here, written, law)])
+        constraint = f"one of {list(_RANGES)} with its two ends, such as {{uniform: [0, 1]}}"
+        raise InvalidConfigError([ConfigIssue(here, written, constraint)])
     here = f"{here}.{scale}"
     numbers = int if scale == "integer" else int | float
     if (
@@ -112,7 +112,7 @@ def _parse_range(path: str, written: Mapping[str, Any], kind: str | None, here: 
         or not all(isinstance(end, numbers) and not isinstance(end, bool) for end in ends)
     ):
         noun = "whole numbers" if scale == "integer" else "numbers"
-        raise InvalidConfigError([Fault(here, ends, f"[low, high], two {noun}")])
+        raise InvalidConfigError([ConfigIssue(here, ends, f"[low, high], two {noun}")])
     low, high = ends
     refuse(
         [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import final
 
 from clmethods.config.run import RunConfig
-from clmethods.errors import Fault, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.file.run_sections import SECTIONS
 from sweeps.definition.space.ablation import PART, AblationPlan
 from sweeps.definition.space.axes import Axis
@@ -34,7 +34,7 @@ class Candidates:
     ) -> None:
         self.space, self.axes, self.plan, self.conditions = space, axes, plan, conditions
         self.states = plan.states()
-        self.odd: dict[str, Fault] = {}
+        self.odd: dict[str, ConfigIssue] = {}
         """Conditions that could not be worked out for some setting."""
         self.broken = dict.fromkeys((condition.place for condition in conditions), 0)
         """How many settings each condition has rejected."""
@@ -64,7 +64,7 @@ class Candidates:
         try:
             met = condition.holds(lambda path: self.space.value(point, path))
         except InvalidConfigError as error:
-            self.odd.update((str(fault), fault) for fault in error.faults)
+            self.odd.update((str(issue), issue) for issue in error.issues)
             return False
         self.broken[condition.place] += not met
         return met

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clmethods.errors import Fault, InvalidConfigError, nearest, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 from sweeps.definition.space.run_fields import KINDS, FieldFacts, kind_of
 
 MAX_LENGTH = 1000
@@ -60,8 +60,10 @@ class Condition:
         except KeyError:
             return True
         except _UndecidedError as error:
-            law = "a condition that every configuration can decide"
-            raise InvalidConfigError([Fault(self.place, self.text, law, str(error))]) from error
+            constraint = "a condition that every configuration can decide"
+            raise InvalidConfigError(
+                [ConfigIssue(self.place, self.text, constraint, str(error))]
+            ) from error
 
 
 class _UndecidedError(Exception):
@@ -82,25 +84,27 @@ def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> 
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = getattr(error, "msg", None) or "it is nested too deeply"
-        law = "a condition such as `method.rank <= 16`"
-        raise InvalidConfigError([Fault(place, text, law, f"Python says: {reason}.")]) from error
+        constraint = "a condition such as `method.rank <= 16`"
+        raise InvalidConfigError(
+            [ConfigIssue(place, text, constraint, f"Python says: {reason}.")]
+        ) from error
     checker = _Checker(place, text, fields)
     if "flag" not in checker.kinds(tree):
-        checker.fault("a condition, which is true or false", "It is a value: compare it.")
-    refuse(checker.faults)
+        checker.issue("a condition, which is true or false", "It is a value: compare it.")
+    refuse(checker.issues)
     return Condition(place, text, tree)
 
 
 class _Checker:
-    """Which kinds of value an expression can have; `faults` collects what cannot be."""
+    """Which kinds of value an expression can have; `issues` collects what cannot be."""
 
     def __init__(self, place: str, text: str, fields: Mapping[str, FieldFacts]) -> None:
         self.place, self.text, self.fields = place, text, fields
-        self.faults: list[Fault] = []
+        self.issues: list[ConfigIssue] = []
 
-    def fault(self, allowed: str, mend: str = "") -> frozenset[str]:
-        """Note a fault; the faulty part may then be anything, so that it is told once."""
-        self.faults.append(Fault(self.place, self.text, allowed, mend))
+    def issue(self, allowed: str, hint: str = "") -> frozenset[str]:
+        """Note an issue; the invalid part may then be anything, so that it is told once."""
+        self.issues.append(ConfigIssue(self.place, self.text, allowed, hint))
         return KINDS
 
     def kinds(self, node: ast.expr) -> frozenset[str]:
@@ -134,7 +138,7 @@ class _Checker:
                 return frozenset({"flag"})
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _CALLS:
                 return self.call(node, name, arguments)
-        return self.fault(_ALLOWED, f"`{ast.unparse(node)}` is none of these.")
+        return self.issue(_ALLOWED, f"`{ast.unparse(node)}` is none of these.")
 
     def name(self, node: ast.expr) -> frozenset[str]:
         """The kinds that a field can hold."""
@@ -144,16 +148,16 @@ class _Checker:
         if name in self.fields:
             return self.fields[name].kinds
         same = [path for path in self.fields if path.split(".")[-1] == name.split(".")[-1]]
-        mend = f"Did you mean {same[0]!r}?" if same else nearest(name, list(self.fields))
-        mend = mend or "Put texts into quotes."
-        law = "names of fields that some configuration has, such as `method.rank`"
-        return self.fault(law, f"`{name}` is none. {mend}")
+        hint = f"Did you mean {same[0]!r}?" if same else nearest(name, list(self.fields))
+        hint = hint or "Put texts into quotes."
+        constraint = "names of fields that some configuration has, such as `method.rank`"
+        return self.issue(constraint, f"`{name}` is none. {hint}")
 
     def expect(self, node: ast.expr, kind: str) -> None:
-        """Note a fault if the node can never be of the kind."""
+        """Note an issue if the node can never be of the kind."""
         found = self.kinds(node)
         if kind not in found:
-            self.fault(
+            self.issue(
                 f"{_NOUNS[kind]} in that place", f"`{ast.unparse(node)}` is {_told(found)}."
             )
 
@@ -162,16 +166,16 @@ class _Checker:
         fewest, most = {"min": (2, 9), "max": (2, 9)}.get(name, (1, 1))
         if not fewest <= len(arguments) <= most:
             few = "one argument" if most == 1 else "two or more arguments"
-            return self.fault(f"{few} for `{name}`", f"`{ast.unparse(node)}` has another number.")
+            return self.issue(f"{few} for `{name}`", f"`{ast.unparse(node)}` has another number.")
         for argument in arguments:
             if name != "len":
                 self.expect(argument, "number")
             elif not self.kinds(argument) & {"list", "text"}:
-                self.fault("`len` of a list", f"`{ast.unparse(argument)}` has no length.")
+                self.issue("`len` of a list", f"`{ast.unparse(argument)}` has no length.")
         return frozenset({"number"})
 
     def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> None:
-        """Note a fault if the comparison cannot be made, or cannot come out both ways."""
+        """Note an issue if the comparison cannot be made, or cannot come out both ways."""
         a, b = self.kinds(left), self.kinds(right)
         shown = f"{ast.unparse(left)} {_SIGNS.get(type(op), '?')} {ast.unparse(right)}"
         if type(op) in _ORDERINGS:
@@ -186,21 +190,21 @@ class _Checker:
                 self.spelling(left, item)
                 self.spelling(item, left)
         else:
-            self.fault(_ALLOWED, "Write `==` in place of `is`.")
+            self.issue(_ALLOWED, "Write `==` in place of `is`.")
             return
         if not meet:
-            mend = f"`{shown}` sets {_told(a)} against {_told(b)}."
-            self.fault("values of one kind on both sides", mend)
+            hint = f"`{shown}` sets {_told(a)} against {_told(b)}."
+            self.issue("values of one kind on both sides", hint)
 
     def spelling(self, field: ast.expr, value: ast.expr) -> None:
-        """Note a fault if the value is a text that the field can never be."""
+        """Note an issue if the value is a text that the field can never be."""
         facts = self.fields.get(ast.unparse(field))
         if facts is None or not facts.choices or not isinstance(value, ast.Constant):
             return
         if isinstance(value.value, str) and value.value not in facts.choices:
             choices = sorted(facts.choices)
-            mend = nearest(value.value, choices)
-            self.fault(f"one of {choices} beside `{ast.unparse(field)}`", mend)
+            hint = nearest(value.value, choices)
+            self.issue(f"one of {choices} beside `{ast.unparse(field)}`", hint)
 
 
 _SIGNS: dict[type[ast.cmpop], str] = {

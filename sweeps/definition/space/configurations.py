@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from clmethods.config.run import RunConfig
-from clmethods.errors import Fault, InvalidConfigError, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 from sweeps.definition.file.run_sections import (
     CheckedRun,
     Sections,
@@ -43,25 +43,25 @@ class Search:
 
 def run_faults(
     runs: Sequence[RunConfig], orders: OrderDesign, resources: Resources
-) -> list[Fault]:
+) -> list[ConfigIssue]:
     """What the rest of the sweep does not give the runs: orders for their T, a GPU."""
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     ordered = [run.stream for run in runs if not run.method.ORDER_FREE]
     for num_tasks, names in sorted({(s.tasks, task_names(s)) for s in ordered}):
         try:
             orders.check(num_tasks, names)
         except InvalidConfigError as error:
-            faults.extend(error.faults)
+            issues.extend(error.issues)
     on_gpu = any(run.train.device == "cuda" for run in runs)
     if resources.gpu == "auto" and runs and not on_gpu:
-        law = "a number, as train.device is cpu"
-        mend = "`auto` measures GPU memory, and these runs use none."
-        faults.append(Fault("resources.gpu", resources.gpu, law, mend))
+        constraint = "a number, as train.device is cpu"
+        hint = "`auto` measures GPU memory, and these runs use none."
+        issues.append(ConfigIssue("resources.gpu", resources.gpu, constraint, hint))
     if resources.gpu == 0 and on_gpu:
-        law = "greater than 0, as train.device is cuda"
-        mend = "A trial sees only the GPUs that it asks for."
-        faults.append(Fault("resources.gpu", resources.gpu, law, mend))
-    return faults
+        constraint = "greater than 0, as train.device is cuda"
+        hint = "A trial sees only the GPUs that it asks for."
+        issues.append(ConfigIssue("resources.gpu", resources.gpu, constraint, hint))
+    return issues
 
 
 def searched(
@@ -85,18 +85,18 @@ def searched(
         settings, _ = _settings(candidates, replace(algorithm, kind="random", batch=None))
     else:
         settings, rejected = _settings(candidates, algorithm)
-    faults: dict[str, Fault] = {}
+    issues: dict[str, ConfigIssue] = {}
     groups: dict[str, dict[str, Point]] = {}
     for setting in settings:
         point = space.existing(setting)
-        for fault in space.checked(point).faults:
+        for issue in space.checked(point).issues:
             where = "search" if axes else "ablation"
-            law = "values that fit together"
-            faults.setdefault(str(fault), Fault(where, point, law, str(fault)))
+            constraint = "values that fit together"
+            issues.setdefault(str(issue), ConfigIssue(where, point, constraint, str(issue)))
         effect = space.effect(point)
         if effect is not None:
             groups.setdefault(effect, {}).setdefault(json.dumps(point, sort_keys=True), point)
-    refuse(faults.values())
+    refuse(issues.values())
     refuse(_without_effect(space, parts, settings))
     if algorithm.learns:
         runs = tuple(space.checked(space.existing(setting)).run for setting in settings)
@@ -125,7 +125,7 @@ def baseline_configurations(
 ) -> tuple[Configuration, ...]:
     """The baselines by label and sections. Raises `InvalidConfigError` if a label is taken."""
     found: list[Configuration] = []
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     taken = {configuration.label: configuration.run for configuration in search}
     for i, (given, over) in enumerate(baselines):
         run = check_run(merged(base.sound, over)).run
@@ -134,10 +134,10 @@ def baseline_configurations(
         role: Role = "reference" if run.method.REFERENCE else "baseline"
         found.append(Configuration(label=label, role=role, factors=factors, run=run))
         if taken.setdefault(label, run) != run:
-            law = "a label that no other configuration has"
-            mend = "" if given else "Give this baseline a label."
-            faults.append(Fault(f"baselines[{i}].label", label, law, mend))
-    refuse(faults)
+            constraint = "a label that no other configuration has"
+            hint = "" if given else "Give this baseline a label."
+            issues.append(ConfigIssue(f"baselines[{i}].label", label, constraint, hint))
+    refuse(issues)
     return tuple(found)
 
 
@@ -148,38 +148,46 @@ def _settings(candidates: Candidates, algorithm: Algorithm) -> tuple[list[Point]
     refuse(candidates.odd.values())
     texts = [condition.text for condition in candidates.conditions]
     if not drawn:
-        law = "conditions that some setting meets"
+        constraint = "conditions that some setting meets"
         broken = candidates.broken.items()
         told = ", ".join(f"{place} rejects {count}" for place, count in broken if count)
-        raise InvalidConfigError([Fault("where", texts, law, f"Of {looked} settings {told}.")])
+        raise InvalidConfigError(
+            [ConfigIssue("where", texts, constraint, f"Of {looked} settings {told}.")]
+        )
     if len(drawn) < (algorithm.trials or 0):
-        law = f"conditions that reject at most {algorithm.max_rejected:.0%} of the draws"
-        mend = f"{len(drawn)} of {looked} draws meet them, and {algorithm.trials} are wanted: "
-        mend += "loosen them, or raise algorithm.max_rejected."
-        raise InvalidConfigError([Fault("where", texts, law, mend)])
+        constraint = f"conditions that reject at most {algorithm.max_rejected:.0%} of the draws"
+        hint = f"{len(drawn)} of {looked} draws meet them, and {algorithm.trials} are wanted: "
+        hint += "loosen them, or raise algorithm.max_rejected."
+        raise InvalidConfigError([ConfigIssue("where", texts, constraint, hint)])
     settings = [point for draw in drawn for point in accepted(draw)]
     return settings, looked * len(candidates.states) - len(settings)
 
 
-def _unlearnable(axes: Sequence[Axis], algorithm: Algorithm) -> list[Fault]:
+def _unlearnable(axes: Sequence[Axis], algorithm: Algorithm) -> list[ConfigIssue]:
     """What the algorithm cannot learn from."""
     if not axes:
-        law = "one or more axes"
-        return [Fault("search", {}, law, f"`{algorithm.kind}` has nothing to learn about.")]
+        constraint = "one or more axes"
+        return [
+            ConfigIssue(
+                "search", {}, constraint, f"`{algorithm.kind}` has nothing to learn about."
+            )
+        ]
     below = [axis.path for axis in axes if any(option.axes for option in axis.options)]
     if algorithm.kind != "gp" or not below:
         return []
-    law = "tpe or nsga2"
-    mend = f"A Gaussian process knows no axes of one choice only, as `search.{below[0]}` has them."
-    return [Fault("algorithm.kind", algorithm.kind, law, mend)]
+    constraint = "tpe or nsga2"
+    hint = f"A Gaussian process knows no axes of one choice only, as `search.{below[0]}` has them."
+    return [ConfigIssue("algorithm.kind", algorithm.kind, constraint, hint)]
 
 
-def _without_effect(space: Space, parts: Sequence[Axis], settings: Sequence[Point]) -> list[Fault]:
+def _without_effect(
+    space: Space, parts: Sequence[Axis], settings: Sequence[Point]
+) -> list[ConfigIssue]:
     """Parts that train the same whether they are on or off, in every setting."""
-    law = "a part whose `on` and `off` train different things"
-    mend = "Switched, it changes no setting of the sweep."
+    constraint = "a part whose `on` and `off` train different things"
+    hint = "Switched, it changes no setting of the sweep."
     return [
-        Fault(f"ablation.parts.{part.path.removeprefix(PART)}", "on = off", law, mend)
+        ConfigIssue(f"ablation.parts.{part.path.removeprefix(PART)}", "on = off", constraint, hint)
         for part in parts
         if all(
             space.effect({**point, part.path: "on"}) == space.effect({**point, part.path: "off"})

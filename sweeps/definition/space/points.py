@@ -68,9 +68,9 @@ class Space:
         kind = _kind(result)
         for path, value in point.items():
             if path in self.parts:
-                wanted = self.parts[path].option(value).sections
+                option_sections = self.parts[path].option(value).sections
                 result = with_values(
-                    result, {p: v for p, v in _flat(wanted).items() if has_field(p, kind)}
+                    result, {p: v for p, v in _flat(option_sections).items() if has_field(p, kind)}
                 )
             elif path not in SECTIONS and has_field(path, kind):
                 result = with_values(result, {path: value})
@@ -111,7 +111,7 @@ class Space:
     def effect(self, point: Point) -> str | None:
         """What of the point acts: equal texts mean equal stages. None if its run is not sound."""
         checked = self.checked(point)
-        return None if checked.faults else effect_id(checked.run)
+        return None if checked.issues else effect_id(checked.run)
 
     def idle(self, point: Point) -> list[str]:
         """Fields and parts of the point that could be anything, all at once, with equal effect.
@@ -135,9 +135,9 @@ class Space:
         for combination in product(*values):
             given = {p: value[0] for p, value in zip(paths, combination, strict=True) if value}
             other = self.checked(rest | given)
-            if other.faults and given:
+            if other.issues and given:
                 continue
-            if other.faults or not acts_alike(run, other.run):
+            if other.issues or not acts_alike(run, other.run):
                 return False
         return True
 

@@ -123,8 +123,8 @@ class Algorithm:
 def grid(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
     """Every combination of the listed values; the last axis varies fastest."""
     size = _combinations(axes)
-    law = f"at most {MAX_POINTS} combinations"
-    refuse([require(size <= MAX_POINTS, "search", size, law, "Use `random` or `sobol`.")])
+    constraint = f"at most {MAX_POINTS} combinations"
+    refuse([require(size <= MAX_POINTS, "search", size, constraint, "Use `random` or `sobol`.")])
     return _grid(axes)
 
 
@@ -209,13 +209,13 @@ def points(
     A draw that is not accepted is replaced by a further one, until `algorithm.most_draws`; fewer
     than `algorithm.trials` points mean that this bound was reached.
     """
-    draw, wanted = ALGORITHMS[algorithm.kind], algorithm.trials or 0
-    count = wanted
+    draw, requested = ALGORITHMS[algorithm.kind], algorithm.trials or 0
+    count = requested
     while True:
         drawn = draw(axes, count, algorithm.seed)
         kept = [i for i, point in enumerate(drawn) if accepts(point)]
-        if algorithm.kind != "grid" and len(kept) >= min(wanted, len(drawn)):
-            kept = kept[:wanted]
+        if algorithm.kind != "grid" and len(kept) >= min(requested, len(drawn)):
+            kept = kept[:requested]
             return [drawn[i] for i in kept], kept[-1] + 1
         if algorithm.kind == "grid" or count >= algorithm.most_draws:
             return [drawn[i] for i in kept], len(drawn)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 
 CONNECT_S = 10.0
 """How long a host may take to accept a connection. Ray itself would try for 40 s."""
@@ -98,7 +98,7 @@ def _require_versions(address: str, known: str) -> None:
 
 
 def _refusal(address: str, allowed: str, hint: str) -> InvalidConfigError:
-    return InvalidConfigError([Fault("--address", address, allowed, hint)])
+    return InvalidConfigError([ConfigIssue("--address", address, allowed, hint)])
 
 
 def _first_line(error: Exception) -> Any:

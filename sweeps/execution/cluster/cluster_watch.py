@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import final
 
-from clmethods.config import Fault
+from clmethods.config import ConfigIssue
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.cluster.head_watch import HeadWatch
 from sweeps.execution.cluster.node_check import StorageProof, sees, storage_proof
@@ -78,14 +78,14 @@ class ClusterWatch:
         if self._guard is not None:
             self._guard.look()
 
-    def leave_out(self, node_id: str, fault: Fault | None = None) -> bool:
+    def leave_out(self, node_id: str, issue: ConfigIssue | None = None) -> bool:
         """Let no trial run on a node from now on; return False on a single machine.
 
-        Without a `fault` the node does not see the storage of this run.
+        Without a `issue` the node does not see the storage of this run.
         """
         if self._guard is None:
             return False
-        self._guard.refuse(node_id, fault)
+        self._guard.refuse(node_id, issue)
         return True
 
     def reaches_storage(self) -> bool:
@@ -110,10 +110,10 @@ class ClusterWatch:
         if self._started:
             self._progress.say(f"node {node.shown} joined: {slots_text(slots)}")
 
-    def _refused(self, node: Node, fault: Fault) -> None:
-        self._events.add(NodeRefused(**_place(node), reason=str(fault)))
+    def _refused(self, node: Node, issue: ConfigIssue) -> None:
+        self._events.add(NodeRefused(**_place(node), reason=str(issue)))
         self._progress.tally.nodes.refused(node.node_id)
-        self._progress.say(f"no trial runs on {node.shown}: {fault}")
+        self._progress.say(f"no trial runs on {node.shown}: {issue}")
 
     def _lost(self, node: Node) -> None:
         self._events.add(NodeLost(**_place(node)))

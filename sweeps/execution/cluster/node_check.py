@@ -85,7 +85,7 @@ def check_node(proof: StorageProof) -> dict[str, Any]:
             objects.delete(answer)
             writable = True
     except InvalidConfigError as refused:
-        error = "; ".join(f"{fault.value} is not {fault.allowed}" for fault in refused.faults)
+        error = "; ".join(f"{issue.value} is not {issue.allowed}" for issue in refused.issues)
     except Exception as failed:  # reported with its type, whatever it is
         if not is_storage_fault(failed) and not isinstance(failed, OSError):
             raise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.execution.cluster.node_check import NodeReport, StorageProof, check_node
 from sweeps.execution.cluster.nodes import Node, Nodes, on_node
 from sweeps.execution.cluster.versions import Versions, installed_versions
@@ -29,7 +29,7 @@ class NodeEvents:
     """What the guard tells the driver; each is called once per node and change."""
 
     joined: Callable[[Node], None]
-    refused: Callable[[Node, Fault], None]
+    refused: Callable[[Node, ConfigIssue], None]
     lost: Callable[[Node], None]
 
 
@@ -61,17 +61,17 @@ class NodeGuard:
         for node in self._nodes.all():
             if node.alive:
                 self._admit(node)
-        faults: list[Fault] = []
+        issues: list[ConfigIssue] = []
         deadline = self._clock() + CHECK_LIMIT_S
         while self._checks:
             limit = max(0.0, deadline - self._clock())
             done, _ = ray.wait([*self._checks], timeout=limit)
             for check in done or [*self._checks]:
                 node = self._checks.pop(check)
-                fault = self._outcome(node, check) if done else _no_answer(node)
-                faults += [fault] if fault is not None else []
-        if faults:
-            raise InvalidConfigError(faults)
+                issue = self._outcome(node, check) if done else _no_answer(node)
+                issues += [issue] if issue is not None else []
+        if issues:
+            raise InvalidConfigError(issues)
 
     def look(self) -> None:
         """Notice nodes that joined, were checked or were lost; at most every `LOOKS_EVERY_S`."""
@@ -93,17 +93,17 @@ class NodeGuard:
             done, _ = ray.wait([*self._checks], num_returns=len(self._checks), timeout=0)
             for check in done:
                 node = self._checks.pop(check)
-                fault = self._outcome(node, check)
-                if fault is not None and node.node_id in alive:
-                    self.refuse(node.node_id, fault)
+                issue = self._outcome(node, check)
+                if issue is not None and node.node_id in alive:
+                    self.refuse(node.node_id, issue)
 
-    def refuse(self, node_id: str, fault: Fault | None = None) -> None:
+    def refuse(self, node_id: str, issue: ConfigIssue | None = None) -> None:
         """Let no trial run on a node from now on."""
         node = self._known.get(node_id)
         if node is None or node_id in self._reserved:
             return
         self._reserved[node_id] = _reserve(node)
-        self._events.refused(node, fault or self._unshared(node))
+        self._events.refused(node, issue or self._unshared(node))
 
     def _admit(self, node: Node) -> None:
         self._known[node.node_id] = node
@@ -111,7 +111,7 @@ class NodeGuard:
         if node.runs_trials:
             self._checks[on_node(check_node, node.node_id).remote(self._proof)] = node
 
-    def _outcome(self, node: Node, check: ObjectRef) -> Fault | None:
+    def _outcome(self, node: Node, check: ObjectRef) -> ConfigIssue | None:
         """Return what is wrong with a node whose check has ended."""
         import ray
         from ray.exceptions import RayError
@@ -122,7 +122,7 @@ class NodeGuard:
             if not self._nodes.is_alive(node.node_id):
                 return None  # it was lost meanwhile
             lines = [line for line in str(error).splitlines() if line.strip()]
-            return Fault(
+            return ConfigIssue(
                 "node",
                 node.shown,
                 "a node on which this package is installed",
@@ -130,21 +130,21 @@ class NodeGuard:
             )
         return self._fault_of(node, report)
 
-    def _fault_of(self, node: Node, report: NodeReport) -> Fault | None:
+    def _fault_of(self, node: Node, report: NodeReport) -> ConfigIssue | None:
         differing = installed_versions().differences(Versions(**report.versions))
         if differing:
-            law = "; ".join(f"{name} {mine}" for name, mine, _ in differing)
+            constraint = "; ".join(f"{name} {mine}" for name, mine, _ in differing)
             there = "; ".join(f"{name} {theirs}" for name, _, theirs in differing)
-            return Fault(
+            return ConfigIssue(
                 "node",
                 node.shown,
-                f"the versions of the driver: {law}",
+                f"the versions of the driver: {constraint}",
                 f"The node has {there}. Install the same on all nodes (`ray up` does).",
             )
         if not report.shared:
             return self._unshared(node, report.error)
         if not report.writable:
-            return Fault(
+            return ConfigIssue(
                 "node",
                 node.shown,
                 f"a node that may write to {self._proof['location']}",
@@ -152,10 +152,10 @@ class NodeGuard:
             )
         return None
 
-    def _unshared(self, node: Node, error: str = "") -> Fault:
+    def _unshared(self, node: Node, error: str = "") -> ConfigIssue:
         location = self._proof["location"]
         found = error or f"{location} there does not hold what the driver wrote"
-        return Fault(
+        return ConfigIssue(
             "node",
             node.shown,
             "a node that sees the storage of this run",
@@ -164,8 +164,8 @@ class NodeGuard:
         )
 
 
-def _no_answer(node: Node) -> Fault:
-    return Fault(
+def _no_answer(node: Node) -> ConfigIssue:
+    return ConfigIssue(
         "node",
         node.shown,
         f"a node that answers within {CHECK_LIMIT_S:g} s",

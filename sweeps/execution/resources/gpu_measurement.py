@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.cluster.node_types import Growth, NodeTypes
@@ -124,7 +124,7 @@ class GpuSizing:
         if any(shape.gpu >= 1 for shape in offered):
             known = types if types is None or unknown else replace(types, growth=Growth.LISTED)
             verdict = judge([whole], present, known)
-            refuse(verdict.faults)
+            refuse(verdict.issues)
             for sentence in verdict.sentences:
                 self._on.say(sentence)
         elif unknown:
@@ -134,8 +134,8 @@ class GpuSizing:
             )
         else:
             place = "this machine has no GPU" if types is None else "no node here has a GPU"
-            law = f"a number, as {place} whose memory could be measured"
-            raise InvalidConfigError([Fault("resources.gpu", "auto", law)])
+            constraint = f"a number, as {place} whose memory could be measured"
+            raise InvalidConfigError([ConfigIssue("resources.gpu", "auto", constraint)])
 
     def _gpu_types(self, whole: Demand, types: NodeTypes | None) -> set[str]:
         """Return the labels of GPUs that trials may run on; empty if no node has one."""

@@ -54,11 +54,11 @@ class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray i
         """Called by Tune whenever a trial needs a worker."""
         free = _free_shapes()
         for gpu_type in self._demand.gpu_types:
-            wanted = Demand(cpu=self._demand.cpu, gpu=self._demand.gpu, gpu_types=(gpu_type,))
-            if not any(_may_have_room(shape, wanted) for shape in free):
+            demand = Demand(cpu=self._demand.cpu, gpu=self._demand.gpu, gpu_types=(gpu_type,))
+            if not any(_may_have_room(shape, demand) for shape in free):
                 continue
             group = placement_group(
-                [wanted.amounts], bundle_label_selector=[selector(wanted.gpu_types)]
+                [demand.amounts], bundle_label_selector=[selector(demand.gpu_types)]
             )
             if group.wait(RESERVED_WITHIN_S):
                 return group

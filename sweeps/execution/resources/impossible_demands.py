@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from clmethods.config import Fault
+from clmethods.config import ConfigIssue
 from clmethods.errors import nearest
 from sweeps.execution.cluster.node_types import Growth, NodeTypes
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, Demand, NodeShape, counted
@@ -24,7 +24,7 @@ _AUTOSCALER_V2 = (
 class Verdict:
     """What is to be said about demands that no node holds."""
 
-    faults: tuple[Fault, ...] = ()
+    issues: tuple[ConfigIssue, ...] = ()
     """Reasons to refuse the sweep: no node that can join would help."""
     sentences: tuple[str, ...] = ()
     """What waits for a node that may join."""
@@ -39,14 +39,14 @@ def judge(
     """
     shapes = [*present, *(types.shapes if types else ())]
     place = _MACHINE if types is None else _CLUSTER
-    found: list[Fault] = []
+    found: list[ConfigIssue] = []
     sentences: list[str] = []
     for demand in demands:
         if any(shape.capacity(demand) for shape in shapes):
             continue
-        faults = _reasons(demand, shapes, place)
-        found += faults
-        reasons = "; ".join(f"{fault.path}: {fault.allowed}" for fault in faults)
+        issues = _reasons(demand, shapes, place)
+        found += issues
+        reasons = "; ".join(f"{issue.path}: {issue.allowed}" for issue in issues)
         sentences.append(
             f"a trial needs {demand.text} on one node, and no node of this cluster has that "
             f"({reasons}): it waits until such a node joins"
@@ -54,14 +54,14 @@ def judge(
     if types is not None and not types.reads_labels:
         found += _unread_labels(demands, types)
     if types is None or types.growth is Growth.LISTED:
-        return Verdict(faults=tuple({str(fault): fault for fault in found}.values()))
+        return Verdict(issues=tuple({str(issue): issue for issue in found}.values()))
     return Verdict(sentences=tuple(sentences))
 
 
-def _reasons(demand: Demand, shapes: Sequence[NodeShape], place: str) -> list[Fault]:
+def _reasons(demand: Demand, shapes: Sequence[NodeShape], place: str) -> list[ConfigIssue]:
     """Return why no shape holds the demand; every amount that is too large by itself."""
     suited = [shape for shape in shapes if shape.has_type_of(demand)]
-    found: list[Fault] = []
+    found: list[ConfigIssue] = []
     most_cpus = _largest(shapes, lambda shape: shape.cpu)
     if most_cpus is None or most_cpus.cpu < demand.cpu:
         found.append(_too_few("train.threads", demand.cpu, "CPU", most_cpus, place))
@@ -80,7 +80,9 @@ def _largest(
     return max(shapes, key=amount, default=None)
 
 
-def _too_few(field: str, value: float, kind: str, most: NodeShape | None, place: str) -> Fault:
+def _too_few(
+    field: str, value: float, kind: str, most: NodeShape | None, place: str
+) -> ConfigIssue:
     amount = 0.0 if most is None else most.cpu if kind == "CPU" else most.gpu
     owner = place
     if place == _CLUSTER and most is not None and amount:
@@ -91,17 +93,17 @@ def _too_few(field: str, value: float, kind: str, most: NodeShape | None, place:
         hint = "A trial trains on one GPU: set resources.gpu to 1 or less."
     else:
         hint = "Set resources.gpu to 0 and train.device to cpu, or use a node type with a GPU."
-    return Fault(field, value, f"at most the {counted(amount, kind)} of {owner}", hint)
+    return ConfigIssue(field, value, f"at most the {counted(amount, kind)} of {owner}", hint)
 
 
-def _missing_type(demand: Demand, shapes: Sequence[NodeShape], place: str) -> Fault:
+def _missing_type(demand: Demand, shapes: Sequence[NodeShape], place: str) -> ConfigIssue:
     label = f"{GPU_TYPE_LABEL}: {demand.gpu_types[0]}"
     offered = sorted({shape.gpu_type for shape in shapes if shape.gpu and shape.gpu_type})
     value = demand.gpu_types[0] if len(demand.gpu_types) == 1 else list(demand.gpu_types)
     hint = next(filter(None, (_similar(name, offered) for name in demand.gpu_types)), "")
     if offered:
-        return Fault("resources.gpu_type", value, f"types of {place}: {offered}", hint)
-    return Fault(
+        return ConfigIssue("resources.gpu_type", value, f"types of {place}: {offered}", hint)
+    return ConfigIssue(
         "resources.gpu_type",
         value,
         f"to be left out, as no node of {place} has the label {GPU_TYPE_LABEL}",
@@ -116,11 +118,11 @@ def _similar(name: str, offered: Sequence[str]) -> str:
     return f"Did you mean {same[0]!r}?" if same else nearest(name, offered)
 
 
-def _not_together(demand: Demand, suited: Sequence[NodeShape]) -> Fault:
+def _not_together(demand: Demand, suited: Sequence[NodeShape]) -> ConfigIssue:
     """Each amount is there, but on different nodes."""
     gpu = [shape for shape in suited if shape.gpu >= demand.gpu]
     best = max(gpu, key=lambda shape: shape.cpu)
-    return Fault(
+    return ConfigIssue(
         "train.threads",
         demand.cpu,
         f"at most the {counted(best.cpu, 'CPU')} of the largest node with "
@@ -129,11 +131,11 @@ def _not_together(demand: Demand, suited: Sequence[NodeShape]) -> Fault:
     )
 
 
-def _unread_labels(demands: Sequence[Demand], types: NodeTypes) -> list[Fault]:
-    """Return faults of demands for which the autoscaler may add nodes with other GPUs."""
-    law = "to be left out, as version 1 of Ray's autoscaler does not read labels"
+def _unread_labels(demands: Sequence[Demand], types: NodeTypes) -> list[ConfigIssue]:
+    """Return issues of demands for which the autoscaler may add nodes with other GPUs."""
+    constraint = "to be left out, as version 1 of Ray's autoscaler does not read labels"
     return [
-        Fault("resources.gpu_type", list(demand.gpu_types), law, _AUTOSCALER_V2)
+        ConfigIssue("resources.gpu_type", list(demand.gpu_types), constraint, _AUTOSCALER_V2)
         for demand in demands
         if any(shape.gpu and not shape.has_type_of(demand) for shape in types.shapes)
     ]

@@ -65,7 +65,7 @@ class Reservations:
             self.gpu_bytes = share.needed_bytes
         self._demands = distinct(demand_of(trial, self.resources) for trial in todo)
         verdict = judge(self._demands, shapes_of(self._nodes.all()), self._types)
-        refuse(verdict.faults)
+        refuse(verdict.issues)
         self._note(verdict.sentences)
         return self.resources
 

@@ -18,7 +18,7 @@ from sweeps.storage import FULL, is_full, is_storage_fault
 
 if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
-    from sweeps.execution.executor import Job
+    from sweeps.execution.executor import SweepExecutor
     from sweeps.execution.tune.trial_errors import TrialErrors
 
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     """Turns Tune's events into rows and lines."""
 
-    def __init__(self, job: Job, scheduler: StageScheduler, errors: TrialErrors) -> None:
-        self._job, self._scheduler, self._errors = job, scheduler, errors
+    def __init__(
+        self, executor: SweepExecutor, scheduler: StageScheduler, errors: TrialErrors
+    ) -> None:
+        self._executor, self._scheduler, self._errors = executor, scheduler, errors
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -37,15 +39,15 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
         if self._scheduler.draining and not self._draining:
             self._draining = True
-            if self._job.budget_used is None:
-                self._job.progress.say(
+            if self._executor.budget_used is None:
+                self._executor.progress.say(
                     "stopping: the running stages are finished first "
                     "(again: stop now, lose only those)"
                 )
-        tally = self._job.progress.tally
+        tally = self._executor.progress.tally
         tally.active = self._scheduler.running
         tally.most_active = max(tally.most_active, tally.active)
-        self._job.tick()
+        self._executor.tick()
 
     def on_trial_result(
         self,
@@ -55,23 +57,23 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        job = self._job
+        executor = self._executor
         if result.get("notes"):
-            job.progress.say(result["notes"])
+            executor.progress.say(result["notes"])
         if result["outcome"] == "unshared":
-            job.leave_out_node(result["node_id"])
+            executor.leave_out_node(result["node_id"])
         elif result["outcome"] == "unreachable":
-            job.storage_unreachable(result["node_id"], result["host"], result["error"])
+            executor.storage_unreachable(result["node_id"], result["host"], result["error"])
         elif result["outcome"] == "gpu_too_small":
-            job.gpu_too_small(result["node_id"], result["host"], result["error"])
-        job.stage_done(trial_id(trial), result)
+            executor.gpu_too_small(result["node_id"], result["host"], result["error"])
+        executor.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        spec, result = self._job.trials[trial_id(trial)], trial.last_result or {}
+        spec, result = self._executor.trials[trial_id(trial)], trial.last_result or {}
         if result.get("outcome") == "halted":
-            self._job.halt(result["error"])
+            self._executor.halt(result["error"])
             return
         if result.get("outcome") == "failed":
             ending = Ending(
@@ -84,7 +86,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
             if spec.role != "reference":
-                self._job.progress.tally.note(spec.label, result["figures"])
+                self._executor.progress.tally.note(spec.label, result["figures"])
         else:
             return  # interrupted, or asked for up to here: what becomes of it is decided later
         self._ended(spec, ending)
@@ -107,11 +109,11 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
     def _lost_worker(self, trial: Trial) -> bool:
         """Count the loss and say what happened; return whether the trial may go on."""
-        job, mine = self._job, trial_id(trial)
-        name = job.trials[mine].name
-        failure = worker_failure(self._errors.last(trial), job.nodes)
-        goes_on = job.failures.add(mine, failure)
-        job.events.add(
+        executor, mine = self._executor, trial_id(trial)
+        name = executor.trials[mine].name
+        failure = worker_failure(self._errors.last(trial), executor.nodes)
+        goes_on = executor.failures.add(mine, failure)
+        executor.events.add(
             WorkerLost(
                 trial=mine,
                 name=name,
@@ -121,23 +123,23 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             )
         )
         if goes_on:
-            job.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
+            executor.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
         return goes_on
 
     def _record_lost(self, trial: Trial) -> None:
         done = int((trial.last_result or {}).get("position", 0))
-        ending = self._job.failures.ending(trial_id(trial), done)
-        self._ended(self._job.trials[trial_id(trial)], ending)
+        ending = self._executor.failures.ending(trial_id(trial), done)
+        self._ended(self._executor.trials[trial_id(trial)], ending)
 
     def _ended(self, spec: TrialSpec, ending: Ending) -> None:
         """Write the trial's row. If that fails, the next run writes it, so the sweep goes on."""
         try:
-            self._job.ended(spec, ending)
+            self._executor.ended(spec, ending)
         except Exception as error:
             if is_full(error):
-                self._job.halt(FULL)
+                self._executor.halt(FULL)
             elif is_storage_fault(error):
-                self._job.progress.say(
+                self._executor.progress.say(
                     f"the row of {spec.name} is written by the next run: {error}"
                 )
             else:

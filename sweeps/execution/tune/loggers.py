@@ -36,25 +36,25 @@ def loggers(
     say: Callable[[str], None],
 ) -> list[Callback]:
     """The callbacks that the sweep asks for. `sweep.logging.refuse` comes first."""
-    wanted, made = sweep.logging.wanted, dict[str, Any]()
+    enabled, made = sweep.logging.enabled, dict[str, Any]()
     folder = Path(store.objects.location, "sweeps", sweep.name, "tensorboard")
     folders: dict[str, Path] = {}
-    if "tensorboard" in wanted:
+    if "tensorboard" in enabled:
         from ray.tune.logger import TBXLoggerCallback
 
         made["tensorboard"] = TBXLoggerCallback()
-        if wanted["tensorboard"] is not True:
-            folder = Path(wanted["tensorboard"], sweep.name).absolute()
-    if "mlflow" in wanted:
+        if enabled["tensorboard"] is not True:
+            folder = Path(enabled["tensorboard"], sweep.name).absolute()
+    if "mlflow" in enabled:
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-        options = {"experiment_name": sweep.name, **wanted["mlflow"]}
+        options = {"experiment_name": sweep.name, **enabled["mlflow"]}
         options["tags"] = {"sweep": sweep.name, **options.get("tags", {})}
         made["mlflow"] = MLflowLoggerCallback(**options)
-    if "wandb" in wanted:
+    if "wandb" in enabled:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
-        options = {"project": sweep.name, "resume": "allow", "dir": ".", **wanted["wandb"]}
+        options = {"project": sweep.name, "resume": "allow", "dir": ".", **enabled["wandb"]}
         folders["wandb"] = Path(options["dir"]).absolute()  # its process works elsewhere
         made["wandb"] = WandbLoggerCallback(**{**options, "dir": str(folders["wandb"])})
 
@@ -62,7 +62,7 @@ def loggers(
         return figures_so_far(store, trial, trial.chain[:stages], list(sweep.objectives))
 
     return [
-        Guarded(name, each, sweep, trials, folders.get(name, folder), say, earlier)
+        FailSafeLogger(name, each, sweep, trials, folders.get(name, folder), say, earlier)
         for name, each in made.items()
     ]
 
@@ -95,7 +95,7 @@ class LoggedTrial:
 
 
 @final
-class Guarded(Callback):  # type: ignore[misc]  # ray is untyped
+class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
     """One logger of Tune, told only what is worth it, and dropped at its first error."""
 
     def __init__(

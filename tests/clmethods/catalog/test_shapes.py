@@ -53,10 +53,10 @@ def test_what_timm_does_not_know_is_refused_and_asked_again(
     monkeypatch.setattr(shapes, "ask_timm", lambda *_: {"refused": "timm has no vit_giga."})
     with pytest.raises(InvalidConfigError) as refused:
         BackboneConfig(name="vit_giga", weights="random", image_size=32)
-    (fault,) = refused.value.faults
-    assert fault.path == "name"
-    assert "a Vision Transformer of timm, or one of ['moco1k', 'nano_vit32'" in str(fault)
-    assert "timm has no vit_giga." in str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == "name"
+    assert "a Vision Transformer of timm, or one of ['moco1k', 'nano_vit32'" in str(issue)
+    assert "timm has no vit_giga." in str(issue)
     assert not list(cache.rglob("*.json"))
 
 

@@ -49,7 +49,7 @@ def test_what_is_left_out_takes_its_default() -> None:
 def faults_of(data: Any) -> dict[str, str]:
     with pytest.raises(InvalidConfigError) as refused:
         run_from_dict(data)
-    return {fault.path: str(fault) for fault in refused.value.faults}
+    return {issue.path: str(issue) for issue in refused.value.issues}
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def faults_of(data: Any) -> dict[str, str]:
     ],
 )
 def test_a_fault_names_its_path_and_the_law(data: Any, path: str, message: str) -> None:
-    faults = faults_of(data)
-    assert list(faults) == [path]
-    assert message in faults[path]
+    issues = faults_of(data)
+    assert list(issues) == [path]
+    assert message in issues[path]
 
 
 def test_all_faults_come_together() -> None:
-    faults = faults_of(
+    issues = faults_of(
         {
             "seed": "x",
             "stream": {"tasks": 0, "limit": 1},
@@ -109,7 +109,7 @@ def test_all_faults_come_together() -> None:
             "train": {"lr": -1, "epochs": -1},
         }
     )
-    assert set(faults) >= {
+    assert set(issues) >= {
         *("seed", "stream.tasks", "stream.limit", "method.rank", "method.ipc_beta1"),
         *("train.lr", "train.epochs"),
     }

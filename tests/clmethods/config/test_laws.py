@@ -137,7 +137,7 @@ def test_a_broken_law_is_refused(
 ) -> None:
     with pytest.raises(InvalidConfigError) as refused:
         build(**values)
-    messages = {fault.path: str(fault) for fault in refused.value.faults}
+    messages = {issue.path: str(issue) for issue in refused.value.issues}
     assert path in messages
     assert message in messages[path]
     assert repr(values.get(path, "shipped")) in messages[path]

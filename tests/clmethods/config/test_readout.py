@@ -49,8 +49,8 @@ def readouts(draw: st.DrawFn) -> ReadoutConfig:
         try:
             return ReadoutConfig(**wanted)
         except InvalidConfigError as error:
-            for fault in error.faults:
-                wanted.pop(fault.path, None)
+            for issue in error.issues:
+                wanted.pop(issue.path, None)
 
 
 @settings(max_examples=300, deadline=None)

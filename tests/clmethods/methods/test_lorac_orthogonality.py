@@ -166,11 +166,11 @@ def test_i17_more_modules_than_dimensions_are_refused(mode: str) -> None:
     with_mode(mode, rank=4)  # 4 tasks of rank 4 fill the 16 dimensions
     with pytest.raises(InvalidConfigError) as refused:
         with_mode(mode, rank=5)
-    (fault,) = refused.value.faults
-    assert fault.path == "method.rank"
-    assert str(fault).startswith(f"method.rank: got 5, allowed: at most 4 with ortho_mode: {mode}")
-    assert "whose fan-in is 16" in str(fault)
-    assert "lower the rank, train fewer tasks" in str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == "method.rank"
+    assert str(issue).startswith(f"method.rank: got 5, allowed: at most 4 with ortho_mode: {mode}")
+    assert "whose fan-in is 16" in str(issue)
+    assert "lower the rank, train fewer tasks" in str(issue)
     with_mode(mode, rank=5, depth=0)  # nothing to be orthogonal
     with_mode(mode, rank=16, sites=("f2",))  # whose fan-in is 64
 

@@ -160,8 +160,8 @@ def test_a_window_shorter_than_an_epoch_is_refused_before_the_first_step() -> No
     run = tiny_run(replace(LORAC, **short), FIVE, batch_size=2)  # 3 steps an epoch
     with pytest.raises(InvalidConfigError) as refused:
         train(run, until=0)
-    (fault,) = refused.value.faults
-    assert str(fault).startswith(
+    (issue,) = refused.value.issues
+    assert str(issue).startswith(
         "method.ipc_window: got 2, allowed: at least 3, the samples of one epoch"
     )
     enough = replace(run, method=replace(run.method, ipc_window=3))

@@ -44,9 +44,9 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.safetensors"
     with pytest.raises(InvalidConfigError, match="No file at") as refused:
         frozen(from_file(path))
-    (fault,) = refused.value.faults
-    assert fault.path == "backbone.weights"
-    assert str(path) in str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == "backbone.weights"
+    assert str(path) in str(issue)
 
 
 def test_a_wrong_checksum_is_refused_with_both(weights: Path) -> None:

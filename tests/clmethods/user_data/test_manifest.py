@@ -39,10 +39,10 @@ def written(folder: Path, text: str, *, files: bool = True) -> StreamConfig:
     return StreamConfig(dataset="manifest", manifest=str(path))
 
 
-def faults(folder: Path, text: str, *, files: bool = True) -> list[str]:
+def issues(folder: Path, text: str, *, files: bool = True) -> list[str]:
     with pytest.raises(InvalidConfigError) as found:
         written(folder, text, files=files)
-    return [str(fault) for fault in found.value.faults]
+    return [str(issue) for issue in found.value.issues]
 
 
 def test_tasks_have_names_and_classes_are_sorted(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_importing_configurations_loads_no_pyarrow() -> None:
 def test_all_faults_of_all_rows_are_told_at_once(tmp_path: Path) -> None:
     text = SOUND + "a0.png,cat,indoors,test,\nd.png,,indoors,trian,\n"
     (tmp_path / "gone").mkdir()
-    found = faults(tmp_path, text)
+    found = issues(tmp_path, text)
     assert len(found) == 3
     assert found[0].startswith("manifest row 8, path: got 'a0.png'")
     assert "Row 2 has the same image in train." in found[0]
@@ -118,21 +118,21 @@ def test_all_faults_of_all_rows_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_missing_files_are_named_with_their_row(tmp_path: Path) -> None:
-    found = faults(tmp_path, SOUND, files=False)
+    found = issues(tmp_path, SOUND, files=False)
     assert len(found) == 6
     assert found[2].startswith("manifest row 4, path: got 'b0.png', allowed: an existing file")
     assert str(tmp_path) in found[2]
 
 
 def test_missing_columns_are_named_with_what_may_be_meant(tmp_path: Path) -> None:
-    found = faults(tmp_path, "paths,labels\na.png,cat\n")
+    found = issues(tmp_path, "paths,labels\na.png,cat\n")
     assert len(found) == 2
     assert "Column 'path' is missing. Did you mean 'paths'?" in found[0]
     assert "Column 'label' is missing. Did you mean 'labels'?" in found[1]
 
 
 def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
-    (found,) = faults(
+    (found,) = issues(
         tmp_path, SOUND.replace("c0.png,owl,outdoors,train", "c0.png,owl,outdoors,test")
     )
     assert "training images for every class. Class 'owl' has none." in found
@@ -140,19 +140,19 @@ def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
 
 def test_a_class_that_recurs_needs_images_in_every_task(tmp_path: Path) -> None:
     text = SOUND.replace("c0.png,owl,outdoors,train", "c0.png,cat,outdoors,test")
-    (found,) = faults(tmp_path, text.replace("owl", "cat"))
+    (found,) = issues(tmp_path, text.replace("owl", "cat"))
     assert "Class 'cat of task outdoors' has none." in found
 
 
 def test_many_faults_are_counted_and_not_all_listed(tmp_path: Path) -> None:
     rows = "".join(f"{i}.png,cat,nowhere\n" for i in range(30))
-    found = faults(tmp_path, "path,label,split\n" + rows)
+    found = issues(tmp_path, "path,label,split\n" + rows)
     assert len(found) == 21
     assert found[-1].endswith("10 more.")
 
 
 def test_the_same_image_twice_cannot_be_split_by_chance(tmp_path: Path) -> None:
-    (found,) = faults(tmp_path, "path,label\na.png,cat\na.png,cat\nb.png,cat\n")
+    (found,) = issues(tmp_path, "path,label\na.png,cat\na.png,cat\nb.png,cat\n")
     assert found.startswith("manifest row 3, path")
 
 

@@ -27,8 +27,8 @@ def test_init_copies_a_study_with_its_comments(
     assert [line for line in shipped.splitlines() if not line.startswith("name:")] == [
         line for line in text.splitlines()[2:] if not line.startswith("name:")
     ]
-    document, faults = read_yaml(target)
-    assert (document["name"], faults) == ("my-first-sweep", [])
+    document, issues = read_yaml(target)
+    assert (document["name"], issues) == ("my-first-sweep", [])
     first = text.splitlines()[0]
     assert first == "# yaml-language-server: $schema=./sweep.schema.json"
     schema = json.loads((tmp_path / "sweep.schema.json").read_text())

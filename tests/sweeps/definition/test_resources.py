@@ -64,23 +64,23 @@ def test_what_is_refused(written: dict[str, Any], message: str) -> None:
     document = DOCUMENT if "gpu" not in written or "gpu_type" in written else ON_GPU
     with pytest.raises(InvalidConfigError) as refused:
         sweep_with(written, document)
-    (fault,) = refused.value.faults
-    assert message in str(fault)
-    assert fault.path.split(".")[:2] == ["resources", next(iter(reversed(written)))]
+    (issue,) = refused.value.issues
+    assert message in str(issue)
+    assert issue.path.split(".")[:2] == ["resources", next(iter(reversed(written)))]
 
 
 def test_every_fault_of_the_section_is_told_at_once() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_with({"gpu": 1.5, "gpu_type": ["L4", ""], "max_concurrent": 0})
-    paths = [fault.path for fault in refused.value.faults]
+    paths = [issue.path for issue in refused.value.issues]
     assert paths == ["resources.gpu", "resources.gpu_type", "resources.max_concurrent"]
 
 
 def test_auto_needs_runs_on_a_gpu() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_with({"gpu": "auto"}, DOCUMENT)
-    (fault,) = refused.value.faults
-    assert str(fault).startswith(
+    (issue,) = refused.value.issues
+    assert str(issue).startswith(
         "resources.gpu: got 'auto', allowed: a number, as train.device is cpu"
     )
     sweep_with({"gpu": "auto"}, DOCUMENT, baselines=[{"train": {"device": "cuda"}}])

@@ -121,9 +121,9 @@ def test_replicates_are_balanced_at_every_moment(orders: int, seeds: int) -> Non
 def test_what_cannot_be_is_refused(fields: dict[str, Any], path: str, message: str) -> None:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_from_dict(sweep_of(**fields))
-    (fault,) = refused.value.faults
-    assert fault.path == path
-    assert message in str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == path
+    assert message in str(issue)
 
 
 def test_editors_know_both() -> None:

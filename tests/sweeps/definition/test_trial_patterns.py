@@ -44,6 +44,6 @@ def test_what_a_pattern_means(patterns: list[str], count: int) -> None:
 def test_a_pattern_that_means_nothing_is_refused_with_the_nearest_label() -> None:
     with pytest.raises(InvalidConfigError) as refusal:
         chosen_trials(TRIALS, [FIRST.label + "x", FIRST.label, FIRST.trial_id[:3]])
-    first, second = refusal.value.faults
+    first, second = refusal.value.issues
     assert f"Did you mean {FIRST.label!r}?" in str(first)
     assert "Labels are" in str(second)

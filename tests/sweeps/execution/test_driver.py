@@ -11,7 +11,7 @@ import pytest
 from clmethods.config import InvalidConfigError
 from clmethods.training.stage import DivergedError
 from sweeps.definition import expand
-from sweeps.execution.driver import Job, RunOptions, SweepOutcome, run_sweep
+from sweeps.execution.driver import RunOptions, SweepExecutor, SweepOutcome, run_sweep
 from sweeps.execution.progress import Progress, Tally
 from sweeps.planning.driver_lock import presence
 from sweeps.planning.plan import make_plan
@@ -32,7 +32,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
     """Runs what Ray would be given, in this process."""
     given = Log()
 
-    def run(self: Job, address: str | None) -> bool:
+    def run(self: SweepExecutor, address: str | None) -> bool:
         for trial in self.todo:
             given.append(trial.label)
             try:
@@ -48,7 +48,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
             self.ended(trial, ending)  # Tune says it twice now and then
         return False
 
-    monkeypatch.setattr(Job, "run", run)
+    monkeypatch.setattr(SweepExecutor, "run", run)
     return given
 
 
@@ -239,7 +239,7 @@ def test_a_damaged_part_is_written_again(
 def test_a_signal_whose_exception_was_lost_is_not_forgotten(store: StageStore) -> None:
     """Python drops an exception that a handler raises in a destructor or in a fork."""
     plan = make_plan(small_sweep(), store)
-    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
+    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
     job.check_interruption()
     assert not job._drain()  # nothing runs yet, so there is nothing to wait for
     with pytest.raises(KeyboardInterrupt):

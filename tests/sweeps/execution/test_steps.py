@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from sweeps.cli import main
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import result_text
-from sweeps.execution.driver import Job, SweepOutcome, run_sweep
+from sweeps.execution.driver import SweepExecutor, SweepOutcome, run_sweep
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.planning.garbage import find_garbage, needed_stages
 from sweeps.planning.plan import make_plan
@@ -67,7 +67,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     """Runs what Ray would be given, in this process."""
     given = Given()
 
-    def run(self: Job, address: str | None) -> bool:
+    def run(self: SweepExecutor, address: str | None) -> bool:
         for trial in self.todo:
             given.append(trial.label)
             end = len(self.plan.tree.chains[trial.trial_id])
@@ -81,7 +81,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
                 self.ended(trial, Ending(status="finished", stages_done=end))
         return False
 
-    monkeypatch.setattr(Job, "run", run)
+    monkeypatch.setattr(SweepExecutor, "run", run)
     return given
 
 

@@ -134,9 +134,9 @@ def _stamps(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize("fault", ["storage", "sweep"])
-def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path: Path, fault: str) -> None:
+def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path: Path, issue: str) -> None:
     file, storage = write_sweep(tmp_path / "sweep.yaml", SWEEP), tmp_path / "storage"
-    if fault == "storage":
+    if issue == "storage":
         (tmp_path / "taken").write_text("a file")
         storage = tmp_path / "taken" / "below"
     else:

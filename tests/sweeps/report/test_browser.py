@@ -69,12 +69,12 @@ class Opened:
             viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
         )
         self.page = self.context.new_page()
-        self.faults: list[str] = []
+        self.issues: list[str] = []
         self.requests: list[str] = []
         self.page.on(
-            "console", lambda m: m.type in {"error", "warning"} and self.faults.append(m.text)
+            "console", lambda m: m.type in {"error", "warning"} and self.issues.append(m.text)
         )
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("pageerror", lambda error: self.issues.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
         self.page.wait_for_function(DRAWN, timeout=120_000)
@@ -84,7 +84,7 @@ class Opened:
 
     def check(self) -> None:
         """Nothing was complained about, and the file alone was read."""
-        assert self.faults == []
+        assert self.issues == []
         assert [u for u in self.requests if not u.startswith(("file:", "data:", "blob:"))] == []
         assert self.page.evaluate(DRAWN) == "true"
 

@@ -210,9 +210,9 @@ def test_bad_input(
     given = {"search": SEARCH, **fields}
     with pytest.raises(InvalidConfigError) as caught:
         small_sweep(algorithm=algorithm, **given)
-    faults = {fault.path: str(fault) for fault in caught.value.faults}
-    assert path in faults
-    assert message in faults[path]
+    issues = {issue.path: str(issue) for issue in caught.value.issues}
+    assert path in issues
+    assert message in issues[path]
 
 
 def test_nothing_of_torch_ray_or_optuna_is_loaded_before_it_is_needed() -> None:

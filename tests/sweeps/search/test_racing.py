@@ -42,9 +42,9 @@ class Bench:
     def race(self, racing):
         """Every decision from the first look to the end, and the runs that were made."""
         scores, decisions = self.scores(racing.start), []
-        while not decisions or decisions[-1].wanted:
+        while not decisions or decisions[-1].requested:
             decisions.append(decide_race(scores, racing, OBJECTIVES, self.sequence))
-            for config_id, cells in decisions[-1].wanted.items():
+            for config_id, cells in decisions[-1].requested.items():
                 scores[config_id] |= {cell: self.run(config_id, cell) for cell in cells}
         return decisions, scores
 
@@ -90,7 +90,7 @@ def test_a_race_goes_on_where_it_was_interrupted_and_takes_nothing_back():
     for earlier, later in pairwise(decisions):
         assert set(earlier.decided_on) <= set(later.decided_on)
         assert set(earlier.decided_off) <= set(later.decided_off)
-    assert not decisions[-1].wanted
+    assert not decisions[-1].requested
 
 
 def test_the_sequence_of_configurations_changes_nothing():
@@ -106,7 +106,7 @@ def test_one_replicate_decides_nothing_and_asks_for_the_start():
     bench = Bench(FAR_APART, 4, 4)
     found = decide_race(bench.scores(1), Racing(start=3), OBJECTIVES, bench.sequence)
     assert found.undecided == tuple(bench.racers)
-    assert found.wanted == dict.fromkeys(bench.racers, bench.sequence[1:3])
+    assert found.requested == dict.fromkeys(bench.racers, bench.sequence[1:3])
     assert "undecided after 1 replicate: c1, c2, c3 and 2 more may" in found.because["c0"]
 
 
@@ -118,7 +118,7 @@ def test_only_the_undecided_and_those_that_may_dominate_them_go_on():
     assert found.decided_off == ("c3",)
     assert found.decided_on == ("c2",)
     assert found.undecided == ("c0", "c1")
-    assert set(found.wanted) == {"c0", "c1"}
+    assert set(found.requested) == {"c0", "c1"}
     assert found.because["c2"].startswith("on the front after 6 replicates")
     assert "is better, by at least" in found.because["c3"]
 
@@ -137,7 +137,7 @@ def test_a_rival_of_an_undecided_one_goes_on_although_it_is_decided():
     }
     found = decide_race(scores, Racing(), objectives, sequence)
     assert (found.decided_on, found.undecided) == (("c0",), ("c1",))
-    assert found.wanted == dict.fromkeys(["c0", "c1"], sequence[4:6])
+    assert found.requested == dict.fromkeys(["c0", "c1"], sequence[4:6])
     # one pair, one uncertain objective, looks at 4, 8, 10, 12, 14, 16: 6 cells tell what 4 do
     assert found.intervals == 6
 
@@ -147,7 +147,7 @@ def test_differences_that_do_not_vary_prove_nothing():
     bench = Bench([[0, 0], [9, 9.0]], 4, 4, (0, 0, 0), step=1.0)
     found = decide_race(bench.scores(16), Racing(), OBJECTIVES, bench.sequence)
     assert found.undecided == ("c0", "c1")
-    assert not found.wanted
+    assert not found.requested
 
 
 def test_a_failed_configuration_is_left_out_and_named():
@@ -159,7 +159,7 @@ def test_a_failed_configuration_is_left_out_and_named():
     assert found.failed == ("c1", "c2")
     assert found.because["c1"] == "failed: the run of order o2 with seed 2"
     assert found.because["c2"] == "left out: no forgetting in order o0 with seed 0"
-    assert not {"c1", "c2"} & set(found.wanted)
+    assert not {"c1", "c2"} & set(found.requested)
 
 
 def test_cells_out_of_sequence_are_refused_by_name():

@@ -66,10 +66,10 @@ def machine(cloud: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def refusal(location: str, write: bool = True) -> str:
     with pytest.raises(InvalidConfigError) as raised:
         require_storage(open_storage(location, QUICK), write=write)
-    (fault,) = raised.value.faults
-    assert "topsecret" not in str(fault)
-    assert KEY not in str(fault)
-    return str(fault)
+    (issue,) = raised.value.issues
+    assert "topsecret" not in str(issue)
+    assert KEY not in str(issue)
+    return str(issue)
 
 
 XML = "<?xml version='1.0'?><Error><Code>{}</Code><Message>words</Message></Error>"
@@ -104,7 +104,7 @@ ANSWERS = {
 @pytest.mark.parametrize("case", ANSWERS)
 def test_what_a_cloud_answers_is_told_in_words(cloud: Forwarder, case: str, write: bool) -> None:
     scheme, answer, words = ANSWERS[case]
-    cloud.fault = answers(99, answer)
+    cloud.issue = answers(99, answer)
     said = refusal(f"{scheme}://bucket/path", write)
     assert words in said
     assert f"Tried with endpoint {cloud.endpoint}" in said
@@ -113,7 +113,7 @@ def test_what_a_cloud_answers_is_told_in_words(cloud: Forwarder, case: str, writ
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
 def test_a_cloud_that_is_away_is_waited_for(cloud: Forwarder, scheme: str) -> None:
-    cloud.fault = answers(99, SLOW_DOWN)
+    cloud.issue = answers(99, SLOW_DOWN)
     objects = open_storage(f"{scheme}://bucket", QUICK)
     with pytest.raises(StorageUnreachableError, match="503"):
         objects.get("a")
@@ -185,7 +185,7 @@ def test_a_machine_without_keys_is_told_where_to_put_them(
 ) -> None:
     """The service that issues keys to machines knows nothing of this one."""
     monkeypatch.delenv(taken)
-    cloud.fault = answers(99, Answer(404, b"no identity"))
+    cloud.issue = answers(99, Answer(404, b"no identity"))
     said = refusal(f"{scheme}://bucket")
     assert "a storage to which this machine has keys" in said
     assert "give the machine" in said
@@ -209,7 +209,7 @@ def test_a_signature_in_a_url_is_in_no_message(
     objects = open_storage("az://container", QUICK)
     texts: list[str] = []
     for answer in (SLOW_DOWN, Answer(400, b"odd"), Answer(403), Answer(302), Answer(200, b"<a")):
-        cloud.fault = answers(99, answer)
+        cloud.issue = answers(99, answer)
         for call in (lambda: objects.get("a"), lambda: objects.put("a", b""), objects.folders):
             try:
                 call()

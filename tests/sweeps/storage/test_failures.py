@@ -236,7 +236,7 @@ def test_a_check_of_what_cannot_be_written(
     monkeypatch.setattr(obstore, "put", refuse)
     found = check_storage(objects)
     assert (found.usable, found.kind) == (False, "denied")
-    assert found.mend == (
+    assert found.hint == (
         "Read-only file system. Change the owner or the mode of the directory, or choose another "
         "one."
     )

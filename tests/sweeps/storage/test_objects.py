@@ -136,9 +136,9 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     for location in (tmp_path / "taken", tmp_path / "taken" / "below"):
         with pytest.raises(InvalidConfigError) as refusal:
             open_storage(str(location))
-        (fault,) = refusal.value.faults
-        assert fault.path == "storage"
-        assert fault.value == str(location)
+        (issue,) = refusal.value.issues
+        assert issue.path == "storage"
+        assert issue.value == str(location)
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):

@@ -89,14 +89,14 @@ def test_options_that_cannot_be_meant(fields: dict[str, object], words: str) -> 
 def test_a_section_with_a_secret_is_refused_without_showing_it(section: object) -> None:
     with pytest.raises(InvalidConfigError) as raised:
         sweep_from_dict({**DOCUMENT, "storage": section})
-    faults = raised.value.faults
-    assert [fault.path.split(".")[0] for fault in faults] == ["storage"]
+    issues = raised.value.issues
+    assert [issue.path.split(".")[0] for issue in issues] == ["storage"]
     assert "topsecret" not in str(raised.value)
 
 
 def test_a_misspelt_field_is_offered_the_right_one() -> None:
-    (fault,) = hidden_faults({"endpont": "https://host"})
-    assert fault.mend == "Did you mean 'endpoint'?"
+    (issue,) = hidden_faults({"endpont": "https://host"})
+    assert issue.hint == "Did you mean 'endpoint'?"
     assert hidden_faults(None) == hidden_faults({"endpoint": None, "retry_for_s": 3}) == []
 
 

@@ -45,7 +45,7 @@ def child(write: Writer, **fields: Any) -> Sweep:
 def refusal(write: Writer, **fields: Any) -> dict[str, str]:
     with pytest.raises(InvalidConfigError) as refused:
         child(write, **fields)
-    return {fault.path: str(fault) for fault in refused.value.faults}
+    return {issue.path: str(issue) for issue in refused.value.issues}
 
 
 def test_sections_merge_field_by_field_axes_by_name_and_the_rest_is_replaced(
@@ -142,17 +142,17 @@ def test_a_fault_is_told_with_the_file_that_it_comes_from(write: Writer) -> None
     own = write("own.yaml", name="own", extends="odd.yaml", train={"epochs": -2})
     with pytest.raises(InvalidConfigError) as refused:
         load_sweep(own)
-    faults = {fault.path: fault.mend for fault in refused.value.faults}
-    assert set(faults) == {"train.lr", "train.epochs", "sedes", "seeds[1]"}
-    assert [path for path in faults if "It comes from odd.yaml." not in faults[path]] == [
+    issues = {issue.path: issue.hint for issue in refused.value.issues}
+    assert set(issues) == {"train.lr", "train.epochs", "sedes", "seeds[1]"}
+    assert [path for path in issues if "It comes from odd.yaml." not in issues[path]] == [
         "train.epochs"
     ]
 
 
 def test_a_field_that_an_inherited_axis_would_override_is_refused(write: Writer) -> None:
-    faults = refusal(write, train={"lr": 1})
-    assert set(faults) == {"train.lr"}
-    assert "Drop the axis with `search: {train.lr: null}`." in faults["train.lr"]
+    issues = refusal(write, train={"lr": 1})
+    assert set(issues) == {"train.lr"}
+    assert "Drop the axis with `search: {train.lr: null}`." in issues["train.lr"]
 
 
 def test_what_is_no_name_is_refused(write: Writer) -> None:

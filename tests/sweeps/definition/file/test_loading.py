@@ -25,7 +25,7 @@ def faults_of(**fields: Any) -> dict[str, str]:
     """Message by key path of everything that is wrong."""
     with pytest.raises(InvalidConfigError) as refused:
         sweep_from_dict(sweep_of(**fields))
-    return {fault.path: str(fault) for fault in refused.value.faults}
+    return {issue.path: str(issue) for issue in refused.value.issues}
 
 
 def test_a_file_and_its_dict_make_the_same_sweep(tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
 def test_a_single_fault_is_named_with_path_value_and_law(
     fields: dict[str, Any], path: str, message: str
 ) -> None:
-    faults = faults_of(**fields)
-    assert set(faults) >= {path}
-    assert all(found == path or found.startswith(path[:-3]) for found in faults)
-    assert message in faults[path]
+    issues = faults_of(**fields)
+    assert set(issues) >= {path}
+    assert all(found == path or found.startswith(path[:-3]) for found in issues)
+    assert message in issues[path]
 
 
 def test_all_faults_come_in_one_error() -> None:
-    faults = faults_of(
+    issues = faults_of(
         name="no spaces please",
         sedes=[1],
         stream={"validation_fraction": 1},
@@ -183,7 +183,7 @@ def test_all_faults_come_in_one_error() -> None:
         objectives={"forgetting": "down"},
         algorithm={"kind": "annealing"},
     )
-    assert set(faults) == {
+    assert set(issues) == {
         "name",
         "sedes",
         "stream.validation_fraction",
@@ -202,43 +202,43 @@ def test_all_faults_come_in_one_error() -> None:
 
 
 def test_orders_are_not_judged_while_the_number_of_tasks_is_in_doubt() -> None:
-    faults = faults_of(
+    issues = faults_of(
         stream={"tasks": 11},
         orders={"design": "explicit", "list": [[1, 0]]},
         search={"train.lr": [1, 2]},
     )
-    assert set(faults) == {"stream.tasks"}
+    assert set(issues) == {"stream.tasks"}
 
 
 def test_a_fault_of_the_base_is_told_once() -> None:
-    faults = faults_of(
+    issues = faults_of(
         method={"rank": 0},
         search={"method.lora_alpha": [1, 2], "method.depth": [0, 1]},
         baselines=[{"train": {"lr": 1}}, {"method": {"kind": "lora_sequential"}}],
     )
-    assert set(faults) == {"method.rank"}
+    assert set(issues) == {"method.rank"}
 
 
 def test_an_unknown_method_says_nothing_about_axes_over_its_fields() -> None:
-    faults = faults_of(method={"kind": "mystery"}, search={"method.secret": [1], "train.lr": [0]})
-    assert set(faults) == {"method.kind", "search.train.lr[0]"}
+    issues = faults_of(method={"kind": "mystery"}, search={"method.secret": [1], "train.lr": [0]})
+    assert set(issues) == {"method.kind", "search.train.lr[0]"}
 
 
 def test_values_that_are_sound_alone_may_break_a_law_together() -> None:
-    faults = faults_of(search={"method.ipc_beta1": [0.5, 0.95], "method.ipc_window": [300, 100]})
-    assert set(faults) == {"search"}
-    assert "'method.ipc_beta1': 0.95" in faults["search"]
-    assert "values that fit together. method.ipc_window: got 100" in faults["search"]
+    issues = faults_of(search={"method.ipc_beta1": [0.5, 0.95], "method.ipc_window": [300, 100]})
+    assert set(issues) == {"search"}
+    assert "'method.ipc_beta1': 0.95" in issues["search"]
+    assert "values that fit together. method.ipc_window: got 100" in issues["search"]
 
 
 def test_a_law_across_sections_is_a_fault_like_others() -> None:
     crowded = {"ortho_mode": "project", "rank": 8}  # 5 tasks of rank 8 in matrices of width 16
-    faults = faults_of(method=crowded, train={"lr": 0}, search={"method.depth": [1, -1]})
-    assert set(faults) == {"method.rank", "train.lr", "search.method.depth[1]"}
-    assert "at most 3 with ortho_mode: project" in faults["method.rank"]
+    issues = faults_of(method=crowded, train={"lr": 0}, search={"method.depth": [1, -1]})
+    assert set(issues) == {"method.rank", "train.lr", "search.method.depth[1]"}
+    assert "at most 3 with ortho_mode: project" in issues["method.rank"]
     search = {"method.ortho_mode": ["gram", "project"], "method.rank": [2, 8]}
-    faults = faults_of(method={"rank": 2}, search=search)
-    assert set(faults) == {"search"}
+    issues = faults_of(method={"rank": 2}, search=search)
+    assert set(issues) == {"search"}
     where = ["method.ortho_mode != 'project' or method.rank * stream.tasks <= 16"]
     sweep = sweep_from_dict(sweep_of(method={"rank": 2}, search=search, where=where))
     assert len(sweep.configurations) == 3
@@ -249,7 +249,7 @@ def test_repeated_keys_are_reported_beside_other_faults(tmp_path: Path) -> None:
     path.write_text("name: a\nname: b\ntrain: {lr: 0}\nbackbone: {weights: random}\n")
     with pytest.raises(InvalidConfigError) as refused:
         load_sweep(path)
-    assert [fault.path for fault in refused.value.faults] == ["name", "train.lr"]
+    assert [issue.path for issue in refused.value.issues] == ["name", "train.lr"]
 
 
 def test_what_is_no_mapping_is_no_sweep(tmp_path: Path) -> None:
@@ -261,12 +261,12 @@ def test_what_is_no_mapping_is_no_sweep(tmp_path: Path) -> None:
 
 def test_weights_that_are_missing_are_named_wherever_they_are_asked_for(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.safetensors")
-    faults = faults_of(
+    issues = faults_of(
         search={"backbone.weights": ["random", gone]},
         baselines=[{"backbone": {"weights": gone}}],
     )
-    assert set(faults) == {"search.backbone.weights[1]", "baselines[0].backbone.weights"}
-    assert f"No file at {gone}." in faults["search.backbone.weights[1]"]
+    assert set(issues) == {"search.backbone.weights[1]", "baselines[0].backbone.weights"}
+    assert f"No file at {gone}." in issues["search.backbone.weights[1]"]
     assert set(faults_of(backbone={"weights": gone})) == {"backbone.weights"}
     unshipped = faults_of(backbone={"name": "tiny_vit8"}, search={"train.lr": [1, 2]})
     assert "No weights of 'tiny_vit8' ship with the package." in unshipped["backbone.weights"]
@@ -275,9 +275,9 @@ def test_weights_that_are_missing_are_named_wherever_they_are_asked_for(tmp_path
 def test_weights_with_another_checksum_are_refused(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"not what was promised")
-    faults = faults_of(backbone={"weights": str(weights), "weights_sha256": "0" * 64})
-    assert set(faults) == {"backbone.weights"}
-    assert "restore the file, or correct weights_sha256" in faults["backbone.weights"]
+    issues = faults_of(backbone={"weights": str(weights), "weights_sha256": "0" * 64})
+    assert set(issues) == {"backbone.weights"}
+    assert "restore the file, or correct weights_sha256" in issues["backbone.weights"]
     sweep = sweep_from_dict(sweep_of(backbone={"weights": str(weights)}))
     assert sweep.base.backbone.weights_sha256 is not None
 

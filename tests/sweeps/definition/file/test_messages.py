@@ -12,7 +12,7 @@ from sweeps.definition.file.messages import validated
 
 
 def messages(kind: type[Any], data: object) -> list[str]:
-    return [str(fault) for fault in validated(kind, data).faults]
+    return [str(issue) for issue in validated(kind, data).issues]
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_an_unknown_field_offers_the_nearest_one() -> None:
 
 def test_a_wrong_type_does_not_hide_a_broken_law() -> None:
     found = validated(TrainConfig, {"epochs": -1, "lr": "fast", "batchsize": 3, "threads": 0})
-    assert {fault.path for fault in found.faults} == {"epochs", "lr", "batchsize", "threads"}
+    assert {issue.path for issue in found.issues} == {"epochs", "lr", "batchsize", "threads"}
     assert found.value == TrainConfig()
 
 
 def test_sound_fields_survive_faulty_ones() -> None:
     found = validated(LoracIpcConfig, {"rank": 0, "lora_alpha": 4, "sites": ["q", "z"]})
-    assert {fault.path for fault in found.faults} == {"rank", "sites[1]"}
+    assert {issue.path for issue in found.issues} == {"rank", "sites[1]"}
     assert found.value == LoracIpcConfig(lora_alpha=4.0)
     assert found.sound == {"lora_alpha": 4}
 
@@ -72,7 +72,7 @@ def test_a_whole_number_serves_where_a_number_is_asked_for() -> None:
 def test_a_choice_between_plain_types_is_one_fault() -> None:
     """pydantic speaks of each type at a path of its own, which is none of the file's."""
     data = {"orders": {"before": [[0, 1.5]], "fixed": [True, "a"], "desing": "all"}}
-    found = [str(fault) for fault in validated(SweepFile, data).faults]
+    found = [str(issue) for issue in validated(SweepFile, data).issues]
     assert "orders.before[0][1]: got 1.5, allowed: a whole number or text" in found
     assert "orders.fixed[0]: got True, allowed: a whole number or text" in found
     assert len(found) == 3
@@ -81,6 +81,6 @@ def test_a_choice_between_plain_types_is_one_fault() -> None:
 def test_one_bad_item_does_not_hide_the_others() -> None:
     data = {"baselines": [{"label": 3}, 3, {"mehtod": {}}], "seeds": [0, "x"]}
     found = validated(SweepFile, data)
-    paths = [fault.path for fault in found.faults]
+    paths = [issue.path for issue in found.issues]
     assert paths == ["baselines[0].label", "baselines[1]", "baselines[2].mehtod", "seeds[1]"]
     assert len(found.value.baselines) == 3

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clmethods.config import Fault, InvalidConfigError, LoracIpcConfig
+from clmethods.config import ConfigIssue, InvalidConfigError, LoracIpcConfig
 from sweeps.definition.file.plain_data import plain, read_yaml
 
 
-def read(tmp_path: Path, text: str | bytes) -> tuple[object, list[Fault]]:
+def read(tmp_path: Path, text: str | bytes) -> tuple[object, list[ConfigIssue]]:
     path = tmp_path / "sweep.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_yaml(path)
@@ -35,8 +35,8 @@ def test_a_tab_is_named_as_one(tmp_path: Path) -> None:
 
 
 def test_repeated_keys_are_faults_with_their_path(tmp_path: Path) -> None:
-    _, faults = read(tmp_path, "train:\n  lr: 1\n  lr: 2\nname: a\nname: b\n")
-    assert [str(fault) for fault in faults] == [
+    _, issues = read(tmp_path, "train:\n  lr: 1\n  lr: 2\nname: a\nname: b\n")
+    assert [str(issue) for issue in issues] == [
         "train.lr: got '2', allowed: each key once. Line 3 repeats line 2.",
         "name: got 'b', allowed: each key once. Line 5 repeats line 4.",
     ]
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there_offers_one_that_is(tmp_path: Path) -> None:
 
 def test_numbers_and_dates_are_read_as_people_mean_them(tmp_path: Path) -> None:
     text = "lr: 5e-3\nname: 2024-01-01\nrank: 4\nbase: &b {a: 1}\nc: *b\non: [off, yes, true]\n"
-    data, faults = read(tmp_path, text)
+    data, issues = read(tmp_path, text)
     assert data == {
         "lr": 0.005,
         "name": "2024-01-01",
@@ -79,7 +79,7 @@ def test_numbers_and_dates_are_read_as_people_mean_them(tmp_path: Path) -> None:
         "c": {"a": 1},
         "on": ["off", "yes", True],
     }
-    assert faults == []
+    assert issues == []
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text() | st.floats(-1, 1)
@@ -88,25 +88,25 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text() |
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 @settings(deadline=None, max_examples=30)
 def test_plain_data_stays_as_it_is(value: object) -> None:
-    faults: list[Fault] = []
-    assert plain(value, "", faults) == value
-    assert faults == []
+    issues: list[ConfigIssue] = []
+    assert plain(value, "", issues) == value
+    assert issues == []
 
 
 def test_what_is_not_plain_is_named_and_read_as_null() -> None:
-    faults: list[Fault] = []
+    issues: list[ConfigIssue] = []
     odd = {"a": [float("nan"), 1], "b": {2: 3}, "c": object(), "d": 2**70}
-    assert plain(odd, "", faults) == {"a": [None, 1], "b": {}, "c": None, "d": None}
-    assert [fault.path for fault in faults] == ["a[0]", "b.2", "c", "d"]
+    assert plain(odd, "", issues) == {"a": [None, 1], "b": {}, "c": None, "d": None}
+    assert [issue.path for issue in issues] == ["a[0]", "b.2", "c", "d"]
 
 
 def test_dataclasses_and_tuples_become_plain() -> None:
-    faults: list[Fault] = []
-    assert plain(LoracIpcConfig(sites=("q",)), "method", faults)["sites"] == ["q"]
+    issues: list[ConfigIssue] = []
+    assert plain(LoracIpcConfig(sites=("q",)), "method", issues)["sites"] == ["q"]
 
 
 def test_an_alias_that_contains_itself_is_refused(tmp_path: Path) -> None:
     data, _ = read(tmp_path, "a: &a [*a]\n")
-    faults: list[Fault] = []
-    plain(data, "", faults)
-    assert faults[0].allowed == "nesting of at most 32 levels"
+    issues: list[ConfigIssue] = []
+    plain(data, "", issues)
+    assert issues[0].allowed == "nesting of at most 32 levels"

@@ -17,9 +17,9 @@ STUDIES = shipped_studies()
 
 def loaded(name: str, folder: Path) -> Sweep:
     """The study, with a stand-in for every weights file: the originals need not be here."""
-    data, faults = read_yaml(STUDIES[name])
-    document = extended(data, folder, faults)
-    assert faults == []
+    data, issues = read_yaml(STUDIES[name])
+    document = extended(data, folder, issues)
+    assert issues == []
     for i, sections in enumerate([document, *document.get("baselines", [])]):
         backbone: dict[str, Any] = sections.get("backbone", {})
         if backbone.get("weights") not in {None, "random"}:

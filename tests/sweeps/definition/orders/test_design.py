@@ -186,7 +186,7 @@ def test_listed_orders_must_be_distinct_permutations() -> None:
     design = OrderDesign(design="explicit", list=((0, 1, 2), (0, 0, 1), (0, 1, 2)))
     with pytest.raises(InvalidConfigError) as refused:
         design.orders(3)
-    assert [fault.path for fault in refused.value.faults] == ["orders.list[1]", "orders.list[2]"]
+    assert [issue.path for issue in refused.value.issues] == ["orders.list[1]", "orders.list[2]"]
     assert "got [0, 0, 1], allowed: a permutation of 0..2, each task once" in str(refused.value)
 
 
@@ -202,4 +202,4 @@ def test_listed_orders_must_be_distinct_permutations() -> None:
 def test_a_list_goes_with_the_explicit_design_only(fields: dict[str, object], path: str) -> None:
     with pytest.raises(InvalidConfigError) as refused:
         OrderDesign(**fields)  # type: ignore[arg-type]
-    assert [fault.path for fault in refused.value.faults] == [path]
+    assert [issue.path for issue in refused.value.issues] == [path]

@@ -39,7 +39,7 @@ def states(sweep: Sweep) -> list[str]:
 def refusal(ablation: Any, **fields: Any) -> dict[str, str]:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_from_dict({**BASE, "ablation": ablation, **fields})
-    return {fault.path: str(fault) for fault in refused.value.faults}
+    return {issue.path: str(issue) for issue in refused.value.issues}
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,6 @@ OFF = {"off": {"method.ortho_mode": "none"}}
     ],
 )
 def test_what_is_no_plan_is_refused(ablation: Any, path: str, message: str) -> None:
-    faults = refusal(ablation, search={"method.rank": [2, 4]})
-    assert set(faults) == {path}
-    assert message in faults[path]
+    issues = refusal(ablation, search={"method.rank": [2, 4]})
+    assert set(issues) == {path}
+    assert message in issues[path]

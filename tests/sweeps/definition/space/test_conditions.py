@@ -33,10 +33,10 @@ def holds(text: str, **values: Any) -> bool:
 def refusal(text: str) -> str:
     with pytest.raises(InvalidConfigError) as refused:
         holds(text)
-    (fault,) = refused.value.faults
-    assert fault.path == "where[0]"
-    assert fault.value == text
-    return str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == "where[0]"
+    assert issue.value == text
+    return str(issue)
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_a_condition_that_the_values_leave_open_is_refused(text: str, message: s
 def test_all_that_is_wrong_with_a_condition_is_told() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         parse_condition("method.rnak > 1 or method.rank > 'x'", "where[3]", FIELDS)
-    assert len(refused.value.faults) == 2
+    assert len(refused.value.issues) == 2

@@ -35,7 +35,7 @@ def factors_of(sweep: Sweep) -> list[dict[str, Any]]:
 def refusal(**fields: Any) -> dict[str, str]:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_of(**fields)
-    return {fault.path: str(fault) for fault in refused.value.faults}
+    return {issue.path: str(issue) for issue in refused.value.issues}
 
 
 def test_where_keeps_the_settings_that_meet_every_condition() -> None:
@@ -72,8 +72,8 @@ def test_where_that_removes_everything_is_refused_with_the_counts() -> None:
 
 def test_a_condition_that_null_leaves_open_is_refused_once() -> None:
     search = {"method.depth": [None, 1], "method.rank": [2, 4]}
-    faults = refusal(search=search, where=["method.depth <= 1"])
-    assert set(faults) == {"where[0]"}
+    issues = refusal(search=search, where=["method.depth <= 1"])
+    assert set(issues) == {"where[0]"}
     where = ["method.depth == null or method.depth <= 1"]
     assert len(sweep_of(search=search, where=where).configurations) == 4
 
@@ -102,9 +102,9 @@ def test_rejected_draws_are_replaced_and_more_draws_keep_the_earlier_ones(
 @pytest.mark.parametrize("kind", ["random", "sobol"])
 def test_draws_that_are_rejected_beyond_the_bound_are_refused(kind: str) -> None:
     algorithm = {"kind": kind, "trials": 60, "max_rejected": 0.6}
-    faults = refusal(search=SAMPLED, algorithm=algorithm, where=["method.rank <= 1"])
-    assert "conditions that reject at most 60% of the draws" in faults["where"]
-    assert "of 150 draws meet them, and 60 are wanted" in faults["where"]
+    issues = refusal(search=SAMPLED, algorithm=algorithm, where=["method.rank <= 1"])
+    assert "conditions that reject at most 60% of the draws" in issues["where"]
+    assert "of 150 draws meet them, and 60 are wanted" in issues["where"]
     algorithm["max_rejected"] = 0.97
     sweep = sweep_of(search=SAMPLED, algorithm=algorithm, where=["method.rank <= 1"])
     assert len(sweep.configurations) == 60

@@ -49,8 +49,8 @@ def test_an_address_where_no_cluster_is(given: str, message: str) -> None:
     with pytest.raises(InvalidConfigError, match=message) as refused:
         attach(given, {})
     assert time.monotonic() - started < 30
-    (fault,) = refused.value.faults
-    assert (fault.path, fault.value) == ("--address", given)
+    (issue,) = refused.value.issues
+    assert (issue.path, issue.value) == ("--address", given)
 
 
 def test_auto_where_no_cluster_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

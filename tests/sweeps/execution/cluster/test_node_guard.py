@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.execution.cluster import node_guard
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.node_check import StorageProof, check_node, sees, storage_proof
@@ -47,11 +47,11 @@ class Seen:
 
     def __init__(self) -> None:
         self.joined: list[str] = []
-        self.refused: list[Fault] = []
+        self.refused: list[ConfigIssue] = []
         self.lost: list[str] = []
         self.events = NodeEvents(
             joined=lambda node: self.joined.append(node.name),
-            refused=lambda node, fault: self.refused.append(fault),
+            refused=lambda node, issue: self.refused.append(issue),
             lost=lambda node: self.lost.append(node.name),
         )
 
@@ -79,12 +79,12 @@ def test_a_folder_that_is_not_shared_is_refused(
         elsewhere = StorageProof(**{**proof, "location": str(own)})
         with pytest.raises(InvalidConfigError) as refused:
             NodeGuard(elsewhere, Seen().events, Nodes()).check_present()
-    (fault,) = refused.value.faults
-    assert fault.path == "node"
-    assert HOST in str(fault.value)
-    assert str(own) in str(fault)
-    assert "Mount the shared folder" in str(fault)
-    assert "s3://" in str(fault)
+    (issue,) = refused.value.issues
+    assert issue.path == "node"
+    assert HOST in str(issue.value)
+    assert str(own) in str(issue)
+    assert "Mount the shared folder" in str(issue)
+    assert "s3://" in str(issue)
 
 
 def test_a_folder_that_is_missing_on_a_node_is_not_created(
@@ -122,8 +122,8 @@ def test_a_node_that_is_refused_later_runs_nothing_more(
         (node,) = Nodes().all()
         guard.refuse(node.node_id)
         guard.refuse(node.node_id)
-        (fault,) = seen.refused
-        assert "does not hold what the driver wrote" in str(fault)
+        (issue,) = seen.refused
+        assert "does not hold what the driver wrote" in str(issue)
         ray.get(guard._reserved[node.node_id].__ray_ready__.remote(), timeout=60)
         waiting = ray.remote(lambda: os.getpid()).options(num_cpus=1).remote()
         ready, _ = ray.wait([waiting], timeout=3)

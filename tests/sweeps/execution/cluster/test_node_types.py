@@ -68,7 +68,7 @@ def test_the_types_of_a_cluster_that_has_no_nodes_yet_are_known(autoscaler: Runn
         reads_labels=autoscaler.version == 2,
     )
     verdict = judge([Demand(cpu=16), Demand(cpu=4, gpu=1)], shapes_of(Nodes().all()), found)
-    assert [str(fault) for fault in verdict.faults] == [
+    assert [str(issue) for issue in verdict.issues] == [
         "train.threads: got 16, allowed: at most the 8 CPUs of the largest node of this cluster "
         "(node type big). Lower train.threads, or use a node type with more CPUs."
     ]

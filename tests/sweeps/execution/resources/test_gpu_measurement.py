@@ -20,11 +20,11 @@ import ray
 import torch
 from ray import cloudpickle
 
-from clmethods.config import Fault, InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.definition import Budget, Resources, Sweep, expand
 from sweeps.execution.cluster.node_types import Growth, NodeTypes
 from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
-from sweeps.execution.executor import Job
+from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.gpu_measurement import GpuSizing
 from sweeps.execution.resources.gpu_memory import Device, GpuProbe, MemoryUse
@@ -308,16 +308,16 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
     """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
     store = StageStore(open_storage(str(tmp_path)))
     plan = make_plan(small_sweep(), store)
-    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
-    refused: list[tuple[str, Fault]] = []
+    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
-        job._guard = SimpleNamespace(refuse=lambda node, fault: refused.append((node, fault)))
+        job._guard = SimpleNamespace(refuse=lambda node, issue: refused.append((node, issue)))
     job.gpu_too_small("node-1", "worker", "0.5 of the 2 GB of its GPU (T4) is less than 3 GB")
     if guarded:
-        ((node, fault),) = refused
-        assert (node, fault.value, job.halted) == ("node-1", "worker", "")
-        assert "2 GB of its GPU (T4)" in str(fault)
-        assert "resources.gpu_type" in str(fault)
+        ((node, issue),) = refused
+        assert (node, issue.value, job.halted) == ("node-1", "worker", "")
+        assert "2 GB of its GPU (T4)" in str(issue)
+        assert "resources.gpu_type" in str(issue)
     else:
         assert job.halted.endswith("Set resources.gpu to a larger share")
 
@@ -342,7 +342,7 @@ def test_without_a_gpu_auto_is_refused(
     sweep = auto_sweep("H100" if hosts[0].gpus else None)
     with cluster_of(hosts) as place, pytest.raises(InvalidConfigError) as refused:
         run_sweep(sweep, store, RunOptions(address=place, probe=MadeUp()))
-    assert len(refused.value.faults) == 1
+    assert len(refused.value.issues) == 1
     assert message in str(refused.value)
     assert not list(store.objects.list("stages"))
 
@@ -351,8 +351,8 @@ def test_a_machine_without_a_gpu_refuses_auto(environment: None, tmp_path: Path)
     store = StageStore(open_storage(str(tmp_path / "runs")))
     with pytest.raises(InvalidConfigError) as refused:
         run_sweep(auto_sweep(), store)
-    (fault,) = refused.value.faults
-    assert str(fault) == (
+    (issue,) = refused.value.issues
+    assert str(issue) == (
         "resources.gpu: got 'auto', allowed: a number, as this machine has no GPU whose memory "
         "could be measured"
     )

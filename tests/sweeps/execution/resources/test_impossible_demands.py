@@ -12,7 +12,7 @@ from clmethods.config import InvalidConfigError
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.node_types import Growth, NodeTypes, node_types
 from sweeps.execution.cluster.nodes import Nodes
-from sweeps.execution.executor import Job
+from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.impossible_demands import judge
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, Demand, NodeShape, shapes_of
@@ -92,17 +92,17 @@ def test_what_no_node_type_holds_is_refused(
 ) -> None:
     """Whether the nodes are there or may be added."""
     for verdict in (judge([demand], nodes, listed()), judge([demand], [], listed(*nodes))):
-        faults = [str(fault) for fault in verdict.faults]
-        assert len(faults) == len(messages)
-        for fault, message in zip(faults, messages, strict=True):
-            assert fault.startswith(message)
+        issues = [str(issue) for issue in verdict.issues]
+        assert len(issues) == len(messages)
+        for issue, message in zip(issues, messages, strict=True):
+            assert issue.startswith(message)
         assert verdict.sentences == ()
 
 
 def test_all_demands_are_judged_and_each_fault_is_told_once() -> None:
     demands = [Demand(cpu=8), Demand(cpu=1), Demand(cpu=16), Demand(cpu=8, gpu=1)]
-    faults = judge(demands, [SMALL], listed()).faults
-    found = [(fault.path, fault.value) for fault in faults]
+    issues = judge(demands, [SMALL], listed()).issues
+    found = [(issue.path, issue.value) for issue in issues]
     assert found == [("train.threads", 8), ("train.threads", 16), ("resources.gpu", 1)]
 
 
@@ -112,7 +112,7 @@ def test_where_nodes_may_join_that_nobody_knows_a_sentence_says_what_is_waited_f
 ) -> None:
     demand = Demand(cpu=1, gpu=0.5, gpu_types=("L4", "T4"))
     verdict = judge([demand, Demand(cpu=1)], [SMALL], NodeTypes(growth=growth))
-    assert verdict.faults == ()
+    assert verdict.issues == ()
     assert verdict.sentences == (
         "a trial needs 1 CPU and 0.5 GPUs (L4 or T4) on one node, and no node of this cluster has "
         "that (resources.gpu: at most the 0 GPUs of this cluster): it waits until such a node "
@@ -121,12 +121,12 @@ def test_where_nodes_may_join_that_nobody_knows_a_sentence_says_what_is_waited_f
 
 
 def test_a_machine_is_fixed() -> None:
-    (fault,) = judge([Demand(cpu=8)], [SMALL], None).faults
-    assert str(fault).startswith("train.threads: got 8, allowed: at most the 4 CPUs of this mach")
+    (issue,) = judge([Demand(cpu=8)], [SMALL], None).issues
+    assert str(issue).startswith("train.threads: got 8, allowed: at most the 4 CPUs of this mach")
 
 
 def test_a_busy_node_type_is_enough() -> None:
-    assert judge([Demand(cpu=4)], [], listed(SMALL)).faults == ()
+    assert judge([Demand(cpu=4)], [], listed(SMALL)).issues == ()
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_an_autoscaler_that_does_not_read_labels_would_add_other_gpus(
     shapes: Sequence[NodeShape], refused: bool
 ) -> None:
     demand = Demand(cpu=1, gpu=1, gpu_types=("L4",))
-    assert judge([demand], shapes, listed(*shapes)).faults == ()
-    faults = judge([demand], shapes, listed(*shapes, reads_labels=False)).faults
-    assert bool(faults) == refused
-    for fault in faults:
-        assert "version 1 of Ray's autoscaler does not read labels" in str(fault)
-        assert "RAY_UP_enable_autoscaler_v2" in str(fault)
+    assert judge([demand], shapes, listed(*shapes)).issues == ()
+    issues = judge([demand], shapes, listed(*shapes, reads_labels=False)).issues
+    assert bool(issues) == refused
+    for issue in issues:
+        assert "version 1 of Ray's autoscaler does not read labels" in str(issue)
+        assert "RAY_UP_enable_autoscaler_v2" in str(issue)
 
 
 def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
@@ -151,7 +151,7 @@ def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
         types = node_types(Nodes())
         assert types == NodeTypes(growth=Growth.NONE)
         verdict = judge([Demand(cpu=8)], shapes_of(Nodes().all()), types)
-        assert verdict.faults == ()
+        assert verdict.issues == ()
         (sentence,) = verdict.sentences
         assert sentence.startswith("a trial needs 8 CPUs on one node, and no node of this cluster")
         assert "at most the 4 CPUs of the largest node of this cluster (node " in sentence
@@ -165,13 +165,13 @@ def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
     ],
 )
 def test_a_step_of_a_run_refuses_before_it_starts_anything(
-    environment: None, fields: dict[str, Any], law: str
+    environment: None, fields: dict[str, Any], constraint: str
 ) -> None:
     """Ray itself would let it wait for ever."""
     store = StageStore(open_storage("memory://"))
     plan = make_plan(small_sweep(**fields), store)
-    job = Job(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
     with ray_cluster(None, cpus=2):
         reservations = job._reserved()
-        with pytest.raises(InvalidConfigError, match=re.escape(law)):
+        with pytest.raises(InvalidConfigError, match=re.escape(constraint)):
             reservations.begin(plan.trials)

@@ -13,7 +13,7 @@ from ray.tune.logger import TBXLoggerCallback
 from clmethods.config import InvalidConfigError
 from sweeps.definition import TrialSpec, expand, sweep_from_dict
 from sweeps.definition.logging import PACKAGES, Logging
-from sweeps.execution.tune.loggers import Guarded
+from sweeps.execution.tune.loggers import FailSafeLogger
 from sweeps.stages.live_metrics import figures_so_far
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
@@ -23,10 +23,10 @@ from tests.sweeps.execution.logged import mlflow_runs, scalars, wandb_runs
 from tests.sweeps.stages.small import small_sweep, small_trial
 
 
-def guarded(folder: Path, trial: TrialSpec) -> tuple[Guarded, list[str]]:
+def guarded(folder: Path, trial: TrialSpec) -> tuple[FailSafeLogger, list[str]]:
     said: list[str] = []
     trials = {trial.trial_id: trial}
-    logger = Guarded(
+    logger = FailSafeLogger(
         "tensorboard", TBXLoggerCallback(), small_sweep(), trials, folder, said.append
     )
     return logger, said
@@ -72,7 +72,7 @@ def test_what_is_not_installed_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(PACKAGES, "wandb", "a_package_that_there_is_not")
     with pytest.raises(InvalidConfigError) as refusal:
         Logging(wandb={"project": "p"}, tensorboard=True).refuse("s3://bucket")
-    assert [fault.path for fault in refusal.value.faults] == [
+    assert [issue.path for issue in refusal.value.issues] == [
         "logging.wandb",
         "logging.tensorboard",
     ]
