@@ -113,7 +113,7 @@ def refusal(result: Result) -> str:
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     heading, *lines = result.stderr.splitlines()
-    assert heading == "error: 1 fault, nothing was started"
+    assert heading == "error: 1 issue, nothing was started"
     assert len(lines) == 1, result.stderr
     assert "Traceback" not in result.output
     for secret in SECRETS:

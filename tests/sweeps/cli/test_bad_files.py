@@ -130,7 +130,7 @@ def test_a_bad_file_is_refused_with_path_value_law_and_mend(
     sweeps_command: Command, tmp_path: Path, text: str, parts: list[str]
 ) -> None:
     message = refused(sweeps_command, tmp_path, text)
-    assert "1 fault," in message
+    assert "1 issue," in message
     for part in parts:
         assert part in message
 

@@ -77,7 +77,7 @@ def test_a_fault_names_field_value_and_law(
 def test_all_faults_come_together(sweeps_command: Command, sweep_file: FileOf) -> None:
     file = sweep_file(method__rank=0, stream__tasks=11, train__lr=-1)
     message = refused(sweeps_command("plan", file))
-    assert "3 faults" in message
+    assert "3 issues" in message
     assert all(name in message for name in ("method.rank", "stream.tasks", "train.lr"))
 
 

@@ -59,7 +59,7 @@ def test_init_overwrites_nothing(sweeps_command: Command, tmp_path: Path) -> Non
 def test_all_faults_of_init_come_together(sweeps_command: Command, tmp_path: Path) -> None:
     result = sweeps_command("init", "digits_dem", "-o", tmp_path / "gone" / "mine.txt")
     assert result.exit_code == 2
-    assert "3 faults" in result.output
+    assert "3 issues" in result.output
     assert "Did you mean 'digits_demo'?" in result.output
 
 
