@@ -10,9 +10,9 @@ from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
 from sweeps.analysis.runs.metric_choice import Results, chosen_readout, direction_of
 from sweeps.cli.commands.effects import difference_columns
-from sweeps.cli.commands.reading import split_option
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.options import split_option
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
@@ -38,16 +38,17 @@ class _Side(NamedTuple):
 @click.argument("first", metavar="DIR1")
 @click.argument("second", metavar="DIR2")
 @click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective of DIR1.")
-@click.option("--readout", metavar="ID", help="Such as `last`; default: the first of DIR1.")
+@click.option("--readout", metavar="ID", help="Such as `last`. Default: the first of DIR1.")
 @split_option
 @exit_on_user_error
 def compare(
     first: str, second: str, metric: tuple[str, ...], readout: str | None, split: str
 ) -> None:
-    """How DIR2 differs from DIR1: paired by configuration, order and seed.
+    """Compare two sweeps, paired by configuration, order and seed.
 
-    Two sweeps, or one sweep that two versions of the code ran on two storages. Configurations are
-    matched by their settings, else by their label; what has no partner is named.
+    DIR1 and DIR2 hold two sweeps, or one sweep that two versions of the code ran on two storages.
+    Configurations are matched by their settings, otherwise by their label. Unmatched ones are
+    listed.
     """
     sides = [_read(directory) for directory in (first, second)]
     for side in sides:

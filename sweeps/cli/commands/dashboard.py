@@ -18,17 +18,20 @@ from sweeps.cli.locate import open_stored_sweep
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the study goes; without it a file that is gone afterwards.",
+    help="File for the study. Default: a temporary file.",
 )
 @click.option(
-    "--serve/--no-serve", default=True, help="Open it in optuna-dashboard, or only write it."
+    "--serve/--no-serve",
+    default=True,
+    help="Open the study in optuna-dashboard, or only write it.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @exit_on_user_error
 def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> None:
-    """Rebuild the Optuna study of a sweep from its results and open it in optuna-dashboard.
+    """Show a sweep as an Optuna study in optuna-dashboard.
 
-    The file is a copy for looking at: the sweep never reads it. Half-finished sweeps too.
+    The study is rebuilt from the results, also of an unfinished sweep. It is a copy: the sweep
+    never reads it.
     """
     from sweeps.search.optuna_study import write_study
 

@@ -8,9 +8,9 @@ import click
 
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
-from sweeps.cli.commands.reading import split_option
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.options import split_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +26,12 @@ SHOWN = 10
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective.")
-@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option("--readout", metavar="ID", help="Such as `last`. Default: the first of the sweep.")
 @click.option(
     "--baseline",
     metavar="PATH=VALUE",
     multiple=True,
-    help="Hold an axis's values against this one; default: the lowest number, or the first value.",
+    help="Value to compare the others of an axis with. Default: the lowest number or first value.",
 )
 @split_option
 @exit_on_user_error
@@ -42,7 +42,7 @@ def effects(
     baseline: tuple[str, ...],
     split: str,
 ) -> None:
-    """Matched differences of every axis value, interactions, and importance."""
+    """Show the effects, interactions and importance of all axes."""
     from sweeps.analysis.effects.axis_effects import axes_of, points_of
     from sweeps.analysis.runs.metric_choice import all_orders, chosen_readout
     from sweeps.analysis.runs.paired_differences import configurations

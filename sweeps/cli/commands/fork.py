@@ -14,20 +14,24 @@ from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-@click.option("--trial", "which", required=True, metavar="ID", help="A trial's id or beginning.")
-@click.option("--stage", required=True, type=click.IntRange(min=1), help="How many to share.")
+@click.option(
+    "--trial", "which", required=True, metavar="ID", help="The id of a trial, or its beginning."
+)
+@click.option(
+    "--stage", required=True, type=click.IntRange(min=1), help="Number of stages to share."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The new sweep file; its name becomes the name of the sweep.",
+    help="The new sweep file. Its name becomes the name of the sweep.",
 )
 @exit_on_user_error
 def fork(directory: str, which: str, stage: int, output: Path) -> None:
-    """Write a sweep file that starts from stage K of a trial: change what acts later, and run it.
+    """Write a sweep file that continues a trial from its stage K.
 
-    Its comments name the fields that can change without losing the shared stages. It must be run
+    Its comments list the fields that can change without losing the shared stages. Run the new file
     on the same storage.
     """
     from sweeps.definition.derive.fork import fork_text

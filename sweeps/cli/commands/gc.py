@@ -11,13 +11,16 @@ from sweeps.cli.locate import stored_sweep, usable_storage
 
 @click.command()
 @click.argument("storage", metavar="STORAGE")
-@click.option("--delete", is_flag=True, help="Delete them; without it they are only counted.")
+@click.option(
+    "--delete", is_flag=True, help="Delete the stages. Without it, they are only counted."
+)
 @exit_on_user_error
 def gc(storage: str, delete: bool) -> None:
-    """Stages that no sweep of STORAGE needs, by the files that the sweeps were last run with.
+    """Find or delete stages that no sweep of a storage needs.
 
-    A sweep of which STORAGE/sweeps/NAME was removed needs none. Result tables are not touched:
-    rows of trials that were dropped from a file stay.
+    Each sweep needs the stages of the sweep file that it was last run with. A sweep whose
+    STORAGE/sweeps/NAME was removed needs none. Result tables are not changed: rows of trials that
+    were removed from a sweep file are kept.
     """
     from pathlib import Path
 

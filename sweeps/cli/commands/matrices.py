@@ -35,11 +35,14 @@ NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
 @click.option(
     "--configuration",
     metavar="LABEL|ID",
-    help="Draw the maps of this one; default: the first that freeze.",
+    help="Configuration whose maps are drawn. Default: the first that freezes matrices.",
 )
 @exit_on_user_error
 def matrices(directory: str, configuration: str | None) -> None:
-    """Which (block, site) matrices are important, when they freeze, how far they still move."""
+    """Show importance, freezing and drift of every weight matrix.
+
+    A matrix is a (block, site) pair, such as (3, "q").
+    """
     from sweeps.analysis.runs.metric_choice import all_orders
     from sweeps.results import read_table
     from sweeps.search.requested_results import read_results

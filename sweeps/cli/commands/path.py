@@ -30,12 +30,12 @@ PATHS = 2
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--metric", metavar="NAME", help="Default: the first objective.")
-@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option("--readout", metavar="ID", help="Such as `last`. Default: the first of the sweep.")
 @click.option(
     "-o",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where steps are missing: write a sweep file that trains them.",
+    help="Write a sweep file that trains the missing steps, if any.",
 )
 @exit_on_user_error
 def path(
@@ -46,10 +46,11 @@ def path(
     readout: str | None,
     output: Path | None,
 ) -> None:
-    """The shortest paths from configuration A to B, each step one factor and really run.
+    """Show paths between two configurations, one factor per step.
 
-    A and B are labels, or ids or their beginnings. Shown are the metric of every step, on
-    validation and test images, and its paired difference to the step before.
+    A and B are labels, ids, or beginnings of ids. The paths are the shortest ones whose configurations were all trained. Each
+    step shows the metric on validation and test images, and the paired difference to the previous
+    step.
     """
     from sweeps.analysis.effects.axis_effects import points_of
     from sweeps.analysis.effects.paths import find_configuration, gap, ranks, shortest_paths

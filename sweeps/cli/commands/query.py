@@ -19,15 +19,16 @@ from sweeps.cli.errors import exit_on_user_error
     type=click.Choice(["table", "csv", "json"]),
     default="table",
     show_default=True,
-    help="`json` prints one object per row and line.",
+    help="`json` prints one object per line.",
 )
 @exit_on_user_error
 def query(directory: str, sql: str, kind: str) -> None:
-    """Answer SQL over the views trials, stages, evals, matrices and summary.
+    """Query the result tables with SQL.
 
-    DIR may be a storage with several sweeps: every view begins with the column `sweep`. `summary`
-    has one row per trial, readout and split, with every metric and every searched field, quoted
-    like "method.rank". Nothing can be changed.
+    The views are trials, stages, evals, matrices and summary. DIR can be a storage with several
+    sweeps; the first column of every view is `sweep`. `summary` has one row per trial, readout and
+    split, with every metric and every searched field, quoted as in "method.rank". Queries cannot
+    change the storage.
 
     \b
     sweeps query runs/demo "SELECT label, avg(average_accuracy) AS accuracy

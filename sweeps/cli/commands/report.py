@@ -12,24 +12,24 @@ from sweeps.cli.locate import open_stored_sweep
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-@click.option("--readout", metavar="ID", help="Such as `last`; default: the sweep's first.")
+@click.option("--readout", metavar="ID", help="Such as `last`. Default: the first of the sweep.")
 @click.option(
     "-o",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where to write the page; default: report.html beside the sweep's results.",
+    help="File of the report. Default: report.html beside the results of the sweep.",
 )
 @click.option(
     "--figures",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write the figures as PDF, SVG and PNG too, as a paper needs them.",
+    help="Also write the figures as PDF, SVG and PNG, in sizes for papers.",
 )
 @exit_on_user_error
 def report(directory: str, readout: str | None, output: Path | None, figures: Path | None) -> None:
-    """Write what the sweep answers into one HTML file that opens without a network.
+    """Write an HTML report: one file that needs no network.
 
-    Half-finished sweeps have a report too: it says what is missing.
+    The report of an unfinished sweep lists what is missing.
     """
     from sweeps.report import read_evidence, render, report_key
 

@@ -34,11 +34,11 @@ PROBED_TASKS = 2
 @click.option(
     "--probe",
     is_flag=True,
-    help="Train the first two tasks of what was never measured, into the storage.",
+    help="Train the first two tasks of configurations whose cost is unknown, to measure it.",
 )
 @exit_on_user_error
 def plan(sweep: str, storage: str, probe: bool) -> None:
-    """Say what a run would train, reuse and share, what it costs and what would break."""
+    """Show what a run would train, its cost, and likely problems."""
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
     from sweeps.definition import missing_data, tolerated_weights
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
@@ -87,23 +87,23 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
 @click.option(
     "--from-storage",
     is_flag=True,
-    help="SWEEP is the name of a sweep of the storage: run the file that its last run used.",
+    help="SWEEP is the name of a sweep in the storage. Run the sweep file of its last run.",
 )
-@click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster that is already up.")
+@click.option("--address", metavar="HOST:PORT|auto", help="A running Ray cluster to attach to.")
 @click.option(
     "--only",
     multiple=True,
     metavar="WHICH",
-    help="A label, a glob over labels, or the beginning of a trial's id; may be repeated.",
+    help="Run only these trials: label, glob over labels, or beginning of an id. Repeatable.",
 )
-@click.option("--retry-failed", is_flag=True, help="Try trials again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Also run trials that failed before.")
 @click.option(
     "--lease-ttl",
     type=click.FloatRange(min=0.5),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a silent worker keeps its stage before another may take it.",
+    help="Time without a heartbeat after which another worker may take over a stage.",
 )
 @exit_on_user_error
 def run(
@@ -115,10 +115,11 @@ def run(
     retry_failed: bool,
     lease_ttl: float,
 ) -> None:
-    """Train what the storage does not hold yet; run again, it continues or does nothing.
+    """Run a sweep. Stages that are in the storage already are not trained again.
 
-    An edited file trains what is new in it. One that would give rows of this sweep another
-    meaning is refused, and so is any other version while a run is under way.
+    After an interruption, the same command continues. After an edit of the sweep file, only new
+    stages are trained. A file under which existing rows would have another meaning is refused, and
+    so is a different version of the file while the sweep is running.
     """
     from sweeps.definition import missing_data
     from sweeps.execution.driver import RunOptions, run_sweep

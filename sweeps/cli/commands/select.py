@@ -35,25 +35,31 @@ NOTHING_CHOSEN = 1
     metavar="METRIC=BOUND",
     help="Such as average_accuracy=0.6.",
 )
-@click.option("--prefer", metavar="METRIC", help="Best of what is left; default: first objective.")
-@click.option("--knee", is_flag=True, help="The knee of the objectives' front instead.")
+@click.option(
+    "--prefer",
+    metavar="METRIC",
+    help="Metric to optimize under the constraints. Default: the first objective.",
+)
+@click.option("--knee", is_flag=True, help="Select the knee of the Pareto front instead.")
 @click.option(
     "--by",
     "basis",
     type=click.Choice(["pessimistic", "mean"]),
     default="pessimistic",
     show_default=True,
-    help="Decide on the bad end of each interval and the worst order, or on means.",
+    help="Decide by the unfavorable interval end and the worst order, or by means.",
 )
 @click.option(
-    "--readout", metavar="ID", help="Only this one; default: all that are not told the task."
+    "--readout",
+    metavar="ID",
+    help="Only this readout. Default: all that do not receive the task ID.",
 )
-@click.option("--searched", is_flag=True, help="Leave baselines out, choose from the search only.")
+@click.option("--searched", is_flag=True, help="Exclude baselines.")
 @click.option(
     "--choose-on",
     metavar="orders=…|seeds=…",
     multiple=True,
-    help="Look at these runs only, and report on the others too: seeds=0,1 or orders=0-1-2,2-1-0.",
+    help="Decide on these runs only, and also report the others: seeds=0,1 or orders=0-1-2,2-1-0.",
 )
 @click.option("--order", metavar="0-1-2", help="Task order of the production run.")
 @click.option(
@@ -61,7 +67,7 @@ NOTHING_CHOSEN = 1
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the run, its readout and the evidence as YAML for `clmethods train`. "
-    "A file that holds anything else is not overwritten.",
+    "A file with other content is not overwritten.",
 )
 @exit_on_user_error
 def select(
@@ -77,10 +83,10 @@ def select(
     order: str | None,
     output: Path | None,
 ) -> None:
-    """Choose a configuration on validation accuracy and print why, and what speaks against it.
+    """Select a configuration under constraints, with reasons.
 
-    Baselines can be chosen too. What decides is the worse of the interval's bad end and the mean
-    in the worst task order.
+    Decides on validation images, by the worse of two values: the unfavorable end of the interval
+    and the mean in the worst task order. Baselines can be selected, too.
     """
     import yaml
 

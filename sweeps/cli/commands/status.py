@@ -21,20 +21,20 @@ SHORTEST_S = 1.0
 
 @click.command()
 @click.argument("directory", metavar="DIR")
-@click.option("--trials", is_flag=True, help="List every trial with its id and its state.")
+@click.option("--trials", is_flag=True, help="List every trial with its id and state.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; see sweeps/README.md.")
 @click.option(
     "--watch",
     type=click.FloatRange(min=SHORTEST_S),
     metavar="SECONDS",
-    help="Look again every SECONDS until Ctrl-C.",
+    help="Refresh every SECONDS until Ctrl-C.",
 )
 @exit_on_user_error
 def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> None:
-    """Show who runs what, how far it is, how fast it goes, and what failed where.
+    """Show drivers, nodes, progress, throughput and failures.
 
-    DIR is STORAGE, for an overview if it holds several sweeps, or STORAGE/sweeps/NAME. The
-    drivers may run anywhere, or may have been killed. Nothing is written.
+    DIR is STORAGE/sweeps/NAME, or STORAGE for an overview of its sweeps. Works from any machine that
+    can read the storage, whether a driver is running or not. Writes nothing.
     """
     from sweeps.results.load import locate
 

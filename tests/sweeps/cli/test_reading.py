@@ -171,7 +171,7 @@ def test_why_names_the_stage_and_the_field(sweeps_command: Command, finished: Pa
     first = next(row[0] for row in rows if "importance_threshold=0" in row)
     second = next(row[0] for row in rows if "importance_threshold=0.2" in row)
     result = sweeps_command("why", finished, first, second[:8])
-    assert "share 1 stages and part at stage 2" in result.output
+    assert "share 1 stages and diverge at stage 2" in result.output
     assert "method.newly_frozen: 0 | 2" in result.output
 
 

@@ -1,0 +1,51 @@
+"""`sweeps export`: the result tables as single files for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.locate import open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("export"),
+    show_default=True,
+    help="Directory for one file per table.",
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
+)
+@exit_on_user_error
+def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> None:
+    """Write the result tables as single Parquet or CSV files.
+
+    One file per table, one for the summary, and a description of all columns.
+    The summary has a row per trial, readout and split, with every metric and searched field.
+    """
+    from sweeps.analysis.runs.column_descriptions import describe_tables
+    from sweeps.api import summary_of
+    from sweeps.results import TABLES, export_table, latest_trials, read_tables
+    from sweeps.results.load import StoredTables
+
+    stored = open_stored_sweep(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    reads = read_tables(stored.objects, stored.sweep.name, list(TABLES))
+    for warning in dict.fromkeys(w for read in reads.values() for w in read.warnings):
+        click.echo(warning, err=True)
+    tables = {name: read.table for name, read in reads.items()}
+    latest = tables | {"trials": latest_trials(tables["trials"])}
+    tables["summary"] = summary_of(StoredTables(stored.sweep.name, latest, ()))
+    for name, table in tables.items():
+        path = export_table(table, name, target, kind)
+        click.echo(f"{path}  {table.num_rows} rows")
+    (target / "SCHEMA.md").write_text(describe_tables(), encoding="utf-8")
+    click.echo(f"{target / 'SCHEMA.md'}  descriptions of the columns")

@@ -1,0 +1,37 @@
+"""`sweeps verify`: train stored stages again and compare their bits."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.locate import open_stored_sweep
+
+
+@click.command()
+@click.argument("directory", metavar="DIR")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=5, show_default=True, help="Number of stages."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sample.")
+@exit_on_user_error
+def verify(directory: str, sample: int, seed: int) -> None:
+    """Train a sample of stored stages again and compare all bits."""
+    from sweeps.planning.plan import make_plan
+    from sweeps.planning.verification import sample_stages, verify_stage
+    from sweeps.stages.stage_store import StageStore
+
+    stored = open_stored_sweep(directory)
+    store = StageStore(stored.objects, click.echo)
+    outcomes: list[str] = []
+    for trial, position in sample_stages(make_plan(stored.sweep, store), sample, seed):
+        verdict = verify_stage(store, trial, position)
+        outcomes.append(verdict.outcome)
+        detail = f": {verdict.detail}" if verdict.detail else ""
+        click.echo(f"{verdict.outcome:10}  stage {position + 1} of {trial.name}{detail}")
+    equal = outcomes.count("equal")
+    click.echo(f"{equal} of {len(outcomes)} stages have the same bits when they are trained again")
+    if set(outcomes) & {"differs", "damaged"}:
+        sys.exit(1)
