@@ -48,9 +48,9 @@ def path(
 ) -> None:
     """Show paths between two configurations, one factor per step.
 
-    A and B are labels, ids, or beginnings of ids. The paths are the shortest ones whose configurations were all trained. Each
-    step shows the metric on validation and test images, and the paired difference to the previous
-    step.
+    A and B are labels, ids, or beginnings of ids. The paths are the shortest ones whose
+    configurations were all trained. Each step shows the metric on validation and test images, and
+    the paired difference to the previous step.
     """
     from sweeps.analysis.effects.axis_effects import points_of
     from sweeps.analysis.effects.paths import find_configuration, gap, ranks, shortest_paths

@@ -33,8 +33,8 @@ SHORTEST_S = 1.0
 def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> None:
     """Show drivers, nodes, progress, throughput and failures.
 
-    DIR is STORAGE/sweeps/NAME, or STORAGE for an overview of its sweeps. Works from any machine that
-    can read the storage, whether a driver is running or not. Writes nothing.
+    DIR is STORAGE/sweeps/NAME, or STORAGE for an overview of its sweeps. Works from any machine
+    that can read the storage, whether a driver is running or not. Writes nothing.
     """
     from sweeps.results.load import locate
 
