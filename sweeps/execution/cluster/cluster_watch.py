@@ -81,7 +81,7 @@ class ClusterWatch:
     def leave_out(self, node_id: str, issue: ConfigIssue | None = None) -> bool:
         """Let no trial run on a node from now on; return False on a single machine.
 
-        Without a `issue` the node does not see the storage of this run.
+        Without an `issue` the node does not see the storage of this run.
         """
         if self._guard is None:
             return False

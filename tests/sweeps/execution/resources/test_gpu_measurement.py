@@ -308,18 +308,20 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
     """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
     store = StageStore(open_storage(str(tmp_path)))
     plan = make_plan(small_sweep(), store)
-    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    executor = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
     refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
-        job._guard = SimpleNamespace(refuse=lambda node, issue: refused.append((node, issue)))
-    job.gpu_too_small("node-1", "worker", "0.5 of the 2 GB of its GPU (T4) is less than 3 GB")
+        executor._watch._guard = SimpleNamespace(
+            refuse=lambda node, issue: refused.append((node, issue))
+        )
+    executor.gpu_too_small("node-1", "worker", "0.5 of the 2 GB of its GPU (T4) is less than 3 GB")
     if guarded:
         ((node, issue),) = refused
-        assert (node, issue.value, job.halted) == ("node-1", "worker", "")
+        assert (node, issue.value, executor.halted) == ("node-1", "worker", "")
         assert "2 GB of its GPU (T4)" in str(issue)
         assert "resources.gpu_type" in str(issue)
     else:
-        assert job.halted.endswith("Set resources.gpu to a larger share")
+        assert executor.halted.endswith("Set resources.gpu to a larger share")
 
 
 @pytest.mark.parametrize(
