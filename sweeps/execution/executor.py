@@ -35,7 +35,7 @@ from sweeps.results.events import EventLog
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.stages.stage_rows import is_complete
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
 
 if TYPE_CHECKING:
     from sweeps.execution.backlog import Backlog
@@ -149,6 +149,10 @@ class SweepExecutor:
         """Keep trials from a node whose worker did not find the storage of this run."""
         self._watch.leave_out(node_id)
 
+    def other_versions(self, node_id: str, host: str, error: str) -> None:
+        """Keep trials from a node whose software differs from that of the driver."""
+        self._watch.leave_out(node_id, ConfigIssue("node", host, "the same software", error))
+
     def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
         """A worker has given up waiting for the storage: leave its node out, or end the run."""
         issue = ConfigIssue("node", host, "a node that reaches the storage of this run", error)
@@ -191,7 +195,13 @@ class SweepExecutor:
         if trial.trial_id in self._ended:
             return
         self._ended.add(trial.trial_id)
-        record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
+        try:
+            record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
+        except MissingStagesError as error:  # without a row, the next run continues the trial
+            self.progress.tally.failed += 1
+            self.failed[trial.trial_id] = str(error)
+            self.progress.say(f"not finished: {trial.name}: {error}")
+            return
         self.events.add(
             TrialEnded(
                 trial=trial.trial_id,
@@ -204,6 +214,7 @@ class SweepExecutor:
             )
         )
         if ending.status == "finished":
+            self.failed.pop(trial.trial_id, None)
             self.progress.tally.finished += 1
             self.spending = self.spending.with_trial()
             self._check_budget()

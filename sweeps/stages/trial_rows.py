@@ -29,12 +29,24 @@ class Ending:
     """Where it failed, for the event log; empty if that is not known."""
 
 
+class MissingStagesError(RuntimeError):
+    """Raised for a trial that is said to be finished while stages of it are not in the storage."""
+
+    def __init__(self, missing: int, total: int) -> None:
+        super().__init__(f"{missing} of {total} stages are missing or damaged in the storage")
+
+
 def record_trial(
     store: StageStore, sweep: Sweep, trial: TrialSpec, attempt: int, ending: Ending
 ) -> None:
-    """Write the row of an ended attempt; a row that is there already stays."""
+    """Write the row of an ended attempt; a row that is there already stays.
+
+    Raises `MissingStagesError` if a finished trial lacks stages in the storage.
+    """
     run, chain = trial.run, trial.chain
     facts = [_facts(store, sweep.name, trial, stage.key) for stage in chain[: ending.stages_done]]
+    if ending.status == "finished" and None in facts:
+        raise MissingStagesError(facts.count(None), len(chain))
     last = facts[-1] if facts else None
     row = {
         "trial_id": trial.trial_id,

@@ -19,6 +19,7 @@ from sweeps.stages.stage_rows import (
     materialise_stage,
 )
 from sweeps.stages.stage_store import StageStore
+from sweeps.storage import ObjectStore
 
 if TYPE_CHECKING:
     from clmethods.evaluate import Evaluator
@@ -82,6 +83,11 @@ class TrialRunner:
         self._folded = 0
         self._evaluator: Evaluator | None = None
         self._features = features
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The storage of the stages."""
+        return self._stages.objects
 
     def advance(self) -> StepReport:
         """Compute the next stage that is not complete; `waiting` if somebody else is at it."""

@@ -65,6 +65,11 @@ class ObjectStore:
         return self._backend.location
 
     @property
+    def is_directory(self) -> bool:
+        """Return whether it is a local directory, which every machine may see differently."""
+        return "://" not in self.location
+
+    @property
     def options(self) -> StorageOptions:
         """The options in force, for `open_storage` on another node."""
         return self._backend.options

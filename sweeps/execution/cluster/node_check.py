@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict, final
 
-from clmethods.config import InvalidConfigError
-from sweeps.execution.cluster.versions import installed_versions
+from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.execution.cluster.versions import Versions, installed_versions
 from sweeps.storage import (
     MissingObjectError,
     ObjectStore,
@@ -29,6 +29,8 @@ class StorageProof(TypedDict):
     key: str
     secret: str
     """Content of the object: random, so that no copy of another run's storage has it."""
+    versions: dict[str, str]
+    """`Versions` of the driver."""
 
 
 @final
@@ -54,6 +56,7 @@ def storage_proof(objects: ObjectStore, sweep: str) -> Iterator[StorageProof]:
         options=objects.options.to_json(),
         key=f"sweeps/{sweep}/proofs/{run}",
         secret=secrets.token_hex(16),
+        versions=asdict(installed_versions()),
     )
     objects.put(proof["key"], proof["secret"].encode())
     try:
@@ -69,6 +72,21 @@ def sees(objects: ObjectStore, proof: StorageProof) -> bool:
         return objects.get(proof["key"]).decode(errors="replace") == proof["secret"]
     except MissingObjectError:
         return False
+
+
+def version_issue(node: str, there: Versions, driver: Versions) -> ConfigIssue | None:
+    """Return the issue of a node whose versions differ from those of the driver."""
+    differing = driver.differences(there)
+    if not differing:
+        return None
+    expected = "; ".join(f"{name} {mine}" for name, mine, _ in differing)
+    actual = "; ".join(f"{name} {theirs}" for name, _, theirs in differing)
+    return ConfigIssue(
+        "node",
+        node,
+        f"the versions of the driver: {expected}",
+        f"The node has {actual}. Install the same on all nodes (`ray up` does).",
+    )
 
 
 def check_node(proof: StorageProof) -> dict[str, Any]:

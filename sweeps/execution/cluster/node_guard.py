@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.execution.cluster.node_check import NodeReport, StorageProof, check_node
+from sweeps.execution.cluster.node_check import (
+    NodeReport,
+    StorageProof,
+    check_node,
+    version_issue,
+)
 from sweeps.execution.cluster.nodes import Node, Nodes, on_node
 from sweeps.execution.cluster.versions import Versions, installed_versions
 
@@ -131,16 +136,9 @@ class NodeGuard:
         return self._fault_of(node, report)
 
     def _fault_of(self, node: Node, report: NodeReport) -> ConfigIssue | None:
-        differing = installed_versions().differences(Versions(**report.versions))
-        if differing:
-            constraint = "; ".join(f"{name} {mine}" for name, mine, _ in differing)
-            there = "; ".join(f"{name} {theirs}" for name, _, theirs in differing)
-            return ConfigIssue(
-                "node",
-                node.shown,
-                f"the versions of the driver: {constraint}",
-                f"The node has {there}. Install the same on all nodes (`ray up` does).",
-            )
+        issue = version_issue(node.shown, Versions(**report.versions), installed_versions())
+        if issue is not None:
+            return issue
         if not report.shared:
             return self._unshared(node, report.error)
         if not report.writable:

@@ -212,7 +212,7 @@ class GpuSizing:
             except BaseException:
                 ray.cancel(running, force=True)
                 raise
-            if found["steps"][-1]["outcome"] not in ("unshared", "unreachable"):
+            if found["steps"][-1]["outcome"] not in ("unshared", "other_versions", "unreachable"):
                 return found
         return None
 

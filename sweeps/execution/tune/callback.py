@@ -62,6 +62,8 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             executor.progress.say(result["notes"])
         if result["outcome"] == "unshared":
             executor.leave_out_node(result["node_id"])
+        elif result["outcome"] == "other_versions":
+            executor.other_versions(result["node_id"], result["host"], result["error"])
         elif result["outcome"] == "unreachable":
             executor.storage_unreachable(result["node_id"], result["host"], result["error"])
         elif result["outcome"] == "gpu_too_small":

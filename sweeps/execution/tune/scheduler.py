@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 """How often a stage that another driver has leased is looked at."""
 
-MISPLACED = ("unshared", "unreachable", "gpu_too_small")
+MISPLACED = ("unshared", "other_versions", "unreachable", "gpu_too_small")
 """Outcomes of a step on a node that cannot run the trial, which then runs elsewhere."""
 
 

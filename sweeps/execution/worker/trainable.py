@@ -12,7 +12,8 @@ import ray
 from ray import tune
 
 from sweeps.definition import TrialSpec
-from sweeps.execution.cluster.node_check import StorageProof, sees
+from sweeps.execution.cluster.node_check import StorageProof, sees, version_issue
+from sweeps.execution.cluster.versions import Versions, installed_versions
 from sweeps.execution.failures.failure_causes import error_kind, error_text
 from sweeps.execution.resources.gpu_memory import DeviceTooSmallError, limit_memory, torch_cuda
 from sweeps.execution.resources.gpu_placement import placement_of
@@ -73,6 +74,10 @@ class UnsharedStorageError(Exception):
     """Raised where the storage of this node is not the one that the driver uses."""
 
 
+class OtherVersionsError(Exception):
+    """Raised on a node whose software differs from that of the driver."""
+
+
 @final
 class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     """Advances a trial by one stage per step.
@@ -103,9 +108,14 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         try:
             if self._runner is None:
                 self._runner = self._open()
+            self._check_storage(self._runner)
             report = self._runner.advance()
+            self._check_storage(self._runner)  # else the stage may be lost with what replaced it
         except UnsharedStorageError:
+            self._runner = None
             return self._result("unshared", done=False)
+        except OtherVersionsError as error:
+            return self._result("other_versions", error=str(error), done=False)
         except DeviceTooSmallError as error:
             return self._result("gpu_too_small", error=str(error), done=False)
         except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
@@ -170,6 +180,15 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         """Tell the driver of an outage while the step waits for its end."""
         post_notice(self._message["run_id"], sentence)
 
+    def _check_storage(self, runner: TrialRunner) -> None:
+        """Raise `UnsharedStorageError` if another directory is mounted over the storage by now.
+
+        A bucket cannot be replaced in this way, and each look would be a request.
+        """
+        proof, objects = self._message["proof"], runner.objects
+        if proof is not None and objects.is_directory and not sees(objects, proof):
+            raise UnsharedStorageError(self._message["storage"])
+
     def _open(self) -> TrialRunner:
         load_torch()
 
@@ -178,8 +197,14 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         options = StorageOptions.from_json(message.get("options", "{}"))
         objects = open_storage(message["storage"], options, notify=self._notify)
         proof = message["proof"]
-        if proof is not None and not sees(objects, proof):
-            raise UnsharedStorageError(message["storage"])
+        if proof is not None:
+            # A trial may start on a node before the guard of the driver has checked that node.
+            driver = Versions(**proof["versions"])
+            issue = version_issue(socket.gethostname(), installed_versions(), driver)
+            if issue is not None:
+                raise OtherVersionsError(f"{issue.allowed}. {issue.hint}")
+            if not sees(objects, proof):
+                raise UnsharedStorageError(message["storage"])
         return TrialRunner(
             message["sweep"],
             TrialSpec.from_json(message["trial"]),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from clmethods.training.stage import run_stage
 from sweeps.definition import TrialSpec, expand
+from sweeps.execution.cluster.node_check import StorageProof, storage_proof
 from sweeps.execution.worker.trainable import StageTrainable, TrialMessage, resources_of
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import open_storage
@@ -16,13 +21,15 @@ from tests.sweeps.stages.small import metrics, run_trial, small_sweep
 SWEEP = small_sweep(search={"method.importance_threshold": [0, 0.2]})
 
 
-def config_of(trial: TrialSpec, storage: Path) -> dict[str, Any]:
+def config_of(
+    trial: TrialSpec, storage: Path, proof: StorageProof | None = None
+) -> dict[str, Any]:
     message = TrialMessage(
         trial=trial.to_json(),
         stages=trial.run.stages,
         sweep="small",
         storage=str(storage),
-        proof=None,
+        proof=proof,
         run_id="run",
         owner="driver:trial",
         time_to_live_s=20.0,
@@ -61,6 +68,56 @@ def test_a_worker_may_take_over_in_the_middle(tmp_path: Path) -> None:
     assert worker.step()["position"] == 2
     worker.reset_config(config_of(first, tmp_path))
     assert [step["position"] for step in steps(worker)] == [2, 3]
+
+
+def test_a_node_with_other_versions_trains_nothing(tmp_path: Path) -> None:
+    """A trial may start on a node before the guard of the driver has checked that node."""
+    trial = expand(SWEEP)[0]
+    with storage_proof(open_storage(str(tmp_path)), "small") as proof:
+        versions = proof["versions"] | {"package": "0.0.9 (files 000000000000)"}
+        other = StorageProof(**{**proof, "versions": versions})
+        step = StageTrainable(config_of(trial, tmp_path, other)).step()
+        assert (step["outcome"], step["done"]) == ("other_versions", False)
+        assert "0.0.9 (files 000000000000)" in step["error"]
+        assert StageStore(open_storage(str(tmp_path))).finished() == {}
+        assert StageTrainable(config_of(trial, tmp_path, proof)).step()["outcome"] == "trained"
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_directory_that_replaces_the_storage_is_noticed(tmp_path: Path, moment: str) -> None:
+    """As after an unmount: the path is there, and empty."""
+    storage, away = tmp_path / "storage", tmp_path / "away"
+    trial = expand(SWEEP)[0]
+
+    def replace() -> None:
+        storage.rename(away)
+        storage.mkdir()
+
+    with storage_proof(open_storage(str(storage)), "small") as proof:
+        worker = StageTrainable(config_of(trial, storage, proof))
+        assert worker.step()["outcome"] == "trained"
+        if moment == "before":
+            replace()
+            step = worker.step()
+            assert not any(storage.iterdir())
+        else:
+            with mock.patch("clmethods.training.stage.run_stage", before(replace, run_stage)):
+                step = worker.step()
+        assert (step["outcome"], step["done"]) == ("unshared", False)
+        rmtree(storage)
+        rmtree(away / "leases")  # of the interrupted stage; a driver would let it expire
+        away.rename(storage)
+        assert [step["outcome"] for step in steps(worker)] == ["trained"] * 2
+
+
+def before(first: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `first` and then `function`."""
+
+    def both(*arguments: Any) -> Any:
+        first()
+        return function(*arguments)
+
+    return both
 
 
 @pytest.mark.parametrize("spoilt", ["storage", "trial"])
