@@ -10,6 +10,9 @@ import signal
 
 import pytest
 
+from sweeps.results.event_kinds import StageDone
+from sweeps.results.events import read_events
+from sweeps.storage import open_storage
 from tests.cluster.evidence import SharedFolder, scenario, wait_until
 from tests.cluster.fault_sweep import (
     SWEEP,
@@ -21,6 +24,7 @@ from tests.cluster.lab.command import Command
 from tests.cluster.lab.host import Host
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.slow import paced, slow
+from tests.cluster.lab.software import CHECKOUT
 from tests.sweeps.execution.tables import Tables
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -100,6 +104,38 @@ def stages_of(host: Host, storage: SharedFolder) -> set[str]:
         except FileNotFoundError:
             continue  # it was given back meanwhile
     return held
+
+
+def test_node_that_joins_late_with_other_software_trains_nothing(
+    cluster: RayCluster, shared_folder: SharedFolder, unbroken: Tables
+) -> None:
+    w1, w2 = cluster.workers
+    module = w2.path(f"{CHECKOUT}/clmethods/metrics/counts.py")
+    original = module.read_text()
+    w2.power_off()
+    module.write_text(original + "# changed\n")
+    with scenario("late node, other software", HOSTS, shared_folder, SWEEP["name"]) as test:
+        driver = start_driver(cluster.head, shared_folder.url)
+        with paced(lambda: [w1], test.watch.count, 0.3):
+            test.watch.wait_for(2, driver)
+            cluster.restart_worker(w2)
+            test.inject("node with other software joins")
+            driver.wait_for("no trial runs on w2")
+        assert "8 of 8 trials finished, 0 failed" in driver.wait().expect().output
+        assert trained_on(shared_folder) == {"w1"}
+        test.must_equal(unbroken, SWEEP["name"])
+    w2.power_off()
+    module.write_text(original)
+    cluster.restart_worker(w2)
+    cluster.wait_for_slots(2)
+
+
+def trained_on(storage: SharedFolder) -> set[str]:
+    """Return the names of the hosts that trained stages, by the event log."""
+    bodies = (
+        event.body for event in read_events(open_storage(str(storage.local())), SWEEP["name"])
+    )
+    return {body.node for body in bodies if isinstance(body, StageDone)}
 
 
 def test_new_cluster_continues_after_the_head_is_lost(

@@ -14,21 +14,27 @@ from tests.cluster.lab.records import REPOSITORY
 CHECKOUT = f"{HOME}/lorac-sweeps"
 BORROWED_BUILD = "[install]\nno-build-isolation = false\n"
 """Build the package with the borrowed setuptools: in pip's files, `false` turns isolation off."""
-IGNORED = shutil.ignore_patterns(
-    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "runs", "shared"
-)
+NOT_COPIED = {".git", ".venv", ".hypothesis", "build", "dist", "runs", "shared"}
+"""At the top level of the repository."""
+IGNORED = shutil.ignore_patterns(".*_cache", "__pycache__")
 
 
 def give_checkout(laptop: Host, key: Path) -> None:
     """A copy of this repository, and the user's key, as a developer has them."""
     checkout = laptop.path(CHECKOUT)
-    shutil.copytree(REPOSITORY, checkout, ignore=IGNORED)
+    shutil.copytree(REPOSITORY, checkout, ignore=_not_of_a_checkout)
     (checkout / ".venv").symlink_to(Path(sys.prefix).resolve())
     shutil.copy(key, laptop.path("~/.ssh/id_ed25519"))
     laptop.path("~/.ssh/id_ed25519").chmod(0o600)
     # The packages of the environment are those of the checkout that it was made in.
     laptop.write("~/.bashrc", f"export PYTHONPATH={CHECKOUT}\n")
     give(laptop.path("~"))
+
+
+def _not_of_a_checkout(folder: str, names: list[str]) -> set[str]:
+    """Return the names in a folder of the repository that a fresh checkout does not have."""
+    top = NOT_COPIED if Path(folder) == REPOSITORY else set()
+    return (top | IGNORED(folder, names)) & set(names)
 
 
 def lend_environment(node: Host, sources: bool = False) -> None:
