@@ -7,20 +7,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import clmethods.config
+import clmethods.user_data
 import sweeps.analysis
+import sweeps.definition
+import sweeps.presentation
 import sweeps.report
+import sweeps.results
+import sweeps.search
+import sweeps.statistics
 
 ROOT = Path(__file__).parents[1]
 
+PACKAGES = (
+    *(clmethods.config, clmethods.user_data),
+    *(sweeps.definition, sweeps.results, sweeps.statistics, sweeps.analysis),
+    *(sweeps.search, sweeps.presentation, sweeps.report),
+)
 LIGHT = [
-    "clmethods.config",
     "clmethods.metrics",
-    "sweeps.definition",
-    "sweeps.results",
+    "sweeps.api",
     *(
-        f"{package.__name__}.{module.name}"
-        for package in (sweeps.analysis, sweeps.report)
-        for module in pkgutil.iter_modules(package.__path__)
+        module.name
+        for package in PACKAGES
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ),
 ]
 """What plans a sweep or reads its results: starts at once, and runs where there is no torch."""
