@@ -88,6 +88,9 @@ def test_ray_up_installs_the_package_with_its_pinned_dependencies(walk: Walk) ->
         assert installed[name] in pins
     assert "lorac-sweeps" in installed
     assert not walk.lab["head"].path("/opt/lab/site-packages").exists()
+    # version 1 of the autoscaler, by cluster.yaml alone: no variable is exported on the laptop
+    assert walk.lab["head"].processes("ray/autoscaler/_private/monitor.py")
+    assert not walk.lab["head"].processes("ray/autoscaler/v2/monitor.py")
     token = walk.lab["head"].path("~/.lorac-sweeps/auth_token")
     assert token.stat().st_mode & 0o777 == 0o600
 
