@@ -50,14 +50,39 @@ The environment of a job ends up in Ray's logs. Move keys into files (README.md,
 'ray up' again. A name that ends in _FILE, _PATH, _DIR, _URI, _URL or _ENDPOINT is accepted."
 fi
 
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$(python3 --version) found, Python 3.11 or newer is needed."
-python3 -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "python3 cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"
+# fits PYTHON: a version that the package and its pins support, which can make environments.
+fits() {
+    "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+# LORAC_PYTHON names an interpreter. Without it, the environment that is there is kept; a new one gets
+# the newest interpreter that fits.
+python=${LORAC_PYTHON:-}
+if [ -n "$python" ]; then
+    fits "$python" || fail "LORAC_PYTHON=$python is not a Python 3.11 or newer with venv."
+elif ! fits "$project/.venv/bin/python"; then
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
+        if fits "$candidate"; then
+            python=$candidate
+            break
+        fi
+    done
+    [ -n "$python" ] || fail "no Python 3.11 or newer with venv was found ($(python3 --version 2>&1)).
+On Debian 12 and Ubuntu 24.04: sudo apt-get install python3-venv. Elsewhere install a newer one, and name
+it by LORAC_PYTHON=/path/to/python if it is not on PATH (ssh.md, \"Choices\")."
+fi
+
+# same_version PYTHON OTHER: both have the same minor version.
+same_version() {
+    [ "$("$1" -c 'import sys; print(sys.version_info[:2])')" = \
+        "$("$2" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)" ]
+}
 
 cp "$(dirname "$0")"/project/* "$project"
 cd "$project"
-[ -x .venv/bin/python ] || python3 -m venv .venv
+if [ -n "$python" ] && ! same_version "$python" .venv/bin/python; then
+    "$python" -m venv --clear .venv
+fi
 rm -rf build # setuptools would package modules that have been deleted since
 .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[$extras]"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,83 @@ def test_settings_that_are_not_secret_are_accepted(host: Path, line: str) -> Non
     (host / ".lorac-sweeps" / "env").write_text(f"{line}\n")
     done = setup(host)
     assert done.returncode == 0, done.stderr
+
+
+# ---- setup.sh: the interpreter
+
+
+def interpreter(folder: Path, version: str, venv: bool = True) -> Path:
+    """A program python3.N that answers as that version, and writes down which one made a venv."""
+    folder.mkdir(exist_ok=True)
+    program = folder / f"python{version}"
+    new = int(version.split(".")[1]) >= 11 and venv
+    program.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *ensurepip*) exit {int(not new)} ;;
+  *sys.version_info*) echo "(3, {version.split(".")[1]})" ;;
+  --version) echo "Python {version}.0" ;;
+  *"-m venv"*)
+    for target in "$@"; do :; done
+    mkdir -p "$target/bin"
+    cp "$0" "$target/bin/python"
+    printf '#!/bin/sh\\necho {version} >> {folder}/made\\n' > "$target/bin/pip"
+    chmod +x "$target/bin/pip" ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    return program
+
+
+def set_up_with(home: Path, default: str, *others: str, **environment: str) -> str:
+    """Run setup.sh where python3 is `default`, and return the version that was installed into."""
+    programs = home / "programs"
+    for version in (default, *others):
+        interpreter(programs, version)
+    (programs / "python3").unlink(missing_ok=True)
+    (programs / "python3").symlink_to(programs / f"python{default}")
+    (home / "lorac-sweeps").mkdir(exist_ok=True)
+    system = home / "system"  # without the interpreters of this machine
+    system.mkdir(exist_ok=True)
+    for tool in ("awk bash cat chmod cp dirname hostname mkdir rm sed touch").split():
+        if not (system / tool).exists():
+            (system / tool).symlink_to(shutil.which(tool) or "")
+    done = run(f"bash {CLUSTER}/setup.sh", home, path=f"{programs}:{system}", **environment)
+    made = programs / "made"
+    return made.read_text().split()[-1] if done.returncode == 0 else done.stderr
+
+
+def test_the_newest_interpreter_makes_the_environment(home: Path) -> None:
+    assert set_up_with(home, "3.10", "3.11", "3.12") == "3.12"
+
+
+def test_the_default_interpreter_is_enough(home: Path) -> None:
+    assert set_up_with(home, "3.11") == "3.11"
+
+
+def test_an_interpreter_that_cannot_make_environments_is_passed_over(home: Path) -> None:
+    interpreter(home / "programs", "3.13", venv=False)
+    assert set_up_with(home, "3.10", "3.12") == "3.12"
+
+
+def test_an_environment_is_kept_when_a_newer_interpreter_is_installed(home: Path) -> None:
+    assert set_up_with(home, "3.11") == "3.11"
+    assert set_up_with(home, "3.11", "3.12") == "3.11"
+
+
+def test_a_named_interpreter_replaces_the_environment(home: Path) -> None:
+    assert set_up_with(home, "3.11", "3.12") == "3.12"
+    assert set_up_with(home, "3.11", LORAC_PYTHON="python3.11") == "3.11"
+    elsewhere = str(interpreter(home / "opt", "3.14"))
+    assert set_up_with(home, "3.11", LORAC_PYTHON=elsewhere) == "3.11"  # pip of another folder
+    assert (home / "opt" / "made").read_text() == "3.14\n"
+
+
+def test_a_host_without_a_fitting_interpreter_is_refused(home: Path) -> None:
+    assert "no Python 3.11 or newer with venv was found (Python 3.10.0)" in set_up_with(home, "3.10")
+    refused = set_up_with(home, "3.11", LORAC_PYTHON="python3.10")
+    assert "LORAC_PYTHON=python3.10 is not a Python 3.11 or newer" in refused
 
 
 # ---- make_tls.sh
