@@ -60,6 +60,18 @@ class Walk:
         )
 
 
+def fetch_commands(output: str) -> list[str]:
+    """The commands by which `sweeps run` says how results come to the user's machine."""
+    text = output.replace("\r", "").split("  fetch ")[1].split("\n  analyze ")[0]
+    commands = [line.strip() for line in text.splitlines()[1:]]
+    return [line for line in commands if not line.startswith("or: ")]
+
+
+def files_of(folder: Path) -> set[Path]:
+    """All files below a folder but those that Python writes."""
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
 @pytest.fixture(scope="module")
 def walk() -> Iterator[Walk]:
     """Steps 1 to 3 of the README: token, edited file, `ray up`."""
@@ -113,13 +125,12 @@ def test_submit_trains_on_the_workers_and_results_come_home(walk: Walk, unbroken
         assert "nothing to train: all 28 stages were found" in again.output
         test.must_equal(unbroken, NAME)
 
-        home = f"{CHECKOUT}/cluster/results"
-        source = f"{storage.url}/sweeps/{NAME}/"
-        fetch = f"ray rsync-down cluster.yaml {source} results/sweeps/{NAME}/"
-        walk.user.run(f"mkdir -p results/sweeps; {fetch}").expect()
-        assert final_tables(walk.lab["laptop"].path(home), NAME) == unbroken
-        shown = walk.user.run(f"sweeps pareto results/sweeps/{NAME}").expect()
+        before = files_of(walk.lab["laptop"].path(CHECKOUT))
+        walk.user.run("; ".join(fetch_commands(done.output))).expect()
+        assert final_tables(walk.lab["laptop"].path("~/results"), NAME) == unbroken
+        shown = walk.user.run(f"sweeps pareto ~/results/sweeps/{NAME}").expect()
         assert "importance_threshold=0.2" in shown.output
+        assert files_of(walk.lab["laptop"].path(CHECKOUT)) == before  # nothing that is mounted
 
         refused = walk.submit(f"run nothing.yaml --storage {storage.url}")
         assert refused.code == 1
