@@ -7,6 +7,7 @@ are installed on the head as on any new host; the workers borrow the dependencie
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from tests.cluster.lab.laboratory import (
     laboratory,
 )
 from tests.cluster.lab.launcher import MAKE_TOKEN, Launcher
-from tests.cluster.lab.records import BUILD
+from tests.cluster.lab.records import BUILD, REPOSITORY
 from tests.cluster.lab.software import CHECKOUT, give_checkout, lend_environment
 from tests.cluster.lab.wheels import wheel_folder
 from tests.sweeps.execution.tables import Tables, final_tables
@@ -58,6 +59,17 @@ class Walk:
             lambda: "/2.0 CPU" in self.user.run("ray exec cluster.yaml 'ray status'").output,
             "two slots in `ray status`",
         )
+
+
+def job_commands(storage: str) -> list[str]:
+    """The commands of cluster/README.md for a driver without a terminal, but waiting for it."""
+    text = (REPOSITORY / "cluster" / "README.md").read_text()
+    (block,) = re.findall(r"```sh\n(\s+ray exec -p 8265 .*?)```", text, flags=re.DOTALL)
+    joined = re.sub(r"\\\n\s*", "", block)
+    for given, used in (("--no-wait ", ""), ("mine", NAME), ("s3://bucket/sweeps", storage)):
+        assert given in joined
+        joined = joined.replace(given, used)
+    return [line.strip() for line in joined.strip().splitlines()]
 
 
 def fetch_commands(output: str) -> list[str]:
@@ -173,11 +185,10 @@ def test_driver_in_tmux_survives_the_ssh_session(walk: Walk, unbroken: Tables) -
 def test_ray_job_submit_needs_the_token_and_runs_the_sweep(walk: Walk, unbroken: Tables) -> None:
     storage = walk.folder("job")
     with scenario("walk: ray job submit", len(HOSTS), storage, NAME) as test:
-        tunnel = walk.user.start("ray exec -p 8265 cluster.yaml 'sleep 600'")
+        open_tunnel, token, job = job_commands(storage.url)
+        # with job control, as in a terminal: a background job that changes its settings is stopped
+        tunnel = walk.user.start(f"bash -ic {shlex.quote(open_tunnel + chr(10) + 'wait')}")
         wait_until(lambda: 8265 in walk.lab["laptop"].listening(), "the tunnel", tunnel)
-        job = "ray job submit --address http://127.0.0.1:8265 --working-dir ."
-        job += f" -- python sweep.py run my/{NAME}.yaml --storage {storage.url}"
-        token = "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.lorac-sweeps/auth_token"
         wrong = "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/wrong; umask 077"
         wrong += "; echo 00000000000000000000000000000000 > ~/wrong"
         assert walk.user.run(job).code != 0
