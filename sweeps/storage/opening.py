@@ -12,7 +12,6 @@ from sweeps.storage.locations import location_error, parse_location
 from sweeps.storage.objects import ObjectStore, new_object_store
 from sweeps.storage.options import StorageOptions
 
-
 USABLE = "a directory that can be created and written, on a file system with hard links"
 
 

@@ -194,7 +194,7 @@ def test_setup_refuses_secrets_in_the_environment_and_does_not_print_them(
     done = setup(host)
     assert done.returncode == 1
     assert "2:" in done.stderr
-    assert "README.md, \"Keys\"" in done.stderr
+    assert 'README.md, "Keys"' in done.stderr
     assert "planted" not in done.stdout + done.stderr
     assert not (host / "pip.log").exists()
 
@@ -256,7 +256,19 @@ def set_up_with(home: Path, default: str, *others: str, **environment: str) -> s
     (home / "lorac-sweeps").mkdir(exist_ok=True)
     system = home / "system"  # without the interpreters of this machine
     system.mkdir(exist_ok=True)
-    for tool in ("awk bash cat chmod cp dirname hostname mkdir rm sed touch").split():
+    for tool in [
+        "awk",
+        "bash",
+        "cat",
+        "chmod",
+        "cp",
+        "dirname",
+        "hostname",
+        "mkdir",
+        "rm",
+        "sed",
+        "touch",
+    ]:
         if not (system / tool).exists():
             (system / tool).symlink_to(shutil.which(tool) or "")
     done = run(f"bash {CLUSTER}/setup.sh", home, path=f"{programs}:{system}", **environment)
@@ -291,7 +303,9 @@ def test_a_named_interpreter_replaces_the_environment(home: Path) -> None:
 
 
 def test_a_host_without_a_fitting_interpreter_is_refused(home: Path) -> None:
-    assert "no Python 3.11 or newer with venv was found (Python 3.10.0)" in set_up_with(home, "3.10")
+    assert "no Python 3.11 or newer with venv was found (Python 3.10.0)" in set_up_with(
+        home, "3.10"
+    )
     refused = set_up_with(home, "3.11", LORAC_PYTHON="python3.10")
     assert "LORAC_PYTHON=python3.10 is not a Python 3.11 or newer" in refused
 
