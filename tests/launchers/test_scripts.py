@@ -219,6 +219,27 @@ def test_settings_that_are_not_secret_are_accepted(host: Path, line: str) -> Non
     assert done.returncode == 0, done.stderr
 
 
+DEBIAN = """\
+case $- in
+    *i*) ;;
+      *) return;;
+esac
+"""
+"""The beginning of ~/.bashrc of Debian and Ubuntu."""
+
+
+def test_the_commands_of_ray_read_the_settings_and_plain_shells_do_not(host: Path) -> None:
+    """As cluster/README.md says: Ray calls an interactive shell, ssh with a command does not."""
+    (host / ".lorac-sweeps" / "env").write_text("export AWS_REGION=here\n")
+    (host / ".bashrc").write_text(DEBIAN)
+    assert setup(host).returncode == 0
+    (host / "lorac-sweeps" / "cluster").symlink_to(CLUSTER)
+    ray = "bash --login -c -i 'source ~/.bashrc; true && (echo region=$AWS_REGION)'"
+    assert "region=here" in run(ray, host).stdout
+    ssh = "source ~/.bashrc; echo region=$AWS_REGION"
+    assert run(ssh, host).stdout == "region=\n"
+
+
 # ---- setup.sh: the interpreter
 
 
