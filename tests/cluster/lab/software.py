@@ -14,15 +14,21 @@ from tests.cluster.lab.records import REPOSITORY
 CHECKOUT = f"{HOME}/lorac-sweeps"
 BORROWED_BUILD = "[install]\nno-build-isolation = false\n"
 """Build the package with the borrowed setuptools: in pip's files, `false` turns isolation off."""
-IGNORED = shutil.ignore_patterns(
-    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist", "runs", "shared"
-)
+GENERATED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
+AT_THE_TOP = {"build", "dist", "runs", "shared"}
+"""Of the repository. A package may have such a name: `sweeps.analysis.runs`."""
+
+
+def ignored(folder: str, names: list[str]) -> set[str]:
+    """Return the entries of a folder that a copy of the repository leaves out."""
+    top = AT_THE_TOP.intersection(names) if Path(folder) == REPOSITORY else set()
+    return set(GENERATED(folder, names)) | top
 
 
 def give_checkout(laptop: Host, key: Path) -> None:
     """A copy of this repository, and the user's key, as a developer has them."""
     checkout = laptop.path(CHECKOUT)
-    shutil.copytree(REPOSITORY, checkout, ignore=IGNORED)
+    shutil.copytree(REPOSITORY, checkout, ignore=ignored)
     (checkout / ".venv").symlink_to(Path(sys.prefix).resolve())
     shutil.copy(key, laptop.path("~/.ssh/id_ed25519"))
     laptop.path("~/.ssh/id_ed25519").chmod(0o600)
@@ -48,7 +54,7 @@ def lend_environment(node: Host, sources: bool = False) -> None:
     if sources:
         (packages / "lent.pth").write_text(f"{CHECKOUT}\n/opt/lab/site-packages\n")
         for name in ("clmethods", "sweeps", "cluster"):
-            shutil.copytree(REPOSITORY / name, node.path(f"{CHECKOUT}/{name}"), ignore=IGNORED)
+            shutil.copytree(REPOSITORY / name, node.path(f"{CHECKOUT}/{name}"), ignore=ignored)
         scripts += ["sweeps", "clmethods"]
     for script in scripts:
         text = Path(sys.prefix, "bin", script).read_text()
