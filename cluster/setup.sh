@@ -43,8 +43,9 @@ secrets_in() {
 }
 
 # Ray writes the environment of jobs to log files that every user of the host can read.
-if [ -f "$private/env" ] && secrets=$(secrets_in "$private/env") && [ -n "$secrets" ]; then
-    fail "$private/env sets what looks like a secret (line number and name):
+if [ -f "$private/env" ]; then
+    secrets=$(secrets_in "$private/env") || fail "$private/env could not be checked for secrets."
+    [ -z "$secrets" ] || fail "$private/env sets what looks like a secret (line number and name):
 $secrets
 The environment of a job ends up in Ray's logs. Move keys into files (README.md, \"Keys\"), then run
 'ray up' again. A name that ends in _FILE, _PATH, _DIR, _URI, _URL or _ENDPOINT is accepted."
