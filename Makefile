@@ -10,7 +10,7 @@ ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 # Two files of tests run at a time: the longest must not be the last.
 LONGEST_FIRST := tests/cluster/test_rolling_loss.py tests/cluster/test_walk.py
 
-.PHONY: demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
+.PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,8 @@ $(READY): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true  # pip uses one core for it
 	@touch $@
+
+env: $(READY)    ## set up .venv
 
 demo: $(READY)   ## run a real sweep on the embedded benchmark
 	@$(BIN)/sweeps run digits_demo --storage runs/demo

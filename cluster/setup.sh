@@ -17,22 +17,73 @@ fail() {
 Make a token on the machine where you call 'ray up' (README.md, \"Token\")."
 chmod -R go= "$private"
 
+# secrets_in FILE: line numbers and names of what FILE sets and must not. A name that ends as that of a
+# path or an address is accepted; an address with a password or a signature is not.
+secrets_in() {
+    awk '
+        function is_secret(name) {
+            if (name ~ /_(FILE|PATH|DIR|URI|URL|ENDPOINT)$/) return 0
+            if (name == "GOOGLE_APPLICATION_CREDENTIALS") return 0     # a path
+            if (name ~ /SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|CONNECTION_STRING/) return 1
+            if (name ~ /(KEY|TOKEN)S?([^A-Z]|$)/) return 1             # not TOKENIZERS_PARALLELISM
+            return name ~ /(^|_)(SAS|SIG)(_|$)/
+        }
+        /^[[:space:]]*#/ { next }
+        /:\/\/[^[:space:]]*:[^[:space:]]*@/ { print NR ": an address with a password" }
+        {
+            rest = $0
+            while (match(rest, /[A-Za-z_][A-Za-z0-9_]*\+?=/)) {
+                name = substr(rest, RSTART, RLENGTH)
+                rest = substr(rest, RSTART + RLENGTH)
+                sub(/\+?=$/, "", name)
+                if (is_secret(toupper(name))) print NR ": " name
+            }
+        }
+    ' "$1"
+}
+
 # Ray writes the environment of jobs to log files that every user of the host can read.
-if [ -f "$private/env" ] && secrets=$(grep -noE '[A-Za-z_]*(SECRET|ACCESS_KEY|PASSWORD|TOKEN|SAS)[A-Za-z_]*=' "$private/env"); then
-    fail "$private/env sets what looks like a secret (line number and name):
+if [ -f "$private/env" ]; then
+    secrets=$(secrets_in "$private/env") || fail "$private/env could not be checked for secrets."
+    [ -z "$secrets" ] || fail "$private/env sets what looks like a secret (line number and name):
 $secrets
-The environment of a job ends up in Ray's logs. Move keys into $private/aws_credentials
-(README.md, \"Keys\"), then run 'ray up' again."
+The environment of a job ends up in Ray's logs. Move keys into files (README.md, \"Keys\"), then run
+'ray up' again. A name that ends in _FILE, _PATH, _DIR, _URI, _URL or _ENDPOINT is accepted."
 fi
 
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$(python3 --version) found, Python 3.11 or newer is needed."
-python3 -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "python3 cannot make virtual environments. On Debian and Ubuntu: sudo apt-get install python3-venv"
+# fits PYTHON: a version that the package and its pins support, which can make environments.
+fits() {
+    "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+# LORAC_PYTHON names an interpreter. Without it, the environment that is there is kept; a new one gets
+# the newest interpreter that fits.
+python=${LORAC_PYTHON:-}
+if [ -n "$python" ]; then
+    fits "$python" || fail "LORAC_PYTHON=$python is not a Python 3.11 or newer with venv."
+elif ! fits "$project/.venv/bin/python"; then
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
+        if fits "$candidate"; then
+            python=$candidate
+            break
+        fi
+    done
+    [ -n "$python" ] || fail "no Python 3.11 or newer with venv was found ($(python3 --version 2>&1)).
+On Debian 12 and Ubuntu 24.04: sudo apt-get install python3-venv. Elsewhere install a newer one, and name
+it by LORAC_PYTHON=/path/to/python if it is not on PATH (ssh.md, \"Choices\")."
+fi
+
+# same_version PYTHON OTHER: both have the same minor version.
+same_version() {
+    [ "$("$1" -c 'import sys; print(sys.version_info[:2])')" = \
+        "$("$2" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)" ]
+}
 
 cp "$(dirname "$0")"/project/* "$project"
 cd "$project"
-[ -x .venv/bin/python ] || python3 -m venv .venv
+if [ -n "$python" ] && ! same_version "$python" .venv/bin/python; then
+    "$python" -m venv --clear .venv
+fi
 rm -rf build # setuptools would package modules that have been deleted since
 .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[$extras]"
 

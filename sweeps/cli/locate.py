@@ -67,6 +67,18 @@ def usable_storage(
     return objects
 
 
+def planned_storage(location: str, options: StorageOptions) -> ObjectStore:
+    """The storage of a run that may follow; a directory that is missing is not made.
+
+    Raises `InvalidConfigError` as `usable_storage` does.
+    """
+    from sweeps.storage import open_for_planning, require_storage
+
+    objects = open_for_planning(location, options, notify=say_aside)
+    require_storage(objects, write=False)
+    return objects
+
+
 def say_aside(message: str) -> None:
     """Print a message about the storage on stderr."""
     click.echo(message, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -10,6 +11,15 @@ from clmethods.errors import ConfigIssue, refuse
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """What each logger needs to be installed."""
+
+KEYS = {"mlflow": ("tracking_token",), "wandb": ("api_key", "api_key_file")}
+"""Arguments that put a key into the stored sweep file or, by Ray, into an environment variable."""
+
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]+:[^/@\s]+@")
+_KEYS_BELONG = (
+    "Put the key into a file of mode 0600 on the host that runs the driver: ~/.netrc for W&B, "
+    "~/.mlflow/credentials for MLflow"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,4 +60,16 @@ class Logging:
                     "logging.tensorboard", True, constraint, "For example: tensorboard: logs"
                 )
             )
-        refuse(issues)
+        refuse([*issues, *self._keys()])
+
+    def _keys(self) -> list[ConfigIssue]:
+        """Return issues for arguments that hold a key; their values are not repeated."""
+        constraint = (
+            "no key: sweep files are stored, and Ray writes environment variables to its logs"
+        )
+        return [
+            ConfigIssue(f"logging.{logger}.{name}", "(not shown)", constraint, _KEYS_BELONG)
+            for logger in KEYS
+            for name, value in (self.enabled.get(logger) or {}).items()
+            if name in KEYS[logger] or (isinstance(value, str) and _PASSWORD_IN_URL.search(value))
+        ]

@@ -13,7 +13,7 @@ from sweeps.storage.errors import (
 )
 from sweeps.storage.locations import parse_location
 from sweeps.storage.objects import MissingObjectError, ObjectStore
-from sweeps.storage.opening import open_storage
+from sweeps.storage.opening import open_for_planning, open_storage
 from sweeps.storage.options import StorageOptions
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "check_storage",
     "is_full",
     "is_storage_fault",
+    "open_for_planning",
     "open_storage",
     "parse_location",
     "require_storage",

@@ -50,6 +50,8 @@ class Backend:
     """The store for large uploads."""
     keys_from: Callable[[], str]
     """Where the keys came from, in words; empty where there are none."""
+    file_system: str = ""
+    """A directory of the file system on which objects are stored; empty for a bucket."""
 
     @property
     def access(self) -> str:
@@ -66,7 +68,13 @@ class Backend:
 def local_backend(root: str, options: StorageOptions) -> Backend:
     """The store of an existing directory."""
     store = LocalStore(root)
-    return Backend(root, options, store, store, lambda: "")
+    return Backend(root, options, store, store, lambda: "", file_system=root)
+
+
+def missing_backend(root: str, parent: str, options: StorageOptions) -> Backend:
+    """The store of a directory that does not exist yet, below `parent`: empty, in memory."""
+    store = MemoryStore()
+    return Backend(root, options, store, store, lambda: "", file_system=parent)
 
 
 def url_backend(location: Location, options: StorageOptions) -> Backend:

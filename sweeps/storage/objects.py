@@ -198,9 +198,10 @@ class ObjectStore:
 
     def free_bytes(self) -> int | None:
         """What the file system of a local storage has left for this user; None for a bucket."""
-        if not isinstance(self._backend.quick, LocalStore):
+        directory = self._backend.file_system
+        if not directory:
             return None
-        return self._run("measure its space", lambda: shutil.disk_usage(self.location).free)
+        return self._run("measure its space", lambda: shutil.disk_usage(directory).free)
 
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens if there is none."""

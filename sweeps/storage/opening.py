@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sweeps.storage.backends import local_backend, url_backend
+from sweeps.storage.backends import local_backend, missing_backend, url_backend
 from sweeps.storage.locations import location_error, parse_location
 from sweeps.storage.objects import ObjectStore, new_object_store
 from sweeps.storage.options import StorageOptions
+
+USABLE = "a directory that can be created and written, on a file system with hard links"
 
 
 def _say_nothing(message: str) -> None:
@@ -42,6 +44,28 @@ def open_storage(
     return new_object_store(local_backend(str(root), options), notify)
 
 
+def open_for_planning(
+    location: str,
+    options: StorageOptions | None = None,
+    *,
+    notify: Callable[[str], None] = _say_nothing,
+) -> ObjectStore:
+    """Open the storage of a run that may follow, without making anything.
+
+    A directory that does not exist yet is an empty storage. Raises `InvalidConfigError` as
+    `open_storage` does, and for a directory that could not be created.
+    """
+    if parse_location(location) is not None or os.path.lexists(_root(location)):
+        return open_storage(location, options, notify=notify)
+    root = _root(location)
+    parent = next(folder for folder in root.parents if os.path.lexists(folder))
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        hint = f"{parent} is no directory in which this user may create one"
+        raise location_error(location, USABLE, hint)
+    backend = missing_backend(str(root), str(parent), options or StorageOptions())
+    return new_object_store(backend, notify)
+
+
 def _made(location: str) -> Path:
     """The directory, created if need be, after a look whether it can be used."""
     root = _root(location)
@@ -52,8 +76,7 @@ def _made(location: str) -> Path:
             written.touch()
             os.link(written, Path(probe, "linked"))  # what put_if_absent rests on
     except OSError as error:
-        allowed = "a directory that can be created and written, on a file system with hard links"
-        raise location_error(location, allowed, f"{error.strerror or error} ({root})") from error
+        raise location_error(location, USABLE, f"{error.strerror or error} ({root})") from error
     return root
 
 

@@ -7,6 +7,7 @@ are installed on the head as on any new host; the workers borrow the dependencie
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from tests.cluster.lab.laboratory import (
     laboratory,
 )
 from tests.cluster.lab.launcher import MAKE_TOKEN, Launcher
-from tests.cluster.lab.records import BUILD
+from tests.cluster.lab.records import BUILD, REPOSITORY
 from tests.cluster.lab.software import CHECKOUT, give_checkout, lend_environment
 from tests.cluster.lab.wheels import wheel_folder
 from tests.sweeps.execution.tables import Tables, final_tables
@@ -60,6 +61,29 @@ class Walk:
         )
 
 
+def job_commands(storage: str) -> list[str]:
+    """The commands of cluster/README.md for a driver without a terminal, but waiting for it."""
+    text = (REPOSITORY / "cluster" / "README.md").read_text()
+    (block,) = re.findall(r"```sh\n(\s+ray exec -p 8265 .*?)```", text, flags=re.DOTALL)
+    joined = re.sub(r"\\\n\s*", "", block)
+    for given, used in (("--no-wait ", ""), ("mine", NAME), ("s3://bucket/sweeps", storage)):
+        assert given in joined
+        joined = joined.replace(given, used)
+    return [line.strip() for line in joined.strip().splitlines()]
+
+
+def fetch_commands(output: str) -> list[str]:
+    """The commands by which `sweeps run` says how results come to the user's machine."""
+    text = output.replace("\r", "").split("  fetch ")[1].split("\n  analyze ")[0]
+    commands = [line.strip() for line in text.splitlines()[1:]]
+    return [line for line in commands if not line.startswith("or: ")]
+
+
+def files_of(folder: Path) -> set[Path]:
+    """All files below a folder but those that Python writes."""
+    return {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
 @pytest.fixture(scope="module")
 def walk() -> Iterator[Walk]:
     """Steps 1 to 3 of the README: token, edited file, `ray up`."""
@@ -88,6 +112,9 @@ def test_ray_up_installs_the_package_with_its_pinned_dependencies(walk: Walk) ->
         assert installed[name] in pins
     assert "lorac-sweeps" in installed
     assert not walk.lab["head"].path("/opt/lab/site-packages").exists()
+    # version 1 of the autoscaler, by cluster.yaml alone: no variable is exported on the laptop
+    assert walk.lab["head"].processes("ray/autoscaler/_private/monitor.py")
+    assert not walk.lab["head"].processes("ray/autoscaler/v2/monitor.py")
     token = walk.lab["head"].path("~/.lorac-sweeps/auth_token")
     assert token.stat().st_mode & 0o777 == 0o600
 
@@ -110,13 +137,12 @@ def test_submit_trains_on_the_workers_and_results_come_home(walk: Walk, unbroken
         assert "nothing to train: all 28 stages were found" in again.output
         test.must_equal(unbroken, NAME)
 
-        home = f"{CHECKOUT}/cluster/results"
-        source = f"{storage.url}/sweeps/{NAME}/"
-        fetch = f"ray rsync-down cluster.yaml {source} results/sweeps/{NAME}/"
-        walk.user.run(f"mkdir -p results/sweeps; {fetch}").expect()
-        assert final_tables(walk.lab["laptop"].path(home), NAME) == unbroken
-        shown = walk.user.run(f"sweeps pareto results/sweeps/{NAME}").expect()
+        before = files_of(walk.lab["laptop"].path(CHECKOUT))
+        walk.user.run("; ".join(fetch_commands(done.output))).expect()
+        assert final_tables(walk.lab["laptop"].path("~/results"), NAME) == unbroken
+        shown = walk.user.run(f"sweeps pareto ~/results/sweeps/{NAME}").expect()
         assert "importance_threshold=0.2" in shown.output
+        assert files_of(walk.lab["laptop"].path(CHECKOUT)) == before  # nothing that is mounted
 
         refused = walk.submit(f"run nothing.yaml --storage {storage.url}")
         assert refused.code == 1
@@ -159,11 +185,10 @@ def test_driver_in_tmux_survives_the_ssh_session(walk: Walk, unbroken: Tables) -
 def test_ray_job_submit_needs_the_token_and_runs_the_sweep(walk: Walk, unbroken: Tables) -> None:
     storage = walk.folder("job")
     with scenario("walk: ray job submit", len(HOSTS), storage, NAME) as test:
-        tunnel = walk.user.start("ray exec -p 8265 cluster.yaml 'sleep 600'")
+        open_tunnel, token, job = job_commands(storage.url)
+        # with job control, as in a terminal: a background job that changes its settings is stopped
+        tunnel = walk.user.start(f"bash -ic {shlex.quote(open_tunnel + chr(10) + 'wait')}")
         wait_until(lambda: 8265 in walk.lab["laptop"].listening(), "the tunnel", tunnel)
-        job = "ray job submit --address http://127.0.0.1:8265 --working-dir ."
-        job += f" -- python sweep.py run my/{NAME}.yaml --storage {storage.url}"
-        token = "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.lorac-sweeps/auth_token"
         wrong = "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/wrong; umask 077"
         wrong += "; echo 00000000000000000000000000000000 > ~/wrong"
         assert walk.user.run(job).code != 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler._private.util import prepare_config, validate_config, with_envs
 
 from tests.launchers.files import CLUSTER, REPOSITORY, Path_, changed, cluster_file, renamed
 
@@ -81,6 +81,18 @@ def test_the_token_is_mounted_and_the_dashboard_stays_on_loopback(name: str) -> 
     assert config["file_mounts"][TOKEN] == TOKEN  # outside the repository
     (start,) = [c for c in config["head_start_ray_commands"] if "ray start" in c]
     assert "--dashboard-host=127.0.0.1" in start.split()
+
+
+@pytest.mark.parametrize(("name", "version_2"), [("cluster.yaml", "0"), ("aws.yaml", "1")])
+def test_the_file_chooses_the_version_of_the_autoscaler(name: str, version_2: str) -> None:
+    """`ray up` exports the variable before the start command of the head."""
+    (command,) = with_envs(
+        [c for c in cluster_file(name)["head_start_ray_commands"] if "ray start" in c],
+        {"RAY_enable_autoscaler_v2": "1"},
+    )
+    stubs = "ray() { env; }; head_address() { :; }; "
+    done = subprocess.run(["bash", "-c", stubs + command], capture_output=True, text=True)
+    assert f"RAY_enable_autoscaler_v2={version_2}" in done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,18 @@ def test_setup_without_a_token_says_so(host: Path) -> None:
         "AWS_ACCESS_KEY_ID=planted",
         "export AZURE_STORAGE_SAS_TOKEN=planted",
         "export DB_PASSWORD=planted",
+        "export AZURE_STORAGE_ACCOUNT_KEY=planted",
+        "export AZURE_STORAGE_KEY=planted",
+        "export AZURE_STORAGE_CONNECTION_STRING='AccountName=a;AccountKey=planted'",
+        "export AZURE_CLIENT_SECRET=planted",
+        "export WANDB_API_KEY=planted",
+        "declare -x api_keys=planted",
+        "OPENAI_APIKEY+=planted",
+        "export MLFLOW_TRACKING_TOKEN='planted'",
+        "export GOOGLE_SERVICE_ACCOUNT_CREDENTIALS=planted",
+        "export HTTPS_PROXY=http://user:planted@192.0.2.1:3128",
+        "export MLFLOW_TRACKING_URI='https://user:plan@ted@192.0.2.1'",
+        "export AZURE_STORAGE_ENDPOINT='https://a.example/?sv=1&sig=planted'",
     ],
 )
 def test_setup_refuses_secrets_in_the_environment_and_does_not_print_them(
@@ -181,16 +194,141 @@ def test_setup_refuses_secrets_in_the_environment_and_does_not_print_them(
     done = setup(host)
     assert done.returncode == 1
     assert "2:" in done.stderr
-    assert "aws_credentials" in done.stderr
+    assert 'README.md, "Keys"' in done.stderr
     assert "planted" not in done.stdout + done.stderr
     assert not (host / "pip.log").exists()
 
 
-def test_settings_that_are_not_secret_are_accepted(host: Path) -> None:
-    (host / ".lorac-sweeps" / "env").write_text(
-        "export AWS_REGION=here AWS_ENDPOINT_URL=http://192.0.2.1:9000 AWS_ALLOW_HTTP=true\n"
-    )
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export AWS_REGION=here AWS_ENDPOINT_URL=http://192.0.2.1:9000 AWS_ALLOW_HTTP=true",
+        "export AWS_WEB_IDENTITY_TOKEN_FILE=/x AWS_SHARED_CREDENTIALS_FILE=/y",
+        "export GOOGLE_APPLICATION_CREDENTIALS=/x",
+        "export AZURE_STORAGE_ACCOUNT_NAME=a AZURE_USE_AZURE_CLI=true AZURE_CLIENT_ID=b",
+        "export AZURE_FEDERATED_TOKEN_FILE=/x AZURE_TENANT_ID=c",
+        "export HTTPS_PROXY=http://192.0.2.1:3128 NO_PROXY=localhost,192.0.2.0/24",
+        "export GIT_URL=ssh://git@example.org/x",
+        "export TOKENIZERS_PARALLELISM=false KEYBOARD=us DISASTER=none",
+        "# export AWS_SECRET_ACCESS_KEY=... belongs into aws_credentials",
+    ],
+)
+def test_settings_that_are_not_secret_are_accepted(host: Path, line: str) -> None:
+    (host / ".lorac-sweeps" / "env").write_text(f"{line}\n")
+    done = setup(host)
+    assert done.returncode == 0, done.stderr
+
+
+DEBIAN = """\
+case $- in
+    *i*) ;;
+      *) return;;
+esac
+"""
+"""The beginning of ~/.bashrc of Debian and Ubuntu."""
+
+
+def test_the_commands_of_ray_read_the_settings_and_plain_shells_do_not(host: Path) -> None:
+    """As cluster/README.md says: Ray calls an interactive shell, ssh with a command does not."""
+    (host / ".lorac-sweeps" / "env").write_text("export AWS_REGION=here\n")
+    (host / ".bashrc").write_text(DEBIAN)
     assert setup(host).returncode == 0
+    (host / "lorac-sweeps" / "cluster").symlink_to(CLUSTER)
+    ray = "bash --login -c -i 'source ~/.bashrc; true && (echo region=$AWS_REGION)'"
+    assert "region=here" in run(ray, host).stdout
+    ssh = "source ~/.bashrc; echo region=$AWS_REGION"
+    assert run(ssh, host).stdout == "region=\n"
+
+
+# ---- setup.sh: the interpreter
+
+
+def interpreter(folder: Path, version: str, venv: bool = True) -> Path:
+    """A program python3.N that answers as that version, and writes down which one made a venv."""
+    folder.mkdir(exist_ok=True)
+    program = folder / f"python{version}"
+    new = int(version.split(".")[1]) >= 11 and venv
+    program.write_text(
+        f"""#!/bin/sh
+case "$*" in
+  *ensurepip*) exit {int(not new)} ;;
+  *sys.version_info*) echo "(3, {version.split(".")[1]})" ;;
+  --version) echo "Python {version}.0" ;;
+  *"-m venv"*)
+    for target in "$@"; do :; done
+    mkdir -p "$target/bin"
+    cp "$0" "$target/bin/python"
+    printf '#!/bin/sh\\necho {version} >> {folder}/made\\n' > "$target/bin/pip"
+    chmod +x "$target/bin/pip" ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    return program
+
+
+def set_up_with(home: Path, default: str, *others: str, **environment: str) -> str:
+    """Run setup.sh where python3 is `default`, and return the version that was installed into."""
+    programs = home / "programs"
+    for version in (default, *others):
+        interpreter(programs, version)
+    (programs / "python3").unlink(missing_ok=True)
+    (programs / "python3").symlink_to(programs / f"python{default}")
+    (home / "lorac-sweeps").mkdir(exist_ok=True)
+    system = home / "system"  # without the interpreters of this machine
+    system.mkdir(exist_ok=True)
+    for tool in [
+        "awk",
+        "bash",
+        "cat",
+        "chmod",
+        "cp",
+        "dirname",
+        "hostname",
+        "mkdir",
+        "rm",
+        "sed",
+        "touch",
+    ]:
+        if not (system / tool).exists():
+            (system / tool).symlink_to(shutil.which(tool) or "")
+    done = run(f"bash {CLUSTER}/setup.sh", home, path=f"{programs}:{system}", **environment)
+    made = programs / "made"
+    return made.read_text().split()[-1] if done.returncode == 0 else done.stderr
+
+
+def test_the_newest_interpreter_makes_the_environment(home: Path) -> None:
+    assert set_up_with(home, "3.10", "3.11", "3.12") == "3.12"
+
+
+def test_the_default_interpreter_is_enough(home: Path) -> None:
+    assert set_up_with(home, "3.11") == "3.11"
+
+
+def test_an_interpreter_that_cannot_make_environments_is_passed_over(home: Path) -> None:
+    interpreter(home / "programs", "3.13", venv=False)
+    assert set_up_with(home, "3.10", "3.12") == "3.12"
+
+
+def test_an_environment_is_kept_when_a_newer_interpreter_is_installed(home: Path) -> None:
+    assert set_up_with(home, "3.11") == "3.11"
+    assert set_up_with(home, "3.11", "3.12") == "3.11"
+
+
+def test_a_named_interpreter_replaces_the_environment(home: Path) -> None:
+    assert set_up_with(home, "3.11", "3.12") == "3.12"
+    assert set_up_with(home, "3.11", LORAC_PYTHON="python3.11") == "3.11"
+    elsewhere = str(interpreter(home / "opt", "3.14"))
+    assert set_up_with(home, "3.11", LORAC_PYTHON=elsewhere) == "3.11"  # pip of another folder
+    assert (home / "opt" / "made").read_text() == "3.14\n"
+
+
+def test_a_host_without_a_fitting_interpreter_is_refused(home: Path) -> None:
+    assert "no Python 3.11 or newer with venv was found (Python 3.10.0)" in set_up_with(
+        home, "3.10"
+    )
+    refused = set_up_with(home, "3.11", LORAC_PYTHON="python3.10")
+    assert "LORAC_PYTHON=python3.10 is not a Python 3.11 or newer" in refused
 
 
 # ---- make_tls.sh

@@ -12,6 +12,7 @@ from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import (
     find_stored_sweep,
     load_named_sweep,
+    planned_storage,
     storage_option,
     usable_storage,
 )
@@ -51,7 +52,12 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     with tolerated_weights() as weights:
         wanted = load_named_sweep(sweep)
     missing = [*weights.values(), *missing_data(wanted)]
-    store = StageStore(usable_storage(storage, wanted.storage, write=probe), click.echo)
+    objects = (
+        usable_storage(storage, wanted.storage, write=True)
+        if probe
+        else planned_storage(storage, wanted.storage)
+    )
+    store = StageStore(objects, click.echo)
     refuse_other_meaning(wanted, store.objects)
     found = make_plan(wanted, store)
     if probe:

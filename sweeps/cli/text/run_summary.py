@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore
 
 
+FETCHED = "~/results"
+"""Where users are told to put results: the folder of the cluster file is copied to all hosts."""
+
+
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
     """Return what was done, the front, and how the searched method compares."""
     from sweeps.analysis.front.front_rows import front_rows
@@ -63,12 +67,15 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str) -> str:
     lines.append(command("report", report))
     if bucket:
         lines += row("fetch", "on any machine that can read the bucket:")
-        lines.append(command("", f"sweeps report {where} -o {name}.html"))
-        lines.append(command("", f"sweeps export {where} --to {name}"))
+        lines.append(command("", f"sweeps report {where} -o {FETCHED}/{name}.html"))
+        lines.append(command("", f"sweeps export {where} --to {FETCHED}/{name}"))
     elif on_cluster:
         lines += row("fetch", "on your own machine, with the cluster file that started this:")
-        lines.append(command("", f"ray rsync-down cluster.yaml {where}/ {name}/"))
-        lines.append(command("", f"or: rsync -a {host}:{where}/ {name}/"))
+        copy = f"{FETCHED}/sweeps/{name}"  # a storage with one sweep, which all commands read
+        lines.append(command("", f"mkdir -p {FETCHED}/sweeps"))
+        lines.append(command("", f"ray rsync-down cluster.yaml {where}/ {copy}/"))
+        lines.append(command("", f"or: rsync -a {host}:{where}/ {copy}/"))
+        lines.append(command("", f"sweeps pareto {copy}"))
     lines.append(command("analyze", f"sweeps pareto {where}"))
     lines += row("", "and likewise orders, effects, path, matrices, select, query, export")
     lines += row("extend", "add values, seeds or orders to the sweep file and run it again;")

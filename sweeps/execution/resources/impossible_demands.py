@@ -14,7 +14,8 @@ from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, Demand, N
 _MACHINE, _CLUSTER = "this machine", "this cluster"
 
 _AUTOSCALER_V2 = (
-    "Start the cluster with version 2 (unset RAY_UP_enable_autoscaler_v2, then `ray up`), or "
+    "Start the cluster with version 2 (unset RAY_UP_enable_autoscaler_v2, remove "
+    "RAY_enable_autoscaler_v2=0 from the start command of the head, then `ray up`), or "
     "leave only node types with this GPU in the cluster file."
 )
 

@@ -12,9 +12,7 @@ from tests.cluster.lab.software import CHECKOUT
 
 ACTIVATE = "source ../.venv/bin/activate"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_LOGGER_LEVEL": "warning"}
-"""What every guide exports."""
-FIXED_HOSTS = QUIET | {"RAY_UP_enable_autoscaler_v2": "0"}
-"""What ssh.md exports."""
+"""What every guide exports. All of it is optional."""
 
 MAKE_TOKEN = (
     "umask 077; mkdir -p ~/.lorac-sweeps; "
@@ -29,7 +27,7 @@ class Launcher:
     """A user in `cluster/` of the checkout on the laptop, with the environment active."""
 
     laptop: Host
-    settings: Mapping[str, str] = field(default_factory=lambda: dict(FIXED_HOSTS))
+    settings: Mapping[str, str] = field(default_factory=lambda: dict(QUIET))
     """Variables that the guide exports."""
 
     def edit(self, head: Host, workers: Sequence[Host], head_cpus: int = 0) -> None:

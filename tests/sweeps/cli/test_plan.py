@@ -13,7 +13,7 @@ from click.testing import Result
 from sweeps.definition import expand, load_sweep
 from sweeps.execution.resources.gpu_memory import Device, MemoryUse
 from sweeps.execution.resources.gpu_sizing import most_demanding, record_of, save_record
-from sweeps.storage import open_storage
+from sweeps.storage import open_for_planning, open_storage
 
 
 def test_a_study_without_its_files_is_planned(
@@ -32,6 +32,22 @@ def test_a_study_without_its_files_is_planned(
         "4.13 GB for 574 stages",
     ):
         assert words in found.output
+
+
+def test_a_plan_makes_no_directory_and_knows_the_free_space(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    storage = tmp_path / "not" / "yet"
+    found = sweeps_command("plan", sweep_file(), "--storage", storage)
+    assert found.exit_code == 0, found.output
+    assert not (tmp_path / "not").exists()
+    free = open_for_planning(str(storage)).free_bytes()
+    assert free is not None
+    assert free > 0
+    storage.mkdir(parents=True)
+    again = sweeps_command("plan", sweep_file(), "--storage", storage)
+    assert again.exit_code == 0, again.output
+    assert list(storage.iterdir()) == []
 
 
 def test_a_run_without_its_data_is_refused_before_anything(

@@ -60,8 +60,9 @@ def test_results_in_a_folder_of_a_cluster_are_on_the_head() -> None:
     said = lines(place_text("small", "/shared/sweeps", True, "r"))
     where = "/shared/sweeps/sweeps/small"
     assert f"results {where} (a folder on {HOST})" in said
-    assert f"ray rsync-down cluster.yaml {where}/ small/" in said
-    assert f"or: rsync -a {HOST}:{where}/ small/" in said
+    fetch = said.index(f"ray rsync-down cluster.yaml {where}/ ~/results/sweeps/small/")
+    assert said[fetch - 1] == "mkdir -p ~/results/sweeps"  # rsync makes the last folder only
+    assert f"or: rsync -a {HOST}:{where}/ ~/results/sweeps/small/" in said
 
 
 @pytest.mark.parametrize("on_cluster", [False, True])
@@ -69,6 +70,6 @@ def test_results_in_a_bucket_are_read_from_anywhere(on_cluster: bool) -> None:
     said = lines(place_text("small", "s3://bucket/x", on_cluster, "r"))
     where = "s3://bucket/x/sweeps/small"
     assert f"results {where}" in said
-    assert f"sweeps report {where} -o small.html" in said
-    assert f"sweeps export {where} --to small" in said
+    assert f"sweeps report {where} -o ~/results/small.html" in said
+    assert f"sweeps export {where} --to ~/results/small" in said
     assert not any("rsync" in line for line in said)

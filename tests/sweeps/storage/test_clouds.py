@@ -14,6 +14,7 @@ import pytest
 
 from clmethods.config import InvalidConfigError
 from sweeps.storage import (
+    MissingObjectError,
     StorageOptions,
     StorageUnreachableError,
     check_storage,
@@ -104,7 +105,7 @@ ANSWERS = {
 @pytest.mark.parametrize("case", ANSWERS)
 def test_what_a_cloud_answers_is_told_in_words(cloud: Forwarder, case: str, write: bool) -> None:
     scheme, answer, words = ANSWERS[case]
-    cloud.issue = answers(99, answer)
+    cloud.fault = answers(99, answer)
     said = refusal(f"{scheme}://bucket/path", write)
     assert words in said
     assert f"Tried with endpoint {cloud.endpoint}" in said
@@ -113,7 +114,7 @@ def test_what_a_cloud_answers_is_told_in_words(cloud: Forwarder, case: str, writ
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
 def test_a_cloud_that_is_away_is_waited_for(cloud: Forwarder, scheme: str) -> None:
-    cloud.issue = answers(99, SLOW_DOWN)
+    cloud.fault = answers(99, SLOW_DOWN)
     objects = open_storage(f"{scheme}://bucket", QUICK)
     with pytest.raises(StorageUnreachableError, match="503"):
         objects.get("a")
@@ -185,10 +186,29 @@ def test_a_machine_without_keys_is_told_where_to_put_them(
 ) -> None:
     """The service that issues keys to machines knows nothing of this one."""
     monkeypatch.delenv(taken)
-    cloud.issue = answers(99, Answer(404, b"no identity"))
+    cloud.fault = answers(99, Answer(404, b"no identity"))
     said = refusal(f"{scheme}://bucket")
     assert "a storage to which this machine has keys" in said
     assert "give the machine" in said
+
+
+def test_the_login_of_the_azure_command_line_serves_a_host_without_keys(
+    cloud: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in for `az`, which is asked for a token and keeps its keys in files."""
+    token = {"accessToken": "topsecret", "expires_on": 4070908800, "tokenType": "Bearer"}
+    token |= {"expiresOn": "2099-01-01 00:00:00.000000", "subscription": "s", "tenant": "t"}
+    program = tmp_path / "az"
+    program.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/asked\necho '{json.dumps(token)}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    monkeypatch.setenv("AZURE_USE_AZURE_CLI", "true")
+    cloud.fault = answers(99, Answer(404, b"no such object"))
+    with pytest.raises(MissingObjectError):
+        open_storage("az://container", QUICK).get("a")
+    assert "account get-access-token" in (tmp_path / "asked").read_text()
+    assert len(cloud.requests) == 1  # no identity service was asked
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
@@ -209,7 +229,7 @@ def test_a_signature_in_a_url_is_in_no_message(
     objects = open_storage("az://container", QUICK)
     texts: list[str] = []
     for answer in (SLOW_DOWN, Answer(400, b"odd"), Answer(403), Answer(302), Answer(200, b"<a")):
-        cloud.issue = answers(99, answer)
+        cloud.fault = answers(99, answer)
         for call in (lambda: objects.get("a"), lambda: objects.put("a", b""), objects.folders):
             try:
                 call()

@@ -158,7 +158,7 @@ def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "law"),
+    ("fields", "constraint"),
     [
         ({"resources": {"gpu": 1}}, "resources.gpu: got 1.0, allowed: at most the 0 GPUs of this"),
         ({"train": {"threads": 99}}, "train.threads: got 99.0, allowed: at most the 2 CPUs of th"),
