@@ -186,7 +186,7 @@ class _References:
 
 def _complete(run_counts: SequenceCounts) -> bool:
     """Return True if the accuracy matrix has all of its values."""
-    return not bool(missing_evaluations(run_counts).any())
+    return not bool(missing_evaluations(run_counts.n).any())
 
 
 def _rank(method: str) -> int:

@@ -99,15 +99,15 @@ def counted_run(
     return counted_runs([trial], counts, readout_id)[0]
 
 
-def missing_evaluations(counts: SequenceCounts) -> npt.NDArray[np.bool_]:
-    """Return a mask (..., S, T) of the required evaluations that are missing.
+def missing_evaluations(n: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return a mask of the required evaluations that are missing, given image counts (..., S, T).
 
     If there is one stage per task, a task is required after its own stage and all later ones. If
     there is a single stage, all tasks are required after it.
     """
-    stages, tasks = counts.n.shape[-2:]
+    stages, tasks = n.shape[-2:]
     required = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
-    return np.asarray((counts.n == 0) & required)
+    return np.asarray((n == 0) & required)
 
 
 def missing(
@@ -115,7 +115,7 @@ def missing(
 ) -> list[str | None]:
     """Return reasons why the trials at `places` have no accuracy matrix; None if they have one."""
     _, stages, tasks = counts.n.shape
-    incomplete = np.asarray(missing_evaluations(counts).any(axis=2))  # (N, S)
+    incomplete = np.asarray(missing_evaluations(counts.n).any(axis=2))  # (N, S)
     return [
         _missing(trials[place], stages, tasks, row)
         for place, row in zip(places.tolist(), incomplete, strict=True)
