@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clmethods.canonical import canonical_json
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.sweep import Configuration, Sweep
 from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives
-from sweeps.search.proposals import Outcome, Proposer, create_study, quiet
+from sweeps.search.proposals import Outcome, Proposer, categorical_value, create_study, quiet
 from sweeps.search.step import Observed, Request, Step
 from sweeps.search.stored_observations import StoredObservations
 from sweeps.storage import ObjectStore
@@ -110,7 +109,7 @@ def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optun
                 optuna.create_trial(
                     state=state,
                     values=list(outcome.values) if outcome and outcome.values else None,
-                    params={path: _shown(factors[path]) for path in factors},
+                    params={path: categorical_value(factors[path]) for path in factors},
                     distributions={path: kinds[path] for path in factors},
                     user_attrs={"configuration": configuration.label},
                     intermediate_values=_intermediate_values(sweep, configuration, observed),
@@ -172,12 +171,8 @@ def _distributions(
     for configuration in configurations:
         for path, value in configuration.factors.items():
             known = values.setdefault(path, [])
-            if _shown(value) not in known:
-                known.append(_shown(value))
+            if categorical_value(value) not in known:
+                known.append(categorical_value(value))
     for path, choices in values.items():
         distributions.setdefault(path, CategoricalDistribution(choices))
     return distributions
-
-
-def _shown(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else canonical_json(value)

@@ -77,7 +77,7 @@ class Proposer:
         self._open: list[tuple[Proposal, optuna.trial.Trial]] = []
         self._turned_down: list[optuna.trial.Trial] = []
         self._known: dict[str, Configuration] = {}  # by effect
-        self._told: dict[str, Outcome] = {}  # by config_id
+        self._outcomes: dict[str, Outcome] = {}  # by config_id
         self._names = _names(sweep.axes)
         self.study = create_study(sweep, storage)
 
@@ -115,11 +115,11 @@ class Proposer:
         from optuna.trial import TrialState
 
         for config_id, outcome in outcomes.items():
-            self._told.setdefault(config_id, outcome)
+            self._outcomes.setdefault(config_id, outcome)
         with quiet():
             for proposal, trial in self._open:
                 first = proposal.configurations[0]
-                outcome = self._told[first.run.config_id]
+                outcome = self._outcomes[first.run.config_id]
                 trial.set_user_attr("configuration", first.label)
                 if outcome.values is not None:
                     self.study.tell(trial, list(outcome.values))
@@ -154,7 +154,7 @@ class Proposer:
                 trial = self.study.ask()
                 self._drawn += 1
                 draw = _draw(self.sweep.axes, trial, self._names)
-                settings = self.sweep.candidates.sound(draw)
+                settings = self.sweep.candidates.valid(draw)
                 if settings:
                     return trial, draw, settings
                 self._turned_down.append(trial)
@@ -241,7 +241,7 @@ def _draw(axes: Sequence[Axis], trial: optuna.trial.Trial, names: Mapping[int, s
     for axis in axes:
         name = names[id(axis)]
         if axis.scale in {"list", "choice"}:
-            texts = {_choice(value): value for value in axis.values}
+            texts = {categorical_value(value): value for value in axis.values}
             point[axis.path] = texts[trial.suggest_categorical(name, list(texts))]
             if axis.options:
                 point |= _draw(axis.option(point[axis.path]).axes, trial, names)
@@ -255,7 +255,7 @@ def _draw(axes: Sequence[Axis], trial: optuna.trial.Trial, names: Mapping[int, s
     return point
 
 
-def _choice(value: Any) -> Any:
+def categorical_value(value: Any) -> Any:
     """Return a listed value in a type that Optuna accepts; lists and mappings become JSON."""
     return value if isinstance(value, bool | int | float | str) else canonical_json(value)
 

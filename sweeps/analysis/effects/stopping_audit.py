@@ -117,7 +117,7 @@ class StoppingCost:
             )
         if self.margin_low is not None and self.margin_high is not None:
             text += (
-                f" Their mean difference from it is {_signed(self.margin)} "
+                f" Their mean improvement over it is {_signed(self.margin)} "
                 f"({_signed(self.margin_low)} to {_signed(self.margin_high)}, n = {self.audited})."
             )
         return text
