@@ -1,4 +1,4 @@
-"""Distributed sweeps over continual-learning runs: plan, schedule, store, analyse."""
+"""Distributed sweeps over continual-learning runs: planning, execution, storage, analysis."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Loaded", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `Loaded` when they are first used, so that importing the package stays light."""
+    """Import `load` and `Loaded` at their first use, so that importing the package is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sweeps import api as loaded
+    from sweeps import api
 
-    return getattr(loaded, name)
+    return getattr(api, name)

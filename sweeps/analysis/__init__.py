@@ -1,1 +1,1 @@
-"""From result tables to answers: functions from table to table, without torch or a cluster."""
+"""Analyses of the result tables, as functions from tables to tables without torch or Ray."""

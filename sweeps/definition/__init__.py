@@ -1,4 +1,4 @@
-"""The definition of a sweep: file, axes, orders, trials. Needs neither torch nor a cluster."""
+"""Definition of a sweep: sweep file, search space, task orders, trials; without torch or Ray."""
 
 from sweeps.definition.budget import Budget
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence

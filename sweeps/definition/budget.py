@@ -1,4 +1,4 @@
-"""What a sweep may spend before it stops by itself."""
+"""Budget of a sweep: limits after which it starts no further stages."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from clmethods.errors import finite, refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Limits on what a sweep trains itself; what it finds in the storage costs nothing.
+    """Limits on what a sweep trains; stages that are already stored cost nothing.
 
-    When one is reached no further stage is started; those that run are finished, so a limit may
-    be passed by as many stages as run at once.
+    When a limit is reached, no further stage is started. Running stages are completed, so that a
+    limit can be exceeded by the number of stages that run at the same time.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     gpu_hours: float | None = None
-    """Hours of stages, times the GPUs that a trial reserves."""
+    """Hours of stages multiplied by the GPUs that a trial reserves."""
     hours: float | None = None
-    """Hours of stages, added up over all that ran at once."""
+    """Hours of stages, summed over stages that run at the same time."""
     stages: int | None = None
-    """Stages that were trained."""
+    """Number of stages trained."""
     trials: int | None = None
-    """Trials of the sweep that finished, by whatever stages."""
+    """Number of trials of the sweep that finished, with trained or stored stages."""
 
     def __post_init__(self) -> None:
         limits = self.limits()
@@ -40,11 +40,11 @@ class Budget:
         )
 
     def limits(self) -> dict[str, float]:
-        """The limits that are set, by name."""
-        found = {
+        """Return the limits that are set, by name."""
+        limits = {
             "gpu_hours": self.gpu_hours,
             "hours": self.hours,
             "stages": self.stages,
             "trials": self.trials,
         }
-        return {name: most for name, most in found.items() if most is not None}
+        return {name: most for name, most in limits.items() if most is not None}

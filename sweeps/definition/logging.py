@@ -1,4 +1,4 @@
-"""What a sweep file says under `logging`: who else is told how trials go."""
+"""Section `logging` of a sweep file: external loggers of trials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from clmethods.errors import ConfigIssue, refuse
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-"""What each logger needs to be installed."""
+"""Python package that each logger requires."""
 
 KEYS = {"mlflow": ("tracking_token",), "wandb": ("api_key", "api_key_file")}
 """Arguments that put a key into the stored sweep file or, by Ray, into an environment variable."""
@@ -24,25 +24,25 @@ _KEYS_BELONG = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
-    """Loggers of Ray Tune. They see a few figures per stage; the tables hold everything."""
+    """Loggers of Ray Tune, which receive a few metrics per stage; result tables are complete."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     tensorboard: bool | str = False
-    """True for STORAGE/sweeps/NAME/tensorboard, or a directory of its own."""
+    """True for STORAGE/sweeps/NAME/tensorboard, or a different directory."""
     mlflow: dict[str, Any] | None = None
-    """Arguments of Ray's `MLflowLoggerCallback`, such as `tracking_uri`; {} takes its defaults."""
+    """Arguments of Ray's `MLflowLoggerCallback`, such as `tracking_uri`; {} uses its defaults."""
     wandb: dict[str, Any] | None = None
-    """Arguments of Ray's `WandbLoggerCallback`, such as `project`; {} takes its defaults."""
+    """Arguments of Ray's `WandbLoggerCallback`, such as `project`; {} uses its defaults."""
 
     @property
     def enabled(self) -> dict[str, Any]:
-        """The loggers that are on, and what is said of them."""
-        given = {"tensorboard": self.tensorboard, "mlflow": self.mlflow, "wandb": self.wandb}
-        return {name: value for name, value in given.items() if value not in (False, None)}
+        """Enabled loggers with their arguments."""
+        loggers = {"tensorboard": self.tensorboard, "mlflow": self.mlflow, "wandb": self.wandb}
+        return {name: value for name, value in loggers.items() if value not in (False, None)}
 
     def refuse(self, storage: str) -> None:
-        """Raise `InvalidConfigError` for loggers that cannot work with what is there."""
+        """Raise `InvalidConfigError` for loggers that lack a package or a local directory."""
         issues = [
             ConfigIssue(
                 f"logging.{name}",

@@ -75,12 +75,12 @@ class Resources:
 
     @property
     def gpus(self) -> float | None:
-        """Return the GPUs per trial; None while `auto` is not decided."""
+        """GPUs per trial; None while `auto` is not decided."""
         return None if isinstance(self.gpu, str) else self.gpu
 
     @property
     def gpu_types(self) -> tuple[str, ...]:
-        """Return the types of GPU in order of preference; empty allows any."""
+        """Types of GPU in order of preference; empty allows any."""
         if self.gpu_type is None:
             return ()
         return (self.gpu_type,) if isinstance(self.gpu_type, str) else self.gpu_type
@@ -103,24 +103,26 @@ def share_of(trials: int) -> float:
 
 def resource_warnings(resources: Resources, runs: Sequence[RunConfig]) -> list[str]:
     """Return sentences about resources that are valid, but probably unintended."""
-    gpus, found = resources.gpus, list[str]()
+    gpus, warnings = resources.gpus, list[str]()
     if gpus is not None and 0 < gpus < 1:
         fits = trials_per_device(gpus)
         unused = 1 - fits * gpus
         if unused > 0.05:  # a third is often written as 0.33 or 0.3
-            found.append(
+            warnings.append(
                 f"resources.gpu {gpus:g}: {_trials(fits)} on a GPU, and {unused:.2g} of it stays "
                 f"unused; {share_of(fits):g} gives each trial more memory, "
                 f"{share_of(fits + 1):g} lets {fits + 1} fit"
             )
     if gpus is not None and gpus > 1:
-        found.append(f"resources.gpu {gpus:g}: a trial trains on one GPU, the others stay unused")
+        warnings.append(
+            f"resources.gpu {gpus:g}: a trial trains on one GPU, the others stay unused"
+        )
     if gpus and runs and all(run.train.device == "cpu" for run in runs):
-        found.append(
+        warnings.append(
             f"resources.gpu {gpus:g}: train.device is cpu in every run, so the reserved GPUs stay "
             "unused"
         )
-    return found
+    return warnings
 
 
 def _trials(count: int) -> str:

@@ -10,21 +10,21 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """How often a trial goes on after it lost its worker; each kind of loss has its own limit.
+    """Limits on how often a trial continues after it lost its worker, per kind of loss.
 
-    A trial goes on from its last stored stage. Errors of the run itself, such as a loss that is
-    not finite, are deterministic and never retried. A storage that cannot be reached uses up no
+    A trial continues from its last stored stage. Errors of the run itself, such as a loss that is
+    not finite, are deterministic and never retried. A storage that cannot be reached uses no
     retry.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     worker_failures: int = 3
-    """Worker processes that died or ran out of memory."""
+    """Number of worker processes that died or ran out of memory."""
     node_losses: int = 30
-    """Nodes that failed or could not be reached."""
+    """Number of nodes that failed or could not be reached."""
     preemptions: int = 300
-    """Workers that were terminated, and nodes that their provider took away."""
+    """Number of terminated workers, and of nodes that their provider took away."""
 
     def __post_init__(self) -> None:
         limits = {

@@ -1,7 +1,7 @@
-"""Which configurations get all their tasks and replicates: early stopping and racing.
+"""Early stopping and racing: rules for the tasks and replicates that configurations get.
 
-Both are rules over configurations, never over single trials. `sweeps.search` takes the decisions;
-here is what a sweep file says about them, and the two schedules that follow from it.
+Both rules apply to configurations, not to single trials. This module contains the sections of the
+sweep file and the schedules that they define; `sweeps.search` makes the decisions.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 EXACT = ("trainable_parameters",)
-"""Objectives that follow from the configuration: there is no luck in them."""
+"""Objectives that depend on the configuration only and have no replicate noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyStop:
-    """What a sweep file says under `early_stop`: configurations that stop after some tasks.
+    """Section `early_stop` of a sweep file: configurations that stop after some tasks.
 
-    At a rung all runs of all configurations stand after the same number of tasks. The best
-    1 / reduction_factor of the configurations go on to the next rung, the others stop.
+    At a rung, all runs of all configurations have learned the same number of tasks. The best
+    1 / reduction_factor of the configurations continue to the next rung; the others stop.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     kind: Literal["asha", "non_dominated"] = "asha"
-    """`asha`: successive halving by one metric, synchronously. `non_dominated`: by all
-    objectives, front after front, and within the front that is cut the least crowded."""
+    """`asha`: synchronous successive halving by one metric. `non_dominated`: ranking by all
+    objectives, front by front, with the least crowded configurations of the last front."""
     after_task: int = 1
-    """The first rung: how many tasks have been learned by then."""
+    """Number of tasks learned at the first rung."""
     every: int | None = None
-    """Tasks between rungs; null: each rung comes reduction_factor times as late as the last."""
+    """Tasks between rungs; null: each rung is reduction_factor times as late as the previous."""
     reduction_factor: float = 3.0
-    """Of n configurations at a rung, n / reduction_factor go on, rounded up."""
+    """Divisor: of n configurations at a rung, n / reduction_factor continue, rounded up."""
     metric: str | None = None
-    """By which `asha` ranks, read from validation accuracy; null: the first objective."""
+    """Metric that `asha` ranks by, on validation; null: the first objective."""
     audit: float = 0.1
-    """Share of the stopped configurations that runs on all the same, drawn at random: it measures
-    what stopping costs."""
+    """Share of the stopped configurations, selected at random, that runs to the end to measure the
+    cost of stopping."""
     seed: int = 0
-    """Which ones are drawn for the audit."""
+    """Seed of the selection for the audit."""
 
     def __post_init__(self) -> None:
         known, named = metrics.OF_COUNTS, self.metric is not None
@@ -85,57 +85,59 @@ class EarlyStop:
         )
 
     def rungs(self, tasks: int) -> tuple[int, ...]:
-        """After how many tasks is decided, in a stream of `tasks`; never after the last."""
-        found: list[int] = []
+        """Return the numbers of tasks after which decisions are made, all less than `tasks`."""
+        rungs: list[int] = []
         rung: float = self.after_task
         while (after := int(rung)) < tasks:
-            if after not in found:
-                found.append(after)
+            if after not in rungs:
+                rungs.append(after)
             rung = rung * self.reduction_factor if self.every is None else rung + self.every
-        return tuple(found)
+        return tuple(rungs)
 
     def ranking(self, objectives: Mapping[str, Direction]) -> dict[str, Direction]:
-        """The metrics that decide, with their directions."""
+        """Return the metrics that decide, with their directions."""
         if self.kind == "non_dominated":
             return dict(objectives)
         name = self.metric or next(iter(objectives))
         return {name: objectives.get(name) or metrics.DIRECTIONS[name]}
 
     def in_words(self, tasks: int, objectives: Mapping[str, Direction]) -> str:
-        """The rule in a few sentences, for a plan."""
-        by = " and ".join(f"{name} ({way})" for name, way in self.ranking(objectives).items())
-        how = "front after front in" if self.kind == "non_dominated" else "best by"
-        after = ", ".join(map(str, self.rungs(tasks)))
+        """Return the rule in a few sentences, for a plan."""
+        ranking = " and ".join(f"{name} ({way})" for name, way in self.ranking(objectives).items())
+        criterion = "front by front in" if self.kind == "non_dominated" else "best by"
+        rungs = ", ".join(map(str, self.rungs(tasks)))
         return (
-            f"After {after} of {tasks} tasks, 1 in {self.reduction_factor:g} configurations goes "
-            f"on, {how} validation {by}, averaged over the same orders and seeds. The others "
-            f"stop, but {self.audit:.0%} of them run on to measure what stopping costs."
+            f"After {rungs} of {tasks} tasks, 1 in {self.reduction_factor:g} configurations "
+            f"continues, {criterion} validation {ranking}, averaged over the same orders and "
+            f"seeds. The others stop, but {self.audit:.0%} of them run to the end to measure the "
+            "cost of stopping."
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Racing:
-    """What a sweep file says under `racing`: replicates only where the front is undecided.
+    """Section `racing` of a sweep file: more replicates only where the front is undecided.
 
-    A replicate is a task order with a seed. Every configuration gets the first `start` of the
-    declared replicates. Then, round by round, those whose place on the Pareto front is undecided
-    get `step` more, and those that they must be compared with; up to all that are declared.
+    A replicate is a task order with a seed. Each configuration gets the first `start` of the
+    declared replicates. Then, round by round, `step` more are given to the configurations whose
+    membership of the Pareto front is undecided and to those they must be compared with, up to all
+    declared replicates.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     kind: Literal["front"] = "front"
     start: int = 4
-    """Replicates that every configuration gets; one alone decides nothing."""
+    """Number of replicates of each configuration at the start; one is too few for a decision."""
     step: int = 2
-    """Further replicates per round."""
+    """Number of additional replicates per round."""
     confidence: float = 0.95
-    """With at least this probability all decisions of the race are right together."""
+    """Probability that all decisions of the race are correct simultaneously, at least."""
 
     def __post_init__(self) -> None:
         refuse(
             [
-                require(self.start >= 2, "start", self.start, "2 or more", "One decides nothing."),
+                require(self.start >= 2, "start", self.start, "2 or more", "One is too few."),
                 require(self.step >= 1, "step", self.step, "1 or more"),
                 require(
                     0.5 <= self.confidence < 1.0,
@@ -147,32 +149,33 @@ class Racing:
         )
 
     def looks(self, replicates: int) -> tuple[int, ...]:
-        """After how many replicates is decided, of those declared; the last look is at all."""
+        """Return the numbers of replicates after which decisions are made, up to `replicates`."""
         return (*range(self.start, replicates, self.step), replicates)
 
     def in_words(self, replicates: int) -> str:
-        """The rule in a few sentences, for a plan."""
+        """Return the rule in a few sentences, for a plan."""
         return (
-            f"Every configuration gets {self.start} of {replicates} replicates; those whose place "
-            f"on the front is still undecided, and those they must be compared with, get "
+            f"Each configuration gets {self.start} of {replicates} replicates; those whose "
+            f"membership of the front is undecided, and those they must be compared with, get "
             f"{self.step} more per round. A configuration is off the front once another is better "
             f"or equal in every objective, and on it once no other can be, by paired intervals "
-            f"that hold together with {self.confidence:.0%} confidence."
+            f"with a simultaneous confidence of {self.confidence:.0%}."
         )
 
 
 def replicate_sequence(orders: Sequence[A], seeds: Sequence[B]) -> tuple[tuple[A, B], ...]:
-    """Every (order, seed) once, in the sequence in which racing adds them.
+    """Return each (order, seed) once, in the sequence in which racing adds them.
 
-    Replicate k has the order k mod I and the seed (k + floor(k / lcm(I, J))) mod J: along the
-    diagonals of the I x J table. So at every moment each order has been used equally often, up to
-    one, and so has each seed; the first min(I, J) replicates share neither an order nor a seed.
+    Replicate k has the order k mod I and the seed (k + floor(k / lcm(I, J))) mod J, which follows
+    the diagonals of the I x J table. In each prefix of the sequence, the numbers of uses of two
+    orders differ by at most one, and so do those of two seeds. The first min(I, J) replicates
+    share neither an order nor a seed.
     """
     i, j = len(orders), len(seeds)
     return tuple((orders[k % i], seeds[(k + k // lcm(i, j)) % j]) for k in range(i * j))
 
 
-def rule_faults(
+def rule_issues(
     early_stop: EarlyStop | None,
     racing: Racing | None,
     runs: Sequence[RunConfig],
@@ -180,23 +183,23 @@ def rule_faults(
     seeds: Sequence[int],
     objectives: Mapping[str, Direction],
 ) -> list[ConfigIssue]:
-    """What the rest of the sweep makes impossible; `runs` are those that are searched."""
+    """Return issues between the rules and the rest of the sweep; `runs` are the searched ones."""
     competing = [run for run in runs if not run.method.ORDER_FREE]
     lengths = sorted({run.stream.tasks for run in competing})
-    found: list[ConfigIssue | None] = []
+    issues: list[ConfigIssue | None] = []
     for name, rule in (("early_stop", early_stop), ("racing", racing)):
         constraint = "to be left out where stream.tasks varies"
-        hint = f"It compares configurations in the same task orders, and here are {lengths} tasks."
+        hint = f"It compares configurations with equal task orders, but T is one of {lengths}."
         if rule is not None and len(lengths) > 1:
-            found.append(ConfigIssue(name, rule.kind, constraint, hint))
+            issues.append(ConfigIssue(name, rule.kind, constraint, hint))
     if early_stop is not None and len(lengths) == 1:
-        found += _stopping_faults(early_stop, lengths[0], objectives)
+        issues += _stopping_issues(early_stop, lengths[0], objectives)
     if racing is not None and len(lengths) == 1:
-        found += _racing_faults(racing, competing[0].stream, orders, seeds)
-    return [issue for issue in found if issue is not None]
+        issues += _racing_issues(racing, competing[0].stream, orders, seeds)
+    return [issue for issue in issues if issue is not None]
 
 
-def _stopping_faults(
+def _stopping_issues(
     rule: EarlyStop, tasks: int, objectives: Mapping[str, Direction]
 ) -> list[ConfigIssue | None]:
     if tasks == 1:
@@ -209,11 +212,11 @@ def _stopping_faults(
         f"1 to {tasks - 1}: it comes before the last of {tasks} tasks",
     )
     if rule.metric is None and (not objectives or {*objectives} - {*metrics.OF_COUNTS, *EXACT}):
-        return [late]  # the objectives' own issues say why
+        return [late]  # the issues of the objectives explain the rest
     ranking = list(rule.ranking(objectives))
     if rule.kind == "asha" and ranking[0] in EXACT:
         constraint = f"one of {list(metrics.OF_COUNTS)}"
-        hint = f"The first objective, {ranking[0]}, does not depend on how a run goes."
+        hint = f"The first objective, {ranking[0]}, is the same for all runs of a configuration."
         return [late, ConfigIssue("early_stop.metric", rule.metric, constraint, hint)]
     lacking = [name for name in ranking if name in _undefined_after_one_task()]
     early = require(
@@ -221,7 +224,7 @@ def _stopping_faults(
         path,
         rule.after_task,
         "2 or more",
-        f"After one task there is no {' nor '.join(lacking)} yet.",
+        f"Undefined after one task: {', '.join(lacking)}.",
     )
     return [late, early]
 
@@ -233,16 +236,16 @@ def _undefined_after_one_task() -> set[str]:
     return {name for name in metrics.OF_COUNTS if values[name] is None}
 
 
-def _racing_faults(
+def _racing_issues(
     rule: Racing, stream: StreamConfig, orders: OrderDesign, seeds: Sequence[int]
 ) -> list[ConfigIssue | None]:
     try:
-        if orders.needs_table:  # what the data says may make some of the chains equal
+        if orders.needs_table:  # the data can make some of the chains equal
             rows = 1 if orders.design in CHAINS else len(CHAINS)
         else:
             rows = len(orders.orders(stream.tasks, task_names(stream)))
     except InvalidConfigError:
-        return []  # the orders' own issues say why
+        return []  # the issues of the orders explain the rest
     declared = rows * len(seeds)
     return [
         require(

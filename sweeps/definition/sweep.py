@@ -1,4 +1,4 @@
-"""Sweep: the specification, validated and resolved; everything else is derived from it."""
+"""Sweep: validated and resolved definition from which everything else is derived."""
 
 from __future__ import annotations
 
@@ -28,94 +28,94 @@ Direction = Literal["max", "min"]
 Role = Literal["search", "baseline", "reference"]
 
 METRICS = (*metrics.OF_COUNTS, *EXACT)
-"""What can be an objective: the metrics of a trial by itself."""
+"""Metrics that can be objectives: those that depend on a single trial."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One setting to train in every order and with every seed."""
+    """Setting that is trained in each order and with each seed."""
 
     label: str
-    """Short, readable, unique in the sweep but for class orders and splits, which replicate it."""
+    """Short name, unique in the sweep except for replicates by class order or split."""
     role: Role
     factors: dict[str, Any]
-    """What makes it this one: its point on the axes, or how a baseline differs from the base.
+    """Point on the axes, or differences of a baseline from the base.
 
-    A field that does not act is not there, and a part is `part.NAME`.
+    Fields that do not act are left out; a part is `part.NAME`.
     """
     parts: dict[str, str] = field(default_factory=dict)
-    """Parts of the ablation plan that act here, by name: `on` or `off`."""
+    """State `on` or `off` of each part of the ablation plan that acts here, by name."""
     run: RunConfig
-    """Resolved; its seed and task order are placeholders."""
+    """Resolved run; its seed and task order are placeholders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """Settings of the search that are equal in effect: one configuration stands for them."""
+    """Settings of the search that are equal in effect and share one configuration."""
 
     label: str
-    """Of the configuration."""
+    """Label of the configuration."""
     idle: tuple[str, ...]
-    """Fields and parts that do not act in it: they are blank among its factors."""
+    """Fields and parts that do not act in it; they are left out of its factors."""
     settings: tuple[dict[str, Any], ...]
-    """Two or more points, the first of which names the configuration."""
+    """Two or more points; the first one defines the label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """A sweep that can be planned and run. `load_sweep` and `sweep_from_dict` make it."""
+    """Sweep that can be planned and run, created by `load_sweep` or `sweep_from_dict`."""
 
     name: str
     base: RunConfig
-    """What the sections of the file say: the run that axes and baselines change."""
+    """Run that the sections of the file define; axes and baselines modify it."""
     axes: tuple[Axis, ...]
     configurations: tuple[Configuration, ...]
-    """Those of the search first, then the baselines. Of a search that learns the baselines alone:
-    `sweeps.search` knows what it has proposed."""
+    """Configurations of the search, then the baselines. With a model, only the baselines:
+    `sweeps.search` computes its proposals."""
     merges: tuple[Merge, ...]
-    """Which settings became one configuration."""
+    """Settings that share one configuration."""
     rejected: int
-    """Settings that `where` removed."""
+    """Number of settings that `where` rejected."""
     readouts: tuple[ReadoutConfig, ...]
-    """Objectives are read from the first."""
+    """Readouts; objectives use the first one."""
     orders: OrderDesign
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
     early_stop: EarlyStop | None = None
-    """None: every configuration learns all its tasks."""
+    """Rule for early stopping; None: each configuration learns all its tasks."""
     racing: Racing | None = None
-    """None: every configuration gets all its replicates."""
+    """Rule for racing; None: each configuration gets all its replicates."""
     resources: Resources
     retries: Retries
     logging: Logging
     budget: Budget
     storage: StorageOptions
-    """How the storage is reached: what the environment says gives way to it."""
+    """Access to the storage; takes precedence over the environment."""
     candidates: Candidates = field(repr=False, compare=False)
-    """What a further draw of the search would become."""
+    """Conversion of further draws of the search to configurations."""
     document: dict[str, Any]
-    """The sweep as it was written, in plain data; `sweep_from_dict` takes it again."""
+    """Sweep as it was written, in plain data; accepted by `sweep_from_dict`."""
 
     def orders_for(self, run: RunConfig) -> tuple[Order, ...]:
-        """Task orders in which `run` is trained: one if its method sees all tasks at once."""
+        """Return the task orders of `run`: one if its method sees all tasks at once."""
         if run.method.ORDER_FREE:
             return (tuple(range(run.stream.tasks)),)
         table = None
         if self.orders.needs_table:
             identity = table_id(self.base.backbone, run.stream)
-            table = next(found for found in self.orders.measured if found.of == identity)
+            table = next(measured for measured in self.orders.measured if measured.of == identity)
         return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
-        """The readouts that the run's method supports; `last` if it supports none of them."""
+        """Return the readouts that the method of the run supports, or `last` if there are none."""
         supported = tuple(r for r in self.readouts if not r.faults_in(run))
         return supported or (ReadoutConfig(routing="last"),)
 
 
 def label_of(kind: str, factors: Mapping[str, Any]) -> str:
-    """A method and what is special about it: `lorac_ipc importance_threshold=0.1`."""
+    """Return a method with the given fields: `lorac_ipc importance_threshold=0.1`."""
     shown = {path: value for path, value in factors.items() if path != "method.kind"}
     pairs = [f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items()]
     return " ".join([kind, *pairs] if kind else pairs)

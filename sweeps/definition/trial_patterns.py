@@ -1,4 +1,4 @@
-"""`--only`: which trials a person means."""
+"""Selection of trials by patterns, for `--only` and similar options."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from clmethods.errors import ConfigIssue, nearest, refuse
 from sweeps.definition.trials import TrialSpec
 
 SHORTEST_ID = 6
-"""Fewer digits of a trial's id would too easily be those of another one."""
+"""Minimum length of an id prefix, so that it is unlikely to match another id."""
 
 
 def chosen_trials(
     trials: Sequence[TrialSpec], patterns: Sequence[str], option: str = "--only"
 ) -> frozenset[str]:
-    """Ids of the trials that some pattern means; of all of them if there is no pattern.
+    """Return the ids of the trials that match at least one pattern; all ids without patterns.
 
-    A pattern is a configuration's label, a glob over labels or over whole names (`LABEL, order O,
-    seed S`), or the first digits of a trial's or a configuration's id. Raises
-    `InvalidConfigError` for every pattern that means none.
+    A pattern is the label of a configuration, a glob over labels or over names (`LABEL, order O,
+    seed S`), or a prefix of the id of a trial or of a configuration.
+
+    Raises:
+        InvalidConfigError: With each pattern that matches no trial.
     """
     if not patterns:
         return frozenset(trial.trial_id for trial in trials)
     labels = [*dict.fromkeys(trial.label for trial in trials)]
-    found = {pattern: [t.trial_id for t in trials if _means(pattern, t)] for pattern in patterns}
-    constraint = (
-        "a label, a glob over labels or `LABEL, order O, seed S`, or the beginning of an id"
-    )
+    matches = {
+        pattern: [t.trial_id for t in trials if _matches(pattern, t)] for pattern in patterns
+    }
+    constraint = "a label, a glob over labels or `LABEL, order O, seed S`, or the prefix of an id"
     refuse(
         ConfigIssue(
             option, pattern, constraint, nearest(pattern, labels) or f"Labels are {labels[:6]}."
         )
-        for pattern, ids in found.items()
+        for pattern, ids in matches.items()
         if not ids
     )
-    return frozenset(trial_id for ids in found.values() for trial_id in ids)
+    return frozenset(trial_id for ids in matches.values() for trial_id in ids)
 
 
-def _means(pattern: str, trial: TrialSpec) -> bool:
-    """Labels may hold brackets, so equal text comes before a glob."""
+def _matches(pattern: str, trial: TrialSpec) -> bool:
+    """Return True if a trial matches; equal text is checked first, as labels can have brackets."""
     if pattern in {trial.label, trial.name}:
         return True
     if len(pattern) >= SHORTEST_ID and any(

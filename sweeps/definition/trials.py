@@ -1,4 +1,4 @@
-"""From a sweep to its trials: configurations x orders x seeds."""
+"""Trials of a sweep: configurations x orders x seeds."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sweeps.definition.sweep import Configuration, Role, Sweep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
-    """One training chain and how it is read."""
+    """Training chain with its readouts."""
 
     trial_id: str
-    """Id of the resolved run. It does not depend on the sweep, nor on readouts."""
+    """Id of the resolved run; it depends neither on the sweep nor on readouts."""
     config_id: str
     order_id: str
     seed: int
     label: str
-    """Label of the configuration; all orders and seeds share it."""
+    """Label of the configuration, shared by all orders and seeds."""
     role: Role
     factors: dict[str, Any]
     run: RunConfig
@@ -36,21 +36,21 @@ class TrialSpec:
 
     @property
     def name(self) -> str:
-        """The trial for people: configuration, order, seed."""
+        """Readable name: configuration, order, seed."""
         return f"{self.label}, order {self.order_id}, seed {self.seed}"
 
     @property
     def chain(self) -> tuple[StageSpec, ...]:
-        """The stages, in order."""
+        """Stages in order."""
         return stage_chain(self.run)
 
     def to_json(self) -> str:
-        """Canonical JSON: the string that goes through Ray."""
+        """Return canonical JSON, the format in which trials are passed through Ray."""
         return canonical_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> TrialSpec:
-        """The inverse of `to_json`."""
+        """Return the trial that `to_json` serialized."""
         data = json.loads(text)
         run = run_from_dict(data.pop("run"))
         readouts = tuple(ReadoutConfig(**readout) for readout in data.pop("readouts"))
@@ -58,17 +58,17 @@ class TrialSpec:
 
 
 def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
-    """All trials that are known from the file alone; `sweeps.search` adds those that are not.
+    """Return all trials that the file defines; `sweeps.search` adds those of proposals.
 
-    A trial that two configurations ask for appears once, under the first of them.
+    A trial that belongs to two configurations is returned once, for the first of them.
     """
     return trials_of(sweep, sweep.configurations)
 
 
 def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
-    """The trials of some configurations; each of them sees the same orders and the same seeds."""
-    found: dict[str, TrialSpec] = {}
-    ordered = lru_cache(maxsize=4096)(_ordered)  # configurations seldom differ in their stream
+    """Return the trials of some configurations, all with the same orders and seeds."""
+    trials: dict[str, TrialSpec] = {}
+    ordered = lru_cache(maxsize=4096)(_ordered)  # most configurations have the same stream
     for configuration in configurations:
         readouts = sweep.readouts_for(configuration.run)
         config_id = configuration.run.config_id
@@ -87,8 +87,8 @@ def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[Tr
                     run=run,
                     readouts=readouts,
                 )
-                found.setdefault(trial.trial_id, trial)
-    return tuple(found.values())
+                trials.setdefault(trial.trial_id, trial)
+    return tuple(trials.values())
 
 
 def _ordered(stream: StreamConfig, order: Order) -> StreamConfig:

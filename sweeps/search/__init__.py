@@ -1,1 +1,1 @@
-"""What a sweep trains next, and what no further, worked out from what is stored."""
+"""Sequential decisions of a sweep, computed from stored results: proposals, rungs and races."""

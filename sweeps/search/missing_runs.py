@@ -1,4 +1,4 @@
-"""Which of the runs that a sweep asks for are not there."""
+"""Report of the requested runs that have not finished."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
 
 NAMED = 4
-"""Runs that are named; the rest are counted."""
+"""Maximum number of runs that the message names; the others are counted."""
 
 
-def missing_runs(asked: Sequence[TrialSpec], trials: pa.Table) -> tuple[str, ...]:
-    """One sentence about the trials that did not finish, by name and with the reason.
+def missing_runs(requested: Sequence[TrialSpec], trials: pa.Table) -> tuple[str, ...]:
+    """Return one sentence about the trials that have not finished, with names and reasons.
 
-    Nothing where all have finished, and nothing where none has. `trials` holds the last attempts.
+    The result is empty if all trials have finished, and if none has. `trials` holds the last
+    attempts.
     """
     ends = {
         row["trial_id"]: row
         for row in trials.select(["trial_id", "status", "error_kind"]).to_pylist()
     }
     finished = {name for name, row in ends.items() if row["status"] == "finished"}
-    missing = [trial for trial in asked if trial.trial_id not in finished]
+    missing = [trial for trial in requested if trial.trial_id not in finished]
     if not missing or not finished:
         return ()
 
@@ -38,7 +39,7 @@ def missing_runs(asked: Sequence[TrialSpec], trials: pa.Table) -> tuple[str, ...
     named = [f"{trial.name} ({reason(trial)})" for trial in missing[:NAMED]]
     more = len(missing) - NAMED
     return (
-        f"{len(missing)} of {len(asked)} trials are missing, intervals are wider for it: "
+        f"{len(missing)} of {len(requested)} trials are missing, which makes intervals wider: "
         + "; ".join(named)
         + (f"; and {more} more" if more > 0 else ""),
     )

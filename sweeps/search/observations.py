@@ -1,4 +1,4 @@
-"""What decisions are taken from: the objectives of each run after each of its tasks."""
+"""Observations of runs, the input of all decisions: objectives after each task of a run."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any, final
 import numpy as np
 
 from clmethods.metrics import Counts, every_metric
+from sweeps.analysis.runs.summary import missing_evaluations
 
 SPLIT = "validation"
-"""Decisions never read the test split."""
+"""Split that decisions use; they never use the test split."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What is known of one run."""
+    """Metrics of one run after each of its stages."""
 
     values: tuple[Mapping[str, float | None], ...]
-    """Its objectives as if the sequence ended after the first, second, ... stage; None where one
-    is undefined, as forgetting is after the first task."""
+    """Objectives as if the sequence ended after the first, second, ... stage. None for undefined
+    values, such as forgetting after the first task."""
     failed: bool = False
-    """Whether it ended there by a fault of its own, short of what was asked for."""
+    """True if the run failed because of its own error before the requested stage."""
 
     def until(self, stages: int) -> Observation:
-        """What was known after `stages` stages: a later failure was not."""
+        """Return the observation as it was after `stages` stages, before any later failure."""
         if len(self.values) < stages:
             return self
         return Observation(values=self.values[:stages])
@@ -36,11 +37,12 @@ class Observation:
 def objectives_of(
     stages: Sequence[Sequence[Mapping[str, Any]]], order: Sequence[int], objectives: Sequence[str]
 ) -> dict[str, float | None]:
-    """The wanted metrics of a run that ends after the last of `stages`.
+    """Return the objectives of a run that ends after the last of `stages`.
 
-    `stages` are the counts of the evaluations of one readout, a list of `EvalCount` rows per
-    stage; `order` gives the tasks by their groups, as many as there are stages, or all of them
-    for a run of one stage. The definitions are those of `analysis.summary`.
+    `stages` are the counts of the evaluations of one readout: one list of `EvalCount` rows per
+    stage. `order` lists the task groups in the order of learning: one per stage, or all of them
+    for a run with a single stage. All values are None if an evaluation is missing. The metrics are
+    defined as in `sweeps.analysis.runs.summary`.
     """
     shape = (len(stages), len(order))
     position = {task: i for i, task in enumerate(order)}
@@ -56,23 +58,27 @@ def objectives_of(
             given[s, t] += row["correct_task_given"]
             routed[s, t] += row["task_id_correct"] or 0
             infers |= row["task_id_correct"] is not None
-    seen = np.tril(np.ones(shape, dtype=bool)) if shape[0] == shape[1] else np.True_
-    if ((n == 0) & seen).any():
+    if missing_evaluations(n).any():
         return dict.fromkeys(objectives)
     counts = Counts(
         n=n, correct=correct, correct_task_given=given, task_id_correct=routed if infers else None
     )
-    found = every_metric(counts)
-    return {name: found.get(name) for name in objectives}
+    metrics = every_metric(counts)
+    return {name: metrics.get(name) for name in objectives}
 
 
 def mean_objectives(
     observations: Sequence[Observation], stages: int, objectives: Sequence[str]
 ) -> tuple[float, ...] | None:
-    """The mean of each objective over runs after `stages` stages; None if any of them has none."""
-    if not observations or any(seen.failed or len(seen.values) < stages for seen in observations):
+    """Return the mean of each objective after `stages` stages; None unless all runs have all."""
+    if not observations or any(
+        observation.failed or len(observation.values) < stages for observation in observations
+    ):
         return None
-    columns = [[seen.values[stages - 1][name] for seen in observations] for name in objectives]
+    columns = [
+        [observation.values[stages - 1][name] for observation in observations]
+        for name in objectives
+    ]
     if any(value is None for column in columns for value in column):
         return None
     return tuple(fmean(value for value in column if value is not None) for column in columns)

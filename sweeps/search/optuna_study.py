@@ -1,4 +1,4 @@
-"""The study of a sweep as Optuna's own file, made from the results, for tools that read one."""
+"""Export of a sweep as an Optuna study file, for tools that read such files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clmethods.canonical import canonical_json
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.sweep import Configuration, Sweep
 from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives
-from sweeps.search.proposals import Outcome, Proposer, create_study, quiet
+from sweeps.search.proposals import Outcome, Proposer, categorical_value, create_study, quiet
 from sweeps.search.step import Observed, Request, Step
 from sweeps.search.stored_observations import StoredObservations
 from sweeps.storage import ObjectStore
@@ -23,37 +22,38 @@ if TYPE_CHECKING:
 
 
 def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
-    """Write the study of a sweep to a journal file of Optuna; how many trials it has.
+    """Write a sweep to an Optuna journal file and return the number of trials in the study.
 
-    A trial of the study is a proposal, or a configuration where there is no model; its values are
-    the means of the objectives over orders and seeds. Of a single objective, its mean after each
-    task is there too, as Optuna's intermediate values. The file is a copy: nothing reads it back.
+    A trial of the study is a proposal, or a configuration if the sweep has no model. Its values
+    are the means of the objectives over orders and seeds. For a single objective, the mean after
+    each task is included as Optuna's intermediate values. The file is a copy that the sweep never
+    reads.
     """
     observed = StoredObservations(sweep, objects)
     step = next_step(sweep, observed)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     try:
         with quiet():
             from optuna.storages import JournalStorage
             from optuna.storages.journal import JournalFileBackend
 
-            storage = JournalStorage(JournalFileBackend(str(beside)))
+            storage = JournalStorage(JournalFileBackend(str(temporary)))
         if sweep.algorithm.learns:
             study = _replayed(sweep, step, observed, storage)
         else:
             study = _listed(sweep, step, observed, storage)
         count = len(study.trials)
-        beside.replace(file)
+        temporary.replace(file)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return count
 
 
 def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
-    """Asked and told as the sweep did it; the open batch is running.
+    """Return the study, replayed with the batches of the sweep; the open batch is running.
 
-    Values on the way are added to a copy: the model was not told them.
+    Intermediate values are added to a copy of the study, because the model did not receive them.
     """
     import optuna
 
@@ -66,10 +66,12 @@ def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> opt
             break
         proposer.tell({config_id: step.outcomes[config_id] for config_id in ids})
     study = create_study(sweep, storage)
-    labelled = {c.label: c for batch in step.batches for c in batch.new}
+    by_label = {c.label: c for batch in step.batches for c in batch.new}
     for trial in proposer.study.trials:
-        configuration = labelled.get(trial.user_attrs.get("configuration", ""))
-        seen = _on_the_way(sweep, configuration, observed) if configuration else {}
+        configuration = by_label.get(trial.user_attrs.get("configuration", ""))
+        intermediate_values = (
+            _intermediate_values(sweep, configuration, observed) if configuration else {}
+        )
         with quiet():
             study.add_trial(
                 optuna.create_trial(
@@ -78,14 +80,14 @@ def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> opt
                     params=trial.params,
                     distributions=trial.distributions,
                     user_attrs=trial.user_attrs,
-                    intermediate_values=seen | trial.intermediate_values,
+                    intermediate_values=intermediate_values | trial.intermediate_values,
                 )
             )
     return study
 
 
 def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
-    """One trial per configuration that was searched, in the sequence of the file."""
+    """Return a study with one trial per searched configuration, in the order of the file."""
     import optuna
     from optuna.trial import TrialState
 
@@ -107,48 +109,50 @@ def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optun
                 optuna.create_trial(
                     state=state,
                     values=list(outcome.values) if outcome and outcome.values else None,
-                    params={path: _shown(factors[path]) for path in factors},
+                    params={path: categorical_value(factors[path]) for path in factors},
                     distributions={path: kinds[path] for path in factors},
                     user_attrs={"configuration": configuration.label},
-                    intermediate_values=_on_the_way(sweep, configuration, observed),
+                    intermediate_values=_intermediate_values(sweep, configuration, observed),
                 )
             )
     return study
 
 
 def _outcome(sweep: Sweep, configuration: Configuration, observed: Observed) -> Outcome | None:
-    """The mean over all runs; None while some of them are missing."""
+    """Return the mean over all runs; None while some runs are missing."""
     stages = configuration.run.stages
-    found = [observed(Request(trial, stages)) for trial in trials_of(sweep, [configuration])]
-    seen = [observation for observation in found if observation is not None]
-    if len(seen) < len(found):
+    observations = [
+        observed(Request(trial, stages)) for trial in trials_of(sweep, [configuration])
+    ]
+    available = [observation for observation in observations if observation is not None]
+    if len(available) < len(observations):
         return None
-    return Outcome(values=mean_objectives(seen, stages, list(sweep.objectives)))
+    return Outcome(values=mean_objectives(available, stages, list(sweep.objectives)))
 
 
-def _on_the_way(
+def _intermediate_values(
     sweep: Sweep, configuration: Configuration, observed: Observed
 ) -> dict[int, float]:
-    """The mean of a single objective after each task, as far as all runs have come."""
+    """Return the mean of a single objective after each task that all runs have completed."""
     if len(sweep.objectives) > 1:
-        return {}  # Optuna has intermediate values for one objective only
-    found: dict[int, float] = {}
+        return {}  # Optuna supports intermediate values for one objective only
+    means_by_stage: dict[int, float] = {}
     trials = trials_of(sweep, [configuration])
     for stages in range(1, configuration.run.stages + 1):
-        seen = [observed(Request(trial, stages)) for trial in trials]
-        known = [observation for observation in seen if observation is not None]
-        if len(known) < len(trials):
+        observations = [observed(Request(trial, stages)) for trial in trials]
+        available = [observation for observation in observations if observation is not None]
+        if len(available) < len(trials):
             break
-        means = mean_objectives(known, stages, list(sweep.objectives))
+        means = mean_objectives(available, stages, list(sweep.objectives))
         if means is not None:
-            found[stages] = means[0]
-    return found
+            means_by_stage[stages] = means[0]
+    return means_by_stage
 
 
 def _distributions(
     axes: Sequence[Axis], configurations: Sequence[Configuration]
 ) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Ranges as the file says them, and all that occurs of everything else."""
+    """Return ranges for axes that define them, and categories for all other fields."""
     from optuna.distributions import (
         BaseDistribution,
         CategoricalDistribution,
@@ -156,23 +160,19 @@ def _distributions(
         IntDistribution,
     )
 
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     for axis in axes:
         if axis.scale == "integer":
-            found[axis.path] = IntDistribution(*axis.values)
+            distributions[axis.path] = IntDistribution(*axis.values)
         elif axis.scale in {"uniform", "log"}:
             low, high = axis.values
-            found[axis.path] = FloatDistribution(low, high, log=axis.scale == "log")
+            distributions[axis.path] = FloatDistribution(low, high, log=axis.scale == "log")
     values: dict[str, list[Any]] = {}
     for configuration in configurations:
         for path, value in configuration.factors.items():
             known = values.setdefault(path, [])
-            if _shown(value) not in known:
-                known.append(_shown(value))
+            if categorical_value(value) not in known:
+                known.append(categorical_value(value))
     for path, choices in values.items():
-        found.setdefault(path, CategoricalDistribution(choices))
-    return found
-
-
-def _shown(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else canonical_json(value)
+        distributions.setdefault(path, CategoricalDistribution(choices))
+    return distributions

@@ -1,11 +1,12 @@
-"""How sure differences between configurations are, when all configurations tell of it.
+"""Variance of differences between configurations, pooled over all configurations.
 
-A configuration c answers to orders and seeds in its own way, beyond what all share:
+The response of configuration c to orders and seeds, beyond what all configurations share, is
 
     y[c, i, j] = mu[c] + shared[i, j] + order[c, i] + seed[c, j] + residual[c, i, j]
 
-In differences the shared part cancels. With few orders and seeds, one pair says little about the
-variances of the rest; C configurations say C - 1 times as much.
+The shared part cancels in differences. With few orders and seeds, one pair of configurations gives
+an imprecise estimate of the other variances. C configurations provide C - 1 times as many degrees
+of freedom.
 """
 
 from __future__ import annotations
@@ -25,39 +26,42 @@ Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 OUTLIER = 0.99
-"""Quantile of F above which a configuration scatters more than the others."""
+"""Quantile of the F distribution above which a configuration counts as noisier than the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Variance of the difference of the means of two configurations, and how well it is known."""
+    """Variance of the difference between the means of two configurations."""
 
     variance: float
     degrees: float
+    """Degrees of freedom of the estimate."""
     alike: Mask
-    """(C,) configurations that scatter alike, for whose differences this holds."""
+    """(C,) configurations with similar variance, for whose differences the estimate holds."""
 
 
 def pooled_spread(values: Values, cells: Sequence[Cell]) -> Spread | None:
-    """The spread of `values` (C, N), which were measured in `cells`; None if fewer than two
-    configurations scatter alike, or not at all.
+    """Return the pooled variance of `values` (C, N), which were measured in `cells`.
 
-    Where no two cells share an order or a seed, or only one of the two varies, the variance of a
-    mean is the mean square over N, with (C - 1)(N - 1) degrees of freedom. Else the components
-    come from Henderson's method 3, as in `sweeps.statistics.variance_components`, with every sum
-    of squares pooled over the configurations, and the degrees of freedom are (C - 1)(min(I, J) -
-    1), those of the factor with fewer levels. Configurations that scatter more than the rest, the
-    worst first, are set aside until an F test of the mean squares finds no further one.
+    If no two cells share an order or a seed, or if only one of the two varies, the variance of a
+    mean is the mean square divided by N, with (C - 1)(N - 1) degrees of freedom. Otherwise
+    Henderson's method 3 gives the components, as in `sweeps.statistics.variance_components`, with
+    each sum of squares pooled over the configurations. The degrees of freedom are
+    (C - 1)(min(I, J) - 1), those of the factor with fewer levels. Noisier configurations are
+    excluded one at a time, the noisiest first, until an F test of the mean squares finds no
+    further one.
+
+    Return None if fewer than two configurations have a similar variance, or if nothing varies.
     """
     alike = np.ones(len(values), dtype=bool)
     levels = min(len({order for order, _ in cells}), len({seed for _, seed in cells}))
-    own = len(cells) - 1 if levels == 1 else levels - 1
+    degrees = len(cells) - 1 if levels == 1 else levels - 1
     while alike.sum() >= 3:
         square = (_contrasts(values[alike]) ** 2).sum(axis=1)  # (C,)
         worst = int(np.argmax(square))
-        rest = float((square.sum() - square[worst]) / (len(square) - 1))
-        limit = fdtri(own, own * (len(square) - 1), OUTLIER)
-        if square[worst] <= limit * rest:
+        mean_square = float((square.sum() - square[worst]) / (len(square) - 1))
+        limit = fdtri(degrees, degrees * (len(square) - 1), OUTLIER)
+        if square[worst] <= limit * mean_square:
             break
         alike[np.flatnonzero(alike)[worst]] = False
     if alike.sum() < 2:
@@ -72,34 +76,36 @@ def pooled_spread(values: Values, cells: Sequence[Cell]) -> Spread | None:
 
 
 def own_spreads(differences: Values, cells: Sequence[Cell]) -> tuple[Values, float]:
-    """(the variance of the mean of each row (P, N) by itself, their degrees of freedom).
+    """Return the variances of the row means of `differences` (P, N), and the degrees of freedom.
 
-    As `pooled_spread` has them for two configurations. Rows that do not vary have 0.
+    Each row is treated separately, as `pooled_spread` treats two configurations. The variance of a
+    constant row is 0.
     """
-    centred = differences - differences.mean(axis=1, keepdims=True)
-    constant = np.abs(centred).max(axis=1) <= ROUNDING * np.abs(differences).max(axis=1)
+    centered = differences - differences.mean(axis=1, keepdims=True)
+    constant = np.abs(centered).max(axis=1) <= ROUNDING * np.abs(differences).max(axis=1)
     design = _Design.of(tuple(cells))
-    return np.where(constant, 0.0, design.variance(design.squares(centred))), design.degrees
+    return np.where(constant, 0.0, design.variance(design.squares(centered))), design.degrees
 
 
 def _contrasts(values: Values) -> Values:
-    """What is left of (C, N) without the means of configurations and of cells."""
-    centred = values - values.mean(axis=1, keepdims=True)
-    return np.asarray(centred - centred.mean(axis=0, keepdims=True))
+    """Return `values` (C, N) without the means of configurations and of cells."""
+    centered = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centered - centered.mean(axis=0, keepdims=True))
 
 
 @dataclass(frozen=True, slots=True)
 class _Design:
-    """What N cells can tell of the variances of orders, seeds and the residual."""
+    """Design of N cells, with the projections that separate order, seed and residual."""
 
     by_order: Values
     """(N, I) indicators."""
     by_seed: Values
+    """(N, J) indicators."""
     left: tuple[Values, ...]
-    """(N, N) each: what a row keeps when orders and seeds, seeds, or orders are fitted to it."""
+    """(N, N) residual projections after fitting orders and seeds, seeds alone, orders alone."""
 
     @classmethod
-    @lru_cache(maxsize=64)  # every look of a race comes back to the same ones
+    @lru_cache(maxsize=64)  # all looks of a race use the same designs
     def of(cls, cells: tuple[Cell, ...]) -> _Design:
         by_order, by_seed = (_levels([cell[k] for cell in cells]) for k in (0, 1))
         columns = (np.hstack([by_order, by_seed]), by_seed, by_order)
@@ -113,25 +119,27 @@ class _Design:
 
     @property
     def plain(self) -> bool:
-        """Whether the cells are independent, as far as they can tell."""
+        """True if the cells count as independent, because no two share an order or a seed."""
         n, i, j = self.shape
         return min(i, j) == 1 or n == i == j
 
     @property
     def degrees(self) -> float:
-        """Degrees of freedom of one difference."""
+        """Degrees of freedom of a single difference."""
         n, i, j = self.shape
         return float(n - 1 if self.plain else min(i, j) - 1)
 
     def squares(self, rows: Values) -> Values:
-        """(3, P) sums of squares of centred rows (P, N): what orders and seeds together leave,
-        what the seeds alone leave, and what the orders alone leave."""
+        """Return residual sums of squares (3, P) of centered rows (P, N).
+
+        They are the residuals after fitting orders and seeds, seeds alone, and orders alone.
+        """
         if self.plain:
             return np.tile((rows**2).sum(axis=1), (3, 1))
         return np.stack([((rows @ keeps) ** 2).sum(axis=1) for keeps in self.left])
 
     def variance(self, squares: Values) -> Values:
-        """The variance of the mean, from `squares` (3, ...); components below 0 count as 0."""
+        """Return the variance of the mean from `squares` (3, ...); negative components are 0."""
         n, i, j = self.shape
         both, without_order, without_seed = squares
         if self.plain:
@@ -150,6 +158,6 @@ class _Design:
 
 
 def _levels(factor: Sequence[str | int]) -> Values:
-    """Indicators (N, levels)."""
+    """Return indicators, shape (N, number of levels)."""
     place = {level: k for k, level in enumerate(dict.fromkeys(factor))}
     return np.eye(len(place))[[place[level] for level in factor]]

@@ -1,8 +1,9 @@
-"""Batches that a model proposes: Optuna's samplers, asked and told so that they can be replayed.
+"""Batches of proposals by Optuna's samplers, arranged so that they can be replayed.
 
-A batch is asked for at once and told at once, in the order of its proposals, and every batch has
-a sampler of its own, seeded from (sweep seed, batch). So the proposals follow from the sweep and
-from what was observed, whoever finished first, and a study is never stored: it is made again.
+All proposals of a batch are requested together, and all results are reported together, in the
+order of the proposals. Each batch has a separate sampler with a seed derived from (sweep seed,
+batch). The proposals therefore depend only on the sweep and on the observations, not on the order
+in which runs finish. A study is never stored; it is rebuilt when needed.
 """
 
 from __future__ import annotations
@@ -22,32 +23,33 @@ if TYPE_CHECKING:
     import optuna
 
 ASKED_AGAIN = 10
-"""Rejected proposals in a row, after which a random draw is taken instead."""
+"""Number of consecutive rejected proposals after which a random draw is used instead."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a configuration."""
+    """Result of a configuration, as it is reported to the model."""
 
     values: tuple[float, ...] | None = None
-    """Its objectives, in their order; None if a run failed or was stopped."""
+    """Objectives in their order; None if a run failed or was stopped."""
     stopped_after: int | None = None
-    """Stages after which it was stopped early."""
+    """Number of stages after which it was stopped early."""
     value_when_stopped: float | None = None
-    """The first objective then."""
+    """First objective at that time."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """One draw of the model."""
+    """One draw of the model with its configurations."""
 
     number: int
-    """In the order in which they were asked for, over all batches."""
+    """Number of the proposal over all batches, in the order of the requests."""
     draw: Point
     configurations: tuple[Configuration, ...]
-    """The draw in every state of the ablation plan; the model is told of the first one."""
+    """Configurations of the draw in all states of the ablation plan; the model receives the result
+    of the first one."""
 
 
 @final
@@ -58,44 +60,44 @@ class Batch:
     number: int
     proposals: tuple[Proposal, ...]
     new: tuple[Configuration, ...]
-    """What of them has to be trained: the others are equal in effect to earlier ones."""
+    """Configurations to train; the others are equal in effect to earlier ones."""
     rejected: int
-    """Draws that the conditions or the laws of a run did not accept."""
+    """Number of draws that the conditions or the constraints of a run rejected."""
 
 
 @final
 class Proposer:
-    """Asks and tells one study, batch by batch."""
+    """Ask-and-tell interface to one study, batch by batch."""
 
     def __init__(self, sweep: Sweep, storage: Any = None) -> None:
         self.sweep = sweep
         self.exhausted = False
-        """Whether the conditions rejected so much that the search ended early."""
-        self._asked = self._looked = self._number = 0
+        """True if the conditions rejected so many draws that the search ended early."""
+        self._asked = self._drawn = self._number = 0
         self._open: list[tuple[Proposal, optuna.trial.Trial]] = []
         self._turned_down: list[optuna.trial.Trial] = []
         self._known: dict[str, Configuration] = {}  # by effect
-        self._told: dict[str, Outcome] = {}  # by config_id
+        self._outcomes: dict[str, Outcome] = {}  # by config_id
         self._names = _names(sweep.axes)
         self.study = create_study(sweep, storage)
 
     def ask(self) -> Batch | None:
-        """The next batch; None if the search is over. The last one must have been told."""
+        """Return the next batch, or None if the search is over; call `tell` between batches."""
         algorithm = self.sweep.algorithm
         size = min(algorithm.batch_size, (algorithm.trials or 0) - self._asked)
         if size <= 0 or self.exhausted:
             return None
-        number, looked = self._number, self._looked
+        number, draws_before = self._number, self._drawn
         proposals: list[Proposal] = []
         new: list[Configuration] = []
         with quiet():
             self.study.sampler = _sampler(self.sweep, number)
             while len(proposals) < size:
-                found = self._accepted(number, len(proposals))
-                if found is None:
+                accepted = self._accepted(number, len(proposals))
+                if accepted is None:
                     self.exhausted = True
                     break
-                trial, draw, settings = found
+                trial, draw, settings = accepted
                 configurations = tuple(self._configuration(point, new) for point in settings)
                 proposal = Proposal(
                     number=self._asked + len(proposals), draw=draw, configurations=configurations
@@ -105,19 +107,19 @@ class Proposer:
         self._asked += len(proposals)
         if not proposals:
             return None
-        rejected = self._looked - looked - len(proposals)
+        rejected = self._drawn - draws_before - len(proposals)
         return Batch(number=number, proposals=tuple(proposals), new=tuple(new), rejected=rejected)
 
     def tell(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Close the batch: what came of each of its new configurations, by `config_id`."""
+        """Close the batch with the outcomes of its new configurations, by `config_id`."""
         from optuna.trial import TrialState
 
         for config_id, outcome in outcomes.items():
-            self._told.setdefault(config_id, outcome)
+            self._outcomes.setdefault(config_id, outcome)
         with quiet():
             for proposal, trial in self._open:
                 first = proposal.configurations[0]
-                outcome = self._told[first.run.config_id]
+                outcome = self._outcomes[first.run.config_id]
                 trial.set_user_attr("configuration", first.label)
                 if outcome.values is not None:
                     self.study.tell(trial, list(outcome.values))
@@ -137,32 +139,32 @@ class Proposer:
     def _accepted(
         self, batch: int, place: int
     ) -> tuple[optuna.trial.Trial, Point, list[Point]] | None:
-        """A trial whose draw is accepted; None once too many were not.
+        """Return a trial with an accepted draw; None if the limit of draws is reached.
 
-        Rejected trials stay open until the batch is told, which keeps samplers away from them.
+        Rejected trials stay open until the batch is closed, so that samplers avoid them.
         """
         import optuna
 
-        learned, again = self.study.sampler, 0
+        batch_sampler, rejections = self.study.sampler, 0
         try:
-            while self._looked < self.sweep.algorithm.most_draws:
-                if again == ASKED_AGAIN:
+            while self._drawn < self.sweep.algorithm.most_draws:
+                if rejections == ASKED_AGAIN:
                     seed = _seed(self.sweep, "again", batch, place)
                     self.study.sampler = optuna.samplers.RandomSampler(seed=seed)
                 trial = self.study.ask()
-                self._looked += 1
+                self._drawn += 1
                 draw = _draw(self.sweep.axes, trial, self._names)
-                settings = self.sweep.candidates.sound(draw)
+                settings = self.sweep.candidates.valid(draw)
                 if settings:
                     return trial, draw, settings
                 self._turned_down.append(trial)
-                again += 1
+                rejections += 1
         finally:
-            self.study.sampler = learned
+            self.study.sampler = batch_sampler
         return None
 
     def _configuration(self, point: Point, new: list[Configuration]) -> Configuration:
-        """The configuration of a setting: the first one that was equal in effect, if any was."""
+        """Return the configuration of a point, or an earlier one that is equal in effect."""
         effect = self.sweep.candidates.space.effect(point) or ""
         if effect not in self._known:
             self._known[effect] = self.sweep.candidates.configuration(point)[0]
@@ -171,45 +173,45 @@ class Proposer:
 
 
 def create_study(sweep: Sweep, storage: Any = None) -> optuna.Study:
-    """An empty study with the name and the objectives of a sweep, in memory unless told."""
+    """Return an empty study with the name and objectives of a sweep, by default in memory."""
     with quiet():
         import optuna
         from optuna.study import StudyDirection
 
-        ways = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+        study_directions = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
         study = optuna.create_study(
             storage=storage,
             study_name=sweep.name,
-            directions=[ways[direction] for direction in sweep.objectives.values()],
+            directions=[study_directions[direction] for direction in sweep.objectives.values()],
         )
         study.set_metric_names(list(sweep.objectives))
     return study
 
 
 def proposals(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> tuple[Batch, ...]:
-    """The batches of a sweep whose algorithm learns, given what came of its configurations.
+    """Return the batches of a sweep with a model, given the outcomes of its configurations.
 
-    The last one is open if some of its configurations have no outcome yet.
+    The last batch is open if some of its configurations have no outcome yet.
     """
     proposer = Proposer(sweep)
-    found: list[Batch] = []
+    batches: list[Batch] = []
     while (batch := proposer.ask()) is not None:
-        found.append(batch)
-        needed = [c.run.config_id for c in batch.new]
-        if not all(config_id in outcomes for config_id in needed):
+        batches.append(batch)
+        ids = [c.run.config_id for c in batch.new]
+        if not all(config_id in outcomes for config_id in ids):
             break
-        proposer.tell({config_id: outcomes[config_id] for config_id in needed})
-    return tuple(found)
+        proposer.tell({config_id: outcomes[config_id] for config_id in ids})
+    return tuple(batches)
 
 
 def _seed(sweep: Sweep, *purpose: str | int) -> int:
-    """32 bits, the most that numpy's older generators take."""
+    """Return a seed of 32 bits, the limit of numpy's older generators."""
     algorithm = sweep.algorithm
     return derive_seed(algorithm.seed, "search", algorithm.kind, *purpose) & 0xFFFFFFFF
 
 
 def _sampler(sweep: Sweep, batch: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one batch."""
+    """Return the sampler of a batch."""
     import optuna
 
     seed = _seed(sweep, batch)
@@ -223,23 +225,23 @@ def _sampler(sweep: Sweep, batch: int) -> optuna.samplers.BaseSampler:
     return samplers[sweep.algorithm.kind]()
 
 
-def _names(axes: Sequence[Axis], below: str = "") -> dict[int, str]:
-    """What each axis is called in the study: its path, with the choice where it is one's own."""
-    found: dict[int, str] = {}
+def _names(axes: Sequence[Axis], option_label: str = "") -> dict[int, str]:
+    """Return the parameter name of each axis: its path, with the option if it belongs to one."""
+    names: dict[int, str] = {}
     for axis in axes:
-        found[id(axis)] = f"{axis.path} ({below})" if below else axis.path
+        names[id(axis)] = f"{axis.path} ({option_label})" if option_label else axis.path
         for option in axis.options:
-            found |= _names(option.axes, option.label)
-    return found
+            names |= _names(option.axes, option.label)
+    return names
 
 
 def _draw(axes: Sequence[Axis], trial: optuna.trial.Trial, names: Mapping[int, str]) -> Point:
-    """The point that the trial suggests, axis by axis, those below the options it picks too."""
+    """Return the point that the trial suggests, including the axes of the selected options."""
     point: Point = {}
     for axis in axes:
         name = names[id(axis)]
         if axis.scale in {"list", "choice"}:
-            texts = {_choice(value): value for value in axis.values}
+            texts = {categorical_value(value): value for value in axis.values}
             point[axis.path] = texts[trial.suggest_categorical(name, list(texts))]
             if axis.options:
                 point |= _draw(axis.option(point[axis.path]).axes, trial, names)
@@ -253,14 +255,14 @@ def _draw(axes: Sequence[Axis], trial: optuna.trial.Trial, names: Mapping[int, s
     return point
 
 
-def _choice(value: Any) -> Any:
-    """A listed value as Optuna can hold it: numbers and texts as they are, the rest as JSON."""
+def categorical_value(value: Any) -> Any:
+    """Return a listed value in a type that Optuna accepts; lists and mappings become JSON."""
     return value if isinstance(value, bool | int | float | str) else canonical_json(value)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna without its log of every trial and its notes on what is experimental."""
+    """Suppress Optuna's log messages and warnings about experimental features."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What a storage holds of the runs that a sweep asks for now."""
+"""Stored results of the runs that a sweep currently requests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sweeps.storage import ObjectStore
 
 
 class RequestedTrials(NamedTuple):
-    """What is there of what a sweep asks for."""
+    """Stored trials of a sweep, compared with the requested ones."""
 
     trials: pa.Table
-    """Last attempts of the trials that it wants now."""
+    """Last attempts of the requested trials."""
     asked: int
-    """How many it wants."""
+    """Number of requested trials."""
     gaps: tuple[str, ...]
-    """A sentence about those that did not finish, if some did."""
+    """One sentence about the trials that have not finished; empty if there are none."""
 
 
 def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
-    """Trials that the sweep wants now, last attempts only, and all evaluations.
+    """Return the requested trials, last attempts only, and all evaluations.
 
-    Parts of trials and readouts that an earlier version of the sweep wanted stay in the storage.
+    Trials and readouts that only an earlier version of the sweep requested stay in the storage.
     """
     reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
     trials, evals = reads["trials"], reads["evals"]
@@ -39,12 +39,12 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
 
 
 def requested_trials(step: Step, trials: pa.Table) -> RequestedTrials:
-    """The rows of the table `trials` that a sweep has asked for by a step.
+    """Return the rows of the table `trials` that a sweep has requested in a step.
 
-    Who was stopped early is wanted, but no gap.
+    Trials that were stopped early are requested, but do not count as missing.
     """
     ids = pa.array([trial.trial_id for trial in step.trials], pa.string())
     latest = latest_trials(trials)
     latest = latest.filter(pc.is_in(latest["trial_id"], value_set=ids))
-    going = [trial for trial in step.trials if trial.trial_id not in step.stopped]
-    return RequestedTrials(latest, len(step.trials), missing_runs(going, latest))
+    expected = [trial for trial in step.trials if trial.trial_id not in step.stopped]
+    return RequestedTrials(latest, len(step.trials), missing_runs(expected, latest))

@@ -1,4 +1,4 @@
-"""Figures of configurations run by run, as the rules of a search take them."""
+"""Metrics of configurations by replicate, the input of rungs and races."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from math import fsum, isfinite
 
 Cell = tuple[str, int]
-"""(order_id, seed): one replicate."""
+"""Replicate: (order_id, seed)."""
 Run = Mapping[str, float | None]
-"""Metrics of one run, from validation; None where one is undefined. A run that failed: `{}`."""
+"""Metrics of one run on validation; None for an undefined metric, `{}` for a failed run."""
 Scores = Mapping[str, Mapping[Cell, Run]]
-"""Runs by config_id and cell."""
+"""Metrics of runs by config_id and cell."""
 
 
 def one_set_of_cells(scores: Scores) -> tuple[Cell, ...]:
-    """The cells that every configuration has, sorted.
+    """Return the cells that all configurations share, sorted.
 
-    Raises ValueError, naming the missing ones, unless all configurations have the same.
+    Raises:
+        ValueError: Unless all configurations have the same cells. The message names the missing
+            ones.
     """
     required = {cell for runs in scores.values() for cell in runs}
     lacking = [
@@ -26,23 +28,28 @@ def one_set_of_cells(scores: Scores) -> tuple[Cell, ...]:
     ]
     if lacking:
         raise ValueError(
-            f"configurations are compared over the same orders and seeds: {'; '.join(lacking)}"
+            f"configurations must have the same orders and seeds: {'; '.join(lacking)}"
         )
     return tuple(sorted(required))
 
 
 def cell_name(cell: Cell) -> str:
-    """A cell for people."""
+    """Return the description of a cell for messages."""
     return f"order {cell[0]} with seed {cell[1]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an `s` unless the number is 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def known(run: Run, metric: str) -> float | None:
-    """A metric of a run; None if the run failed, or if it is undefined or not finite."""
+    """Return a metric of a run; None if the run failed or the value is missing or not finite."""
     value = run.get(metric)
     return value if value is not None and isfinite(value) else None
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean, exact up to its own rounding: it does not depend on the order of the values."""
-    found = list(values)
-    return fsum(found) / len(found)
+    """Return the mean, rounded once, so that it does not depend on the order of the values."""
+    numbers = list(values)
+    return fsum(numbers) / len(numbers)

@@ -1,4 +1,4 @@
-"""Where a sweep stands: what it has asked for, what it was told, what it has decided."""
+"""State of a sweep: requests, outcomes reported to the model, and decisions."""
 
 from __future__ import annotations
 
@@ -12,68 +12,69 @@ from sweeps.search.proposals import Batch, Outcome
 
 
 class Request(NamedTuple):
-    """A run, and how many of its stages are wanted."""
+    """Run with the number of its stages that are requested."""
 
     trial: TrialSpec
     stages: int
 
     @property
     def is_whole(self) -> bool:
-        """Whether that is the whole chain."""
+        """True if the whole chain is requested."""
         return self.stages == self.trial.run.stages
 
 
 Observed = Callable[[Request], Observation | None]
-"""What the storage holds of a request; None if it is neither all there nor failed."""
+"""Function that returns the stored observation of a request; None if it is not available yet."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Something that was decided about a configuration."""
+    """Decision about a configuration."""
 
     by: Literal["early_stop", "racing"]
     label: str
     config_id: str
     verdict: Literal["goes on", "stops", "audit", "on", "off", "undecided", "failed"]
     because: str
-    """In words."""
+    """Reason for the decision, as text."""
     tasks: int | None = None
-    """Of a rung: how many tasks had been learned."""
+    """Number of tasks learned at the rung; None for a race."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Where a sweep stands."""
+    """State of a sweep at an open step, or at the last one."""
 
     number: int
-    """Of the step that is open, or of the last one, counted from 1."""
+    """Number of the step, counted from 1."""
     title: str
-    """What it is about: `batch 2 of 8`."""
+    """Description of the step, such as `batch 2 of 8`."""
     requests: tuple[Request, ...]
-    """All that was asked for until now, each trial once."""
+    """All requests so far, one per trial."""
     open: frozenset[str]
     """Ids of the trials that the step waits for."""
     batches: tuple[Batch, ...]
-    """What the model has proposed; none if there is no model."""
+    """Proposals of the model; empty without a model."""
     outcomes: Mapping[str, Outcome]
-    """Of the configurations of closed batches, by `config_id`: what the model was told."""
+    """Outcomes of the configurations of closed batches by `config_id`, as reported to the
+    model."""
     decisions: tuple[Decision, ...]
-    """By the rungs in their order, then the race as it stands."""
+    """Decisions of the rungs in their order, then the current decisions of the race."""
     stopped: frozenset[str]
-    """Ids of trials that go no further than they were asked for: their configuration stopped."""
+    """Ids of trials that end at the requested stage because their configuration was stopped."""
     exhausted: bool
-    """Whether the search ended early, because its conditions rejected too many proposals."""
+    """True if the search ended early because the conditions rejected too many proposals."""
     finished: bool
-    """Whether nothing will be asked for beyond `requests`."""
+    """True if no requests will follow."""
 
     @property
     def trials(self) -> tuple[TrialSpec, ...]:
-        """The trials that are known."""
+        """Requested trials."""
         return tuple(request.trial for request in self.requests)
 
     @property
     def lengths(self) -> dict[str, int]:
-        """How many stages of each trial are wanted, by its id."""
+        """Number of requested stages of each trial, by trial_id."""
         return {request.trial.trial_id: request.stages for request in self.requests}

@@ -1,7 +1,7 @@
-"""Observations from a storage: stages that are evaluated, and trials that are said to have failed.
+"""Observations from a storage: evaluated stages, and trials that failed.
 
-The stage store is what is read, not the tables: they are copies of it. Nothing is written, moved
-or repaired here; what cannot be read counts as missing, and the next run meets it.
+Observations are read from the stage store, not from the result tables, which are copies. Nothing
+is written, moved or repaired. Data that cannot be read counts as missing; the next run handles it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PARAMETERS = "trainable_parameters"
 
 @final
 class StoredObservations:
-    """What a storage holds of the runs of a sweep. What was read once is remembered."""
+    """Stored observations of the runs of a sweep. Everything that was read is cached."""
 
     def __init__(
         self, sweep: Sweep, objects: ObjectStore, retried: Mapping[str, int] | None = None
     ) -> None:
-        """`retried`: number of the last attempt of trials whose failure is to be overlooked."""
+        """Ignore the failures of `retried`: number of the last attempt by trial_id."""
         self._sweep, self._objects = sweep, objects
         self._retried = retried or {}
         rule = sweep.early_stop
@@ -43,11 +43,11 @@ class StoredObservations:
         self._values: dict[str, list[dict[str, float | None]]] = {}
 
     def refresh(self) -> None:
-        """Look again for trials that have failed."""
+        """Read the failed trials again at the next request."""
         self._failed = None
 
     def __call__(self, request: Request) -> Observation | None:
-        """What is known of the first stages of a run."""
+        """Return the observation of the first stages of a run; None if it is not available yet."""
         values = self._read(request)
         if len(values) >= request.stages:
             return Observation(values=tuple(values[: request.stages]))
@@ -62,7 +62,7 @@ class StoredObservations:
         return self._failed
 
     def _read(self, request: Request) -> list[dict[str, float | None]]:
-        """The objectives after each stage, as far as they are stored without a gap."""
+        """Return the objectives after each stage, up to the first stage that is not stored."""
         trial, run = request.trial, request.trial.run
         values = self._values.setdefault(trial.trial_id, [])
         counts = self._counts.setdefault(trial.trial_id, [])
@@ -80,12 +80,12 @@ class StoredObservations:
                 break
             counts.append(rows)
             order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]
-            found = objectives_of(counts, order, objectives)
-            values.append(found if parameters is None else found | {PARAMETERS: parameters})
+            metrics = objectives_of(counts, order, objectives)
+            values.append(metrics if parameters is None else metrics | {PARAMETERS: parameters})
         return values
 
     def _parameters(self, key: str) -> float | None:
-        """Trainable parameters at a stage."""
+        """Return the number of trainable parameters at a stage; None if it cannot be read."""
         marker = self._sealed(f"{stage_folder(key)}/stage.json")
         if marker is None:
             return None
@@ -103,14 +103,14 @@ class StoredObservations:
 
 
 def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
-    """Number of the last attempt of each trial that failed in it."""
+    """Return the number of the last attempt of each trial whose last attempt failed."""
     rows = latest_trials(read_table(objects, sweep.name, "trials").table)
     columns = rows.select(["trial_id", "attempt", "status"]).to_pylist()
     return {row["trial_id"]: row["attempt"] for row in columns if row["status"] == "failed"}
 
 
 def current_step(sweep: Sweep, objects: ObjectStore) -> Step:
-    """What a sweep has asked for by now; of one that is not sequential, everything."""
+    """Return the current step of a sweep; without sequential decisions, it requests all runs."""
     if not is_sequential(sweep):
         return next_step(sweep, lambda request: None)
     return next_step(sweep, StoredObservations(sweep, objects))

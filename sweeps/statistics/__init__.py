@@ -1,1 +1,1 @@
-"""Statistics of crossed designs. Knows arrays, not sweeps."""
+"""Statistics of crossed designs, as functions of arrays that do not depend on sweeps."""

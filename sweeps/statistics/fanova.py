@@ -1,12 +1,14 @@
-"""How much of a random forest's variance each axis explains by itself, at any number of points.
+"""Functional ANOVA (fANOVA) of a random forest: the share of the variance due to each axis.
 
-Hutter, Hoos and Leyton-Brown 2014. A tree is constant on boxes, its leaves. Averaged over all axes
-but those asked for, S, it is a sum over leaves a with values v_a and widths w_a, in a unit cube,
+Implements Hutter, Hoos and Leyton-Brown 2014. A regression tree is constant on boxes, its leaves.
+Let S be the axes of interest. The average of the tree over all other axes is a sum over the leaves
+a with values v_a and widths w_a in the unit cube,
 
-    f_S(x) = sum of v_a prod_{d not in S} w_ad over the leaves whose box holds x in S
+    f_S(x) = sum of v_a prod_{d not in S} w_ad over the leaves whose box contains x in S
 
-and the variance of f_S over that of the tree is the share of S. Optuna's evaluator has the same
-numbers and walks the tree for every split: at 1,000 configurations of three axes it takes minutes.
+The share of S is the variance of f_S divided by the variance of the tree. The results equal those
+of Optuna's evaluator. Optuna traverses the tree for every split, which takes minutes at 1,000
+configurations of three axes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 Values = npt.NDArray[np.float64]
 
 TREES = 64
+"""Number of trees in the forest."""
 DEPTH = 64
+"""Maximum depth of a tree."""
 
 
 class Leaves(NamedTuple):
@@ -31,17 +35,27 @@ class Leaves(NamedTuple):
 
     low: Values  # (L, D)
     high: Values  # (L, D)
-    values: Values  # (L,), their mean over the cube taken off
+    values: Values  # (L,), centered: their mean over the cube is 0
 
 
 def fanova(
     x: Values, y: Values, bounds: Values, axes: Sequence[Sequence[int]], seed: int
 ) -> Values:
-    """Share of each of `axes`, lists of columns of `x` (N, D), in the variance of a forest; (A,).
+    """Return the share of each group of axes in the variance of a random forest.
 
-    `y` (N,) is what the forest predicts and `bounds` (D, 2) the box that counts, which holds `x`.
-    Shares are means over 64 trees; what they lack to 1 is interaction. Scikit-learn is imported
-    here, when it is asked. A tree takes O(L log L) for an axis of one column.
+    Args:
+        x: Inputs, shape (N, D).
+        y: Values that the forest predicts, shape (N,).
+        bounds: Lower and upper end of each column, shape (D, 2). The box must contain `x`.
+        axes: Columns of `x` that make up each of the A axes.
+        seed: Seed of the forest.
+
+    Returns:
+        Shares, shape (A,): means over `TREES` trees. The difference of their sum from 1 is
+        interaction.
+
+    Scikit-learn is imported when the function is called. The cost per tree is O(L log L) for an
+    axis of one column.
     """
     from sklearn.ensemble import RandomForestRegressor
 
@@ -57,7 +71,7 @@ def fanova(
 
 
 def leaves_of(tree: DecisionTreeRegressor, bounds: Values) -> Leaves:
-    """The boxes of a fitted tree, level by level from the root."""
+    """Return the boxes of a fitted tree, computed level by level from the root."""
     nodes = tree.tree_
     low, high = (np.repeat(bounds[None, :, end], nodes.node_count, axis=0) for end in (0, 1))
     level = np.array([0])
@@ -76,7 +90,7 @@ def leaves_of(tree: DecisionTreeRegressor, bounds: Values) -> Leaves:
 
 
 def marginal_variance(leaves: Leaves, columns: Sequence[int]) -> float:
-    """Variance of a tree averaged over all columns but `columns`."""
+    """Return the variance of a tree averaged over all columns except `columns`."""
     others = np.setdiff1d(np.arange(leaves.low.shape[1]), columns)
     parts = leaves.values * (leaves.high - leaves.low)[:, others].prod(axis=1)  # (L,)
     low, high = leaves.low[:, columns], leaves.high[:, columns]  # (L, S)
@@ -87,9 +101,9 @@ def marginal_variance(leaves: Leaves, columns: Sequence[int]) -> float:
         np.subtract.at(steps, np.searchsorted(edges, high[:, 0]), parts)
         return float(np.cumsum(steps)[:-1] ** 2 @ np.diff(edges))
     boxes, which = np.unique(np.hstack([low, high]), axis=0, return_inverse=True)
-    summed = np.bincount(which.ravel(), weights=parts, minlength=len(boxes))
+    values = np.bincount(which.ravel(), weights=parts, minlength=len(boxes))
     overlap = np.ones((len(boxes), len(boxes)))
     for lower, upper in zip(*np.split(boxes.T, 2), strict=True):
-        meet = np.minimum.outer(upper, upper) - np.maximum.outer(lower, lower)
-        overlap *= np.maximum(meet, 0.0)
-    return float(summed @ overlap @ summed)
+        intersection = np.minimum.outer(upper, upper) - np.maximum.outer(lower, lower)
+        overlap *= np.maximum(intersection, 0.0)
+    return float(values @ overlap @ values)

@@ -1,8 +1,9 @@
-"""Mean and 95 % interval over replicates that share orders and seeds.
+"""Means with 95 % intervals over replicates that share orders and seeds.
 
-Replicates are not independent: those of one order share its luck, and so do those of one seed. A
-plain t interval over all of them is too narrow, covering as little as 55 % where 95 % is claimed;
-these intervals count the orders and the seeds instead.
+Replicates are not independent: runs with the same order share the effect of that order, and runs
+with the same seed share the effect of that seed. A plain t interval over all runs is too narrow:
+its coverage can be as low as 55 % at a nominal 95 %. The intervals of this module take the numbers
+of orders and of seeds into account instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sweeps.statistics.quantiles import Target, of_mean, of_new_run, t_quantile,
 from sweeps.statistics.variance_components import components, crossed, unbalanced
 
 LEVEL = 0.95
+"""Default confidence level."""
 
 Design = Literal["crossed", "one factor", "incomplete", "single"]
 Values = npt.NDArray[np.float64]
@@ -26,25 +28,25 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, how sure it is, and by which design."""
+    """Mean with a confidence interval and the design that it was computed for."""
 
     mean: float
     low: float | None
-    """Lower end; None if one value is all there is."""
+    """Lower end; None if there is a single value."""
     high: float | None
     n: int
     """Number of values."""
     degrees: float | None
-    """Degrees of freedom that the t quantile has; those of several factors need not be whole."""
+    """Degrees of freedom of the t quantile; with several factors not necessarily an integer."""
     design: Design
     approximate: bool
-    """Whether replicates are missing, so that the interval holds only roughly."""
+    """True if replicates are missing, so that the coverage is only approximate."""
     note: str
-    """The design in words, with the reason if there is no interval."""
+    """Description of the design, and the reason if there is no interval."""
 
     @property
     def settled(self) -> bool | None:
-        """Whether the sign of a difference is certain: 0 is outside. None without an interval."""
+        """True if the interval excludes 0, False if it contains 0, None without an interval."""
         if self.low is None or self.high is None:
             return None
         return self.low > 0.0 or self.high < 0.0
@@ -58,33 +60,39 @@ def mean_interval(
     *,
     fixed_orders: bool = False,
 ) -> Interval:
-    """Interval for the mean over the populations of orders and seeds.
+    """Return the interval for the mean over the populations of orders and seeds.
 
-    `values[k]` was measured with task order `orders[k]` and seed `seeds[k]`.
+    `values[k]` was measured with task order `orders[k]` and seed `seeds[k]`. The formula depends
+    on the design:
 
-    * Crossed, I orders x J seeds, both 2 or more. With the variance components of
-      `sweeps.statistics.variance_components`, negative ones floored at 0,
+    * Crossed design with I orders x J seeds, I and J at least 2. The variance components come from
+      `sweeps.statistics.variance_components`; negative estimates are set to 0.
 
           Var(mean) = v_order / I + v_seed / J + v_residual / (I J)
 
-      which is a sum of c_k MS_k over mean squares with f_k degrees of freedom: for components
-      above 0, (MS_order + MS_seed - MS_residual) / (I J). A component that is floored takes its
-      mean square out. The quantile is Satterthwaite's, and more with two orders or two seeds, as
-      one difference says too little of its factor: `sweeps.statistics.quantiles`. Coverage
-      simulated for 8 to 25 runs is in docs/statistics.md: cautious where the residual dominates.
-    * One factor: one order, one seed, or each value with an order and a seed of its own. The
-      values are then independent, as far as this design can tell: mean ± t s / sqrt(n), f = n - 1.
-      What did not vary is not in the interval.
-    * Incomplete: cells are missing or doubled. Components by Henderson's method 3, their share in
-      the mean by the numbers of values, f = min(I, J) - 1; with too few values for that, the
-      one-factor formula over all values. Either way marked `approximate`.
+      This is a sum of c_k MS_k over mean squares with f_k degrees of freedom. If all components
+      are positive, it equals (MS_order + MS_seed - MS_residual) / (I J). The mean square of a
+      component that is set to 0 does not enter the sum. The quantile follows Satterthwaite; with
+      two orders or two seeds it is larger, because a single difference carries too little
+      information about the variance of its factor (see `sweeps.statistics.quantiles`). The
+      simulated coverage for 8 to 25 runs is in docs/statistics.md: it is conservative where the
+      residual dominates.
+    * One factor: one order, one seed, or a different order and a different seed for each value.
+      The values then count as independent: mean ± t s / sqrt(n) with f = n - 1. The interval does
+      not cover the variance of a factor that did not vary.
+    * Incomplete design: some cells are empty or have several values. The components come from
+      Henderson's method 3, their share in the mean from the numbers of values, and
+      f = min(I, J) - 1. With too few values for that, the one-factor formula is used over all
+      values. In both cases the interval is marked as `approximate`.
     * One value: no interval.
 
-    With `fixed_orders` the orders at hand are all there are (the design `all`), so that they add
-    no uncertainty: the means over the orders, one per seed, are the values, f = J - 1. Orders of
-    a balanced design (Latin square, Williams) count as drawn, which errs on the wide side.
+    With `fixed_orders`, the given orders are the whole population (the design `all`) and add no
+    uncertainty: the values are the means over the orders, one per seed, with f = J - 1. The orders
+    of a balanced design (Latin square, Williams) are treated as a random sample, which makes the
+    interval wider, not narrower.
 
-    Raises ValueError for no values, for values that are not finite and for unequal lengths.
+    Raises:
+        ValueError: If there are no values, if a value is not finite, or if the lengths differ.
     """
     sample = _checked(values, orders, seeds)
     n, i, j = len(sample), len(set(orders)), len(set(seeds))
@@ -94,7 +102,7 @@ def mean_interval(
     grid = crossed(sample, orders, seeds)
     if fixed_orders and i > 1 and grid is not None:
         if j == 1:
-            note = f"{note}, which are all: the seed did not vary, so no interval"
+            note = f"{note}, all orders; the seed did not vary: no interval"
             return Interval(mean, None, None, n, None, "one factor", False, note)
         by_seed = grid.mean(axis=0)  # (J,)
         variance = float(by_seed.var(ddof=1)) / j
@@ -106,7 +114,7 @@ def mean_interval(
         parts = unbalanced(sample, orders, seeds)
         note = f"{note} with {n} runs, not one per cell"
         if parts is None:
-            variance, note = float(sample.var(ddof=1)) / n, f"{note}: too narrow"
+            variance, note = float(sample.var(ddof=1)) / n, f"{note}: the interval is too narrow"
             return _interval(mean, variance, n, n - 1, level, "incomplete", note)
         variance = (
             parts.order * parts.order_in_mean
@@ -116,7 +124,7 @@ def mean_interval(
         return _interval(mean, variance, n, min(i, j) - 1, level, "incomplete", note)
     variance = float(sample.var(ddof=1)) / n
     if n == i == j:
-        note = f"{n} runs, each with an order and a seed of its own"
+        note = f"{n} runs, each with a different order and seed"
     return _interval(mean, variance, n, n - 1, level, "one factor", note)
 
 
@@ -127,31 +135,33 @@ def prediction_interval(
     order: Hashable | None = None,
     level: float = LEVEL,
 ) -> Interval:
-    """Interval for the value of one new run, drawn with a fresh seed.
+    """Return the interval for the value of one new run with a new seed.
 
-    Without `order`, or with one that was not run, the new run's order is fresh too; the centre is
-    the mean, and for I orders x J seeds
+    If `order` is None or was not run, the new run also has a new order. The center is the mean,
+    and for I orders x J seeds
 
         Var(new - mean) = v_order (1 + 1/I) + v_seed (1 + 1/J) + v_residual (1 + 1/(I J))
 
-    With one of the orders at hand the centre is the mean of that order, and
+    If `order` was run, the center is the mean of that order, and
 
         Var(new - mean of the order) = (v_seed + v_residual) (1 + 1/J)
 
-    with the components pooled over all orders. The quantile is Cochran's where it is more than
-    Satterthwaite's (`sweeps.statistics.quantiles`). Where only one factor varied, the interval is
-    mean ± t s sqrt(1 + 1/n), and what did not vary is not in it. Raises ValueError as
-    `mean_interval` does.
+    with the components pooled over all orders. The quantile is the larger of Cochran's and
+    Satterthwaite's (`sweeps.statistics.quantiles`). If only one factor varied, the interval is
+    mean ± t s sqrt(1 + 1/n) and does not cover the variance of the other factor.
+
+    Raises:
+        ValueError: As `mean_interval` does.
     """
     sample = _checked(values, orders, seeds)
     n, i, j = len(sample), len(set(orders)), len(set(seeds))
     independent = n == i == j
-    here = np.array([order is not None and o == order and not independent for o in orders])
-    known = bool(here.any())
-    mean = float(sample[here].mean() if known else sample.mean())
-    what = "a new seed in this order" if known else "a new order and seed"
-    note = f"{what}, from {_count(i, 'order')} x {_count(j, 'seed')}"
-    runs = int(here.sum())
+    in_order = np.array([order is not None and o == order and not independent for o in orders])
+    known = bool(in_order.any())
+    mean = float(sample[in_order].mean() if known else sample.mean())
+    target_run = "a new seed in this order" if known else "a new order and seed"
+    note = f"{target_run}, from {_count(i, 'order')} x {_count(j, 'seed')}"
+    runs = int(in_order.sum())
     if n == 1 or (known and j == 1):
         return Interval(mean, None, None, n, None, "single", False, "one run: no interval")
     grid = crossed(sample, orders, seeds)
@@ -161,21 +171,21 @@ def prediction_interval(
         return _interval(mean, variance, n, degrees, level, "crossed", note)
     parts = unbalanced(sample, orders, seeds) if grid is None and not independent else None
     if parts is not None:
-        new = (parts.seed + parts.residual) * (1 + 1 / max(runs, 1))
+        new_run_variance = (parts.seed + parts.residual) * (1 + 1 / max(runs, 1))
         if not known:
-            new = (
+            new_run_variance = (
                 parts.order * (1 + parts.order_in_mean)
                 + parts.seed * (1 + parts.seed_in_mean)
                 + parts.residual * (1 + 1 / n)
             )
         note = f"{note}, {n} runs"
-        return _interval(mean, new, n, min(i, j) - 1, level, "incomplete", note)
-    centre, variance = float(sample.mean()), float(sample.var(ddof=1)) * (1 + 1 / n)
+        return _interval(mean, new_run_variance, n, min(i, j) - 1, level, "incomplete", note)
+    center, variance = float(sample.mean()), float(sample.var(ddof=1)) * (1 + 1 / n)
     alone = "; the order did not vary" if i == 1 and not known else ""
     alone = "; the seed did not vary" if j == 1 else alone
     complete = grid is not None or independent
     design: Design = "one factor" if complete else "incomplete"
-    return _interval(centre, variance, n, n - 1, level, design, f"{note}{alone}")
+    return _interval(center, variance, n, n - 1, level, design, f"{note}{alone}")
 
 
 def iqm_interval(
@@ -184,28 +194,32 @@ def iqm_interval(
     seeds: Sequence[Hashable],
     level: float = LEVEL,
 ) -> Interval:
-    """Interquartile mean: the mean without the lowest and the highest quarter, floor(n / 4) each.
+    """Return the interquartile mean with its interval.
 
-    It resists single runs that fail badly, where the mean does not, and then describes the usual
-    run rather than the average one. The interval follows Tukey and McLaughlin 1963: with g values
-    cut on each side, the variance of the mean of the winsorised values (those cut set to the
-    nearest one kept), here by `mean_interval`, over (1 - 2 g / n)^2, and its degrees of freedom
-    times (n - 2 g - 1) / (n - 1).
+    The interquartile mean is the mean without the lowest floor(n / 4) and the highest floor(n / 4)
+    values. Unlike the mean, it is robust against single failed runs; it describes the typical run
+    rather than the average one. The interval follows Tukey and McLaughlin 1963. With g values
+    removed on each side, the variance of the mean of the winsorized values (each removed value is
+    replaced by the nearest kept one), computed by `mean_interval`, is divided by (1 - 2 g / n)^2,
+    and its degrees of freedom are multiplied by (n - 2 g - 1) / (n - 1).
+
+    Raises:
+        ValueError: As `mean_interval` does.
     """
     sample = _checked(values, orders, seeds)
     n, cut = len(sample), len(sample) // 4
     ranked = np.sort(sample)
     kept = ranked[cut : n - cut]
-    centre = float(kept.mean())
-    winsorised = np.clip(sample, kept[0], kept[-1])
-    whole = mean_interval(winsorised, orders, seeds, level)
+    center = float(kept.mean())
+    winsorized = np.clip(sample, kept[0], kept[-1])
+    whole = mean_interval(winsorized, orders, seeds, level)
     if cut == 0 or whole.high is None or whole.degrees is None:
         return whole
     error = (whole.high - whole.mean) / float(stdtrit(whole.degrees, 0.5 + level / 2))
     variance = (error / (1 - 2 * cut / n)) ** 2
     degrees = max(whole.degrees * (n - 2 * cut - 1) / (n - 1), 1.0)
-    note = f"{whole.note}, the {n - 2 * cut} middle ones of {n} runs"
-    return _interval(centre, variance, n, degrees, level, whole.design, note)
+    note = f"{whole.note}, the middle {n - 2 * cut} of {n} runs"
+    return _interval(center, variance, n, degrees, level, whole.design, note)
 
 
 def _checked(
@@ -214,7 +228,7 @@ def _checked(
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or not len(sample) == len(orders) == len(seeds) or len(sample) == 0:
         raise ValueError(
-            "one order and one seed per value, and at least one value, must be given, got "
+            "values, orders and seeds must be of equal length, at least 1; got "
             f"{sample.shape} values, {len(orders)} orders, {len(seeds)} seeds"
         )
     if not np.isfinite(sample).all():
@@ -223,7 +237,7 @@ def _checked(
 
 
 def _crossed(grid: Values, target: Target, level: float) -> tuple[float, float]:
-    """The variance of the target's error, and the degrees of freedom of its t quantile."""
+    """Return the variance of the target's error and the degrees of freedom of its t quantile."""
     parts = components(grid)
     squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
     if not any(squares):

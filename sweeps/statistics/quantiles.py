@@ -1,7 +1,7 @@
-"""The t quantile for a variance that is a sum of mean squares, each with few degrees of freedom.
+"""t quantile for a variance that is a sum of mean squares with few degrees of freedom each.
 
-Everything here takes one design's mean squares or arrays of many designs' alike, so that coverage
-can be simulated on the very formulas that the intervals use.
+The functions accept the mean squares of one design or arrays of the mean squares of many designs.
+Coverage can therefore be simulated with the same formulas that the intervals use.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from scipy.special import stdtrit
 Values = npt.NDArray[np.float64]
 
 TWO_LEVELS = 2.0
-"""Most degrees of freedom with two levels of a factor; by simulation, see docs/statistics.md."""
+"""Maximum degrees of freedom for a factor with two levels; simulated, see docs/statistics.md."""
 
 
 class Target(NamedTuple):
-    """What an interval is for: multiples of the components in the variance of its error."""
+    """Coefficients of the variance components in the error variance that an interval estimates."""
 
     order: float
     seed: float
     residual: float
     one_run: bool
-    """Whether it is for a single run to come, and not for a mean."""
+    """True for a single future run, False for a mean."""
 
 
 def of_mean(orders: int, seeds: int) -> Target:
-    """The mean over the populations of orders and seeds."""
+    """Return the target for the mean over the populations of orders and seeds."""
     return Target(1 / orders, 1 / seeds, 1 / (orders * seeds), False)
 
 
 def of_new_run(orders: int, seeds: int, *, known_order: bool) -> Target:
-    """One run with a fresh seed, in an order that was run or in a fresh one."""
+    """Return the target for one run with a new seed, in a known order or in a new one."""
     if known_order:
         return Target(0.0, 1 + 1 / seeds, 1 + 1 / seeds, True)
     return Target(1 + 1 / orders, 1 + 1 / seeds, 1 + 1 / (orders * seeds), True)
@@ -45,10 +45,10 @@ def variance_terms(
     design: tuple[int, int],
     target: Target,
 ) -> Values:
-    """(3, ...): c_k MS_k, whose sum is the variance, for the mean squares (order, seed, residual).
+    """Return the terms c_k MS_k, shape (3, ...), whose sum is the variance of the target.
 
-    A component whose mean square is not above the residual's counts as 0, so that its mean square
-    is in no term.
+    `squares` are the mean squares of order, seed and residual. A component whose mean square is
+    not larger than that of the residual is set to 0, and its mean square is part of no term.
     """
     order, seed, residual = (np.asarray(square, dtype=np.float64) for square in squares)
     of_order = np.where(order > residual, target.order / design[1], 0.0)
@@ -58,15 +58,17 @@ def variance_terms(
 
 
 def t_quantile(terms: Values, design: tuple[int, int], target: Target, level: float) -> Values:
-    """(...): the quantile by which the root of the sum of `variance_terms` (3, ...) is multiplied.
+    """Return the factor, shape (...), for the square root of the sum of `terms` (3, ...).
 
-    Satterthwaite 1946: the quantile of f degrees of freedom, with f_k those of the mean squares,
+    `terms` come from `variance_terms`. Satterthwaite 1946 uses the t quantile with f degrees of
+    freedom, where f_k are those of the mean squares:
 
         f = (sum_k c_k MS_k)^2 / sum_k (c_k MS_k)^2 / f_k
 
-    never below m, the least of the f_k of the factors that the target depends on. Where the
-    factor that matters most happens to show little, f is too large. That costs a mean 2 points of
-    coverage, but a single run or a factor of two levels more: there Cochran 1964 is the least,
+    f is at least m, the smallest f_k of the factors that the target depends on. If the factor with
+    the largest contribution shows little variance in the sample, f is too large. A mean then loses
+    2 points of coverage; a single run or a factor with two levels loses more. In these cases the
+    result is at least the quantile of Cochran 1964,
 
         t = sum_k c_k MS_k t(f_k) / sum_k c_k MS_k, over the positive terms,
 
@@ -78,9 +80,9 @@ def t_quantile(terms: Values, design: tuple[int, int], target: Target, level: fl
     least, upper = float(min(used)), 0.5 + level / 2
     by_term = freedoms.reshape(3, *[1] * (terms.ndim - 1))
     spread = (terms**2 / by_term).sum(axis=0)
-    varies = spread > 0.0  # if nothing does: any quantile times 0
+    varies = spread > 0.0  # otherwise the variance is 0 and the quantile does not matter
     degrees = terms.sum(axis=0) ** 2 / np.where(varies, spread, 1.0)
-    degrees = np.maximum(degrees, least)  # a difference of mean squares can be below, by noise
+    degrees = np.maximum(degrees, least)  # noise in a difference of mean squares can go below
     if least == 1.0:
         degrees = np.minimum(degrees, TWO_LEVELS)
     quantile = stdtrit(degrees, upper)

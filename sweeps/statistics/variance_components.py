@@ -1,9 +1,10 @@
-"""Variance components of a crossed design: orders x seeds, one observation per cell.
+"""Variance components of a crossed design: orders x seeds with one observation per cell.
 
     y[i, j] = mu + order[i] + seed[j] + residual[i, j]
 
-with independent random effects. The residual holds the interaction of order and seed, which one
-observation per cell cannot tell from noise. Searle, Casella and McCulloch 1992, chapter 4.
+with independent random effects. The residual contains the interaction of order and seed, because
+one observation per cell cannot separate the interaction from noise. Reference: Searle, Casella and
+McCulloch 1992, chapter 4.
 """
 
 from __future__ import annotations
@@ -18,42 +19,42 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 
 ROUNDING = 1e-12
-"""Relative range below which values are equal: means over orders differ in their last bits."""
+"""Relative range below which values count as equal; means over orders have rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Mean squares of I orders x J seeds, and the variances that they estimate."""
+    """Mean squares of I orders x J seeds and the variance components that they estimate."""
 
     orders: int
-    """I, at least 2."""
+    """Number of orders I, at least 2."""
     seeds: int
-    """J, at least 2."""
+    """Number of seeds J, at least 2."""
     mean_square_order: float
     """J sum_i (mean of order i - mean)^2 / (I - 1); its expectation is J v_order + v_residual."""
     mean_square_seed: float
     """I sum_j (mean of seed j - mean)^2 / (J - 1); its expectation is I v_seed + v_residual."""
     mean_square_residual: float
-    """What both leave, over (I - 1)(J - 1); its expectation is v_residual."""
+    """Residual sum of squares over (I - 1)(J - 1); its expectation is v_residual."""
 
     @property
     def order(self) -> float:
-        """Variance due to the order. An estimate below 0 is set to 0, as is usual."""
+        """Variance due to the order. A negative estimate is set to 0."""
         return max(0.0, (self.mean_square_order - self.mean_square_residual) / self.seeds)
 
     @property
     def seed(self) -> float:
-        """Variance due to the seed, floored at 0 likewise."""
+        """Variance due to the seed. A negative estimate is set to 0."""
         return max(0.0, (self.mean_square_seed - self.mean_square_residual) / self.orders)
 
     @property
     def residual(self) -> float:
-        """Variance that is left, interaction included."""
+        """Residual variance, which includes the interaction of order and seed."""
         return self.mean_square_residual
 
     @property
     def shares(self) -> tuple[float, float, float] | None:
-        """(order, seed, residual) as shares of their sum; None if nothing varies."""
+        """Shares (order, seed, residual) of the total variance; None if nothing varies."""
         total = self.order + self.seed + self.residual
         if total <= 0.0:
             return None
@@ -61,18 +62,22 @@ class Components:
 
 
 def components(grid: Values) -> Components:
-    """Components of a complete (I, J) grid. Raises ValueError below 2 x 2."""
+    """Return the components of a complete (I, J) grid.
+
+    Raises:
+        ValueError: If the grid is smaller than 2 x 2.
+    """
     if grid.ndim != 2 or min(grid.shape) < 2:
         raise ValueError(f"at least 2 orders x 2 seeds are needed, got shape {grid.shape}")
     i, j = grid.shape
-    if np.ptp(grid) <= ROUNDING * np.abs(grid).max():  # else shares of rounding errors
+    if np.ptp(grid) <= ROUNDING * np.abs(grid).max():  # avoid shares of rounding errors
         return Components(i, j, 0.0, 0.0, 0.0)
     order, seed, residual = mean_squares(grid)
     return Components(i, j, float(order), float(seed), float(residual))
 
 
 def mean_squares(grids: Values) -> Values:
-    """(3, ...): mean squares of order, seed and residual of grids (..., I, J)."""
+    """Return mean squares of order, seed and residual, shape (3, ...), of grids (..., I, J)."""
     i, j = grids.shape[-2:]
     mean = grids.mean(axis=(-2, -1), keepdims=True)
     by_order = grids.mean(axis=-1, keepdims=True)  # (..., I, 1)
@@ -88,7 +93,7 @@ def mean_squares(grids: Values) -> Values:
 
 
 class Unbalanced(NamedTuple):
-    """Variances of an incomplete design, and how much of each is in the mean of all values."""
+    """Variance components of an incomplete design and their weights in the mean of all values."""
 
     order: float
     seed: float
@@ -101,14 +106,16 @@ class Unbalanced(NamedTuple):
 def unbalanced(
     values: Values, orders: Sequence[Hashable], seeds: Sequence[Hashable]
 ) -> Unbalanced | None:
-    """Components where cells are missing: Henderson 1953, method 3, floored at 0.
+    """Return the components of an incomplete design by Henderson 1953, method 3.
 
-    What an order adds to the fit of the seeds alone has the expectation
+    Negative estimates are set to 0. The sum of squares that the orders add to a fit of the seeds
+    alone has the expectation
 
         (I - 1) v_residual + (N - sum_j sum_i n_ij^2 / n_j) v_order
 
-    likewise for the seeds, and what the additive fit leaves is (N - I - J + 1) v_residual. None
-    where nothing is left, or where orders and seeds fall into groups that share no cell.
+    and that of the seeds has the corresponding one. The residual sum of squares of the additive
+    fit has the expectation (N - I - J + 1) v_residual. Return None if the residual has no degrees
+    of freedom, or if orders and seeds split into groups without a common cell.
     """
     row = {order: i for i, order in enumerate(dict.fromkeys(orders))}
     column = {seed: j for j, seed in enumerate(dict.fromkeys(seeds))}
@@ -116,13 +123,13 @@ def unbalanced(
     of_column = np.eye(len(column))[[column[s] for s in seeds]]  # (N, J)
     count = of_row.T @ of_column  # (I, J)
     n, i, j = len(values), *count.shape
-    left = n - i - j + 1
+    degrees = n - i - j + 1
     both = np.hstack([of_row, of_column])  # (N, I + J)
-    if min(i, j) < 2 or left < 1 or np.linalg.matrix_rank(both) < i + j - 1:
+    if min(i, j) < 2 or degrees < 1 or np.linalg.matrix_rank(both) < i + j - 1:
         return None
     by_order, by_seed = count.sum(axis=1), count.sum(axis=0)
     unexplained = _unexplained(both, values)
-    residual = unexplained / left
+    residual = unexplained / degrees
     added_by_order = _unexplained(of_column, values) - unexplained
     added_by_seed = _unexplained(of_row, values) - unexplained
     weight_order = n - float((count**2 / by_seed[None, :]).sum())
@@ -137,7 +144,7 @@ def unbalanced(
 
 
 def _unexplained(design: Values, values: Values) -> float:
-    """Sum of squares that a least-squares fit of the columns leaves."""
+    """Return the residual sum of squares of a least-squares fit of `values` on `design`."""
     fit = np.linalg.lstsq(design, values, rcond=None)[0]
     return float(((values - design @ fit) ** 2).sum())
 
@@ -145,7 +152,7 @@ def _unexplained(design: Values, values: Values) -> float:
 def crossed(
     values: Values, orders: Sequence[Hashable], seeds: Sequence[Hashable]
 ) -> Values | None:
-    """The values as an (I, J) grid, or None unless every order met every seed exactly once."""
+    """Return the values as an (I, J) grid, or None unless each cell has exactly one value."""
     row = {order: i for i, order in enumerate(dict.fromkeys(orders))}
     column = {seed: j for j, seed in enumerate(dict.fromkeys(seeds))}
     cells = {(row[o], column[s]): v for o, s, v in zip(orders, seeds, values, strict=True)}

@@ -1,1 +1,1 @@
-"""Effects of hyperparameters, along single axes and along paths."""
+"""Effects of hyperparameters: single axes, ablation paths and the cost of early stopping."""

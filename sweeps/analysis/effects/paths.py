@@ -1,8 +1,8 @@
-"""From one configuration to another, one factor at a time, over configurations that were run.
+"""Ablation paths: from one configuration to another, one factor at a time.
 
-An ablation path says what each change was worth where it was made (Fawcett and Hoos 2016). Here
-every step is a configuration with runs of its own, never a prediction; where steps are missing,
-the fewest that would complete a path are named.
+An ablation path reports the effect of each change at the point where the change is made (Fawcett
+and Hoos 2016). Each step is a configuration that was run, not a prediction. If configurations are
+missing, the smallest set that completes a path is reported.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from sweeps.analysis.runs.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval, mean_interval
 
 MAX_FACTORS = 12
-"""Most factors between two configurations for which all 2^n settings between are weighed."""
+"""Maximum number of factors for which all 2^n settings between two configurations are examined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One factor on its way from one value to another."""
+    """Change of one factor from one value to another."""
 
     path: str
     before: Any
@@ -41,35 +41,43 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One configuration of a path, with what the change that leads to it was worth."""
+    """Configuration of a path, and the effect of the change that leads to it."""
 
     config_id: str
     change: Change | None
-    """None for the first."""
+    """None for the first step."""
     interval: Interval | None
-    """Of the metric; None without runs that have it."""
+    """Interval of the metric; None without runs that have it."""
     comparison: Comparison | None
-    """This one less the one before, paired; None for the first and without common runs."""
+    """Paired difference from the previous step; None for the first and without common runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The fewest configurations that would complete a path."""
+    """Smallest set of configurations that would complete a path."""
 
     changes: tuple[Change, ...]
-    """In the order of the path."""
+    """Changes in the order of the path."""
     points: tuple[dict[str, Any], ...]
     """All settings of the path, from the start to the end."""
     missing: tuple[dict[str, Any], ...]
-    """Those of them that have no runs."""
+    """Settings of the path without runs."""
 
 
-def find_configuration(name: str, found: Sequence[Replicates], place: str) -> str:
-    """The config_id of a label, an id, or the beginning of an id. Raises `InvalidConfigError`."""
-    labels = {one.label: one.config_id for one in found}
+def find_configuration(name: str, configurations: Sequence[Replicates], place: str) -> str:
+    """Return the config_id for a label, an id or the prefix of an id.
+
+    Raises:
+        InvalidConfigError: If no configuration, or more than one, matches.
+    """
+    labels = {configuration.label: configuration.config_id for configuration in configurations}
     if name in labels:
         return labels[name]
-    ids = dict.fromkeys(one.config_id for one in found if one.config_id.startswith(name))
+    ids = dict.fromkeys(
+        configuration.config_id
+        for configuration in configurations
+        if configuration.config_id.startswith(name)
+    )
     if len(ids) == 1:
         return next(iter(ids))
     constraint = f"a configuration by its label or id, one of {list(labels)}"
@@ -78,49 +86,53 @@ def find_configuration(name: str, found: Sequence[Replicates], place: str) -> st
     )
 
 
-def change_between(one: Point, other: Point) -> Change | None:
-    """The one factor in which two configurations differ, or None if they differ in more or none.
+def change_between(first: Point, second: Point) -> Change | None:
+    """Return the only factor in which two configurations differ; None for more factors or none.
 
-    A factor that acts in one of them only does not count: where it is idle it can be given any
-    value and nothing changes.
+    A factor that acts in only one of the two does not count: any value can be assigned to it in
+    the other without an effect.
     """
     differing = [
         path
-        for path, value in one.items()
-        if path in other and canonical_json(value) != canonical_json(other[path])
+        for path, value in first.items()
+        if path in second and canonical_json(value) != canonical_json(second[path])
     ]
     if len(differing) != 1:
         return None
     path = differing[0]
-    return Change(path, one[path], other[path])
+    return Change(path, first[path], second[path])
 
 
 def shortest_paths(
     points: Mapping[str, Point], start: str, end: str, rank: Mapping[str, float], limit: int
 ) -> list[tuple[str, ...]]:
-    """Up to `limit` of the shortest paths between two configurations, as ids.
+    """Return up to `limit` of the shortest paths between two configurations, as ids.
 
-    Paths that come first climb fastest: among the next steps the one with the highest `rank` is
-    taken first. Empty if the configurations between were not run. Raises KeyError for an id that
-    is not among `points`.
+    At each step, the neighbor with the highest `rank` is tried first, so that the first paths
+    improve fastest. The result is empty if no path of configurations with runs exists.
+
+    Raises:
+        KeyError: If an id is not among `points`.
     """
     names = list(points)
-    at = {name: row for row, name in enumerate(names)}
+    row_of = {name: row for row, name in enumerate(names)}
     codes = _coded(list(points.values()))  # (C, F)
-    near: dict[str, list[str]] = {}
+    neighbors_of: dict[str, list[str]] = {}
 
-    def neighbours(name: str) -> list[str]:
-        if name not in near:
-            here = codes[at[name]]
+    def neighbors(name: str) -> list[str]:
+        if name not in neighbors_of:
+            here = codes[row_of[name]]
             differs = (codes != here) & (codes > 0) & (here > 0)
-            near[name] = [names[row] for row in np.flatnonzero(differs.sum(axis=1) == 1).tolist()]
-        return near[name]
+            neighbors_of[name] = [
+                names[row] for row in np.flatnonzero(differs.sum(axis=1) == 1).tolist()
+            ]
+        return neighbors_of[name]
 
     distance = {end: 0}
     queue = deque([end])
     while queue and start not in distance:
         name = queue.popleft()
-        for other in neighbours(name):
+        for other in neighbors(name):
             if other not in distance:
                 distance[other] = distance[name] + 1
                 queue.append(other)
@@ -132,68 +144,74 @@ def shortest_paths(
         if here == end:
             yield path
             return
-        closer = [n for n in neighbours(here) if distance.get(n, -1) == distance[here] - 1]
+        closer = [n for n in neighbors(here) if distance.get(n, -1) == distance[here] - 1]
         for name in sorted(closer, key=lambda n: (-rank.get(n, float("-inf")), n)):
             yield from onward((*path, name))
 
-    found = []
+    paths = []
     for path in onward((start,)):
-        found.append(path)
-        if len(found) == limit:
+        paths.append(path)
+        if len(paths) == limit:
             break
-    return found
+    return paths
 
 
 def path_steps(
     path: Sequence[str],
     points: Mapping[str, Point],
-    found: Mapping[str, Replicates],
+    configurations: Mapping[str, Replicates],
     metric: str,
     *,
     fixed_orders: bool = False,
 ) -> list[Step]:
-    """The metric of every configuration of a path, and its paired difference to the one before.
+    """Return the metric of each configuration of a path and its difference from the previous one.
 
-    `found` holds the replicates of one split by config_id.
+    `configurations` holds the replicates of one split by config_id.
     """
     steps = []
     for index, name in enumerate(path):
-        one = found.get(name)
-        values = None if one is None else sample(one, metric)
+        configuration = configurations.get(name)
+        values = None if configuration is None else sample(configuration, metric)
         interval = None
         if values is not None and len(values):
             interval = mean_interval(
                 values.values, values.orders, values.seeds, fixed_orders=fixed_orders
             )
-        before = found.get(path[index - 1]) if index else None
+        before = configurations.get(path[index - 1]) if index else None
         steps.append(
             Step(
                 name,
                 change_between(points[path[index - 1]], points[name]) if index else None,
                 interval,
                 None
-                if one is None or before is None
-                else compare(one, before, metric, fixed_orders=fixed_orders),
+                if configuration is None or before is None
+                else compare(configuration, before, metric, fixed_orders=fixed_orders),
             )
         )
     return steps
 
 
-def ranks(found: Sequence[Replicates], metric: str, direction: Direction) -> dict[str, float]:
-    """The mean of a metric by config_id, turned so that more is better."""
+def ranks(
+    configurations: Sequence[Replicates], metric: str, direction: Direction
+) -> dict[str, float]:
+    """Return the mean of a metric by config_id, with the sign chosen so that more is better."""
     sign = 1.0 if direction == "max" else -1.0
     return {
-        one.config_id: sign * sum(values.values()) / len(values)
-        for one in found
-        if (values := one.metrics[metric])
+        configuration.config_id: sign * sum(values.values()) / len(values)
+        for configuration in configurations
+        if (values := configuration.metrics[metric])
     }
 
 
 def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
-    """The path from start to end, each factor straight to its value at the end, that lacks least.
+    """Return the path from `start` to `end` with the fewest missing configurations.
 
-    `points` are the configurations that have runs. Factors that act at one end only have that
-    end's value all along. Raises `InvalidConfigError` for more than `MAX_FACTORS` factors.
+    Each factor changes once, directly to its value at the end. `points` are the configurations
+    that have runs. A factor that acts at one end only has the value of that end along the whole
+    path.
+
+    Raises:
+        InvalidConfigError: If more than `MAX_FACTORS` factors differ.
     """
     first, last = points[start], points[end]
     always = {**last, **first}
@@ -218,7 +236,7 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
 
     full = (1 << len(factors)) - 1
     cost, step = {0: lacks(0)}, dict[int, int]()
-    for taken in range(1, full + 1):  # every subset comes after its own subsets
+    for taken in range(1, full + 1):  # every subset comes after all of its own subsets
         before = [(cost[taken & ~(1 << i)], i) for i in range(len(factors)) if taken >> i & 1]
         best, step[taken] = min(before)
         cost[taken] = best + lacks(taken)
@@ -238,7 +256,7 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
 
 
 def _coded(points: Sequence[Point]) -> npt.NDArray[np.int64]:
-    """(C, F) numbers that are equal where values are; 0 where a factor does not act."""
+    """Return (C, F) codes that are equal where values are equal; 0 if the factor does not act."""
     factors = list(dict.fromkeys(path for point in points for path in point))
     codes = np.zeros((len(points), len(factors)), dtype=np.int64)
     for column, path in enumerate(factors):
@@ -251,7 +269,7 @@ def _coded(points: Sequence[Point]) -> npt.NDArray[np.int64]:
 
 
 def _frozen(point: Point) -> frozenset[tuple[str, str]]:
-    """A setting as a set that another can contain: what does not act asks for nothing."""
+    """Return a setting as a set; a factor that does not act adds no element."""
     return frozenset((path, canonical_json(value)) for path, value in point.items())
 
 

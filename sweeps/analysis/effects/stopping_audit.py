@@ -1,8 +1,8 @@
-"""What early stopping has saved, and what it has cost: measured on the audit.
+"""Savings and cost of early stopping, measured on an audit.
 
-Of the configurations that a rung stops, a share drawn at random runs on to the end. Every stopped
-one is drawn with the same probability, so what the audited ones became tells, without bias, what
-the others would have become.
+A random share of the configurations that a rung stops continues to the end. Each stopped
+configuration is selected with the same probability. The audited ones are therefore an unbiased
+sample of what the other stopped configurations would have reached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sweeps.statistics.intervals import LEVEL, Interval
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """k of n, with the exact interval of Clopper and Pearson 1934."""
+    """Share k / n with the exact interval of Clopper and Pearson 1934."""
 
     k: int
     n: int
@@ -33,20 +33,20 @@ class Share:
 
 
 class Verdicts(NamedTuple):
-    """What the rungs have decided by now, by config_id."""
+    """Decisions of the rungs so far, by config_id."""
 
     kept: frozenset[str]
-    """They went on from every rung at which they stood."""
+    """Configurations that continued after every rung they reached."""
     stopped: frozenset[str]
-    """Those of the audit included."""
+    """Stopped configurations, including the audited ones."""
     audited: frozenset[str]
-    """Stopped ones that run on to the end."""
+    """Stopped configurations that run to the end."""
 
 
 def verdicts_of(decided: Iterable[tuple[str, str]]) -> Verdicts:
-    """From (config_id, verdict) by the rungs in their order: what was said last counts.
+    """Return the verdicts from pairs (config_id, verdict) in the order of the rungs.
 
-    A verdict is `goes on`, `stops` or `audit`.
+    The last verdict of a configuration counts. A verdict is `goes on`, `stops` or `audit`.
     """
     last = dict(decided)
     audited = frozenset(c for c, verdict in last.items() if verdict == "audit")
@@ -56,71 +56,75 @@ def verdicts_of(decided: Iterable[tuple[str, str]]) -> Verdicts:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """A configuration that was stopped and ran on all the same."""
+    """Configuration that was stopped and selected for the audit, and that ran to the end."""
 
     config_id: str
     label: str
     difference: Interval | None
-    """It less the best that went on, in the metric's own direction, paired run by run; None
-    without runs in common."""
+    """Paired difference from the best configuration that was not stopped, in units of the metric;
+    None without common runs."""
     on_front: bool
-    """Whether it would stand on the front of those that went on."""
+    """True if it would be on the front of the configurations that were not stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingCost:
-    """The regret of early stopping, by validation accuracy, after the last task."""
+    """Regret of early stopping in validation accuracy after the last task."""
 
     metric: str
-    """The objective that `margin` and `regret` are in."""
+    """Objective in whose units `margin` and `regret` are given."""
     stopped: int
-    """Configurations that were stopped, audited ones included."""
+    """Number of stopped configurations, including the audited ones."""
     audited: int
-    """Those of them that ran on and have finished."""
+    """Number of audited configurations that have finished."""
     on_front: Share
-    """Audited ones that would stand on the front of those that went on."""
+    """Share of audited ones that would be on the front of those that were not stopped."""
     margin: float
-    """Mean over the audited ones: by how much each is better than the best that went on; below 0
-    if they are worse."""
+    """Mean over the audited ones of the improvement over the best configuration that was not
+    stopped; negative if they are worse."""
     margin_low: float | None
-    """Ends of its t interval over the audited configurations; None for one."""
+    """Lower end of the t interval of `margin` over the audited ones; None for a single one."""
     margin_high: float | None
     regret: float
-    """By how much the best audited one is better than the best that went on, 0 if it is not."""
+    """Improvement of the best audited one over the best one that was not stopped, at least 0."""
     best_audited: str
-    """Label of that one."""
+    """Label of the best audited configuration."""
     best_kept: str
     difference: Interval | None
-    """Best audited less best kept, in the metric's own direction, paired run by run; None without
-    runs in common. It is a pair chosen after the fact: the interval is too sure of a regret."""
+    """Paired difference between the best audited and the best kept one, in units of the metric;
+    None without common runs. The pair is selected after the results are known, so that the
+    interval is overconfident about a regret."""
     each: tuple[Audited, ...]
-    """All audited ones that have finished, the best first."""
+    """All audited configurations that have finished, the best first."""
 
     def in_words(self) -> str:
-        """The regret in a few sentences."""
+        """Return the regret in a few sentences."""
         share = self.on_front
-        told = (
+        text = (
             f"Audit of early stopping: {self.audited} of {self.stopped} stopped configurations "
             f"ran to the end; {share.k} of them would be on the front "
             f"({share.low:.0%} to {share.high:.0%} of all stopped ones, 95 % interval)."
         )
         if self.regret > 0.0:
-            told += (
+            text += (
                 f" In {self.metric}, {self.best_audited} ended {self.regret:.4g} better than the "
-                f"best that went on, {self.best_kept}."
+                f"best configuration that was not stopped, {self.best_kept}."
             )
         else:
-            told += f" None ended better in {self.metric} than the best that went on."
+            text += (
+                f" None ended better in {self.metric} than the best configuration that was not "
+                "stopped."
+            )
         if self.margin_low is not None and self.margin_high is not None:
-            told += (
-                f" On average they ended {_signed(self.margin)} against it "
+            text += (
+                f" Their mean improvement over it is {_signed(self.margin)} "
                 f"({_signed(self.margin_low)} to {_signed(self.margin_high)}, n = {self.audited})."
             )
-        return told
+        return text
 
 
 def stopping_cost(
-    found: Sequence[Replicates],
+    configurations: Sequence[Replicates],
     objectives: Mapping[str, Direction],
     *,
     kept: Collection[str],
@@ -128,68 +132,84 @@ def stopping_cost(
     audited: Collection[str],
     fixed_orders: bool = False,
 ) -> StoppingCost | None:
-    """The cost of stopping, by config_id: who went on from every rung, who did not, and which of
-    these ran on.
+    """Return the cost of early stopping; None while it cannot be computed.
 
-    `found` holds the replicates under one readout and split. Configurations that have not finished
-    are left out. None as long as no audited one, or none that went on, has finished. The front
-    counts every audited configuration by itself against those that went on. `fixed_orders`: see
+    `configurations` holds the replicates under one readout and split; `kept`, `stopped` and
+    `audited` hold config_ids, as `Verdicts` does. Configurations that have not finished are left
+    out. The result is None if no audited configuration, or no kept one, has finished. Each audited
+    configuration is added to the front of the kept ones separately. For `fixed_orders` see
     `mean_interval`.
     """
     names = list(objectives)
-    finished = [one for one in found if all(one.metrics[name] for name in names)]
-    going = [one for one in finished if one.config_id in kept]
-    ended = [one for one in finished if one.config_id in audited]
-    if not going or not ended:
+    finished = [
+        configuration
+        for configuration in configurations
+        if all(configuration.metrics[name] for name in names)
+    ]
+    finished_kept = [
+        configuration for configuration in finished if configuration.config_id in kept
+    ]
+    finished_audited = [
+        configuration for configuration in finished if configuration.config_id in audited
+    ]
+    if not finished_kept or not finished_audited:
         return None
     metric, direction = next(iter(objectives.items()))
     sign = 1.0 if direction == "max" else -1.0
 
-    def value(one: Replicates) -> tuple[float, str]:
-        return sign * float(sample(one, metric).values.mean()), one.label
+    def value(configuration: Replicates) -> tuple[float, str]:
+        return sign * float(sample(configuration, metric).values.mean()), configuration.label
 
-    best = max(going, key=value)
-    ended.sort(key=value, reverse=True)
-    margins = np.array([value(one)[0] - value(best)[0] for one in ended])
+    best = max(finished_kept, key=value)
+    finished_audited.sort(key=value, reverse=True)
+    margins = np.array(
+        [value(configuration)[0] - value(best)[0] for configuration in finished_audited]
+    )
     half = None
-    if len(ended) > 1:
-        error = float(margins.std(ddof=1)) / len(ended) ** 0.5
-        half = float(stdtrit(len(ended) - 1, 0.5 + LEVEL / 2)) * error
+    if len(finished_audited) > 1:
+        error = float(margins.std(ddof=1)) / len(finished_audited) ** 0.5
+        half = float(stdtrit(len(finished_audited) - 1, 0.5 + LEVEL / 2)) * error
     mean = float(margins.mean())
-    ways = list(objectives.values())
-    standing = [_cells(one, names) for one in going]
+    directions = list(objectives.values())
+    kept_cells = [_cells(configuration, names) for configuration in finished_kept]
 
-    def placed(one: Replicates) -> Audited:
-        against = compare(one, best, metric, fixed_orders=fixed_orders)
-        beside = front_on_common_cells([*standing, _cells(one, names)], ways)
-        difference = None if against is None else against.interval
-        return Audited(one.config_id, one.label, difference, bool(beside[-1]))
+    def compared(configuration: Replicates) -> Audited:
+        comparison = compare(configuration, best, metric, fixed_orders=fixed_orders)
+        front = front_on_common_cells([*kept_cells, _cells(configuration, names)], directions)
+        difference = None if comparison is None else comparison.interval
+        return Audited(configuration.config_id, configuration.label, difference, bool(front[-1]))
 
-    each = tuple(placed(one) for one in ended)
+    each = tuple(compared(configuration) for configuration in finished_audited)
     return StoppingCost(
         metric=metric,
         stopped=len(set(stopped)),
-        audited=len(ended),
-        on_front=share_of(sum(one.on_front for one in each), len(ended)),
+        audited=len(finished_audited),
+        on_front=share_of(
+            sum(configuration.on_front for configuration in each), len(finished_audited)
+        ),
         margin=mean,
         margin_low=None if half is None else mean - half,
         margin_high=None if half is None else mean + half,
-        regret=max(0.0, value(ended[0])[0] - value(best)[0]),
-        best_audited=ended[0].label,
+        regret=max(0.0, value(finished_audited[0])[0] - value(best)[0]),
+        best_audited=finished_audited[0].label,
         best_kept=best.label,
         difference=each[0].difference,
         each=each,
     )
 
 
-def _cells(one: Replicates, names: Sequence[str]) -> dict[Hashable, list[float]]:
-    """Objectives by cell, where all of them exist."""
-    whole = [cell for cell in one.cells if all(cell in one.metrics[name] for name in names)]
-    return {cell: [one.metrics[name][cell] for name in names] for cell in whole}
+def _cells(configuration: Replicates, names: Sequence[str]) -> dict[Hashable, list[float]]:
+    """Return the objectives by cell, for the cells that have all of them."""
+    whole = [
+        cell
+        for cell in configuration.cells
+        if all(cell in configuration.metrics[name] for name in names)
+    ]
+    return {cell: [configuration.metrics[name][cell] for name in names] for cell in whole}
 
 
 def share_of(k: int, n: int, level: float = LEVEL) -> Share:
-    """k of n, n at least 1, and the exact interval of the share that they were drawn from."""
+    """Return k / n with the exact interval of the probability, for n of at least 1."""
     tail = (1.0 - level) / 2
     low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
     high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1.0 - tail))
@@ -198,35 +218,38 @@ def share_of(k: int, n: int, level: float = LEVEL) -> Share:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Stages that stopping has spared."""
+    """Stages that early stopping saved."""
 
     spared: int
-    """Distinct stages that stopped trials would have trained and nobody else did."""
+    """Number of distinct stages that only stopped trials would have trained, and did not."""
     whole: int
-    """Distinct stages with them."""
+    """Number of distinct stages without early stopping."""
     trials: int
-    """Trials that were stopped."""
+    """Number of stopped trials."""
 
     def in_words(self) -> str:
-        """The saving in a sentence."""
+        """Return the saving in one sentence."""
         share = self.spared / self.whole if self.whole else 0.0
         return (
-            f"Early stopping spared {self.spared} of {self.whole} stages ({share:.0%}) in "
+            f"Early stopping saved {self.spared} of {self.whole} stages ({share:.0%}) in "
             f"{self.trials} stopped trials."
         )
 
 
 def saving(trials: pa.Table) -> Saving:
-    """What the last attempts of trials, rows of the table `trials`, did not train."""
+    """Return the stages that stopped trials did not train.
+
+    `trials` has the columns of the table `trials`, with the last attempt of each trial.
+    """
     done: set[str] = set()
-    asked: set[str] = set()
+    planned: set[str] = set()
     stopped = 0
     for row in trials.select(["status", "stages_done", "stage_keys"]).to_pylist():
-        asked.update(row["stage_keys"])
+        planned.update(row["stage_keys"])
         is_stopped = row["status"] == "stopped"
         done.update(row["stage_keys"][: row["stages_done"] if is_stopped else None])
         stopped += is_stopped
-    return Saving(len(asked - done), len(asked), stopped)
+    return Saving(len(planned - done), len(planned), stopped)
 
 
 def _signed(value: float) -> str:

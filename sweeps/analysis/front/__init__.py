@@ -1,1 +1,1 @@
-"""The Pareto front: membership, probability, hypervolume."""
+"""Pareto front: membership, membership probability, hypervolume."""

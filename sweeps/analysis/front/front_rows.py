@@ -1,4 +1,4 @@
-"""The front of a sweep under one readout, and what its configurations are compared with."""
+"""Rows of the Pareto table of a sweep under one readout, with baselines and references."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 def front_rows(
     sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, iqm: bool = False
 ) -> list[dict[str, Any]]:
-    """One row per configuration: objectives on validation decide, those on test stand beside.
+    """Return one row per configuration, with its objectives on validation and on test images.
 
-    The front is that of the searched configurations under one readout. Baselines and references
-    follow it, to be compared with: they answer whether the method is worth its cost at all.
-    `summaries` are those of `sweeps.analysis.runs.metric_choice`. Keys are the columns of
-    `pareto_table`, the same with `test ` before them, `p_front` (`front_probability`; None for
-    single runs) and `knee`.
+    The searched configurations under one readout come first, those on the front before the others.
+    The front is computed from the objectives on validation images; those on test images are
+    reported alongside. Baselines and references follow for comparison. `summaries` are those of
+    `sweeps.analysis.runs.metric_choice`. The keys are the columns of `pareto_table`, the same
+    columns with the prefix `test `, `p_front` (`front_probability`; None for single runs) and
+    `knee`.
     """
     merged: dict[str, dict[str, Any]] = {}
     fixed = all_orders(sweep)
@@ -39,21 +40,29 @@ def front_rows(
         searched, others = _by_role(summaries[split], readout)
         rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm).to_pylist()
         if not prefix:
-            found = replicates(searched, list(sweep.objectives))
-            sure = front_probability(found, sweep.objectives, fixed_orders=fixed).tolist()
-            share = dict(zip([one.config_id for one in found], sure, strict=True))
+            configurations = replicates(searched, list(sweep.objectives))
+            probabilities = front_probability(
+                configurations, sweep.objectives, fixed_orders=fixed
+            ).tolist()
+            probability_of = dict(
+                zip(
+                    [configuration.config_id for configuration in configurations],
+                    probabilities,
+                    strict=True,
+                )
+            )
             means = [[row[name] for name in sweep.objectives] for row in rows]
             points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
-            bend = knee(points, list(sweep.objectives.values()))
+            knee_row = knee(points, list(sweep.objectives.values()))
             several = sum(row["on_front"] for row in rows) >= 3
             for index, row in enumerate(rows):
-                luck = row["n_replicates"] > 1  # else there is nothing to draw from
+                replicated = row["n_replicates"] > 1  # a single run has nothing to resample
                 row |= {
-                    "p_front": share[row["config_id"]] if luck else None,
-                    "knee": several and index == bend,
+                    "p_front": probability_of[row["config_id"]] if replicated else None,
+                    "knee": several and index == knee_row,
                 }
-        beside = pareto_table(others, sweep.objectives, fixed_orders=fixed, iqm=iqm)
-        rows += [row | {"on_front": False} for row in beside.to_pylist()]
+        comparisons = pareto_table(others, sweep.objectives, fixed_orders=fixed, iqm=iqm)
+        rows += [row | {"on_front": False} for row in comparisons.to_pylist()]
         for row in rows:
             values = {f"{prefix}{key}": value for key, value in row.items()}
             merged.setdefault(row["config_id"], {}).update(values)
@@ -68,16 +77,16 @@ def front_rows(
 
 
 class Volume(NamedTuple):
-    """The hypervolume of the searched means."""
+    """Hypervolume of the means of the searched configurations."""
 
     value: float
-    """As a product of the objectives' units, fractions as such."""
+    """Hypervolume in the product of the units of the objectives; fractions are not scaled."""
     corner: dict[str, float]
-    """The worst mean of each objective, over which it is taken."""
+    """Reference point: the worst mean of each objective."""
 
 
 def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Volume | None:
-    """Hypervolume of the searched rows of `front_rows`; None for one objective or no points."""
+    """Return the hypervolume of the searched rows; None for one objective or without points."""
     directions = list(sweep.objectives.values())
     points = np.array(
         [[row[name] for name in sweep.objectives] for row in rows if row["role"] == "search"],
@@ -93,7 +102,7 @@ def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Volume | No
 def need_of(
     sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, metric: str
 ) -> Need | None:
-    """Where the best trained configuration stands against the best that trains nothing."""
+    """Compare the best configuration that trains with the best one that does not train."""
     validation, test = (
         configurations(replicates(summaries[split], [metric]), readout, split) for split in SPLITS
     )
@@ -102,15 +111,18 @@ def need_of(
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:
-    """(searched, others) under a readout; a baseline that lacks it is read by `last`."""
+    """Return the summaries (searched, others) under a readout.
+
+    Baselines without the readout are included with their readout `last`.
+    """
     searched = pc.equal(summary["role"], "search")
-    routed_here = pc.equal(summary["readout_id"], readout)
-    routed = pc.unique(summary.filter(routed_here)["config_id"])
+    has_readout = pc.equal(summary["readout_id"], readout)
+    with_readout = pc.unique(summary.filter(has_readout)["config_id"])
     fallback = pc.and_(
-        pc.invert(pc.is_in(summary["config_id"], value_set=routed)),
+        pc.invert(pc.is_in(summary["config_id"], value_set=with_readout)),
         pc.equal(summary["readout_id"], "last"),
     )
     return (
-        summary.filter(pc.and_(searched, routed_here)),
-        summary.filter(pc.and_(pc.invert(searched), pc.or_(routed_here, fallback))),
+        summary.filter(pc.and_(searched, has_readout)),
+        summary.filter(pc.and_(pc.invert(searched), pc.or_(has_readout, fallback))),
     )

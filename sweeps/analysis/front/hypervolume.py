@@ -1,4 +1,4 @@
-"""How much of the objective space a front dominates, and where it bends."""
+"""Hypervolume and knee of a Pareto front."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Values = npt.NDArray[np.float64]
 def hypervolume(
     points: npt.ArrayLike, directions: Sequence[Direction], reference: npt.ArrayLike
 ) -> float:
-    """Volume of what `points` (N, M) dominate and `reference` (M,) is dominated by; exact.
+    """Return the exact volume between `points` (N, M) and the reference point (M,).
 
-    Zitzler and Thiele 1998, by slicing along the last objective (While et al. 2006): O(N^M) at
-    worst, meant for fronts of up to a few hundred points. Its unit is the product of the
-    objectives' units. Points that do not beat the reference in every objective add nothing, nor
-    do those with a NaN.
+    Implements the hypervolume of Zitzler and Thiele 1998 by slicing along the last objective
+    (While et al. 2006). The cost is O(N^M) in the worst case; the function is meant for fronts of
+    up to a few hundred points. The unit is the product of the units of the objectives. Points that
+    are not better than the reference in every objective, and points with a NaN, add nothing.
     """
     corner = np.atleast_2d(np.asarray(reference, dtype=np.float64))  # (1, M)
     above = gains(points, directions) - gains(corner, directions)  # (N, M)
@@ -30,7 +30,7 @@ def hypervolume(
 
 
 def _volume(above: Values) -> float:
-    """Volume between the origin and points with positive coordinates, (N, M)."""
+    """Return the volume between the origin and points (N, M) with positive coordinates."""
     if len(above) == 0:
         return 0.0
     if above.shape[1] == 1:
@@ -46,8 +46,11 @@ def _volume(above: Values) -> float:
 
 
 def worst_point(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
-    """The worst value of each objective over all finite points (M,): a reference that any sweep
-    has, although adding a worse configuration moves it."""
+    """Return the worst value of each objective over all finite points, shape (M,).
+
+    It is a reference point that exists for every sweep, but it changes when a worse configuration
+    is added.
+    """
     table = np.asarray(points, dtype=np.float64)
     known = table[np.isfinite(table).all(axis=1)]
     if len(known) == 0:
@@ -61,12 +64,13 @@ def worst_point(points: npt.ArrayLike, directions: Sequence[Direction]) -> Value
 
 
 def knee(points: npt.ArrayLike, directions: Sequence[Direction]) -> int | None:
-    """Row of the front's knee: the point farthest beyond the plane through its extremes.
+    """Return the row of the knee of the front; None if no point is finite.
 
-    Das 1999, with every objective scaled to [0, 1] over the front, so that units do not matter:
-    the largest sum of scaled gains. With two objectives it is where giving up a little of one
-    buys the most of the other. Objectives that are equal all along the front say nothing. None
-    for no finite point; of equal ones the first.
+    The knee is the point of the front that is farthest from the plane through its extremes (Das
+    1999). Each objective is scaled to [0, 1] over the front, so that units do not matter; the knee
+    has the largest sum of scaled gains. With two objectives, a small loss in one buys the largest
+    gain in the other there. Objectives that are constant over the front are ignored. Among equal
+    points the first one is returned.
     """
     gain = gains(points, directions)
     rows = np.flatnonzero(front(points, directions))

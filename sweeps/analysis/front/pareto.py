@@ -1,4 +1,4 @@
-"""Which configurations no other beats in every objective at once."""
+"""Pareto front: configurations that no other configuration dominates in all objectives."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from clmethods.config.readout import is_batch_wise, is_upper_bound
 from clmethods.metrics import Direction
+from sweeps.analysis.runs.replicates import seed_of
 from sweeps.statistics.intervals import iqm_interval, mean_interval
 
 Mask = npt.NDArray[np.bool_]
@@ -21,21 +22,23 @@ _CONFIGURATION = ("config_id", "label", "role", "readout_id")
 
 
 def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
-    """Mask of the rows of `points` (N, M) that no other row dominates.
+    """Return a mask of the rows of `points` (N, M) that no other row dominates.
 
-    A row dominates another if it is at least as good in all M objectives and better in one;
-    `directions` says `max` or `min` for each. Equal rows do not dominate each other: ties stay on
-    the front together. A row with a NaN or an infinity is never on it and beats nobody.
+    A row dominates another if it is at least as good in all M objectives and better in at least
+    one. `directions` holds `max` or `min` per objective. Equal rows do not dominate each other:
+    all of them are on the front. A row with a NaN or an infinity is never on the front and
+    dominates nothing. The cost is O(N log N) for M = 2, otherwise O(N) times the size of the
+    front.
 
-    Raises ValueError unless there is one direction per column. O(N log N) for M = 2, else N times
-    the size of the front.
+    Raises:
+        ValueError: Unless there is one direction per column.
     """
     gain = gains(points, directions)  # (N, M)
     mask: Mask = np.zeros(len(gain), dtype=bool)
     rows = np.flatnonzero(np.isfinite(gain).all(axis=1))
     if gain.shape[1] == 2:
-        # Ties in the first objective are ordered by the second: whoever dominates a row comes
-        # before it.
+        # Ties in the first objective are sorted by the second, so that a row comes after all rows
+        # that dominate it.
         rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
         mask[rows] = _of_two(gain[rows])
     elif len(rows) > 0:
@@ -44,27 +47,28 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
 
 
 def _culled(rows: Rows, gain: Values) -> Rows:
-    """Those of `rows` of `gain` (N, M) on the front: what a row dominates goes, row by row.
+    """Return those of `rows` of `gain` (N, M) that are on the front.
 
-    The rows with the largest sums come first: they dominate the most.
+    Dominated rows are removed candidate by candidate. Candidates with the largest sums come first,
+    because they dominate the most rows.
     """
     span = np.ptp(gain[rows], axis=0)
     rows = rows[np.argsort(-(gain[rows] / np.where(span > 0, span, 1.0)).sum(axis=1))]
-    left, place = gain[rows], 0
+    remaining, place = gain[rows], 0
     while place < len(rows):
-        one = left[place]
-        stays = (left > one).any(axis=1) | (left == one).all(axis=1)
+        candidate = remaining[place]
+        stays = (remaining > candidate).any(axis=1) | (remaining == candidate).all(axis=1)
         place = int(stays[: place + 1].sum())
-        rows, left = rows[stays], left[stays]
+        rows, remaining = rows[stays], remaining[stays]
     return rows
 
 
 def _of_two(ranked: Values) -> Mask:
-    """The front of rows (N, 2) that are sorted from the best down."""
+    """Return the front mask of rows (N, 2) that are sorted from the best to the worst."""
     first, second = ranked.T
     starts = np.append(True, first[1:] < first[:-1])[: len(ranked)]
     group = np.cumsum(starts) - 1  # rows that are equal in the first objective
-    best = np.maximum.accumulate(np.append(-np.inf, second[starts]))  # up to the group before
+    best = np.maximum.accumulate(np.append(-np.inf, second[starts]))  # over the previous groups
     return np.asarray((second > best[group]) & (second == second[starts][group]))
 
 
@@ -73,64 +77,75 @@ def _means(table: Values) -> Values:
 
 
 def front_on_common_cells(
-    found: Sequence[Mapping[Hashable, Sequence[float]]],
+    configurations: Sequence[Mapping[Hashable, Sequence[float]]],
     directions: Sequence[Direction],
-    centre: Callable[[Values], Values] = _means,
+    center: Callable[[Values], Values] = _means,
 ) -> Mask:
-    """Mask of the configurations that no other dominates over the runs that both have.
+    """Return a mask of the configurations that no other dominates over their common runs.
 
-    Each entry of `found` maps a cell (order and seed) to its M objectives. Where all have the same
-    cells, as in a complete sweep, this is the `front` of their means. Where a race gave some of
-    them more runs, or runs failed, a mean over many cells is not set against one over few: what
-    the further orders and seeds do to everybody would be taken for merit. One without a cell is
-    never on the front and beats nobody. `centre` takes (C, K, M) to (C, M).
+    Each entry of `configurations` maps a cell (order and seed) to the M objectives of one
+    configuration. If all have the same cells, as in a complete sweep, the result is the `front` of
+    their means. If a race gave some configurations more runs, or if runs failed, two
+    configurations are compared over the cells that both have. Means over different cells would
+    attribute the effects of the additional orders and seeds to the configurations. A configuration
+    without a cell is never on the front and dominates nothing. `center` reduces (C, K, M) to
+    (C, M).
     """
     groups: dict[frozenset[Hashable], list[int]] = {}
-    for index, cells in enumerate(found):
+    for index, cells in enumerate(configurations):
         if cells:
             groups.setdefault(frozenset(cells), []).append(index)
-    mask = np.zeros(len(found), dtype=bool)
+    mask = np.zeros(len(configurations), dtype=bool)
     for own, members in groups.items():
         mask[members] = True
         for other, rivals in groups.items():
-            common = [cell for cell in found[members[0]] if cell in own & other]
+            common = [cell for cell in configurations[members[0]] if cell in own & other]
             if not common:
                 continue
-            points, against = (
-                centre(np.array([[found[i][cell] for cell in common] for i in rows], np.float64))
+            points, rival_points = (
+                center(
+                    np.array(
+                        [[configurations[i][cell] for cell in common] for i in rows], np.float64
+                    )
+                )
                 for rows in (members, rivals)
             )
             if own == other:
                 mask[members] &= front(points, directions)
             else:
-                mask[members] &= ~_dominated(gains(points, directions), gains(against, directions))
+                mask[members] &= ~_dominated(
+                    gains(points, directions), gains(rival_points, directions)
+                )
     return mask
 
 
 def _middle(table: Values) -> Values:
-    """Interquartile means, as `iqm_interval` has them."""
+    """Return interquartile means over the runs, as `iqm_interval` computes them."""
     ranked, cut = np.sort(table, axis=1), table.shape[1] // 4
     return np.asarray(ranked[:, cut : table.shape[1] - cut].mean(axis=1))
 
 
 def _dominated(gain: Values, by: Values) -> Mask:
-    """(N,): whether some row of `by` (K, M) dominates each row of `gain` (N, M)."""
+    """Return a mask (N,) of the rows of `gain` (N, M) that some row of `by` (K, M) dominates."""
     return np.array(
         [bool(((by >= row).all(axis=1) & (by > row).any(axis=1)).any()) for row in gain]
     )
 
 
 def gains(points: npt.ArrayLike, directions: Sequence[Direction]) -> Values:
-    """The points (N, M) with the sign of every `min` turned, so that more is better.
+    """Return the points (N, M) with negated `min` columns, so that more is better.
 
-    Raises ValueError unless there is one direction, `max` or `min`, per column.
+    Raises:
+        ValueError: Unless there is one direction, `max` or `min`, per column.
     """
     table = np.asarray(points, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(directions) or not directions:
-        raise ValueError(f"one direction per column, got {directions} for shape {table.shape}")
+        raise ValueError(
+            f"one direction per column is required, got {directions} for shape {table.shape}"
+        )
     unknown = sorted(set(directions) - {"max", "min"})
     if unknown:
-        raise ValueError(f"directions are max or min, got {unknown}")
+        raise ValueError(f"directions must be max or min, got {unknown}")
     return np.asarray(table * np.array([1.0 if d == "max" else -1.0 for d in directions]))
 
 
@@ -141,39 +156,50 @@ def pareto_table(
     fixed_orders: bool = False,
     iqm: bool = False,
 ) -> pa.Table:
-    """One row per configuration and readout: each objective's mean and interval, and the front.
+    """Return one row per configuration and readout: objectives with intervals, and the front.
 
-    `summary` comes from `sweeps.analysis.runs.summary`; `objectives` maps its columns to
-    directions. Columns: config_id, label, role, readout_id; n_replicates, the runs with metrics,
-    and n_missing, those without; n_fewer, how many runs another one has that this one, which
-    competes too, has not; per objective NAME its mean, NAME_low and NAME_high over the runs that
-    have it (ends null without an interval, all null where the objective does not exist, as the
-    forgetting of a joint run); `interval`, the design in words; `approximate` if replicates are
-    missing; on_front, judged by the means over the runs that two configurations have in common
-    (`front_on_common_cells`). One that was stopped early has no means and is never on it.
+    Args:
+        summary: Table of `sweeps.analysis.runs.summary`.
+        objectives: Directions by column of the summary.
+        fixed_orders: The orders are the whole population, see `mean_interval`.
+        iqm: Use interquartile means instead of means, see `iqm_interval`.
 
-    `fixed_orders`: the orders are all there are, see `mean_interval`. `iqm`: interquartile means
-    in place of means, see `iqm_interval`.
-    References, and readouts that are told the true task, are never on the front and push nobody
-    off it. Batch-wise readouts have a front of their own: they leak the task. Raises KeyError for
-    an objective that the summary lacks.
+    Returns:
+        Table with the columns
+
+        * config_id, label, role, readout_id;
+        * n_replicates: number of runs with metrics; n_missing: number of runs without;
+        * n_fewer: number of runs by which another eligible configuration has more than this one;
+        * NAME, NAME_low, NAME_high per objective: mean and interval over the runs that have it.
+          The ends are null without an interval; all three are null if the objective does not
+          exist, such as the forgetting of a joint run;
+        * interval: description of the design;
+        * approximate: True if replicates are missing;
+        * on_front: computed over common runs (`front_on_common_cells`).
+
+        A configuration that was stopped early has no means and is never on the front. References
+        and readouts that use the true task are never on the front and dominate nothing. Batch-wise
+        readouts have a separate front, because they leak the task.
+
+    Raises:
+        KeyError: If the summary lacks an objective.
     """
     names = list(objectives)
     for name in names:
         if name not in summary.column_names:
-            raise KeyError(f"no objective {name!r}; known: {summary.column_names}")
-    of_each = _by_configuration(summary, names)
-    rows = [_row(key, runs, names, fixed_orders, iqm) for key, runs in of_each.items()]
+            raise KeyError(f"unknown objective {name!r}; columns: {summary.column_names}")
+    runs_of = _by_configuration(summary, names)
+    rows = [_row(key, runs, names, fixed_orders, iqm) for key, runs in runs_of.items()]
     for batch_wise in (False, True):
-        kind = [
+        selected = [
             (row, runs)
-            for row, runs in zip(rows, of_each.values(), strict=True)
+            for row, runs in zip(rows, runs_of.values(), strict=True)
             if is_batch_wise(row["readout_id"]) == batch_wise
         ]
-        cells = [_cells(row, runs, names) for row, runs in kind]
+        cells = [_cells(row, runs, names) for row, runs in selected]
         mask = front_on_common_cells(cells, list(objectives.values()), _middle if iqm else _means)
         most = max(map(len, cells), default=0)
-        for (row, _), own, on_front in zip(kind, cells, mask.tolist(), strict=True):
+        for (row, _), own, on_front in zip(selected, cells, mask.tolist(), strict=True):
             row["on_front"] = on_front
             row["n_fewer"] = most - len(own) if own else 0
     return pa.Table.from_pylist(rows, schema=_schema(names))
@@ -199,7 +225,7 @@ def _by_configuration(
     summary: pa.Table, names: Sequence[str]
 ) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    factors = ["order_id", "seed", "split_seed", "class_order_seed", "reason"]
+    factors = ["order_id", "seed", "split_seed", "class_order_seed", "status", "reason"]
     columns = summary.select(list(dict.fromkeys([*_CONFIGURATION, *factors, *names])))
     for row in columns.to_pylist():
         groups.setdefault(tuple(row[name] for name in _CONFIGURATION), []).append(row)
@@ -216,10 +242,11 @@ def _row(
     done = [r for r in replicates if r["reason"] is None]
     row: dict[str, Any] = dict(zip(_CONFIGURATION, configuration, strict=True))
     row |= {"n_replicates": len(done), "n_missing": len(replicates) - len(done)}
-    reasons = {str(r["reason"]) for r in replicates if r["reason"] is not None}
-    same = len(reasons) == 1 and next(iter(reasons)).startswith("stopped")
+    incomplete = [r for r in replicates if r["reason"] is not None]
+    reasons = {str(r["reason"]) for r in incomplete}
+    stopped = len(reasons) == 1 and all(r["status"] == "stopped" for r in incomplete)
     row |= {
-        "interval": reasons.pop() if same else "no finished run",
+        "interval": reasons.pop() if stopped else "no finished run",
         "approximate": len(done) < len(replicates),
     }
     for name in names:
@@ -230,7 +257,7 @@ def _row(
         runs = (
             [float(r[name]) for r in has],
             [r["order_id"] for r in has],
-            [_seed(r) for r in has],
+            [seed_of(r) for r in has],
         )
         interval = iqm_interval(*runs) if iqm else mean_interval(*runs, fixed_orders=fixed_orders)
         row |= {
@@ -246,17 +273,12 @@ def _row(
 def _cells(
     row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> dict[Hashable, list[float]]:
-    """The objectives by (order, seed) of one that competes; none of one that does not."""
+    """Return the objectives by cell; empty for a configuration that is not eligible."""
     if row["role"] == "reference" or is_upper_bound(row["readout_id"]):
         return {}
-    found: dict[Hashable, list[float]] = {}
+    cells: dict[Hashable, list[float]] = {}
     for run in runs:
         values = [run[name] for name in names]
         if run["reason"] is None and all(v is not None and np.isfinite(v) for v in values):
-            found[run["order_id"], _seed(run)] = values
-    return found
-
-
-def _seed(row: Mapping[str, Any]) -> Hashable:
-    """All that is drawn anew with a seed: initialisation, split and class order."""
-    return row["seed"], row["split_seed"], row["class_order_seed"]
+            cells[run["order_id"], seed_of(run)] = values
+    return cells

@@ -1,4 +1,4 @@
-"""Do you need LoRA at all? The best trained configuration against the best untrained one."""
+"""Benefit of training: the best trained configuration compared with the best untrained one."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from sweeps.statistics.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What training on top of the frozen backbone is worth, in one metric on test images."""
+    """Benefit of training on top of the frozen backbone, in one metric on test images."""
 
     trained: str
     untrained: str
     comparison: Comparison
-    """trained - untrained, paired."""
+    """Paired difference trained - untrained."""
     gain: float
-    """How much better the trained one is: the mean difference in the metric's direction."""
+    """Mean improvement of the trained one, in the direction of the metric."""
 
     @property
     def text(self) -> str:
-        """The answer in a line or two, in percentage points."""
+        """Answer in one or two lines, in percentage points."""
         points = f"{100 * abs(self.gain):.1f} points"
         metric = self.comparison.metric
-        said = (
+        result = (
             f"{self.trained} is {points} {'above' if self.gain >= 0 else 'below'} "
-            f"{self.untrained}, which trains nothing (test {metric}, paired over "
+            f"{self.untrained}, which does not train (test {metric}, paired over "
             f"{self.comparison.interval.n} run{'s' * (self.comparison.interval.n != 1)}, "
             f"95 % {_ends(self.comparison.interval)})"
         )
         if not self.comparison.settled:
-            return f"Do you need LoRA? Not settled: {said}; {self._plan()}"
+            return f"Do you need LoRA? Undecided: {result}; {self._plan()}"
         answer = "Yes here" if self.gain > 0 else "Not here"
-        return f"Do you need LoRA? {answer}: {said}"
+        return f"Do you need LoRA? {answer}: {result}"
 
     def _plan(self) -> str:
-        """What would settle it."""
+        """Return the design that would decide the question."""
         spread = self.comparison.spread
         if spread is None:
-            return "two orders and two seeds at least would tell"
+            return "at least two orders and two seeds are needed to decide"
         design = needed(spread, self.gain)
         if design is None:
-            return "too close for any design up to 64 x 64"
+            return "the difference is too small for any design up to 64 x 64"
         return f"{design[0]} orders x {design[1]} seeds would settle a difference of this size"
 
 
@@ -59,48 +59,54 @@ def lora_need(
     *,
     fixed_orders: bool = False,
 ) -> Need | None:
-    """The best of each kind by the validation mean, compared on test images.
+    """Compare the best trained and the best untrained configuration on test images.
 
-    None if the sweep has no training-free baseline, no trained configuration, or no common run.
-    References, upper bounds and batch-wise readouts take no part.
+    Both are selected by their mean on validation images. Return None if the sweep has no
+    training-free baseline, no trained configuration, or no common run. References, upper bounds
+    and batch-wise readouts are excluded.
     """
-    beside: Mapping[tuple[str, str], Replicates] = {
-        (one.config_id, one.readout_id): one for one in test
+    on_test: Mapping[tuple[str, str], Replicates] = {
+        (configuration.config_id, configuration.readout_id): configuration
+        for configuration in test
     }
     sign = 1.0 if direction == "max" else -1.0
 
     def best(trains: bool) -> Replicates | None:
-        kind = [
-            one
-            for one in validation
-            if one.fair
-            and _trains(one.method) is trains
-            and one.metrics.get(metric)
-            and (one.config_id, one.readout_id) in beside
+        candidates = [
+            configuration
+            for configuration in validation
+            if configuration.fair
+            and _trains(configuration.method) is trains
+            and configuration.metrics.get(metric)
+            and (configuration.config_id, configuration.readout_id) in on_test
         ]
-        return max(kind, key=lambda one: sign * sample(one, metric).values.mean(), default=None)
+        return max(
+            candidates,
+            key=lambda configuration: sign * sample(configuration, metric).values.mean(),
+            default=None,
+        )
 
     trained, untrained = best(True), best(False)
     if trained is None or untrained is None:
         return None
-    found = compare(
-        beside[trained.config_id, trained.readout_id],
-        beside[untrained.config_id, untrained.readout_id],
+    comparison = compare(
+        on_test[trained.config_id, trained.readout_id],
+        on_test[untrained.config_id, untrained.readout_id],
         metric,
         fixed_orders=fixed_orders,
     )
-    if found is None:
+    if comparison is None:
         return None
-    return Need(trained.label, untrained.label, found, sign * found.interval.mean)
+    return Need(trained.label, untrained.label, comparison, sign * comparison.interval.mean)
 
 
 def _trains(method: str) -> bool | None:
-    """Whether the method trains; None for one that this code does not know."""
+    """Return True if the method trains; None for a method that this version does not know."""
     config = METHOD_CONFIGS.get(method)
     return None if config is None else config.TRAINS
 
 
 def _ends(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
-        return f"not known, {interval.note}"
+        return f"unknown, {interval.note}"
     return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"

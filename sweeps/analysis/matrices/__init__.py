@@ -1,1 +1,1 @@
-"""Weight matrices: importance, freezing, drift."""
+"""Weight matrices: importance, freezing and drift."""

@@ -1,1 +1,1 @@
-"""Task orders: how much they matter, and to what."""
+"""Effects of the task order: disparity, positions, rankings, variance shares, task similarity."""

@@ -1,14 +1,14 @@
-"""How much the task order matters, and how much of that is only the seed.
+"""Order sensitivity: disparity of the final accuracies over task orders, with the seed as floor.
 
-Order-normalised performance disparity (Yoon et al. 2020, additive parameter decomposition;
-method.md section 6.3) over R orders of the same T task groups, with P[r, j] the final accuracy on
-group j under order r, wherever it came:
+Order-normalized performance disparity (Yoon et al. 2020, additive parameter decomposition) over R
+orders of the same T task groups. P[r, j] is the final accuracy on group j under order r, at
+whichever position the group came:
 
     OPD_j = max_r P[r, j] - min_r P[r, j]     AOPD = mean_j OPD_j     MOPD = max_j OPD_j
 
-Both lie in [0, 1], lower is better, and grow with R, so compare methods at equal R. The seed moves
-P as well: the same numbers over seeds at a fixed order are the floor that an order effect must
-rise above.
+Both AOPD and MOPD lie in [0, 1]; lower is better. Both grow with R, so that methods must be
+compared at equal R. The seed also changes P. The same numbers over seeds at a fixed order are
+therefore the floor that an order effect must exceed.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ ORDER_SENSITIVITY = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""Columns of the result; `reason` says which of them are null and why."""
+"""Columns of the result; `reason` names the causes of null values."""
 
 
 class _Run(NamedTuple):
-    """What one finished trial adds."""
+    """Contribution of one finished trial."""
 
     order: str
     seed: tuple[int, int]
-    """Seed and split seed: both are drawn anew with a replicate."""
-    final: Values  # (T,), by group index
+    """Seed and split seed; both change with the replicate."""
+    final: Values  # (T,), final accuracies by group index
     metric: float | None
 
 
@@ -70,24 +70,27 @@ def order_sensitivity(
     split: str,
     metric: str = "average_accuracy",
 ) -> pa.Table:
-    """One row per configuration and grouping of classes, with the columns of `ORDER_SENSITIVITY`.
+    """Return one row per configuration and grouping of classes, with `ORDER_SENSITIVITY` columns.
 
-    opd (by group index), aopd and mopd take the final accuracies averaged over the seeds of each
-    order first. seed_aopd and seed_mopd are the floor: the disparity over single seeds at a fixed
-    order, averaged over the orders; it compares best where n_seeds and n_orders are close.
-    order_std is the standard deviation of `metric` over the means of the orders, seed noise
-    included. The shares split the variance of `metric` by two-way components (the residual holds
-    the interaction) and need every order with every seed.
+    opd (by group index), aopd and mopd are computed from final accuracies that are averaged over
+    the seeds of each order. seed_aopd and seed_mopd are the floor: the disparity over single seeds
+    at a fixed order, averaged over the orders. The comparison with the floor is best where n_seeds
+    and n_orders are similar. order_std is the standard deviation of `metric` over the means of the
+    orders; it includes seed noise. The shares split the variance of `metric` into two-way
+    components (the residual contains the interaction) and require every order with every seed.
 
-    What a design cannot tell is null, with a `reason`. Raises KeyError for an unknown metric.
+    Values that the design cannot provide are null, with a `reason`.
+
+    Raises:
+        KeyError: If the metric is unknown.
     """
     METRICS[metric]
-    read = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
-    counted = counted_runs(read, task_counts(evals, split), readout_id)
+    with_readout = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
+    counted = counted_runs(with_readout, task_counts(evals, split), readout_id)
     groups: dict[tuple[str, ...], list[_Run | None]] = {}
-    for trial, found in zip(read, counted, strict=True):
+    for trial, run_counts in zip(with_readout, counted, strict=True):
         configuration = tuple(trial[name] for name in _CONFIGURATION)
-        run = None if found is None else _run(trial, found, metric)
+        run = None if run_counts is None else _run(trial, run_counts, metric)
         groups.setdefault(configuration, []).append(run)
     rows = [
         dict(zip(_CONFIGURATION, configuration, strict=True))
@@ -98,11 +101,11 @@ def order_sensitivity(
     return pa.Table.from_pylist(rows, schema=ORDER_SENSITIVITY)
 
 
-def _run(trial: dict[str, Any], found: SequenceCounts, metric: str) -> _Run:
-    """The trial's final accuracies, and the metric."""
-    matrix = found.accuracy
+def _run(trial: dict[str, Any], run_counts: SequenceCounts, metric: str) -> _Run:
+    """Return the final accuracies of a trial, and its metric."""
+    matrix = run_counts.accuracy
     final = np.empty(matrix.shape[1])
-    final[np.asarray(trial["task_order"])] = matrix[-1]  # from order of learning to group index
+    final[np.asarray(trial["task_order"])] = matrix[-1]  # from learning order to group index
     seed = (trial["seed"], trial["split_seed"])
     return _Run(trial["order_id"], seed, final, METRICS[metric].function(matrix))
 
@@ -119,24 +122,30 @@ def _row(runs: list[_Run | None]) -> dict[str, Any]:
     }
     reasons = ["no finished run"] if not done else []
     if len(by_order) >= 2:
-        means = np.stack([np.mean([r.final for r in of], axis=0) for of in by_order.values()])
+        means = np.stack(
+            [np.mean([r.final for r in order_runs], axis=0) for order_runs in by_order.values()]
+        )
         opd = disparity(means)
         row |= {"opd": opd.tolist(), "aopd": float(opd.mean()), "mopd": float(opd.max())}
     elif done:
-        reasons.append("one task order: no order effect to see")
-    floors = [disparity([r.final for r in of]) for of in by_order.values() if len(of) >= 2]
+        reasons.append("one task order: the order effect cannot be measured")
+    floors = [
+        disparity([r.final for r in order_runs])
+        for order_runs in by_order.values()
+        if len(order_runs) >= 2
+    ]
     if floors:
         row["seed_aopd"] = float(np.mean([opd.mean() for opd in floors]))
         row["seed_mopd"] = float(np.mean([opd.max() for opd in floors]))
     elif done:
-        reasons.append("one seed per order: no floor, and noise counts as order effect")
+        reasons.append("one seed per order: no floor, seed noise is part of the order effect")
     shares, reason = _shares(done, row)
     reasons += [reason] if reason else []
     return row | shares | {"reason": "; ".join(reasons) or None}
 
 
 def _shares(done: list[_Run], row: dict[str, Any]) -> tuple[dict[str, float], str | None]:
-    """Spread of the metric over orders and its parts, and why there are none."""
+    """Return the spread over orders, the variance shares, and the reason if shares are missing."""
     values = [run.metric for run in done]
     known = np.array([v for v in values if v is not None])
     if not done:
@@ -149,7 +158,7 @@ def _shares(done: list[_Run], row: dict[str, Any]) -> tuple[dict[str, float], st
         means = [known[[o == order for o in orders]].mean() for order in dict.fromkeys(orders)]
         spread["order_std"] = float(np.std(means, ddof=1))
     if row["n_orders"] < 2 or row["n_seeds"] < 2:
-        return spread, "no variance shares below 2 orders x 2 seeds"
+        return spread, "no variance shares with fewer than 2 orders x 2 seeds"
     grid = crossed(known, orders, [run.seed for run in done])
     if grid is None:
         return spread, "no variance shares: not every order ran once with every seed"

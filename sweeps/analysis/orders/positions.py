@@ -1,13 +1,13 @@
-"""What the position of a task and the task before it do to its accuracy.
+"""Effects of the position of a task, and of the preceding task, on the accuracy of the task.
 
-Averaged over the seeds of each order, the accuracy on the task at position p of order r is
+The model of the accuracy on the task at position p of order r, averaged over the seeds, is
 
     y[r, p] = order[r] + task[g] + position[p] (+ preceding[h]) + noise,    g = order[r][p],
                                                                             h = order[r][p - 1]
 
-fitted by least squares for each configuration. Effects are deviations from their own mean. A
-design identifies them or it does not: that is decided by the ranks of the model's columns, and
-what cannot be identified is refused with the reason.
+It is fitted by least squares for each configuration. Effects are deviations from their mean. The
+ranks of the columns of the model determine whether a design identifies an effect. Effects that are
+not identified are not estimated; the result contains the reason.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from sweeps.statistics.intervals import LEVEL
 Values = npt.NDArray[np.float64]
 Orders = npt.NDArray[np.int64]
 Response = Literal["final", "learned"]
-"""Accuracy on the task after the last one, or right after it was learned."""
+"""Time of the evaluation: after the last task (`final`), or right after the task (`learned`)."""
 
 ZERO = 1e-8
-"""Relative size below which a singular value or a contrast is rounding."""
+"""Relative size below which a singular value or a contrast counts as a rounding error."""
 
 
 class Fitted(NamedTuple):
-    """Effects of one kind in one configuration, or why there are none."""
+    """Effects of one kind in one configuration, or the reason why there are none."""
 
     effects: Values
     """(L,) deviations from their mean, by position or by index of the preceding task."""
     half: Values
-    """(L,) half of the 95 % interval of each."""
+    """(L,) half-widths of the 95 % intervals."""
     p_value: float | None
-    """Of the hypothesis that all are 0 (F test)."""
+    """p-value of the hypothesis that all effects are 0 (F test)."""
     degrees: int
-    """Degrees of freedom left for the noise."""
+    """Degrees of freedom of the noise."""
     reason: str | None
-    """Why the design does not tell; the effects are then empty."""
+    """Reason why the design does not identify the effects, which are then empty; else None."""
 
 
 class TaskAccuracies(NamedTuple):
@@ -55,27 +55,30 @@ class TaskAccuracies(NamedTuple):
 
     config_id: str
     label: str
-    orders: Orders  # (R, T): the task group at each position
-    values: Values  # (R, T): its accuracy, averaged over the seeds
+    orders: Orders  # (R, T): task group at each position
+    values: Values  # (R, T): accuracy on it, averaged over the seeds
 
 
 def task_accuracies(
     trials: pa.Table, evals: pa.Table, readout_id: str, split: str, response: Response = "final"
 ) -> list[TaskAccuracies]:
-    """By configuration and grouping of classes, from the tables of `sweeps.results`.
+    """Return the accuracies by configuration and grouping of classes.
 
-    Unfinished trials and methods that see all tasks at once take no part.
+    `trials` and `evals` are tables of `sweeps.results`. Unfinished trials, and methods that see
+    all tasks at once, are excluded.
     """
-    read = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
-    counted = counted_runs(read, task_counts(evals, split), readout_id)
-    found: dict[tuple[str, ...], dict[tuple[int, ...], list[Values]]] = {}
-    for trial, run in zip(read, counted, strict=True):
-        if run is None or run.n.shape[0] != run.n.shape[1]:
+    with_readout = [t for t in latest_trials(trials).to_pylist() if readout_id in t["readout_ids"]]
+    counted = counted_runs(with_readout, task_counts(evals, split), readout_id)
+    by_configuration: dict[tuple[str, ...], dict[tuple[int, ...], list[Values]]] = {}
+    for trial, run_counts in zip(with_readout, counted, strict=True):
+        if run_counts is None or run_counts.n.shape[0] != run_counts.n.shape[1]:
             continue
-        matrix = run.accuracy
+        matrix = run_counts.accuracy
         values = matrix[-1] if response == "final" else matrix.diagonal()
         key = (trial["config_id"], trial["label"], trial["partition_id"])
-        found.setdefault(key, {}).setdefault(tuple(trial["task_order"]), []).append(values)
+        by_configuration.setdefault(key, {}).setdefault(tuple(trial["task_order"]), []).append(
+            values
+        )
     return [
         TaskAccuracies(
             config_id,
@@ -83,38 +86,40 @@ def task_accuracies(
             np.array(list(by_order), dtype=np.int64),
             np.stack([np.mean(values, axis=0) for values in by_order.values()]),
         )
-        for (config_id, label, _), by_order in found.items()
+        for (config_id, label, _), by_order in by_configuration.items()
     ]
 
 
 def position_effects(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
-    """Effect of each of the T positions on `values` (R, T), learned in `orders` (R, T)."""
+    """Return the effect of each of the T positions on `values` (R, T), for `orders` (R, T)."""
     if len(orders) < 2:
-        return _refused("one order: every task has one position only")
+        return _refused("one order: each task has only one position")
     model = _model(np.asarray(orders, dtype=np.int64).tobytes(), np.shape(orders), preceding=False)
-    reason = "these orders do not tell the position from the task; a Latin square does"
+    reason = "these orders do not separate the position from the task; a Latin square does"
     return _fit(model, values, level, reason)
 
 
 def carry_over(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
-    """Effect of each of the T tasks on the one that is learned right after it.
+    """Return the effect of each of the T tasks on the task that is learned right after it.
 
-    It must show among the tasks that have a predecessor: in a cyclic Latin square each task
-    follows the same one in all rows but one, and is refused.
+    The effect must be identified from the tasks that have a predecessor. A cyclic Latin square is
+    rejected, because each task follows the same task in all rows but one.
     """
     if len(orders) < 2:
-        return _refused("one order: every task has one predecessor only")
+        return _refused("one order: each task has only one predecessor")
     model = _model(np.asarray(orders, dtype=np.int64).tobytes(), np.shape(orders), preceding=True)
-    reason = "these orders do not tell the preceding task from the task; a Williams design does"
+    reason = (
+        "these orders do not separate the preceding task from the task; a Williams design does"
+    )
     return _fit(model, values, level, reason)
 
 
 class _Model(NamedTuple):
-    """What a fit needs of the orders alone; all configurations of a sweep share it."""
+    """Part of a fit that depends only on the orders; all configurations of a sweep share it."""
 
     design: Values  # (R T, K)
-    rest: Values  # the columns of the other kinds
-    weights: Values  # (L, R T): the effects of given values
+    rest: Values  # columns of the other kinds
+    weights: Values  # (L, R T): linear map from values to effects
     rank: int
     tested: int
     """Degrees of freedom of the F test."""
@@ -123,14 +128,14 @@ class _Model(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _model(data: bytes, shape: tuple[int, int], preceding: bool) -> _Model:
-    """The model of orders (R, T), which come as their bytes."""
+    """Return the model of orders (R, T), which are passed as bytes to be hashable."""
     design, kinds = _columns(np.frombuffer(data, dtype=np.int64).reshape(shape), preceding)
     kind = "preceding" if preceding else "position"
     identified = _identified(design, kinds, kind)
     if preceding:
         follows = np.tile(np.arange(shape[1]) > 0, shape[0])  # (R T,)
         identified = identified and _identified(design[follows], kinds, kind)
-    rest = design[:, [found != kind for found in kinds]]
+    rest = design[:, [column_kind != kind for column_kind in kinds]]
     rank = int(np.linalg.matrix_rank(design))
     return _Model(
         design=design,
@@ -143,7 +148,7 @@ def _model(data: bytes, shape: tuple[int, int], preceding: bool) -> _Model:
 
 
 def _columns(orders: Orders, preceding: bool) -> tuple[Values, list[str]]:
-    """Indicator columns (R T, K) of the model, and the kind of each."""
+    """Return the indicator columns (R T, K) of the model, and the kind of each column."""
     r, t = orders.shape
     row, position = (axis.ravel() for axis in np.indices((r, t)))
     parts: list[tuple[str, Values]] = [
@@ -161,15 +166,15 @@ def _columns(orders: Orders, preceding: bool) -> tuple[Values, list[str]]:
 
 
 def _contrasts(kinds: Sequence[str], kind: str) -> Values:
-    """Rows (L, K) that take each effect of a kind less the mean of the kind."""
-    places = [k for k, found in enumerate(kinds) if found == kind]
+    """Return contrasts (L, K): each effect of a kind minus the mean of the kind."""
+    places = [k for k, column_kind in enumerate(kinds) if column_kind == kind]
     rows = np.zeros((len(places), len(kinds)))
     rows[:, places] = np.eye(len(places)) - 1 / len(places)
     return rows
 
 
 def _identified(design: Values, kinds: Sequence[str], kind: str) -> bool:
-    """Whether every contrast lies in the row space of the design."""
+    """Return True if every contrast lies in the row space of the design."""
     contrasts = _contrasts(kinds, kind)
     inside = contrasts @ np.linalg.pinv(design, rcond=ZERO) @ design
     return bool(np.abs(inside - contrasts).max() < ZERO)
@@ -180,7 +185,9 @@ def _fit(model: _Model, values: Values, level: float, reason: str) -> Fitted:
         return _refused(reason)
     degrees = values.size - model.rank
     if degrees < 1:
-        return _refused(f"{len(values)} orders leave no degree of freedom: more orders are needed")
+        return _refused(
+            f"{len(values)} orders leave no degrees of freedom: more orders are needed"
+        )
     y = values.ravel()
     noise = _noise(model.design, y)
     effects = model.weights @ y
@@ -197,7 +204,7 @@ def _fit(model: _Model, values: Values, level: float, reason: str) -> Fitted:
 
 
 def _noise(design: Values, y: Values) -> float:
-    """Sum of squares that the fit leaves."""
+    """Return the residual sum of squares of the fit."""
     fit = np.linalg.lstsq(design, y, rcond=ZERO)[0]
     return float(((y - design @ fit) ** 2).sum())
 

@@ -1,4 +1,4 @@
-"""Whether configurations rank alike in every task order."""
+"""Agreement of the rankings of configurations over task orders."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ from sweeps.statistics.intervals import LEVEL
 Values = npt.NDArray[np.float64]
 
 TIE = 1e-12
-"""Means over seeds that are closer than this are equal."""
+"""Largest difference of means over seeds that counts as a tie."""
 
 
 class Agreement(NamedTuple):
-    """Kendall's coefficient of concordance over the orders."""
+    """Kendall's coefficient of concordance of the rankings over the orders."""
 
     w: float
-    """1: every order ranks the configurations alike; near 0: no better than chance."""
+    """1 if all orders rank the configurations identically; near 0 for random rankings."""
     p_value: float
-    """Of no agreement at all, by chi^2 = I (C - 1) W; rough below 7 configurations."""
+    """p-value of no agreement, from chi^2 = I (C - 1) W; approximate below 7 configurations."""
     orders: int
     configurations: int
 
 
 class Duel(NamedTuple):
-    """Two configurations, order by order; `first` has the better mean over the orders."""
+    """Two configurations compared order by order; `first` has the better mean over the orders."""
 
     first: str
     second: str
     wins: int
-    """Orders in which `first` is better, averaged over seeds."""
+    """Number of orders in which the mean of `first` over the seeds is better."""
     ties: int
     orders: int
     probability: float
-    """That `first` is better in an order: wins and half of the ties, over the orders."""
+    """Estimated probability that `first` is better in an order: wins plus half of the ties,
+    divided by the number of orders."""
     low: float
     high: float
-    """Wilson's 95 % interval of it, for orders drawn at random."""
+    """Upper end of Wilson's 95 % interval of the probability, for orders drawn at random."""
 
     @property
     def flips(self) -> int:
-        """Orders in which the ranking of the two is turned around."""
+        """Number of orders in which `second` is better."""
         return self.orders - self.wins - self.ties
 
 
 class Extremes(NamedTuple):
-    """The task orders in which a configuration does best and worst, averaged over seeds."""
+    """Best and worst task order of a configuration, by the mean over seeds."""
 
     label: str
     best_order: str
@@ -64,15 +65,19 @@ class Extremes(NamedTuple):
     orders: int
 
 
-def by_order(found: Sequence[Replicates], metric: str) -> tuple[list[Replicates], Values]:
-    """(configurations, means (C, I)) over the orders that all of them ran.
+def by_order(configurations: Sequence[Replicates], metric: str) -> tuple[list[Replicates], Values]:
+    """Return the configurations and their means (C, I) over the orders that all of them ran.
 
-    Methods that cannot depend on the order, references and upper bounds take no part.
+    Methods that do not depend on the order, references and upper bounds are excluded.
     """
     kept = [
-        one for one in found if one.eligible and not one.order_free and one.metrics.get(metric)
+        configuration
+        for configuration in configurations
+        if configuration.eligible
+        and not configuration.order_free
+        and configuration.metrics.get(metric)
     ]
-    means = [sample(one, metric).by_order() for one in kept]
+    means = [sample(configuration, metric).by_order() for configuration in kept]
     common = [o for o in (means[0] if means else {}) if all(o in others for others in means)]
     return kept, np.array([[row[o] for o in common] for row in means]).reshape(
         len(kept), len(common)
@@ -80,9 +85,10 @@ def by_order(found: Sequence[Replicates], metric: str) -> tuple[list[Replicates]
 
 
 def agreement(means: Values) -> Agreement | None:
-    """Kendall's W (Kendall and Babington Smith 1939), corrected for ties, of `means` (C, I).
+    """Return Kendall's W of `means` (C, I), corrected for ties.
 
-    None below 2 configurations x 2 orders, and if all are tied everywhere.
+    Reference: Kendall and Babington Smith 1939. Return None for fewer than 2 configurations or 2
+    orders, and if all configurations are tied in all orders.
     """
     c, i = means.shape
     if min(c, i) < 2:
@@ -104,11 +110,11 @@ def agreement(means: Values) -> Agreement | None:
 def duels(
     labels: Sequence[str], means: Values, direction: Direction, level: float = LEVEL
 ) -> list[Duel]:
-    """Every pair of configurations of `means` (C, I), the most contested first."""
+    """Return every pair of configurations of `means` (C, I), the closest pairs first."""
     sign = 1.0 if direction == "max" else -1.0
-    found: list[Duel] = []
+    pairs: list[Duel] = []
     if means.shape[1] == 0:
-        return found
+        return pairs
     for a, b in combinations(range(len(labels)), 2):
         ahead = sign * (means[a] - means[b])
         if ahead.mean() < 0:
@@ -116,27 +122,31 @@ def duels(
         wins, ties = int((ahead > TIE).sum()), int((np.abs(ahead) <= TIE).sum())
         share = (wins + ties / 2) / ahead.size
         low, high = _wilson(share, ahead.size, level)
-        found.append(Duel(labels[a], labels[b], wins, ties, ahead.size, share, low, high))
-    return sorted(found, key=lambda duel: duel.probability)
+        pairs.append(Duel(labels[a], labels[b], wins, ties, ahead.size, share, low, high))
+    return sorted(pairs, key=lambda duel: duel.probability)
 
 
-def extremes(found: Sequence[Replicates], metric: str, direction: Direction) -> list[Extremes]:
-    """Best and worst order of each configuration that ran several."""
+def extremes(
+    configurations: Sequence[Replicates], metric: str, direction: Direction
+) -> list[Extremes]:
+    """Return the best and the worst order of each configuration with at least two orders."""
     rows = []
-    for one in found:
-        means = sample(one, metric).by_order()
+    for configuration in configurations:
+        means = sample(configuration, metric).by_order()
         if len(means) < 2:
             continue
         ranked = sorted(means, key=lambda order: (means[order], order))
         low, high = ranked[0], ranked[-1]
         best, worst = (high, low) if direction == "max" else (low, high)
-        rows.append(Extremes(one.label, best, means[best], worst, means[worst], len(means)))
+        rows.append(
+            Extremes(configuration.label, best, means[best], worst, means[worst], len(means))
+        )
     return rows
 
 
 def _wilson(share: float, n: int, level: float) -> tuple[float, float]:
-    """Wilson's score interval of a share of n (1927)."""
+    """Return the score interval of a share of n (Wilson 1927)."""
     z2 = float(ndtri(0.5 + level / 2)) ** 2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = (z2 * (share * (1 - share) / n + z2 / (4 * n**2))) ** 0.5 / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)

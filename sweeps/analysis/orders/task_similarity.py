@@ -1,11 +1,12 @@
-"""Does learning a task cost similar tasks more accuracy than unlike ones?
+"""Association between the similarity of two tasks and the accuracy that the earlier one loses.
 
-A run of T tasks has T (T - 1) / 2 pairs: while the task at position t is learned, the one at
-position i < t loses a[t-1, i] - a[t, i]. What a task loses also depends on how long ago it was
-learned, and a curriculum puts similar tasks side by side; so losses and distances are ranked, the
-mean rank of each age t - i is taken off, and the correlation of what is left is the partial rank
-correlation of one run given the age. Its mean over the runs has the interval of
-`sweeps.statistics.intervals`. It is an association: tasks differ in more than their distance.
+A run of T tasks has T (T - 1) / 2 pairs. While the task at position t is learned, the task at
+position i < t loses a[t-1, i] - a[t, i]. The loss also depends on the age t - i of the earlier
+task, and a curriculum places similar tasks next to each other. Losses and distances are therefore
+ranked, and the mean rank of each age is subtracted. The correlation of the residuals is the
+partial rank correlation of one run given the age. Its mean over the runs has an interval of
+`sweeps.statistics.intervals`. The result is an association, not a cause: tasks differ in more than
+their distance.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from sweeps.statistics.intervals import Interval, mean_interval
 
 Values = npt.NDArray[np.float64]
 Tables = Mapping[tuple[str, int], TaskTable]
-"""By partition_id and split_seed of a trial."""
+"""Task tables by partition_id and split_seed of a trial."""
 
 LEAST_TASKS = 4
-"""Below, the ages leave fewer than three degrees of freedom in a run."""
+"""Minimum number of tasks; with fewer, a run has fewer than three degrees of freedom given age."""
 
 
 class Association(NamedTuple):
-    """Of the similarity of two tasks with what the earlier loses to the later."""
+    """Association of task similarity and loss in one configuration."""
 
     config_id: str
     label: str
     interval: Interval | None
-    """Of the mean partial rank correlation; above 0, similar tasks cost each other more."""
+    """Interval of the mean partial rank correlation; positive if similar tasks lose more."""
     reason: str | None
-    """Why there is none."""
+    """Reason why there is no interval."""
 
 
 def similarity_association(
@@ -53,35 +54,36 @@ def similarity_association(
     *,
     fixed_orders: bool = False,
 ) -> list[Association]:
-    """One per configuration, from the tables of `sweeps.results`.
+    """Return one association per configuration.
 
-    Unfinished trials, methods that see all tasks at once and trials without a task table take no
-    part.
+    `trials` and `evals` are tables of `sweeps.results`. Unfinished trials, methods that see all
+    tasks at once, and trials without a task table are excluded.
     """
     counts = task_counts(evals, split)
-    found: dict[tuple[str, str], list[tuple[float | None, str, Hashable]]] = {}
+    runs_of: dict[tuple[str, str], list[tuple[float | None, str, Hashable]]] = {}
     for trial in latest_trials(trials).to_pylist():
         table = tables.get((trial["partition_id"], trial["split_seed"]))
         if table is None or readout_id not in trial["readout_ids"]:
             continue
-        run = counted_run(trial, counts, readout_id)
-        if run is None or run.n.shape[0] != run.n.shape[1]:
+        run_counts = counted_run(trial, counts, readout_id)
+        if run_counts is None or run_counts.n.shape[0] != run_counts.n.shape[1]:
             continue
         distance = np.array(table.distance)[np.ix_(trial["task_order"], trial["task_order"])]
-        rho = partial_rank_correlation(run.accuracy, distance)
+        rho = partial_rank_correlation(run_counts.accuracy, distance)
         key = (trial["config_id"], trial["label"])
-        found.setdefault(key, []).append((rho, trial["order_id"], seed_of(trial)))
+        runs_of.setdefault(key, []).append((rho, trial["order_id"], seed_of(trial)))
     return [
         _association(config_id, label, runs, fixed_orders)
-        for (config_id, label), runs in found.items()
+        for (config_id, label), runs in runs_of.items()
     ]
 
 
 def partial_rank_correlation(accuracy: Values, distance: Values) -> float | None:
-    """Of similarity (minus the distance) with the loss, given the age, in one run.
+    """Return the partial rank correlation of similarity and loss given the age, in one run.
 
-    `accuracy` (T, T) has a row per stage, `distance` (T, T) is in the order of learning. None
-    below `LEAST_TASKS` tasks, or where all losses or all distances of an age are alike.
+    Similarity is the negative distance. `accuracy` (T, T) has one row per stage; `distance` (T, T)
+    is in the order of learning. Return None for fewer than `LEAST_TASKS` tasks, or if losses or
+    distances do not vary within an age.
     """
     tasks = len(accuracy)
     if tasks < LEAST_TASKS:
@@ -95,7 +97,7 @@ def partial_rank_correlation(accuracy: Values, distance: Values) -> float | None
 
 
 def _without_age(ranks: Values, age: npt.NDArray[np.int64]) -> Values:
-    """Ranks less the mean rank of their age."""
+    """Return ranks minus the mean rank of their age."""
     sums = np.bincount(age, weights=ranks)
     return np.asarray(ranks - (sums / np.maximum(np.bincount(age), 1))[age], dtype=np.float64)
 
@@ -108,7 +110,7 @@ def _association(
 ) -> Association:
     known = [(rho, order, seed) for rho, order, seed in runs if rho is not None]
     if not known:
-        reason = f"below {LEAST_TASKS} tasks, or all losses alike: no correlation"
+        reason = f"no correlation: fewer than {LEAST_TASKS} tasks, or all losses are equal"
         return Association(config_id, label, None, reason)
     values, orders, seeds = zip(*known, strict=True)
     interval = mean_interval(values, orders, seeds, fixed_orders=fixed_orders)

@@ -1,10 +1,10 @@
-"""How the variance splits over configuration, order, seed and their interactions.
+"""Variance components of a metric: configuration, order, seed and their interactions.
 
     y[c, i, j] = mu + config + order + seed + config:order + config:seed + order:seed + residual
 
-with independent random effects and one run per cell; the residual holds the interaction of all
-three. Configurations are those of the sweep: their component says how much the search moved the
-metric here, not how much another search would.
+with independent random effects and one run per cell. The residual contains the interaction of all
+three. The configurations are those of the sweep: their component measures how much this search
+changed the metric, not how much another search would change it.
 """
 
 from __future__ import annotations
@@ -28,69 +28,77 @@ Values = npt.NDArray[np.float64]
 FACTORS = ("configuration", "order", "seed")
 RESIDUAL = "residual"
 DRAWS = 10_000
+"""Number of draws for the generalized confidence intervals."""
 
 
 class Component(NamedTuple):
-    """One source of variance."""
+    """Variance component of one source."""
 
     source: str
     """`order`, `configuration:order`, …, or `residual`."""
     variance: float
-    """Estimate, floored at 0, in squared units of the metric."""
+    """Estimate in squared units of the metric; a negative estimate is set to 0."""
     low: float | None
-    """Ends of the 95 % interval; None where runs are missing."""
+    """Lower end of the 95 % interval; None if runs are missing."""
     high: float | None
     share: float | None
-    """Of the sum of all variances; None if nothing varies."""
+    """Share of the sum of all components; None if nothing varies."""
     share_low: float | None
     share_high: float | None
 
 
 class Split(NamedTuple):
-    """Where the variance of a metric comes from."""
+    """Variance components of a metric, with the data that they are estimated from."""
 
     components: tuple[Component, ...]
-    """Empty if there is a reason."""
+    """Components; empty if there is a reason."""
     levels: dict[str, int]
-    """Number of configurations, orders and seeds that it rests on."""
+    """Numbers of configurations, orders and seeds in the estimate."""
     left_out: tuple[str, ...]
-    """Configurations whose runs are not complete, by label and what they have."""
+    """Configurations with missing runs: label and number of runs."""
     reason: str | None
-    """Why there are no components."""
+    """Reason why there are no components."""
     note: str
-    """How they were estimated."""
+    """Method of estimation."""
 
 
-def variance_split(found: Sequence[Replicates], metric: str, level: float = LEVEL) -> Split:
-    """Components over the configurations that have a run in every cell; the others are named.
+def variance_split(
+    configurations: Sequence[Replicates], metric: str, level: float = LEVEL
+) -> Split:
+    """Return the components over the configurations that have a run in every cell.
 
-    Where fewer than two are complete, and others are there, all runs are used, by restricted
-    maximum likelihood and without intervals (`sweeps.statistics.mixed_model`).
-    Methods that cannot depend on the order, references and upper bounds take no part. A factor
-    with a single level has no component, and its interactions go with it.
+    The other configurations are listed in `left_out`. If fewer than two configurations are
+    complete and others exist, all runs are used: by restricted maximum likelihood and without
+    intervals (`sweeps.statistics.mixed_model`). Methods that do not depend on the order,
+    references and upper bounds are excluded. A factor with a single level has no component and no
+    interactions.
     """
-    eligible = [one for one in found if one.eligible and not one.order_free]
-    held = blocks(eligible, [metric])
-    whole = np.asarray(np.isfinite(held.values[:, 0]).all(axis=(1, 2)))
-    cells = len(held.orders) * len(held.seeds)
+    eligible = [
+        configuration
+        for configuration in configurations
+        if configuration.eligible and not configuration.order_free
+    ]
+    all_runs = blocks(eligible, [metric])
+    complete = np.asarray(np.isfinite(all_runs.values[:, 0]).all(axis=(1, 2)))
+    cells = len(all_runs.orders) * len(all_runs.seeds)
     left_out = tuple(
-        f"{one.label} ({len(one.metrics[metric])} of {cells} runs)"
-        for one, complete in zip(eligible, whole, strict=True)
-        if not complete
+        f"{configuration.label} ({len(configuration.metrics[metric])} of {cells} runs)"
+        for configuration, is_complete in zip(eligible, complete, strict=True)
+        if not is_complete
     )
-    if int(whole.sum()) < min(2, len(eligible)):
-        return _of_what_is_there(held, left_out)
-    grid = held.values[whole, 0]  # (C, I, J)
+    if int(complete.sum()) < min(2, len(eligible)):
+        return _incomplete_split(all_runs, left_out)
+    grid = all_runs.values[complete, 0]  # (C, I, J)
     levels = dict(zip(FACTORS, grid.shape, strict=True))
     if sum(n > 1 for n in grid.shape) < 2:
         return Split((), levels, left_out, _too_few(levels), "")
     return Split(factorial(grid, level), levels, left_out, None, "analysis of variance")
 
 
-def _of_what_is_there(held: Blocks, incomplete: tuple[str, ...]) -> Split:
-    """Components from all runs, whichever are missing."""
-    place = np.nonzero(np.isfinite(held.values[:, 0]))  # three of (N,)
-    values = held.values[:, 0][place]
+def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> Split:
+    """Return the components from all runs of an incomplete design."""
+    place = np.nonzero(np.isfinite(grid.values[:, 0]))  # three of (N,)
+    values = grid.values[:, 0][place]
     levels = {f: len(set(p.tolist())) for f, p in zip(FACTORS, place, strict=True)}
     active = [a for a, name in enumerate(FACTORS) if levels[name] > 1]
     if len(active) < 2:
@@ -100,37 +108,42 @@ def _of_what_is_there(held: Blocks, incomplete: tuple[str, ...]) -> Split:
         ":".join(FACTORS[f] for f in s): list(zip(*(place[f].tolist() for f in s), strict=True))
         for s in sets
     }
-    found = restricted_likelihood(values, terms)
-    if found is None:
-        return Split((), levels, incomplete, "nothing varies, or too few or too many runs", "")
-    total = sum(found.values())
+    variances = restricted_likelihood(values, terms)
+    if variances is None:
+        reason = "nothing varies, or there are too few or too many runs"
+        return Split((), levels, incomplete, reason, "")
+    total = sum(variances.values())
     parts = tuple(
         Component(name, variance, None, None, variance / total if total > 0 else None, None, None)
-        for name, variance in found.items()
+        for name, variance in variances.items()
     )
-    note = f"restricted likelihood over {len(values)} runs; incomplete: {', '.join(incomplete)}"
+    note = (
+        f"restricted maximum likelihood over {len(values)} runs; "
+        f"incomplete: {', '.join(incomplete)}"
+    )
     return Split(parts, levels, (), None, note)
 
 
 def _too_few(levels: dict[str, int]) -> str:
     counts = ", ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in levels.items())
-    return f"two factors must vary, there are {counts}"
+    return f"at least two factors must vary, got {counts}"
 
 
 def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:
-    """Components of a complete factorial grid with the axes of `FACTORS`, one value per cell.
+    """Return the components of a complete factorial grid with the axes of `FACTORS`.
 
-    Estimates are those of the analysis of variance: with n_f levels of factor f, the component of
-    a set A of factors is sum_{B >= A} (-1)^(|B| - |A|) MS_B over the number of values per level of
-    A. Intervals are generalised confidence intervals (Weerahandi 1993): every mean square is
-    replaced by df MS / chi2_df, drawn 10,000 times with a fixed seed, and the quantiles of the
-    components and shares so computed are taken.
+    The grid has one value per cell. Estimates follow from the analysis of variance. Let n_f be the
+    number of levels of factor f. The component of a set A of factors is
+    sum_{B >= A} (-1)^(|B| - |A|) MS_B divided by the number of values per level of A. Intervals
+    are generalized confidence intervals (Weerahandi 1993): each mean square is replaced by
+    df MS / chi2_df in `DRAWS` draws with a fixed seed, and the ends are the quantiles of the
+    resulting components and shares.
     """
     active = [axis for axis, n in enumerate(grid.shape) if n > 1]
     sets = [s for size in range(1, len(active) + 1) for s in combinations(active, size)]
     values = grid
     if np.ptp(grid) <= ROUNDING * np.abs(grid).max():
-        values = np.zeros_like(grid)  # else shares of rounding errors
+        values = np.zeros_like(grid)  # avoid shares of rounding errors
     squares = np.array([_mean_square(values, s) for s in sets])
     degrees = np.array([np.prod([grid.shape[a] - 1 for a in s]) for s in sets])
     to_component = np.array(
@@ -145,8 +158,8 @@ def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:
         ]
     )
     generator = np.random.default_rng(derive_seed(0, "variance", *grid.shape))
-    drawn = degrees * squares / generator.chisquare(degrees, (DRAWS, len(sets)))  # (D, S)
-    parts = np.maximum(drawn @ to_component.T, 0.0)  # (D, S)
+    drawn_squares = degrees * squares / generator.chisquare(degrees, (DRAWS, len(sets)))  # (D, S)
+    parts = np.maximum(drawn_squares @ to_component.T, 0.0)  # (D, S)
     estimate = np.maximum(to_component @ squares, 0.0)
     ends = [(1 - level) / 2, (1 + level) / 2]
     bounds = np.quantile(parts, ends, axis=0)
@@ -169,7 +182,7 @@ def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:
 
 
 def _mean_square(grid: Values, factors: tuple[int, ...]) -> float:
-    """Mean square of the interaction of `factors` (of a main effect for one of them)."""
+    """Return the mean square of the interaction of `factors` (a main effect for one factor)."""
     others = tuple(axis for axis in range(grid.ndim) if axis not in factors)
     effect = grid.mean(axis=others, keepdims=True)
     for axis in factors:

@@ -1,1 +1,1 @@
-"""Runs and their metrics: accuracy, summaries, paired differences."""
+"""Metrics of runs: accuracy matrices, summaries, replicates, paired differences, power."""

@@ -1,4 +1,4 @@
-"""What every column of every table means, the summary included, from the code."""
+"""Descriptions of the columns of all result tables and of the summary, generated from the code."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from sweeps.analysis.runs.reference_metrics import NEEDY, REFERENCES_COLUMN
 from sweeps.analysis.runs.summary import SUMMARY
 from sweeps.results import SCHEMA_VERSION, TABLES, describe
 
-MEMORY = "what the stored stages take, `stages.state_bytes` added up to each task"
+MEMORY = "the size of the stored stages: `stages.state_bytes`, cumulative over the tasks"
 
 _OWN = {
-    "readout_id": "How predictions were read; batch-wise ones are never in one row with others.",
-    "split": "Which held-out images: validation, on which to choose, or test.",
-    "reason": "Why the row has no metrics: the run failed, or evaluations are missing.",
-    REFERENCES_COLUMN: "JSON: the runs that stood in as references, by the kind of reference.",
+    "readout_id": "How predictions were read; batch-wise readouts have rows of their own.",
+    "split": "Held-out images: validation, for choosing, or test.",
+    "reason": "Reason why the row has no metrics: the run failed, or evaluations are missing.",
+    REFERENCES_COLUMN: "JSON: the runs used as references, by the kind of reference.",
 }
 
 
 def describe_tables() -> str:
-    """All result tables and the summary as Markdown, column by column."""
+    """Return all result tables and the summary as Markdown, column by column."""
     return "\n".join(
         [f"Result tables, schema version {SCHEMA_VERSION}.\n", describe(), _describe_summary()]
     )
@@ -27,8 +27,8 @@ def describe_tables() -> str:
 def _describe_summary() -> str:
     lines = [
         "### summary\n",
-        "One row per trial x readout x split. Computed from the counts when read; beside these "
-        "there is a column\nfor every searched field, named by its dotted path.\n",
+        "One row per trial x readout x split. Computed from the counts when it is read. There is "
+        "also a column\nfor every searched field, named by its dotted path.\n",
         "| column | type | better | meaning |",
         "|---|---|---|---|",
     ]
@@ -45,7 +45,7 @@ def _describe_summary() -> str:
 
 
 def _metric(name: str) -> tuple[str, str]:
-    """Direction and definition, with what it needs besides the counts of its run."""
+    """Return direction and definition, with the data required besides the counts of the run."""
     if name in METRICS:
         return METRICS[name].direction, METRICS[name].definition
     metric = COUNT_METRICS[name]

@@ -1,4 +1,4 @@
-"""What a stored sweep is asked: under which readout, in which metric."""
+"""Choice of readout and metric for the analysis of a stored sweep."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 SPLITS = ("validation", "test")
-"""Validation decides, test stands beside."""
+"""Splits of the summaries: decisions use validation, test is reported alongside."""
 
 
 class Results(NamedTuple):
-    """What the commands that analyse read from a storage."""
+    """Tables that the analysis commands read from a storage."""
 
     trials: pa.Table
     evals: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that was left out, and one about runs that are missing."""
+    """One sentence per part that was left out, and one about missing runs."""
 
 
 def summaries(results: Results) -> dict[str, pa.Table]:
-    """The metrics of every run, by split."""
+    """Return the metrics of every run, by split."""
     return {split: summarise(results.trials, results.evals, split) for split in SPLITS}
 
 
 def chosen_readout(sweep: Sweep, readout: str | None) -> str:
-    """The readout asked for, or the sweep's first; objectives are read from that one."""
+    """Return the requested readout, or the first of the sweep, which the objectives use.
+
+    Raises:
+        InvalidConfigError: If the sweep does not have the readout.
+    """
     names = [r.readout_id for r in sweep.readouts]
     if readout is None:
         return names[0]
@@ -43,7 +47,11 @@ def chosen_readout(sweep: Sweep, readout: str | None) -> str:
 
 
 def chosen_metric(sweep: Sweep, metric: str | None) -> str:
-    """The metric of the accuracy matrix asked for, or the first objective that is one."""
+    """Return the requested metric, or the first objective that is an accuracy-matrix metric.
+
+    Raises:
+        InvalidConfigError: If the metric is unknown.
+    """
     if metric is None:
         return next((name for name in sweep.objectives if name in METRICS), "average_accuracy")
     refuse(
@@ -61,25 +69,25 @@ def chosen_metric(sweep: Sweep, metric: str | None) -> str:
 
 
 def direction_of(metric: str) -> Literal["max", "min"]:
-    """Which direction of a measure is better; what is not a metric is a cost."""
+    """Return the better direction of a measure; measures that are no metrics are costs."""
     return DIRECTIONS.get(metric, "min")
 
 
 def all_orders(sweep: Sweep) -> bool:
-    """Whether the sweep runs every order that may be, so that orders are a fixed factor."""
+    """Return True if the sweep runs every possible order, so that orders are a fixed factor."""
     return sweep.orders.exhaustive
 
 
 def few_replicates(trials: pa.Table) -> str | None:
-    """What two orders or seeds, or one run each, cannot tell; None where there are enough."""
+    """Return the limits of a design with one or two orders or seeds; None for larger designs."""
     rows = trials.select(["order_id", "seed"]).to_pylist()
     orders = len({row["order_id"] for row in rows} - {"any"})
     seeds = len({row["seed"] for row in rows})
     if max(orders, seeds) <= 1:
-        return "one run each: intervals and shares are unavailable; take three orders and seeds"
+        return "one run each: intervals and shares are unavailable; use three orders and seeds"
     if min(orders, seeds) == 2:
         return (
-            f"{orders} orders x {seeds} seeds leave one degree of freedom, hence the wide "
-            "intervals and shares that are too sure: take three or more of each"
+            f"{orders} orders x {seeds} seeds leave one degree of freedom, so that intervals are "
+            "wide and shares are overconfident: use three or more of each"
         )
     return None

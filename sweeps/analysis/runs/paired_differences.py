@@ -12,30 +12,30 @@ from sweeps.analysis.runs.replicates import Cell, Replicates, Sample, difference
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One configuration less another, in one metric."""
+    """Paired difference between two configurations in one metric."""
 
     metric: str
     interval: Interval
     unpaired: int
-    """Runs of either that have no partner and were left out."""
+    """Number of runs of either configuration without a partner, which were left out."""
     spread: Spread | None
     """Variance components of the differences; None below 2 orders x 2 seeds."""
 
     @property
     def settled(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """True if the interval excludes 0."""
         return bool(self.interval.settled)
 
     @property
     def detectable(self) -> float | None:
-        """The difference that these replicates show in about 80 % of the cases."""
-        found = self.spread
-        return None if found is None else detectable(found, found.orders, found.seeds)
+        """Difference that this design detects with a probability of about 80 %."""
+        spread = self.spread
+        return None if spread is None else detectable(spread, spread.orders, spread.seeds)
 
 
 def compare(
-    one: Replicates,
-    other: Replicates,
+    first: Replicates,
+    second: Replicates,
     metric: str,
     *,
     level: float = LEVEL,
@@ -43,18 +43,17 @@ def compare(
     iqm: bool = False,
     only: Sequence[Cell] | None = None,
 ) -> Comparison | None:
-    """one - other over the (order, seed) cells that both have; None if they share none.
+    """Compare two configurations over the cells that both have; None if there are none.
 
-    `only` restricts them to some cells.
-
-    The interval is that of `mean_interval` over the differences, so it holds what orders and
-    seeds do to the difference and not what they do to both alike. With `iqm` it is
-    `iqm_interval`'s. Cells that only one of them has are counted in `unpaired`.
+    A cell is an (order, seed). The difference is first - second. `only` restricts the cells. The interval is that of `mean_interval`
+    over the differences (with `iqm`, that of `iqm_interval`): it covers the effects of orders and
+    seeds on the difference, but not the effects that both configurations share. Cells that only
+    one of them has are counted in `unpaired`.
     """
     return compare_samples(
-        difference(one, other, metric, only),
+        difference(first, second, metric, only),
         metric,
-        _alone(one, other, metric),
+        _unpaired(first, second, metric),
         level=level,
         fixed_orders=fixed_orders,
         iqm=iqm,
@@ -70,7 +69,7 @@ def compare_samples(
     fixed_orders: bool = False,
     iqm: bool = False,
 ) -> Comparison | None:
-    """The comparison that given differences make; None if there are none."""
+    """Return the comparison for given differences; None if there are none."""
     if len(differences) == 0:
         return None
     cells = (differences.values, differences.orders, differences.seeds)
@@ -82,21 +81,31 @@ def compare_samples(
     return Comparison(metric, interval, unpaired, spread_of(differences))
 
 
-def _alone(one: Replicates, other: Replicates, metric: str) -> int:
-    """Runs without a partner; a run that cannot depend on the order matches its seed's."""
-    a, b = one.metrics[metric], other.metrics[metric]
-    if one.order_free != other.order_free:
+def _unpaired(first: Replicates, second: Replicates, metric: str) -> int:
+    """Return the number of runs without a partner.
+
+    A run that does not depend on the order matches all runs with the same seed.
+    """
+    a, b = first.metrics[metric], second.metrics[metric]
+    if first.order_free != second.order_free:
         return len({seed for _, seed in a} ^ {seed for _, seed in b})
     return len(a.keys() ^ b.keys())
 
 
 def configurations(found: Sequence[Replicates], readout: str, split: str) -> list[Replicates]:
-    """Those under a readout and split; one that lacks the readout is read by `last`."""
-    of_split = [one for one in found if one.split == split]
-    routed = {one.config_id for one in of_split if one.readout_id == readout}
+    """Return the configurations under a readout and split.
+
+    Baselines without the readout are included with their readout `last`.
+    """
+    of_split = [entry for entry in found if entry.split == split]
+    with_readout = {entry.config_id for entry in of_split if entry.readout_id == readout}
     return [
-        one
-        for one in of_split
-        if one.readout_id == readout
-        or (one.config_id not in routed and one.role != "search" and one.readout_id == "last")
+        entry
+        for entry in of_split
+        if entry.readout_id == readout
+        or (
+            entry.config_id not in with_readout
+            and entry.role != "search"
+            and entry.readout_id == "last"
+        )
     ]

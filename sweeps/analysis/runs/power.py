@@ -1,8 +1,9 @@
-"""What difference the replicates at hand can show, and how many would settle a question.
+"""Detectable difference of a design, and the smallest design that detects a given difference.
 
-A difference is shown if its 95 % interval leaves 0 out. The size that is shown in 80 % of the
-cases is computed with the formulas of the intervals, over what the mean squares can come out as,
-given the components. Those are estimates that are taken as known: plans, not promises.
+A difference is detected if its 95 % interval excludes 0. The size that is detected with a
+probability of 80 % is computed with the formulas of the intervals, over the distribution of the
+mean squares for given variance components. The components are estimates that are treated as known,
+so that the results are plans, not guarantees.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
 from sweeps.analysis.runs.replicates import Sample
 
 POWER = 0.8
+"""Probability of detection that a plan aims at."""
 PARTS = (12, 12, 4)
-"""Equal parts of the distribution of each mean square, of which the middles are taken."""
+"""Number of equally likely parts of the distribution of each mean square, sampled at the middle."""
 MOST = 64
-"""Orders or seeds beyond which no plan goes."""
+"""Maximum number of orders or seeds of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Variances of a quantity over orders and seeds, and the design that they come from."""
+    """Variance components of a quantity over orders and seeds, and the design of the estimate."""
 
     order: float
     seed: float
@@ -40,7 +42,7 @@ class Spread:
 
 
 def spread_of(sample: Sample) -> Spread | None:
-    """Components of a sample; None below 2 orders x 2 seeds."""
+    """Return the components of a sample; None for fewer than 2 orders x 2 seeds."""
     i, j = len(set(sample.orders)), len(set(sample.seeds))
     if min(i, j) < 2:
         return None
@@ -48,21 +50,22 @@ def spread_of(sample: Sample) -> Spread | None:
     if grid is not None:
         parts = components(grid)
         return Spread(parts.order, parts.seed, parts.residual, i, j)
-    found = unbalanced(sample.values, sample.orders, sample.seeds)
-    return Spread(found.order, found.seed, found.residual, i, j) if found else None
+    estimates = unbalanced(sample.values, sample.orders, sample.seeds)
+    return Spread(estimates.order, estimates.seed, estimates.residual, i, j) if estimates else None
 
 
 def detectable(spread: Spread, orders: int, seeds: int, level: float = LEVEL) -> float:
-    """The difference that `mean_interval` over `orders` x `seeds`, 2 or more, shows in 80 %.
+    """Return the difference that `mean_interval` detects with a probability of `POWER`.
 
-    The mean and the mean squares are independent, so the probability is a mean over the mean
-    squares: here over a grid of equally likely ones, within a point of what simulation gives.
+    The design is `orders` x `seeds`, at least 2 of each. The mean and the mean squares are
+    independent. The probability is therefore a mean over the mean squares, computed here over a
+    grid of equally likely values; it is within one percentage point of simulations.
     """
     target, design = of_mean(orders, seeds), (orders, seeds)
-    truth = (
+    variance = (
         target.order * spread.order + target.seed * spread.seed + target.residual * spread.residual
     )
-    if truth <= 0.0:
+    if variance <= 0.0:
         return 0.0
     residual = spread.residual
     expected = np.array(
@@ -70,28 +73,32 @@ def detectable(spread: Spread, orders: int, seeds: int, level: float = LEVEL) ->
     )
     order, seed, rest = _outcomes(orders, seeds) * expected[:, None]
     terms = variance_terms((order, seed, rest), design, target)
-    half = t_quantile(terms, design, target, level) * np.sqrt(terms.sum(axis=0) / truth)
+    half = t_quantile(terms, design, target, level) * np.sqrt(terms.sum(axis=0) / variance)
 
-    def shown(difference: float) -> float:  # both in standard errors
+    def power(difference: float) -> float:  # the difference is in standard errors
         return float((ndtr(difference - half) + ndtr(-difference - half)).mean())
 
     most = float(half.max()) + 4.0
-    return float(brentq(lambda d: shown(d) - POWER, 0.0, most, xtol=1e-6) * np.sqrt(truth))
+    return float(brentq(lambda d: power(d) - POWER, 0.0, most, xtol=1e-6) * np.sqrt(variance))
 
 
 @lru_cache(maxsize=1024)
 def _outcomes(orders: int, seeds: int) -> npt.NDArray[np.float64]:
-    """(3, P): mean squares of order, seed and residual over their expectations, equally likely."""
+    """Return equally likely mean squares divided by their expectations, shape (3, P).
+
+    The rows are order, seed and residual.
+    """
     degrees = orders - 1, seeds - 1, (orders - 1) * (seeds - 1)
     middles = [(np.arange(parts) + 0.5) / parts for parts in PARTS]
-    ratios = [chdtri(f, 1.0 - middle) / f for f, middle in zip(degrees, middles, strict=True)]
+    ratios = [chdtri(f, 1.0 - quantile) / f for f, quantile in zip(degrees, middles, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*ratios, indexing="ij")])
 
 
 def needed(spread: Spread, difference: float) -> tuple[int, int] | None:
-    """The (orders, seeds), no fewer than are there, with the fewest runs that show `difference`.
+    """Return the (orders, seeds) with the fewest runs that detect `difference`.
 
-    None if no design up to `MOST` of each does.
+    The design has at least as many orders and seeds as `spread`. Return None if no design with up
+    to `MOST` of each detects the difference.
     """
     best: tuple[int, int] | None = None
     for orders in range(spread.orders, MOST + 1):

@@ -1,7 +1,7 @@
-"""The runs of every configuration by (order, seed), so that comparisons can be paired.
+"""Runs of every configuration by (order, seed), so that comparisons can be paired.
 
-All configurations of a sweep see the same orders and seeds (common random numbers). What two of
-them have in common cancels in their difference, cell by cell.
+All configurations of a sweep are run with the same orders and seeds (common random numbers).
+Effects that two configurations share cancel in their difference, cell by cell.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from clmethods.errors import nearest, refuse, require
 from clmethods.config.readout import is_batch_wise, is_upper_bound
 
 Cell = tuple[str, Hashable]
-"""(order_id, seed): the seed stands for all that is drawn anew with it."""
+"""(order_id, seed); the seed stands for everything that changes with it."""
 Values = npt.NDArray[np.float64]
 
 ANY_ORDER = "any"
-"""Order id of a method that cannot depend on the order: its run counts for every order."""
+"""Order id of a method that does not depend on the order; its run counts for every order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replicates:
-    """One configuration under one readout, with the runs that have metrics."""
+    """Values of one configuration under one readout, by metric and cell."""
 
     config_id: str
     label: str
@@ -36,34 +36,34 @@ class Replicates:
     readout_id: str
     split: str
     metrics: dict[str, dict[Cell, float]]
-    """Values by metric and cell; a cell where the metric does not exist is left out."""
+    """Values by metric and cell; cells in which the metric does not exist are left out."""
     absent: dict[Cell, str]
-    """Cells without metrics, and why: a run that failed, or evaluations that are missing."""
+    """Reasons for cells without metrics: the run failed, or evaluations are missing."""
 
     @property
     def order_free(self) -> bool:
-        """Whether the method sees all tasks at once, so that one run stands for every order."""
+        """True if the method sees all tasks at once, so that one run counts for every order."""
         return {order for order, _ in self.cells} == {ANY_ORDER}
 
     @property
     def eligible(self) -> bool:
-        """Whether it competes: no reference, and no readout that is told the task."""
+        """True if it can be on the front: no reference, and no readout that uses the true task."""
         return self.role != "reference" and not is_upper_bound(self.readout_id)
 
     @property
     def fair(self) -> bool:
-        """Whether it can be chosen: it competes, and no vote over a batch leaks the task."""
+        """True if it can be selected: eligible, and no batch-wise readout that leaks the task."""
         return self.eligible and not is_batch_wise(self.readout_id)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Cells of its finished runs."""
-        return tuple(dict.fromkeys(cell for found in self.metrics.values() for cell in found))
+        """Cells of the finished runs."""
+        return tuple(dict.fromkeys(cell for values in self.metrics.values() for cell in values))
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Values of one quantity with the order and the seed of each."""
+    """Values of one quantity, with the order and the seed of each value."""
 
     values: Values  # (N,)
     orders: tuple[str, ...]
@@ -73,47 +73,49 @@ class Sample:
         return len(self.orders)
 
     def by_order(self) -> dict[str, float]:
-        """Mean over the seeds of each order."""
-        found: dict[str, list[float]] = {}
+        """Return the mean over the seeds of each order."""
+        values_of: dict[str, list[float]] = {}
         for order, value in zip(self.orders, self.values.tolist(), strict=True):
-            found.setdefault(order, []).append(value)
-        return {order: float(np.mean(values)) for order, values in found.items()}
+            values_of.setdefault(order, []).append(value)
+        return {order: float(np.mean(values)) for order, values in values_of.items()}
 
 
 def replicates(summary: pa.Table, names: Sequence[str]) -> list[Replicates]:
-    """One entry per configuration, readout and split of `sweeps.analysis.runs.summary`.
+    """Return one entry per configuration, readout and split of a summary.
 
-    `names` are the metrics to keep. Raises `InvalidConfigError` for one that the summary lacks,
-    offering the nearest.
+    `summary` comes from `sweeps.analysis.runs.summary`; `names` are the metrics to keep.
+
+    Raises:
+        InvalidConfigError: If the summary lacks a metric. The message suggests the nearest name.
     """
     check_names(names, measures(summary))
     keys = ("config_id", "label", "role", "method", "readout_id", "split")
     factors = ("order_id", "seed", "split_seed", "class_order_seed", "reason")
-    found: dict[tuple[str, ...], Replicates] = {}
+    result: dict[tuple[str, ...], Replicates] = {}
     for row in summary.select(list(dict.fromkeys([*keys, *factors, *names]))).to_pylist():
         key = tuple(row[name] for name in keys)
-        if key not in found:
+        if key not in result:
             identity = dict(zip(keys, key, strict=True))
-            found[key] = Replicates(**identity, metrics={name: {} for name in names}, absent={})
-        one = found[key]
+            result[key] = Replicates(**identity, metrics={name: {} for name in names}, absent={})
+        entry = result[key]
         cell = (row["order_id"], seed_of(row))
         if row["reason"] is not None:
-            one.absent[cell] = row["reason"]
+            entry.absent[cell] = row["reason"]
             continue
         for name in names:
             value = row[name]
             if value is not None and np.isfinite(value):
-                one.metrics[name][cell] = float(value)
-    return list(found.values())
+                entry.metrics[name][cell] = float(value)
+    return list(result.values())
 
 
 def seed_of(row: Mapping[str, Any]) -> Hashable:
-    """All that is drawn anew with a seed; the seed alone where nothing else varies with it."""
+    """Return everything that changes with the seed: initialization, split and class order."""
     return row["seed"], row["split_seed"], row["class_order_seed"]
 
 
 def measures(summary: pa.Table) -> list[str]:
-    """Columns of a summary that can be an objective: numbers that are not seeds."""
+    """Return the columns of a summary that can be an objective: numbers that are not seeds."""
     return [
         field.name
         for field in summary.schema
@@ -123,16 +125,16 @@ def measures(summary: pa.Table) -> list[str]:
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `InvalidConfigError` for names that are not among the known, offering the nearest."""
+    """Raise `InvalidConfigError` for unknown names, with the nearest known name."""
     refuse(
         require(name in known, "objective", name, f"one of {list(known)}", nearest(name, known))
         for name in names
     )
 
 
-def sample(one: Replicates, metric: str, cells: Sequence[Cell] | None = None) -> Sample:
-    """The values of a metric, all or those of the given cells that exist."""
-    values = one.metrics[metric]
+def sample(configuration: Replicates, metric: str, cells: Sequence[Cell] | None = None) -> Sample:
+    """Return the values of a metric, for all cells or for those of `cells` that have a value."""
+    values = configuration.metrics[metric]
     kept = [cell for cell in (values if cells is None else cells) if cell in values]
     return Sample(
         np.array([values[cell] for cell in kept]),
@@ -142,13 +144,13 @@ def sample(one: Replicates, metric: str, cells: Sequence[Cell] | None = None) ->
 
 
 def difference(
-    one: Replicates, other: Replicates, metric: str, only: Sequence[Cell] | None = None
+    first: Replicates, second: Replicates, metric: str, only: Sequence[Cell] | None = None
 ) -> Sample:
-    """one - other in every cell that both have, or in those of `only`.
+    """Return first - second in every cell that both have, or in those of `only`.
 
-    A run that cannot depend on the order is compared with the runs of its seed in every order.
+    A run that does not depend on the order is compared with the runs of its seed in every order.
     """
-    a, b = one.metrics[metric], other.metrics[metric]
+    a, b = first.metrics[metric], second.metrics[metric]
     cells: dict[Cell, float] = {}
     for order, seed in dict.fromkeys([*a, *b]):
         left = a.get((order, seed), a.get((ANY_ORDER, seed)))
@@ -167,15 +169,15 @@ def difference(
     )
 
 
-def without_runs(found: Sequence[Replicates], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Labels of the configurations without a run that has the metrics `names`, by the reason.
+def without_runs(configurations: Sequence[Replicates], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return labels of the configurations without a run that has all metrics, by reason.
 
-    Those that were stopped early are among them: `stopped after 2 of 5 tasks`.
+    Configurations that were stopped early are included: `stopped after 2 of 5 tasks`.
     """
     by_reason: dict[str, dict[str, None]] = {}
-    for one in found:
-        if not all(one.metrics[name] for name in names):
-            reasons = set(one.absent.values())
+    for configuration in configurations:
+        if not all(configuration.metrics[name] for name in names):
+            reasons = set(configuration.absent.values())
             reason = reasons.pop() if len(reasons) == 1 else "no run has all the metrics"
-            by_reason.setdefault(reason, {})[one.label] = None
+            by_reason.setdefault(reason, {})[configuration.label] = None
     return {reason: tuple(labels) for reason, labels in sorted(by_reason.items())}

@@ -1,4 +1,4 @@
-"""How much the difference between two configurations varies, from the results that are there."""
+"""Typical variance of the difference between two configurations, estimated from results."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from sweeps.analysis.runs.power import Spread, detectable, spread_of
 from sweeps.analysis.runs.replicates import Replicates, difference
 
 MOST_PAIRS = 200
-"""Pairs beyond which the first are enough."""
+"""Maximum number of pairs that are evaluated."""
 
 
-def result_spread(found: Sequence[Replicates], metric: str) -> Spread | None:
-    """The spread of the pair in the middle of all pairs; None without 2 orders x 2 seeds."""
+def result_spread(configurations: Sequence[Replicates], metric: str) -> Spread | None:
+    """Return the median spread over all pairs by detectable difference.
+
+    Return None if no pair shares at least 2 orders x 2 seeds.
+    """
     spreads = [
         spread
-        for one, other in [*combinations(found, 2)][:MOST_PAIRS]
-        if (spread := spread_of(difference(one, other, metric))) is not None
+        for first, second in [*combinations(configurations, 2)][:MOST_PAIRS]
+        if (spread := spread_of(difference(first, second, metric))) is not None
     ]
     if not spreads:
         return None

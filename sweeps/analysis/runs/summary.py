@@ -1,4 +1,4 @@
-"""Trials and evaluation counts -> one row of metrics per trial and readout."""
+"""Summary table: one row of metrics per trial and readout, computed from evaluation counts."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _COPIED = (
 )
 
 _SIZES = ("trainable_parameters", "stored_bytes")
+"""Columns of the trials table that can be objectives and have integer values."""
 
 SUMMARY = pa.schema(
     [
@@ -38,18 +39,17 @@ SUMMARY = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""Columns of a summary. `reason` says why all metrics of a row are null, and is null otherwise."""
+"""Columns of a summary. `reason` explains why all metrics of a row are null; otherwise null."""
 
 
 def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
-    """One row per (trial, readout) with every metric, computed from the counts of `split`.
+    """Return one row per (trial, readout) with all metrics, computed from the counts of `split`.
 
-    The accuracy matrix of a trial has a[t, j] = right answers over images, summed over the
-    classes of the j-th task of its order, after its t-th stage, among all classes seen by then
+    The accuracy matrix of a trial is a[t, j] = correct predictions / images, summed over the
+    classes of the j-th task of its order, after its t-th stage, among all classes seen so far
     (class-incremental). Only the last attempt of a trial counts. A trial that has not finished,
-    or was stopped early, or whose evaluations are not all there, keeps its row with null metrics
-    and a `reason`. A metric alone is null where it is undefined, such as the forgetting of a joint
-    run.
+    that was stopped early or that lacks evaluations has a row with null metrics and a `reason`. A
+    single metric is null if it is undefined, such as the forgetting of a joint run.
 
     The result has the columns of `SUMMARY`; accuracies are fractions.
     """
@@ -61,12 +61,12 @@ def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
     runs, readouts = [trial for trial, _ in pairs], [readout for _, readout in pairs]
     values = {name: np.full(len(pairs), np.nan) for name in OF_COUNTS}
     reasons: list[str | None] = [None] * len(pairs)
-    for places, found in task_counts(evals, split).of_many(runs, readouts):
-        for k, reason in zip(places.tolist(), missing(runs, places, found), strict=True):
+    for places, stack in task_counts(evals, split).of_many(runs, readouts):
+        for k, reason in zip(places.tolist(), missing(runs, places, stack), strict=True):
             reasons[k] = reason
         known = np.array([reasons[k] is None for k in places.tolist()])
         if known.any():
-            for name, column in metrics_of_many(found.of(known).counts).items():
+            for name, column in metrics_of_many(stack.of(known).counts).items():
                 values[name][places[known]] = column
     columns = {name: [run[name] for run in runs] for name, _ in _COPIED}
     columns |= {"readout_id": readouts, "split": [split] * len(runs), "reason": reasons}
@@ -83,38 +83,49 @@ def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
 def counted_runs(
     trials: Sequence[dict[str, Any]], counts: TaskCounts, readout_id: str
 ) -> list[SequenceCounts | None]:
-    """The counts of each trial (a row of the trials table), or None where some are missing."""
-    found: list[SequenceCounts | None] = [None] * len(trials)
+    """Return the counts of each row of the trials table; None if evaluations are missing."""
+    results: list[SequenceCounts | None] = [None] * len(trials)
     for places, stack in counts.of_many(trials, [readout_id] * len(trials)):
         reasons = missing(trials, places, stack)
         for k, (place, reason) in enumerate(zip(places.tolist(), reasons, strict=True)):
-            found[place] = None if reason else stack.of(k)
-    return found
+            results[place] = None if reason else stack.of(k)
+    return results
 
 
 def counted_run(
     trial: dict[str, Any], counts: TaskCounts, readout_id: str
 ) -> SequenceCounts | None:
-    """The counts of one trial, or None where some are missing."""
+    """Return the counts of one trial; None if evaluations are missing."""
     return counted_runs([trial], counts, readout_id)[0]
 
 
+def missing_evaluations(n: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return a mask of the required evaluations that are missing, given image counts (..., S, T).
+
+    If there is one stage per task, a task is required after its own stage and all later ones. If
+    there is a single stage, all tasks are required after it.
+    """
+    stages, tasks = n.shape[-2:]
+    required = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
+    return np.asarray((n == 0) & required)
+
+
 def missing(
-    trials: Sequence[dict[str, Any]], places: npt.NDArray[np.int64], found: SequenceCounts
+    trials: Sequence[dict[str, Any]], places: npt.NDArray[np.int64], counts: SequenceCounts
 ) -> list[str | None]:
-    """For the trials at `places`, why their counts make no accuracy matrix; None if they do."""
-    _, stages, tasks = found.n.shape
-    needed = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
-    holes = ((found.n == 0) & needed).any(axis=2)  # (N, S)
+    """Return reasons why the trials at `places` have no accuracy matrix; None if they have one."""
+    _, stages, tasks = counts.n.shape
+    incomplete = np.asarray(missing_evaluations(counts.n).any(axis=2))  # (N, S)
     return [
         _missing(trials[place], stages, tasks, row)
-        for place, row in zip(places.tolist(), holes, strict=True)
+        for place, row in zip(places.tolist(), incomplete, strict=True)
     ]
 
 
 def _missing(
-    trial: dict[str, Any], stages: int, tasks: int, holes: npt.NDArray[np.bool_]
+    trial: dict[str, Any], stages: int, tasks: int, incomplete: npt.NDArray[np.bool_]
 ) -> str | None:
+    """Return the reason why a trial has no accuracy matrix; None if it has one."""
     if trial["status"] == "stopped":
         return f"stopped after {trial['stages_done']} of {trial['stages_total']} tasks"
     if trial["status"] != "finished":
@@ -122,7 +133,7 @@ def _missing(
         return f"{trial['status']}{kind}"
     if stages not in {1, tasks}:
         return f"{stages} stages for {tasks} tasks"
-    if holes.any():
-        positions = ", ".join(map(str, np.flatnonzero(holes)))
+    if incomplete.any():
+        positions = ", ".join(map(str, np.flatnonzero(incomplete)))
         return f"no complete evaluation after position {positions}"
     return None

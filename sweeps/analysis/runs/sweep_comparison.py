@@ -1,8 +1,8 @@
-"""Two sweeps, or the same sweep run by two versions of the code, held against each other in pairs.
+"""Comparison of two sweeps, or of one sweep run by two code versions, in pairs of runs.
 
-Configurations are matched by their id, which is equal where their runs are; those that are left
-by their label, with the fields named in which the runs differ. Runs are matched by order and seed,
-so what both had in common cancels.
+Configurations are matched by their id, which is equal if their runs are equal. The others are
+matched by their label, and the fields in which their runs differ are listed. Runs are matched by
+order and seed, so that effects common to both cancel.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sweeps.analysis.runs.paired_differences import Comparison, compare, compare
 from sweeps.analysis.runs.replicates import Cell, Replicates, Sample, difference
 
 VARIED = ("seed", "stream.task_order", "stream.class_order_seed", "stream.split_seed")
-"""Fields in which the runs of one configuration differ."""
+"""Fields that differ between the runs of one configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field in which two runs differ."""
+    """Field in which two runs differ."""
 
     path: str
     first: Any
@@ -37,17 +37,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A configuration of the first sweep and its partner in the second, under one readout."""
+    """Configuration of the first sweep with its partner in the second, under one readout."""
 
     first: Replicates
     second: Replicates
     differences: tuple[Difference, ...]
-    """Empty where they are the same configuration."""
+    """Differing fields; empty if both are the same configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Which configurations have partners, and which have none."""
+    """Matched configurations of two sweeps, and those without a partner."""
 
     matches: tuple[Match, ...]
     only_first: tuple[Replicates, ...]
@@ -56,18 +56,17 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The second less the first in one metric."""
+    """Paired difference second - first of a match in one metric."""
 
     match: Match
     comparison: Comparison | None
-    """None where they have no run in common."""
+    """None if they have no common runs."""
     only_first: tuple[Cell, ...]
-    """Runs with the metric that the second lacks."""
+    """Cells of the first with the metric that the second lacks."""
     only_second: tuple[Cell, ...]
 
-
 def runs_of(trials: pa.Table) -> dict[str, dict[str, Any]]:
-    """The run of each configuration, as nested data."""
+    """Return the run of each configuration as nested data, by config_id."""
     return {
         row["config_id"]: json.loads(row["run"])
         for row in trials.select(["config_id", "run"]).to_pylist()
@@ -75,7 +74,7 @@ def runs_of(trials: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def code_versions(trials: pa.Table) -> dict[str, int]:
-    """How many trials each version of the code recorded, the most frequent first."""
+    """Return the number of trials by code version, the most frequent version first."""
     counts = trials.group_by("code_version").aggregate([("trial_id", "count")]).to_pylist()
     ranked = sorted(counts, key=lambda row: (-row["trial_id_count"], row["code_version"]))
     return {row["code_version"]: row["trial_id_count"] for row in ranked}
@@ -87,37 +86,48 @@ def match(
     runs_first: Mapping[str, Mapping[str, Any]],
     runs_second: Mapping[str, Mapping[str, Any]],
 ) -> Matching:
-    """Partners by config_id, then by label and role; the readout must be the same either way."""
-    by_id = {(one.config_id, one.readout_id): one for one in second}
-    left = [one for one in first if (one.config_id, one.readout_id) not in by_id]
-    partners = [
-        (one, by_id[one.config_id, one.readout_id])
-        for one in first
-        if (one.config_id, one.readout_id) in by_id
-    ]
+    """Match configurations by config_id, then by label and role, always with the same readout."""
+    by_id = {(other.config_id, other.readout_id): other for other in second}
+    partners: list[tuple[Replicates, Replicates]] = []
+    unmatched: list[Replicates] = []
+    for entry in first:
+        other = by_id.get((entry.config_id, entry.readout_id))
+        if other is None:
+            unmatched.append(entry)
+        else:
+            partners.append((entry, other))
     taken = {id(other) for _, other in partners}
     by_label = {
-        (one.label, one.role, one.readout_id): one for one in second if id(one) not in taken
+        (other.label, other.role, other.readout_id): other
+        for other in second
+        if id(other) not in taken
     }
-    for one in left:
-        other = by_label.pop((one.label, one.role, one.readout_id), None)
+    for entry in unmatched:
+        other = by_label.pop((entry.label, entry.role, entry.readout_id), None)
         if other is not None:
-            partners.append((one, other))
+            partners.append((entry, other))
             taken.add(id(other))
-    paired = {id(one) for one, _ in partners}
+    paired = {id(entry) for entry, _ in partners}
     return Matching(
         tuple(
-            Match(one, other, differing(runs_first[one.config_id], runs_second[other.config_id]))
-            for one, other in partners
+            Match(
+                entry,
+                other,
+                differing(runs_first[entry.config_id], runs_second[other.config_id]),
+            )
+            for entry, other in partners
         ),
-        tuple(one for one in first if id(one) not in paired),
-        tuple(one for one in second if id(one) not in taken),
+        tuple(entry for entry in first if id(entry) not in paired),
+        tuple(other for other in second if id(other) not in taken),
     )
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """Fields in which two runs differ, but for seeds and orders; null where one lacks a field."""
-    a, b = _flat(one), _flat(other)
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """Return the fields in which two runs differ, except seeds and orders.
+
+    The value of a field that a run lacks is None.
+    """
+    a, b = _flat(first), _flat(second)
     return tuple(
         Difference(path, a.get(path), b.get(path))
         for path in dict.fromkeys([*a, *b])
@@ -125,30 +135,30 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Differe
     )
 
 
-def compare_match(found: Match, metric: str, *, fixed_orders: bool = False) -> Compared:
-    """The paired difference of a match, and the runs that have no partner."""
-    a, b = found.first.metrics[metric], found.second.metrics[metric]
-    one_sided = found.first.order_free != found.second.order_free
+def compare_match(match: Match, metric: str, *, fixed_orders: bool = False) -> Compared:
+    """Return the paired difference of a match, and the runs without a partner."""
+    a, b = match.first.metrics[metric], match.second.metrics[metric]
+    one_sided = match.first.order_free != match.second.order_free
     return Compared(
-        found,
-        compare(found.second, found.first, metric, fixed_orders=fixed_orders),
+        match,
+        compare(match.second, match.first, metric, fixed_orders=fixed_orders),
         () if one_sided else tuple(cell for cell in a if cell not in b),
         () if one_sided else tuple(cell for cell in b if cell not in a),
     )
 
 
 def compare_all(
-    found: Sequence[Match], metric: str, *, fixed_orders: bool = False
+    matches: Sequence[Match], metric: str, *, fixed_orders: bool = False
 ) -> Comparison | None:
-    """The mean difference over all matches, in the runs that every one of them has.
+    """Return the mean difference over all matches, over the runs that all of them have.
 
-    None for fewer than two matches and without such runs. Configurations whose one run stands
-    for every order are left out.
+    Configurations of methods that do not depend on the order are left out. Return None for fewer
+    than two matches, or without common runs.
     """
     samples = [
-        difference(one.second, one.first, metric)
-        for one in found
-        if not (one.first.order_free or one.second.order_free)
+        difference(match.second, match.first, metric)
+        for match in matches
+        if not (match.first.order_free or match.second.order_free)
     ]
     if len(samples) < 2:
         return None
@@ -167,8 +177,8 @@ def compare_all(
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, item in value.items():
         path = f"{prefix}{name}"
-        found |= _flat(item, f"{path}.") if isinstance(item, Mapping) else {path: item}
-    return found
+        values |= _flat(item, f"{path}.") if isinstance(item, Mapping) else {path: item}
+    return values

@@ -1,8 +1,8 @@
-"""Which configuration to ship: constraints kept for sure, the best of what is left.
+"""Selection of the configuration to deploy: the best one that satisfies all limits.
 
-A mean that looks best is often luck. So every number that decides is the pessimistic one of two:
-the bad end of the 95 % interval of the mean, and the mean in the worst task order that was run.
-Only validation accuracy decides; test accuracy is shown beside it.
+The best mean is often due to replicate noise. Decisions therefore use the more pessimistic of two
+numbers: the worse end of the 95 % interval of the mean, and the mean in the worst task order that
+was run. Decisions use validation accuracy only; test accuracy is reported alongside.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from sweeps.analysis.runs.replicates import Cell, Replicates, sample, without_ru
 from sweeps.statistics.intervals import Interval, mean_interval
 
 Basis = Literal["pessimistic", "mean"]
+"""Number that decisions use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound that must hold: `at most` or `at least`."""
+    """Upper or lower bound of a metric."""
 
     metric: str
     kind: Literal["max", "min"]
     bound: float
 
     @property
-    def wants(self) -> Direction:
-        """The direction in which the metric moves away from the bound."""
+    def direction(self) -> Direction:
+        """Direction in which the metric moves away from the bound."""
         return "min" if self.kind == "max" else "max"
 
     def __str__(self) -> str:
@@ -41,52 +42,51 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One metric of one configuration, as it counts when something is decided."""
+    """Estimates of one metric of one configuration that decisions use."""
 
     interval: Interval
     worst_order: str | None
-    """The order with the worst mean over its seeds; None if there is one order only."""
+    """Order with the worst mean over its seeds; None if there is only one order."""
     worst: float
-    """That mean."""
+    """Mean in the worst order."""
     pessimistic: float
-    """The worse of the interval's bad end and `worst`; without an interval the worse of the mean
-    and `worst`."""
+    """The worse of `worst` and the worse end of the interval; without an interval, the worse of
+    `worst` and the mean."""
 
     def value(self, basis: Basis) -> float:
-        """The number that decides."""
+        """Return the number that decisions use."""
         return self.pessimistic if basis == "pessimistic" else self.interval.mean
 
 
 def standing(
-    one: Replicates,
+    configuration: Replicates,
     metric: str,
-    wants: Direction,
+    direction: Direction,
     cells: Sequence[Cell] | None = None,
     *,
     fixed_orders: bool = False,
 ) -> Standing | None:
-    """How the configuration stands in a metric of which `max` or `min` is wanted; None without
-    runs that have it."""
-    found = sample(one, metric, cells)
-    if len(found) == 0:
+    """Return the estimates of a metric, given its better direction; None without runs."""
+    values = sample(configuration, metric, cells)
+    if len(values) == 0:
         return None
-    interval = mean_interval(found.values, found.orders, found.seeds, fixed_orders=fixed_orders)
-    means = found.by_order()
-    worse = min if wants == "max" else max
-    order = worse(means, key=lambda name: (means[name], name))
-    end = interval.low if wants == "max" else interval.high
+    interval = mean_interval(values.values, values.orders, values.seeds, fixed_orders=fixed_orders)
+    means = values.by_order()
+    worst_of = min if direction == "max" else max
+    order = worst_of(means, key=lambda name: (means[name], name))
+    end = interval.low if direction == "max" else interval.high
     numbers = [interval.mean if end is None else end, means[order]]
-    return Standing(interval, order if len(means) > 1 else None, means[order], worse(numbers))
+    return Standing(interval, order if len(means) > 1 else None, means[order], worst_of(numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration under a readout, with what it fails."""
+    """Configuration under a readout, with the limits that it violates."""
 
     replicates: Replicates
     standings: dict[str, Standing]
     broken: tuple[Limit, ...]
-    """Limits that it does not keep, by the basis of the decision."""
+    """Limits that it violates, by the basis of the decision."""
 
     @property
     def name(self) -> str:
@@ -96,24 +96,25 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was decided, and what it was decided against."""
+    """Result of a selection, with the alternatives."""
 
     chosen: Candidate | None
-    """None if no configuration keeps every limit."""
+    """None if no configuration satisfies all limits."""
     runner_up: Candidate | None
-    """The next best that keeps every limit."""
+    """Second-best configuration that satisfies all limits."""
     admissible: tuple[Candidate, ...]
-    """All that keep every limit, best first; beyond the runner-up in no order for the knee."""
+    """All that satisfy every limit, the best first. With the knee, only the first two are
+    sorted."""
     refused: tuple[Candidate, ...]
-    """Those that break one, the nearest to being admitted first."""
+    """Configurations that violate a limit, sorted by the size of the violation."""
     incomplete: tuple[str, ...]
-    """Configurations without any run that has all the metrics, by name, and why."""
+    """Configurations without a run that has all metrics: name and reason."""
     unlimited: Candidate | None
-    """What would have been chosen without limits."""
+    """Choice without limits."""
 
 
 def select(
-    found: Sequence[Replicates],
+    configurations: Sequence[Replicates],
     objectives: Mapping[str, Direction],
     limits: Sequence[Limit],
     prefer: str | None,
@@ -122,40 +123,46 @@ def select(
     cells: Sequence[Cell] | None = None,
     fixed_orders: bool = False,
 ) -> Choice:
-    """Choose among the fair configurations of `found`, which are of one split.
+    """Select one of the fair configurations; all of `configurations` must be of one split.
 
-    With `prefer` the one whose preferred metric (a key of `objectives`) is best; without, the knee
-    of the front that the objectives span. `basis` says by which number: the pessimistic ones, or
-    the means. `cells` restricts the runs that may be looked at. Raises `InvalidConfigError` for a
-    limit against its objective's direction.
+    With `prefer`, a key of `objectives`, the configuration with the best value of that metric is
+    selected; without, the knee of the front over all objectives. `basis` is the number that
+    decisions use: the pessimistic one or the mean. `cells` restricts the runs.
+
+    Raises:
+        InvalidConfigError: If a limit has the wrong direction for its objective.
     """
     refuse(
         require(
-            objectives.get(limit.metric, limit.wants) == limit.wants,
+            objectives.get(limit.metric, limit.direction) == limit.direction,
             f"--{limit.kind}",
             limit.metric,
-            f"a metric that is better {'low' if limit.kind == 'max' else 'high'}",
-            f"Use --{'min' if limit.kind == 'max' else 'max'} for it.",
+            f"a metric whose {'low' if limit.kind == 'max' else 'high'} values are better",
+            f"Use --{'min' if limit.kind == 'max' else 'max'} for this metric.",
         )
         for limit in limits
     )
-    directions = dict(objectives) | {limit.metric: limit.wants for limit in limits}
+    directions = dict(objectives) | {limit.metric: limit.direction for limit in limits}
     candidates: list[Candidate] = []
     incomplete: list[str] = []
-    for one in found:
-        if not one.fair:
+    for configuration in configurations:
+        if not configuration.fair:
             continue
-        held = {
-            metric: standing(one, metric, wants, cells, fixed_orders=fixed_orders)
-            for metric, wants in directions.items()
+        standings = {
+            metric: standing(configuration, metric, direction, cells, fixed_orders=fixed_orders)
+            for metric, direction in directions.items()
         }
-        known = {metric: value for metric, value in held.items() if value is not None}
-        if len(known) < len(held):
-            (why,) = without_runs([one], list(directions)) or ["no run has all the metrics"]
-            incomplete.append(f"{one.label}, readout `{one.readout_id}`: {why}")
+        known = {metric: value for metric, value in standings.items() if value is not None}
+        if len(known) < len(standings):
+            (why,) = without_runs([configuration], list(directions)) or [
+                "no run has all the metrics"
+            ]
+            incomplete.append(
+                f"{configuration.label}, readout `{configuration.readout_id}`: {why}"
+            )
             continue
         broken = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))
-        candidates.append(Candidate(one, known, broken))
+        candidates.append(Candidate(configuration, known, broken))
     admissible = [c for c in candidates if not c.broken]
     refused = [c for c in candidates if c.broken]
     ranked = _ranked(admissible, objectives, prefer, basis)
@@ -170,13 +177,13 @@ def select(
     )
 
 
-def _kept(limit: Limit, held: Standing, basis: Basis) -> bool:
-    value = held.value(basis)
+def _kept(limit: Limit, metric_standing: Standing, basis: Basis) -> bool:
+    value = metric_standing.value(basis)
     return value <= limit.bound if limit.kind == "max" else value >= limit.bound
 
 
 def _excess(candidate: Candidate, basis: Basis) -> float:
-    """By how much the limits are missed, added up."""
+    """Return the sum of the amounts by which limits are violated."""
     return sum(
         abs(candidate.standings[limit.metric].value(basis) - limit.bound)
         for limit in candidate.broken
@@ -189,21 +196,21 @@ def _ranked(
     prefer: str | None,
     basis: Basis,
 ) -> list[Candidate]:
-    """Best first. Ties go to the better mean, then to the name."""
+    """Return the candidates, the best first; ties are resolved by the mean, then by the name."""
     if prefer is not None:
         sign = -1.0 if objectives[prefer] == "max" else 1.0
 
         def place(candidate: Candidate) -> tuple[float, float, str]:
-            held = candidate.standings[prefer]
-            return sign * held.value(basis), sign * held.interval.mean, candidate.name
+            preferred = candidate.standings[prefer]
+            return sign * preferred.value(basis), sign * preferred.interval.mean, candidate.name
 
         return sorted(candidates, key=place)
     left, ranked = list(candidates), list[Candidate]()
     directions = list(objectives.values())
-    while left and len(ranked) < 2:  # the choice and the runner-up; the rest keep their order
+    while left and len(ranked) < 2:  # only the choice and the runner-up are needed
         points = np.array([[c.standings[name].value(basis) for name in objectives] for c in left])
-        bend = knee(points, directions)
-        if bend is None:
+        knee_row = knee(points, directions)
+        if knee_row is None:
             break
-        ranked.append(left.pop(bend))
+        ranked.append(left.pop(knee_row))
     return [*ranked, *left]

@@ -1,1 +1,1 @@
-"""Sweeps derived from others: forks, path sweeps, and where two trials diverge."""
+"""Sweeps derived from other sweeps: forks and path sweeps; divergence of two trials."""

@@ -1,4 +1,4 @@
-"""Where two trials part: the first stage whose keys differ, and the fields that part them."""
+"""Divergence of two trials: the first stage whose keys differ, and the differing fields."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeps.definition.trials import TrialSpec
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One field that acts differently; a value of None means that it does not act at all."""
+    """Field that differs in effect; a value is None if the field does not act."""
 
     path: str
     first: Any
@@ -24,23 +24,23 @@ class Difference:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
-    """How far two trials go together, and why no further."""
+    """Common stages of two trials, and the differences at the first stage that is not common."""
 
     shared: int
-    """Number of stages that both share."""
+    """Number of common stages."""
     lengths: tuple[int, int]
     differences: tuple[Difference, ...]
-    """At the first stage that they do not share; empty if one chain is part of the other."""
+    """Differences at the first stage that is not common; empty if one chain contains the other."""
 
 
 def divergence(first: TrialSpec, second: TrialSpec) -> Divergence:
-    """Compare the chains of two trials by what, in effect, acts at each stage."""
+    """Compare the chains of two trials by the fields that act at each stage."""
     chains = first.chain, second.chain
     lengths = len(chains[0]), len(chains[1])
     shared = 0
-    for one, other in zip(*chains, strict=False):
-        if one.key != other.key:
-            differences = differences_of(_acting(one), _acting(other))
+    for first_stage, second_stage in zip(*chains, strict=False):
+        if first_stage.key != second_stage.key:
+            differences = differences_of(_acting(first_stage), _acting(second_stage))
             return Divergence(shared=shared, lengths=lengths, differences=tuple(differences))
         shared += 1
     return Divergence(shared=shared, lengths=lengths, differences=())
@@ -51,7 +51,7 @@ def _acting(stage: StageSpec) -> dict[str, Any]:
 
 
 def differences_of(first: Any, second: Any, path: str = "") -> list[Difference]:
-    """Where two pieces of plain data differ, by dotted path; what is missing is None."""
+    """Return the differences of two pieces of plain data by path; missing values are None."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return [
             difference

@@ -1,7 +1,8 @@
-"""Fork: a new sweep that begins where a finished chain stood after its k-th stage.
+"""Fork: a new sweep that continues a stored chain after its k-th stage.
 
-Stages are addressed by what acts up to them, so a fork is a sweep file like any other: the run of
-the chain, its order and its seed, and a note of which fields can change without losing the stages.
+Stages are addressed by the fields that act up to them. A fork is therefore a normal sweep file
+with the run, the order and the seed of the chain, and a comment that lists the fields that can
+change without losing the stored stages.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from sweeps.definition.sweep import Sweep
 from sweeps.definition.trials import TrialSpec
 
 ALWAYS = ("backbone.name", "backbone.weights", "stream.dataset", "stream.tasks", "method.kind")
-"""Fields that a file says even where they are the default: they are what it is about."""
+"""Fields that a fork contains even at their default, because they identify what is trained."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateField:
-    """A field that first acts after the stages that a fork shares."""
+    """Field that first acts after the stages that a fork shares."""
 
     path: str
     value: Any
     acts_at: int
-    """Number of the first stage, from 1, at which another value was seen to act."""
+    """Number of the first stage, from 1, at which a different value has an effect."""
 
 
 def fork_document(sweep: Sweep, trial: TrialSpec, name: str) -> dict[str, Any]:
-    """The sweep of the one trial: its run as far as it is not the default, its order, its seed."""
+    """Return the sweep document of one trial: non-default fields of its run, order and seed."""
     document = {
         "name": name,
         **_written(trial.run),
@@ -62,14 +63,14 @@ def fork_document(sweep: Sweep, trial: TrialSpec, name: str) -> dict[str, Any]:
 
 
 def late_fields(trial: TrialSpec, stages: int) -> tuple[LateField, ...]:
-    """Fields of which no value that was tried changes the first `stages` stages, but a later one.
+    """Return the fields that do not affect the first `stages` stages, but a later one.
 
-    Tried are all choices, both states of a flag, and a spread of numbers around the present one.
+    All choices, both states of a flag, and a range of numbers around the current one are tried.
     """
     run, written = trial.run, _written(trial.run)
     keys = [stage.key for stage in trial.chain]
     facts = field_facts([run.method.kind])
-    found: list[LateField] = []
+    late: list[LateField] = []
     for path in facts:
         if path in NOT_AN_AXIS:
             continue
@@ -78,24 +79,27 @@ def late_fields(trial: TrialSpec, stages: int) -> tuple[LateField, ...]:
         }
         acting = [position for position in divergences if position < len(keys)]
         if acting and min(acting) >= stages:
-            found.append(LateField(path=path, value=value_at(run, path), acts_at=min(acting) + 1))
-    return tuple(found)
+            late.append(LateField(path=path, value=value_at(run, path), acts_at=min(acting) + 1))
+    return tuple(late)
 
 
 def fork_text(sweep: Sweep, trial: TrialSpec, stages: int, name: str) -> str:
-    """The sweep file, with what it shares and what may change written above it."""
-    front = [*trial.run.stream.order][:stages]
-    late = late_fields(trial, stages)
+    """Return the sweep file, with a comment on the shared stages and the changeable fields."""
+    first_tasks = [*trial.run.stream.order][:stages]
+    changeable = late_fields(trial, stages)
     lines = [
         f"Forked from the sweep {sweep.name}, after stage {stages} of {len(trial.chain)} of trial",
         f"{trial.trial_id} ({trial.name}).",
         "",
-        "What that trial trained by then is found on its storage as long as orders begin with the",
-        f"tasks {front}, the seed stays {trial.seed}, and of the run only fields change, here or",
-        "under `search`, that act later:",
-        *(f"  {each.path}  (now {each.value!r}; acts from stage {each.acts_at})" for each in late),
-        *([] if late else ["  none does"]),
-        "`sweeps plan` says how many stages are found and how many are left to train.",
+        f"The first {stages} stages of that trial are reused from its storage if orders begin",
+        f"with the tasks {first_tasks}, the seed is {trial.seed}, and the run changes only in",
+        "fields that act later, here or under `search`:",
+        *(
+            f"  {field.path}  (now {field.value!r}; acts from stage {field.acts_at})"
+            for field in changeable
+        ),
+        *([] if changeable else ["  no field"]),
+        "`sweeps plan` reports how many stages are reused and how many must be trained.",
     ]
     head = "\n".join(f"# {line}".rstrip() for line in lines)
     body = yaml.safe_dump(
@@ -105,7 +109,7 @@ def fork_text(sweep: Sweep, trial: TrialSpec, stages: int, name: str) -> str:
 
 
 def _written(run: RunConfig) -> dict[str, dict[str, Any]]:
-    """The sections as a person would write them: without defaults and without what is derived."""
+    """Return the sections without default values and without derived fields."""
     kind = run.method.kind
     sections: dict[str, dict[str, Any]] = {}
     for name in SECTIONS:
@@ -120,15 +124,15 @@ def _written(run: RunConfig) -> dict[str, dict[str, Any]]:
 
 
 def _readout(readout: Any) -> dict[str, Any]:
-    usual = plain(type(readout)())
-    chosen = {name: value for name, value in plain(readout).items() if value != usual[name]}
+    defaults = plain(type(readout)())
+    chosen = {name: value for name, value in plain(readout).items() if value != defaults[name]}
     return {"routing": readout.routing, **chosen}
 
 
 def _others(
     run: RunConfig, written: Sections, path: str, facts: dict[str, FieldFacts]
 ) -> Iterator[RunConfig]:
-    """Sound runs that differ in one field."""
+    """Yield valid runs that differ in one field."""
     current = value_at(run, path)
     for value in _candidates(current, facts[path]):
         checked = check_run(with_values(written, {path: value}))
@@ -137,24 +141,24 @@ def _others(
 
 
 def _candidates(current: Any, facts: FieldFacts) -> list[Any]:
-    found: list[Any] = []
+    candidates: list[Any] = []
     if "text" in facts.kinds:
-        found += sorted(facts.choices)
+        candidates += sorted(facts.choices)
     if "list" in facts.kinds:
-        found += [[choice] for choice in sorted(facts.choices)]
+        candidates += [[choice] for choice in sorted(facts.choices)]
     if "flag" in facts.kinds:
-        found += [False, True]
+        candidates += [False, True]
     if "null" in facts.kinds:
-        found.append(None)
+        candidates.append(None)
     if "number" in facts.kinds:
-        found += [0, 1, 2, 3, 0.05, 0.1, 0.2, 0.5, 0.9]
+        candidates += [0, 1, 2, 3, 0.05, 0.1, 0.2, 0.5, 0.9]
         if isinstance(current, int | float):
-            found += [current + 1, 2 * current, current / 2]
-    return found
+            candidates += [current + 1, 2 * current, current / 2]
+    return candidates
 
 
 def _divergence(run: RunConfig, keys: list[str], other: RunConfig) -> int:
-    """How many stages the other run shares, in the same order and with the same seed."""
+    """Return the number of stages that another run shares, with the same order and seed."""
     if other.stream.tasks != run.stream.tasks:
         return 0
     stream = replace(other.stream, task_order=run.stream.task_order)

@@ -1,4 +1,4 @@
-"""A sweep file that asks for a few settings of another sweep, one factor apart from each other."""
+"""Path sweep: a sweep file for the missing configurations of an ablation path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweeps.definition.space.axes import Axis
 from sweeps.definition.sweep import Sweep
 
 DROPPED = ("extends", "merged_from", "search", "where", "ablation", "baselines", "algorithm")
-"""What a narrowed document says anew, or leaves out."""
+"""Keys of the original document that a path sweep replaces or omits."""
 
 
 def path_document(
@@ -23,28 +23,29 @@ def path_document(
     settings: Sequence[Mapping[str, Any]],
     changes: Sequence[tuple[str, Any, Any]],
 ) -> dict[str, Any]:
-    """The document of a sweep over the settings of one path.
+    """Return the document of a sweep over the settings of one path.
 
-    `settings` are points of `sweep` (factors by path, choices by label, parts as `part.NAME`),
-    each a single factor further than the one before; `changes` are these factors in order, with
-    their values before and after. The document keeps sections, orders, seeds, readouts and
-    objectives, so that on the same storage nothing that was trained is trained again.
+    `settings` are points of `sweep` (factors by path, choices by label, parts as `part.NAME`).
+    Each of them differs from the previous one in a single factor. `changes` are these factors in
+    order, with their values before and after. The document keeps sections, orders, seeds, readouts
+    and objectives, so that stages on the same storage are reused.
     """
-    used: dict[str, list[Any]] = {}
+    values_by_path: dict[str, list[Any]] = {}
     for setting in settings:
         for path, value in setting.items():
-            values = used.setdefault(path, [])
+            values = values_by_path.setdefault(path, [])
             if value not in values:
                 values.append(value)
     document = copy.deepcopy({k: v for k, v in sweep.document.items() if k not in DROPPED})
     document["name"] = name
     inner = {axis.path for choice in sweep.axes for o in choice.options for axis in o.axes}
-    choices = [axis for axis in sweep.axes if axis.options and axis.path in used]
+    choices = [axis for axis in sweep.axes if axis.options and axis.path in values_by_path]
     search: dict[str, Any] = {
-        axis.path: _options(sweep.document["search"][axis.path], axis, used) for axis in choices
+        axis.path: _options(sweep.document["search"][axis.path], axis, values_by_path)
+        for axis in choices
     }
     chosen = {axis.path for axis in choices}
-    for path, values in used.items():
+    for path, values in values_by_path.items():
         if "." in path and not path.startswith(PART) and not (path in inner and chosen):
             search[path] = values
     document["search"] = search
@@ -53,10 +54,10 @@ def path_document(
         for (first, _, reached), (second, at, _) in pairwise(changes)
     ]
     ablation = sweep.document.get("ablation") or {}
-    if any(path.startswith(PART) for path in used):
+    if any(path.startswith(PART) for path in values_by_path):
         document["ablation"] = copy.deepcopy(dict(ablation)) | {"plan": "factorial"}
         for part in ablation["parts"]:
-            states = used.get(f"{PART}{part}", ["on"])
+            states = values_by_path.get(f"{PART}{part}", ["on"])
             if len(states) == 1:
                 conditions.append(f"{PART}{part} == {literal(states[0])}")
     document["where"] = conditions
@@ -65,24 +66,24 @@ def path_document(
 
 
 def _options(written: Sequence[Any], axis: Axis, used: Mapping[str, list[Any]]) -> list[Any]:
-    """The choices that the settings take, with their own axes cut down to the values in use."""
+    """Return the choices that occur in the settings, with their axes reduced to used values."""
     kept = []
-    for option, text in zip(axis.options, written, strict=True):
+    for option, written_option in zip(axis.options, written, strict=True):
         if option.label not in used[axis.path]:
             continue
-        one = copy.deepcopy(dict(text)) | {"label": option.label}
+        choice = copy.deepcopy(dict(written_option)) | {"label": option.label}
         paths = {inner.path.split(".")[-1]: inner.path for inner in option.axes}
         if paths:
-            one["search"] = {
-                name: used.get(path, one["search"].get(name, one["search"].get(path)))
+            choice["search"] = {
+                name: used.get(path, choice["search"].get(name, choice["search"].get(path)))
                 for name, path in paths.items()
             }
-        kept.append(one)
+        kept.append(choice)
     return kept
 
 
 def literal(value: Any) -> str:
-    """A value as a condition spells it."""
+    """Return a value as a condition spells it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):

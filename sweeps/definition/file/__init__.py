@@ -1,1 +1,1 @@
-"""The sweep file: YAML to a `Sweep`, with all issues reported at once."""
+"""Sweep file: from YAML to a `Sweep`, with all issues reported together."""

@@ -1,4 +1,4 @@
-"""`extends`: a sweep file that says only how it differs from another one."""
+"""`extends`: sweep files that define only the differences from another sweep file."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One file that a sweep builds on, and what is left of it after the merge."""
+    """File that a sweep extends, and the fields that come from it."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     source: str
-    """As `extends` named it: a shipped study or a path."""
+    """Shipped study or path, as written under `extends`."""
     sha256: str
-    """Of the file's bytes, so that a later change of it can be seen."""
+    """SHA-256 of the file, so that a later change can be detected."""
     fields: tuple[str, ...] = ()
     """Key paths of the merged document that come from this file."""
 
 
 def extended(document: Document, folder: Path, issues: list[ConfigIssue]) -> Document:
-    """The document with all that it extends merged in, nearest file last.
+    """Return the document merged into all files that it extends; nearer files take precedence.
 
-    `extends` is replaced by `merged_from`, the layers, farthest first: the result needs none of
-    the files any more. `folder` is where relative paths start. `issues` collects what is odd in
-    the files. Raises `InvalidConfigError`, with the chain, for a missing file or a cycle.
+    `extends` is replaced by `merged_from`, the layers from the farthest to the nearest. The result
+    does not depend on the files. Relative paths start at `folder`. Invalid parts of the files are
+    added to `issues`.
+
+    Raises:
+        InvalidConfigError: If a file is missing or the chain has a cycle. The message contains the
+            chain.
     """
     layers = _layers(document, folder, issues)
     if len(layers) == 1:
@@ -43,7 +47,7 @@ def extended(document: Document, folder: Path, issues: list[ConfigIssue]) -> Doc
     result: Document = {}
     origin: dict[str, int] = {}  # index of the layer by key path
     for i, (_, _, layer) in reversed([*enumerate(layers)]):
-        issues.extend(_in_vain(result, layer))
+        issues.extend(_ineffective_fields(result, layer))
         result = _merged_documents(result, layer)
         written = dict.fromkeys(_key_paths(layer), i)
         origin = {path: (origin | written)[path] for path in _key_paths(result)}
@@ -59,11 +63,11 @@ def extended(document: Document, folder: Path, issues: list[ConfigIssue]) -> Doc
 
 
 def with_origin(issues: Iterable[ConfigIssue], layers: Sequence[Layer]) -> list[ConfigIssue]:
-    """The issues, each told with the file that it comes from unless that is the sweep's own."""
+    """Add the file that an issue comes from to its hint, unless it is the sweep file itself."""
     origin = {path: layer.source for layer in layers for path in layer.fields}
     return [
-        _noted(issue, f"It comes from {source}.")
-        if (source := next((o for p, o in origin.items() if _leads_to(p, issue.path)), None))
+        _with_note(issue, f"It comes from {source}.")
+        if (source := next((o for p, o in origin.items() if _contains(p, issue.path)), None))
         else issue
         for issue in issues
     ]
@@ -72,30 +76,38 @@ def with_origin(issues: Iterable[ConfigIssue], layers: Sequence[Layer]) -> list[
 def _layers(
     document: Document, folder: Path, issues: list[ConfigIssue]
 ) -> list[tuple[str, str, Document]]:
-    """(name, checksum, document) of the sweep itself and of all it builds on, nearest first."""
-    found = [("", "", document)]
-    met: list[Path] = []
+    """Return (name, checksum, document) of the sweep and the files it extends, nearest first."""
+    layers = [("", "", document)]
+    visited: list[Path] = []
     chain: list[str] = []
-    while isinstance(name := found[-1][2].get("extends"), str):
+    while isinstance(name := layers[-1][2].get("extends"), str):
         path = _path_of(name, folder, chain)
         chain.append(name)
-        if path in met:
-            constraint = "a file that does not, in the end, extend itself"
-            raise InvalidConfigError([ConfigIssue("extends", chain[0], constraint, _told(chain))])
-        met.append(path)
+        if path in visited:
+            constraint = "a file that does not extend itself, directly or through other files"
+            raise InvalidConfigError(
+                [ConfigIssue("extends", chain[0], constraint, _chain_note(chain))]
+            )
+        visited.append(path)
         try:
             data, repeated = read_yaml(path)
         except InvalidConfigError as error:
-            raise InvalidConfigError(_noted(f, _told(chain)) for f in error.issues) from error
-        odd: list[ConfigIssue] = []
-        below = plain(data, "", odd)
-        if not isinstance(below, dict):
-            constraint = "a file that holds a mapping of fields"
-            raise InvalidConfigError([ConfigIssue("extends", name, constraint, _told(chain))])
-        issues.extend(_noted(issue, f"It comes from {name}.") for issue in [*repeated, *odd])
-        found.append((name, hashlib.sha256(path.read_bytes()).hexdigest(), below))
+            raise InvalidConfigError(
+                _with_note(f, _chain_note(chain)) for f in error.issues
+            ) from error
+        value_issues: list[ConfigIssue] = []
+        extended_document = plain(data, "", value_issues)
+        if not isinstance(extended_document, dict):
+            constraint = "a file that contains a mapping of fields"
+            raise InvalidConfigError(
+                [ConfigIssue("extends", name, constraint, _chain_note(chain))]
+            )
+        issues.extend(
+            _with_note(issue, f"It comes from {name}.") for issue in [*repeated, *value_issues]
+        )
+        layers.append((name, hashlib.sha256(path.read_bytes()).hexdigest(), extended_document))
         folder = path.parent
-    return found
+    return layers
 
 
 def _path_of(name: str, folder: Path, chain: Sequence[str]) -> Path:
@@ -104,51 +116,53 @@ def _path_of(name: str, folder: Path, chain: Sequence[str]) -> Path:
         return studies[name].resolve()
     path = folder / name
     if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-        near = [found.name for found in path.parent.glob("*.y*ml")]
+        near = [entry.name for entry in path.parent.glob("*.y*ml")]
         constraint = f"the path of a .yaml file that exists, or a shipped study {sorted(studies)}"
         issue = ConfigIssue("extends", name, constraint, nearest(name, [*studies, *near]))
-        raise InvalidConfigError([_noted(issue, _told([*chain, name]) if chain else "")])
+        raise InvalidConfigError([_with_note(issue, _chain_note([*chain, name]) if chain else "")])
     return path.resolve()
 
 
-def _noted(issue: ConfigIssue, note: str) -> ConfigIssue:
+def _with_note(issue: ConfigIssue, note: str) -> ConfigIssue:
     return replace(issue, hint=" ".join(filter(None, [issue.hint, note])))
 
 
-def _told(chain: Sequence[str]) -> str:
+def _chain_note(chain: Sequence[str]) -> str:
     return f"The chain is: this file -> {' -> '.join(chain)}."
 
 
 def _merged_documents(below: Document, above: Document) -> Document:
-    """Sections (`storage` too) field by field, axes by name, anything else as a whole.
+    """Merge sections and `storage` field by field, axes by path, and replace all other keys.
 
-    A name is not inherited.
+    The name is not inherited.
     """
     result = {key: value for key, value in below.items() if key not in {"name", "extends"}}
     for key, value in above.items():
-        under = result.get(key)
-        if key == "extends" or not (isinstance(value, dict) and isinstance(under, dict)):
+        inherited = result.get(key)
+        if key == "extends" or not (isinstance(value, dict) and isinstance(inherited, dict)):
             result[key] = value
         elif key in SECTIONS:
-            result[key] = dict(merged({key: under}, {key: value})[key])
+            result[key] = dict(merged({key: inherited}, {key: value})[key])
         elif key == "storage":
-            result[key] = {**under, **value}
+            result[key] = {**inherited, **value}
         elif key == "search":
-            dropped = {path for path, axis in value.items() if axis is None and path in under}
-            result[key] = {p: axis for p, axis in {**under, **value}.items() if p not in dropped}
+            dropped = {path for path, axis in value.items() if axis is None and path in inherited}
+            result[key] = {
+                p: axis for p, axis in {**inherited, **value}.items() if p not in dropped
+            }
         else:
             result[key] = value
     result.pop("extends", None)
     return result
 
 
-def _in_vain(below: Document, above: Document) -> list[ConfigIssue]:
-    """Fields that a file sets in vain, because an axis of what it extends varies them."""
+def _ineffective_fields(below: Document, above: Document) -> list[ConfigIssue]:
+    """Return issues for fields that have no effect because an extended axis varies them."""
     axes, kept = below.get("search"), above.get("search")
     if not isinstance(axes, dict):
         return []
     varied = {*axes} - {*(kept if isinstance(kept, dict) else {})}
-    constraint = "to be left out, as what is extended varies it under `search`"
+    constraint = "to be left out, as the extended file varies it under `search`"
     return [
         ConfigIssue(path, value, constraint, f"Drop the axis with `search: {{{path}: null}}`.")
         for section in SECTIONS
@@ -159,7 +173,7 @@ def _in_vain(below: Document, above: Document) -> list[ConfigIssue]:
 
 
 def _key_paths(document: Document) -> list[str]:
-    """Paths of what is merged one by one: fields of sections, axes, other keys as a whole."""
+    """Return the paths that are merged separately: fields of sections, axes, and other keys."""
     return [
         path
         for key, value in document.items()
@@ -171,5 +185,5 @@ def _key_paths(document: Document) -> list[str]:
     ]
 
 
-def _leads_to(path: str, issue: str) -> bool:
+def _contains(path: str, issue: str) -> bool:
     return issue == path or (issue.startswith(path) and issue[len(path)] in ".[")

@@ -1,6 +1,7 @@
-"""The JSON Schema of a sweep file, for editors: completion, hints and first checks while typing.
+"""JSON Schema of a sweep file, for completion, hints and first checks in editors.
 
-It says what a file may look like; `load_sweep` is stricter, for it also knows laws across fields.
+The schema defines the format of a file. `load_sweep` is stricter, because it also checks
+constraints between fields.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ Schema = dict[str, Any]
 
 
 def sweep_schema() -> Schema:
-    """The schema, in the dialect 2020-12, with what each field means as its description."""
-    whole = SweepFile.model_json_schema()
-    definitions: Schema = whole.pop("$defs")
+    """Return the schema (dialect 2020-12), with the documentation of each field as description."""
+    sweep_file = SweepFile.model_json_schema()
+    definitions: Schema = sweep_file.pop("$defs")
     for name, cls in _dataclasses().items():
-        found = TypeAdapter(cls).json_schema()
-        definitions |= found.pop("$defs", {})
-        definitions[name] = found
+        schema = TypeAdapter(cls).json_schema()
+        definitions |= schema.pop("$defs", {})
+        definitions[name] = schema
     for name, cls in {**_dataclasses(), **_reached(SweepFile)}.items():
-        _describe(whole if cls is SweepFile else definitions[name], cls)
-    properties = whole["properties"]
+        _describe(sweep_file if cls is SweepFile else definitions[name], cls)
+    properties = sweep_file["properties"]
     for target in (properties, definitions["BaselineFile"]["properties"]):
         for section in SECTIONS:
             target[section] = _section(section)
@@ -50,32 +51,32 @@ def sweep_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A sweep",
-        **{key: value for key, value in whole.items() if key != "title"},
+        **{key: value for key, value in sweep_file.items() if key != "title"},
         "required": ["name"],
         "$defs": definitions,
     }
 
 
 def _dataclasses() -> dict[str, type]:
-    """The classes of the sections, by their names among the definitions."""
+    """Return the classes of the sections, by their names among the definitions."""
     classes = [*SECTION_CLASSES.values(), *METHOD_CONFIGS.values()]
     return {cls.__name__: cls for cls in classes}
 
 
 def _reached(hint: Any) -> dict[str, type]:
-    """The classes of ours that a type leads to, by name."""
-    found: dict[str, type] = {}
+    """Return the classes of this project that a type refers to, by name."""
+    classes: dict[str, type] = {}
     for part in get_args(hint):
-        found |= _reached(part)
+        classes |= _reached(part)
     if isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel)):
-        found[hint.__name__] = hint
+        classes[hint.__name__] = hint
         for below in get_type_hints(hint).values():
-            found |= _reached(below)
-    return found
+            classes |= _reached(below)
+    return classes
 
 
 def _section(section: str) -> Schema:
-    """The schema of a section as it is written."""
+    """Return the schema of a section as it is written in a file."""
     if section != "method":
         return {"$ref": f"#/$defs/{SECTION_CLASSES[section].__name__}"}
     references = {
@@ -91,63 +92,69 @@ def _section(section: str) -> Schema:
                 for kind, reference in references.items()
             ]
         },
-        # without a kind it is the default's, or that of the file that is extended
+        # without a kind, the default or the kind of the extended file applies
         "else": {"anyOf": list(references.values())},
     }
 
 
 def _axes(definitions: Schema) -> Schema:
-    """Axes by dotted path of a field, and choices by the name of a section."""
+    """Return the schemas of axes by field path, and of choices by section name."""
     fields = _field_schemas(definitions)
-    found: Schema = {path: _axis(schema) for path, schema in fields.items()}
+    axes: Schema = {path: _axis(schema) for path, schema in fields.items()}
     for section in SECTIONS:
-        own = {p.partition(".")[2]: s for p, s in fields.items() if p.startswith(f"{section}.")}
+        section_fields = {
+            p.partition(".")[2]: s for p, s in fields.items() if p.startswith(f"{section}.")
+        }
         option: Schema = {
-            "label": {"type": "string", "description": "How it is called in tables."},
+            "label": {"type": "string", "description": "Name of the choice in tables."},
             "search": {
                 "type": "object",
-                "description": "Axes of this choice alone, by the name of a field.",
-                "properties": {name: _axis(schema) for name, schema in own.items()},
+                "description": "Axes of this choice only, by field name.",
+                "properties": {name: _axis(schema) for name, schema in section_fields.items()},
                 "additionalProperties": False,
             },
         }
         if section == "method":
             option["kind"] = {"enum": list(METHOD_CONFIGS)}
-        choice = {"type": "object", "properties": own | option, "additionalProperties": False}
-        found[section] = {
+        choice = {
+            "type": "object",
+            "properties": section_fields | option,
+            "additionalProperties": False,
+        }
+        axes[section] = {
             "description": "Choices between whole sections.",
             "type": "array",
             "minItems": 1,
             "items": choice,
         }
-    return found
+    return axes
 
 
 def _field_schemas(definitions: Schema) -> Schema:
-    """The schema of every field that may vary, by dotted path."""
-    found: dict[str, list[Schema]] = {}
+    """Return the schema of each field that can vary, by dotted path."""
+    schemas_of: dict[str, list[Schema]] = {}
     classes = [*SECTION_CLASSES.items(), *(("method", cls) for cls in METHOD_CONFIGS.values())]
     for section, cls in classes:
         for name, schema in definitions[cls.__name__]["properties"].items():
             path = f"{section}.{name}"
             bare = {key: value for key, value in schema.items() if key != "default"}
-            if path not in NOT_AN_AXIS and bare not in found.setdefault(path, []):
-                found[path].append(bare)
+            if path not in NOT_AN_AXIS and bare not in schemas_of.setdefault(path, []):
+                schemas_of[path].append(bare)
     return {
         path: schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        for path, schemas in found.items()
+        for path, schemas in schemas_of.items()
         if schemas
     }
 
 
 def _axis(field: Schema) -> Schema:
-    """A list of values, a range if they are numbers, or null, which drops an inherited axis."""
-    ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-    whole = {**ends, "items": {"type": "integer"}}
+    """Return the schema of an axis: values, a range of numbers, or null to drop an axis."""
+    number_ends = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    integer_ends = {**number_ends, "items": {"type": "integer"}}
     ranges = [
         {
             "type": "object",
-            "properties": {scale: whole if scale == "integer" else ends},
+            "properties": {scale: integer_ends if scale == "integer" else number_ends},
             "required": [scale],
             "additionalProperties": False,
         }
@@ -162,7 +169,7 @@ def _axis(field: Schema) -> Schema:
 
 
 def _describe(schema: Schema, cls: type) -> None:
-    """Put the docstrings of the class and of its fields into its schema, and leave out titles."""
+    """Add the docstrings of a class and its fields to its schema, and remove titles."""
     schema["description"] = inspect.cleandoc(cls.__doc__ or "")
     schema.pop("title", None)
     described = _field_docs(cls)
@@ -174,8 +181,8 @@ def _describe(schema: Schema, cls: type) -> None:
 
 @lru_cache(maxsize=64)
 def _field_docs(cls: type) -> dict[str, str]:
-    """The string below each field of a class, its bases' fields included."""
-    found: dict[str, str] = {}
+    """Return the docstrings of the fields of a class, including inherited fields."""
+    docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if base in {object, BaseModel} or not base.__module__.startswith(("clmethods", "sweeps")):
             continue
@@ -189,5 +196,5 @@ def _field_docs(cls: type) -> dict[str, str]:
                 and isinstance(below.value, ast.Constant)
                 and isinstance(below.value.value, str)
             ):
-                found[field.target.id] = inspect.cleandoc(below.value.value)
-    return found
+                docs[field.target.id] = inspect.cleandoc(below.value.value)
+    return docs

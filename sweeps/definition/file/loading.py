@@ -1,4 +1,4 @@
-"""The sweep file: YAML or a dict to a `Sweep`, strict, with all issues reported together."""
+"""Loading of sweep files: YAML or a dict to a `Sweep`, strict, with all issues together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.budget import Budget
-from sweeps.definition.file.checked_values import CheckedValues, try_axes, try_baselines, try_parts
+from sweeps.definition.file.checked_values import (
+    CheckedValues,
+    check_axes,
+    check_baselines,
+    check_parts,
+)
 from sweeps.definition.file.extends import Layer, extended, with_origin
 from sweeps.definition.file.messages import validated
 from sweeps.definition.file.plain_data import plain, read_yaml
@@ -29,12 +34,12 @@ from sweeps.definition.space.candidates import REPLICATED
 from sweeps.definition.space.conditions import Condition, parse_condition
 from sweeps.definition.space.configurations import (
     baseline_configurations,
-    run_faults,
+    run_issues,
     searched,
 )
 from sweeps.definition.space.run_fields import FieldFacts, field_facts
 from sweeps.definition.space.sampling import Algorithm
-from sweeps.definition.stopping import EarlyStop, Racing, rule_faults
+from sweeps.definition.stopping import EarlyStop, Racing, rule_issues
 from sweeps.definition.sweep import (
     DEFAULT_OBJECTIVES,
     METRICS,
@@ -45,7 +50,7 @@ from sweeps.storage.options import StorageOptions, hidden_faults
 
 
 class RunSections(BaseModel):
-    """The sections of a run, as far as they are written; `clmethods.config` gives their fields."""
+    """Sections of a run, with the fields of `clmethods.config` that are written in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,34 +60,34 @@ class RunSections(BaseModel):
     train: dict[str, Any] = Field(default_factory=dict)
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """The sections that were written."""
+        """Return the sections that are written in the file."""
         return {name: getattr(self, name) for name in SECTIONS if name in self.model_fields_set}
 
 
 class BaselineFile(RunSections):
-    """One entry under `baselines`: what differs from the base run."""
+    """Entry of `baselines`: the differences from the base run."""
 
     label: str | None = None
-    """How it is called in tables; None derives it from what differs."""
+    """Name in tables; null derives it from the differences."""
 
 
 class SweepFile(RunSections):
-    """What a person types. Types are checked here, laws across fields by `sweep_from_dict`."""
+    """Fields of a sweep file, with their types; `sweep_from_dict` also checks constraints."""
 
     name: str = ""
-    """Name of the sweep's folder: letters, digits, - and _."""
+    """Name of the folder of the sweep: letters, digits, - and _."""
     extends: str | None = None
-    """A shipped study or a path, relative to the file: this file says how it differs from that."""
+    """Shipped study, or path relative to this file, from which this file defines differences."""
     merged_from: tuple[Layer, ...] = ()
-    """Written, not typed: the files that `extends` led to, farthest first."""
+    """Files that `extends` refers to, from the farthest to the nearest; written by the program."""
     search: dict[str, Any] = Field(default_factory=dict)
     """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}.
 
-    By the name of a section: a list of choices, each with its fields and, if need be, a `label`
-    and a `search` of its own.
+    By the name of a section: a list of choices, each with its fields, an optional `label` and an
+    optional `search` with its own axes.
     """
     where: tuple[str, ...] = ()
-    """Conditions that every searched setting must meet."""
+    """Conditions that each searched setting must meet."""
     ablation: AblationPlan = AblationPlan()
     baselines: tuple[BaselineFile, ...] = ()
     readouts: tuple[ReadoutConfig, ...] = (ReadoutConfig(),)
@@ -97,65 +102,74 @@ class SweepFile(RunSections):
     logging: Logging = Logging()
     budget: Budget = Budget()
     storage: StorageOptions = StorageOptions()
-    """How the storage is reached; no part of what is trained or of the sweep's identity."""
+    """Access to the storage; not part of stage keys or of the identity of the sweep."""
 
 
 def load_sweep(path: Path) -> Sweep:
-    """The sweep that a YAML file specifies. Raises `InvalidConfigError` with every issue."""
+    """Return the sweep that a YAML file defines.
+
+    Raises:
+        InvalidConfigError: With all issues of the file.
+    """
     data, issues = read_yaml(path)
     return _build(data, issues, path.parent)
 
 
 def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
-    """The sweep that a dict specifies; values may be the dataclasses themselves.
+    """Return the sweep that a dict defines; values can be the dataclasses themselves.
 
-    A path under `extends` starts at the working directory.
+    Paths under `extends` are relative to the working directory.
+
+    Raises:
+        InvalidConfigError: With all issues of the document.
     """
     return _build(data, [], Path())
 
 
 def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
-    """Check every field by itself, then what they make together."""
-    odd: list[ConfigIssue] = []
-    document = plain(written, "", odd)
+    """Check all fields separately, and then their combination."""
+    value_issues: list[ConfigIssue] = []
+    document = plain(written, "", value_issues)
     if not isinstance(document, dict):
         raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
     document = extended(document, folder, issues)
-    odd += hidden_faults(document.get("storage"))
+    value_issues += hidden_faults(document.get("storage"))
     checked = validated(SweepFile, document)
     file = checked.value
-    unsettled = {_head(issue.path) for issue in checked.issues}
+    unparsed = {_head(issue.path) for issue in checked.issues}
     base = check_run(file.sections())
     baselines = [(baseline.label, baseline.sections()) for baseline in file.baselines]
-    axes = try_axes(file.search, base, None if "algorithm" in unsettled else file.algorithm.kind)
-    parts = try_parts(file.ablation, axes, base)
-    others = try_baselines([over for _, over in baselines], base)
-    conditions, odd_conditions = _conditions(file, axes, parts)
-    telling = _telling(file, base, [*axes.runs, *parts.runs, *others.runs])
-    own = [
-        *_list_faults(file),
-        *_readout_faults(file, axes.contexts),
-        *run_faults(telling, file.orders, file.resources),
-        *_rule_faults(file, _telling(file, base, [*axes.runs, *parts.runs])),
-        *odd_conditions,
+    axes = check_axes(file.search, base, None if "algorithm" in unparsed else file.algorithm.kind)
+    parts = check_parts(file.ablation, axes, base)
+    others = check_baselines([over for _, over in baselines], base)
+    conditions, condition_issues = _conditions(file, axes, parts)
+    deciding_runs = _deciding_runs(file, base, [*axes.runs, *parts.runs, *others.runs])
+    file_issues = [
+        *_list_issues(file),
+        *_readout_issues(file, axes.contexts),
+        *run_issues(deciding_runs, file.orders, file.resources),
+        *_rule_issues(file, _deciding_runs(file, base, [*axes.runs, *parts.runs])),
+        *condition_issues,
     ]
-    found = [
-        *(*issues, *odd, *checked.issues),
-        *(issue for issue in own if _head(issue.path) not in unsettled),
+    all_issues = [
+        *(*issues, *value_issues, *checked.issues),
+        *(issue for issue in file_issues if _head(issue.path) not in unparsed),
         *(*base.issues, *axes.issues, *parts.issues, *others.issues),
     ]
-    # what is odd was read as null, or may be a secret, and may be refused twice
-    null = {issue.path for issue in odd}
-    found = [issue for issue in found if issue.path not in null or issue in odd]
-    refuse(with_origin(found, file.merged_from))
+    # Invalid values were read as null or are secrets; an issue about the null is redundant.
+    null_paths = {issue.path for issue in value_issues}
+    all_issues = [
+        issue for issue in all_issues if issue.path not in null_paths or issue in value_issues
+    ]
+    refuse(with_origin(all_issues, file.merged_from))
 
     search = searched(base, axes.axes, parts.axes, file.ablation, file.algorithm, conditions)
     baseline = baseline_configurations(baselines, base, search.configurations)
     runs = [*search.runs, *(configuration.run for configuration in baseline)]
-    refuse(run_faults(runs, file.orders, file.resources))
-    refuse(_rule_faults(file, [run for run in search.runs if not run.method.REFERENCE]))
-    refuse(_undecidable(file, search.runs))
-    refuse(_idle_readouts(file, runs))
+    refuse(run_issues(runs, file.orders, file.resources))
+    refuse(_rule_issues(file, [run for run in search.runs if not run.method.REFERENCE]))
+    refuse(_decision_issues(file, search.runs))
+    refuse(_unsupported_readouts(file, runs))
     orders = measured_design(file.orders, base.run, runs)
     if orders.measured:
         document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
@@ -183,8 +197,8 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     )
 
 
-def _rule_faults(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
-    return rule_faults(
+def _rule_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
+    return rule_issues(
         file.early_stop, file.racing, runs, file.orders, file.seeds, file.objectives
     )
 
@@ -193,8 +207,10 @@ def _head(path: str) -> str:
     return re.split(r"[.\[]", path)[0]
 
 
-def _telling(file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]) -> list[RunConfig]:
-    """The runs that tell which orders and devices are needed; none if the base leaves it open."""
+def _deciding_runs(
+    file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]
+) -> list[RunConfig]:
+    """Return the runs that determine orders and devices; empty if the base is invalid there."""
     cuts = ("dataset", "tasks", "classes_per_task", "init_classes", "increment", "manifest")
     decisive = {"train.device", *(f"stream.{name}" for name in cuts)}
     if decisive & {issue.path for issue in base.issues}:
@@ -207,7 +223,7 @@ def _telling(file: SweepFile, base: CheckedRun, tried: Sequence[RunConfig]) -> l
 def _conditions(
     file: SweepFile, axes: CheckedValues, parts: CheckedValues
 ) -> tuple[list[Condition], list[ConfigIssue]]:
-    """(the sound conditions, what is wrong with the others)."""
+    """Return the valid conditions, and the issues of the others."""
     kinds = {context.run.method.kind for context in axes.contexts if context.kind_known}
     if not kinds:
         return [], []
@@ -216,27 +232,27 @@ def _conditions(
     fields = field_facts(kinds) | {
         path: FieldFacts(kinds=text, choices=frozenset(values)) for path, values in labels.items()
     }
-    found: list[Condition] = []
+    conditions: list[Condition] = []
     issues: list[ConfigIssue] = []
     for i, condition in enumerate(file.where):
         try:
-            found.append(parse_condition(condition, f"where[{i}]", fields))
+            conditions.append(parse_condition(condition, f"where[{i}]", fields))
         except InvalidConfigError as error:
             issues.extend(error.issues)
-    return found, issues
+    return conditions, issues
 
 
-def _list_faults(file: SweepFile) -> list[ConfigIssue]:
-    """Laws of the name, the lists and the mappings of the file itself."""
+def _list_issues(file: SweepFile) -> list[ConfigIssue]:
+    """Return issues of the name, the lists and the mappings of the file."""
     seeds, objectives = file.seeds, file.objectives
     readouts = [readout.readout_id for readout in file.readouts]
-    found = [
+    issues = [
         require(
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.name) is not None,
             "name",
             file.name,
             "letters, digits, - and _, beginning with a letter or digit",
-            "It names the folder of the results.",
+            "The name is used for the folder of the results.",
         ),
         *(issue and issue.under("ablation") for issue in file.ablation.issues()),
         require(
@@ -244,7 +260,7 @@ def _list_faults(file: SweepFile) -> list[ConfigIssue]:
             "budget.gpu_hours",
             file.budget.gpu_hours,
             "to be left out unless resources.gpu is greater than 0",
-            "A trial takes no GPU, so none are ever used: use `hours`.",
+            "Trials reserve no GPU, so no GPU hours are counted: use `hours`.",
         ),
         require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
@@ -268,11 +284,11 @@ def _list_faults(file: SweepFile) -> list[ConfigIssue]:
             for metric, direction in objectives.items()
         ),
     ]
-    return [issue for issue in found if issue is not None]
+    return [issue for issue in issues if issue is not None]
 
 
-def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[ConfigIssue]:
-    """Objectives come from the first readout, so every searched method must support it."""
+def _readout_issues(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[ConfigIssue]:
+    """Return issues of the first readout, which every searched method must support."""
     if not file.readouts:
         return []
     hint = "Objectives are read from the first readout."
@@ -285,12 +301,13 @@ def _readout_faults(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Con
     ]
 
 
-def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
-    """Decisions are about configurations, by validation accuracy: there must be images for it."""
+def _decision_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
+    """Return issues of sweeps that make decisions without validation images for them."""
     decides = file.algorithm.learns or file.early_stop is not None or file.racing is not None
     replicated = [path for path in REPLICATED if path in file.search]
     if decides and replicated:
-        constraint = "no axis of a sweep that decides what it trains"
+        constraint = "no axis of a sweep that makes decisions about configurations"
+        hint = "Class orders and splits are replicates, like seeds: set one value in the section."
         hint = "Class orders and splits make replicates, as seeds do: set one in the section."
         return [
             ConfigIssue(f"search.{replicated[0]}", file.search[replicated[0]], constraint, hint)
@@ -301,15 +318,15 @@ def _undecidable(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue
     ]
     if not decides or not any(bare):
         return []
-    constraint = "greater than 0, as the sweep decides by validation accuracy what it trains"
+    constraint = "greater than 0, as the sweep makes decisions by validation accuracy"
     return [ConfigIssue("stream.validation_fraction", 0, constraint)]
 
 
-def _idle_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
-    """Faults of readouts that no configuration supports; others leave out those that do not."""
-    found: list[ConfigIssue] = []
+def _unsupported_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
+    """Return issues of readouts that no configuration supports."""
+    unsupported: list[ConfigIssue] = []
     for index, readout in enumerate(file.readouts):
         issues = [readout.faults_in(run) for run in runs]
         if all(issues):
-            found += [issue.under(f"readouts[{index}]") for issue in issues[0]]
-    return found
+            unsupported += [issue.under(f"readouts[{index}]") for issue in issues[0]]
+    return unsupported

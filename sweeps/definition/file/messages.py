@@ -1,4 +1,4 @@
-"""Validation by pydantic, told in our own words, and going on after the first issue."""
+"""Validation by pydantic, with messages of this project and all issues instead of the first."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
 T = TypeVar("T")
 Location = tuple[int | str, ...]
+"""Location of a field, as pydantic reports it."""
 
 _WORDS = {
     "int_type": "a whole number",
@@ -30,58 +31,59 @@ _WORDS = {
     "dataclass_type": "a mapping of fields",
 }
 _NAMES = {"int": "int", "float": "float", "bool": "bool", "str": "string"}
-"""What pydantic calls a plain type, by its own name."""
+"""Names that pydantic gives to simple types in error types, by type name."""
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated(Generic[T]):
-    """What was validated: the issues, and what is left when the invalid fields are left out."""
+    """Result of a validation: the value without the invalid fields, and the issues."""
 
     value: T
-    sound: dict[str, Any]
-    """The data that made `value`; all of what was written if there are no issues."""
+    valid: dict[str, Any]
+    """Data that `value` was created from; the complete input if there are no issues."""
     issues: tuple[ConfigIssue, ...]
 
 
 def validated(kind: type[T], data: Any) -> Validated[T]:
     """Validate plain data strictly against a class whose fields all have defaults.
 
-    Constraints are checked only after types, so one misspelt field would hide every broken one.
-    So invalid fields are left out and the rest is validated again, until it is valid. A constraint
-    that was checked is not checked again: defaults in place of invalid fields may break it.
+    Pydantic checks constraints only after types, so that one misspelled field would hide all
+    violated constraints. Invalid fields are therefore removed and the rest is validated again,
+    until it is valid. A constraint that was already checked is not reported again, because the
+    defaults in place of removed fields can violate it.
     """
     key: Any = kind  # mypy does not see that classes are hashable
     adapter: TypeAdapter[T] = _adapter(key)
     issues: list[ConfigIssue] = []
-    judged: set[Location] = set()
-    rest = copy.deepcopy(data)
+    checked_locations: set[Location] = set()
+    remaining = copy.deepcopy(data)
     while True:
         try:
-            value = adapter.validate_json(json.dumps(rest), strict=True)
+            value = adapter.validate_json(json.dumps(remaining), strict=True)
         except ValidationError as error:
             details = error.errors(include_url=False)
         else:
-            return Validated(value=value, sound=rest, issues=tuple(issues))
-        smaller = copy.deepcopy(rest)
+            return Validated(value=value, valid=remaining, issues=tuple(issues))
+        smaller = copy.deepcopy(remaining)
         for detail in details:
             location = detail["loc"]
-            found = _faults(kind, detail)
-            if location not in judged:
+            new_issues = _issues(kind, detail)
+            if location not in checked_locations:
                 known = {issue.path for issue in issues}
-                issues.extend(issue for issue in found if issue.path not in known)
+                issues.extend(issue for issue in new_issues if issue.path not in known)
             if isinstance(_cause(detail), InvalidConfigError):
-                judged.add(location)
-            for issue in found:
+                checked_locations.add(location)
+            for issue in new_issues:
                 _drop(
                     smaller,
                     _location(issue.path, location),
                     empty_items=detail["type"] in {"model_type", "dataclass_type"},
                 )
-        rest = smaller if smaller != rest else {}
+        remaining = smaller if smaller != remaining else {}
 
 
-@lru_cache(maxsize=64)  # building one costs more than all of its uses
+@lru_cache(maxsize=64)  # creating an adapter costs more than all of its uses
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
@@ -90,8 +92,8 @@ def _cause(detail: ErrorDetails) -> object:
     return detail.get("ctx", {}).get("error")
 
 
-def _faults(kind: type, detail: ErrorDetails) -> list[ConfigIssue]:
-    """One error of pydantic as issues: a broken law of a dataclass names several fields."""
+def _issues(kind: type, detail: ErrorDetails) -> list[ConfigIssue]:
+    """Return an error of pydantic as issues; a dataclass can name several fields."""
     location, value, problem = detail["loc"], detail["input"], detail["type"]
     path = _path(location)
     cause = _cause(detail)
@@ -103,7 +105,7 @@ def _faults(kind: type, detail: ErrorDetails) -> list[ConfigIssue]:
         return [ConfigIssue(path, value, f"one of the fields {names}", hint)]
     for i, part in enumerate(location):
         members = _union_members(_type_at(kind, location[:i]))
-        if part in members:  # pydantic reports each member of a union at a path of its own
+        if part in members:  # pydantic adds the member of a union to the location
             constraint = " or ".join(members.values())
             return (
                 [ConfigIssue(_path(location[:i]), value, constraint)]
@@ -127,7 +129,7 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def _location(path: str, at: Location) -> Location:
-    """The location of the field that an issue at or below `at` names."""
+    """Return the location of the field that an issue at or below `at` refers to."""
     below = path.removeprefix(_path(at)).removeprefix(".")
     field = re.split(r"[.\[]", below)[0]
     return (*at, field) if field else at
@@ -136,8 +138,8 @@ def _location(path: str, at: Location) -> Location:
 def _drop(data: Any, location: Location, empty_items: bool) -> None:
     """Delete the innermost key that leads to `location`.
 
-    A list item cannot go without moving the others: it is emptied if it should have been a
-    mapping, else its list goes.
+    A list item cannot be deleted without moving the other items. An item that should have been a
+    mapping is emptied; otherwise the list is deleted.
     """
     innermost: tuple[Any, Any] | None = None
     for part in location:
@@ -158,7 +160,7 @@ def _drop(data: Any, location: Location, empty_items: bool) -> None:
 
 
 def _parts(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself; Literals keep their choices for the caller."""
+    """Return the Literals among the members of a union, or the type itself if it is a Literal."""
     members = (
         get_args(annotation)
         if get_origin(annotation) in {Union, types.UnionType}
@@ -168,30 +170,31 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 
 
 def _union_members(annotation: Any) -> dict[str, str]:
-    """Return the members of a union of simple types, such as an index or a name, in words.
+    """Return descriptions of the members of a union of simple types, such as an index or a name.
 
-    Keys are the names by which pydantic calls them; empty if there is another type among them.
+    Keys are the names that pydantic gives to the members. The result is empty if the union
+    contains another type.
     """
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else ()
-    found: dict[str, str] = {}
+    members_by_key: dict[str, str] = {}
     for member in members:
         name = getattr(member, "__name__", "")
         if get_origin(member) is Literal:
             choices = [repr(choice) for choice in get_args(member)]
-            found[f"literal[{','.join(choices)}]"] = " or ".join(choices)
+            members_by_key[f"literal[{','.join(choices)}]"] = " or ".join(choices)
         elif get_origin(member) is tuple and get_args(member) == (str, Ellipsis):
-            found["tuple[str, ...]"] = "a list of texts"
+            members_by_key["tuple[str, ...]"] = "a list of texts"
         elif member is type(None):
-            found["none"] = "null"
+            members_by_key["none"] = "null"
         elif name in _NAMES:
-            found[name] = _WORDS[f"{_NAMES[name]}_type"]
+            members_by_key[name] = _WORDS[f"{_NAMES[name]}_type"]
         else:
             return {}
-    return found if len(found) - ("none" in found) > 1 else {}
+    return members_by_key if len(members_by_key) - ("none" in members_by_key) > 1 else {}
 
 
 def _type_at(kind: Any, location: Location) -> Any:
-    """The annotation of the field at `location`, or None where it has no own type."""
+    """Return the annotation of the field at `location`; None if it has no type of its own."""
     for part in location:
         kind = _unless_null(kind)
         if isinstance(part, int):
@@ -200,13 +203,13 @@ def _type_at(kind: Any, location: Location) -> Any:
         elif part in _field_names(kind):
             kind = get_type_hints(kind)[part]
         else:
-            arguments = list(get_args(kind))  # a mapping: its values
+            arguments = list(get_args(kind))  # the values of a mapping
             kind = arguments[1] if len(arguments) == 2 else None
     return kind
 
 
 def _unless_null(kind: Any) -> Any:
-    """The class of a field that may be null."""
+    """Return the class of a field that can be null."""
     others = [part for part in get_args(kind) if part is not type(None)]
     optional = get_origin(kind) in {Union, types.UnionType} and len(others) == 1
     return others[0] if optional else kind

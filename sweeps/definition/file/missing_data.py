@@ -1,4 +1,4 @@
-"""Data that a sweep needs and that is not where its file says."""
+"""Check for folders of original data that a sweep needs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from sweeps.definition.sweep import Sweep
 
 
 def missing_data(sweep: Sweep) -> list[ConfigIssue]:
-    """Folders of originals that do not exist, each once. What is in a folder is not looked at.
+    """Return an issue for each folder of original data that does not exist.
 
-    Data of one's own is read when the sweep is loaded, so it cannot be missing here.
+    The content of the folders is not checked. User data is read when the sweep is loaded, so that
+    it cannot be missing here.
     """
-    found: dict[str, ConfigIssue] = {}
+    issues: dict[str, ConfigIssue] = {}
     for configuration in sweep.configurations:
-        issue = _fault(configuration.run.stream)
+        issue = _issue(configuration.run.stream)
         if issue is not None:
-            found.setdefault(str(issue), issue)
-    return list(found.values())
+            issues.setdefault(str(issue), issue)
+    return list(issues.values())
 
 
-def _fault(stream: StreamConfig) -> ConfigIssue | None:
+def _issue(stream: StreamConfig) -> ConfigIssue | None:
     facts = DATASETS.get(stream.dataset)
     if facts is None or facts.embedded or stream.download:
         return None

@@ -1,4 +1,4 @@
-"""YAML text and Python values to plain data, strictly: what is odd is named, never guessed."""
+"""Strict conversion of YAML text and Python values to plain data, with an issue for the rest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import yaml
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
 MAX_DEPTH = 32
-"""Deepest nesting that is read; an alias that contains itself would nest for ever."""
+"""Maximum depth of nesting; an alias that contains itself would be nested infinitely."""
 _TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader without dates, sets and binaries, for which no field has a use."""
+    """Safe YAML loader without dates, sets and binaries, which no field uses."""
 
     yaml_constructors: ClassVar[dict[Any, Any]] = {
         tag: build
@@ -32,11 +32,11 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, rule) for tag, rule in rules if not tag.endswith((":timestamp", ":bool"))]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# YAML 1.1 takes `on`, `off`, `yes` and `no` for booleans too; here a part is `on` or `off`.
+# YAML 1.1 also reads `on`, `off`, `yes` and `no` as booleans, but parts use `on` and `off`.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
-# YAML 1.1 takes `5e-3` for text, because it has no point; nobody who writes it means text.
+# YAML 1.1 reads `5e-3` as text, because it has no decimal point. It is meant as a number.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
@@ -45,14 +45,15 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> tuple[Any, list[ConfigIssue]]:
-    """What the file holds, and an issue for every key that is given twice.
+    """Return the content of a file, and an issue for each repeated key.
 
-    Raises `InvalidConfigError` where nothing can be read: no file, no YAML, nothing in it.
+    Raises:
+        InvalidConfigError: If the file does not exist, is empty or is not valid YAML.
     """
     try:
         text = path.read_bytes()
     except OSError as error:
-        near = [found.name for found in path.parent.glob("*.y*ml")]
+        near = [entry.name for entry in path.parent.glob("*.y*ml")]
         reason = error.strerror or str(error)
         raise _unreadable(path, reason, nearest(path.name, near)) from error
     loader = None
@@ -63,7 +64,7 @@ def read_yaml(path: Path) -> tuple[Any, list[ConfigIssue]]:
             raise _unreadable(path, "an empty file", "It needs a `name` at least.")
         return loader.construct_document(node), _repeated_keys(node)
     except yaml.MarkedYAMLError as error:
-        raise InvalidConfigError([_syntax_fault(path, text, error)]) from error
+        raise InvalidConfigError([_syntax_issue(path, text, error)]) from error
     except yaml.YAMLError as error:  # bytes that are not text
         raise _unreadable(path, "bytes that are not text", f"{error}".splitlines()[0]) from error
     except RecursionError as error:
@@ -74,9 +75,9 @@ def read_yaml(path: Path) -> tuple[Any, list[ConfigIssue]]:
 
 
 def plain(value: Any, path: str, issues: list[ConfigIssue], depth: int = 0) -> Any:
-    """Mappings, lists and dataclasses as dicts and lists; `issues` collects what is not plain.
+    """Return mappings, lists and dataclasses as dicts and lists.
 
-    What is invalid becomes None, so that the rest can still be checked.
+    Invalid values are added to `issues` and become None, so that the rest can be checked.
     """
     if depth > MAX_DEPTH:
         issues.append(ConfigIssue(path, "...", f"nesting of at most {MAX_DEPTH} levels"))
@@ -84,14 +85,15 @@ def plain(value: Any, path: str, issues: list[ConfigIssue], depth: int = 0) -> A
     if is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in fields(value)}
     if isinstance(value, Mapping):
-        found: dict[str, Any] = {}
+        items: dict[str, Any] = {}
         for key, item in value.items():
             here = f"{path}.{key}" if path else f"{key}"
             if isinstance(key, str):
-                found[key] = plain(item, here, issues, depth + 1)
+                items[key] = plain(item, here, issues, depth + 1)
             else:
-                issues.append(ConfigIssue(here, key, "a name as key", "Quote it if it is meant."))
-        return found
+                hint = "Quote the key if it is a name."
+                issues.append(ConfigIssue(here, key, "a name as key", hint))
+        return items
     if isinstance(value, list | tuple):
         return [plain(item, f"{path}[{i}]", issues, depth + 1) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
@@ -112,8 +114,8 @@ def _unreadable(path: Path, got: str, hint: str) -> InvalidConfigError:
     return InvalidConfigError([ConfigIssue(str(path), got, "a sweep file in YAML", hint)])
 
 
-def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> ConfigIssue:
-    """Where the parser stopped, the line as written, and what it missed there."""
+def _syntax_issue(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> ConfigIssue:
+    """Return the position and the line of a syntax error, with the message of the parser."""
     mark = error.problem_mark or error.context_mark
     lines = text.decode("utf-8", "replace").splitlines()
     line, column = (mark.line, mark.column) if mark else (0, 0)
@@ -124,7 +126,7 @@ def _syntax_fault(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> Confi
 
 
 def _repeated_keys(root: yaml.Node) -> list[ConfigIssue]:
-    """An issue per repeated key. YAML forbids them, PyYAML silently takes the last."""
+    """Return an issue per repeated key; YAML forbids them, but PyYAML uses the last one."""
     issues: list[ConfigIssue] = []
     seen: set[int] = set()  # aliases make the nodes a graph
 

@@ -1,4 +1,4 @@
-"""Run sections as a person writes them: merged, addressed by dotted path, checked as a whole."""
+"""Sections of a run as written in a sweep file: merging, access by dotted path, checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeps.definition.file.messages import Validated, validated
 
 T = TypeVar("T")
 Sections = Mapping[str, Mapping[str, Any]]
-"""`backbone`, `stream`, `method`, `train`, each as far as it was written."""
+"""Written fields of `backbone`, `stream`, `method` and `train`."""
 
 SECTIONS = ("backbone", "stream", "method", "train")
 DEFAULT_KIND = "lorac_ipc"
@@ -36,20 +36,20 @@ NOT_AN_AXIS = {
     "stream.record": "It follows from the data.",
     "stream.split_version": "It follows from `stream.split_file`.",
 }
-"""Fields that exist, do not belong under `search`, and where they belong."""
+"""Fields that cannot be axes, with the place where they are defined instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedRun:
-    """A run and what is wrong with how it was written."""
+    """Run with the issues of the sections that it was created from."""
 
     run: RunConfig
-    """Resolved if there are no issues; else what the sound fields make."""
-    sound: Sections
-    """The sections without their invalid fields: further checks build on these."""
+    """Resolved run if there are no issues; otherwise the run of the valid fields."""
+    valid: Sections
+    """Sections without invalid fields, for further checks."""
     issues: tuple[ConfigIssue, ...]
     kind_known: bool
-    """False if the method is none of ours, so that nothing can be said about its fields."""
+    """False if the method is unknown, so that its fields cannot be checked."""
 
 
 _missing_weights: ContextVar[dict[str, ConfigIssue] | None] = ContextVar("missing", default=None)
@@ -57,37 +57,38 @@ _missing_weights: ContextVar[dict[str, ConfigIssue] | None] = ContextVar("missin
 
 @contextmanager
 def tolerated_weights() -> Iterator[dict[str, ConfigIssue]]:
-    """Runs checked in this block may lack their weights; what is missing is collected, by text.
+    """Collect missing weights of runs checked in this block, by text, instead of reporting them.
 
-    Only for planning: stages of such runs are counted right, but have keys of their own.
+    This is for planning only: the stages of such runs are counted correctly, but have different
+    keys.
     """
-    found: dict[str, ConfigIssue] = {}
-    token = _missing_weights.set(found)
+    missing_weights: dict[str, ConfigIssue] = {}
+    token = _missing_weights.set(missing_weights)
     try:
-        yield found
+        yield missing_weights
     finally:
         _missing_weights.reset(token)
 
 
 Resolve = Callable[[RunConfig], RunConfig]
-"""`resolve`, or something that remembers what it said."""
+"""`resolve`, or a function that caches its results."""
 
 
 def remembering_resolve() -> Resolve:
-    """`resolve` that looks once at each backbone and stream, for as long as it is kept."""
-    known: dict[tuple[BackboneConfig, StreamConfig], RunConfig] = {}
+    """Return a version of `resolve` that resolves each backbone and stream once."""
+    resolved_runs: dict[tuple[BackboneConfig, StreamConfig], RunConfig] = {}
 
-    def resolved(run: RunConfig) -> RunConfig:
+    def resolve_once(run: RunConfig) -> RunConfig:
         key = run.backbone, run.stream
-        if key not in known:
-            known[key] = resolve(run)
-        return run.unchecked(known[key].backbone, known[key].stream, run.seed)
+        if key not in resolved_runs:
+            resolved_runs[key] = resolve(run)
+        return run.unchecked(resolved_runs[key].backbone, resolved_runs[key].stream, run.seed)
 
-    return resolved
+    return resolve_once
 
 
 def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
-    """Validate all sections and resolve the run; every issue is found, whatever the others are."""
+    """Validate all sections and resolve the run; all issues are reported, independently."""
     issues: list[ConfigIssue] = []
     kind = sections.get("method", {}).get("kind", DEFAULT_KIND)
     known = isinstance(kind, str) and kind in METHOD_CONFIGS
@@ -117,9 +118,9 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
         issues.append(
             ConfigIssue("stream.task_order", order, constraint, NOT_AN_AXIS["stream.task_order"])
         )
-    run, broken = _run({name: part.value for name, part in parts.items()})
-    issues.extend(broken)
-    if not broken and not {"name", "weights", "weights_sha256"} & {
+    run, violations = _run({name: part.value for name, part in parts.items()})
+    issues.extend(violations)
+    if not violations and not {"name", "weights", "weights_sha256"} & {
         issue.path for issue in backbone.issues
     }:
         try:
@@ -133,16 +134,16 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
                 run = resolve(run, without_weights=True)
         except InvalidConfigError as error:
             issues.extend(error.issues)
-    sound = {name: part.sound for name, part in parts.items()}
-    return CheckedRun(run=run, sound=sound, issues=tuple(issues), kind_known=known)
+    valid = {name: part.valid for name, part in parts.items()}
+    return CheckedRun(run=run, valid=valid, issues=tuple(issues), kind_known=known)
 
 
 def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[ConfigIssue]]:
-    """The run of sound sections, and the laws across them that it breaks."""
+    """Return the run of valid sections, and the constraints between sections that it violates."""
     try:
         return RunConfig(**sections), ()
     except InvalidConfigError as error:
-        # Further checks ask what the fields are, not whether they fit: so keep the run as it is.
+        # Further checks need the fields, even if they violate constraints, so the run is kept.
         run = object.__new__(RunConfig)
         for f in fields(RunConfig):
             object.__setattr__(run, f.name, sections.get(f.name, f.default))
@@ -151,17 +152,17 @@ def _run(sections: Mapping[str, Any]) -> tuple[RunConfig, Sequence[ConfigIssue]]
 
 def _validated(kind: type[T], section: Mapping[str, Any]) -> Validated[T]:
     key: Any = kind  # mypy does not see that classes are hashable
-    found: Validated[T] = _section(key, json.dumps(section))
-    return found
+    result: Validated[T] = _section(key, json.dumps(section))
+    return result
 
 
-@lru_cache(maxsize=4096)  # the points of a search have most of their sections in common
+@lru_cache(maxsize=4096)  # the points of a search share most of their sections
 def _section(kind: type[Any], text: str) -> Validated[Any]:
     return validated(kind, json.loads(text))
 
 
 def merged(base: Sections, over: Sections) -> Sections:
-    """`base` with `over` on top, key by key; a method of another kind replaces the section."""
+    """Return `base` updated with `over`; a method of another kind replaces the whole section."""
     result = dict(base)
     for name, section in over.items():
         below = base.get(name, {})
@@ -172,7 +173,7 @@ def merged(base: Sections, over: Sections) -> Sections:
 
 
 def with_values(base: Sections, values: Mapping[str, Any]) -> Sections:
-    """`base` with the fields at the given dotted paths set, in their order."""
+    """Return `base` with the fields at the given dotted paths set, in this order."""
     result = base
     for path, value in values.items():
         section, field = path.split(".", 1)
@@ -181,20 +182,20 @@ def with_values(base: Sections, values: Mapping[str, Any]) -> Sections:
 
 
 def value_at(run: RunConfig, path: str) -> Any:
-    """The field at a dotted path as plain data."""
+    """Return the field at a dotted path as plain data."""
     section, field = path.split(".", 1)
     return plain(getattr(getattr(run, section), field))
 
 
 def field_paths(run: RunConfig) -> list[str]:
-    """Dotted paths of every field of the run's sections that a sweep may vary."""
+    """Return the dotted paths of all fields of the run that a sweep can vary."""
     sections: dict[str, Any] = {name: getattr(run, name) for name in SECTIONS}
     paths = [f"{name}.{f.name}" for name, part in sections.items() for f in fields(part)]
     return [path for path in paths if path not in NOT_AN_AXIS]
 
 
-def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> ConfigIssue | None:
-    """Why the field at `path` cannot be varied at `where` over `run`, or None if it can."""
+def axis_issue(path: str, written: Any, run: RunConfig, where: str) -> ConfigIssue | None:
+    """Return the issue if the field at `path` cannot be varied over `run`; otherwise None."""
     paths = field_paths(run)
     if path in paths:
         return None
@@ -217,23 +218,23 @@ def axis_fault(path: str, written: Any, run: RunConfig, where: str) -> ConfigIss
 
 
 def differences(run: RunConfig, base: RunConfig) -> dict[str, Any]:
-    """Fields in which `run` differs from `base`, by dotted path; `method.kind` comes first.
+    """Return the fields of `run` that differ from `base`, by dotted path; `method.kind` is first.
 
-    A field that the base's method lacks differs if it is not at its default.
+    A field that the method of the base lacks differs if it is not at its default.
     """
-    found: dict[str, Any] = {}
+    different: dict[str, Any] = {}
     if run.method.kind != base.method.kind:
-        found["method.kind"] = run.method.kind
-    other = _default_method(run.method.kind)
+        different["method.kind"] = run.method.kind
+    default_method = _default_method(run.method.kind)
     for path in field_paths(run):
         section, field = path.split(".")
-        against: Any = getattr(base, section)
-        if section == "method" and not hasattr(against, field):
-            against = other
+        base_section: Any = getattr(base, section)
+        if section == "method" and not hasattr(base_section, field):
+            base_section = default_method
         value = value_at(run, path)
-        if value != plain(getattr(against, field)):
-            found[path] = value
-    return found
+        if value != plain(getattr(base_section, field)):
+            different[path] = value
+    return different
 
 
 def _default_method(kind: str) -> MethodConfig:

@@ -1,4 +1,4 @@
-"""The studies that ship: sweep files below `sweeps/studies`."""
+"""Studies that are part of the package: sweep files in `sweeps/studies`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def shipped_studies() -> dict[str, Path]:
-    """Their YAML files, by name."""
+    """Return the paths of the shipped sweep files, by name."""
     folder = Path(str(files("sweeps"))) / "studies"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

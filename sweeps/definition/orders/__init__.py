@@ -1,4 +1,4 @@
-"""Task-order designs: which orders of the tasks every configuration is trained in."""
+"""Task-order designs: the task orders in which each configuration is trained."""
 
 from sweeps.definition.orders.balance import (
     Spread,

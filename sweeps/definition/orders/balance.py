@@ -1,4 +1,4 @@
-"""What a list of orders balances, and what it costs in stages: facts, whoever made the list."""
+"""Balance of a list of task orders, and its cost in stages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sweeps.definition.orders.precedence import Order
 
 
 class Spread(NamedTuple):
-    """How unequal some counts are: a design balances what it makes equal."""
+    """Range of counts; a design balances what has equal counts."""
 
     least: int
     most: int
 
     @property
     def even(self) -> bool:
-        """Whether all are equal."""
+        """True if all counts are equal."""
         return self.least == self.most
 
     def __str__(self) -> str:
@@ -30,40 +30,40 @@ class StageCost(NamedTuple):
     """Stages of one configuration and seed that is trained in every order of a list."""
 
     distinct: int
-    """Beginnings that differ: what is trained, as orders that begin alike share their beginning
-    and a method's stage depends on all tasks before it."""
+    """Number of distinct prefixes: the stages to train. A stage depends on all tasks before it,
+    and orders share their common prefix."""
     unshared: int
-    """Sum of the lengths: what would be trained if nothing were shared."""
+    """Sum of the lengths of the orders: the stages to train without sharing."""
 
 
 def position_balance(orders: Sequence[Order]) -> Spread:
-    """How often a task comes at a position, over all T x T pairs of both."""
+    """Return how often a task is at a position, over all T x T pairs of task and position."""
     num_tasks = len(orders[0])
-    found = Counter(place for order in orders for place in enumerate(order))
-    return _spread(found, num_tasks * num_tasks)
+    counts = Counter(place for order in orders for place in enumerate(order))
+    return _spread(counts, num_tasks * num_tasks)
 
 
 def carry_over_balance(orders: Sequence[Order]) -> Spread:
-    """How often a task comes right after another, over all T (T - 1) ordered pairs."""
+    """Return how often a task directly follows another, over all T (T - 1) ordered pairs."""
     num_tasks = len(orders[0])
-    found = Counter(pair for order in orders for pair in pairwise(order))
-    return _spread(found, num_tasks * (num_tasks - 1))
+    counts = Counter(pair for order in orders for pair in pairwise(order))
+    return _spread(counts, num_tasks * (num_tasks - 1))
 
 
 def stage_cost(orders: Sequence[Order]) -> StageCost:
-    """The prefix tree of the orders, and the sum of their lengths."""
+    """Return the size of the prefix tree of the orders, and the sum of their lengths."""
     beginnings = {order[:length] for order in orders for length in range(1, len(order) + 1)}
     return StageCost(len(beginnings), sum(map(len, orders)))
 
 
 def common_beginning(orders: Sequence[Order]) -> int:
-    """With how many tasks all orders begin alike."""
+    """Return the length of the common prefix of all orders."""
     places = [len(set(places)) == 1 for places in zip(*orders, strict=True)]
     return [*places, False].index(False)
 
 
 def balance_lines(orders: Sequence[Order]) -> list[str]:
-    """These facts in words."""
+    """Return the balance and the cost as sentences."""
     cost, alike = stage_cost(orders), common_beginning(orders)
     if len(orders) == 1:
         return [f"{cost.distinct} stages per configuration and seed"]
@@ -79,6 +79,8 @@ def balance_lines(orders: Sequence[Order]) -> list[str]:
     return lines
 
 
-def _spread(found: Counter[Hashable] | Counter[tuple[int, int]], cells: int) -> Spread:
-    counts: Iterable[int] = found.values()
-    return Spread(min(counts, default=0) if len(found) == cells else 0, max(counts, default=0))
+def _spread(counts_by_cell: Counter[Hashable] | Counter[tuple[int, int]], cells: int) -> Spread:
+    counts: Iterable[int] = counts_by_cell.values()
+    return Spread(
+        min(counts, default=0) if len(counts_by_cell) == cells else 0, max(counts, default=0)
+    )

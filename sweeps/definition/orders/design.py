@@ -1,4 +1,4 @@
-"""OrderDesign: what a sweep file says under `orders`, and the orders that it comes to."""
+"""OrderDesign: section `orders` of a sweep file, and the task orders that it defines."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from sweeps.definition.orders.designs import ORDERS
 from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
 
 Task = int | str
-"""A task group, by its index or by the name that the data gives it."""
+"""Task group, by its index or by its name in the data."""
 
 CURRICULA = "curricula"
-"""All chains of `CHAINS` at once, so that one sweep can compare them."""
+"""Design of all chains of `CHAINS`, so that one sweep can compare them."""
 MEASURED = (*CHAINS, CURRICULA)
 """Designs that need a `TaskTable`."""
 COUNTED = ("random", "space_filling", "latin_square")
-"""Designs whose number of orders is up to the user."""
+"""Designs with a configurable number of orders."""
 
 BALANCES: dict[str, str] = {
-    "identity": "Nothing: one order, so no statement about orders is possible.",
-    "reverse": "Nothing: one order, the natural one backwards.",
-    "random": "In expectation, everything: every order is equally likely to be drawn.",
-    "space_filling": "Precedence as a whole: the orders represent all orders better than as many "
-    "random ones do.",
-    "all": "Everything exactly: each order once, so orders are a fixed factor.",
+    "identity": "Nothing: one order, so that effects of the order cannot be estimated.",
+    "reverse": "Nothing: one order, the natural one reversed.",
+    "random": "Everything in expectation: all orders are drawn with equal probability.",
+    "space_filling": "Precedence overall: the orders represent all orders better than the same "
+    "number of random ones.",
+    "all": "Everything exactly: each order once, so that orders are a fixed factor.",
     "latin_square": "Positions: each task once at each position (at most once if cut by count).",
-    "williams": "Positions and first-order carry-over: each ordered pair of neighbours equally "
+    "williams": "Positions and first-order carry-over: each ordered pair of neighbors equally "
     "often.",
-    "near_first": "Nothing: one order, each task followed by the most similar one left.",
-    "far_first": "Nothing: one order, each task followed by the least similar one left.",
+    "near_first": "Nothing: one order, each task followed by the most similar remaining one.",
+    "far_first": "Nothing: one order, each task followed by the least similar remaining one.",
     "easy_to_hard": "Nothing: one order, from the easiest task to the hardest.",
     "hard_to_easy": "Nothing: one order, from the hardest task to the easiest.",
-    CURRICULA: "Nothing: near-first, far-first, easy-to-hard and hard-to-easy, to be compared.",
-    "explicit": "What the listed orders balance.",
+    CURRICULA: "Nothing: near-first, far-first, easy-to-hard and hard-to-easy, for comparison.",
+    "explicit": "Whatever the listed orders balance.",
 }
-"""What each design is made to balance, for plans and reports; `balance_lines` says what a list of
-orders does balance."""
+"""Properties that each design balances, for plans and reports. `balance_lines` computes what a
+list of orders balances."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderDesign:
-    """What a sweep file says under `orders`."""
+    """Section `orders` of a sweep file."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -67,17 +67,17 @@ class OrderDesign:
         "explicit",
     ] = "identity"
     count: int | None = None
-    """Number of orders, for `random` and `space_filling`, and to cut `latin_square`."""
+    """Number of orders, for `random` and `space_filling`, and to shorten `latin_square`."""
     seed: int = 0
-    """Which random orders; which labels the balanced designs give the tasks (0: as they are)."""
+    """Seed of random orders, and of the task labels of balanced designs (0: unchanged)."""
     list: tuple[tuple[int, ...], ...] = ()
-    """The orders themselves, for `explicit`."""
+    """Orders, for `explicit`."""
     fixed: tuple[int | str, ...] = ()
-    """Tasks that come first in every order, by index or name; the design orders the rest."""
+    """Tasks that come first in every order, by index or name; the design orders the others."""
     before: tuple[tuple[int | str, ...], ...] = ()
     """Pairs [a, b] of tasks, by index or name: a comes before b in every order."""
     measured: tuple[TaskTable, ...] = ()
-    """Written, not typed: what a design that follows from the data was made of."""
+    """Task tables of a design that is derived from the data; written by the program."""
 
     def __post_init__(self) -> None:
         explicit = self.design == "explicit"
@@ -102,7 +102,7 @@ class OrderDesign:
                     self.design not in MEASURED or self.count is None,
                     "count",
                     self.count,
-                    f"to be left out, as the data decides; only {[*COUNTED]} take a count",
+                    f"to be left out, as the data determines it; only {[*COUNTED]} use a count",
                 ),
                 *(
                     require(len(pair) == 2, f"before[{i}]", [*pair], "a pair [a, b] of tasks")
@@ -113,31 +113,35 @@ class OrderDesign:
 
     @property
     def balances(self) -> str:
-        """What the design balances, in one line."""
+        """Properties that the design balances, in one line."""
         return BALANCES[self.design]
 
     @property
     def exhaustive(self) -> bool:
-        """Whether it holds every order that its constraints allow, so that orders are fixed."""
+        """True if the design contains all orders that its constraints allow (a fixed factor)."""
         return self.design == "all"
 
     @property
     def needs_table(self) -> bool:
-        """Whether the orders follow from the data."""
+        """True if the orders are derived from the data."""
         return self.design in MEASURED
 
     def orders(
         self, num_tasks: int, names: tuple[str, ...] = (), table: TaskTable | None = None
     ) -> tuple[Order, ...]:
-        """The orders for a stream of `num_tasks` tasks.
+        """Return the orders for a stream of `num_tasks` tasks.
 
-        `names` are the tasks' own, if they have any. `table` is what the data says of them, for
-        a design that needs it. Raises `InvalidConfigError` with paths such as `orders.count`.
+        `names` are the names of the tasks, if they have names. `table` contains the measurements
+        for a design that is derived from the data.
+
+        Raises:
+            InvalidConfigError: With paths such as `orders.count`.
+            ValueError: If the design needs a table of these tasks and has none.
         """
         return _orders(self, num_tasks, names, table)
 
     def check(self, num_tasks: int, names: tuple[str, ...] = ()) -> None:
-        """Raise what `orders` would raise, without what only the data can tell."""
+        """Raise the errors of `orders`, without those that depend on the data."""
         if self.needs_table:
             _rule(self, num_tasks, names)
         else:
@@ -145,11 +149,11 @@ class OrderDesign:
 
 
 def task_names(stream: StreamConfig) -> tuple[str, ...]:
-    """What the data calls the tasks, by index; () where classes were cut into tasks."""
+    """Return the names of the tasks in the data, by index; () if classes were split into tasks."""
     return tuple(task.name for task in stream.facts.given)
 
 
-@lru_cache(maxsize=256)  # every configuration asks for the same ones
+@lru_cache(maxsize=256)  # all configurations need the same orders
 def _orders(
     design: OrderDesign, num_tasks: int, names: tuple[str, ...], table: TaskTable | None
 ) -> tuple[Order, ...]:
@@ -161,12 +165,12 @@ def _orders(
             raise ValueError(f"{design.design} needs the table of the {num_tasks} tasks")
         designs = CHAINS if design.design == CURRICULA else (design.design,)
         return tuple(dict.fromkeys(CHAINS[name](table, rule, fixed) for name in designs))
-    own, left = rule.after(fixed)
-    rest = ORDERS[design.design](len(left), design.count, design.seed, own)
-    orders = tuple((*fixed, *(left[task] for task in order)) for order in rest)
-    broken = next((pair for order in orders if (pair := rule.broken(order))), None)
-    if broken is not None:
-        first, second = (_name(task, names) for task in broken)
+    remaining_rule, remaining = rule.after(fixed)
+    rest = ORDERS[design.design](len(remaining), design.count, design.seed, remaining_rule)
+    orders = tuple((*fixed, *(remaining[task] for task in order)) for order in rest)
+    violated = next((pair for order in orders if (pair := rule.violated_pair(order))), None)
+    if violated is not None:
+        first, second = (_name(task, names) for task in violated)
         hint = (
             f"`{design.design}` puts every task at every position, so it cannot keep {first} "
             f"before {second}. Use `random`, `space_filling` or `all`, or `fixed` for the first "
@@ -178,7 +182,7 @@ def _orders(
 
 
 def _rule(design: OrderDesign, num_tasks: int, names: tuple[str, ...]) -> tuple[Precedence, Order]:
-    """(the rule of `before`, the indices of `fixed`), each checked, and against each other."""
+    """Return the precedence of `before` and the indices of `fixed`, checked for consistency."""
     issues: list[ConfigIssue] = []
     pairs: list[tuple[int, int]] = []
     for i, pair in enumerate(design.before):
@@ -200,16 +204,16 @@ def _rule(design: OrderDesign, num_tasks: int, names: tuple[str, ...]) -> tuple[
     refuse(issues)
     cycle = cycle_of(pairs)
     if cycle:
-        told = " before ".join(_name(task, names) for task in (*cycle, cycle[0]))
-        constraint = "constraints that some order can keep"
+        cycle_text = " before ".join(_name(task, names) for task in (*cycle, cycle[0]))
+        constraint = "constraints that at least one order satisfies"
         written = [[*pair] for pair in design.before]
-        hint = f"They go round in a circle: {told}."
+        hint = f"They form a cycle: {cycle_text}."
         raise InvalidConfigError([ConfigIssue("orders.before", written, constraint, hint)])
     rule = Precedence.of(num_tasks, pairs)
-    broken = rule.broken(fixed)
-    if broken is not None:
-        first_name, second_name = (_name(task, names) for task in broken)
-        constraint = f"first tasks with {first_name} before {second_name}, as `before` asks"
+    violated = rule.violated_pair(fixed)
+    if violated is not None:
+        first_name, second_name = (_name(task, names) for task in violated)
+        constraint = f"first tasks with {first_name} before {second_name}, as `before` requires"
         raise InvalidConfigError([ConfigIssue("orders.fixed", [*design.fixed], constraint)])
     return rule, tuple(fixed)
 
@@ -221,21 +225,21 @@ def _listed(
     rule: Precedence,
     fixed: Order,
 ) -> tuple[Order, ...]:
-    """The listed orders, each checked."""
+    """Return the listed orders after checking each of them."""
     natural = [*range(num_tasks)]
     issues: list[ConfigIssue | None] = []
     for i, order in enumerate(listed):
         path = f"orders.list[{i}]"
         constraint = f"a permutation of 0..{num_tasks - 1}, each task once"
-        sound = sorted(order) == natural
-        issues.append(require(sound, path, [*order], constraint))
+        valid = sorted(order) == natural
+        issues.append(require(valid, path, [*order], constraint))
         issues.append(require(order not in listed[:i], path, [*order], "each order once"))
-        if not sound:
+        if not valid:
             continue
         start = f"an order that starts with the fixed tasks {[*fixed]}"
         issues.append(require(order[: len(fixed)] == fixed, path, [*order], start))
-        if (broken := rule.broken(order)) is not None:
-            first, second = (_name(task, names) for task in broken)
+        if (violated := rule.violated_pair(order)) is not None:
+            first, second = (_name(task, names) for task in violated)
             issues.append(ConfigIssue(path, [*order], f"an order with {first} before {second}"))
     refuse(issues)
     return tuple(listed)
@@ -244,7 +248,7 @@ def _listed(
 def _index(
     task: Task, path: str, num_tasks: int, names: tuple[str, ...], issues: list[ConfigIssue]
 ) -> int | None:
-    """The index of a task that is given by index or name; None, and an issue, if there is none."""
+    """Return the index of a task given by index or name; None, with an issue, if it is invalid."""
     if isinstance(task, int) and 0 <= task < num_tasks:
         return task
     if isinstance(task, str) and task in names:

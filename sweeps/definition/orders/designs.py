@@ -1,4 +1,4 @@
-"""The designs that follow from the number of tasks: one function each, all in `ORDERS`."""
+"""Task-order designs that depend only on the number of tasks, one function per design."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from sweeps.definition.orders import space_filling as herding
 from sweeps.definition.orders.precedence import Order, Precedence
 
 OrderFunction = Callable[[int, int | None, int, Precedence | None], tuple[Order, ...]]
-"""(num_tasks, count, seed, rule) to distinct orders; None allows every order.
+"""Function from (num_tasks, count, seed, precedence) to distinct orders; None allows all orders.
 
-They obey the rule, but for balanced designs, which cannot: `sweeps.definition.orders.design`
-checks. Raises `InvalidConfigError` at `orders.count`, `orders.design` or `orders.before`.
+The orders satisfy the precedence. Balanced designs cannot guarantee this;
+`sweeps.definition.orders.design` checks them. The functions raise `InvalidConfigError` at
+`orders.count`, `orders.design` or `orders.before`.
 """
 
 ALL_UP_TO = 7
-"""`all` is refused above 7! = 5040 orders, which is the most that anybody means."""
+"""Maximum number of tasks for `all` without constraints: 7! = 5040 orders."""
 
 
 def identity(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """The natural order, once; under a rule, always the least task that may come."""
+    """Return the natural order; with precedence, the smallest task that is allowed next."""
     _only("identity", 1, count)
     return (_rule(num_tasks, rule).greedy((), lambda _, task: task),)
 
@@ -33,7 +34,7 @@ def identity(
 def reverse(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """The natural order backwards, once; under a rule, always the greatest task that may come."""
+    """Return the natural order reversed; with precedence, the largest task allowed next."""
     _only("reverse", 1, count)
     return (_rule(num_tasks, rule).greedy((), lambda _, task: -task),)
 
@@ -41,14 +42,14 @@ def reverse(
 def random_orders(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """`count` distinct permutations, each equally likely among those that obey the rule.
+    """Return `count` distinct permutations, uniformly drawn from those that satisfy the rule.
 
-    They are drawn one after the other: a larger count keeps the orders of a smaller one.
+    They are drawn sequentially: a larger count starts with the orders of a smaller one.
     """
-    asked = _counted("random", num_tasks, count, rule)
+    num_orders = _counted("random", num_tasks, count, rule)
     generator = random.Random(derive_seed(seed, "orders", "random", num_tasks))
     drawn: dict[Order, None] = {}
-    while len(drawn) < asked:
+    while len(drawn) < num_orders:
         if rule is None or rule.free:
             drawn[tuple(generator.sample(range(num_tasks), num_tasks))] = None
         else:
@@ -59,40 +60,41 @@ def random_orders(
 def space_filling(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """`count` distinct permutations that represent all of them better than random ones do.
+    """Return `count` distinct permutations that represent all orders better than random ones.
 
-    See `sweeps.definition.orders.space_filling`. A larger count keeps the orders of a smaller one.
+    See `sweeps.definition.orders.space_filling`. A larger count starts with the orders of a
+    smaller one.
     """
-    asked = _counted("space_filling", num_tasks, count, rule, herding.POOL)
-    return herding.space_filling(_rule(num_tasks, rule), asked, seed)
+    num_orders = _counted("space_filling", num_tasks, count, rule, herding.POOL)
+    return herding.space_filling(_rule(num_tasks, rule), num_orders, seed)
 
 
 def all_orders(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """Every permutation that obeys the rule, in lexicographic order; refused above 7! of them."""
+    """Return all permutations that satisfy the rule, in lexicographic order, at most 7!."""
     rule = _rule(num_tasks, rule)
     total, most = rule.count(), math.factorial(ALL_UP_TO)
     if total > most:
-        left = "" if rule.free else " left by the constraints"
+        suffix = "" if rule.free else " left by the constraints"
         hint = (
-            f"{num_tasks} tasks have {total} orders{left}. Use `random`, `space_filling`, "
+            f"{num_tasks} tasks have {total} orders{suffix}. Use `random`, `space_filling`, "
             "`latin_square` or `williams`, or fix the first tasks with `fixed`."
         )
         constraint = f"up to {ALL_UP_TO} tasks" if rule.free else f"up to {most} orders"
         raise InvalidConfigError([ConfigIssue("orders.design", "all", constraint, hint)])
-    _only("all", total, count, "Use `random` for some of them.")
+    _only("all", total, count, "Use `random` for a part of them.")
     return tuple(rule.orders())
 
 
 def latin_square(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """The first `count` rows of the cyclic Latin square; all T rows unless told otherwise.
+    """Return the first `count` rows of the cyclic Latin square, by default all T rows.
 
-    Row i is i, i+1, …, T-1, 0, …, i-1. Every task keeps the same predecessor in all rows but one,
-    so the square says nothing about carry-over; `williams` does. A seed other than 0 relabels the
-    tasks, which changes who follows whom and keeps the square Latin.
+    Row i is i, i+1, …, T-1, 0, …, i-1. Each task has the same predecessor in all rows but one.
+    Carry-over effects can therefore not be estimated; use `williams` for them. A seed other than 0
+    relabels the tasks, which changes the predecessors and keeps the square Latin.
     """
     rows = num_tasks if count is None else count
     refuse(
@@ -112,18 +114,19 @@ def latin_square(
 def williams(
     num_tasks: int, count: int | None = None, seed: int = 0, rule: Precedence | None = None
 ) -> tuple[Order, ...]:
-    """The Williams design (Aust. J. Sci. Res. A 2, 1949): T rows for even T, 2T rows for odd T.
+    """Return the Williams design (Aust. J. Sci. Res. A 2, 1949).
 
-    The first row 0, T-1, 1, T-2, … steps by every nonzero difference modulo T once if T is even;
-    its T shifts then hold every ordered pair of neighbours once. For odd T a row steps by half of
-    the differences only, twice each, and the mirrored rows supply the negative half.
-    A seed other than 0 relabels the tasks, which keeps the balance.
+    It has T rows for even T and 2T rows for odd T. The differences in the first row
+    0, T-1, 1, T-2, … are all nonzero values modulo T, once each, if T is even. Its T shifts then
+    contain every ordered pair of neighbors once. For odd T, a row contains only half of the
+    differences, twice each, and the reversed rows contain the negative half. A seed other than 0
+    relabels the tasks, which preserves the balance.
     """
     first = [i // 2 if i % 2 == 0 else num_tasks - 1 - i // 2 for i in range(num_tasks)]
     rows = [tuple((task + shift) % num_tasks for task in first) for shift in range(num_tasks)]
     if num_tasks % 2 == 1 and num_tasks > 1:
         rows += [tuple(reversed(row)) for row in rows]
-    _only("williams", len(rows), count, "Fewer rows would lose the balance.")
+    _only("williams", len(rows), count, "Fewer rows are not balanced.")
     return _relabelled("williams", rows, seed)
 
 
@@ -136,8 +139,8 @@ ORDERS: dict[str, OrderFunction] = {
     "latin_square": latin_square,
     "williams": williams,
 }
-"""Every design that follows from the number of tasks alone. `sweeps.definition.orders.chains` has
-those that follow from the data; `explicit` is what the user lists."""
+"""Designs that depend only on the number of tasks. `sweeps.definition.orders.chains` contains the
+designs that are derived from the data; `explicit` is a list of the user."""
 
 
 def _rule(num_tasks: int, rule: Precedence | None) -> Precedence:
@@ -145,7 +148,7 @@ def _rule(num_tasks: int, rule: Precedence | None) -> Precedence:
 
 
 def _only(design: str, rows: int, count: int | None, hint: str = "") -> None:
-    """Refuse a count that is not the one that the design has."""
+    """Reject a count that differs from the number of orders of the design."""
     constraint = f"to be left out, or {rows}: `{design}` has that many orders"
     refuse([require(count in {None, rows}, "orders.count", count, constraint, hint)])
 
@@ -157,18 +160,20 @@ def _counted(
     rule: Precedence | None,
     limit: int | None = None,
 ) -> int:
-    """The count, which must be given and not exceed the orders that there are."""
+    """Return the count, which is required and limited by the number of existing orders."""
     total = _rule(num_tasks, rule).count()
-    most = total if limit is None else min(total, limit)
-    what = f"the number of orders of {num_tasks} tasks"
+    maximum = total if limit is None else min(total, limit)
+    description = f"the number of orders of {num_tasks} tasks"
     if rule is not None and not rule.free:
-        what += " that the constraints leave"
-    if most < total:
-        what = f"as many as `{design}` chooses from"
-    if count is not None and 1 <= count <= most:
+        description += " that satisfy the constraints"
+    if maximum < total:
+        description = f"the number of candidates of `{design}`"
+    if count is not None and 1 <= count <= maximum:
         return count
-    hint = f"Say how many {design} orders to draw." if count is None else ""
-    raise InvalidConfigError([ConfigIssue("orders.count", count, f"1 to {most}, {what}", hint)])
+    hint = f"Set the number of {design} orders to draw." if count is None else ""
+    raise InvalidConfigError(
+        [ConfigIssue("orders.count", count, f"1 to {maximum}, {description}", hint)]
+    )
 
 
 def _relabelled(design: str, rows: Sequence[Order], seed: int) -> tuple[Order, ...]:

@@ -1,9 +1,9 @@
-"""Precedence: which tasks must come before which, and the orders that obey it.
+"""Precedence: constraints of the form "task a before task b", and the orders that satisfy them.
 
-The orders that obey a partial order are its linear extensions. They are counted exactly, and so
-drawn with equal chances: tasks that have nothing to do with each other are counted apart and
-interleaved, blocks that follow each other are multiplied, and what can be divided neither way is
-counted by its first task (Brightwell and Winkler, Order 8, 1991, on why no formula does it all).
+The orders that satisfy a partial order are its linear extensions. They are counted exactly, which
+allows uniform sampling. Unrelated sets of tasks are counted separately and interleaved. The counts
+of consecutive blocks are multiplied. A set that cannot be divided in either way is counted by its
+first task. No formula covers all cases: Brightwell and Winkler, Order 8, 1991.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from typing import final
 from clmethods.errors import ConfigIssue, InvalidConfigError
 
 Order = tuple[int, ...]
-"""A permutation of the task groups 0..T-1; see `StreamConfig.task_order`."""
+"""Permutation of the task groups 0..T-1; see `StreamConfig.task_order`."""
 Pair = tuple[int, int]
-"""(a, b): a comes before b."""
+"""Pair (a, b): a comes before b."""
 
 COUNTED = 100_000
-"""Sets of tasks that are counted at most, so that an entangled rule ends in an answer."""
+"""Maximum number of sets of tasks that are counted, which bounds the time for complex rules."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Precedence:
-    """A partial order of T tasks."""
+    """Partial order of T tasks."""
 
     num_tasks: int
     earlier: tuple[int, ...]
-    """By task, the set of all tasks that come before it, as a bit mask."""
+    """Set of all tasks that must come before a task, as a bit mask, by task."""
     _counts: dict[int, int] = field(default_factory=dict)
     _divided: dict[int, tuple[list[int], bool]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, num_tasks: int, pairs: Sequence[Pair] = ()) -> Precedence:
-        """The rule that `pairs` imply; they must have no cycle, see `cycle_of`."""
+        """Return the transitive closure of `pairs`, which must have no cycle (see `cycle_of`)."""
         earlier = [0] * num_tasks
         for first, second in pairs:
             earlier[second] |= 1 << first
-        for through in range(num_tasks):  # Warshall's closure
+        for through in range(num_tasks):  # Warshall's algorithm
             for task in range(num_tasks):
                 if earlier[task] >> through & 1:
                     earlier[task] |= earlier[through]
@@ -50,11 +50,11 @@ class Precedence:
 
     @property
     def free(self) -> bool:
-        """Whether every order obeys."""
+        """True if all orders are allowed."""
         return not any(self.earlier)
 
-    def broken(self, order: Sequence[int]) -> Pair | None:
-        """The first pair (a, b) of which `order`, whole or a beginning, has b without a before."""
+    def violated_pair(self, order: Sequence[int]) -> Pair | None:
+        """Return the first pair (a, b) with b in `order`, or in a prefix, without a before it."""
         done = 0
         for task in order:
             if lacking := self.earlier[task] & ~done:
@@ -63,20 +63,20 @@ class Precedence:
         return None
 
     def after(self, start: Sequence[int]) -> tuple[Precedence, Order]:
-        """(the rule of the tasks that are left after `start`, those tasks in ascending order)."""
-        left = tuple(task for task in range(self.num_tasks) if task not in start)
+        """Return the rule of the tasks that remain after `start`, and these tasks, ascending."""
+        remaining = tuple(task for task in range(self.num_tasks) if task not in start)
         pairs = [
             (i, j)
-            for j, b in enumerate(left)
-            for i, a in enumerate(left)
+            for j, b in enumerate(remaining)
+            for i, a in enumerate(remaining)
             if self.earlier[b] >> a & 1
         ]
-        return Precedence.of(len(left), pairs), left
+        return Precedence.of(len(remaining), pairs), remaining
 
     def greedy(self, start: Sequence[int], rank: Callable[[list[int], int], float]) -> Order:
-        """`start`, then always the task that may come and has the least rank(order so far, task).
+        """Return `start`, extended by the allowed task with the lowest rank(order so far, task).
 
-        Ties go to the smaller index.
+        Ties are resolved by the smaller index.
         """
         order = list(start)
         while len(order) < self.num_tasks:
@@ -84,15 +84,19 @@ class Precedence:
         return tuple(order)
 
     def orders(self) -> Iterator[Order]:
-        """Every order that obeys, in lexicographic order."""
+        """Yield all orders that satisfy the rule, in lexicographic order."""
         yield from self._continued([])
 
     def count(self) -> int:
-        """How many orders obey. Raises `InvalidConfigError` where that is beyond counting."""
+        """Return the number of orders that satisfy the rule.
+
+        Raises:
+            InvalidConfigError: If the rule is too complex to count.
+        """
         return self._count((1 << self.num_tasks) - 1)
 
     def draw(self, generator: random.Random) -> Order:
-        """An order that obeys, each equally likely."""
+        """Return a uniformly drawn order that satisfies the rule."""
         return tuple(self._draw((1 << self.num_tasks) - 1, generator))
 
     def _next(self, order: Sequence[int]) -> list[int]:
@@ -115,7 +119,7 @@ class Precedence:
         if tasks not in self._counts:
             if len(self._counts) >= COUNTED:
                 constraint = "constraints whose orders can be counted"
-                hint = "Use fewer of them, or a longer `fixed`."
+                hint = "Use fewer constraints, or fix more tasks with `fixed`."
                 raise InvalidConfigError([ConfigIssue("orders.before", "...", constraint, hint)])
             blocks, parallel = self._blocks(tasks)
             if len(blocks) > 1:
@@ -148,7 +152,7 @@ class Precedence:
         return [task for task in _members(tasks) if self.earlier[task] & tasks == 0]
 
     def _blocks(self, tasks: int) -> tuple[list[int], bool]:
-        """(blocks, True) that are unrelated, or (blocks in their order, False); else one block."""
+        """Return unrelated blocks and True, or consecutive blocks and False; else one block."""
         if tasks not in self._divided:
             self._divided[tasks] = self._divide(tasks)
         return self._divided[tasks]
@@ -161,54 +165,54 @@ class Precedence:
         apart = _components(tasks, related)
         if len(apart) > 1:
             return apart, True
-        unrelated = {task: tasks & ~(1 << task) & ~found for task, found in related.items()}
+        unrelated = {task: tasks & ~(1 << task) & ~mask for task, mask in related.items()}
         stacked = _components(tasks, unrelated)
         earlier = {block: self.earlier[block.bit_length() - 1] & tasks for block in stacked}
         return sorted(stacked, key=lambda block: (earlier[block] & ~block).bit_count()), False
 
-    def _related(self, one: int, other: int) -> bool:
-        return bool(self.earlier[one] >> other & 1 or self.earlier[other] >> one & 1)
+    def _related(self, first: int, second: int) -> bool:
+        return bool(self.earlier[first] >> second & 1 or self.earlier[second] >> first & 1)
 
 
 def cycle_of(pairs: Sequence[Pair]) -> Order:
-    """Tasks each of which must come before the next, the last before the first; () if none."""
+    """Return tasks that form a cycle, each required before the next one; () if there is none."""
     after: dict[int, list[int]] = {}
     for first, second in pairs:
         after.setdefault(first, []).append(second)
-    sound: set[int] = set()
+    acyclic: set[int] = set()
 
     def follow(path: list[int]) -> Order:
         task = path[-1]
         if task in path[:-1]:
             return tuple(path[path.index(task) : -1])
-        for later in after.get(task, []) if task not in sound else []:
-            if found := follow([*path, later]):
-                return found
-        sound.add(task)
+        for later in after.get(task, []) if task not in acyclic else []:
+            if cycle := follow([*path, later]):
+                return cycle
+        acyclic.add(task)
         return ()
 
-    return next((found for task in after if (found := follow([task]))), ())
+    return next((cycle for task in after if (cycle := follow([task]))), ())
 
 
 def _members(tasks: int) -> list[int]:
     return [task for task in range(tasks.bit_length()) if tasks >> task & 1]
 
 
-def _components(tasks: int, neighbours: dict[int, int]) -> list[int]:
-    """The connected sets of a graph, as bit masks, by their least task."""
-    found: list[int] = []
+def _components(tasks: int, neighbors: dict[int, int]) -> list[int]:
+    """Return the connected components of a graph as bit masks, by their smallest task."""
+    components: list[int] = []
     while tasks:
         block, edge = 0, tasks & -tasks
         while edge:
             block |= edge
-            edge = _union(neighbours[task] for task in _members(edge)) & ~block
-        found.append(block)
+            edge = _union(neighbors[task] for task in _members(edge)) & ~block
+        components.append(block)
         tasks &= ~block
-    return found
+    return components
 
 
 def _union(masks: Iterator[int]) -> int:
-    found = 0
+    union = 0
     for mask in masks:
-        found |= mask
-    return found
+        union |= mask
+    return union

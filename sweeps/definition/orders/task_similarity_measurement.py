@@ -1,7 +1,7 @@
-"""Task tables for designs that follow from the data: from the cache, or from another process.
+"""Task tables for order designs derived from the data: from the cache or measured.
 
-Features need torch, which planning does not load. So the table is measured by
-`clmethods.task_features` in a process of its own, once; then it lies in the cache.
+The measurement needs torch, which planning does not import. `clmethods.task_features` therefore
+runs once in a separate process and stores the table in the cache.
 """
 
 from __future__ import annotations
@@ -27,52 +27,56 @@ if TYPE_CHECKING:
     from sweeps.definition.sweep import Sweep
 
 COMMAND = (sys.executable, "-m", "clmethods.task_features")
+"""Command that measures task tables."""
 
 
 def measured_design(
     design: OrderDesign, base: RunConfig, runs: Sequence[RunConfig]
 ) -> OrderDesign:
-    """`design` with the tables that `runs` need, if it needs any; the others are left out.
+    """Return `design` with the tables that `runs` need, and without other tables.
 
-    The backbone is that of `base` for all of them, so that all see the same orders. A table that
-    the design brings along is taken as it is: results can be read where the data is not. Raises
-    `InvalidConfigError` where data or weights are missing.
+    All tables use the backbone of `base`, so that all configurations have the same orders. Tables
+    that the design already contains are used unchanged: results can be read where the data is not
+    available.
+
+    Raises:
+        InvalidConfigError: If data or weights are missing.
     """
     if not design.needs_table:
         return replace(design, measured=())
-    brought = {table.of: table for table in design.measured}
+    given_tables = {table.of: table for table in design.measured}
     streams = {
         table_id(base.backbone, run.stream): run.stream
         for run in runs
         if not run.method.ORDER_FREE
     }
-    found = {identity: brought.get(identity) or kept_table(identity) for identity in streams}
-    missing = [streams[identity] for identity, table in found.items() if table is None]
+    tables = {identity: given_tables.get(identity) or kept_table(identity) for identity in streams}
+    missing = [streams[identity] for identity, table in tables.items() if table is None]
     if missing:
-        found |= _measure(design, base.backbone, missing)
-    return replace(design, measured=tuple(table for table in found.values() if table is not None))
+        tables |= _measure(design, base.backbone, missing)
+    return replace(design, measured=tuple(table for table in tables.values() if table is not None))
 
 
 def known_tables(sweep: Sweep) -> dict[tuple[str, int], TaskTable]:
-    """Task tables of a sweep's runs by (partition_id, split_seed), as far as they were measured.
+    """Return the available task tables of the runs by (partition_id, split_seed).
 
-    Nothing is measured for this: they come with the sweep or lie in the cache.
+    Nothing is measured: the tables come from the sweep or from the cache.
     """
-    brought = {table.of: table for table in sweep.orders.measured}
-    found: dict[tuple[str, int], TaskTable] = {}
+    given_tables = {table.of: table for table in sweep.orders.measured}
+    tables: dict[tuple[str, int], TaskTable] = {}
     for run in (configuration.run for configuration in sweep.configurations):
         key = (partition_id(run), run.stream.split_seed)
         identity = table_id(sweep.base.backbone, run.stream)
-        table = found.get(key) or brought.get(identity) or kept_table(identity)
+        table = tables.get(key) or given_tables.get(identity) or kept_table(identity)
         if table is not None:
-            found[key] = table
-    return found
+            tables[key] = table
+    return tables
 
 
 def _measure(
     design: OrderDesign, backbone: BackboneConfig, streams: Sequence[StreamConfig]
 ) -> dict[str, TaskTable | None]:
-    """The tables of all streams by their ids, and in the cache from now on."""
+    """Measure the tables of all streams, store them in the cache, and return them by id."""
     runs = [
         RunConfig(backbone=backbone, stream=stream, method=LinearProbeConfig())
         for stream in streams
@@ -83,12 +87,12 @@ def _measure(
         capture_output=True,
         text=True,
     )
-    found = {
+    tables = {
         identity: kept_table(identity) for identity in (table_id(backbone, s) for s in streams)
     }
-    if done.returncode != 0 or None in found.values():
-        lines = done.stderr.strip().splitlines()  # libraries may have warned before
-        reason = lines[-1] if lines else "The process that measures them ended."
-        constraint = "a design whose training images and backbone weights are here"
+    if done.returncode != 0 or None in tables.values():
+        lines = done.stderr.strip().splitlines()  # earlier lines can be warnings of libraries
+        reason = lines[-1] if lines else "The process that measures the tasks failed."
+        constraint = "a design whose training images and backbone weights are available"
         raise InvalidConfigError([ConfigIssue("orders.design", design.design, constraint, reason)])
-    return found
+    return tables

@@ -1,1 +1,1 @@
-"""The search space: axes, conditions, and the configurations that they make."""
+"""Search space: axes, conditions, sampling, and the resulting configurations."""

@@ -1,4 +1,4 @@
-"""Ablation plans: named parts of a method, each on or off, and which combinations are trained."""
+"""Ablation plans: named parts of a method that are on or off, and the combinations to train."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any, ClassVar, Literal
 from clmethods.errors import ConfigIssue, refuse, require
 
 PART = "part."
-"""Prefix of a part's name among the factors of a configuration."""
+"""Prefix of part names among the factors of a configuration."""
 MAX_PARTS = 10
-"""2^10 configurations are the most that a factorial plan may ask for."""
+"""Maximum number of parts; a factorial plan of 10 parts has 2^10 configurations."""
 
 Side = Literal["on", "off"]
 State = dict[str, Side]
-"""One combination: which parts are on, by `part.NAME`."""
+"""Combination of parts: `on` or `off` by `part.NAME`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One thing that can be taken away: fields by dotted path, with it and without it."""
+    """Part of a method that can be removed: fields by dotted path, with and without the part."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     on: dict[str, Any] = field(default_factory=dict)
-    """What the part sets; empty leaves everything as the sections say."""
+    """Fields to set with the part; empty uses the sections unchanged."""
     off: dict[str, Any] = field(default_factory=dict)
-    """What is set without the part."""
+    """Fields to set without the part."""
 
     def __post_init__(self) -> None:
         refuse([require(len(self.off) > 0, "off", self.off, "one or more fields")])
@@ -37,14 +37,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationPlan:
-    """What a sweep file says under `ablation`."""
+    """Section `ablation` of a sweep file."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     plan: Literal["leave_one_out", "add_one_in", "factorial"] | None = None
-    """All parts on, and each one off; all off, and each one on; or every combination."""
+    """`leave_one_out`: all parts on, and each one off. `add_one_in`: all parts off, and each one
+    on. `factorial`: all combinations."""
     parts: dict[str, Part] = field(default_factory=dict)
-    """The parts by name."""
+    """Parts by name."""
 
     def __post_init__(self) -> None:
         constraint = "a name of letters, digits and _, so that `where` can use it"
@@ -59,7 +60,7 @@ class AblationPlan:
         )
 
     def issues(self) -> list[ConfigIssue | None]:
-        """Laws between the plan and its parts, for when each of them is sound."""
+        """Return issues between the plan and its parts, given that the parts are valid."""
         names, constraint = list(self.parts), "one of leave_one_out, add_one_in and factorial"
         return [
             require(self.plan is not None or not names, "plan", self.plan, constraint),
@@ -72,7 +73,7 @@ class AblationPlan:
         ]
 
     def states(self) -> list[State]:
-        """The combinations that are trained, in a fixed order; one empty state without a plan."""
+        """Return the combinations to train in a fixed order; one empty state without a plan."""
         names = [f"{PART}{name}" for name in self.parts]
         full: State = dict.fromkeys(names, "on")
         bare: State = dict.fromkeys(names, "off")
@@ -88,7 +89,7 @@ class AblationPlan:
         return [{}]
 
     def label(self, state: Mapping[str, str]) -> str:
-        """A state in words, over the parts that act in it; nothing where there are none."""
+        """Return the label of a state, over the parts that act in it; empty without parts."""
         on = [name.removeprefix(PART) for name, side in state.items() if side == "on"]
         off = [name.removeprefix(PART) for name, side in state.items() if side == "off"]
         if not state:

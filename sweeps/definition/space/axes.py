@@ -1,4 +1,4 @@
-"""Axes of a search: fields that vary, and choices between whole sections."""
+"""Axes of a search space: fields that vary, and choices between whole sections."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 from sweeps.definition.file.run_sections import Sections
 
 SIGNIFICANT_DIGITS = 6
-"""Sampled values are rounded to this, so that what a report prints can be typed again."""
+"""Precision of sampled values, chosen so that a printed value can be entered again exactly."""
 _RANGES = ("uniform", "log", "integer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One of the choices of an axis."""
+    """One choice of an axis over whole sections."""
 
     label: str
-    """How it is called in tables."""
+    """Name of the choice in tables."""
     sections: Sections
-    """What it sets."""
+    """Fields that the choice sets."""
     axes: tuple[Axis, ...] = ()
-    """What varies only where this is chosen."""
+    """Axes that exist only with this choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """What varies: a field over values or between two ends, or a section by whole choices."""
+    """Axis over the values or the range of a field, or over choices of a section."""
 
     path: str
-    """Dotted path of the field, such as `method.rank`; for a choice the section's name."""
+    """Dotted path of the field, such as `method.rank`; for choices the name of the section."""
     scale: Literal["list", "uniform", "log", "integer", "choice"] = "list"
     values: tuple[Any, ...] = ()
-    """The listed values; for a range its two ends, both included; for a choice the labels."""
+    """Listed values, the two ends of a range (inclusive), or the labels of the choices."""
     options: tuple[Option, ...] = ()
-    """What the labels of a choice stand for."""
+    """Choices, in the order of their labels."""
 
     @property
     def varies(self) -> bool:
-        """Whether the axis tells configurations apart."""
+        """True if configurations can differ in this axis."""
         return self.scale not in {"list", "choice"} or len(self.values) > 1
 
     def probes(self, here: str) -> tuple[tuple[str, Any], ...]:
-        """(key path, value) of everything that the run must accept; the axis is at `here`."""
+        """Return (key path, value) of each value that must be valid, for an axis at `here`."""
         inside = "" if self.scale == "list" else f".{self.scale}"
         return tuple((f"{here}{inside}[{i}]", value) for i, value in enumerate(self.values))
 
     def option(self, label: str) -> Option:
-        """The option of a choice that a label stands for."""
+        """Return the choice with a given label."""
         return self.options[self.values.index(label)]
 
     def at(self, fraction: float) -> Any:
-        """The value at `fraction` in [0, 1) of the axis; listed values share it equally."""
+        """Return the value at `fraction` in [0, 1); listed values have equal shares."""
         if self.scale in {"list", "choice"}:
             return self.values[min(int(fraction * len(self.values)), len(self.values) - 1)]
         low, high = self.values
@@ -69,7 +69,7 @@ class Axis:
 
 
 def every_axis(axes: Sequence[Axis]) -> Iterator[Axis]:
-    """The axes and those below their options; two options may have axes of one path."""
+    """Yield all axes, including those of choices; two choices can have axes of the same path."""
     for axis in axes:
         yield axis
         for option in axis.options:
@@ -77,9 +77,12 @@ def every_axis(axes: Sequence[Axis]) -> Iterator[Axis]:
 
 
 def parse_axis(path: str, written: Any, kind: str | None, here: str) -> Axis:
-    """The axis over the field at `path` that the sweep file declares at `here`.
+    """Return the axis over the field at `path` that the sweep file defines at `here`.
 
-    `kind` is the algorithm, None if it is not known. Raises `InvalidConfigError`.
+    `kind` is the algorithm, or None if it is unknown.
+
+    Raises:
+        InvalidConfigError: If the axis is not a list of values or a valid range.
     """
     if isinstance(written, Mapping):
         return _parse_range(path, written, kind, here)

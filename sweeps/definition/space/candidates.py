@@ -1,4 +1,4 @@
-"""What a draw of the search becomes: settings that the conditions accept, then configurations."""
+"""Conversion of a draw of the search to accepted settings and to configurations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sweeps.definition.space.sampling import Point
 from sweeps.definition.sweep import Configuration, Role, label_of
 
 REPLICATED = ("stream.class_order_seed", "stream.split_seed")
-"""Fields that may be axes but make replicates, not configurations, as seeds do: `config_id` leaves
-them out, and they have columns of their own in the table `trials`."""
+"""Fields that can be axes but define replicates, like seeds, instead of configurations. They are
+not part of `config_id` and have separate columns in the table `trials`."""
 
 
 @final
 class Candidates:
-    """The axes, the ablation plan and the conditions of a sweep, ready for any draw."""
+    """Axes, ablation plan and conditions of a sweep, applied to draws."""
 
     def __init__(
         self,
@@ -34,28 +34,30 @@ class Candidates:
     ) -> None:
         self.space, self.axes, self.plan, self.conditions = space, axes, plan, conditions
         self.states = plan.states()
-        self.odd: dict[str, ConfigIssue] = {}
-        """Conditions that could not be worked out for some setting."""
-        self.broken = dict.fromkeys((condition.place for condition in conditions), 0)
-        """How many settings each condition has rejected."""
+        self.undecidable: dict[str, ConfigIssue] = {}
+        """Issues of conditions that cannot be evaluated for some setting."""
+        self.rejections = dict.fromkeys((condition.place for condition in conditions), 0)
+        """Number of settings that each condition has rejected."""
         self._judged: dict[str, list[Point]] = {}
 
     def accepted(self, draw: Point) -> list[Point]:
-        """The draw in every state of the ablation, as far as the conditions accept it."""
+        """Return the draw in each state of the ablation plan that meets the conditions."""
         key = json.dumps(draw)
         if key not in self._judged:
             settings = [{**draw, **state} for state in self.states]
-            met = [[self._meets(point, c) for c in self.conditions] for point in settings]
-            self._judged[key] = [p for p, every in zip(settings, met, strict=True) if all(every)]
+            accepted = [[self._meets(point, c) for c in self.conditions] for point in settings]
+            self._judged[key] = [
+                p for p, all_met in zip(settings, accepted, strict=True) if all(all_met)
+            ]
         return self._judged[key]
 
-    def sound(self, draw: Point) -> list[Point]:
-        """The accepted settings of a draw whose runs break no law, without what cannot exist."""
+    def valid(self, draw: Point) -> list[Point]:
+        """Return the accepted settings with valid runs, without fields that do not exist."""
         points = map(self.space.existing, self.accepted(draw))
         return [point for point in points if self.space.effect(point) is not None]
 
     def configuration(self, point: Point) -> tuple[Configuration, tuple[str, ...]]:
-        """(the configuration of a sound setting, what does not act in it)."""
+        """Return the configuration of a valid setting, and the fields that do not act in it."""
         idle = self.space.idle(point)
         kept = {path: value for path, value in point.items() if path not in idle}
         return self._configuration(kept, self.space.checked(kept).run), tuple(idle)
@@ -64,13 +66,13 @@ class Candidates:
         try:
             met = condition.holds(lambda path: self.space.value(point, path))
         except InvalidConfigError as error:
-            self.odd.update((str(issue), issue) for issue in error.issues)
+            self.undecidable.update((str(issue), issue) for issue in error.issues)
             return False
-        self.broken[condition.place] += not met
+        self.rejections[condition.place] += not met
         return met
 
     def _configuration(self, point: Point, run: RunConfig) -> Configuration:
-        """The configuration of a point in which everything acts."""
+        """Return the configuration of a point in which all fields act."""
         space = self.space
         point = {path: value for path, value in point.items() if path not in REPLICATED}
         parts = {path: str(value) for path, value in point.items() if path.startswith(PART)}

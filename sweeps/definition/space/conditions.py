@@ -1,4 +1,4 @@
-"""`where`: conditions over the fields of a run, in a small safe part of Python's expressions."""
+"""Conditions under `where`, written in a small and safe subset of Python expressions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 from sweeps.definition.space.run_fields import KINDS, FieldFacts, kind_of
 
 MAX_LENGTH = 1000
-"""Longest condition, in characters: nobody writes more, and parsing stays cheap."""
+"""Maximum length of a condition in characters, which bounds the cost of parsing."""
 
 _ORDERINGS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -38,22 +38,23 @@ _ALLOWED = (
 _NOUNS = {"number": "a number", "list": "a list", "flag": "true or false", "mapping": "a mapping"}
 
 Lookup = Callable[[str], Any]
-"""The value of a field by dotted path. Raises `KeyError` if the configuration has none."""
+"""Function that returns the value of a field, or raises `KeyError` if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One line under `where` that was found to be sound."""
+    """Valid condition of `where`."""
 
     place: str
-    """Its key path, such as `where[0]`."""
+    """Key path, such as `where[0]`."""
     text: str
     tree: ast.expr
 
     def holds(self, lookup: Lookup) -> bool:
-        """Whether a configuration meets it; one without a field that it needs is not bound by it.
+        """Return True if a configuration meets the condition or lacks a field of it.
 
-        Raises `InvalidConfigError` where values do not allow an answer, such as an order of null.
+        Raises:
+            InvalidConfigError: If values do not allow an answer, such as a comparison with null.
         """
         try:
             return bool(_value(self.tree, lookup))
@@ -67,14 +68,17 @@ class Condition:
 
 
 class _UndecidedError(Exception):
-    """Values at hand that an operator cannot take."""
+    """Error for values that an operator does not accept."""
 
 
 def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> Condition:
-    """The condition in `text`. Raises `InvalidConfigError` with all that is wrong with it.
+    """Return the condition that `text` defines.
 
-    Checked before any configuration is known: names, operators, and whether the kinds of values
-    can meet. A comparison with a text that its field can never be is refused too.
+    Names, operators and kinds of values are checked without a configuration. A comparison with a
+    text that the field can never have is rejected too.
+
+    Raises:
+        InvalidConfigError: With all issues of the condition.
     """
     try:
         if len(text) > MAX_LENGTH:
@@ -86,7 +90,7 @@ def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> 
         reason = getattr(error, "msg", None) or "it is nested too deeply"
         constraint = "a condition such as `method.rank <= 16`"
         raise InvalidConfigError(
-            [ConfigIssue(place, text, constraint, f"Python says: {reason}.")]
+            [ConfigIssue(place, text, constraint, f"Python reports: {reason}.")]
         ) from error
     checker = _Checker(place, text, fields)
     if "flag" not in checker.kinds(tree):
@@ -96,19 +100,19 @@ def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> 
 
 
 class _Checker:
-    """Which kinds of value an expression can have; `issues` collects what cannot be."""
+    """Inference of the kinds of values of an expression; `issues` collects the errors."""
 
     def __init__(self, place: str, text: str, fields: Mapping[str, FieldFacts]) -> None:
         self.place, self.text, self.fields = place, text, fields
         self.issues: list[ConfigIssue] = []
 
     def issue(self, allowed: str, hint: str = "") -> frozenset[str]:
-        """Note an issue; the invalid part may then be anything, so that it is told once."""
+        """Add an issue and return all kinds, so that the invalid part is reported once."""
         self.issues.append(ConfigIssue(self.place, self.text, allowed, hint))
         return KINDS
 
     def kinds(self, node: ast.expr) -> frozenset[str]:
-        """The kinds that the node's value can have."""
+        """Return the kinds that the value of a node can have."""
         match node:
             case ast.Constant(value=bool() | int() | float() | str() | None):
                 return frozenset({kind_of(node.value)})
@@ -141,7 +145,7 @@ class _Checker:
         return self.issue(_ALLOWED, f"`{ast.unparse(node)}` is none of these.")
 
     def name(self, node: ast.expr) -> frozenset[str]:
-        """The kinds that a field can hold."""
+        """Return the kinds that a field can have."""
         name = ast.unparse(node)
         if name in _WORDS:
             return frozenset({kind_of(_WORDS[name])})
@@ -149,20 +153,20 @@ class _Checker:
             return self.fields[name].kinds
         same = [path for path in self.fields if path.split(".")[-1] == name.split(".")[-1]]
         hint = f"Did you mean {same[0]!r}?" if same else nearest(name, list(self.fields))
-        hint = hint or "Put texts into quotes."
+        hint = hint or "Enclose texts in quotes."
         constraint = "names of fields that some configuration has, such as `method.rank`"
-        return self.issue(constraint, f"`{name}` is none. {hint}")
+        return self.issue(constraint, f"`{name}` is not a field. {hint}")
 
     def expect(self, node: ast.expr, kind: str) -> None:
-        """Note an issue if the node can never be of the kind."""
-        found = self.kinds(node)
-        if kind not in found:
+        """Add an issue if the node can never be of the kind."""
+        kinds = self.kinds(node)
+        if kind not in kinds:
             self.issue(
-                f"{_NOUNS[kind]} in that place", f"`{ast.unparse(node)}` is {_told(found)}."
+                f"{_NOUNS[kind]} in that place", f"`{ast.unparse(node)}` is {_described(kinds)}."
             )
 
     def call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> frozenset[str]:
-        """The kind of a call's value."""
+        """Return the kind of the value of a call."""
         fewest, most = {"min": (2, 9), "max": (2, 9)}.get(name, (1, 1))
         if not fewest <= len(arguments) <= most:
             few = "one argument" if most == 1 else "two or more arguments"
@@ -175,36 +179,36 @@ class _Checker:
         return frozenset({"number"})
 
     def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> None:
-        """Note an issue if the comparison cannot be made, or cannot come out both ways."""
+        """Add an issue if a comparison is impossible or always has the same result."""
         a, b = self.kinds(left), self.kinds(right)
         shown = f"{ast.unparse(left)} {_SIGNS.get(type(op), '?')} {ast.unparse(right)}"
         if type(op) in _ORDERINGS:
-            meet = bool(a & b & {"number", "text"})
+            comparable = bool(a & b & {"number", "text"})
         elif isinstance(op, ast.Eq | ast.NotEq):
-            meet = bool(a & b)
+            comparable = bool(a & b)
             self.spelling(left, right)
             self.spelling(right, left)
         elif isinstance(op, ast.In | ast.NotIn):
-            meet = "list" in b or ("text" in a and "text" in b)
+            comparable = "list" in b or ("text" in a and "text" in b)
             for item in right.elts if isinstance(right, ast.List | ast.Tuple) else [right]:
                 self.spelling(left, item)
                 self.spelling(item, left)
         else:
-            self.issue(_ALLOWED, "Write `==` in place of `is`.")
+            self.issue(_ALLOWED, "Use `==` instead of `is`.")
             return
-        if not meet:
-            hint = f"`{shown}` sets {_told(a)} against {_told(b)}."
+        if not comparable:
+            hint = f"`{shown}` compares {_described(a)} with {_described(b)}."
             self.issue("values of one kind on both sides", hint)
 
     def spelling(self, field: ast.expr, value: ast.expr) -> None:
-        """Note an issue if the value is a text that the field can never be."""
+        """Add an issue if the value is a text that the field can never have."""
         facts = self.fields.get(ast.unparse(field))
         if facts is None or not facts.choices or not isinstance(value, ast.Constant):
             return
         if isinstance(value.value, str) and value.value not in facts.choices:
             choices = sorted(facts.choices)
             hint = nearest(value.value, choices)
-            self.issue(f"one of {choices} beside `{ast.unparse(field)}`", hint)
+            self.issue(f"one of {choices} in a comparison with `{ast.unparse(field)}`", hint)
 
 
 _SIGNS: dict[type[ast.cmpop], str] = {
@@ -219,12 +223,12 @@ _SIGNS: dict[type[ast.cmpop], str] = {
 }
 
 
-def _told(kinds: frozenset[str]) -> str:
+def _described(kinds: frozenset[str]) -> str:
     return " or ".join(_NOUNS.get(kind, kind) for kind in sorted(kinds))
 
 
 def _value(node: ast.expr, lookup: Lookup) -> Any:
-    """The value of a checked expression."""
+    """Return the value of a checked expression."""
     match node:
         case ast.Constant(value=value):
             return value
@@ -285,13 +289,15 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, lookup: Lookup) -> 
                 raise _undecided(right, b)
             return (a in b) == isinstance(op, ast.In)
     if kinds not in {("number", "number"), ("text", "text")}:
-        odd, value = (right, b) if kinds[0] in {"number", "text"} else (left, a)
-        raise _undecided(odd, value)
+        invalid, value = (right, b) if kinds[0] in {"number", "text"} else (left, a)
+        raise _undecided(invalid, value)
     return _ORDERINGS[type(op)](a, b)
 
 
 def _undecided(node: ast.expr, value: object) -> _UndecidedError:
     text = ast.unparse(node)
     if value is None:
-        return _UndecidedError(f"`{text}` is null in one: begin with `{text} == null or`.")
-    return _UndecidedError(f"`{text}` is {value!r} in one, {_told(frozenset({kind_of(value)}))}.")
+        hint = f"`{text}` is null in a configuration: begin with `{text} == null or`."
+        return _UndecidedError(hint)
+    kind = _described(frozenset({kind_of(value)}))
+    return _UndecidedError(f"`{text}` is {value!r} in a configuration, {kind}.")

@@ -1,4 +1,4 @@
-"""What a sweep trains: the points of its search and the baselines, as configurations."""
+"""Configurations of a sweep: the points of its search, and the baselines."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from sweeps.definition.sweep import Configuration, Merge, Role, label_of
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What the search of a sweep file comes to."""
+    """Result of the search section of a sweep file."""
 
     configurations: tuple[Configuration, ...]
     merges: tuple[Merge, ...]
     rejected: int
-    """Settings that `where` removed."""
+    """Number of settings that `where` rejected."""
     candidates: Candidates
     runs: tuple[RunConfig, ...]
-    """A run of every configuration; of some that may be proposed where none is known yet."""
+    """Run of each configuration; with a model, runs of random draws in their place."""
 
 
-def run_faults(
+def run_issues(
     runs: Sequence[RunConfig], orders: OrderDesign, resources: Resources
 ) -> list[ConfigIssue]:
-    """What the rest of the sweep does not give the runs: orders for their T, a GPU."""
+    """Return issues of runs without suitable orders or without a GPU."""
     issues: list[ConfigIssue] = []
     ordered = [run.stream for run in runs if not run.method.ORDER_FREE]
     for num_tasks, names in sorted({(s.tasks, task_names(s)) for s in ordered}):
@@ -59,7 +59,7 @@ def run_faults(
         issues.append(ConfigIssue("resources.gpu", resources.gpu, constraint, hint))
     if resources.gpu == 0 and on_gpu:
         constraint = "greater than 0, as train.device is cuda"
-        hint = "A trial sees only the GPUs that it asks for."
+        hint = "A trial can use only the GPUs that it reserves."
         issues.append(ConfigIssue("resources.gpu", resources.gpu, constraint, hint))
     return issues
 
@@ -72,11 +72,15 @@ def searched(
     algorithm: Algorithm,
     conditions: Sequence[Condition],
 ) -> Search:
-    """The points of the search in every state of the ablation, equal ones merged.
+    """Return the points of the search in all states of the ablation, with equal ones merged.
 
-    Values that are sound alone may break a law together, unless `where` removes them. Raises
-    `InvalidConfigError`: each broken law once, with the first point that breaks it. Points of an
-    algorithm that learns are not known yet: as many random draws are checked in their place.
+    Values that are valid separately can violate a constraint together, unless `where` rejects the
+    combination. Points of an algorithm with a model are not known yet: the same number of random
+    draws is checked instead.
+
+    Raises:
+        InvalidConfigError: With each violated constraint once, for the first point that violates
+            it.
     """
     candidates = Candidates(Space(base, axes, parts), axes, plan, conditions)
     space = candidates.space
@@ -105,10 +109,10 @@ def searched(
     merges: list[Merge] = []
     for group in groups.values():
         first, *others = group.values()
-        found, idle = candidates.configuration(first)
-        configurations.append(found)
+        configuration, idle = candidates.configuration(first)
+        configurations.append(configuration)
         if others:
-            merges.append(Merge(label=found.label, idle=idle, settings=(first, *others)))
+            merges.append(Merge(label=configuration.label, idle=idle, settings=(first, *others)))
     return Search(
         configurations=tuple(configurations),
         merges=tuple(merges),
@@ -123,69 +127,75 @@ def baseline_configurations(
     base: CheckedRun,
     search: Sequence[Configuration],
 ) -> tuple[Configuration, ...]:
-    """The baselines by label and sections. Raises `InvalidConfigError` if a label is taken."""
-    found: list[Configuration] = []
+    """Return the baselines, given by label and sections.
+
+    Raises:
+        InvalidConfigError: If another configuration has the same label.
+    """
+    configurations: list[Configuration] = []
     issues: list[ConfigIssue] = []
     taken = {configuration.label: configuration.run for configuration in search}
-    for i, (given, over) in enumerate(baselines):
-        run = check_run(merged(base.sound, over)).run
+    for i, (written_label, over) in enumerate(baselines):
+        run = check_run(merged(base.valid, over)).run
         factors = differences(run, base.run)
-        label = given or label_of(run.method.kind, factors)
+        label = written_label or label_of(run.method.kind, factors)
         role: Role = "reference" if run.method.REFERENCE else "baseline"
-        found.append(Configuration(label=label, role=role, factors=factors, run=run))
+        configurations.append(Configuration(label=label, role=role, factors=factors, run=run))
         if taken.setdefault(label, run) != run:
             constraint = "a label that no other configuration has"
-            hint = "" if given else "Give this baseline a label."
+            hint = "" if written_label else "Give this baseline a label."
             issues.append(ConfigIssue(f"baselines[{i}].label", label, constraint, hint))
     refuse(issues)
-    return tuple(found)
+    return tuple(configurations)
 
 
 def _settings(candidates: Candidates, algorithm: Algorithm) -> tuple[list[Point], int]:
-    """(points that meet the conditions, number of those that do not)."""
+    """Return the points that meet the conditions, and the number of those that do not."""
     accepted = candidates.accepted
-    drawn, looked = points(candidates.axes, algorithm, lambda draw: bool(accepted(draw)))
-    refuse(candidates.odd.values())
+    drawn, num_draws = points(candidates.axes, algorithm, lambda draw: bool(accepted(draw)))
+    refuse(candidates.undecidable.values())
     texts = [condition.text for condition in candidates.conditions]
     if not drawn:
-        constraint = "conditions that some setting meets"
-        broken = candidates.broken.items()
-        told = ", ".join(f"{place} rejects {count}" for place, count in broken if count)
+        constraint = "conditions that at least one setting meets"
+        rejections = candidates.rejections.items()
+        counts = ", ".join(f"{place} rejects {count}" for place, count in rejections if count)
         raise InvalidConfigError(
-            [ConfigIssue("where", texts, constraint, f"Of {looked} settings {told}.")]
+            [ConfigIssue("where", texts, constraint, f"Of {num_draws} settings {counts}.")]
         )
     if len(drawn) < (algorithm.trials or 0):
         constraint = f"conditions that reject at most {algorithm.max_rejected:.0%} of the draws"
-        hint = f"{len(drawn)} of {looked} draws meet them, and {algorithm.trials} are wanted: "
-        hint += "loosen them, or raise algorithm.max_rejected."
+        hint = (
+            f"{len(drawn)} of {num_draws} draws meet them, and {algorithm.trials} are required: "
+        )
+        hint += "relax them, or increase algorithm.max_rejected."
         raise InvalidConfigError([ConfigIssue("where", texts, constraint, hint)])
     settings = [point for draw in drawn for point in accepted(draw)]
-    return settings, looked * len(candidates.states) - len(settings)
+    return settings, num_draws * len(candidates.states) - len(settings)
 
 
 def _unlearnable(axes: Sequence[Axis], algorithm: Algorithm) -> list[ConfigIssue]:
-    """What the algorithm cannot learn from."""
+    """Return issues of search spaces that the algorithm does not support."""
     if not axes:
         constraint = "one or more axes"
         return [
-            ConfigIssue(
-                "search", {}, constraint, f"`{algorithm.kind}` has nothing to learn about."
-            )
+            ConfigIssue("search", {}, constraint, f"`{algorithm.kind}` has nothing to optimize.")
         ]
-    below = [axis.path for axis in axes if any(option.axes for option in axis.options)]
-    if algorithm.kind != "gp" or not below:
+    inner_axes = [axis.path for axis in axes if any(option.axes for option in axis.options)]
+    if algorithm.kind != "gp" or not inner_axes:
         return []
     constraint = "tpe or nsga2"
-    hint = f"A Gaussian process knows no axes of one choice only, as `search.{below[0]}` has them."
+    hint = (
+        f"A Gaussian process does not support axes of a single choice: `search.{inner_axes[0]}`."
+    )
     return [ConfigIssue("algorithm.kind", algorithm.kind, constraint, hint)]
 
 
 def _without_effect(
     space: Space, parts: Sequence[Axis], settings: Sequence[Point]
 ) -> list[ConfigIssue]:
-    """Parts that train the same whether they are on or off, in every setting."""
+    """Return issues of parts that have no effect in any setting."""
     constraint = "a part whose `on` and `off` train different things"
-    hint = "Switched, it changes no setting of the sweep."
+    hint = "Switching it changes no setting of the sweep."
     return [
         ConfigIssue(f"ablation.parts.{part.path.removeprefix(PART)}", "on = off", constraint, hint)
         for part in parts

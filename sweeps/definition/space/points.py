@@ -1,4 +1,4 @@
-"""From points to runs: what a point sets, what of it acts, which points are equal in effect."""
+"""Conversion of points of the search space to runs, and equality of points in effect."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ from sweeps.definition.space.run_fields import default_of, has_field
 from sweeps.definition.space.sampling import Point
 
 MAX_VARIANTS = 1024
-"""An axis that cannot be shown to be idle with so many tries is taken to act."""
+"""Maximum number of combinations for which a field is tested for having no effect."""
 _KEY = json.JSONEncoder(sort_keys=True)
-"""Spells a point; kept, as `json.dumps` with a choice of its own makes a new one every time."""
+"""JSON encoder of points. It is created once, because `json.dumps` with options creates a new one
+per call."""
 MAX_REMEMBERED = 65536
-"""Checked points that are kept: those of a large grid, neighbours included."""
+"""Maximum number of checked points in the cache: a large grid with the neighbors of its points."""
 
 
 @final
 class Space:
-    """The base run, and what the axes of a search and the parts of an ablation make of it.
+    """Base run with the axes of a search and the parts of an ablation plan.
 
-    What a point asks for is worked out once, however often it is asked.
+    Results for points are cached.
     """
 
     def __init__(self, base: CheckedRun, axes: Sequence[Axis], parts: Sequence[Axis]) -> None:
@@ -47,7 +48,7 @@ class Space:
         self.choices = [axis for axis in axes if axis.options]
         self.parts = {axis.path: axis for axis in parts}
         self.probes: dict[str, list[Any]] = {}
-        """All values of the fields and parts, by path; the two ends of a range."""
+        """Values of fields and parts by path; the two ends of a range."""
         for axis in every_axis([*axes, *parts]):
             if axis.scale != "choice" or axis.path in self.parts:
                 known = self.probes.setdefault(axis.path, [])
@@ -57,11 +58,11 @@ class Space:
         self._checked = lru_cache(maxsize=MAX_REMEMBERED)(self._check)
 
     def sections(self, point: Point) -> Sections:
-        """What the point makes of the base: its choices first, then fields and parts.
+        """Return the sections of a point: the base with choices, then fields and parts, applied.
 
-        Fields that the chosen method does not have are left out.
+        Fields that the selected method does not have are left out.
         """
-        result = self.base.sound
+        result = self.base.valid
         for axis in self.choices:
             if axis.path in point:
                 result = merged(result, axis.option(point[axis.path]).sections)
@@ -77,7 +78,7 @@ class Space:
         return result
 
     def existing(self, point: Point) -> Point:
-        """The point without the fields and parts that its method does not have."""
+        """Return the point without fields and parts that its method does not have."""
         kind = _kind(self.sections({p: v for p, v in point.items() if p in SECTIONS}))
         return {
             path: value
@@ -90,9 +91,12 @@ class Space:
         }
 
     def value(self, point: Point, path: str) -> Any:
-        """What a condition reads: a field, a choice's label, or a part's state.
+        """Return the value of a field, the label of a choice or the state of a part.
 
-        Raises `KeyError` where the configuration has none.
+        Conditions use these values.
+
+        Raises:
+            KeyError: If the configuration does not have the field.
         """
         if path in SECTIONS or path in self.parts:
             return self.existing(point)[path]
@@ -102,31 +106,30 @@ class Space:
         return sections.get(section, {}).get(field, default)
 
     def checked(self, point: Point) -> CheckedRun:
-        """The run of the point, and what is wrong with it."""
+        """Return the run of a point with its issues."""
         return self._checked(_KEY.encode(point))
 
     def _check(self, point: str) -> CheckedRun:
         return check_run(self.sections(json.loads(point)), self._resolved)
 
     def effect(self, point: Point) -> str | None:
-        """What of the point acts: equal texts mean equal stages. None if its run is not sound."""
+        """Return an id that is equal for points with equal stages; None if the run is invalid."""
         checked = self.checked(point)
         return None if checked.issues else effect_id(checked.run)
 
     def idle(self, point: Point) -> list[str]:
-        """Fields and parts of the point that could be anything, all at once, with equal effect.
+        """Return fields and parts that have no effect at the point, jointly.
 
-        "Anything" is every value that they have in the sweep, and what the sections say.
+        All their values in the sweep and in the sections are tested.
         """
-        found: list[str] = []
+        idle: list[str] = []
         for path in point:
-            if path in self.varying and path in self.probes and self._equal([*found, path], point):
-                found.append(path)
-        return found
+            if path in self.varying and path in self.probes and self._equal([*idle, path], point):
+                idle.append(path)
+        return idle
 
     def _equal(self, paths: Sequence[str], point: Point) -> bool:
-        """Whether all that the paths could hold acts like the point; values that do not fit the
-        others tell nothing."""
+        """Return True if the point acts the same for all valid values of the paths."""
         values = [[*((value,) for value in self.probes[path]), ()] for path in paths]
         if math.prod(map(len, values)) > MAX_VARIANTS:
             return False
@@ -146,7 +149,7 @@ class Space:
 
 
 def factor_of(run: RunConfig, path: str, value: Any) -> Any:
-    """What a table shows of a point's entry: the field as the run has it, or a label."""
+    """Return the value of a point for tables: the field of the run, or a label."""
     return value_at(run, path) if "." in path and not path.startswith(PART) else value
 
 

@@ -1,4 +1,4 @@
-"""The fields of a run as conditions see them: which kinds of value each can hold."""
+"""Fields of a run and the kinds of values that they accept."""
 
 from __future__ import annotations
 
@@ -19,42 +19,54 @@ SECTION_CLASSES: Mapping[str, type] = {
     "stream": StreamConfig,
     "train": TrainConfig,
 }
-"""The sections of which there is one class; that of `method` follows from its `kind`."""
+"""Sections with a fixed class; the class of `method` depends on its `kind`."""
 
 KINDS = frozenset({"number", "text", "flag", "list", "mapping", "null"})
-"""What a value of a sweep file can be."""
+"""Kinds of values in a sweep file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFacts:
-    """What a field can hold."""
+    """Values that a field accepts."""
 
     kinds: frozenset[str]
-    """Some of `KINDS`."""
+    """Subset of `KINDS`."""
     choices: frozenset[str] = frozenset()
-    """The only texts that the field, or an item of its list, can be; empty allows any."""
+    """Allowed texts of the field, or of the items of its list; empty allows any text."""
 
     def joined(self, other: FieldFacts) -> FieldFacts:
-        """What one of two fields of the same name can hold."""
+        """Return the facts of a field that has the facts of one of two fields."""
         closed = bool(self.choices) and bool(other.choices)
         choices = self.choices | other.choices if closed else frozenset[str]()
         return FieldFacts(kinds=self.kinds | other.kinds, choices=choices)
 
 
 def class_of(section: str, kind: str) -> type:
-    """The class that holds a section; `kind` is that of the method."""
+    """Return the class of a section; `kind` is that of the method."""
     return METHOD_CONFIGS[kind] if section == "method" else SECTION_CLASSES[section]
 
 
 def has_field(path: str, kind: str) -> bool:
-    """Whether a run with a method of this kind has the field."""
+    """Return True if a run with a method of this kind has the field."""
     section, _, field = path.partition(".")
     return field in _hints(class_of(section, kind))
 
 
+def takes_only_integers(path: str, kind: str) -> bool:
+    """Return True if the field accepts integers but no other numbers."""
+    section, _, field = path.partition(".")
+    hint = _hints(class_of(section, kind)).get(field)
+    members = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    return int in members and float not in members
+
+
 @lru_cache(maxsize=4096)
 def default_of(path: str, kind: str) -> Any:
-    """The field's default as plain data. Raises `KeyError` if there is no such field."""
+    """Return the default of a field as plain data.
+
+    Raises:
+        KeyError: If the field does not exist.
+    """
     section, _, field = path.partition(".")
     cls = class_of(section, kind)
     if field not in _hints(cls):
@@ -63,18 +75,20 @@ def default_of(path: str, kind: str) -> Any:
 
 
 def field_facts(kinds: Iterable[str]) -> dict[str, FieldFacts]:
-    """Facts by dotted path, for runs with methods of the given kinds."""
-    found: dict[str, FieldFacts] = {}
+    """Return the facts by dotted path, for runs with methods of the given kinds."""
+    facts_by_path: dict[str, FieldFacts] = {}
     classes = [("method", METHOD_CONFIGS[kind]) for kind in kinds]
     for section, cls in [*SECTION_CLASSES.items(), *classes]:
         for name, hint in _hints(cls).items():
             path, facts = f"{section}.{name}", _facts(hint)
-            found[path] = found[path].joined(facts) if path in found else facts
-    return found
+            facts_by_path[path] = (
+                facts_by_path[path].joined(facts) if path in facts_by_path else facts
+            )
+    return facts_by_path
 
 
 def kind_of(value: object) -> str:
-    """Which of `KINDS` a value is."""
+    """Return the kind of a value, one of `KINDS`."""
     if value is None:
         return "null"
     for kind, cls in _CLASSES:

@@ -1,4 +1,4 @@
-"""The points of the search space that an algorithm picks."""
+"""Sampling of the search space: grid, random and Sobol' points; options of the algorithms."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from clmethods.errors import refuse, require
 from sweeps.definition.space.axes import Axis, every_axis
 
 Point = dict[str, Any]
-"""One value per axis, by dotted path."""
+"""Values of the axes, by dotted path."""
 
 MAX_POINTS = 100_000
-"""More configurations than that are a slip in the file; they would only be slow to refuse."""
+"""Maximum number of configurations; a larger number is probably a mistake in the file."""
 
 MAX_PROPOSALS = 10_000
-"""A search by a model looks at all that it knows for every proposal, so it stays small."""
+"""Maximum number of proposals of a model, whose cost per proposal grows with the history."""
 
 BATCH = 8
-"""How many proposals are trained before the model learns of any, unless the file says."""
+"""Default number of proposals that are trained before their results are reported to the model."""
 
 LEARNING = ("tpe", "nsga2", "gp")
-"""Algorithms that propose in batches; `sweeps.search` runs them."""
+"""Algorithms with a model, which propose in batches; `sweeps.search` runs them."""
 
 FAIR_DRAWS = 100
-"""No share of rejected draws is judged by fewer, unless none may be rejected."""
+"""Minimum number of draws before the share of rejected draws is judged, unless none may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """What a sweep file says under `algorithm`: how configurations are picked."""
+    """Section `algorithm` of a sweep file: selection of configurations."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     kind: Literal["grid", "random", "sobol", "tpe", "nsga2", "gp"] = "grid"
-    """`grid`: every combination; `random`: independent draws; `sobol`: a scrambled net; `tpe`,
-    `nsga2`, `gp`: Optuna's samplers, which learn from the batches before."""
+    """`grid`: all combinations. `random`: independent draws. `sobol`: a scrambled Sobol' sequence.
+    `tpe`, `nsga2`, `gp`: Optuna's samplers, which use the results of previous batches."""
     trials: int | None = None
-    """Number of draws, for all but `grid`. Draws that coincide are trained once."""
+    """Number of draws, for all algorithms except `grid`. Equal draws are trained once."""
     batch: int | None = None
-    """For `tpe`, `nsga2` and `gp`: draws that are trained together before the next ones are
-    proposed; for `nsga2` a generation. None is 8, or `trials` if that is less."""
+    """For `tpe`, `nsga2` and `gp`: number of draws that are trained before the next ones are
+    proposed; for `nsga2` the size of a generation. Null: 8, or `trials` if it is smaller."""
     seed: int = 0
-    """Which draws; a grid has none."""
+    """Seed of the draws; not used by a grid."""
     max_rejected: float = 0.9
-    """Largest share of the draws that `where` may reject; each is replaced by a further one."""
+    """Maximum share of draws that `where` may reject; each rejected draw is replaced."""
 
     def __post_init__(self) -> None:
         samples = self.kind != "grid"
@@ -61,14 +61,14 @@ class Algorithm:
                     samples or self.trials is None,
                     "trials",
                     self.trials,
-                    "to be left out: a grid has as many as its values make",
+                    "to be left out: the values of a grid determine the number",
                 ),
                 require(
                     not samples or (self.trials is not None and 1 <= self.trials <= most),
                     "trials",
                     self.trials,
                     f"1 to {most}",
-                    f"Say how many configurations `{self.kind}` should draw."
+                    f"Set the number of configurations that `{self.kind}` draws."
                     if self.trials is None
                     else "",
                 ),
@@ -76,14 +76,14 @@ class Algorithm:
                     self.learns or self.batch is None,
                     "batch",
                     self.batch,
-                    f"to be left out: `{self.kind}` learns nothing between its draws",
+                    f"to be left out: `{self.kind}` does not use results of earlier draws",
                 ),
                 require(
                     not batches or self.least_batch <= (self.batch or 0) <= (self.trials or 0),
                     "batch",
                     self.batch,
                     f"{self.least_batch} to {self.trials}, the number of trials",
-                    "A batch of `nsga2` is a generation, so it has parents to cross."
+                    "A batch of `nsga2` is a generation and needs two parents for crossover."
                     if self.least_batch > (self.batch or 0)
                     else "",
                 ),
@@ -98,22 +98,22 @@ class Algorithm:
 
     @property
     def learns(self) -> bool:
-        """Whether later draws depend on what came of earlier ones."""
+        """True if later draws depend on the results of earlier ones."""
         return self.kind in LEARNING
 
     @property
     def least_batch(self) -> int:
-        """The smallest batch that the algorithm can do with."""
+        """Minimum batch size of the algorithm."""
         return 2 if self.kind == "nsga2" else 1
 
     @property
     def batch_size(self) -> int:
-        """Draws per batch; the last one may have fewer."""
+        """Number of draws per batch; the last batch can be smaller."""
         return self.batch or min(BATCH, self.trials or BATCH)
 
     @property
     def most_draws(self) -> int:
-        """How often may be drawn to find `trials` points that `where` accepts."""
+        """Maximum number of draws to find `trials` points that `where` accepts."""
         trials = self.trials or 0
         if self.max_rejected == 0.0:
             return trials
@@ -121,7 +121,7 @@ class Algorithm:
 
 
 def grid(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
-    """Every combination of the listed values; the last axis varies fastest."""
+    """Return all combinations of the listed values; the last axis varies fastest."""
     size = _combinations(axes)
     constraint = f"at most {MAX_POINTS} combinations"
     refuse([require(size <= MAX_POINTS, "search", size, constraint, "Use `random` or `sobol`.")])
@@ -129,10 +129,10 @@ def grid(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
 
 
 def random_search(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
-    """Independent uniform draws.
+    """Return independent uniform draws.
 
-    Each draw has a seed of its own: more trials keep the first ones, and a further axis leaves
-    the values on the others as they were.
+    Each draw has a separate seed per axis: more trials start with the same draws, and an
+    additional axis does not change the values of the others.
     """
 
     def draw(index: int) -> Point:
@@ -145,16 +145,17 @@ def random_search(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
 
 
 def sobol(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
-    """The first points of a scrambled Sobol' net (Owen 1998): even in every axis and jointly.
+    """Return the first points of a scrambled Sobol' sequence (Owen 1998).
 
-    It is most even when `trials` is a power of 2. More trials keep the first ones.
+    The points are evenly distributed in each axis and jointly, most evenly if `trials` is a power
+    of 2. More trials start with the same points.
     """
     if not axes:
         return [{}]
     import numpy as np
     from scipy.stats import qmc
 
-    # Axes take their dimension by name, so that moving a line in the file changes nothing.
+    # Axes are assigned to dimensions by name, so that their order in the file does not matter.
     paths = sorted({axis.path for axis in every_axis(axes)})
     generator = np.random.default_rng(derive_seed(seed, "space", "sobol", *paths))
     net = qmc.Sobol(d=len(paths), scramble=True, seed=generator)
@@ -167,9 +168,9 @@ def sobol(axes: Sequence[Axis], trials: int, seed: int) -> list[Point]:
 def _grid(axes: Sequence[Axis]) -> list[Point]:
     along = [
         [
-            {axis.path: value} | below
+            {axis.path: value} | inner_point
             for value in axis.values
-            for below in (_grid(axis.option(value).axes) if axis.options else [{}])
+            for inner_point in (_grid(axis.option(value).axes) if axis.options else [{}])
         ]
         for axis in axes
     ]
@@ -184,7 +185,7 @@ def _combinations(axes: Sequence[Axis]) -> int:
 
 
 def _assigned(axes: Sequence[Axis], fraction: Callable[[str], float]) -> Point:
-    """The point at the given fractions of the axes, those below the options it picks included."""
+    """Return the point at the given fractions of the axes, including those of chosen options."""
     point: Point = {}
     for axis in axes:
         value = point[axis.path] = axis.at(fraction(axis.path))
@@ -198,16 +199,16 @@ ALGORITHMS: dict[str, Callable[[Sequence[Axis], int, int], list[Point]]] = {
     "random": random_search,
     "sobol": sobol,
 }
-"""(axes, trials, seed) to points, by the `kind` of the algorithm."""
+"""Functions from (axes, trials, seed) to points, by the `kind` of the algorithm."""
 
 
 def points(
     axes: Sequence[Axis], algorithm: Algorithm, accepts: Callable[[Point], bool]
 ) -> tuple[list[Point], int]:
-    """(the points that the sweep trains, in a fixed order; how many were looked at for them).
+    """Return the points to train in a fixed order, and the number of points that were examined.
 
-    A draw that is not accepted is replaced by a further one, until `algorithm.most_draws`; fewer
-    than `algorithm.trials` points mean that this bound was reached.
+    A point that is not accepted is replaced by a further draw, up to `algorithm.most_draws`. Fewer
+    than `algorithm.trials` points mean that this limit was reached.
     """
     draw, requested = ALGORITHMS[algorithm.kind], algorithm.trials or 0
     count = requested

@@ -81,7 +81,7 @@ BAD = {
     ),
     "a condition between a number and a text": (
         "search: {method.rank: [2, 4]}\nwhere: [\"method.rank < '4'\"]",
-        ["where[0]:", "sets a number against text"],
+        ["where[0]:", "compares a number with text"],
     ),
     "a condition that is no list": (
         "search: {method.rank: [2, 4]}\nwhere: method.rank < 4",

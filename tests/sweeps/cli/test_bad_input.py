@@ -54,7 +54,7 @@ def refused(result: Result) -> str:
         ),
         (
             {"where": ["method.importance_threshold > 0.5"]},
-            ["where", "some setting meets", "Of 2 settings where[0] rejects 2"],
+            ["where", "at least one setting meets", "Of 2 settings where[0] rejects 2"],
         ),
         ({"orders": {"design": "all", "count": 3}}, ["orders.count", "or 120"]),
         ({"train__device": "cuda"}, ["resources.gpu", "as train.device is cuda"]),

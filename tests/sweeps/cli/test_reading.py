@@ -297,7 +297,7 @@ def test_effects_are_matched_differences_of_every_value(
     assert "average_accuracy (higher is better)" in result.output
     assert "forgetting (lower is better)" in result.output
     assert "method.importance_threshold" in result.output
-    assert "Importance: not estimated, 2 configurations, 8 are needed" in result.output
+    assert "Importance: not estimated, 2 configurations, at least 8 are needed" in result.output
     wrong = sweeps_command("effects", finished, "--metric", "accuracy")
     assert wrong.exit_code == 2
     assert "pooled_accuracy" in wrong.output

@@ -93,12 +93,12 @@ def test_replicates_are_balanced_at_every_moment(orders: int, seeds: int) -> Non
         (
             {"early_stop": {}, "objectives": {"trainable_parameters": "min"}},
             "early_stop.metric",
-            "does not depend on how a run goes",
+            "is the same for all runs of a configuration",
         ),
         (
             {"early_stop": {"kind": "non_dominated"}},
             "early_stop.after_task",
-            "After one task there is no forgetting yet.",
+            "Undefined after one task: forgetting.",
         ),
         ({"early_stop": {}, "stream": {"tasks": 1}}, "early_stop", "the stream has one task"),
         (
@@ -107,7 +107,7 @@ def test_replicates_are_balanced_at_every_moment(orders: int, seeds: int) -> Non
             "where stream.tasks varies",
         ),
         ({"early_stop": 3}, "early_stop", "a mapping of fields, or null"),
-        ({"racing": {"start": 1}}, "racing.start", "One decides nothing."),
+        ({"racing": {"start": 1}}, "racing.start", "One is too few."),
         ({"racing": {"start": 3}, "seeds": [0, 1]}, "racing.start", "orders (1) x seeds (2)"),
         (
             {"racing": {}, "orders": {"design": "curricula"}},
@@ -137,6 +137,6 @@ def test_editors_know_both() -> None:
 def test_the_rule_is_said_in_words() -> None:
     rule = EarlyStop(kind="non_dominated", after_task=2)
     told = rule.in_words(5, {"average_accuracy": "max", "forgetting": "min"})
-    assert told.startswith("After 2 of 5 tasks, 1 in 3 configurations goes on")
+    assert told.startswith("After 2 of 5 tasks, 1 in 3 configurations continues")
     assert "average_accuracy (max) and forgetting (min)" in told
     assert "4 of 12 replicates" in Racing().in_words(12)

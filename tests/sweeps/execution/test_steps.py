@@ -228,6 +228,6 @@ def test_an_unfinished_plan_says_what_may_still_come(tmp_path: Path) -> None:
     text = plan_text(make_plan(small_sweep(**ALL), store_of(tmp_path)))
     assert "0 of 3 batches are told, 2 of 6 proposals made" in text
     assert "at most 16 more trials of 48 stages are still to be proposed" in text
-    assert "1 in 2 configurations goes on" in text
+    assert "1 in 2 configurations continues" in text
     assert "gets 2 of 4 replicates" in text
     assert text.count("nothing is decided yet") == 2

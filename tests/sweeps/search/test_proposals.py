@@ -183,12 +183,17 @@ def test_a_gaussian_process_proposes_what_is_good() -> None:
 @pytest.mark.parametrize(
     ("algorithm", "fields", "path", "message"),
     [
-        ({"kind": "tpe"}, {}, "algorithm.trials", "Say how many"),
+        ({"kind": "tpe"}, {}, "algorithm.trials", "Set the number of"),
         ({"kind": "tpe", "trials": 20_000}, {}, "algorithm.trials", "1 to 10000"),
         ({"kind": "tpe", "trials": 4, "batch": 5}, {}, "algorithm.batch", "1 to 4"),
         ({"kind": "nsga2", "trials": 4, "batch": 1}, {}, "algorithm.batch", "a generation"),
-        ({"kind": "random", "trials": 4, "batch": 2}, {}, "algorithm.batch", "learns nothing"),
-        ({"kind": "tpe", "trials": 4}, {"search": {}}, "search", "nothing to learn about"),
+        (
+            {"kind": "random", "trials": 4, "batch": 2},
+            {},
+            "algorithm.batch",
+            "does not use results",
+        ),
+        ({"kind": "tpe", "trials": 4}, {"search": {}}, "search", "nothing to optimize"),
         (
             {"kind": "gp", "trials": 4},
             {"search": {"method": CHOICES}, "readouts": [{"routing": "last"}]},

@@ -86,7 +86,7 @@ def test_the_mean_over_the_cells_decides_not_any_one_of_them():
     found = decide_rung(scores, EarlyStop(reduction_factor=2, audit=0), OBJECTIVES, 3)
     assert found.kept == ("c01",)
     assert found.because["c01"] == (
-        "goes on after 3 tasks: rank 1 of 2, of which 1 go on (average_accuracy 0.6)"
+        "continues after 3 tasks: rank 1 of 2, the best 1 continue (average_accuracy 0.6)"
     )
 
 
@@ -104,7 +104,7 @@ def test_failed_runs_rank_last_however_good_the_others_are():
     found = decide_rung(scores, EarlyStop(reduction_factor=2, audit=0), OBJECTIVES, 1)
     assert found.kept == ("c01", "c02")
     assert found.stopped == ("c03", "c00")
-    assert "rank 4 of 4, of which 2 go on (1 run failed)" in found.because["c00"]
+    assert "rank 4 of 4, the best 2 continue (1 run failed)" in found.because["c00"]
 
 
 def test_a_metric_that_nobody_has_yet_is_left_out():

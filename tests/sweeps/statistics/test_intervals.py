@@ -78,7 +78,7 @@ def test_runs_with_an_order_and_a_seed_each_are_independent():
     interval = mean_interval([0.5, 0.6, 0.8], ["a", "b", "c"], [0, 1, 2])
     assert interval.design == "one factor"
     assert not interval.approximate
-    assert "of its own" in interval.note
+    assert "different order and seed" in interval.note
 
 
 @pytest.mark.parametrize(

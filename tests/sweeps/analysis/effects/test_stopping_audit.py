@@ -137,9 +137,11 @@ def test_the_end_of_a_run_says_what_stopping_spared_and_cost(study):
         Decided("racing", "kept", "off"),
     ]
     spared, cost = stopping_lines(sweep, results, decisions)
-    assert spared == "Early stopping spared 4 of 24 stages (17%) in 4 stopped trials."
+    assert spared == "Early stopping saved 4 of 24 stages (17%) in 4 stopped trials."
     assert "1 of 2 stopped configurations ran to the end; 1 of them would be" in cost
-    assert "audited ended 0.05 better than the best that went on, kept" in cost
+    assert (
+        "audited ended 0.05 better than the best configuration that was not stopped, kept" in cost
+    )
     assert stopping_lines(sweep, results, decisions[:2]) == []
     (_, unknown) = stopping_lines(sweep, results, [decisions[0], decisions[3]])
     assert "not known" in unknown
@@ -201,7 +203,7 @@ def test_the_audit_measures_the_regret(study):
     assert found.difference.mean == pytest.approx(0.05)
     told = found.in_words()
     assert "2 of 6 stopped configurations ran to the end; 1 of them would be on the front" in told
-    assert "lucky ended 0.05 better than the best that went on, kept" in told
+    assert "lucky ended 0.05 better than the best configuration that was not stopped, kept" in told
 
 
 def test_no_regret_is_said_too_and_one_audited_has_no_interval(study):
@@ -232,4 +234,4 @@ def test_what_was_spared_counts_each_stage_once_and_none_that_another_trained(st
         )
     found = saving(study.trials)
     assert (found.spared, found.whole, found.trials) == (1, 3, 3)
-    assert found.in_words() == "Early stopping spared 1 of 3 stages (33%) in 3 stopped trials."
+    assert found.in_words() == "Early stopping saved 1 of 3 stages (33%) in 3 stopped trials."

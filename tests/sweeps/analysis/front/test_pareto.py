@@ -194,7 +194,7 @@ def test_no_runs_make_an_empty_table_and_a_misspelt_objective_an_error():
     table = pareto_table(empty, OBJECTIVES)
     assert table.num_rows == 0
     assert "average_accuracy_low" in table.column_names
-    with pytest.raises(KeyError, match="no objective 'acuracy'"):
+    with pytest.raises(KeyError, match="unknown objective 'acuracy'"):
         pareto_table(empty, {"acuracy": "max"})
 
 

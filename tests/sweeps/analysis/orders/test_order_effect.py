@@ -115,7 +115,7 @@ def test_one_order_tells_nothing_of_orders(study):
     assert row["share_order"] is None
     assert row["seed_mopd"] == pytest.approx(0.1)
     assert "one task order" in row["reason"]
-    assert "below 2 orders x 2 seeds" in row["reason"]
+    assert "fewer than 2 orders x 2 seeds" in row["reason"]
 
 
 def test_one_seed_has_no_floor(study):

@@ -60,7 +60,7 @@ def test_one_order_two_orders_and_too_few_are_refused_with_a_reason():
     assert "one order" in position_effects(one, np.zeros((1, 4))).reason
     assert "one order" in carry_over(one, np.zeros((1, 4))).reason
     two = orders_of("williams", 2)
-    assert "degree of freedom" in position_effects(two, np.zeros((2, 2))).reason
+    assert "degrees of freedom" in position_effects(two, np.zeros((2, 2))).reason
     assert carry_over(orders_of("random", 5, 2), np.zeros((2, 5))).reason is not None
 
 
@@ -75,7 +75,7 @@ def test_what_designed_orders_tell_and_what_they_do_not():
     assert position_effects(ruled, planted(ruled, rng, position=0.2, noise=0.0)).reason is None
     fixed = orders_of("all", 5, fixed=(0, 1))
     found = position_effects(fixed, planted(fixed, rng, position=0.2))
-    assert "do not tell the position from the task" in found.reason
+    assert "do not separate the position from the task" in found.reason
     assert carry_over(fixed, planted(fixed, rng)).reason is not None
 
 

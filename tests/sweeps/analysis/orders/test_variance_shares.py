@@ -90,7 +90,9 @@ def test_where_no_two_are_complete_all_runs_are_used_without_intervals():
         found.append(configuration("abcd"[c], grid))
     split = variance_split(found, "a")
     shares = {part.source: part.share for part in split.components}
-    assert "restricted likelihood over 44 runs; incomplete: a (11 of 12 runs)" in split.note
+    assert (
+        "restricted maximum likelihood over 44 runs; incomplete: a (11 of 12 runs)" in split.note
+    )
     assert max(shares, key=shares.get) == "order"
     assert sum(shares.values()) == pytest.approx(1.0)
     assert all(part.low is None and part.share_low is None for part in split.components)
@@ -99,7 +101,9 @@ def test_where_no_two_are_complete_all_runs_are_used_without_intervals():
 def test_one_factor_says_so():
     split = variance_split([configuration("a", [[0.1, 0.2]])], "a")
     assert split.components == ()
-    assert split.reason == ("two factors must vary, there are 1 configuration, 1 order, 2 seeds")
+    assert split.reason == (
+        "at least two factors must vary, got 1 configuration, 1 order, 2 seeds"
+    )
     assert "0 configurations" in variance_split([], "a").reason
 
 

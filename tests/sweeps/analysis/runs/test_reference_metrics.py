@@ -86,7 +86,7 @@ def test_a_reference_without_the_readout_is_read_by_last_and_says_so(study):
     mine = study.add(MATRIX, readout="instance-cosine")["trial_id"]
     add_joint(study, [0.9, 0.8])
     row = rows_of(study)[mine]
-    assert json.loads(row["references"]) == {"joint_final": "joint, read by `last`"}
+    assert json.loads(row["references"]) == {"joint_final": "joint, readout `last`"}
     assert row["intransigence_joint_final"] == pytest.approx((0.0 + 0.1) / 2)
 
 

@@ -59,7 +59,7 @@ def test_what_acts_late_keeps_the_stages_that_are_shared() -> None:
 
 def test_nothing_acts_after_the_end() -> None:
     assert late_fields(TRIAL, 3) == ()
-    assert "none does" in fork_text(TRUNK, TRIAL, 3, "branch")
+    assert "no field" in fork_text(TRUNK, TRIAL, 3, "branch")
 
 
 def test_orders_that_begin_alike_share_the_beginning() -> None:

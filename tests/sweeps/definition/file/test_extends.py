@@ -103,7 +103,7 @@ def test_the_document_says_what_was_merged(write: Writer) -> None:
 
 def test_a_name_is_not_inherited(write: Writer) -> None:
     write("base.yaml", **BASE)
-    with pytest.raises(InvalidConfigError, match=r"name: got ''.*names the folder"):
+    with pytest.raises(InvalidConfigError, match=r"name: got ''.*used for the folder"):
         load_sweep(write("child.yaml", extends="base.yaml"))
 
 

@@ -114,7 +114,7 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
         ({"objectives": {"intransigence": "min"}}, "objectives.intransigence", "one of ['ave"),
         ({"objectives": {"acuracy": "max"}}, "objectives.acuracy", "one of ['average_accuracy'"),
         ({"objectives": {"bwt": "up"}}, "objectives.bwt", "one of ['max', 'min']"),
-        ({"algorithm": {"kind": "sobol"}}, "algorithm.trials", "Say how many"),
+        ({"algorithm": {"kind": "sobol"}}, "algorithm.trials", "Set the number of"),
         ({"resources": {"gpu": 1.5}}, "resources.gpu", "0 to 1, or a whole number"),
         ({"train": {"device": "cuda"}}, "resources.gpu", "as train.device is cuda"),
         ({"train": {"lr": float("inf")}}, "train.lr", "a finite number"),

@@ -56,7 +56,7 @@ def test_sound_fields_survive_faulty_ones() -> None:
     found = validated(LoracIpcConfig, {"rank": 0, "lora_alpha": 4, "sites": ["q", "z"]})
     assert {issue.path for issue in found.issues} == {"rank", "sites[1]"}
     assert found.value == LoracIpcConfig(lora_alpha=4.0)
-    assert found.sound == {"lora_alpha": 4}
+    assert found.valid == {"lora_alpha": 4}
 
 
 def test_defaults_that_stand_in_for_faulty_fields_are_not_judged() -> None:

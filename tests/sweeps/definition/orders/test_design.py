@@ -116,16 +116,16 @@ def test_a_large_stream_is_ordered_under_constraints() -> None:
     [
         ("random", {"before": ((0, 5),)}, "orders.before[0]: got 5, allowed: a task from 0 to 3"),
         ("all", {"before": ((0, "1"),)}, "The tasks of this stream have no names."),
-        ("all", {"before": ((1, 1),)}, "circle: 1 before 1."),
-        ("all", {"before": ((0, 1), (1, 2), (2, 0))}, "circle: 0 before 1 before 2 before 0."),
-        ("near_first", {"before": ((0, 1), (1, 0))}, "circle: 0 before 1 before 0."),
+        ("all", {"before": ((1, 1),)}, "cycle: 1 before 1."),
+        ("all", {"before": ((0, 1), (1, 2), (2, 0))}, "cycle: 0 before 1 before 2 before 0."),
+        ("near_first", {"before": ((0, 1), (1, 0))}, "cycle: 0 before 1 before 0."),
         ("identity", {"fixed": (4,)}, "orders.fixed[0]: got 4, allowed: a task from 0 to 3"),
         ("identity", {"fixed": (0, 1, 2, 3)}, "allowed: fewer than the 4 tasks. One order is"),
         ("identity", {"fixed": (1, 1)}, "orders.fixed[1]: got 1, allowed: each task once"),
         (
             "identity",
             {"fixed": (1,), "before": ((0, 1),)},
-            "orders.fixed: got [1], allowed: first tasks with 0 before 1, as `before` asks",
+            "orders.fixed: got [1], allowed: first tasks with 0 before 1, as `before` requires",
         ),
         (
             "williams",

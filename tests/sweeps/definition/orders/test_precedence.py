@@ -40,7 +40,7 @@ def test_a_drawn_order_obeys_and_broken_names_a_pair_that_does_not(rule: Rule, s
     found = Precedence.of(num_tasks, pairs)
     assert obeys(found.draw(random.Random(seed)), pairs)
     shuffled = tuple(random.Random(seed).sample(range(num_tasks), num_tasks))
-    broken = found.broken(shuffled)
+    broken = found.violated_pair(shuffled)
     assert (broken is None) == obeys(shuffled, pairs)
     if broken is not None:
         assert not obeys(shuffled, (broken,))

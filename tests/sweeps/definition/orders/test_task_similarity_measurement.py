@@ -70,7 +70,7 @@ def test_missing_data_is_refused_with_its_reason(
         built(orders={"design": "far_first"})
     assert str(refused.value) == (
         "orders.design: got 'far_first', allowed: a design whose training images and backbone "
-        "weights are here. cifar100: the files are needed"
+        "weights are available. cifar100: the files are needed"
     )
 
 

@@ -66,7 +66,7 @@ def test_where_removes_values_that_do_not_fit_together() -> None:
 def test_where_that_removes_everything_is_refused_with_the_counts() -> None:
     where = ["method.rank >= 1", "method.rank > 9"]
     message = refusal(search={"method.rank": [2, 4, 8]}, where=where)["where"]
-    assert "conditions that some setting meets" in message
+    assert "conditions that at least one setting meets" in message
     assert message.endswith("Of 3 settings where[1] rejects 3.")
 
 
@@ -104,7 +104,7 @@ def test_draws_that_are_rejected_beyond_the_bound_are_refused(kind: str) -> None
     algorithm = {"kind": kind, "trials": 60, "max_rejected": 0.6}
     issues = refusal(search=SAMPLED, algorithm=algorithm, where=["method.rank <= 1"])
     assert "conditions that reject at most 60% of the draws" in issues["where"]
-    assert "of 150 draws meet them, and 60 are wanted" in issues["where"]
+    assert "of 150 draws meet them, and 60 are required" in issues["where"]
     algorithm["max_rejected"] = 0.97
     sweep = sweep_of(search=SAMPLED, algorithm=algorithm, where=["method.rank <= 1"])
     assert len(sweep.configurations) == 60

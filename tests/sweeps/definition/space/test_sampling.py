@@ -117,7 +117,7 @@ def test_a_grid_takes_no_ranges() -> None:
 
 
 def test_only_draws_are_counted() -> None:
-    with pytest.raises(InvalidConfigError, match="a grid has as many as its values make"):
+    with pytest.raises(InvalidConfigError, match="the values of a grid determine the number"):
         Algorithm(kind="grid", trials=3)
-    with pytest.raises(InvalidConfigError, match="Say how many configurations `random`"):
+    with pytest.raises(InvalidConfigError, match="Set the number of configurations that `random`"):
         Algorithm(kind="random")
