@@ -36,20 +36,25 @@ Document = Mapping[str, Any]
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     """Refuse a file that is not the stored sweep of its name, with more in it or with less.
 
-    Raises `InvalidConfigError` with a diff where a label that has rows, or that the stored file
-    has, would stand for another run; and where the two have no configuration in common.
+    Raises `InvalidConfigError` with a diff where a label that has rows would stand for another
+    run; and where the two sweeps have no configuration in common. Without rows the stored file
+    may be replaced by any other: a run of it was refused, or stopped before a trial ended.
+    Its stages need no guard, as a stage is found by the hash of everything that it rests on.
     """
     stored = _stored_document(objects, sweep.name)
     if stored is None or _identity(stored) == _identity(sweep.document):
         return
-    before = [*_of_rows(objects, sweep.name), *_of_file(stored)]
+    rows = _of_rows(objects, sweep.name)
+    if not rows:
+        return
     after = meanings(sweep) | _of_proposals(sweep, objects)
-    changed = changed_meanings(before, after)
+    changed = changed_meanings(rows, after)
     if changed:
         constraint = "a name under which every label keeps its meaning"
         raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _mend(changed))])
+    before = [*rows, *_of_file(stored)]
     searched = any(each.role == "search" for each in sweep.configurations)
-    if before and searched and not _in_common(before, after):
+    if searched and not _in_common(before, after):
         constraint = (
             f"a name that no other sweep of this storage has; the one there has configurations "
             f"such as {before[0][0]!r}, and this file wants none of them"
