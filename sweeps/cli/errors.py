@@ -98,12 +98,14 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once where Ray was running: nothing is left to be written.
+    """End at once after an interruption, and where Ray was running: nothing is left to be written.
 
-    The exception has cut through Ray's own threads wherever they were; taking the interpreter
-    down in order then ends in a segmentation fault now and then.
+    A KeyboardInterrupt inside of `exec` (dataclasses use it while modules are imported) makes
+    `python -m` end by SIGINT in place of the exit code, even if it was caught. With Ray the
+    exception has cut through Ray's own threads wherever they were; taking the interpreter down in
+    order then ends in a segmentation fault now and then.
     """
-    if "ray" in sys.modules:
+    if code == INTERRUPTED or "ray" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
