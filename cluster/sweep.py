@@ -116,9 +116,9 @@ def _cluster_is_up() -> bool:
 def main(arguments: Sequence[str]) -> None:
     """Run `sweeps` and exit with its code."""
     try:
-        from sweeps.cli import main as sweeps
+        from sweeps.__main__ import main as sweeps
     except ModuleNotFoundError as error:
-        if error.name not in {"sweeps", "sweeps.cli", "click"}:
+        if error.name not in {"sweeps", "sweeps.__main__", "sweeps.cli", "click"}:
             raise
         sys.exit(f"sweep.py: {sys.executable} does not have the package `lorac-sweeps` installed")
     # With the mode unset, Ray sends no token and waits in vain for an answer.

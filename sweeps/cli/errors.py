@@ -5,28 +5,63 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
 from clmethods.config import InvalidConfigError
+from sweeps.cli.text.layout import fitted
+from sweeps.execution.exit_codes import (
+    FAILED,
+    INTERRUPTED,
+    INTERRUPTED_TEXT,
+    REFUSED_TEXT,
+    STOPPED_TEXT,
+    USER_FAULT,
+    exit_code_line,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FAILED = 1
-USER_FAULT = 2
-BUDGET_USED = 3
-INTERRUPTED = 130
+Last = Callable[[int, str], None]
+"""Prints what comes last, given the exit code and what it means."""
 
 
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
     """Print the issues of bad input, or why the storage cannot be used, and end.
 
-    Everything else is seen as what it is.
+    Any other exception is raised on.
     """
+    return _guarded(command, lambda code, meaning: None, catch_all=False)
 
+
+def exit_with_code_line(command: Callable[P, R]) -> Callable[P, R]:
+    """Do the same, and print the exit code in the last line, also after a traceback."""
+    return _guarded(command, _print_code, catch_all=True)
+
+
+class CodeLineCommand(click.Command):
+    """A command that prints the exit code in the last line after wrong options, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line; a wrong one ends with Click's message and the code."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.show()
+            _print_code(error.exit_code, REFUSED_TEXT)
+            ctx.exit(error.exit_code)
+
+
+def _print_code(code: int, meaning: str) -> None:
+    for line in fitted(exit_code_line(code, meaning)):
+        click.echo(line, err=True)
+
+
+def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -36,6 +71,7 @@ def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
             click.echo(f"error: {count} issue{'s' * (count > 1)}, nothing was started", err=True)
             for issue in error.issues:
                 click.echo(f"  {issue}", err=True)
+            last(USER_FAULT, REFUSED_TEXT)
             sys.exit(USER_FAULT)
         except Exception as error:
             from sweeps.storage import FULL, is_full, storage_error_in
@@ -45,23 +81,31 @@ def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
                 click.echo(f"stopped: {FULL}", err=True)
             elif cause is not None:
                 click.echo(f"stopped: {cause}; the same command continues", err=True)
+            elif catch_all:
+                traceback.print_exc()
+                last(FAILED, f"an unexpected {type(error).__name__}")
+                _leave(FAILED)
             else:
                 raise
+            last(FAILED, STOPPED_TEXT)
             _leave(FAILED)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues where it was", err=True)
+            last(INTERRUPTED, INTERRUPTED_TEXT)
             _leave(INTERRUPTED)
 
     return wrapped
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once where Ray was running: nothing is left to be written.
+    """End at once after an interruption, and where Ray was running: nothing is left to be written.
 
-    The exception has cut through Ray's own threads wherever they were; taking the interpreter
-    down in order then ends in a segmentation fault now and then.
+    A KeyboardInterrupt inside of `exec` (dataclasses use it while modules are imported) makes
+    `python -m` end by SIGINT in place of the exit code, even if it was caught. With Ray the
+    exception has cut through Ray's own threads wherever they were; taking the interpreter down in
+    order then ends in a segmentation fault now and then.
     """
-    if "ray" in sys.modules:
+    if code == INTERRUPTED or "ray" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -21,7 +21,7 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.spending import spent
 from sweeps.results.event_kinds import Notice, RunEnded, RunStarted
 from sweeps.results.events import EventLog
-from sweeps.stages.leases import TIME_TO_LIVE_S
+from sweeps.stages.leases import TIME_TO_LIVE_S, Lease
 from sweeps.stages.stage_rows import merge_tables
 from sweeps.stages.stage_store import StageStore
 
@@ -78,7 +78,7 @@ def run_sweep(
     options = options or RunOptions()
     sweep.logging.refuse(store.objects.location)
     run = secrets.token_hex(6)
-    with presence(sweep, store.objects, options.time_to_live_s, store.report, run):
+    with presence(sweep, store.objects, options.time_to_live_s, store.report, run) as lease:
         refuse_other_meaning(sweep, store.objects)
         document = keep_sweep_file(sweep, store.objects)
         events = EventLog(store.objects, sweep.name, run)
@@ -86,7 +86,7 @@ def run_sweep(
         events.flush(force=True)  # a driver that is killed at once is in the log too
         try:
             with store.objects.outages_told_to(lambda said: events.add(Notice(text=said))):
-                outcome = _run(sweep, store, options, announce, events)
+                outcome = _run(sweep, store, options, announce, events, lease)
         except BaseException as error:
             events.add(_ended_by(error))
             raise
@@ -144,6 +144,7 @@ def _run(
     options: RunOptions,
     announce: Callable[[Plan], None],
     events: EventLog,
+    lease: Lease,
 ) -> SweepOutcome:
     backlog = Backlog(sweep, store, options.retry_failed, options.only)
     announce(backlog.plan)
@@ -164,6 +165,7 @@ def _run(
             spending,
             events,
             options.probe,
+            lease,
         )
         interrupted = executor.run(options.address)
         backlog.failed |= executor.failed

@@ -13,6 +13,13 @@ from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.nodes import Nodes
+from sweeps.execution.exit_codes import (
+    FAILED,
+    INTERRUPTED,
+    INTERRUPTED_TEXT,
+    STOPPED_TEXT,
+    exit_code_line,
+)
 from sweeps.execution.failures.worker_failures import WorkerFailures
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_measurement import DriverCallbacks
@@ -32,7 +39,7 @@ from sweeps.results.event_kinds import (
     TrialEnded,
 )
 from sweeps.results.events import EventLog
-from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
 from sweeps.stages.stage_rows import is_complete
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
@@ -45,6 +52,9 @@ HEAD_LOST = (
     "the Ray cluster is lost: its head does not answer any more. What is stored is whole; on a "
     "cluster that is up, the same command continues"
 )
+
+RELEASE_S = 5.0
+"""How long a driver that has lost its cluster waits for a beat of its lease to be written."""
 
 UNREACHABLE = (
     "the storage could not be reached; what is stored is whole, and the same command continues"
@@ -70,10 +80,11 @@ class SweepExecutor:
         spending: Spending | None = None,
         events: EventLog | None = None,
         probe: GpuProbe | None = None,
+        presence: Lease | None = None,
     ) -> None:
         """`backlog`: where further steps come from; without it there is one.
 
-        `probe`: how GPU memory is measured.
+        `probe`: how GPU memory is measured. `presence`: the lease by which the driver is seen.
         """
         self.store, self.progress = store, progress
         self.spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
@@ -85,6 +96,7 @@ class SweepExecutor:
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
         self._backlog = backlog
+        self._presence = presence
         self._probe = probe or TorchProbe()
         self._reservations: Reservations | None = None
         self._begin(plan, todo)
@@ -262,7 +274,12 @@ class SweepExecutor:
         self.progress.say(HEAD_LOST)
         self.events.add(HeadLost())
         self.events.flush(force=True)
-        os._exit(130 if drained or self.stop_now else 1)
+        if self._presence is not None:
+            self._presence.release(RELEASE_S)
+        interrupted = drained or self.stop_now
+        code = INTERRUPTED if interrupted else FAILED
+        self.progress.say(exit_code_line(code, INTERRUPTED_TEXT if interrupted else STOPPED_TEXT))
+        os._exit(code)
 
     def _fit(self, reservations: Reservations) -> bool:
         from ray import tune

@@ -20,9 +20,12 @@ from sweeps.planning.label_consistency import (
     meaning_of,
     meanings,
 )
+from sweeps.planning.lease_readings import read_beat
 from sweeps.results import read_table
+from sweeps.results.events import read_events
+from sweeps.results.history import history_of
 from sweeps.search.stored_observations import current_step
-from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 POLL_S = 0.2
@@ -36,20 +39,25 @@ Document = Mapping[str, Any]
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     """Refuse a file that is not the stored sweep of its name, with more in it or with less.
 
-    Raises `InvalidConfigError` with a diff where a label that has rows, or that the stored file
-    has, would stand for another run; and where the two have no configuration in common.
+    Raises `InvalidConfigError` with a diff where a label that has rows would stand for another
+    run; and where the two sweeps have no configuration in common. Without rows the stored file
+    may be replaced by any other: a run of it was refused, or stopped before a trial ended.
+    Its stages need no guard, as a stage is found by the hash of everything that it rests on.
     """
     stored = _stored_document(objects, sweep.name)
     if stored is None or _identity(stored) == _identity(sweep.document):
         return
-    before = [*_of_rows(objects, sweep.name), *_of_file(stored)]
+    rows = _of_rows(objects, sweep.name)
+    if not rows:
+        return
     after = meanings(sweep) | _of_proposals(sweep, objects)
-    changed = changed_meanings(before, after)
+    changed = changed_meanings(rows, after)
     if changed:
         constraint = "a name under which every label keeps its meaning"
         raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _mend(changed))])
+    before = [*rows, *_of_file(stored)]
     searched = any(each.role == "search" for each in sweep.configurations)
-    if before and searched and not _in_common(before, after):
+    if searched and not _in_common(before, after):
         constraint = (
             f"a name that no other sweep of this storage has; the one there has configurations "
             f"such as {before[0][0]!r}, and this file wants none of them"
@@ -80,8 +88,8 @@ def presence(
     time_to_live_s: float,
     say: Callable[[str], None] = lambda message: None,
     run: str = "driver",
-) -> Iterator[None]:
-    """Be seen, for the length of the block, as a driver of this very file.
+) -> Iterator[Lease]:
+    """Hold a lease, for the length of the block, that shows a driver of this version of the file.
 
     Any number of drivers may run one file. `run`: id of the driver's run in the event log, by
     which `sweeps status` finds who it is. Raises `InvalidConfigError` while a driver of another
@@ -97,13 +105,14 @@ def presence(
     with lease:
         prefix = f"{table.folder}/"
         found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
-        _refuse_others(table, {key for key in found if not key.startswith(f"{mine}.")}, mine, say)
+        others = {key for key in found if not key.startswith(f"{mine}.")}
+        _refuse_others(table, others, sweep.name, say)
         watch = LeaseWatch(table)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
             watch.is_free(key)  # its time runs from now on
         try:
-            yield
+            yield lease
         finally:
             _remove_dead(table, watch, beside)
 
@@ -126,7 +135,7 @@ def _remove(table: LeaseTable, key: str) -> None:
 
 
 def _refuse_others(
-    table: LeaseTable, keys: Collection[str], mine: str, say: Callable[[str], None]
+    table: LeaseTable, keys: Collection[str], name: str, say: Callable[[str], None]
 ) -> None:
     """Watch drivers of other versions until each has shown that it lives, or has not."""
     watch = LeaseWatch(table)
@@ -145,8 +154,9 @@ def _refuse_others(
                 constraint = (
                     "the file that is being run: a driver with another version of it is alive"
                 )
-                hint = "Wait for it or stop it (Ctrl-C loses nothing), then run this version."
-                raise InvalidConfigError([ConfigIssue("sweep file", mine, constraint, hint)])
+                who = _driver_text(table, name, key)
+                hint = f"{who}. Wait for it or stop it (Ctrl-C loses nothing), then run this one."
+                raise InvalidConfigError([ConfigIssue("sweep file", name, constraint, hint)])
         if waiting:
             time.sleep(POLL_S)
 
@@ -154,6 +164,24 @@ def _refuse_others(
 def _beat(table: LeaseTable, key: str) -> str | None:
     newest, _ = table.newest(key)
     return None if newest is None else table.beat(key, newest)
+
+
+def _driver_text(table: LeaseTable, name: str, key: str) -> str:
+    """Return who a driver is, by its lease and by the event log, which may not have it yet."""
+    newest = table.newest_number(key)
+    beat = None if newest is None else read_beat(table.objects, key, table.name(key, newest))
+    if beat is None:
+        return "It has just ended"
+    run = history_of(read_events(table.objects, name)).run(beat.owner)
+    started = run.started if run is not None else None
+    host = (started.host if started is not None else None) or beat.host or "an unknown host"
+    user = f"{started.user}@" if started is not None and started.user else ""
+    parts = [f"It runs on {user}{host}"]
+    if started is not None and started.pid is not None:
+        parts.append(f"process {started.pid}")
+    if started is not None and started.file:
+        parts.append(f"file {started.file}")
+    return f"{', '.join(parts)} (run {beat.owner})"
 
 
 def _stored_document(objects: ObjectStore, name: str) -> Document | None:

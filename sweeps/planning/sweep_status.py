@@ -25,7 +25,7 @@ from sweeps.planning.status_model import (
     SweepStatus,
 )
 from sweeps.results.events import read_events
-from sweeps.results.history import History, history_of
+from sweeps.results.history import History, RunOutcome, history_of
 from sweeps.results.throughput import Throughput, throughput
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -88,7 +88,9 @@ class _Part:
     def status(
         self, signs: Sequence[tuple[Sign, Beat]], leases: Mapping[str, Beat], now: datetime
     ) -> SweepStatus:
-        drivers = tuple(self._driver(sign, beat) for sign, beat in signs if sign is not Sign.ENDED)
+        drivers = tuple(
+            self._driver(sign, beat) for sign, beat in signs if not self._has_ended(sign, beat)
+        )
         alive = {driver.run for driver in drivers if driver.sign is Sign.ALIVE}
         running = self._running(leases, alive) if alive else ()
         trials = {stage.trial for stage in running}
@@ -112,6 +114,15 @@ class _Part:
             plan=self.plan,
             unresolved=self.unresolved,
         )
+
+    def _has_ended(self, sign: Sign, beat: Beat) -> bool:
+        """Return whether a driver has ended, by its lease or by the event log.
+
+        One that lost its cluster, or that could not reach the storage in the end, leaves a lease.
+        """
+        run = self.history.run(beat.owner)
+        logged = run is not None and run.outcome is not RunOutcome.NOT_LOGGED
+        return sign is Sign.ENDED or (sign is Sign.SILENT and logged)
 
     def _driver(self, sign: Sign, beat: Beat) -> Driver:
         run = self.history.run(beat.owner)

@@ -136,6 +136,11 @@ class History:
     unread: int
     """Lines that this version of the code does not understand."""
 
+    @property
+    def cluster_lost(self) -> bool:
+        """Whether the last run ended because the head of its cluster was lost."""
+        return bool(self.runs) and self.runs[-1].outcome is RunOutcome.CLUSTER_LOST
+
     def run(self, run: str) -> DriverRun | None:
         """Return the run with an id."""
         return next((each for each in self.runs if each.run == run), None)

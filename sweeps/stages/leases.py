@@ -182,10 +182,18 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.release()
+
+    def release(self, wait_s: float | None = None) -> None:
+        """Stop beating and give the lease back; one that cannot be given back runs out.
+
+        `wait_s`: how long to wait for a beat that is being written.
+        """
         self._stop.set()
-        self._thread.join()
-        with suppress(StorageError):  # a lease that cannot be given back runs out
-            self._give_back(self.table.at_once())
+        self._thread.join(wait_s)
+        if not self._thread.is_alive():  # else its write could bring the lease back
+            with suppress(StorageError):
+                self._give_back(self.table.at_once())
 
     def is_mine(self) -> bool:
         """Whether nobody has taken over since; to be asked before a commit."""

@@ -37,11 +37,37 @@ def allowed(kind: Kind) -> str:
     return _ALLOWED[kind]
 
 
-def remedy(kind: Kind, location: str) -> str:
-    """What to do about a failure of this kind, in one sentence without its full stop."""
+def places(variable: str, field: str, *, config: str = "", sweep_file: bool) -> str:
+    """Return where a setting can be given: by a variable, a file of the provider, the sweep file.
+
+    `sweep_file`: whether the command reads one before it opens the storage.
+    """
+    found = [variable, *([config] if config else [])]
+    found += [f"`storage.{field}` in the sweep file"] if sweep_file else []
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} or {found[-1]}"
+
+
+def region_places(*, sweep_file: bool) -> str:
+    """Return where the region of an `s3://` bucket can be given."""
+    config = "`region` in ~/.aws/config"
+    return places("AWS_REGION", "region", config=config, sweep_file=sweep_file)
+
+
+def allow_http_hint(scheme: str, *, sweep_file: bool) -> str:
+    """Return how plain http is allowed, in one sentence without its full stop."""
+    variable = f"{VARIABLES[scheme].allow_http[0]}=true"
+    field = "`storage.allow_http: true` in the sweep file or " if sweep_file else ""
+    return f"If that is meant, set {field}{variable}"
+
+
+def remedy(kind: Kind, location: str, *, sweep_file: bool = True) -> str:
+    """What to do about a failure of this kind, in one sentence without its full stop.
+
+    `sweep_file`: whether the command read a sweep file, whose section `storage` may help.
+    """
     scheme = location.partition("://")[0]
     names = VARIABLES.get(scheme, Variables(("an environment variable",)))
-    endpoint = f"{names.endpoint[0]}, or `storage.endpoint` in the sweep file"
+    endpoint = places(names.endpoint[0], "endpoint", sweep_file=sweep_file)
     match kind:
         case Kind.UNREACHABLE:
             return "See that the server runs and that a firewall lets this machine through"
@@ -58,13 +84,13 @@ def remedy(kind: Kind, location: str) -> str:
         case Kind.NO_BUCKET:
             return "Create it, or correct its name"
         case Kind.REGION:
-            return "Set AWS_REGION, or `storage.region` in the sweep file, to that of the bucket"
+            return f"Set {region_places(sweep_file=sweep_file)} to that of the bucket"
         case Kind.CLOCK:
             return "Set the clock of this machine (NTP)"
         case Kind.CERTIFICATE:
             return f"Correct the endpoint ({endpoint}), or let the machine trust the certificate"
         case Kind.PLAIN_HTTP:
-            return f"If it is meant, set `storage.allow_http: true` or {names.allow_http[0]}=true"
+            return allow_http_hint(scheme, sweep_file=sweep_file)
         case Kind.FULL:
             return "Free some space"
         case Kind.UNSUPPORTED:

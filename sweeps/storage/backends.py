@@ -15,10 +15,10 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
 from clmethods.errors import ConfigIssue, InvalidConfigError
-from sweeps.storage.advice import KEYS_OF
+from sweeps.storage.advice import KEYS_OF, allow_http_hint, region_places
 from sweeps.storage.failures import failure_of
 from sweeps.storage.locations import Location, location_error
-from sweeps.storage.options import VARIABLES, StorageOptions, options_of_environment
+from sweeps.storage.options import StorageOptions, options_of_environment
 
 CONNECT_S = 5.0
 QUICK_S = 10.0
@@ -52,6 +52,8 @@ class Backend:
     """Where the keys came from, in words; empty where there are none."""
     file_system: str = ""
     """A directory of the file system on which objects are stored; empty for a bucket."""
+    sweep_file: bool = True
+    """Whether a sweep file gave options, so that its section `storage` can help."""
 
     @property
     def access(self) -> str:
@@ -77,14 +79,20 @@ def missing_backend(root: str, parent: str, options: StorageOptions) -> Backend:
     return Backend(root, options, store, store, lambda: "", file_system=parent)
 
 
-def url_backend(location: Location, options: StorageOptions) -> Backend:
-    """The store of a URL; no server is contacted. Raises `InvalidConfigError`."""
+def url_backend(
+    location: Location, options: StorageOptions, *, sweep_file: bool = True
+) -> Backend:
+    """The store of a URL; no server is contacted. Raises `InvalidConfigError`.
+
+    `sweep_file`: whether the options are those of a sweep file; it decides what is advised.
+    """
     if location.scheme == "memory":
         store = MemoryStore()
         return Backend(location.url, options, store, store, lambda: "")
     options = options.over(options_of_environment(location.scheme))
     try:
-        return _BACKENDS[location.scheme](location, options)
+        backend = _BACKENDS[location.scheme](location, options, sweep_file)
+        return replace(backend, sweep_file=sweep_file)
     except (BaseError, ValueError, OSError) as error:
         if isinstance(error, InvalidConfigError):
             raise
@@ -92,17 +100,17 @@ def url_backend(location: Location, options: StorageOptions) -> Backend:
         raise location_error(location.url, "a storage with complete settings", hint) from None
 
 
-def _s3(location: Location, options: StorageOptions) -> Backend:
+def _s3(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
     from sweeps.storage.s3_keys import S3Keys, options_of_config_file
 
     options = options.over(options_of_config_file(location.url))
     if options.region is None and options.endpoint is None:
         constraint = "a bucket whose region is known"
-        hint = "Set AWS_REGION, `region` in ~/.aws/config, or `storage.region` in the sweep file."
+        hint = f"Set {region_places(sweep_file=sweep_file)}."
         raise location_error(location.url, constraint, hint)
     region = options.region or "us-east-1"  # servers of one's own seldom have any
     endpoint = options.endpoint or f"https://s3.{region}.amazonaws.com"
-    options = _checked(location, replace(options, region=region, endpoint=endpoint))
+    options = _checked(location, replace(options, region=region, endpoint=endpoint), sweep_file)
     keys = S3Keys()
 
     def store(patience_s: float) -> Any:
@@ -119,8 +127,8 @@ def _s3(location: Location, options: StorageOptions) -> Backend:
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: keys.source)
 
 
-def _gcs(location: Location, options: StorageOptions) -> Backend:
-    options = _checked(location, options)
+def _gcs(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
+    options = _checked(location, options, sweep_file)
 
     def store(patience_s: float) -> Any:
         return GCSStore(
@@ -134,8 +142,8 @@ def _gcs(location: Location, options: StorageOptions) -> Backend:
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: GCS_KEYS)
 
 
-def _azure(location: Location, options: StorageOptions) -> Backend:
-    options = _checked(location, options)
+def _azure(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
+    options = _checked(location, options, sweep_file)
 
     def store(patience_s: float) -> Any:
         return AzureStore(
@@ -149,7 +157,7 @@ def _azure(location: Location, options: StorageOptions) -> Backend:
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: AZURE_KEYS)
 
 
-_BACKENDS: dict[str, Callable[[Location, StorageOptions], Backend]] = {
+_BACKENDS: dict[str, Callable[[Location, StorageOptions, bool], Backend]] = {
     "s3": _s3,
     "gs": _gcs,
     "az": _azure,
@@ -166,12 +174,11 @@ def _client(options: StorageOptions, patience_s: float) -> dict[str, Any]:
     }
 
 
-def _checked(location: Location, options: StorageOptions) -> StorageOptions:
+def _checked(location: Location, options: StorageOptions, sweep_file: bool) -> StorageOptions:
     """The options, unless they ask for plain http without saying that it is meant."""
     if (options.endpoint or "").startswith("http://") and not options.allow_http:
-        variable = VARIABLES[location.scheme].allow_http[0]
         constraint = "https, as plain http lets everybody on the way read and change the data"
-        hint = f"If that is meant, set `storage.allow_http: true` or {variable}=true."
+        hint = f"{allow_http_hint(location.scheme, sweep_file=sweep_file)}."
         raise InvalidConfigError(
             [ConfigIssue("storage.endpoint", options.endpoint, constraint, hint)]
         )

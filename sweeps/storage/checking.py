@@ -118,4 +118,5 @@ def _keeps_the_first(objects: ObjectStore) -> bool:
 def _advice(objects: ObjectStore, error: StorageError) -> tuple[str, str]:
     """What must hold, and what was tried, what is wrong and how it is put right."""
     tried = f"Tried with {objects.access}: " if objects.access else ""
-    return allowed(error.kind), f"{tried}{error.reason}. {remedy(error.kind, objects.location)}."
+    what = remedy(error.kind, objects.location, sweep_file=objects.advises_sweep_file)
+    return allowed(error.kind), f"{tried}{error.reason}. {what}."

@@ -11,7 +11,7 @@ from sweeps.storage.options import HIDDEN, KEYS_BELONG
 SCHEMES = ("s3", "gs", "az", "memory")
 """URLs that are understood; `memory://` lives and dies with its `ObjectStore`, for tests."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
@@ -41,11 +41,12 @@ def parse_location(text: str) -> Location | None:
     match = _URL.match(text)
     if match is None:
         return None
-    scheme, rest = match[1].lower(), match[2]
+    scheme, rest = match[1].lower(), match[3]
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES[:-1])
         constraint = f"a local directory or a URL that starts with {known}"
-        raise location_error(without_secrets(text), constraint)
+        hint = "Give the path of the directory without file://." if scheme == "file" else ""
+        raise location_error(without_secrets(text), constraint, hint)
     if "@" in rest or "?" in rest or "#" in rest:
         constraint = f"{scheme}://BUCKET/PATH without keys and parameters"
         raise location_error(without_secrets(text), constraint, KEYS_BELONG)
@@ -67,14 +68,12 @@ def without_secrets(text: str) -> str:
     match = _URL.match(text)
     if match is None:
         return text
-    scheme, rest = match[1], match[2]
+    start, rest = f"{match[1]}:{match[2]}", match[3]
     shown, *parameters = re.split(r"[?#]", rest, maxsplit=1)
     if "@" in rest and parameters:  # where the secret ends cannot be told
-        return f"{scheme}://{HIDDEN}"
+        return f"{start}{HIDDEN}"
     _, user, shown = shown.rpartition("@")  # a secret key may hold slashes
-    return f"{scheme}://{HIDDEN if user else ''}{user}{shown}" + (
-        f"?{HIDDEN}" if parameters else ""
-    )
+    return f"{start}{HIDDEN if user else ''}{user}{shown}" + (f"?{HIDDEN}" if parameters else "")
 
 
 def location_error(location: str, allowed: str, hint: str = "") -> InvalidConfigError:

@@ -75,6 +75,11 @@ class ObjectStore:
         return self._backend.options
 
     @property
+    def advises_sweep_file(self) -> bool:
+        """Whether a sweep file was read, whose section `storage` can correct the settings."""
+        return self._backend.sweep_file
+
+    @property
     def access(self) -> str:
         """Endpoint, region and where the keys came from, for messages; empty for a directory."""
         return self._backend.access

@@ -28,7 +28,8 @@ def open_storage(
 ) -> ObjectStore:
     """Open the storage at a local directory or at a URL.
 
-    `options`: endpoint, region and the like; what they leave open comes from the environment.
+    `options`: endpoint, region and the like, from the sweep file; None if none was read. What they
+    leave open comes from the environment.
     `create`: make the directory where it is missing, and see that it can be written.
     `notify`: is told once when an outage has lasted five seconds, and once when it is over.
 
@@ -36,10 +37,12 @@ def open_storage(
     or has no hard links, and for a URL that is not understood, that holds keys or whose settings
     are incomplete. A bucket is not contacted: `check_storage` does that.
     """
+    sweep_file = options is not None
     options = options or StorageOptions()
     parsed = parse_location(location)
     if parsed is not None:
-        return new_object_store(url_backend(parsed, options), notify)
+        backend = url_backend(parsed, options, sweep_file=sweep_file)
+        return new_object_store(backend, notify)
     root = _made(location) if create else _existing(location)
     return new_object_store(local_backend(str(root), options), notify)
 

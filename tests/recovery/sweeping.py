@@ -88,6 +88,10 @@ class Target:
                     found.add(lease.parent.name)
         return found
 
+    def presences(self) -> list[Path]:
+        """Leases by which drivers are seen."""
+        return [*self.storage.glob("sweeps/*/running/*/*")]
+
     def in_flight(self) -> set[str]:
         """Keys of the stages that are being computed, not those that a dead driver left."""
         return self.leased(TIME_TO_LIVE_S)

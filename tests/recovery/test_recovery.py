@@ -46,6 +46,9 @@ def hit_head(target: Target, driver: Driver) -> None:
     assert driver.wait() == 1, driver.output
     assert time.monotonic() - started < 30
     assert HEAD_LOST in driver.output
+    last = driver.output.splitlines()[-1]
+    assert last == "exit code 1: stopped before the end; the same command continues"
+    assert not target.presences()
     assert "Traceback" not in driver.output
     assert "rpc_client" not in driver.output
 
@@ -83,6 +86,8 @@ def stop_twice(target: Target, driver: Driver) -> None:
     driver.signal(signal.SIGINT, group=True)
     assert driver.wait() == INTERRUPTED, driver.output
     assert "Traceback" not in driver.output
+    last = driver.output.splitlines()[-1]
+    assert last == "exit code 130: interrupted before the end; the same command continues"
 
 
 def test_a_sweep_that_is_hit_in_every_way_ends_like_an_unbroken_one(target: Target) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.errors import refuse
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import CodeLineCommand, exit_on_user_error, exit_with_code_line
 from sweeps.cli.locate import (
     find_stored_sweep,
     load_named_sweep,
@@ -87,7 +87,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
             return
 
 
-@click.command()
+@click.command(cls=CodeLineCommand)
 @click.argument("sweep", metavar="SWEEP")
 @storage_option
 @click.option(
@@ -111,7 +111,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
     metavar="SECONDS",
     help="Time without a heartbeat after which another worker may take over a stage.",
 )
-@exit_on_user_error
+@exit_with_code_line
 def run(
     sweep: str,
     storage: str,
@@ -157,7 +157,7 @@ def run(
         if outcome.finished
         else "not written, as no trial has finished"
     )
-    click.echo(place_text(wanted.name, place, on_cluster, report))
+    click.echo(place_text(wanted.name, place, on_cluster, report, outcome.finished))
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
     code, meaning = ending(outcome)

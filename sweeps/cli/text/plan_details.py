@@ -90,7 +90,7 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
 
 def power_line(plan: Plan, spread: Spread | None) -> str:
     """The difference between two configurations that the declared replicates can show."""
-    from sweeps.analysis.runs.power import Spread, detectable
+    from sweeps.analysis.runs.power import POWER, Spread, detectable
 
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
     seeds = len(plan.sweep.seeds)
@@ -99,11 +99,15 @@ def power_line(plan: Plan, spread: Spread | None) -> str:
         return f"{name} give no interval; 2 of each are the least"
     if spread is not None:
         points = detectable(spread, orders, seeds) * 100
-        return f"{name} show a difference of {points:.1f} points, by the spread of stored results"
+        return (
+            f"{name} detect a difference of {points:.1f} points between two configurations in "
+            f"{POWER:.0%} of cases, by the spread of stored results"
+        )
     unit = detectable(Spread(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
     return (
-        f"{name} show a difference of {unit:.1f} standard deviations of the difference between "
-        "two single runs, if it depends on neither order nor seed; stored results make it points"
+        f"{name} detect a difference of {unit:.1f} SD between two configurations in {POWER:.0%} "
+        "of cases; SD is the standard deviation of that difference from one pair of runs to the "
+        "next, without effects of order and seed. With stored results, points are given instead"
     )
 
 

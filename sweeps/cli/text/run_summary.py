@@ -6,10 +6,17 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from sweeps.analysis.runs.metric_choice import chosen_readout, summaries
-from sweeps.cli.errors import BUDGET_USED, FAILED, INTERRUPTED
 from sweeps.cli.text.front_table import front_text
 from sweeps.cli.text.layout import command, count, fitted, row
 from sweeps.cli.text.plan_overview import failed_lines
+from sweeps.execution.exit_codes import (
+    BUDGET_USED,
+    FAILED,
+    INTERRUPTED,
+    INTERRUPTED_TEXT,
+    STOPPED_TEXT,
+    exit_code_line,
+)
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
@@ -54,10 +61,11 @@ def _done_lines(outcome: SweepOutcome) -> list[str]:
     return [f"{done}; no stage was trained"]
 
 
-def place_text(name: str, storage: str, on_cluster: bool, report: str) -> str:
+def place_text(name: str, storage: str, on_cluster: bool, report: str, finished: int) -> str:
     """Return where the results are, how to read them and, on a cluster, how to fetch them.
 
-    `report`: where the page was written, or why it was not.
+    `report`: where the page was written, or why it was not. `finished`: number of finished
+    trials; without one there is nothing to fetch or to analyze.
     """
     where = f"{storage.rstrip('/')}/sweeps/{name}"
     bucket = "://" in storage
@@ -65,6 +73,8 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str) -> str:
     folder_of_cluster = on_cluster and not bucket
     lines = [command("results", f"{where} (a folder on {host})" if folder_of_cluster else where)]
     lines.append(command("report", report))
+    if not finished:
+        return "\n".join(["", *lines])
     if bucket:
         lines += row("fetch", "on any machine that can read the bucket:")
         lines.append(command("", f"sweeps report {where} -o {FETCHED}/{name}.html"))
@@ -86,9 +96,9 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str) -> str:
 def ending(outcome: SweepOutcome) -> tuple[int, str]:
     """Return the exit code of a run and what it means; no text for 0."""
     if outcome.halted:
-        return FAILED, "stopped before the end; the same command continues"
+        return FAILED, STOPPED_TEXT
     if outcome.interrupted:
-        return INTERRUPTED, "interrupted before the end; the same command continues"
+        return INTERRUPTED, INTERRUPTED_TEXT
     if outcome.budget_used is not None:
         left = outcome.plan.tree.distinct - len(outcome.plan.stored) - outcome.trained
         return BUDGET_USED, (
@@ -102,7 +112,7 @@ def ending(outcome: SweepOutcome) -> tuple[int, str]:
 
 def ending_text(code: int, meaning: str) -> str:
     """Return the last lines of a run that did not end with 0."""
-    return "\n".join(fitted(f"exit code {code}: {meaning}"))
+    return "\n".join(fitted(exit_code_line(code, meaning)))
 
 
 def _standing(rows: list[dict[str, Any]]) -> list[str]:

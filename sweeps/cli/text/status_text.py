@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import aligned, command, count, duration, item, more, row, wrapped
 from sweeps.planning.lease_readings import Sign
 from sweeps.planning.status_model import SweepState, SweepStatus
+from sweeps.stages.leases import TIME_TO_LIVE_S
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import Driver, FailedTrial, NodeStatus, RunningStage
+    from sweeps.results.event_kinds import RunStarted
     from sweeps.results.history import DriverRun
 
 ALL = "--json lists them all"
@@ -76,6 +79,8 @@ def _state_text(status: SweepStatus) -> str:
         return "running" if alive == 1 else f"running, {alive} drivers"
     if status.state is SweepState.SILENT:
         return "no driver is alive; one was killed, or cannot reach the storage"
+    if status.state is SweepState.STOPPED and status.history.cluster_lost:
+        return "the Ray cluster of the last run was lost, and something is left to do"
     if status.state is SweepState.STOPPED:
         return "no driver is running, and something is left to do"
     failed = status.counts.failed
@@ -236,8 +241,23 @@ def _trouble_lines(status: SweepStatus) -> list[str]:
 def _next_lines(status: SweepStatus, storage: str) -> list[str]:
     if status.state is SweepState.RUNNING or status.state is SweepState.FINISHED:
         return []
-    again = f"sweeps run --from-storage {status.name} --storage {storage}"
-    return [command("continue", again), *row("", "or the command of the last run")]
+    runs = status.history.runs
+    started = runs[-1].started if runs else None
+    words = ["sweeps", "run", "--from-storage", status.name, "--storage", storage]
+    words += _options(started) if started is not None else []
+    lines = [command("continue", shlex.join(words))]
+    if status.history.cluster_lost and started is not None and started.address:
+        return [*lines, *row("", "once that cluster is up again, or with the address of another")]
+    return [*lines, *row("", "or the command of the last run")]
+
+
+def _options(started: RunStarted) -> list[str]:
+    """Return the options with which a run was started, as far as they hold for the next one."""
+    words = ["--address", started.address] if started.address else []
+    for pattern in started.only:
+        words += ["--only", pattern]
+    life = started.time_to_live_s
+    return words if life in (None, TIME_TO_LIVE_S) else [*words, "--lease-ttl", f"{life:g}"]
 
 
 def _per_hour(value: float | None) -> str:

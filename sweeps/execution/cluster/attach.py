@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,13 @@ CONNECT_S = 10.0
 def attach(address: str, arguments: Mapping[str, object]) -> None:
     """Connect this process to a cluster as a driver.
 
-    Raises `InvalidConfigError` if no cluster answers there, if it does not accept the token, if
-    its Ray or Python is another version, or if this machine is not one of its nodes.
+    Raises `InvalidConfigError` if no cluster answers there, if there is no token or it does not
+    accept it, if its Ray or Python is another version, or if this machine is not one of its nodes.
     """
     import ray
     from ray.exceptions import AuthenticationError, RayError
 
+    require_token()
     known = _resolved(address)
     _require_answer(address, known)
     try:
@@ -42,6 +44,35 @@ def attach(address: str, arguments: Mapping[str, object]) -> None:
             "Run the command on the head, or on a machine that joined with `ray start "
             f"--address`. Ray says: {_first_line(error)}",
         ) from error
+
+
+def require_token() -> None:
+    """Check that a token is found where Ray looks for one, if the mode asks for it.
+
+    Ray ends the process if a client is made without. Raises `InvalidConfigError`.
+    """
+    from ray._private.authentication.authentication_token_setup import (
+        ensure_token_if_auth_enabled,
+    )
+    from ray.exceptions import AuthenticationError
+
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)
+    except AuthenticationError as error:
+        file = os.environ.get("RAY_AUTH_TOKEN_PATH")
+        tried = (
+            f"The file {file}, which RAY_AUTH_TOKEN_PATH names,"
+            if file
+            else "RAY_AUTH_TOKEN and RAY_AUTH_TOKEN_PATH are not set, and ~/.ray/auth_token"
+        )
+        issue = ConfigIssue(
+            "RAY_AUTH_MODE",
+            os.environ.get("RAY_AUTH_MODE", ""),
+            "token where the token of the cluster can be read",
+            f"{tried} does not exist, cannot be read or is empty. Set RAY_AUTH_TOKEN_PATH to the "
+            "file with the token of the cluster.",
+        )
+        raise InvalidConfigError([issue]) from error
 
 
 def _resolved(address: str) -> str:
@@ -69,8 +100,14 @@ def _require_answer(address: str, known: str) -> None:
         raise _refusal(
             address,
             "the address of a Ray cluster that is up",
-            f"{known} does not answer: {error}. See `ray up` or `ray start --head`.",
+            f"{_place(address, known)} does not answer: {error}. "
+            "See `ray up` or `ray start --head`.",
         ) from error
+
+
+def _place(address: str, known: str) -> str:
+    """Return an address as it was typed, and what Ray has made of it where that differs."""
+    return known if address in {known, "auto"} else f"{address} (resolved to {known})"
 
 
 def _require_versions(address: str, known: str) -> None:

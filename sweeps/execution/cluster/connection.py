@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, final
 
 from sweeps.execution.cluster.attach import attach
@@ -144,4 +145,10 @@ def usable_cpus() -> int:
 
 
 def _has_token() -> bool:
-    return any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    """Return whether the environment gives a token that Ray can read."""
+    if os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return True
+    try:
+        return bool(Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_bytes().strip())
+    except (KeyError, OSError):
+        return False

@@ -146,7 +146,9 @@ def test_faults_of_every_kind_come_together(sweeps_command: Command, tmp_path: P
     sedes: [1]
     """
     message = refused(sweeps_command, tmp_path, text)
-    paths = [line.split(":")[0].strip() for line in message.splitlines()[1:]]
+    _, *issues, last = message.splitlines()
+    assert last == "exit code 2: an input was refused"
+    paths = [line.split(":")[0].strip() for line in issues]
     assert sorted(paths) == [
         "ablation.parts.a.off.method.ortho_mode",
         "ablation.parts.b.off",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import platform
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from click.testing import Result
 
 from sweeps.definition import load_sweep
 from sweeps.planning.driver_lock import keep_sweep_file, presence
-from sweeps.storage import open_storage
+from sweeps.results.event_kinds import RunStarted
+from sweeps.results.events import EventLog
+from sweeps.storage import FULL, StorageUnreachableError, open_storage
 
 Command = Callable[..., Result]
 FileOf = Callable[..., Path]
@@ -145,8 +150,94 @@ def test_a_file_that_changed_under_a_running_sweep_is_refused(
         changed = sweep_file(seeds=[0, 1, 2])
         message = refused(sweeps_command("run", changed, "--storage", tmp_path / "storage"))
     assert "a driver with another version of it is alive" in message
+    assert f"It runs on {platform.node()} (run driver)" in message  # it has logged nothing yet
     assert "Ctrl-C loses nothing" in message
     assert {key: objects.get(key) for key in objects.list("sweeps")} == before
+
+
+def test_the_driver_that_is_alive_is_named_with_what_it_logged(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    objects = open_storage(str(tmp_path / "storage"))
+    sweep = load_sweep(sweep_file())
+    log = EventLog(objects, sweep.name, "0123456789ab")
+    started = RunStarted(
+        document="d", code_version="c", user="ada", host="head", pid=42, file="my.yaml"
+    )
+    log.add(started)
+    log.flush(force=True)
+    with presence(sweep, objects, 1.0, run="0123456789ab"):
+        changed = sweep_file(seeds=[0, 1, 2])
+        message = refused(sweeps_command("run", changed, "--storage", tmp_path / "storage"))
+    who = "It runs on ada@head, process 42, file my.yaml (run 0123456789ab)."
+    assert "sweep file: got 'small'" in message
+    assert who in message
+
+
+def last_line(result: Result) -> str:
+    return result.output.splitlines()[-1]
+
+
+def test_a_refused_run_says_its_exit_code_last(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    """Other commands do not: `ray submit` runs none of them for its code."""
+    expected = "exit code 2: an input was refused"
+    bad = sweep_file(seeds=3)
+    assert last_line(sweeps_command("run", bad, "--storage", tmp_path / "storage")) == expected
+    planned = sweeps_command("plan", bad, "--storage", tmp_path / "storage")
+    assert "exit code" not in refused(planned)
+    for options in (("--no-such",), ("--lease-ttl", "0"), ("a", "b"), ()):
+        wrong = sweeps_command("run", *options)
+        assert wrong.exit_code == 2
+        assert "Usage: " in wrong.output
+        assert last_line(wrong) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "first", "last"),
+    [
+        (
+            StorageUnreachableError("/x", "read", 600.0, "no answer"),
+            1,
+            "stopped: the storage /x",
+            "exit code 1: stopped before the end; the same command continues",
+        ),
+        (
+            OSError(errno.ENOSPC, "full"),
+            1,
+            f"stopped: {FULL}",
+            "exit code 1: stopped before the end; the same command continues",
+        ),
+        (
+            KeyboardInterrupt(),
+            130,
+            "stopped; the same command continues where it was",
+            "exit code 130: interrupted before the end; the same command continues",
+        ),
+        (ZeroDivisionError("odd"), 1, "Traceback", "exit code 1: an unexpected ZeroDivisionError"),
+    ],
+)
+def test_a_run_that_breaks_off_says_its_exit_code_last(
+    sweeps_command: Command,
+    sweep_file: FileOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    first: str,
+    last: str,
+) -> None:
+    def breaks(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sweeps.cli.errors._leave", sys.exit)
+    monkeypatch.setattr("sweeps.execution.driver.run_sweep", breaks)
+    result = sweeps_command("run", sweep_file(), "--storage", tmp_path / "storage")
+    lines = [line for line in result.output.splitlines() if line]
+    assert result.exit_code == code
+    assert lines[0].startswith(first)
+    assert lines[-1] == last
 
 
 def test_a_part_that_there_is_not_is_refused(

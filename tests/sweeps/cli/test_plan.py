@@ -50,6 +50,16 @@ def test_a_plan_makes_no_directory_and_knows_the_free_space(
     assert list(storage.iterdir()) == []
 
 
+def test_a_plan_without_results_says_what_difference_it_can_detect(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    found = sweeps_command("plan", sweep_file(), "--storage", tmp_path / "storage")
+    assert found.exit_code == 0, found.output
+    said = " ".join(found.output.split())
+    assert "power: 2 orders x 2 seeds detect a difference of " in said
+    assert " SD between two configurations in 80% of cases; SD is the standard deviation" in said
+
+
 def test_a_run_without_its_data_is_refused_before_anything(
     sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -70,7 +80,7 @@ def test_a_plan_of_a_stored_sweep_knows_cost_power_and_budget(
     found = sweeps_command("plan", file, "--storage", finished)
     assert found.exit_code == 0, found.output
     assert "measured ones" in found.output
-    assert "points, by the spread of stored results" in found.output
+    assert "of cases, by the spread of stored results" in found.output
     assert "budget: stages 1:" in found.output
     assert "does not fit" in found.output
 

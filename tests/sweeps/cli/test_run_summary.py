@@ -49,7 +49,7 @@ def lines(text: str) -> list[str]:
 
 
 def test_results_on_this_machine_are_named_as_the_user_named_them() -> None:
-    said = lines(place_text("small", "runs/", False, "runs/sweeps/small/report.html"))
+    said = lines(place_text("small", "runs/", False, "runs/sweeps/small/report.html", 1))
     assert "results runs/sweeps/small" in said
     assert "report runs/sweeps/small/report.html" in said
     assert "analyze sweeps pareto runs/sweeps/small" in said
@@ -57,7 +57,7 @@ def test_results_on_this_machine_are_named_as_the_user_named_them() -> None:
 
 
 def test_results_in_a_folder_of_a_cluster_are_on_the_head() -> None:
-    said = lines(place_text("small", "/shared/sweeps", True, "r"))
+    said = lines(place_text("small", "/shared/sweeps", True, "r", 1))
     where = "/shared/sweeps/sweeps/small"
     assert f"results {where} (a folder on {HOST})" in said
     fetch = said.index(f"ray rsync-down cluster.yaml {where}/ ~/results/sweeps/small/")
@@ -67,9 +67,17 @@ def test_results_in_a_folder_of_a_cluster_are_on_the_head() -> None:
 
 @pytest.mark.parametrize("on_cluster", [False, True])
 def test_results_in_a_bucket_are_read_from_anywhere(on_cluster: bool) -> None:
-    said = lines(place_text("small", "s3://bucket/x", on_cluster, "r"))
+    said = lines(place_text("small", "s3://bucket/x", on_cluster, "r", 1))
     where = "s3://bucket/x/sweeps/small"
     assert f"results {where}" in said
     assert f"sweeps report {where} -o ~/results/small.html" in said
     assert f"sweeps export {where} --to ~/results/small" in said
     assert not any("rsync" in line for line in said)
+
+
+@pytest.mark.parametrize("storage", ["runs", "s3://bucket/x"])
+def test_without_a_finished_trial_there_is_nothing_to_fetch_or_analyze(storage: str) -> None:
+    said = lines(place_text("small", storage, True, "not written", 0))
+    assert said[0] == ""
+    assert said[1].startswith(f"results {storage}/sweeps/small")
+    assert said[2:] == ["report not written"]

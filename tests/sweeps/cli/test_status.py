@@ -22,6 +22,7 @@ from sweeps.definition import expand, sweep_from_dict
 from sweeps.planning import sweep_status
 from sweeps.planning.driver_lock import keep_sweep_file, presence
 from sweeps.results.event_kinds import (
+    HeadLost,
     NodeJoined,
     NodeRefused,
     Notice,
@@ -46,7 +47,7 @@ SMALL["orders"] = {"design": "explicit", "list": [[0, 1, 2]]}
 """Four trials of three stages."""
 LONG = "the loss of task 1 is no longer finite at epoch 1, step 2: cross_entropy=nan. " * 2
 RUN = "0123456789ab"
-PROGRAM = "from sweeps.cli import main; main()"
+PROGRAM = "from sweeps.__main__ import main; main()"
 
 
 def eventful(objects: ObjectStore, document: dict[str, Any]) -> None:
@@ -157,6 +158,35 @@ def test_what_a_person_reads_after_a_kill(sweeps_command: Command, storage: Path
     assert "once a driver runs" in said
 
 
+def test_what_a_person_reads_after_the_head_was_lost(
+    sweeps_command: Command, storage: Path
+) -> None:
+    """The driver has logged it; its lease may be left, as it could not reach the storage."""
+    objects = open_storage(str(storage))
+    log = EventLog(objects, "small", "later")
+    log.add(
+        RunStarted(
+            document="d",
+            code_version="c",
+            address="10.0.0.1:6379",
+            only=("lorac_ipc importance*", "abc"),
+            time_to_live_s=5.0,
+        )
+    )
+    log.add(HeadLost())
+    log.flush(force=True)
+    beat = {"owner": "later", "host": "head", "time_to_live_s": 0.2, "beat": 3}
+    objects.put("sweeps/small/running/h.i/0", json.dumps(beat).encode())
+    said = words(sweeps_command("status", storage))
+    assert "small: the Ray cluster of the last run was lost, and something is left to do" in said
+    assert "silent" not in said
+    assert "UTC: cluster lost, 0 stages trained" in said
+    assert (
+        f"continue sweeps run --from-storage small --storage {storage} --address 10.0.0.1:6379 "
+        "--only 'lorac_ipc importance*' --only abc --lease-ttl 5 once that cluster is up again"
+    ) in said
+
+
 def test_what_a_person_reads_after_an_interruption(sweeps_command: Command, storage: Path) -> None:
     log = EventLog(open_storage(str(storage)), "small", "later")
     log.add(RunStarted(document="d", code_version="c", user="bob", host="w9"))
@@ -166,7 +196,7 @@ def test_what_a_person_reads_after_an_interruption(sweeps_command: Command, stor
     assert "small: no driver is running, and something is left to do" in said
     assert "last run bob@w9, 2" in said
     assert "UTC: interrupted, 0 stages trained" in said
-    assert f"sweeps run --from-storage small --storage {storage}" in said
+    assert f"sweeps run --from-storage small --storage {storage} or the command" in said
 
 
 def test_a_finished_sweep_says_so(sweeps_command: Command, finished: Path) -> None:

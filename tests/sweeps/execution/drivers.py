@@ -43,7 +43,7 @@ def clean_environment() -> dict[str, str]:
 
 def command(file: Path, storage: Path, *options: object) -> list[str]:
     """The command line of a driver."""
-    program = "from sweeps.cli import main; main()"
+    program = "from sweeps.__main__ import main; main()"
     arguments = ["run", file, "--storage", storage, *options]
     return [sys.executable, "-c", program, *map(str, arguments)]
 

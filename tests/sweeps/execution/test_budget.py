@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.cli.errors import BUDGET_USED
 from sweeps.definition import sweep_from_dict
+from sweeps.execution.exit_codes import BUDGET_USED
 from sweeps.planning.plan import make_plan
 from sweeps.results import read_table
 from sweeps.stages.stage_store import StageStore

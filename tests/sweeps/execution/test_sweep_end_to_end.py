@@ -133,7 +133,7 @@ def _stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("fault", ["storage", "sweep"])
+@pytest.mark.parametrize("issue", ["storage", "sweep"])
 def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path: Path, issue: str) -> None:
     file, storage = write_sweep(tmp_path / "sweep.yaml", SWEEP), tmp_path / "storage"
     if issue == "storage":
@@ -146,6 +146,7 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(tmp_path: Path, issue: s
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert "nothing was started" in done.stderr
+    assert done.stderr.splitlines()[-1] == "exit code 2: an input was refused"
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "storage").exists()
 

@@ -88,16 +88,29 @@ def test_a_label_that_would_stand_for_another_run_is_refused_with_a_diff(
     refuse_other_meaning(sweep(**fields, name="other"), stored)
 
 
-@pytest.mark.parametrize("kept", ["rows", "file"])
-def test_rows_count_as_well_as_the_file(stored: ObjectStore, kept: str) -> None:
-    """Rows of a value that the file dropped meanwhile; a file of which nothing has ended yet."""
-    if kept == "rows":
-        keep_sweep_file(sweep(search={"method.importance_threshold": [0.5]}), stored)
-    else:
-        for key in stored.list("sweeps/small/results"):
-            stored.delete(key)
+def test_rows_of_a_value_that_the_file_has_dropped_count(stored: ObjectStore) -> None:
+    keep_sweep_file(sweep(search={"method.importance_threshold": [0.5]}), stored)
     with pytest.raises(InvalidConfigError, match=r"train\.epochs: 1 \| 2"):
         refuse_other_meaning(sweep(train={"epochs": 2, "batch_size": 8}), stored)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_file_without_rows_may_be_replaced_by_any_other(stored: ObjectStore, name: str) -> None:
+    """Its run was refused or stopped before a trial ended."""
+    for key in stored.list("sweeps/small/results"):
+        stored.delete(key)
+    refuse_other_meaning(sweep(**CHANGES[name][0]), stored)
+    refuse_other_meaning(sweep(search={"method.rank": [4, 8]}, train={"epochs": 2}), stored)
+
+
+def test_a_configuration_in_common_may_be_one_that_has_no_rows_yet() -> None:
+    """One trial has ended; the next file leaves its value out and keeps the other one."""
+    objects = open_storage("memory://")
+    keep_sweep_file(sweep(), objects)
+    first = expand(sweep())[0]
+    store = StageStore(objects)
+    record_trial(store, sweep(), first, 1, Ending(status="failed", stages_done=0))
+    refuse_other_meaning(sweep(search={"method.importance_threshold": [0.2, 0.5]}), objects)
 
 
 def test_a_sweep_with_nothing_in_common_needs_a_name_of_its_own(stored: ObjectStore) -> None:

@@ -87,6 +87,32 @@ def test_given_back_when_the_owner_fails(objects: ObjectStore) -> None:
     assert lease._thread.is_alive() is False
 
 
+def test_a_release_does_not_wait_for_a_beat_that_hangs(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it delete the lease then: the write that is under way could bring it back."""
+    table = LeaseTable(objects, time_to_live_s=0.2)
+    lease = table.acquire(KEY, "a")
+    assert lease is not None
+    hanging, go_on = threading.Event(), threading.Event()
+    put = ObjectStore.put
+
+    def hang(self: ObjectStore, key: str, data: bytes) -> None:
+        hanging.set()
+        assert go_on.wait(PATIENCE_S)
+        put(self, key, data)
+
+    monkeypatch.setattr(ObjectStore, "put", hang)
+    with lease:
+        assert hanging.wait(PATIENCE_S)
+        began = time.monotonic()
+        lease.release(0.1)
+        assert time.monotonic() - began < PATIENCE_S / 4
+        assert names(objects) == ["0"]
+        go_on.set()
+    assert names(objects) == []
+
+
 def test_the_owner_beats(objects: ObjectStore) -> None:
     table = LeaseTable(objects, time_to_live_s=0.2)
     lease = table.acquire(KEY, "a")

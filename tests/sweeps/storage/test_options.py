@@ -161,6 +161,16 @@ def test_urls_that_are_not_understood(text: str) -> None:
         parse_location(text)
 
 
+@pytest.mark.parametrize("text", ["file:///tmp/x", "file:/tmp/x", "http://host/a", "ftp:///a"])
+def test_a_url_without_secrets_is_shown_as_it_was_typed(text: str) -> None:
+    assert without_secrets(text) == text
+    with pytest.raises(InvalidConfigError) as raised:
+        open_storage(text)
+    (issue,) = raised.value.issues
+    assert issue.value == text
+    assert ("without file://" in str(issue)) == text.startswith("file:")
+
+
 @pytest.mark.parametrize(
     "text",
     [

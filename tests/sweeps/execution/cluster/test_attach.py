@@ -8,12 +8,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
 from clmethods.config import InvalidConfigError
 from sweeps.execution.cluster import attach as attach_module
+from sweeps.execution.cluster import connection
 from sweeps.execution.cluster.attach import attach
 from sweeps.execution.cluster.connection import ray_cluster
 from tests.sweeps.execution.drivers import clean_environment, command, write_sweep
@@ -61,9 +63,9 @@ def test_auto_where_no_cluster_was_started(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def run_against(
-    address: str, tmp_path: Path, **variables: str
+    address: str, tmp_path: Path, document: dict[str, Any] = DOCUMENT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    file = write_sweep(tmp_path / "sweep.yaml", DOCUMENT)
+    file = write_sweep(tmp_path / "sweep.yaml", document)
     return subprocess.run(
         command(file, tmp_path / "storage", "--address", address),
         capture_output=True,
@@ -84,6 +86,83 @@ def test_a_driver_without_the_token_is_told_so(
     assert "RAY_AUTH_TOKEN_PATH" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "0" * 64 not in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "~/.ray/auth_token does not exist"),
+        ({"RAY_AUTH_TOKEN": ""}, "RAY_AUTH_TOKEN and RAY_AUTH_TOKEN_PATH are not set"),
+        ({"RAY_AUTH_TOKEN_PATH": "none"}, "The file none, which RAY_AUTH_TOKEN_PATH names"),
+        ({"RAY_AUTH_TOKEN_PATH": "blank"}, "The file blank, which RAY_AUTH_TOKEN_PATH names"),
+    ],
+)
+def test_a_token_that_cannot_be_read_is_refused_before_a_client_is_made(
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    words: str,
+) -> None:
+    """Ray would end the process, so that the driver's lease would be left behind, too."""
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.chdir(tmp_path)
+    Path("blank").write_text(" \n")
+    given = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path / "home"), **variables}
+    refused = run_against(address, tmp_path, **given)
+    heading, issue, last = refused.stderr.splitlines()
+    assert refused.returncode == 2
+    assert heading == "error: 1 issue, nothing was started"
+    assert "RAY_AUTH_MODE: got 'token'" in issue
+    assert words in issue
+    assert last == "exit code 2: an input was refused"
+    assert not list((tmp_path / "storage").glob("sweeps/small/running/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"RAY_AUTH_TOKEN": "a"}, True),
+        ({"RAY_AUTH_TOKEN": " ", "RAY_AUTH_TOKEN_PATH": "full"}, True),
+        ({"RAY_AUTH_TOKEN": " "}, False),
+        ({"RAY_AUTH_TOKEN_PATH": "none"}, False),
+        ({"RAY_AUTH_TOKEN_PATH": "blank"}, False),
+        ({}, False),
+    ],
+)
+def test_a_local_cluster_gets_a_token_unless_one_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("blank").write_text(" \n")
+    Path("full").write_text("a\n")
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert connection._has_token() is expected
+
+
+def test_a_file_that_was_corrected_after_a_refusal_is_accepted(tmp_path: Path) -> None:
+    """Nothing has run of the first one, so the second one is refused for its address only."""
+    first = run_against(UNUSED, tmp_path)
+    assert "--address: got" in first.stderr
+    assert (tmp_path / "storage/sweeps/small/sweep.yaml").is_file()
+    edited = {**DOCUMENT, "train": {"epochs": 2, "batch_size": 8}}
+    second = run_against(UNUSED, tmp_path, document=edited)
+    assert second.stderr == first.stderr
+    assert (second.returncode, first.returncode) == (2, 2)
+
+
+def test_the_address_is_named_as_it_was_typed() -> None:
+    with pytest.raises(InvalidConfigError) as refused:
+        attach(UNUSED, {})
+    (issue,) = refused.value.issues
+    assert issue.hint is not None
+    assert issue.hint.startswith(UNUSED)
+    known = attach_module._resolved(UNUSED)
+    assert ("resolved to" in issue.hint) == (known != UNUSED)
+    assert known in issue.hint
 
 
 def test_a_driver_with_another_ray_is_refused(

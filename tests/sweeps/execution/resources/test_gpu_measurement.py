@@ -267,7 +267,7 @@ def _slowly(store: StageStore, sweep: Sweep) -> None:
 
 PROGRAM = """
 import sys
-from sweeps.cli.errors import plain_errors
+from sweeps.cli.errors import exit_on_user_error
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from sweeps.execution.driver import RunOptions, run_sweep
@@ -275,7 +275,7 @@ from tests.sweeps.execution.resources.test_gpu_measurement import MadeUp, auto_s
 
 address, folder, mark = sys.argv[1:]
 options = RunOptions(address=address, probe=MadeUp(waits=mark))
-plain_errors(run_sweep)(auto_sweep(), StageStore(open_storage(folder)), options)
+exit_on_user_error(run_sweep)(auto_sweep(), StageStore(open_storage(folder)), options)
 """
 
 
