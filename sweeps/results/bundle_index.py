@@ -50,15 +50,15 @@ class BundleIndex:
             files = [file for some in pool.map(opened, keys) for file in some]
         return {file.ids[0]: file.table for file in files}
 
-    def held_by(self, held: Mapping[str, set[str]]) -> list[str]:
+    def fully_merged(self, merged_ids: Mapping[str, set[str]]) -> list[str]:
         """Return the keys of the bundles whose parts are all in merged files.
 
-        `held`: ids of the parts that merged files contain, by table.
+        `merged_ids`: ids of the parts that merged files contain, by table.
         """
         return [
             key
             for key, ids in self._ids.items()
-            if all(names <= held.get(table, set()) for table, names in ids.items())
+            if all(names <= merged_ids.get(table, set()) for table, names in ids.items())
         ]
 
     def _part_ids(self, key: str) -> dict[str, set[str]] | None:

@@ -40,7 +40,7 @@ from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
 
 LEAST = 256
-"""Number of files from which on a table is merged. Fewer are read in less than a second."""
+"""Minimum number of files for which a table is merged. Fewer are read in less than a second."""
 MOST_ROWS = 1_000_000
 """Number of rows after which a merged file is complete, about 100 MB in memory."""
 AT_ONCE = 2048
@@ -77,7 +77,7 @@ def merge_results(
     bundles: BundleIndex | None = None
     written = 0
     replaced: list[str] = []
-    held: dict[str, set[str]] = {}
+    merged_ids: dict[str, set[str]] = {}
     for table in tables:
         own = [key for key in keys if folder_name(sweep, key) == table]
         if len(own) + len(bundled if table in BUNDLED else []) < max(least, 2):
@@ -88,12 +88,12 @@ def merge_results(
         merge = _TableMerge(store, sweep, table, own, index, most_rows)
         if merge.files < max(least, 2):
             continue
-        files, gone = merge.run()
-        held[table] = merge.held
+        files, obsolete = merge.run()
+        merged_ids[table] = merge.merged_ids
         written += len(files)
-        replaced += gone
+        replaced += obsolete
     if bundles is not None:
-        replaced += bundles.held_by(held)
+        replaced += bundles.fully_merged(merged_ids)
     store.delete_all(replaced)
     return Merging(written, len(replaced))
 
@@ -157,7 +157,7 @@ class _TableMerge:
         self._full = {
             name for key, parts in outlines.items() if key not in self._open for name in parts
         }
-        self.held: set[str] = set()
+        self.merged_ids: set[str] = set()
         """Ids of the parts that merged files hold, set by `run`."""
 
     @property
@@ -168,7 +168,7 @@ class _TableMerge:
     def run(self) -> tuple[set[str], list[str]]:
         """Write merged files; return (keys of the new files, keys of the files they replace)."""
         merged = [file for key in self._open if (file := self._read_merged(key)) is not None]
-        self.held = set(self._full)
+        self.merged_ids = set(self._full)
         new: set[str] = set()
         kept: set[str] = set()
         same = {file.ids: file.key for file in merged}
@@ -178,8 +178,8 @@ class _TableMerge:
                 kept.add(same[names])
             else:
                 new.add(self._put(batch))
-            self.held.update(names)
-        replaced = [key for name, key in self._small.items() if name in self.held]
+            self.merged_ids.update(names)
+        replaced = [key for name, key in self._small.items() if name in self.merged_ids]
         replaced += [file.key for file in merged if file.key not in kept | new]
         return new, replaced
 

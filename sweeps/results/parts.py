@@ -153,12 +153,12 @@ def read_file(
     store: ObjectStore, sweep: str, key: str, tables: Sequence[str], encoded: bool = False
 ) -> dict[str, list[PartFile]] | DamagedFileError | MissingObjectError:
     """Return the parts of these tables in a file, by table; or the error that prevents it."""
-    held = [table for table in tables_of(sweep, key) if table in tables]
+    contained = [table for table in tables_of(sweep, key) if table in tables]
     try:
         data = store.get_immutable(key) if is_merged(key) else store.get(key)
         if is_bundle(key):
-            return parts_in(key, data, held, encoded)
-        return {table: [decode(key, data, TABLES[table], encoded)] for table in held}
+            return parts_in(key, data, contained, encoded)
+        return {table: [decode(key, data, TABLES[table], encoded)] for table in contained}
     except (DamagedFileError, MissingObjectError) as error:
         store.recent.drop(key)
         return error

@@ -115,4 +115,4 @@ def test_what_cannot_be_asked_is_refused(
 def test_chosen_here_and_reported_there(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("select", finished, "--choose-on", "seeds=0")
     assert result.exit_code == 0
-    assert "on the 2 runs never looked at" in result.output
+    assert "on the 2 held-out runs" in result.output

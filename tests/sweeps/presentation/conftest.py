@@ -1,0 +1,5 @@
+"""Fixtures of the tests of presentation."""
+
+from tests.sweeps.analysis.conftest import study
+
+__all__ = ["study"]
