@@ -112,7 +112,8 @@ _TERMS = {
     "over configurations that were run (Fawcett and Hoos 2016).",
     "similarity association": "Rank correlation between the similarity of two tasks and the loss "
     "of accuracy on the earlier task while the later one is learned, adjusted for the number of "
-    "tasks in between; mean over runs. If positive, similar tasks cost each other more.",
+    "tasks in between; mean over runs. If positive, a task is forgotten more while a similar task "
+    "is learned.",
 }
 """Terms of the analysis and of this package. The formulas are in `sweeps.analysis`."""
 

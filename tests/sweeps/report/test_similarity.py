@@ -1,4 +1,4 @@
-"""Whether similar tasks cost each other more: drawn where their likeness was measured."""
+"""Association of task similarity and forgetting: shown if the similarity was measured."""
 
 from __future__ import annotations
 
