@@ -27,7 +27,7 @@ COLUMN = 3.35
 SHOWN = 12
 """Maximum number of configurations in a plot with one row per configuration."""
 FORMATS = ("pdf", "svg", "png")
-BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#8a949e"
+BLUE, VERMILION, GRAY = "#0072b2", "#d55e00", "#8a949e"
 STYLE: Any = {  # matplotlib has a literal type for each key
     "font.size": 8,
     "axes.labelsize": 8,
@@ -88,7 +88,7 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
     axes = figure.add_subplot()
     rows = [r for r in evidence.fronts[evidence.readout] if r[y] is not None]
     for label, color, marker, kept in (
-        ("searched", GREY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
+        ("searched", GRAY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
         ("on the front", BLUE, "o", [r for r in rows if r["on_front"]]),
         ("baselines", VERMILION, "D", [r for r in rows if r["role"] == "baseline"]),
     ):
@@ -149,7 +149,7 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
     place = np.arange(len(listed))
     values = [known[row["config_id"]] for row in listed]
     floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
-    axes.plot(floor, place, "o", color=GREY, markersize=4, label="between seeds")
+    axes.plot(floor, place, "o", color=GRAY, markersize=4, label="between seeds")
     axes.plot(
         [100 * v["aopd"] for v in values],
         place,

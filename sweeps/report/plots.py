@@ -83,20 +83,20 @@ def _lines(words: Sequence[str], wrap: int) -> list[str]:
 
 
 def errors(
-    centre: Sequence[float | None],
+    center: Sequence[float | None],
     low: Sequence[float | None],
     high: Sequence[float | None],
     color: str,
 ) -> dict[str, Any] | None:
     """Return error bars from the ends of intervals; None if no point has both ends."""
-    known = [None not in (c, a, b) for c, a, b in zip(centre, low, high, strict=True)]
+    known = [None not in (c, a, b) for c, a, b in zip(center, low, high, strict=True)]
     if not any(known):
         return None
 
     def gap(ends: Sequence[float | None], sign: float) -> list[float]:
         return [
             round(sign * (e - c), 3) if k and e is not None and c is not None else 0.0
-            for k, e, c in zip(known, ends, centre, strict=True)
+            for k, e, c in zip(known, ends, center, strict=True)
         ]
 
     return {

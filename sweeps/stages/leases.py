@@ -126,7 +126,7 @@ class LeaseTable:
     def clear(self, key: str, generation: int) -> None:
         """Delete the generations up to this one; a later one belongs to another owner.
 
-        Verdicts are deleted before the leases, so that no lease looks expired in between.
+        Verdicts are deleted before the leases, so that the stage never looks free in between.
         Generation 0 is deleted last, because a process that finds it absent acquires the lease.
         """
         removed = [name for name in self._names(key) if _is_up_to(name, generation)]
