@@ -1,1 +1,1 @@
-"""What command line and report share: tables as text, the selection card."""
+"""Presentation of results for command line and report: text tables and the selection card."""

@@ -1,4 +1,4 @@
-"""production.yaml: the run to ship, its readout, and the evidence that it was chosen by."""
+"""Contents of `production.yaml`: the selected run, its readout, and the data of its selection."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sweeps.statistics.intervals import LEVEL
 
 
 def production_run(trials: pa.Table, config_id: str, order: str | None) -> RunConfig:
-    """The configuration in one order, with a seed that the sweep did not use.
+    """Return the run of a configuration in one order, with a seed that the sweep did not use.
 
-    `order` spells the groups out, as `2-0-1`; None takes the order of the configuration's first
-    trial. Class order and split stay those of that trial. Raises `InvalidConfigError` for an order
-    that is no permutation of the groups.
+    `order` lists the task groups, such as `2-0-1`; None takes the order of the configuration's
+    first trial. Class order and split are those of that trial. Raises `InvalidConfigError` for an
+    order that is not a permutation of the groups.
     """
     rows = [row for row in trials.to_pylist() if row["config_id"] == config_id]
     first = run_from_dict(json.loads(rows[0]["run"]))
@@ -34,12 +34,15 @@ def production_run(trials: pa.Table, config_id: str, order: str | None) -> RunCo
 
 
 def parse_order(order: str, run: RunConfig) -> tuple[int, ...]:
-    """`2-0-1` as (2, 0, 1)."""
+    """Parse an order such as `2-0-1`.
+
+    Raises `InvalidConfigError` if it is not a permutation of the groups of `run`.
+    """
     parts = order.split("-")
     groups = tuple(int(part) for part in parts if part.isdecimal())
-    constraint = f"the groups 0 to {run.stream.tasks - 1}, each once, as 0-1-2"
-    whole = len(groups) == len(parts) and sorted(groups) == list(range(run.stream.tasks))
-    refuse([require(whole, "--order", order, constraint)])
+    constraint = f"the groups 0 to {run.stream.tasks - 1}, each once, such as 0-1-2"
+    valid = len(groups) == len(parts) and sorted(groups) == list(range(run.stream.tasks))
+    refuse([require(valid, "--order", order, constraint)])
     return groups
 
 
@@ -52,30 +55,29 @@ def production_document(
     test: Mapping[tuple[str, str], Replicates],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
-    """What production.yaml holds: `run`, `readout` and `evidence`, all plain data.
+    """Return the contents of `production.yaml`: `run`, `readout` and `evidence`, as plain data.
 
-    `evidence.prediction` has, per objective, the interval that the test metric of this very run
-    should fall into: the check that what was shipped is what was chosen.
+    `evidence.prediction` contains, per objective, the prediction interval of the test metric of
+    this run. It is used to check that the production run behaves like the selected configuration.
     """
     order = "-".join(map(str, run.stream.order))
     predicted = {}
     for metric in question.objectives:
-        found = prediction(chosen, test, metric, order)
-        if found is not None and found.low is not None:
+        interval = prediction(chosen, test, metric, order)
+        if interval is not None and interval.low is not None:
             predicted[metric] = {
                 "split": "test",
                 "level": LEVEL,
-                "low": found.low,
-                "mean": found.mean,
-                "high": found.high,
-                "basis": found.note,
+                "low": interval.low,
+                "mean": interval.mean,
+                "high": interval.high,
+                "basis": interval.note,
             }
-    one = chosen.replicates
     evidence = {
         "sweep": sweep,
-        "label": one.label,
-        "config_id": one.config_id,
-        "readout_id": one.readout_id,
+        "label": chosen.replicates.label,
+        "config_id": chosen.replicates.config_id,
+        "readout_id": chosen.replicates.readout_id,
         "order": order,
         "chosen": {
             "prefer": question.prefer or "knee",
@@ -85,15 +87,15 @@ def production_document(
         },
         "validation": {
             metric: {
-                "mean": held.interval.mean,
-                "low": held.interval.low,
-                "high": held.interval.high,
-                "worst_order": held.worst_order,
-                "worst": held.worst,
-                "runs": held.interval.n,
-                "design": held.interval.note,
+                "mean": value.interval.mean,
+                "low": value.interval.low,
+                "high": value.interval.high,
+                "worst_order": value.worst_order,
+                "worst": value.worst,
+                "runs": value.interval.n,
+                "design": value.interval.note,
             }
-            for metric, held in chosen.standings.items()
+            for metric, value in chosen.standings.items()
         },
         "prediction": predicted,
         "seeds_used": list(seeds),

@@ -1,8 +1,9 @@
-"""The selection card: choose this, because, unless, and what would settle it."""
+"""Selection card: the chosen configuration, the reasons, the runner-up, and expected results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from clmethods.metrics import Direction
 from sweeps.analysis.runs.paired_differences import Comparison, compare
@@ -20,54 +21,95 @@ from sweeps.presentation.selection_card_numbers import (
 )
 from sweeps.presentation.text_tables import FRACTIONS
 
-__all__ = ["Question", "card", "prediction", "shown"]
+__all__ = ["Entry", "Question", "card", "card_entries", "prediction", "shown"]
 
 REFUSED = 3
-"""Configurations shown when none keeps every limit."""
+"""Maximum number of configurations shown if none satisfies every limit."""
+MARGIN = 10
+"""Width of the labels in the text of a card."""
+
+TestRuns = Mapping[tuple[str, str], Replicates]
+"""Replicates on test images, by (config_id, readout_id)."""
 
 
-def card(question: Question, choice: Choice, test: Mapping[tuple[str, str], Replicates]) -> str:
-    """The whole card; `test` holds the test replicates by (config_id, readout_id)."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Labeled part of the selection card."""
+
+    label: str
+    lines: tuple[str, ...]
+
+
+def card(question: Question, choice: Choice, test: TestRuns) -> str:
+    """Return the selection card as text, with labels in the first 10 columns."""
+    return "\n".join(
+        f"{entry.label if index == 0 else '':<{MARGIN}}{line}"
+        for entry in card_entries(question, choice, test)
+        for index, line in enumerate(entry.lines)
+    )
+
+
+def card_entries(question: Question, choice: Choice, test: TestRuns) -> list[Entry]:
+    """Return the entries of the selection card; the first names the choice."""
+    excluded = [Entry("excluded", (name,)) for name in choice.incomplete]
     if choice.chosen is None:
-        return "\n".join(_nothing(question, choice))
+        return [*_no_choice(question, choice), *excluded]
     chosen = choice.chosen
-    lines = [
-        f"choose    {chosen.name}",
-        f"because   {_because(question, choice)}",
-        *_beware(question, choice),
-        *_numbers(question, chosen, test),
-        *_unless(question, choice, chosen),
-        *expectations(question, chosen, test),
+    return [
+        Entry("choose", (chosen.name,)),
+        *_reasons(question, choice, _numbers(question, chosen, test)),
+        _runner_up(question, choice, chosen),
+        *(Entry("expected", (line,)) for line in expectations(question, chosen, test)),
+        *excluded,
     ]
-    lines += [f"left out  {name}" for name in choice.incomplete]
-    return "\n".join(lines)
 
 
-def _because(question: Question, choice: Choice) -> str:
+def _reasons(question: Question, choice: Choice, numbers: Sequence[str]) -> list[Entry]:
+    """Return the reason for the choice with its numbers, and a warning about missing intervals."""
     total = len(choice.admissible) + len(choice.refused)
-    sure = question.basis == "pessimistic"
+    pessimistic = question.basis == "pessimistic"
     parts = []
     if question.limits:
-        limits = _limits(question)
-        how = (
-            "even at the bad end of the 95 % interval and in the worst order"
-            if sure
-            else ("in the mean")
+        basis = (
+            "at the worse end of the 95 % interval and in the worst order"
+            if pessimistic
+            else "on average"
         )
-        parts.append(f"{len(choice.admissible)} of {total} keep {limits} {how}")
+        parts.append(f"{len(choice.admissible)} of {total} satisfy {_limits(question)} {basis}")
     else:
         parts.append(f"{total} configurations were compared")
     best = (
         f"the best {question.prefer}"
         if question.prefer
-        else (f"the knee of {' and '.join(question.objectives)}")
+        else f"the knee of {' and '.join(question.objectives)}"
     )
-    parts.append(f"of them this one has {best}" + (", pessimistically" if sure else ""))
-    return "; ".join(parts)
+    parts.append(
+        f"of these it has {best}" + (", by the pessimistic estimate" if pessimistic else "")
+    )
+    reason = "; ".join(parts)
+    warning = _missing_intervals(question, choice)
+    warnings = [Entry("warning", (warning,))] if warning is not None else []
+    return [Entry("reason", (reason, *numbers)), *warnings]
+
+
+def _missing_intervals(question: Question, choice: Choice) -> str | None:
+    """Return a warning if pessimistic estimates of some configurations are means."""
+    considered = (*choice.admissible, *choice.refused)
+    without = [
+        candidate
+        for candidate in considered
+        if any(each.interval.low is None for each in candidate.standings.values())
+    ]
+    if question.basis == "mean" or not without:
+        return None
+    return (
+        f"{len(without)} of {len(considered)} configurations have no interval, because they do "
+        "not have enough replicates; their means were used"
+    )
 
 
 def _limits(question: Question) -> str:
-    """The limits with the units of the card."""
+    """Return the limits in the units of the card."""
     return " and ".join(
         f"{limit.metric} {'<=' if limit.kind == 'max' else '>='} "
         f"{shown(limit.metric, limit.bound)}{' %' if limit.metric in FRACTIONS else ''}"
@@ -75,164 +117,161 @@ def _limits(question: Question) -> str:
     )
 
 
-def _numbers(
-    question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
-) -> list[str]:
-    """A line per metric: validation as it decided, the worst order, and test beside it."""
+def _numbers(question: Question, chosen: Candidate, test: TestRuns) -> list[str]:
+    """Return one line per metric: validation, the worst order, and test."""
     lines = []
-    for metric, held in chosen.standings.items():
-        order = f", worst order {held.worst_order} {shown(metric, held.worst)}"
-        line = f"          {metric}: validation {with_ends(metric, held.interval)}"
-        line += order if held.worst_order else ""
-        one = on_test(chosen, test)
-        beside = None
-        if one is not None and one.metrics.get(metric):
-            beside = standing(one, metric, "max", fixed_orders=question.fixed_orders)
-        if beside is not None:
-            line += f"; test {with_ends(metric, beside.interval)}"
+    on_tests = on_test(chosen, test)
+    for metric, validation in chosen.standings.items():
+        line = f"{metric}: validation {with_ends(metric, validation.interval)}"
+        if validation.worst_order:
+            worst = shown(metric, validation.worst)
+            line += f", worst order {validation.worst_order} {worst}"
+        tested = None
+        if on_tests is not None and on_tests.metrics.get(metric):
+            tested = standing(on_tests, metric, "max", fixed_orders=question.fixed_orders)
+        if tested is not None:
+            line += f"; test {with_ends(metric, tested.interval)}"
         lines.append(line)
     if question.chosen_on is not None:
-        lines += _elsewhere(question, chosen, test)
-    notes = dict.fromkeys(held.interval.note for held in chosen.standings.values())
-    lines += [f"          percent; 95 % intervals over {note}" for note in notes]
+        lines += _held_out(question, chosen, on_tests)
+    notes = dict.fromkeys(each.interval.note for each in chosen.standings.values())
+    lines += [f"percent; 95 % intervals over {note}" for note in notes]
     return lines
 
 
-def _elsewhere(
-    question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
-) -> list[str]:
-    """The same metrics on the runs that were not looked at."""
+def _held_out(question: Question, chosen: Candidate, on_tests: Replicates | None) -> list[str]:
+    """Return the same metrics on the runs that the selection did not use."""
     lines = []
-    for name, one in (("validation", chosen.replicates), ("test", on_test(chosen, test))):
-        if one is None:
+    for name, replicates in (("validation", chosen.replicates), ("test", on_tests)):
+        if replicates is None:
             continue
-        others = [cell for cell in one.cells if cell not in set(question.chosen_on or ())]
+        used = set(question.chosen_on or ())
+        others = [cell for cell in replicates.cells if cell not in used]
         parts = []
-        for metric, wants in question.objectives.items():
-            held = standing(one, metric, wants, others)
-            if held is not None:
-                parts.append(f"{metric} {with_ends(metric, held.interval)}")
+        for metric, direction in question.objectives.items():
+            held_out = standing(replicates, metric, direction, others)
+            if held_out is not None:
+                parts.append(f"{metric} {with_ends(metric, held_out.interval)}")
         if parts:
-            lines.append(
-                f"          on the {len(others)} runs never looked at, {name}: " + ", ".join(parts)
-            )
-    return lines or ["          no run is left that was not looked at"]
+            lines.append(f"on the {len(others)} held-out runs, {name}: " + ", ".join(parts))
+    return lines or ["no held-out runs remain"]
 
 
-def _unless(question: Question, choice: Choice, chosen: Candidate) -> list[str]:
-    """The runner-up, how far it is, what would settle it; and what the limits cost."""
+def _runner_up(question: Question, choice: Choice, chosen: Candidate) -> Entry:
+    """Return the runner-up, its distance, the design that would decide, and the cost of limits."""
     second = choice.runner_up
     lines: list[str] = []
     if second is None:
-        lines.append("unless    nothing else keeps the limits: there is no runner-up")
+        lines.append("none: no other configuration satisfies the limits")
     else:
         metric = question.leading
-        found = _paired(question, chosen, second, metric)
-        lines.append(f"unless    {second.name} is better after all: it is the runner-up")
-        lines += _margin(question, metric, found)
-        for other, wants in question.objectives.items():
+        lines.append(second.name)
+        lines += _margin(question, metric, _paired(question, chosen, second, metric))
+        for other, direction in question.objectives.items():
             if other != metric:
-                lines += _other(other, wants, chosen, second, question)
+                lines += _advantage(other, direction, chosen, second, question)
     best = choice.unlimited
     if best is not None and best.name != chosen.name and question.limits:
         metric = question.leading
         lines.append(
-            f"          without the limits it would be {best.name}: {metric} "
+            f"without the limits the choice would be {best.name}: {metric} "
             f"{shown(metric, best.standings[metric].interval.mean)}"
         )
-    return lines
+    return Entry("runner-up", tuple(lines))
 
 
 def _paired(
-    question: Question, one: Candidate, other: Candidate, metric: str
+    question: Question, first: Candidate, second: Candidate, metric: str
 ) -> Comparison | None:
-    """one - other, on the runs never looked at where the choice looked at some only."""
+    """Return first - second, on held-out runs if the selection used only some of the runs."""
     only = None
     if question.chosen_on is not None:
-        looked = set(question.chosen_on)
-        only = [cell for cell in one.replicates.cells if cell not in looked]
+        used = set(question.chosen_on)
+        only = [cell for cell in first.replicates.cells if cell not in used]
         only = only or list(question.chosen_on)
     return compare(
-        one.replicates,
-        other.replicates,
+        first.replicates,
+        second.replicates,
         metric,
         fixed_orders=question.fixed_orders,
         only=only,
     )
 
 
-def _margin(question: Question, metric: str, found: Comparison | None) -> list[str]:
-    if found is None:
-        return ["          they share no order and seed: the difference is not known"]
+def _margin(question: Question, metric: str, comparison: Comparison | None) -> list[str]:
+    """Return the difference between choice and runner-up, and the design that would decide it."""
+    if comparison is None:
+        return ["the difference is not known: the two have no common order and seed"]
     sign = 1.0 if question.objectives[metric] == "max" else -1.0
-    ahead = sign * found.interval.mean
-    side = "ahead of it" if ahead >= 0 else "behind it"
+    gain = sign * comparison.interval.mean
+    side = "better" if gain >= 0 else "worse"
     line = (
-        f"          {metric}: {shown(metric, abs(ahead))} {side}, paired over "
-        f"{_runs(found.interval.n)}"
+        f"{metric}: the choice is {shown(metric, abs(gain))} {side}, paired over "
+        f"{_runs(comparison.interval.n)}"
     )
-    if found.unpaired:
-        line += f" ({_runs(found.unpaired)} without a partner left out)"
-    if found.interval.low is None:
-        return [f"{line}: not settled, {found.interval.note}"]
-    both = ends(metric, found.interval, sign)
-    lines = [f"{line}, 95 % {both}: {'settled' if found.settled else 'not settled'}"]
-    spread = found.spread
-    if found.settled or spread is None:
+    if comparison.unpaired:
+        line += f" ({_runs(comparison.unpaired)} without a partner left out)"
+    if comparison.interval.low is None:
+        return [f"{line}: not significant, {comparison.interval.note}"]
+    both = ends(metric, comparison.interval, sign)
+    verdict = "significant" if comparison.settled else "not significant"
+    lines = [f"{line}, 95 % {both}: {verdict}"]
+    spread = comparison.spread
+    if comparison.settled or spread is None:
         return lines
-    at_hand = detectable(spread, spread.orders, spread.seeds)
+    smallest = detectable(spread, spread.orders, spread.seeds)
     lines.append(
-        f"          {spread.orders} orders x {spread.seeds} seeds can show a difference of "
-        f"{shown(metric, at_hand)}; " + _replicates(needed(spread, ahead))
+        f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
+        f"{shown(metric, smallest)}; " + _replicates(needed(spread, gain))
     )
     return lines
 
 
 def _replicates(design: tuple[int, int] | None) -> str:
     if design is None:
-        return "this one is too small for any design up to 64 x 64: take either"
+        return "this one is too small for any design up to 64 x 64: use either configuration"
     orders, seeds = design
-    return f"{orders} orders x {seeds} seeds would settle this one"
+    return f"{orders} orders x {seeds} seeds would detect this one"
 
 
-def _other(
-    metric: str, wants: Direction, chosen: Candidate, second: Candidate, question: Question
+def _advantage(
+    metric: str, direction: Direction, chosen: Candidate, second: Candidate, question: Question
 ) -> list[str]:
-    """Where the runner-up is better in another objective."""
-    found = _paired(question, second, chosen, metric)
-    sign = 1.0 if wants == "max" else -1.0
-    if found is None or sign * found.interval.mean <= 0:
+    """Return a line if the runner-up is better in another objective."""
+    comparison = _paired(question, second, chosen, metric)
+    sign = 1.0 if direction == "max" else -1.0
+    if comparison is None or sign * comparison.interval.mean <= 0:
         return []
     return [
-        f"          {metric}: the runner-up is better by "
-        f"{shown(metric, abs(found.interval.mean))}, 95 % {ends(metric, found.interval, sign)}"
+        f"{metric}: the runner-up is {shown(metric, abs(comparison.interval.mean))} better, "
+        f"95 % {ends(metric, comparison.interval, sign)}"
     ]
 
 
-def _nothing(question: Question, choice: Choice) -> list[str]:
-    limits = _limits(question)
-    lines = [f"choose    nothing: no configuration keeps {limits}"]
-    if question.basis == "pessimistic":
-        lines[0] += " for sure"
+def _no_choice(question: Question, choice: Choice) -> list[Entry]:
+    """Return the reason why nothing is chosen, and the configurations closest to the limits."""
+    pessimistic = question.basis == "pessimistic"
     if not choice.refused:
-        lines = ["choose    nothing: no configuration has a finished run with these metrics"]
+        text = "nothing: no configuration has a finished run with these metrics"
+        return [Entry("choose", (text,))]
+    text = f"nothing: no configuration satisfies {_limits(question)}"
+    entries = [Entry("choose", (text + (", by the pessimistic estimate" if pessimistic else ""),))]
     for candidate in choice.refused[:REFUSED]:
         parts = []
         for limit in candidate.broken:
-            held, name = candidate.standings[limit.metric], limit.metric
-            order = f" in order {held.worst_order}" if held.worst_order else ""
-            parts.append(
-                f"{name} {with_ends(name, held.interval)}, worst {shown(name, held.worst)}{order}"
-            )
-        lines.append(f"nearest   {candidate.name}: {'; '.join(parts)}")
+            value, name = candidate.standings[limit.metric], limit.metric
+            order = f" in order {value.worst_order}" if value.worst_order else ""
+            worst = shown(name, value.worst)
+            parts.append(f"{name} {with_ends(name, value.interval)}, worst {worst}{order}")
+        entries.append(Entry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]
-    if question.basis == "pessimistic" and wide:
-        lines.append(
-            f"because   {len(wide)} keep it in the mean alone; more orders and seeds narrow the "
-            "intervals, --by mean takes the risk"
+    if pessimistic and wide:
+        text = (
+            f"{len(wide)} satisfy the limits on average only; more orders and seeds make the "
+            "intervals narrower, and --by mean selects by the averages"
         )
-    lines += [f"left out  {name}" for name in choice.incomplete]
-    return lines
+        entries.append(Entry("reason", (text,)))
+    return entries
 
 
 def _mean_keeps(limit: Limit, candidate: Candidate) -> bool:
@@ -242,19 +281,3 @@ def _mean_keeps(limit: Limit, candidate: Candidate) -> bool:
 
 def _runs(n: int) -> str:
     return f"{n} run{'s' * (n != 1)}"
-
-
-def _beware(question: Question, choice: Choice) -> list[str]:
-    """What the pessimistic numbers lack."""
-    considered = (*choice.admissible, *choice.refused)
-    alone = [
-        candidate
-        for candidate in considered
-        if any(held.interval.low is None for held in candidate.standings.values())
-    ]
-    if question.basis == "mean" or not alone:
-        return []
-    return [
-        f"beware    {len(alone)} of {len(considered)} have no interval, for want of replicates: "
-        "their means stood in"
-    ]

@@ -1,4 +1,4 @@
-"""What the card says in numbers: values with their intervals, and what one new run will give."""
+"""Numbers of the selection card: values with intervals, and predictions for one new run."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from sweeps.statistics.intervals import Interval, prediction_interval
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked, as the card repeats it."""
+    """Criteria of a selection, as the card states them."""
 
     objectives: Mapping[str, Direction]
     limits: tuple[Limit, ...]
     prefer: str | None
-    """The preferred metric; None asks for the knee."""
+    """Preferred metric; None selects the knee."""
     basis: Basis
     fixed_orders: bool
     order: str | None
-    """Order of the production run; None: the sweep's first."""
+    """Order of the production run; None for the first order of the sweep."""
     chosen_on: tuple[Cell, ...] | None
-    """Runs that were looked at to choose; None: all."""
+    """Runs that the selection uses, as (order, seed); None for all."""
 
     @property
     def leading(self) -> str:
-        """The metric in which the runner-up is compared."""
+        """Return the metric in which choice and runner-up are compared."""
         return self.prefer or next(iter(self.objectives))
 
 
 def shown(metric: str, value: float | None) -> str:
-    """A value for people: fractions in percent, counts whole."""
+    """Return a value as text: fractions in percent, counts as integers, None as a dash."""
     if value is None:
         return NOTHING
     if metric in FRACTIONS:
@@ -48,46 +48,46 @@ def prediction(
     metric: str,
     order: str | None,
 ) -> Interval | None:
-    """Prediction interval of the test metric of one new run; None without values."""
-    one = on_test(candidate, test)
-    found = sample(one, metric) if one is not None else None
-    if found is None or len(found) == 0:
+    """Return the prediction interval of the test metric of one new run; None without values."""
+    replicates = on_test(candidate, test)
+    values = sample(replicates, metric) if replicates is not None else None
+    if values is None or len(values) == 0:
         return None
-    return prediction_interval(found.values, found.orders, found.seeds, order)
+    return prediction_interval(values.values, values.orders, values.seeds, order)
 
 
 def on_test(candidate: Candidate, test: Mapping[tuple[str, str], Replicates]) -> Replicates | None:
-    """The candidate's replicates on test images."""
+    """Return the replicates of the candidate on test images; None if there are none."""
     return test.get((candidate.replicates.config_id, candidate.replicates.readout_id))
 
 
 def expectations(
     question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
 ) -> list[str]:
-    """What one new run will give."""
+    """Return one line per objective with the prediction interval of one new run."""
     lines = []
     for metric in question.objectives:
-        found = prediction(chosen, test, metric, question.order)
-        if found is None:
+        interval = prediction(chosen, test, metric, question.order)
+        if interval is None:
             continue
-        if found.low is None:
-            lines.append(f"expect    test {metric}: no prediction interval, {found.note}")
+        if interval.low is None:
+            lines.append(f"test {metric}: no prediction interval, {interval.note}")
             continue
         lines.append(
-            f"expect    test {metric} of one new run: {ends(metric, found)} (95 %, {found.note})"
+            f"test {metric} of one new run: {ends(metric, interval)} (95 %, {interval.note})"
         )
     return lines
 
 
 def with_ends(metric: str, interval: Interval) -> str:
-    """A mean with its interval."""
+    """Return a mean with its interval."""
     if interval.low is None:
         return f"{shown(metric, interval.mean)} (no interval)"
     return f"{shown(metric, interval.mean)} ({ends(metric, interval)})"
 
 
 def ends(metric: str, interval: Interval, sign: float = 1.0) -> str:
-    """Both ends, turned around where low is better."""
+    """Return both ends of an interval, multiplied by `sign` and in ascending order."""
     if interval.low is None or interval.high is None:
         return "no interval"
     both: Sequence[float] = sorted((sign * interval.low, sign * interval.high))

@@ -1,4 +1,4 @@
-"""Tables as plain text for the terminal."""
+"""Formatting of tables as plain text for the terminal."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ FRACTIONS = frozenset(DIRECTIONS) | {
     "share_seed",
     "share_residual",
 }
-"""Columns that hold fractions and are shown in percent."""
+"""Columns that contain fractions and are shown in percent."""
 
-NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
+NOTHING = "–"  # noqa: RUF001
+"""Dash that stands for a missing value."""
 
 MANY = 300
-"""Rows beyond which a table no longer fits a screen, and is not made to fit its width."""
+"""Number of rows above which a table is not fitted to the width of the terminal."""
 
-_UNBOUNDED = 100_000  # columns: wide enough that nothing wraps where nobody looks at a screen
+_UNBOUNDED = 100_000  # columns: no line wraps if the output is not a terminal
 
 
 def percent(mean: float | None, low: float | None = None, high: float | None = None) -> str:
-    """A fraction in percent with one decimal, and half its interval: `62.4 ± 1.8`.
+    """Return a fraction in percent with one decimal, ± half of its interval: `62.4 ± 1.8`.
 
-    Without an interval the number stands alone; None is a dash.
+    Without an interval the result is the number alone; None gives a dash.
     """
     if mean is None:
         return NOTHING
@@ -56,16 +57,16 @@ def render_table(
     *,
     title: str | None = None,
     width: int | None = None,
-    colour: bool | None = None,
+    color: bool | None = None,
 ) -> str:
-    """The rows as an aligned table, ready to print.
+    """Return the rows as an aligned table of text.
 
-    `columns` chooses and orders; by default all. A column X with columns X_low and X_high takes
-    them in as `mean ± half`. Fractions (`FRACTIONS`) are in percent, texts stand left and numbers
-    right, a null is a dash. On a terminal the table fits its width, unless it has more than 300
-    rows; else it is as wide as its content. `width` (characters) and `colour` overrule. Rows with
-    a true `on_front` are bold where there is colour. Raises KeyError for a column that is not
-    there.
+    `columns`: names of the columns, in order; None for all. A column X with columns X_low and
+    X_high is shown as `mean ± half`. Fractions (`FRACTIONS`) are in percent. Texts are aligned
+    left and numbers right; a null is a dash. On a terminal the table is fitted to its width,
+    unless it has more than 300 rows; otherwise it is as wide as its content. `width` (characters)
+    and `color` override this. With color, rows with a true `on_front` are bold. Raises KeyError
+    for an unknown column.
     """
     rows = table.to_pylist() if isinstance(table, pa.Table) else list(table)
     names = table.column_names if isinstance(table, pa.Table) else _names(rows)
@@ -75,15 +76,15 @@ def render_table(
         raise KeyError(f"no column {unknown[0]!r}; known: {list(names)}")
     right = [any(_is_number(row.get(name)) for row in rows) for name in chosen]
     headings = [_heading(name) for name in chosen]
-    if width is None and not colour and (not sys.stdout.isatty() or len(rows) > MANY):
+    if width is None and not color and (not sys.stdout.isatty() or len(rows) > MANY):
         return _aligned(title, headings, right, [[_cell(n, row) for n in chosen] for row in rows])
     body = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, number in zip(headings, right, strict=True):
         body.add_column(Text(heading), justify="right" if number else "left")
     for row in rows:
-        cells = [Text(_cell(name, row)) for name in chosen]  # Text: a [ in a label is no markup
+        cells = [Text(_cell(name, row)) for name in chosen]  # Text: no markup from [ in a label
         body.add_row(*cells, style="bold" if row.get("on_front") else None)
-    return _print(body, width, colour)
+    return _print(body, width, color)
 
 
 def _aligned(
@@ -92,7 +93,10 @@ def _aligned(
     right: Sequence[bool],
     rows: Iterable[Sequence[str]],
 ) -> str:
-    """What `_print` prints where nothing must fit: 5,000 rows take rich ten seconds."""
+    """Return the same text as `_print` for an unlimited width.
+
+    Rich takes ten seconds for 5,000 rows.
+    """
     if not headings:
         return title or ""
     lines = [
@@ -114,18 +118,18 @@ def _aligned(
     return "\n".join([*([title] if title else []), "", head, rule, *body, ""])
 
 
-def _print(body: Table, width: int | None, colour: bool | None) -> str:
+def _print(body: Table, width: int | None, color: bool | None) -> str:
     screen = sys.stdout.isatty()
-    if colour is None:
-        colour = screen and "NO_COLOR" not in os.environ
+    if color is None:
+        color = screen and "NO_COLOR" not in os.environ
     if width is None and not screen:
         width = _UNBOUNDED
     sink = io.StringIO()
     console = Console(
         file=sink,
         width=width,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
+        force_terminal=color,
+        color_system="standard" if color else None,
         highlight=False,
     )
     console.print(body)
@@ -137,7 +141,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _end_of(name: str, names: Sequence[str]) -> bool:
-    """Whether a column is one end of another column's interval."""
+    """Return True if a column is one end of the interval of another column."""
     base = name.removesuffix("_low").removesuffix("_high")
     return base != name and base in names
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that answers a sweep, and figures for papers. No torch, no cluster."""
+"""Report of a sweep: one HTML file, and figures for papers. Needs neither torch nor a cluster."""
 
 from sweeps.report.evidence import Evidence, evidence_of, read_evidence
 from sweeps.report.page import render, report_key, write_report

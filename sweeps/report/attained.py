@@ -1,4 +1,4 @@
-"""What the sweep reaches run by run: empirical attainment curves over two objectives."""
+"""Report figures with empirical attainment curves of single runs, for two objectives."""
 
 from __future__ import annotations
 
@@ -12,61 +12,62 @@ from clmethods.metrics import Direction
 from sweeps.analysis.front.membership_probability import attainment, cell_fronts
 from sweeps.analysis.front.pareto import front
 from sweeps.analysis.runs.paired_differences import configurations
+from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import axis_title, count, metric_name, scaled, shown, unit
+from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
 from sweeps.report.model import Column, Figure, table
 
 Values = npt.NDArray[np.float64]
 
 LOOKS = (("@3", "dot", "triangle-up"), ("@1", "solid", "circle"), ("@2", "dash", "square"))
-"""Colour, dash and symbol of the best, the median and the worst curve."""
+"""Color, dash and symbol of the best, the median and the worst curve."""
 
 DIGITS = 9
-"""Digits of a metric that are no rounding error."""
+"""Number of decimals to which metrics are rounded, to remove floating-point noise."""
 
 
 class Curve(NamedTuple):
-    """What at least some of the cells reach."""
+    """Boundary of the values that at least a given number of runs attain."""
 
     name: str
     corners: Values  # (K, 2), from the best to the worst in the first objective
 
 
 def attained_figures(evidence: Evidence, notes: list[str]) -> Iterator[Figure]:
-    """One figure per readout; where there is none, the reason goes to the notes."""
+    """Yield one figure per readout; append the reason to `notes` if there is none."""
     objectives = evidence.sweep.objectives
     if len(objectives) != 2:
         notes.append(
-            "Attainment curves take two objectives, and this sweep has "
+            "Attainment curves need two objectives, and this sweep has "
             f"{len(objectives)}: {', '.join(map(metric_name, objectives))}."
         )
         return
     for index, readout in enumerate(evidence.readouts):
-        found = configurations(evidence.by_split["validation"], readout, "validation")
-        found = [one for one in found if one.role == "search" and one.eligible]
-        cells = len(cell_fronts(found, objectives))
+        every = configurations(evidence.by_split["validation"], readout, "validation")
+        searched = [config for config in every if config.role == "search" and config.eligible]
+        cells = len(cell_fronts(searched, objectives))
         if cells < 2:
             if index == 0:
                 notes.append(
-                    "Attainment curves compare the fronts of single runs, and there are fewer "
-                    "than two orders with seeds in which any run has both objectives."
+                    "Attainment curves compare the fronts of single (order, seed) combinations. "
+                    "Fewer than two combinations have a run with both objectives."
                 )
             continue
-        reached = [attainment(found, objectives, k / cells) for k in _levels(cells)]
-        curves = _curves(cells, [_distinct(corners, objectives) for corners in reached])
-        yield _figure(objectives, readout, index, len(found), cells, curves)
+        attained = [attainment(searched, objectives, k / cells) for k in _levels(cells)]
+        curves = _curves(cells, [_distinct(corners, objectives) for corners in attained])
+        yield _figure(objectives, readout, index, len(searched), cells, curves)
 
 
 def _distinct(corners: Values, objectives: Mapping[str, Direction]) -> Values:
-    """Without those that only the last digits of a float set apart from another."""
+    """Return the corners without those that differ from another only by rounding errors."""
     whole = np.unique(np.round(corners, DIGITS), axis=0)
     kept = whole[front(whole, list(objectives.values()))]
     return kept if objectives[next(iter(objectives))] == "min" else kept[::-1]
 
 
 def _levels(cells: int) -> tuple[int, ...]:
-    """In how many cells: in one, in half of them, in all; for two cells half of them is one."""
+    """Return the numbers of cells of the curves: one, half and all; without duplicates."""
     return tuple(sorted({1, -(-cells // 2), cells}))
 
 
@@ -75,7 +76,7 @@ def _curves(cells: int, corners: Sequence[Values]) -> list[Curve]:
     half = -(-cells // 2)
     names[half] = f"median ({half} of {cells})" if half > 1 else f"best and median (1 of {cells})"
     return [
-        Curve(names[least], found) for least, found in zip(_levels(cells), corners, strict=True)
+        Curve(names[level], values) for level, values in zip(_levels(cells), corners, strict=True)
     ]
 
 
@@ -90,18 +91,18 @@ def _figure(
     y, x = objectives
     return Figure(
         id=f"attained-{index}",
-        title="What single runs reach",
+        title="Attainment of single runs",
         caption=(
             f"Readout {readout}. Empirical attainment of validation {metric_name(y)} and "
-            f"{metric_name(x)}: each order with each seed has a front of its own among "
-            f"{count(configured, 'searched configuration')}, n = {cells} such fronts. A curve "
-            "bounds what that many of them reach; between the outer ones lies the luck of orders "
-            "and seeds, which the means above do not show."
+            f"{metric_name(x)}: the runs of {count(configured, 'searched configuration')} with "
+            f"the same order and seed form one front, n = {cells} fronts. A curve bounds the "
+            "values that the given number of fronts attain. The band between the outer curves is "
+            "the variation between orders and seeds, which the means above do not show."
         ),
         spec=_spec(objectives, curves),
         table=table(
             [
-                Column(title="fronts", term="attainment"),
+                Column(title="fronts", term="attainment curve"),
                 *(
                     Column(title=axis_title(name), number=True, term=metric_name(name))
                     for name in objectives
@@ -118,15 +119,15 @@ def _figure(
                 for curve in curves
                 for corner in curve.corners.tolist()
             ],
-            note="so many fronts have a configuration at least as good as each corner",
+            note="that many fronts have a configuration at least as good as each corner",
         ),
-        terms=("attainment", "front", metric_name(y), metric_name(x)),
+        terms=("attainment curve", "front", metric_name(y), metric_name(x)),
         readout=readout,
     )
 
 
 def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[str, Any]:
-    """The second objective across, the first up, as in the plot of the front."""
+    """Return the plot: the second objective horizontal, the first vertical, as for the front."""
     y, x = objectives
     ranges = {
         name: _range(name, np.concatenate([curve.corners[:, m] for curve in curves]))
@@ -139,14 +140,14 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
     corners = [_on_page(objectives, curve.corners) for curve in curves]
     data = [_band(corners[0], corners[-1], edges[x], edges[y])]
     looks = LOOKS if len(curves) == len(LOOKS) else LOOKS[1:]
-    for curve, points, (colour, dash, symbol) in zip(curves, corners, looks, strict=True):
-        line = {"color": colour, "width": 2, "dash": dash}
+    for curve, points, (color, dash, symbol) in zip(curves, corners, looks, strict=True):
+        line = {"color": color, "width": 2, "dash": dash}
         data.append(
             plots.marks(
                 curve.name,
                 [at for at, _ in points],
                 [height for _, height in points],
-                colour=colour,
+                color=color,
                 symbol=symbol,
                 size=8,
                 mode="lines+markers",
@@ -156,7 +157,7 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
                 "<extra>%{fullData.name}</extra>",
             )
         )
-        if points:  # on to the edges of the plot
+        if points:  # extend the curve to the edges of the plot
             (first, best), (last, worst) = points[0], points[-1]
             data.append(
                 {
@@ -181,16 +182,16 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
 
 
 def _range(metric: str, values: Values) -> list[float]:
-    """What an axis spans, in the unit of the page."""
+    """Return the range of an axis in the unit of the page."""
     on_page = [scaled(metric, value) for value in values.tolist()]
-    found = plots.span(on_page, (), 0.0, 100.0)
-    if found is None:  # no curve has a corner
+    limits = plots.span(on_page, (), 0.0, 100.0)
+    if limits is None:  # no curve has a corner
         return [0.0, 100.0]
-    return found if unit(metric) == "%" else [max(found[0], 0.0), found[1]]
+    return limits if unit(metric) == "%" else [max(limits[0], 0.0), limits[1]]
 
 
 def _on_page(objectives: Mapping[str, Direction], corners: Values) -> list[tuple[float, float]]:
-    """(across, up) of each corner in the units of the page, from the best across to the worst."""
+    """Return (x, y) of each corner in the units of the page, in reverse order."""
     y, x = objectives
     return [(scaled(x, b) or 0.0, scaled(y, a) or 0.0) for a, b in corners.tolist()][::-1]
 
@@ -201,7 +202,7 @@ def _band(
     edge_x: float,
     edge_y: float,
 ) -> plots.Trace:
-    """What lies between the outer curves."""
+    """Return a filled area between the outer curves."""
     ring = [*_steps(best, edge_x, edge_y), *_steps(worst, edge_x, edge_y)[::-1]]
     return {
         "type": "scatter",
@@ -219,10 +220,10 @@ def _band(
 def _steps(
     corners: Sequence[tuple[float, float]], edge_x: float, edge_y: float
 ) -> list[tuple[float, float]]:
-    """Vertices of the boundary of what the corners dominate, from edge to edge."""
+    """Return the vertices of the boundary of the dominated region, from edge to edge."""
     if not corners:
         return [(edge_x, edge_y)]
-    found = [(corners[0][0], edge_y)]
-    for (here, height), (further, _) in zip(corners, [*corners[1:], (edge_x, 0.0)], strict=True):
-        found += [(here, height), (further, height)]
-    return found
+    vertices = [(corners[0][0], edge_y)]
+    for (x, y), (next_x, _) in zip(corners, [*corners[1:], (edge_x, 0.0)], strict=True):
+        vertices += [(x, y), (next_x, y)]
+    return vertices

@@ -1,4 +1,4 @@
-"""Every configuration: parallel coordinates, filters, and on a click its accuracy matrix."""
+"""Data of the interactive list of configurations, with parallel coordinates and details."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
 
 MAPS = 120
-"""Configurations whose matrices are kept for the page: each takes blocks x sites x tasks cells."""
+"""Maximum number of configurations with freeze maps: each has blocks x sites x tasks cells."""
 
 
 def configuration_data(evidence: Evidence) -> dict[str, Any]:
-    """What the page filters, plots and opens, as plain data with short keys.
+    """Return the data of the list of configurations as JSON values with short keys.
 
-    `configs`: label, role, factors by config_id. `views`: one per readout, with a row per
+    `configs`: label, role and factors by config_id. `views`: one per readout, with one row per
     configuration: n, front, validation and test values of the objectives as [mean, low, high] in
     the unit of the page, and accuracy matrices in per mille, row by row, null above the diagonal.
     """
@@ -86,11 +86,11 @@ def _ends(row: Mapping[str, Any], prefix: str, name: str) -> list[float | None]:
     return [scaled(name, row.get(f"{prefix}{name}{end}")) for end in ("", "_low", "_high")]
 
 
-def _per_mille(found: tuple[Matrix, int] | None) -> list[list[int | None]] | None:
-    """Rows of an accuracy matrix as whole numbers: three digits are what a page can show."""
-    if found is None:
+def _per_mille(mean: tuple[Matrix, int] | None) -> list[list[int | None]] | None:
+    """Return the rows of a mean accuracy matrix in per mille, as integers to save space."""
+    if mean is None:
         return None
-    matrix = found[0]
+    matrix = mean[0]
     whole = np.where(np.isfinite(matrix), np.rint(1000 * matrix), -1).astype(int)
     square = len(matrix) == matrix.shape[1]
     return [
@@ -100,32 +100,33 @@ def _per_mille(found: tuple[Matrix, int] | None) -> list[list[int | None]] | Non
 
 
 def _factors(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    """What makes each configuration the one it is, written out."""
+    """Return the factors of each configuration, by config_id and field path."""
     rows = evidence.trials.select(["config_id", "factors"]).to_pylist()
-    found = {row["config_id"]: row["factors"] for row in rows}
+    factors = {row["config_id"]: row["factors"] for row in rows}
     return {
-        config_id: {path: _written(value) for path, value in json.loads(text).items()}
-        for config_id, text in found.items()
+        config_id: {path: _plain(value) for path, value in json.loads(text).items()}
+        for config_id, text in factors.items()
     }
 
 
-def _written(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Return a number or text unchanged, and any other value as JSON text."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if number or isinstance(value, str) else canonical_json(value)
 
 
 def _axes(evidence: Evidence) -> list[dict[str, Any]]:
-    """Axes that vary; numeric ones keep their scale."""
-    found = []
+    """Return the axes with more than one value; `numeric` ones keep their scale."""
+    axes = []
     for axis in axes_of(points_of(evidence.trials)):
-        values = [_written(value) for value in axis.values]
+        values = [_plain(value) for value in axis.values]
         numeric = all(isinstance(value, int | float) for value in values)
-        found.append({"path": axis.path, "values": values, "numeric": numeric})
-    return found
+        axes.append({"path": axis.path, "values": values, "numeric": numeric})
+    return axes
 
 
 def _maps(evidence: Evidence) -> dict[str, Any]:
-    """Matrices of each configuration, for its freeze map: by position, as means over the runs."""
+    """Return freeze map, importance and drift by position of each configuration, over its runs."""
     runs = evidence.maps[:MAPS]
     if not runs:
         return {"sites": [], "blocks": [], "of": {}}
@@ -133,10 +134,10 @@ def _maps(evidence: Evidence) -> dict[str, Any]:
     blocks = sorted({site.block for site in runs[0].sites})
     history = history_table(runs).to_pylist()
     of: dict[str, dict[str, Any]] = {}
-    for one in runs:
-        shape = (one.frozen.shape[1], len(blocks), len(sites))
-        of[one.config_id] = {
-            "n": len(one.cells),
+    for run in runs:
+        shape = (run.frozen.shape[1], len(blocks), len(sites))
+        of[run.config_id] = {
+            "n": len(run.cells),
             **{name: np.full(shape, np.nan) for name in ("frozen_share", "importance", "drift")},
         }
     for row in history:
@@ -144,14 +145,14 @@ def _maps(evidence: Evidence) -> dict[str, Any]:
         for name in ("frozen_share", "importance", "drift"):
             if row[name] is not None:
                 of[row["config_id"]][name][place] = row[name]
-    for held in of.values():
+    for maps in of.values():
         for name in ("frozen_share", "importance", "drift"):
-            held[name] = _thousandths(held[name])
+            maps[name] = _thousandths(maps[name])
     return {"sites": sites, "blocks": blocks, "of": of}
 
 
 def _thousandths(values: Matrix) -> Any:
-    """Nested lists in per mille, null where there is no value."""
+    """Return nested lists in per mille, None where there is no value."""
     if not np.isfinite(values).any():
         return None
     whole = np.rint(1000 * values).astype(object)
@@ -160,7 +161,7 @@ def _thousandths(values: Matrix) -> Any:
 
 
 def _integers(nested: Any) -> Any:
-    """The same lists with whole numbers in place of floats."""
+    """Return nested lists of floats as nested lists of integers."""
     if isinstance(nested, list):
-        return [_integers(one) for one in nested]
+        return [_integers(item) for item in nested]
     return None if nested is None else int(nested)

@@ -1,29 +1,30 @@
-"""What the sweep cost, and what sharing stages saved."""
+"""Report section on the cost of the sweep, and on the time saved by shared stages."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count, seconds
+from sweeps.report.formatting import seconds
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
 
 SHOWN = 24
-"""Configurations in the plot; the table has `LISTED`."""
+"""Maximum number of configurations in the plot; the table has up to `LISTED`."""
 LISTED = 60
 
 
 def cost_section(evidence: Evidence) -> Section:
-    """Stages and seconds, with and without sharing, by position and by configuration."""
+    """Return stages and seconds, with and without sharing, by position and by configuration."""
     costs = {row["stage_key"]: row for row in evidence.stages.to_pylist()}
     trials = [row for row in evidence.trials.to_pylist() if row["status"] == "finished"]
     steps = Counter(key for trial in trials for key in trial["stage_keys"])
     known = {key: costs[key] for key in steps if key in costs}
     if not known:
-        lead = "No finished run yet, so there is no cost to show."
+        lead = "No run has finished, so there is no cost to show."
         return Section(id="cost", title="Cost and reuse", short="Cost", lead=lead)
     spent = sum(row["cpu_s"] for row in known.values())
     alone = sum(row["cpu_s"] * steps[key] for key, row in known.items())
@@ -43,9 +44,9 @@ def cost_section(evidence: Evidence) -> Section:
         notes=()
         if declares_rules(evidence)
         else (
-            "Nothing was stopped early and no run was left out: the sweep file has neither "
-            "`early_stop` nor `racing`, so every configuration learned all tasks, in all orders "
-            "with all seeds.",
+            "No configuration was stopped early and no run was left out: the sweep file has "
+            "neither `early_stop` nor `racing`, so every configuration is trained on all tasks, "
+            "in all orders with all seeds.",
         ),
     )
 
@@ -71,10 +72,10 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
             "name": name,
             "x": [str(row[0]) for row in rows],
             "y": [row[k] for row in rows],
-            "marker": {"color": colour},
+            "marker": {"color": color},
             "hovertemplate": "task %{x}: %{y:,}<extra>%{fullData.name}</extra>",
         }
-        for name, k, colour in (("steps of all runs", 1, "@faint"), ("stages trained", 2, "@1"))
+        for name, k, color in (("steps of all runs", 1, "@faint"), ("stages trained", 2, "@1"))
     ]
     look = plots.layout(
         "position in the order",
@@ -89,8 +90,9 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
         id="cost-reuse",
         title="Steps and stages",
         caption=(
-            "Runs that begin alike share their first stages: what is grey alone was not trained "
-            f"again. n = {count(sum(row[1] for row in rows), 'step')} of finished runs."
+            "Runs with the same settings and tasks at the start share their first stages. The "
+            "gray part of a bar above the colored one was not trained again. "
+            f"n = {count(sum(row[1] for row in rows), 'step')} of finished runs."
         ),
         spec=plots.spec(data, look),
         table=table(
@@ -146,9 +148,9 @@ def _by_configuration(
         id="cost-configurations",
         title="Training time of one run",
         caption=(
-            "Processor seconds of a run trained by itself, mean over its runs, in the order of "
-            f"the front; n = {count(len(trials), 'run')}. Measured, so it differs from machine to "
-            "machine."
+            "Processor time of a run without shared stages, mean over the runs of the "
+            f"configuration, in the order of the front; n = {count(len(trials), 'run')}. These "
+            "are measurements: they depend on the machine."
         ),
         spec=plots.spec(data, look),
         table=table(

@@ -1,4 +1,4 @@
-"""Paired differences with their intervals, as plots and as cells of tables."""
+"""Plots and table cells of paired differences with their intervals."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from sweeps.statistics.intervals import Interval
 
 
 def scale_of(metric: str) -> float:
-    """From the metric's own unit to that of the page."""
+    """Return the factor from the unit of a metric to the unit of the page."""
     return 100.0 if unit(metric) == "%" else 1.0
 
 
 def in_unit(metric: str) -> str:
-    """The unit of a difference, in words."""
+    """Return the unit of a difference in words."""
     return "in percentage points" if unit(metric) == "%" else "in units"
 
 
-def forest(metric: str, labels: Sequence[str], found: Sequence[Interval | None]) -> dict[str, Any]:
-    """Differences with their intervals, one row each; those that are shown are filled."""
+def forest(
+    metric: str, labels: Sequence[str], intervals: Sequence[Interval | None]
+) -> dict[str, Any]:
+    """Return a forest plot: one row per difference, filled if its interval excludes 0."""
     scale = scale_of(metric)
     data = []
     for shown, hollow in ((True, False), (False, True)):
         rows = [
             (row, interval)
-            for row, interval in enumerate(found)
+            for row, interval in enumerate(intervals)
             if interval is not None and bool(interval.settled) is shown
         ]
         if not rows:
@@ -41,10 +43,10 @@ def forest(metric: str, labels: Sequence[str], found: Sequence[Interval | None])
         ]
         data.append(
             plots.marks(
-                "interval leaves 0 out" if shown else "0 is inside, or no interval",
+                "interval excludes 0" if shown else "interval includes 0, or no interval",
                 means,
                 [row for row, _ in rows],
-                colour="@1" if shown else "@muted",
+                color="@1" if shown else "@muted",
                 hollow=hollow,
                 error_x=plots.errors(means, ends[0], ends[1], "@1" if shown else "@muted"),
             )
@@ -54,24 +56,24 @@ def forest(metric: str, labels: Sequence[str], found: Sequence[Interval | None])
     return plots.spec(data, look)
 
 
-def interval_of(found: Comparison | None) -> Interval | None:
-    """That of the difference."""
-    return None if found is None else found.interval
+def interval_of(comparison: Comparison | None) -> Interval | None:
+    """Return the interval of a difference; None if there is no comparison."""
+    return None if comparison is None else comparison.interval
 
 
-def numbers(found: Comparison | None) -> list[str]:
-    """Cells: the difference, its interval, whether it is shown, what could be shown."""
-    if found is None:
+def numbers(comparison: Comparison | None) -> list[str]:
+    """Return four cells: difference, interval, significance, and detectable difference."""
+    if comparison is None:
         return [NOTHING] * 4
-    scale = scale_of(found.metric)
-    low, high = found.interval.low, found.interval.high
+    scale = scale_of(comparison.metric)
+    low, high = comparison.interval.low, comparison.interval.high
     ends = "no interval"
     if low is not None and high is not None:
         ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    can = found.detectable
+    detectable = comparison.detectable
     return [
-        f"{scale * found.interval.mean:+.1f}",
+        f"{scale * comparison.interval.mean:+.1f}",
         ends,
-        "yes" if found.settled else "no",
-        NOTHING if can is None else f"{scale * can:.1f}",
+        "yes" if comparison.settled else "no",
+        NOTHING if detectable is None else f"{scale * detectable:.1f}",
     ]

@@ -1,4 +1,4 @@
-"""What each axis does: matched differences, interactions and importance, per objective."""
+"""Report section on the effects of the axes: matched differences, interactions, importance."""
 
 from __future__ import annotations
 
@@ -17,54 +17,59 @@ from sweeps.analysis.effects.axis_effects import interactions as interactions_of
 from sweeps.analysis.effects.axis_importance import axis_importance
 from sweeps.analysis.runs.metric_choice import direction_of
 from sweeps.analysis.runs.paired_differences import Comparison
+from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, interval_of, numbers
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count, metric_name
+from sweeps.report.formatting import metric_name
 from sweeps.report.model import Column, Figure, Section, table
 
 INTERACTIONS = 10
-"""Interactions shown, the largest first."""
+"""Maximum number of interactions shown, the largest first."""
 
 
 def effects_section(evidence: Evidence) -> Section:
-    """Main effects, interactions and importance of every axis, for every objective."""
-    found = [one for one in evidence.found if one.role == "search"]
+    """Return main effects, interactions and importance of every axis, for every objective."""
+    searched = [config for config in evidence.replicates if config.role == "search"]
     points = points_of(evidence.trials)
     axes = axes_of(points)
-    if not found or not axes:
-        why = "no axis of the search takes more than one value"
-        why = why if found else "no run of the search has finished"
+    if not searched or not axes:
+        reason = "no axis of the search takes more than one value"
+        reason = reason if searched else "no run of the search has finished"
         return Section(
             id="effects",
-            title="What each axis does",
+            title="Effect of each axis",
             short="Effects",
-            lead=f"Nothing to see: {why}.",
+            lead=f"No effects: {reason}.",
         )
-    asked, _ = comparable(axes)
+    compared, _ = comparable(axes)
     figures: list[Figure] = []
     notes: list[str] = []
     settled = total = 0
     for metric in evidence.sweep.objectives:
-        singles = axis_effects(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
-        settled += sum(one.comparison is not None and one.comparison.settled for one in singles)
-        total += sum(one.comparison is not None for one in singles)
+        singles = axis_effects(
+            searched, points, compared, metric, fixed_orders=evidence.fixed_orders
+        )
+        settled += sum(e.comparison is not None and e.comparison.settled for e in singles)
+        total += sum(effect.comparison is not None for effect in singles)
         figures += _mains(metric, singles, notes)
-        doubles = interactions_of(found, points, asked, metric, fixed_orders=evidence.fixed_orders)
+        doubles = interactions_of(
+            searched, points, compared, metric, fixed_orders=evidence.fixed_orders
+        )
         figures += _interactions(metric, doubles)
-        shares = axis_importance(found, points, axes, metric, direction_of(metric))
+        shares = axis_importance(searched, points, axes, metric, direction_of(metric))
         if isinstance(shares, str):
             notes.append(f"Importance for {metric_name(metric)} is not estimated: {shares}.")
         else:
-            figures.append(_importance(metric, axes, shares, len(found)))
+            figures.append(_importance(metric, axes, shares, len(searched)))
     lead = (
         f"{settled} of {count(total, 'difference')} from a baseline value "
-        f"{'is' if settled == 1 else 'are'} settled: the 95 % interval leaves 0 out. Where "
-        "nothing differs, one in twenty still does, by luck."
+        f"{'is' if settled == 1 else 'are'} significant: the 95 % interval excludes 0. Without "
+        "any effect, one in twenty differences is still significant by chance."
     )
     return Section(
         id="effects",
-        title="What each axis does",
+        title="Effect of each axis",
         short="Effects",
         lead=lead,
         figures=tuple(figures),
@@ -77,45 +82,45 @@ def _better(metric: str) -> str:
 
 
 def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Figure]:
-    known = [one for one in singles if one.comparison is not None]
+    known = [effect for effect in singles if effect.comparison is not None]
     missing = len(singles) - len(known)
     if missing:
         notes.append(
             f"{missing} of {len(singles)} values have no matched pair: no two configurations "
-            "differ in them alone. A grid has them all."
+            "differ in them alone. A grid search has matched pairs for all values."
         )
     if not known:
         return []
-    labels = [_change(one) for one in known]
-    cells = [numbers(one.comparison) for one in known]
+    labels = [_change(effect) for effect in known]
+    cells = [numbers(effect.comparison) for effect in known]
     return [
         Figure(
             id=f"effects-{metric}",
             title=f"Effect on {metric_name(metric)}",
             caption=(
-                f"Each value less its axis's baseline, {in_unit(metric)} of validation "
+                f"Each value minus the baseline of its axis, {in_unit(metric)} of validation "
                 f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
-                f"{_runs([one.comparison for one in known])}. Paired: same order, same seed, all "
-                "other axes equal."
+                f"{_runs([effect.comparison for effect in known])}. Paired: same order, same "
+                "seed, all other axes equal."
             ),
-            spec=forest(metric, labels, [interval_of(one.comparison) for one in known]),
+            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in known]),
             table=table(
                 [
                     "axis",
                     "value",
-                    "against",
+                    "baseline",
                     "#pairs",
                     "#runs",
                     Column(title="difference", number=True, term="matched difference"),
                     "#95 %",
-                    "shown",
-                    "#can show",
+                    "significant",
+                    "#detectable",
                 ],
                 [
-                    [one.path, one.value, one.baseline, one.pairs, _n(one.comparison), *texts]
-                    for one, texts in zip(known, cells, strict=True)
+                    [e.path, e.value, e.baseline, e.pairs, _n(e.comparison), *texts]
+                    for e, texts in zip(known, cells, strict=True)
                 ],
-                note="can show: the difference that these replicates show in 80 % of cases",
+                note="detectable: difference that these replicates detect with a power of 80 %",
             ),
             terms=("matched difference", "95 % interval", metric_name(metric)),
         )
@@ -123,24 +128,33 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
 
 
 def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
-    known = [one for one in doubles if one.comparison is not None]
-    known.sort(key=lambda one: -abs(one.comparison.interval.mean if one.comparison else 0.0))
+    known = [effect for effect in doubles if effect.comparison is not None]
+    known.sort(key=lambda e: -abs(e.comparison.interval.mean if e.comparison else 0.0))
     if not known:
         return []
     drawn = known[:INTERACTIONS]
-    labels = [f"{_value(one.first)} x {_value(one.second)}" for one in drawn]
+    labels = [f"{_value(effect.first)} x {_value(effect.second)}" for effect in drawn]
     return [
         Figure(
             id=f"interactions-{metric}",
             title=f"Interactions in {metric_name(metric)}",
             caption=(
-                f"How much the effect of one value changes with another, {in_unit(metric)} of "
-                f"validation {metric_name(metric)}, with 95 % intervals; the {len(drawn)} largest "
-                f"of {len(known)}; {_runs([one.comparison for one in drawn])}."
+                f"Change of the effect of one value with the value of another axis, "
+                f"{in_unit(metric)} of validation {metric_name(metric)}, with 95 % intervals; the "
+                f"{len(drawn)} largest of {len(known)}; "
+                f"{_runs([effect.comparison for effect in drawn])}."
             ),
-            spec=forest(metric, labels, [interval_of(one.comparison) for one in drawn]),
+            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
             table=table(
-                ["effect of", "changes with", "#squares", "#by", "#95 %", "shown", "#can show"],
+                [
+                    "effect of",
+                    "changes with",
+                    "#groups of 4",
+                    "#by",
+                    "#95 %",
+                    "significant",
+                    "#detectable",
+                ],
                 [
                     [_value(o.first), _value(o.second), o.squares, *numbers(o.comparison)]
                     for o in drawn
@@ -164,10 +178,10 @@ def _importance(
             "name": names[key],
             "y": list(range(len(labels))),
             "x": [round(100 * shares[key].get(path, 0.0), 1) for path in labels],
-            "marker": {"color": colour},
+            "marker": {"color": color},
             "hovertemplate": "%{x:.0f} %<extra>%{fullData.name}</extra>",
         }
-        for key, colour in (("fanova", "@1"), ("ped_anova", "@5"))
+        for key, color in (("fanova", "@1"), ("ped_anova", "@5"))
     ]
     look = plots.dot_rows(labels, "importance / %", legend=True, whole=True, bargap=0.35)
     look["height"] += 18 * len(labels)
@@ -175,8 +189,9 @@ def _importance(
         id=f"importance-{metric}",
         title=f"Importance for {metric_name(metric)}",
         caption=(
-            f"Shares over the search, n = {count(n, 'configuration')}, each by its mean over "
-            "runs. No intervals: trust the matched differences where they disagree."
+            f"Shares over the search, n = {count(n, 'configuration')}, each with its mean over "
+            "runs. The shares have no intervals: if they contradict the matched differences, "
+            "trust the matched differences."
         ),
         spec=plots.spec(data, look),
         table=table(
@@ -194,20 +209,20 @@ def _importance(
     )
 
 
-def _change(one: Effect) -> str:
-    return f"{_value(one)} (not {one.baseline})"
+def _change(effect: Effect) -> str:
+    return f"{_value(effect)} (baseline {effect.baseline})"
 
 
-def _value(one: Effect) -> str:
-    return f"{one.path.split('.')[-1]} {one.value}"
+def _value(effect: Effect) -> str:
+    return f"{effect.path.split('.')[-1]} {effect.value}"
 
 
-def _runs(found: Sequence[Comparison | None]) -> str:
-    """How many differences there are to a row: from the fewest to the most."""
-    numbers_of = [_n(one) for one in found]
-    least, most = min(numbers_of), max(numbers_of)
+def _runs(comparisons: Sequence[Comparison | None]) -> str:
+    """Return the number of paired runs per row, from the smallest to the largest."""
+    runs = [_n(comparison) for comparison in comparisons]
+    least, most = min(runs), max(runs)
     return f"n = {count(most, 'paired run')}" if least == most else f"n = {least} to {most} runs"
 
 
-def _n(found: Comparison | None) -> int:
-    return 0 if found is None else found.interval.n
+def _n(comparison: Comparison | None) -> int:
+    return 0 if comparison is None else comparison.interval.n

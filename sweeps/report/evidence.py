@@ -1,4 +1,4 @@
-"""Everything that a report is made of, read and computed once."""
+"""Data of a report, read from the storage and computed once for all sections."""
 
 from __future__ import annotations
 
@@ -43,84 +43,84 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Evidence:
-    """The tables of one sweep, and the answers that several sections share."""
+    """Result tables of one sweep, and analyses that several sections use."""
 
     sweep: Sweep
-    asked: int
-    """Trials that the sweep wants."""
+    requested: int
+    """Number of trials that the sweep requests."""
     trials: pa.Table
-    """Last attempts of the trials that the sweep wants now."""
+    """Last attempts of the trials that the sweep currently requests."""
     evals: pa.Table
     stages: pa.Table
     matrices: pa.Table
     warnings: tuple[str, ...]
-    """One sentence per part that could not be read, and one about runs that are missing."""
+    """One sentence per file that could not be read, and one about missing runs."""
     history: History
     """Runs of the driver, nodes and losses, from the event log."""
     decisions: tuple[Decision, ...]
-    """What rungs and race have said of configurations by now."""
+    """Decisions of rungs and racing about configurations so far."""
     readout: str
-    """The one that orders, effects and the answers are read from."""
+    """Readout that the sections on orders and effects and the summary use."""
 
     @property
     def metric(self) -> str:
-        """The metric of the accuracy matrix that orders are judged by."""
+        """Return the metric by which task orders are compared."""
         return chosen_metric(self.sweep, None)
 
     @property
     def fixed_orders(self) -> bool:
-        """Whether the orders are all there are."""
+        """Return True if the sweep contains every possible task order."""
         return all_orders(self.sweep)
 
     @property
     def finished(self) -> int:
-        """Trials that ended well."""
+        """Return the number of successfully finished trials."""
         return int(pc.sum(pc.equal(self.trials["status"], "finished")).as_py() or 0)
 
     @cached_property
     def summaries(self) -> dict[str, pa.Table]:
-        """Metrics of every run, by split."""
+        """Return the metrics of every run, by split."""
         return summaries(Results(self.trials, self.evals, ()))
 
     @cached_property
     def readouts(self) -> tuple[str, ...]:
-        """Declared readouts that any finished run has, the report's own first."""
+        """Return the declared readouts that finished runs have; the report's readout is first."""
         present = set(pc.unique(self.summaries["test"]["readout_id"]).to_pylist())
         declared = [r.readout_id for r in self.sweep.readouts if r.readout_id in present]
         return tuple(dict.fromkeys([self.readout, *declared]))
 
     @cached_property
     def fronts(self) -> dict[str, list[dict[str, Any]]]:
-        """Rows of `front_rows` by readout."""
+        """Return the rows of `front_rows`, by readout."""
         return {name: front_rows(self.sweep, self.summaries, name) for name in self.readouts}
 
     @cached_property
-    def found(self) -> list[Replicates]:
-        """Runs of every configuration under the report's readout, on validation images."""
+    def replicates(self) -> list[Replicates]:
+        """Return the replicates of every configuration with the report's readout on validation."""
         names = list(dict.fromkeys([*self.sweep.objectives, self.metric]))
         every = replicates(self.summaries["validation"], names)
         return configurations(every, self.readout, "validation")
 
     @cached_property
     def disparities(self) -> list[dict[str, Any]]:
-        """Rows of `order_sensitivity` on validation images."""
-        found: list[dict[str, Any]] = order_sensitivity(
+        """Return the rows of `order_sensitivity` on validation images."""
+        rows: list[dict[str, Any]] = order_sensitivity(
             self.trials, self.evals, self.readout, "validation", self.metric
         ).to_pylist()
-        return found
+        return rows
 
     @cached_property
     def maps(self) -> list[MatrixRuns]:
-        """What the finished runs report of their matrices, in the order of the front."""
+        """Return the matrix statistics of the finished runs, in the order of the front rows."""
         if len(self.matrices) == 0:
             return []
         place = {row["config_id"]: k for k, row in enumerate(self.fronts[self.readout])}
         runs = matrix_runs(self.trials, self.matrices)
-        return sorted(runs, key=lambda one: place.get(one.config_id, len(place)))
+        return sorted(runs, key=lambda matrix: place.get(matrix.config_id, len(place)))
 
     @cached_property
     def question(self) -> Question:
-        """What `sweeps select` asks where it is told nothing."""
+        """Return the selection criteria of `sweeps select` without options."""
         first = self.sweep.configurations[0].run
         order = "-".join(map(str, self.sweep.orders_for(first)[0]))
         return Question(
@@ -135,26 +135,26 @@ class Evidence:
 
     @cached_property
     def by_split(self) -> dict[str, list[Replicates]]:
-        """Runs under every readout, by split."""
+        """Return the replicates with every readout, by split."""
         names = list(self.sweep.objectives)
         return {split: replicates(self.summaries[split], names) for split in SPLITS}
 
     @cached_property
     def choice(self) -> Choice:
-        """What `sweeps select` chooses where it is told nothing."""
-        asked = self.question
+        """Return the choice of `sweeps select` without options."""
+        question = self.question
         return select(
             self.by_split["validation"],
-            asked.objectives,
-            asked.limits,
-            asked.prefer,
-            basis=asked.basis,
-            fixed_orders=asked.fixed_orders,
+            question.objectives,
+            question.limits,
+            question.prefer,
+            basis=question.basis,
+            fixed_orders=question.fixed_orders,
         )
 
     @cached_property
     def best(self) -> str | None:
-        """config_id of the choice; without one, of the first row of the front."""
+        """Return the config_id of the choice, or of the first front row if there is no choice."""
         if self.choice.chosen is not None:
             return self.choice.chosen.replicates.config_id
         rows = self.fronts[self.readout]
@@ -162,10 +162,10 @@ class Evidence:
 
     @cached_property
     def accuracies(self) -> dict[tuple[str, str, str], tuple[Matrix, int]]:
-        """Mean accuracy matrix and number of runs by (config_id, readout, split).
+        """Return (mean accuracy matrix, number of runs) by (config_id, readout, split).
 
-        Rows by stage, columns in the order of learning: averaged over orders and seeds, so that
-        column j is whatever came j-th.
+        Matrices have shape (stages, tasks). Columns are in the order of learning, so after the
+        mean over orders and seeds, column j is the task at position j.
         """
         sums: dict[tuple[str, str, str], tuple[Matrix, int]] = {}
         trials = {trial["trial_id"]: trial for trial in self.trials.to_pylist()}
@@ -192,17 +192,16 @@ def evidence_of(
     warnings: Sequence[str] = (),
     history: History | None = None,
 ) -> Evidence:
-    """The evidence in the four tables of `sweeps.results`, by their names.
+    """Return the report data for the four tables of `sweeps.results`, by name.
 
-    `step`: what the sweep has asked for by now; by default all that it asks for before it learns.
-
-    Raises `InvalidConfigError` for a readout that the sweep does not declare.
+    `step`: current step of the search; None: the first step, before any result is known. Raises
+    `InvalidConfigError` for a readout that the sweep does not declare.
     """
     step = step or next_step(sweep, lambda request: None)
-    trials, asked, gaps = requested_trials(step, tables["trials"])
+    trials, requested, gaps = requested_trials(step, tables["trials"])
     return Evidence(
         sweep=sweep,
-        asked=asked,
+        requested=requested,
         trials=trials,
         evals=tables["evals"],
         stages=tables["stages"],
@@ -214,12 +213,8 @@ def evidence_of(
     )
 
 
-STARTS = 5
-"""How many of the last starts of the sweep are shown; each is an object to be read."""
-
-
 def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> Evidence:
-    """The evidence on a storage; parts that cannot be read are left out and named."""
+    """Read the report data from a storage; unreadable parts are left out, with a warning."""
     reads = read_tables(objects, sweep.name, list(TABLES), encoded=True)
     return evidence_of(
         sweep,

@@ -1,30 +1,30 @@
-"""What did not work: failed runs, runs still open, runs without metrics, parts left out."""
+"""Report section on failed runs, open runs, runs without metrics, and unreadable parts."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from clmethods.config.readout import readout_notes
+from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count
 from sweeps.report.model import Section, table
 
 LISTED = 60
 
 
 def failures_section(evidence: Evidence) -> Section:
-    """Failures by kind with one example each, and everything that is missing."""
+    """Return failures by kind with one example each, and all missing runs and metrics."""
     rows = evidence.trials.to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     stopped = [row for row in rows if row["status"] == "stopped"]
-    total = evidence.asked
-    still = total - evidence.finished - len(failed) - len(stopped)
+    total = evidence.requested
+    remaining = total - evidence.finished - len(failed) - len(stopped)
     parts = [f"{evidence.finished:,} of {count(total, 'run')} finished"]
     parts.append(f"{len(failed):,} failed" if failed else "none failed")
     if stopped:
-        parts.append(f"{len(stopped):,} were stopped")
-    if still:
-        parts.append(f"{still:,} are still to be done")
+        parts.append(f"{len(stopped):,} stopped")
+    if remaining:
+        parts.append(f"{remaining:,} remaining")
     tables = []
     if failed:
         kinds = Counter(row["error_kind"] or "unknown" for row in failed)
@@ -70,8 +70,8 @@ def failures_section(evidence: Evidence) -> Section:
             (
                 "Finished runs without metrics",
                 table(
-                    ["readout", "why", "#runs"],
-                    [[readout, why, n] for (readout, why), n in reasons.most_common(LISTED)],
+                    ["readout", "reason", "#runs"],
+                    [[readout, reason, n] for (readout, reason), n in reasons.most_common(LISTED)],
                 ),
             )
         )
@@ -86,14 +86,15 @@ def failures_section(evidence: Evidence) -> Section:
 
 
 def _warnings(evidence: Evidence) -> list[str]:
-    found = list(evidence.warnings)
-    found += [
+    warnings = list(evidence.warnings)
+    warnings += [
         f"Readout {name}: {note}." for name in evidence.readouts for note in readout_notes(name)
     ]
     versions = ("torch_version", "timm_version", "code_version", "host_kind")
     for name in versions:
         values = sorted(set(evidence.stages[name].to_pylist()))
         if len(values) > 1:
-            what = name.replace("_", " ")
-            found.append(f"Stages come from {len(values)} kinds of {what}: {', '.join(values)}.")
-    return found
+            warnings.append(
+                f"The stages have {len(values)} values of {name}: {', '.join(values)}."
+            )
+    return warnings

@@ -1,4 +1,4 @@
-"""The critical-parameter picture: which matrices matter, when they freeze, how far they move."""
+"""Report section on the weight matrices: importance, freezing and drift."""
 
 from __future__ import annotations
 
@@ -7,52 +7,58 @@ from typing import Any
 
 from sweeps.analysis.matrices.freezing_effect import drift_differences, freezing_pairs
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
+from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.statistics.intervals import Interval
 
 PAIRS = 12
-"""Configurations with and without freezing whose drift is compared."""
-ASKED = 48
-"""Freezing configurations, the best first, whose partner is looked for: each costs its keys."""
+"""Maximum number of pairs with and without freezing whose drift is compared."""
+SEARCHED = 48
+"""Maximum number of freezing configurations, best first, for which a partner is searched.
+
+Each search computes stage keys.
+"""
 
 
 def freezing_section(evidence: Evidence) -> Section:
-    """Maps of one configuration, and what freezing does to the drift of all that freeze."""
-    title = "Which matrices freeze"
+    """Return maps of one configuration, and the effect of freezing on drift for all pairs."""
+    title = "Frozen matrices"
     runs = evidence.maps
     if not runs:
-        lead = "No finished run reports its matrices: methods without low-rank updates have none."
+        lead = "No finished run has matrix statistics: methods without low-rank updates have none."
         return Section(id="freezing", title=title, short="Matrices", lead=lead)
-    freezing = [one for one in runs if one.frozen.any()]
+    freezing = [run for run in runs if run.frozen.any()]
     shown = (freezing or runs)[0]
     rows = matrix_table([shown], fixed_orders=evidence.fixed_orders).to_pylist()
-    figures = [_map(shown, rows, *what) for what in _WHAT if _known(rows, what[0])]
-    free = [one for one in runs if not one.frozen.any()]
-    pairs = freezing_pairs(evidence.trials, [*freezing[:ASKED], *free])[:PAIRS]
-    found = [
-        one
+    figures = [_map(shown, rows, *spec) for spec in _MAPS if _known(rows, spec[0])]
+    free = [run for run in runs if not run.frozen.any()]
+    pairs = freezing_pairs(evidence.trials, [*freezing[:SEARCHED], *free])[:PAIRS]
+    differences = [
+        difference
         for pair in pairs
-        for one in drift_differences(pair, fixed_orders=evidence.fixed_orders)
+        for difference in drift_differences(pair, fixed_orders=evidence.fixed_orders)
     ]
-    lead = f"Maps of {shown.label}, block by block; the list above opens those of any other. "
-    whole = [one for one in found if one.group == "all" and one.difference is not None]
+    lead = (
+        f"The maps are of {shown.label}, by block. The list of configurations opens the maps of "
+        "any other configuration. "
+    )
+    whole = [d for d in differences if d.group == "all" and d.difference is not None]
     if whole:
-        less = [one for one in whole if one.difference and one.difference.mean < 0]
+        less = [d for d in whole if d.difference and d.difference.mean < 0]
         lead += (
             f"In {len(less)} of {count(len(whole), 'pair')} with and without freezing, the "
-            "matrices drift less with it."
+            "matrices drift less with freezing."
         )
-    if found:
-        figures.append(_drift(found))
+    if differences:
+        figures.append(_drift(differences))
     notes = (
         ()
-        if found
+        if differences
         else (
-            "What freezing does to the drift: no configuration that freezes ran beside the "
-            "same one with method.importance_threshold: 0.",
+            "The effect of freezing on drift is not known: no configuration with freezing also "
+            "ran with `method.importance_threshold: 0` and otherwise equal settings.",
         )
     )
     return Section(
@@ -65,12 +71,12 @@ def freezing_section(evidence: Evidence) -> Section:
     )
 
 
-_WHAT = (
-    ("importance", "Important", "matrix importance", "importance / %", 100.0, ".0f"),
-    ("frozen_from", "Frozen", "frozen from", "frozen from task", 1.0, ".1f"),
-    ("drift", "Still moving", "drift", "drift / %", 100.0, ".1f"),
+_MAPS = (
+    ("importance", "Importance", "matrix importance", "importance / %", 100.0, ".0f"),
+    ("frozen_from", "Freezing", "frozen from", "frozen from task", 1.0, ".1f"),
+    ("drift", "Drift", "drift", "drift / %", 100.0, ".1f"),
 )
-"""Column of `matrix_table`, title, term, scale title, factor, format."""
+"""Maps: column of `matrix_table`, title, term, scale title, factor, format."""
 
 
 def _known(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
@@ -78,7 +84,7 @@ def _known(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _map(
-    one: MatrixRuns,
+    matrices: MatrixRuns,
     rows: Sequence[Mapping[str, Any]],
     name: str,
     title: str,
@@ -87,13 +93,13 @@ def _map(
     factor: float,
     form: str,
 ) -> Figure:
-    sites = list(dict.fromkeys(site.site for site in one.sites))
-    blocks = sorted({site.block for site in one.sites})
+    sites = list(dict.fromkeys(site.site for site in matrices.sites))
+    blocks = sorted({site.block for site in matrices.sites})
     at = {(row["block"], row["site"]): row for row in rows}
 
     def value(block: int, site: str) -> float | None:
-        found = at.get((block, site), {}).get(name)
-        return None if found is None else round(factor * found, 2)
+        raw = at.get((block, site), {}).get(name)
+        return None if raw is None else round(factor * raw, 2)
 
     grid = [[value(block, site) for site in sites] for block in blocks]
     data = {
@@ -120,8 +126,8 @@ def _map(
     return Figure(
         id=f"matrices-{name}",
         title=f"{title}: {heading}",
-        caption=f"Means over n = {count(len(one.cells), 'run')}. Darker is more"
-        + (" and earlier." if name == "frozen_from" else "."),
+        caption=f"Means over n = {count(len(matrices.cells), 'run')}. "
+        + ("Darker is earlier." if name == "frozen_from" else "Darker is larger."),
         spec=plots.spec([data], look),
         table=table(
             [
@@ -154,16 +160,16 @@ def _ends(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
     return f"{factor * low:{form}} to {factor * high:{form}}"
 
 
-def _drift(found: Sequence[Any]) -> Figure:
-    """Drift with and without freezing, of the matrices that it freezes and of the others."""
-    rows = [(f"{one.pair.frozen.label}: {one.group}", one) for one in found]
-    drawn = [one for one in found if one.group == "all"]
+def _drift(differences: Sequence[Any]) -> Figure:
+    """Return the figure of drift with and without freezing, with a table by group of matrices."""
+    rows = [(f"{d.pair.frozen.label}: {d.group}", d) for d in differences]
+    drawn = [d for d in differences if d.group == "all"]
     data = []
-    for name, colour, hollow, which in (
+    for name, color, hollow, which in (
         ("without freezing", "@2", True, "without"),
         ("with freezing", "@1", False, "with_freezing"),
     ):
-        kept = [(row, getattr(one, which)) for row, one in enumerate(drawn) if getattr(one, which)]
+        kept = [(row, getattr(d, which)) for row, d in enumerate(drawn) if getattr(d, which)]
         means, lows, highs = (
             [None if v is None else round(100 * v, 3) for v in column]
             for column in (
@@ -177,18 +183,18 @@ def _drift(found: Sequence[Any]) -> Figure:
                 name,
                 means,
                 [row for row, _ in kept],
-                colour=colour,
+                color=color,
                 hollow=hollow,
                 symbol="diamond" if hollow else "circle",
-                error_x=plots.errors(means, lows, highs, colour),
+                error_x=plots.errors(means, lows, highs, color),
             )
         )
-    labels = [one.pair.frozen.label for one in drawn]
+    labels = [d.pair.frozen.label for d in drawn]
     return Figure(
         id="freezing-drift",
-        title="What does freezing do to the drift?",
+        title="Effect of freezing on drift",
         caption="Drift of the effective weights, in percent of their norm, with 95 % intervals, "
-        "means over all adapted matrices. Paired: same order, same seed; "
+        "mean over all adapted matrices. Paired: same order, same seed; "
         f"n = {_pairs(drawn)} pairs of runs.",
         spec=plots.spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
         table=table(
@@ -198,18 +204,18 @@ def _drift(found: Sequence[Any]) -> Figure:
                 "#with / %",
                 "#without / %",
                 "#difference",
-                "shown",
+                "significant",
             ],
             [
                 [
                     label,
-                    f"{one.matrices:.1f}",
-                    _interval(one.with_freezing),
-                    _interval(one.without),
-                    _interval(one.difference, "+"),
-                    _settled(one.difference),
+                    f"{d.matrices:.1f}",
+                    _interval(d.with_freezing),
+                    _interval(d.without),
+                    _interval(d.difference, "+"),
+                    _settled(d.difference),
                 ]
-                for label, one in rows
+                for label, d in rows
             ],
         ),
         terms=("drift", "95 % interval"),
@@ -217,20 +223,20 @@ def _drift(found: Sequence[Any]) -> Figure:
 
 
 def _pairs(drawn: Sequence[Any]) -> str:
-    """Numbers of paired runs behind the rows."""
-    return "/".join(map(str, sorted({len(one.pair.cells) for one in drawn})))
+    """Return the numbers of paired runs of the rows, separated by slashes."""
+    return "/".join(map(str, sorted({len(d.pair.cells) for d in drawn})))
 
 
-def _interval(found: Interval | None, sign: str = "") -> str:
-    if found is None:
+def _interval(interval: Interval | None, sign: str = "") -> str:
+    if interval is None:
         return NOTHING
-    text = f"{100 * found.mean:{sign}.2f}"
-    if found.low is None or found.high is None:
+    text = f"{100 * interval.mean:{sign}.2f}"
+    if interval.low is None or interval.high is None:
         return text
-    return f"{text} ± {50 * (found.high - found.low):.2f}"
+    return f"{text} ± {50 * (interval.high - interval.low):.2f}"
 
 
-def _settled(found: Interval | None) -> str:
-    if found is None or found.settled is None:
+def _settled(interval: Interval | None) -> str:
+    if interval is None or interval.settled is None:
         return NOTHING
-    return "yes" if found.settled else "no"
+    return "yes" if interval.settled else "no"

@@ -1,4 +1,4 @@
-"""The front: what is best, how sure it is, and what it is compared with. One per readout."""
+"""Report section on the Pareto front: one figure and table per readout, with baselines."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from typing import Any
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
 from sweeps.analysis.runs.metric_choice import few_replicates
+from sweeps.presentation.numbers import count, share
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import axis_title, count, metric_name, scaled, share, shown, unit
+from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
 from sweeps.report.model import Column, Figure, Section, Table
 
 Row = Mapping[str, Any]
 
 TABLE_ROWS = 60
-"""Rows of the printed table; the page's own list of configurations has all."""
+"""Maximum number of rows of the table; the list of configurations shows all."""
 BARS = 40
-"""Configurations beyond which only the front and the baselines have error bars."""
+"""Number of configurations above which only the front and the baselines have error bars."""
 
 
 def front_section(evidence: Evidence) -> Section:
-    """One figure per readout: batch-wise and instance-wise figures never share a plot."""
+    """Return the section on the front, with one figure per readout.
+
+    Batch-wise and instance-wise results are never in the same plot.
+    """
     figures = tuple(
         _figure(evidence, readout, index)
         for index, readout in enumerate(evidence.readouts)
@@ -32,11 +36,11 @@ def front_section(evidence: Evidence) -> Section:
     rows = evidence.fronts[evidence.readout]
     best = [row for row in rows if row["on_front"]]
     searched = [row for row in rows if row["role"] == "search"]
-    names = " against ".join(metric_name(name) for name in evidence.sweep.objectives)
+    names = " and ".join(metric_name(name) for name in evidence.sweep.objectives)
     lead = (
-        f"{len(best)} of {count(len(searched), 'searched configuration')} are on the front of "
-        f"{names}: no other is better in every objective at once. Validation images decide; test "
-        "images stand beside."
+        f"{len(best)} of {count(len(searched), 'searched configuration')} are on the Pareto front "
+        f"of {names}: no other configuration dominates them. The front uses validation images; "
+        "results on test images are reported alongside."
     )
     few = few_replicates(evidence.trials)
     notes = [few] if few else []
@@ -62,7 +66,7 @@ def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
     volume = front_volume(evidence.sweep, rows)
     if volume is not None:
         corner = ", ".join(f"{metric_name(n)} {v:.3g}" for n, v in volume.corner.items())
-        caption += f"Hypervolume {volume.value:.4g} over the worst means ({corner}). "
+        caption += f"Hypervolume {volume.value:.4g} relative to the worst means ({corner}). "
     caption += " ".join(f"{note[0].upper()}{note[1:]}." for note in readout_notes(readout))
     draw = _plane if len(objectives) > 1 else _ranking
     return Figure(
@@ -71,17 +75,17 @@ def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
         caption=caption.strip(),
         spec=draw(rows, objectives),
         table=front_table(rows, objectives),
-        terms=("front", "95 % interval", "share of draws", "knee", *map(metric_name, objectives)),
+        terms=("front", "95 % interval", "P(front)", "knee", *map(metric_name, objectives)),
         readout=readout,
     )
 
 
 def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
-    """The best rows in numbers, validation and test side by side."""
+    """Return the table of the first rows, with validation and test results."""
     columns = [
         Column(title="configuration", term="configuration"),
         Column(title="front", term="front"),
-        Column(title="draws", number=True, term="share of draws"),
+        Column(title="P(front)", number=True, term="P(front)"),
         Column(title="n", number=True, term="run"),
         *(
             Column(title=f"{split}: {axis_title(name)}", number=True, term=metric_name(name))
@@ -121,12 +125,12 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
 
 
 def titled(row: Row) -> str:
-    """The label, with the role of what is compared with."""
+    """Return the label of a row, with the role of a baseline or reference."""
     return str(row["label"]) if row["role"] == "search" else f"{row['label']} ({row['role']})"
 
 
 def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
-    """The first objective over the second; references are lines."""
+    """Return a scatter plot of the first objective over the second; references are lines."""
     y, x = objectives[:2]
     few = len(rows) <= BARS
     groups = [
@@ -154,12 +158,12 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
                 "showlegend": False,
             }
         )
-    for name, colour, symbol, kept, bars in groups:
+    for name, color, symbol, kept, bars in groups:
         kept = [r for r in kept if r[x] is not None and r[y] is not None]
         if not kept:
             continue
-        data.append(_points(name, kept, x, y, colour, symbol, bars))
-        data.append(_points(f"{name}, test", kept, x, y, colour, symbol, False, "test "))
+        data.append(_points(name, kept, x, y, color, symbol, bars))
+        data.append(_points(f"{name}, test", kept, x, y, color, symbol, False, "test "))
     shapes, notes = [], []
     for row in rows:
         if row["role"] == "reference" and row[y] is not None:
@@ -192,13 +196,13 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
 
 
 def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
-    """What an axis spans; nothing said for a count, whose intervals are narrow."""
+    """Return the range of an axis; empty for a count, whose intervals are narrow."""
     if unit(metric) != "%":
         return {}
     values = [scaled(metric, row.get(f"{p}{metric}")) for row in rows for p in ("", "test ")]
     ends = [scaled(metric, row.get(f"{metric}{end}")) for row in rows for end in ("_low", "_high")]
-    found = plots.span(values, ends, 0.0, 100.0)
-    return {} if found is None else {"range": found}
+    limits = plots.span(values, ends, 0.0, 100.0)
+    return {} if limits is None else {"range": limits}
 
 
 def _points(
@@ -206,7 +210,7 @@ def _points(
     rows: Sequence[Row],
     x: str,
     y: str,
-    colour: str,
+    color: str,
     symbol: str,
     bars: bool,
     prefix: str = "",
@@ -218,13 +222,13 @@ def _points(
         name,
         ends(x, ""),
         ends(y, ""),
-        colour=colour,
+        color=color,
         symbol=symbol,
         hollow=bool(prefix),
-        error_x=plots.errors(ends(x, ""), ends(x, "_low"), ends(x, "_high"), colour)
+        error_x=plots.errors(ends(x, ""), ends(x, "_low"), ends(x, "_high"), color)
         if bars
         else None,
-        error_y=plots.errors(ends(y, ""), ends(y, "_low"), ends(y, "_high"), colour)
+        error_y=plots.errors(ends(y, ""), ends(y, "_low"), ends(y, "_high"), color)
         if bars
         else None,
         customdata=[row["config_id"] for row in rows],
@@ -243,12 +247,12 @@ def _points(
 
 
 def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
-    """One objective: a row per configuration, the best on top."""
+    """Return a plot of a single objective: one row per configuration, the best at the top."""
     (name,) = objectives
     kept = [row for row in rows if row[name] is not None][:BARS]
     labels = [titled(row) for row in kept]
     data = []
-    for split, prefix, hollow in (("validation (decides)", "", False), ("test", "test ", True)):
+    for split, prefix, hollow in (("validation", "", False), ("test", "test ", True)):
         means, lows, highs = (
             [scaled(name, row.get(f"{prefix}{name}{end}")) for row in kept]
             for end in ("", "_low", "_high")
@@ -258,7 +262,7 @@ def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
                 split,
                 means,
                 range(len(labels)),
-                colour="@2" if hollow else "@1",
+                color="@2" if hollow else "@1",
                 hollow=hollow,
                 error_x=plots.errors(means, lows, highs, "@2" if hollow else "@1"),
                 customdata=[row["config_id"] for row in kept],

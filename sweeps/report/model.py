@@ -1,7 +1,7 @@
-"""What a page is made of: sections of figures, tables and sentences, all plain data.
+"""Data model of the report: sections with figures, tables and sentences.
 
-A figure is a Plotly specification whose colours are roles of the palette (`@1`, `@ink`), so that
-one specification serves light, dark and print. Texts are plain text: the template escapes them.
+A figure is a Plotly specification. Its colors are roles of the palette (`@1`, `@ink`), so that one
+specification works for light, dark and print. Texts are plain text; the template escapes them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
 TIGHT = 20
-"""Characters up to which a cell is not broken into lines."""
+"""Maximum number of characters of a cell that is not broken into lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,66 +22,71 @@ class Column:
     title: str
     number: bool = False
     term: str | None = None
-    """Name in the glossary whose definition the heading shows."""
+    """Glossary term whose definition the heading shows as a tooltip."""
     tight: bool = False
-    """Whether its cells are short enough to stay on one line."""
+    """True if every cell is short enough to stay on one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of texts under headings."""
+    """Table of texts."""
 
     columns: tuple[Column, ...]
     rows: Sequence[Sequence[str]]
     note: str = ""
     config_ids: Sequence[str] = ()
-    """Configuration of each row, where a row opens one."""
+    """Configuration that a click on each row opens; empty if rows open nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A plot with what it takes to read it."""
+    """Plot with title, caption, table of its values, and terms."""
 
     id: str
     title: str
     caption: str
-    """What is drawn, in which unit, over how many runs."""
+    """Quantity that is plotted, its unit, and the number of runs."""
     spec: Mapping[str, Any]
     """`data` and `layout` of Plotly."""
     table: Table
     terms: tuple[str, ...] = ()
-    """Names in the glossary that it uses."""
+    """Glossary terms that it uses."""
     readout: str | None = None
-    """Readout whose tab it stands in; None: it stands alone."""
+    """Readout whose tab contains the figure; None if it is in no tab."""
     columns: int = 6
-    """Of the six that the page is wide: 2 puts three figures side by side."""
+    """Width in columns of the page, which has six: 2 places three figures side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the page with a place in its navigation."""
+    """Section of the page, with an entry in its navigation."""
 
     id: str
     title: str
     short: str
     """Title in the navigation."""
     lead: str
-    """The answer in a sentence or two."""
+    """Main result in one or two sentences."""
     figures: tuple[Figure, ...] = ()
     tables: tuple[tuple[str, Table], ...] = ()
     """Further tables with their titles."""
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What the section's own template shows beside."""
+    """Further data for the template of the section."""
 
 
 def table(
     columns: Sequence[str | Column], rows: Sequence[Sequence[object]], note: str = "", **more: Any
 ) -> Table:
-    """A table of values, each written out; a column is a heading, `#` before it for numbers."""
+    """Return a table of the values as texts; None becomes a dash.
+
+    `columns`: columns or their titles; a title that starts with `#` is a column of numbers.
+    """
     heads = tuple(
-        one if isinstance(one, Column) else Column(title=one.lstrip("#"), number=one[:1] == "#")
-        for one in columns
+        column
+        if isinstance(column, Column)
+        else Column(title=column.lstrip("#"), number=column[:1] == "#")
+        for column in columns
     )
     texts = [[NOTHING if cell is None else str(cell) for cell in row] for row in rows]
     heads = tuple(

@@ -1,24 +1,25 @@
-"""Audit trail: who ran the driver with which file, on which nodes, and what was lost."""
+"""Report section with the audit trail: driver runs, sweep files, nodes, losses and outages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count, seconds
+from sweeps.report.formatting import seconds
 from sweeps.report.model import NOTHING, Section, Table, table
 from sweeps.results.event_kinds import RunStarted
 from sweeps.results.history import DriverRun, History, NodeRecord, RunOutcome
 
 LISTED = 20
-"""Rows per table: a sweep may have thousands of events."""
+"""Maximum number of rows per table: a sweep may have thousands of events."""
 NAMED = 3
-"""Nodes that a cell names."""
+"""Maximum number of nodes that a cell names."""
 
 
 def operations_section(evidence: Evidence) -> Section:
-    """Return runs of the driver, nodes with their stages, losses by cause, outages."""
+    """Return the section: driver runs, nodes with their stages, losses by cause, outages."""
     history = evidence.history
     tables = (
         ("Runs of the driver", _runs(history.runs)),
@@ -37,7 +38,7 @@ def operations_section(evidence: Evidence) -> Section:
         title="Runs and nodes",
         short="Runs",
         lead=_lead(history),
-        tables=tuple((title, one) for title, one in tables if one.rows),
+        tables=tuple((title, rows) for title, rows in tables if rows.rows),
         notes=tuple(notes),
     )
 
@@ -70,7 +71,7 @@ def _runs(runs: Sequence[DriverRun]) -> Table:
             _time(run.began),
             _time(run.last),
             _end(run),
-            _who(run.started),
+            _user(run.started),
             len(run.trained),
             run.evaluated,
         ]
@@ -82,9 +83,9 @@ def _runs(runs: Sequence[DriverRun]) -> Table:
 
 def _inputs(runs: Sequence[DriverRun]) -> Table:
     rows = [
-        [run.run, who.file, who.document, who.code_version, _options(who)]
+        [run.run, start.file, start.document, start.code_version, _options(start)]
         for run in runs[-LISTED:]
-        if (who := run.started) is not None
+        if (start := run.started) is not None
     ]
     note = "Every version of the merged sweep file is in the storage: versions/CHECKSUM.yaml."
     more = _note(runs, "last")
@@ -102,7 +103,7 @@ def _end(run: DriverRun) -> str:
     return f"{run.outcome}: {detail}" if detail else run.outcome
 
 
-def _who(started: RunStarted | None) -> str:
+def _user(started: RunStarted | None) -> str:
     if started is None:
         return NOTHING
     if started.user is None and started.host is None:
@@ -111,10 +112,10 @@ def _who(started: RunStarted | None) -> str:
 
 
 def _options(started: RunStarted) -> str:
-    found = [f"--address {started.address}"] if started.address else []
-    found += [f"--only {which}" for which in started.only]
-    found += ["--retry-failed"] if started.retry_failed else []
-    return " ".join(found) or NOTHING
+    options = [f"--address {started.address}"] if started.address else []
+    options += [f"--only {pattern}" for pattern in started.only]
+    options += ["--retry-failed"] if started.retry_failed else []
+    return " ".join(options) or NOTHING
 
 
 def _nodes(nodes: Sequence[NodeRecord]) -> Table:
@@ -157,8 +158,8 @@ def _refusals(history: History) -> Table:
     return table(
         ["node", "address", "#times", "last", "reason"],
         [
-            [one.node, one.address, one.count, _time(one.last), one.reason]
-            for one in refused[-LISTED:]
+            [refusal.node, refusal.address, refusal.count, _time(refusal.last), refusal.reason]
+            for refusal in refused[-LISTED:]
         ],
         _note(refused, "last"),
     )
@@ -183,7 +184,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def _note(found: Sequence[object], which: str) -> str:
-    if len(found) <= LISTED:
+def _note(rows: Sequence[object], which: str) -> str:
+    if len(rows) <= LISTED:
         return ""
-    return f"the {which} {LISTED} of {len(found):,}; sweeps status --json lists all"
+    return f"the {which} {LISTED} of {len(rows):,}; sweeps status --json lists all"

@@ -1,4 +1,4 @@
-"""Whether one ranking of the configurations holds in every task order."""
+"""Report figure and tables on the ranking of the configurations in each task order."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ import numpy as np
 from clmethods.metrics import METRICS
 from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
 from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.presentation.numbers import between, count, p_value
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import between, count, metric_name, p_value
+from sweeps.report.formatting import metric_name
 from sweeps.report.model import Column, Figure, Table, table
 
 CURVES = 5
-"""Configurations whose orders are drawn as lines."""
+"""Maximum number of configurations in the plot."""
 BEST = 20
-"""Configurations whose pairs are compared."""
+"""Maximum number of configurations that are compared in pairs."""
 LISTED = 60
 
 
 def ranking_figures(
     evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]
 ) -> list[tuple[str, Table]]:
-    """The figure of configurations over orders, and the table of contested pairs."""
+    """Append the figure of configurations over orders; return the table of contested pairs.
+
+    If there is no ranking to compare, the reason is appended to `notes`.
+    """
     direction = METRICS[metric].direction
-    found = [one for one in evidence.found if one.role == "search"]
-    found = found or evidence.found
-    kept, means = by_order(found, metric)
-    together = agreement(means)
-    if together is None:
+    searched = [config for config in evidence.replicates if config.role == "search"]
+    kept, means = by_order(searched or evidence.replicates, metric)
+    concordance = agreement(means)
+    if concordance is None:
         notes.append(
-            "Whether the ranking holds in every order: two configurations in two common "
-            "orders are needed."
+            "Agreement of the rankings between orders is not known: it needs at least two "
+            "configurations with two common orders."
         )
         return []
     sign = -1.0 if direction == "max" else 1.0
     best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
     orders = list(dict.fromkeys(sample(kept[0], metric).orders))
-    orders = [o for o in orders if all(o in sample(one, metric).by_order() for one in kept)]
+    orders = [o for o in orders if all(o in sample(c, metric).by_order() for c in kept)]
     names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
-    seeds = max(len(set(sample(one, metric).seeds)) for one in kept)
+    seeds = max(len(set(sample(config, metric).seeds)) for config in kept)
     data = [
         {
             "type": "scatter",
@@ -49,8 +52,8 @@ def ranking_figures(
             "name": names[k],
             "x": orders,
             "y": [round(100 * v, 2) for v in means[c].tolist()],
-            "line": {"color": plots.COLOURS[k % 6], "width": 1.6},
-            "marker": {"symbol": plots.SYMBOLS[k % 8], "size": 8, "color": plots.COLOURS[k % 6]},
+            "line": {"color": plots.COLORS[k % 6], "width": 1.6},
+            "marker": {"symbol": plots.SYMBOLS[k % 8], "size": 8, "color": plots.COLORS[k % 6]},
         }
         for k, c in enumerate(best[:CURVES])
     ]
@@ -63,7 +66,7 @@ def ranking_figures(
     pairs = duels([kept[c].label for c in best], means[best], direction)
     contested = table(
         [
-            "better in the mean",
+            "better on average",
             "than",
             "#in orders",
             "#probability",
@@ -91,14 +94,14 @@ def ranking_figures(
     figures.append(
         Figure(
             id="order-ranking",
-            title="Does the ranking hold in every order?",
+            title="Is the ranking the same in every order?",
             caption=(
                 f"Validation {metric_name(metric)} of the best {min(len(best), CURVES)} searched "
                 f"configurations, means over seeds; n = {count(len(orders), 'order')} with up to "
-                f"{count(seeds, 'seed')} each. Lines that cross are rankings that flip. "
-                f"Kendall's W over all {together.configurations}: {together.w:.2f} (1: the same "
-                f"ranking in all {together.orders} orders), p {p_value(together.p_value)} for no "
-                "agreement."
+                f"{count(seeds, 'seed')} each. Where lines cross, the ranking is reversed. "
+                f"Kendall's W over all {concordance.configurations} configurations: "
+                f"{concordance.w:.2f} (1: the same ranking in all {concordance.orders} orders), "
+                f"p {p_value(concordance.p_value)} for no agreement."
             ),
             spec=plots.spec(data, look),
             table=lines,
@@ -108,8 +111,9 @@ def ranking_figures(
     return [("Most contested pairs", contested)]
 
 
-def extremes_table(found: Sequence[Replicates], metric: str) -> Table:
-    rows = extremes(found, metric, METRICS[metric].direction)
+def extremes_table(configs: Sequence[Replicates], metric: str) -> Table:
+    """Return the table of the best and the worst order of each configuration."""
+    rows = extremes(configs, metric, METRICS[metric].direction)
     cut = f"; the first {LISTED} of {len(rows):,}" if len(rows) > LISTED else ""
     return table(
         ["configuration", "best order", "#best / %", "worst order", "#worst / %"],

@@ -1,4 +1,4 @@
-"""Whether learning a task costs similar tasks more than unlike ones."""
+"""Report figure on the association between task similarity and forgetting."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ LISTED = 60
 def similarity_figure(
     evidence: Evidence, ranked: Mapping[str, int], figures: list[Figure], notes: list[str]
 ) -> None:
-    """The association by configuration, or in the notes why there is none."""
+    """Append the figure by configuration to `figures`, or the reason to `notes` if there is none.
+
+    `ranked`: rank of each configuration, which gives the order of the rows.
+    """
     tables = known_tables(evidence.sweep)
     if not tables:
         notes.append(
-            "Whether similar tasks cost each other more: how alike they are was not measured. "
-            "Curricula (`orders: {design: near_first}` and the like) measure it."
+            "Association of task similarity and forgetting is not known: the similarity of the "
+            "tasks was not measured. Order designs such as `orders: {design: near_first}` measure "
+            "it."
         )
         return
-    found = similarity_association(
+    associations = similarity_association(
         evidence.trials,
         evidence.evals,
         evidence.readout,
@@ -34,38 +38,40 @@ def similarity_figure(
         tables,
         fixed_orders=evidence.fixed_orders,
     )
-    found.sort(key=lambda one: ranked.get(one.config_id, len(ranked)))
-    known = [(one.label, one.interval) for one in found if one.interval is not None]
+    associations.sort(key=lambda each: ranked.get(each.config_id, len(ranked)))
+    known = [(each.label, each.interval) for each in associations if each.interval is not None]
     if not known:
-        reasons = dict.fromkeys(one.reason for one in found if one.reason) or {"no run has it": 0}
-        notes.append(f"Whether similar tasks cost each other more: {'; '.join(reasons)}.")
+        reasons = dict.fromkeys(each.reason for each in associations if each.reason)
+        text = "; ".join(reasons or {"no run has the necessary evaluations": None})
+        notes.append(f"Association of task similarity and forgetting is not known: {text}.")
         return
     drawn = known[:SHOWN]
     means, lows, highs = (
         [None if v is None else round(v, 3) for v in column]
-        for column in zip(*((held.mean, *_clipped(held)) for _, held in drawn), strict=True)
+        for column in zip(*((i.mean, *_clipped(i)) for _, i in drawn), strict=True)
     )
     marks = plots.marks(
         "correlation",
         means,
         range(len(drawn)),
-        colour="@1",
+        color="@1",
         error_x=plots.errors(means, lows, highs, "@1"),
     )
     look = plots.dot_rows(
         [label for label, _ in drawn], "rank correlation", shapes=[plots.zero_line()]
     )
-    runs = "/".join(map(str, sorted({held.n for _, held in known})))
+    runs = "/".join(map(str, sorted({interval.n for _, interval in known})))
     figures.append(
         Figure(
             id="order-similarity",
-            title="Do similar tasks cost each other more?",
+            title="Are similar tasks forgotten more?",
             caption=(
-                "Rank correlation of the similarity of two tasks with what the earlier one loses, "
-                "in validation accuracy, while the later one is learned, given how long ago it "
-                f"was learned: from -1 to 1, with 95 % intervals, n = {runs} runs. To the right, "
-                "similar tasks cost each other more. An association only: tasks differ in more "
-                "than their distance."
+                "Rank correlation between the similarity of two tasks and the loss of validation "
+                "accuracy on the earlier task while the later one is learned, adjusted for the "
+                "number of tasks in between: from -1 to 1, with 95 % intervals, n = "
+                f"{runs} runs. If positive, a task is forgotten more while a similar task is "
+                "learned. This is an association, not a causal effect: tasks differ in more than "
+                "their similarity."
             ),
             spec=plots.spec([marks], look),
             table=table(
@@ -76,8 +82,8 @@ def similarity_figure(
                     "#95 %",
                 ],
                 [
-                    [label, held.n, f"{held.mean:+.2f}", _ends(held)]
-                    for label, held in known[:LISTED]
+                    [label, interval.n, f"{interval.mean:+.2f}", _ends(interval)]
+                    for label, interval in known[:LISTED]
                 ],
                 note=f"the first {LISTED} of {len(known):,}" if len(known) > LISTED else "",
             ),
@@ -86,13 +92,13 @@ def similarity_figure(
     )
 
 
-def _clipped(held: Interval) -> tuple[float | None, float | None]:
-    """The ends, as far as a correlation can go."""
-    if held.low is None or held.high is None:
+def _clipped(interval: Interval) -> tuple[float | None, float | None]:
+    """Return the ends of an interval, clipped to [-1, 1]."""
+    if interval.low is None or interval.high is None:
         return None, None
-    return max(held.low, -1.0), min(held.high, 1.0)
+    return max(interval.low, -1.0), min(interval.high, 1.0)
 
 
-def _ends(held: Interval) -> str:
-    low, high = _clipped(held)
+def _ends(interval: Interval) -> str:
+    low, high = _clipped(interval)
     return NOTHING if low is None or high is None else f"{low:+.2f} to {high:+.2f}"

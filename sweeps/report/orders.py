@@ -1,4 +1,4 @@
-"""Order sensitivity: how much the task order matters, and whether it turns rankings around."""
+"""Report section on order sensitivity: disparity, variance shares, rankings, and effects."""
 
 from __future__ import annotations
 
@@ -11,29 +11,25 @@ from sweeps.analysis.orders.positions import (
     task_accuracies,
 )
 from sweeps.analysis.orders.variance_shares import variance_split
+from sweeps.presentation.numbers import between, count, share
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import between, count, metric_name, share
+from sweeps.report.formatting import metric_name
 from sweeps.report.model import NOTHING, Column, Figure, Section, table
 from sweeps.report.order_effects import effect_figures
 from sweeps.report.order_rankings import extremes_table, ranking_figures
 from sweeps.report.order_similarity import similarity_figure
 
 SHOWN = 12
-"""Configurations in a plot; the tables have `LISTED`."""
+"""Maximum number of configurations in a plot; the tables have up to `LISTED`."""
 LISTED = 60
-CURVES = 5
-"""Configurations whose positions and orders are drawn as lines."""
-BEST = 20
-"""Configurations whose pairs are compared."""
-LIKELY = 0.05
 SPLIT = "validation"
 
 
 def orders_section(evidence: Evidence) -> Section:
-    """Five questions, in the order in which a reader asks them."""
+    """Return disparities, variance shares, rankings, effects, and association with similarity."""
     metric = evidence.metric
-    found = [one for one in evidence.found if one.metrics.get(metric)]
+    configs = [config for config in evidence.replicates if config.metrics.get(metric)]
     rows = list(evidence.disparities)
     ranked = _ranked(evidence, [row["config_id"] for row in rows])
     rows.sort(key=lambda row: ranked[row["config_id"]])
@@ -42,51 +38,58 @@ def orders_section(evidence: Evidence) -> Section:
     if any(row["aopd"] is not None for row in rows):
         figures.append(_disparity(rows))
     else:
-        notes.append("One task order: there is no order effect to see.")
+        notes.append("The sweep has one task order, so order effects are not known.")
     _variance(evidence, metric, figures, notes)
     tables = list(ranking_figures(evidence, metric, figures, notes))
     tasks = task_accuracies(evidence.trials, evidence.evals, evidence.readout, SPLIT)
-    tasks.sort(key=lambda one: ranked[one.config_id])
-    for fit, what in ((position_effects, "position"), (carry_over, "preceding task")):
-        effect_figures(tasks, fit, what, figures, notes)
+    tasks.sort(key=lambda task: ranked[task.config_id])
+    for fit, factor in ((position_effects, "position"), (carry_over, "preceding task")):
+        effect_figures(tasks, fit, factor, figures, notes)
     similarity_figure(evidence, ranked, figures, notes)
-    tables += [("Best and worst order", extremes_table(found, metric))] if len(found) else []
+    tables += [("Best and worst order", extremes_table(configs, metric))] if configs else []
     return Section(
         id="orders",
         title="Task order",
         short="Orders",
-        lead=order_answer(evidence) or "What the task order does is not known yet.",
+        lead=order_answer(evidence) or "The effect of the task order is not known yet.",
         figures=tuple(figures),
-        tables=tuple((title, one) for title, one in tables if one.rows),
+        tables=tuple((title, rows) for title, rows in tables if rows.rows),
         notes=tuple(notes),
     )
 
 
 def order_answer(evidence: Evidence) -> str | None:
-    """How much the order matters, in a sentence about the best configuration that has it."""
+    """Return a sentence on the disparity of the best configuration; None if there is none."""
     known = [row for row in evidence.disparities if row["aopd"] is not None]
     searched = [row for row in known if row["role"] == "search"] or known
     if not searched:
         return None
     ranked = _ranked(evidence, [row["config_id"] for row in searched])
-    row = min(searched, key=lambda one: ranked[one["config_id"]])
+    row = min(searched, key=lambda each: ranked[each["config_id"]])
     answer = (
-        f"With {row['label']}, a task's final accuracy differs by {100 * row['aopd']:.1f} points "
-        f"between {count(row['n_orders'], 'order')} in the mean, and by {100 * row['mopd']:.1f} "
-        "for the task that differs most"
+        f"With {row['label']}, the final accuracy of a task differs between "
+        f"{count(row['n_orders'], 'order')} by {100 * row['aopd']:.1f} points on average, and by "
+        f"{100 * row['mopd']:.1f} points for the most sensitive task"
     )
     if row["seed_aopd"] is None:
-        return f"{answer}. How much of that seeds do alone is not known: each order has one."
+        return (
+            f"{answer}. The contribution of seeds to these differences is not known, because each "
+            "order has one seed."
+        )
     answer += (
-        f"; between {count(row['n_seeds'], 'seed')} of one order by {100 * row['seed_aopd']:.1f}"
+        f". Between {count(row['n_seeds'], 'seed')} of one order it differs by "
+        f"{100 * row['seed_aopd']:.1f} points"
     )
     if row["n_seeds"] < row["n_orders"]:
-        return f"{answer}. Fewer seeds than orders show a smaller range by themselves."
+        return (
+            f"{answer}. There are fewer seeds than orders, and the range of fewer values is "
+            "smaller on average."
+        )
     return f"{answer}."
 
 
 def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
-    """Place of each configuration on the front's list."""
+    """Return the rank of each configuration among the front rows."""
     listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
     order = dict.fromkeys([*listed, *config_ids])
     return {config_id: place for place, config_id in enumerate(order)}
@@ -102,13 +105,13 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
         return [None if row[name] is None else round(100 * row[name], 2) for row in drawn]
 
     data = [
-        plots.marks("between seeds (floor)", values("seed_aopd"), at, colour="@muted"),
-        plots.marks("between orders", values("aopd"), at, colour="@1", size=11),
+        plots.marks("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
+        plots.marks("between orders", values("aopd"), at, color="@1", size=11),
         plots.marks(
             "between orders, worst task",
             values("mopd"),
             at,
-            colour="@2",
+            color="@2",
             symbol="triangle-up",
             hollow=True,
         ),
@@ -116,12 +119,12 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
     orders = sorted({row["n_orders"] for row in known})
     return Figure(
         id="order-disparity",
-        title="How far does the order move a task?",
+        title="Disparity of a task between orders",
         caption=(
-            "Largest less smallest final accuracy of a task, in percentage points of validation "
-            f"accuracy, seeds averaged first; n = {'/'.join(map(str, orders))} orders. A point "
-            "left of the grey one is no more than what seeds do. Ranges grow with their number: "
-            "compare rows of equal n."
+            "Largest minus smallest final accuracy of a task, in percentage points of validation "
+            f"accuracy, after averaging over seeds; n = {'/'.join(map(str, orders))} orders. A "
+            "disparity below the gray point is not larger than the disparity between seeds. "
+            "Ranges increase with the number of values: compare only rows with equal n."
         ),
         spec=plots.spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
         table=table(
@@ -158,10 +161,10 @@ def _cut(n: int) -> str:
 
 
 def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]) -> None:
-    searched = [one for one in evidence.found if one.role == "search"]
+    searched = [config for config in evidence.replicates if config.role == "search"]
     split = variance_split(searched, metric)
     if split.reason is not None:
-        notes.append(f"Where the variance of {metric_name(metric)} comes from: {split.reason}.")
+        notes.append(f"Variance shares of {metric_name(metric)} are not known: {split.reason}.")
         return
     known = [part for part in split.components if part.share is not None]
     if not known:
@@ -178,18 +181,18 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
             "share",
             means,
             range(len(labels)),
-            colour="@1",
+            color="@1",
             error_x=plots.errors(means, lows, highs, "@1"),
         )
     ]
     figures.append(
         Figure(
             id="order-variance",
-            title="Where does the variance come from?",
+            title="Sources of variance",
             caption=(
                 f"Shares of the variance of validation {metric_name(metric)} over n = {over}, "
-                f"with 95 % intervals; {split.note}. The residual holds the interaction of all "
-                "that vary."
+                f"with 95 % intervals; {split.note}. The residual contains the interaction of all "
+                "factors that vary."
             ),
             spec=plots.spec(
                 data,
@@ -213,7 +216,7 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                     ]
                     for label, part in zip(labels, known, strict=True)
                 ],
-                note="; ".join(f"left out, incomplete: {name}" for name in split.left_out[:5]),
+                note="; ".join(f"left out as incomplete: {name}" for name in split.left_out[:5]),
             ),
             terms=("variance share",),
         )

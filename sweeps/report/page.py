@@ -1,4 +1,4 @@
-"""From evidence to one HTML file that needs no network."""
+"""Rendering of the report as one HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore
 
 NAME = "report.html"
-"""The page's name beside the sweep's results."""
+"""File name of the report, in the folder of the sweep."""
 
 
 def report_key(sweep: str) -> str:
-    """Key of a sweep's page on its storage."""
+    """Return the storage key of a sweep's report."""
     return f"sweeps/{sweep}/{NAME}"
 
 
 def write_report(sweep: Sweep, objects: ObjectStore) -> str:
-    """Put the page of a sweep, finished or not, beside its results; the key of the page."""
+    """Write the report of a sweep, finished or not, to its storage; return the key."""
     key = report_key(sweep.name)
     objects.put(key, render(read_evidence(sweep, objects)).encode())
     return key
 
 
 def render(evidence: Evidence) -> str:
-    """The page as text: HTML with its styles, scripts and data inside."""
+    """Return the report as HTML that contains its styles, scripts and data."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("sweeps.report"),
-        autoescape=True,  # labels are a user's text
+        autoescape=True,  # labels are texts of the user
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -94,11 +94,11 @@ _EXPLORER = frozenset(
         "parallel coordinates",
     }
 )
-"""Terms of the explorer, which has a template of its own."""
+"""Terms of the list of configurations, which has a separate template."""
 
 
 def sections_of(evidence: Evidence) -> list[Section]:
-    """All sections in the order of the page; a sweep without results has the last ones only."""
+    """Return all sections in page order; a sweep without results has only the last ones."""
     last = [failures_section(evidence), operations_section(evidence), setting_section(evidence)]
     if not evidence.finished:
         return last
@@ -106,8 +106,8 @@ def sections_of(evidence: Evidence) -> list[Section]:
         id="configurations",
         title="All configurations",
         short="Configurations",
-        lead="One line is one configuration. Drag along an axis to keep a range, click a line, a "
-        "point or a row to open its accuracy matrix.",
+        lead="Each line is one configuration. Drag along an axis to select a range. Click a line, "
+        "a point or a row to open the accuracy matrix of the configuration.",
     )
     return [
         front_section(evidence),
@@ -123,25 +123,25 @@ def sections_of(evidence: Evidence) -> list[Section]:
 
 
 def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, Any]:
-    """What the page's script reads."""
+    """Return the data that the script of the page reads."""
     figures = {figure.id: figure.spec for section in sections for figure in section.figures}
     explorer = configuration_data(evidence) if evidence.finished else None
     return {"figures": figures, "explorer": explorer}
 
 
 def packed(data: bytes) -> str:
-    """Bytes as gzip in base64: a third of their size in a page; browsers unpack it themselves."""
+    """Return bytes as gzip in base64, a third of the size. The script of the page unpacks them."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
 def _terms(section: Section) -> set[str]:
-    found = {term for figure in section.figures for term in figure.terms}
-    tables = [figure.table for figure in section.figures] + [one for _, one in section.tables]
-    return found | {column.term for one in tables for column in one.columns if column.term}
+    terms = {term for figure in section.figures for term in figure.terms}
+    tables = [figure.table for figure in section.figures] + [t for _, t in section.tables]
+    return terms | {column.term for t in tables for column in t.columns if column.term}
 
 
 def _code(text: str) -> Markup:
-    """Text whose `quoted` words are set as code."""
+    """Return the text as HTML, with words in backquotes as code."""
     parts = [str(escape(part)) for part in text.split("`")]
     quoted = [f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)]
     return Markup("".join(quoted))
@@ -153,5 +153,5 @@ def _asset(name: str) -> str:
 
 @cache
 def _plotly() -> str:
-    """Plotly's own bundle, packed; its licence stands at its head."""
+    """Return Plotly's script, packed. It contains its license."""
     return packed(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())

@@ -1,7 +1,7 @@
-"""The report's figures for papers, drawn by matplotlib from the same evidence.
+"""Figures for papers, drawn by matplotlib from the data of the report.
 
-One column of a two-column page is 3.35 inches wide; texts have 8 points in print. PDF and SVG keep
-their texts as texts.
+One column of a two-column page is 3.35 inches wide; texts have a size of 8 points in print. PDF
+and SVG files contain texts as text, not as paths.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMN = 3.35
-"""Width of a column, in inches."""
+"""Width of a column in inches."""
 SHOWN = 12
-"""Configurations in a plot with a row for each."""
+"""Maximum number of configurations in a plot with one row per configuration."""
 FORMATS = ("pdf", "svg", "png")
-BLUE, VERMILION, GREY = "#0072b2", "#d55e00", "#8a949e"
+BLUE, VERMILION, GRAY = "#0072b2", "#d55e00", "#8a949e"
 STYLE: Any = {  # matplotlib has a literal type for each key
     "font.size": 8,
     "axes.labelsize": 8,
@@ -48,9 +48,9 @@ STYLE: Any = {  # matplotlib has a literal type for each key
 
 
 def write_figures(evidence: Evidence, target: Path) -> list[Path]:
-    """Every figure that the evidence allows, in each of `FORMATS`; the files written.
+    """Write every figure for which there are results, in each of `FORMATS`; return the paths.
 
-    Raises `InvalidConfigError` where matplotlib is not installed.
+    Raises `InvalidConfigError` if matplotlib is not installed.
     """
     try:
         import matplotlib
@@ -72,14 +72,14 @@ def write_figures(evidence: Evidence, target: Path) -> list[Path]:
                 continue
             for kind in FORMATS:
                 path = target / f"{name}.{kind}"
-                when = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
-                figure.savefig(path, metadata=when)
+                no_date = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+                figure.savefig(path, metadata=no_date)
                 written.append(path)
     return written
 
 
 def _front(evidence: Evidence, figure: Figure) -> bool:
-    """Means of the first two objectives with their intervals; validation, as it decided."""
+    """Draw the validation means of the first two objectives with their intervals."""
     names = list(evidence.sweep.objectives)
     if len(names) < 2:
         return False
@@ -87,8 +87,8 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
     figure.set_size_inches(COLUMN, 2.6)
     axes = figure.add_subplot()
     rows = [r for r in evidence.fronts[evidence.readout] if r[y] is not None]
-    for label, colour, marker, kept in (
-        ("searched", GREY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
+    for label, color, marker, kept in (
+        ("searched", GRAY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
         ("on the front", BLUE, "o", [r for r in rows if r["on_front"]]),
         ("baselines", VERMILION, "D", [r for r in rows if r["role"] == "baseline"]),
     ):
@@ -100,7 +100,7 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
                 xerr=_bars(kept, x),
                 yerr=_bars(kept, y),
                 fmt=marker,
-                color=colour,
+                color=color,
                 markersize=4,
                 elinewidth=0.6,
                 label=label,
@@ -125,12 +125,12 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
 
 
 def _scaled(name: str, values: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Values of a metric in the unit of its axis."""
+    """Return values of a metric in the unit of its axis."""
     return np.array([scaled(name, value) for value in values], dtype=np.float64)
 
 
 def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
-    """No room for what a fraction cannot be."""
+    """Limit the axes to values that a fraction can have."""
     if unit(y) == "%":
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -3), min(high, 103))
@@ -140,7 +140,7 @@ def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> No
 
 
 def _order(evidence: Evidence, figure: Figure) -> bool:
-    """AOPD of the best configurations over its seed floor."""
+    """Draw the AOPD of the best configurations, and the seed floor."""
     known = {row["config_id"]: row for row in evidence.disparities if row["aopd"] is not None}
     listed = [r for r in evidence.fronts[evidence.readout] if r["config_id"] in known][:SHOWN]
     if not listed:
@@ -149,7 +149,7 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
     place = np.arange(len(listed))
     values = [known[row["config_id"]] for row in listed]
     floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
-    axes.plot(floor, place, "o", color=GREY, markersize=4, label="between seeds")
+    axes.plot(floor, place, "o", color=GRAY, markersize=4, label="between seeds")
     axes.plot(
         [100 * v["aopd"] for v in values],
         place,
@@ -164,14 +164,14 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
 
 
 def _ranking(evidence: Evidence, figure: Figure) -> bool:
-    """The first objective of the best configurations, validation beside test."""
+    """Draw the first objective of the best configurations, on validation and test images."""
     name = next(iter(evidence.sweep.objectives))
     rows = [r for r in evidence.fronts[evidence.readout] if r[name] is not None][:SHOWN]
     if not rows:
         return False
     axes = _rows(figure, [titled(row) for row in rows])
-    for shift, prefix, colour, label, fill in (
-        (-0.15, "", BLUE, "validation (decides)", BLUE),
+    for shift, prefix, color, label, fill in (
+        (-0.15, "", BLUE, "validation", BLUE),
         (0.15, "test ", VERMILION, "test", "white"),
     ):
         kept = [(k, row) for k, row in enumerate(rows) if row.get(f"{prefix}{name}") is not None]
@@ -180,7 +180,7 @@ def _ranking(evidence: Evidence, figure: Figure) -> bool:
             [k + shift for k, _ in kept],
             xerr=_bars([row for _, row in kept], f"{prefix}{name}", name),
             fmt="o",
-            color=colour,
+            color=color,
             markerfacecolor=fill,
             markersize=4,
             elinewidth=0.6,
@@ -192,23 +192,23 @@ def _ranking(evidence: Evidence, figure: Figure) -> bool:
 
 
 def _matrix(evidence: Evidence, figure: Figure) -> bool:
-    """The accuracy matrix of the choice, on test images."""
+    """Draw the accuracy matrix of the choice on test images."""
     chosen = evidence.choice.chosen
     if chosen is None:
         return False
-    one = chosen.replicates
-    found = evidence.accuracies.get((one.config_id, one.readout_id, "test"))
-    if found is None or len(found[0]) < 2:
+    key = (chosen.replicates.config_id, chosen.replicates.readout_id, "test")
+    mean = evidence.accuracies.get(key)
+    if mean is None or len(mean[0]) < 2:
         return False
-    matrix, n = found
+    matrix, n = mean
     figure.set_size_inches(COLUMN, COLUMN * 0.9)
     axes = figure.add_subplot()
     shown = np.where(np.tril(np.ones(matrix.shape, dtype=bool)), 100 * matrix, np.nan)
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=100)
     for t in range(len(shown)) if len(shown) <= 12 else ():
         for j in range(t + 1):
-            colour = "white" if shown[t, j] > 55 else "black"
-            axes.text(j, t, f"{shown[t, j]:.0f}", ha="center", va="center", color=colour)
+            color = "white" if shown[t, j] > 55 else "black"
+            axes.text(j, t, f"{shown[t, j]:.0f}", ha="center", va="center", color=color)
     ticks = np.arange(len(shown))
     axes.set_xticks(ticks, [str(k + 1) for k in ticks])
     axes.set_yticks(ticks, [str(k + 1) for k in ticks])
@@ -219,7 +219,7 @@ def _matrix(evidence: Evidence, figure: Figure) -> bool:
 
 
 def _rows(figure: Figure, labels: Sequence[str]) -> Axes:
-    """Axes with one row per label, the first on top."""
+    """Return axes with one row per label, the first at the top."""
     figure.set_size_inches(2 * COLUMN, 0.7 + 0.24 * len(labels))
     axes = figure.add_subplot()
     axes.set_yticks(np.arange(len(labels)), labels)
@@ -231,7 +231,7 @@ def _rows(figure: Figure, labels: Sequence[str]) -> Axes:
 
 
 def _bars(rows: Sequence[Mapping[str, Any]], name: str, metric: str | None = None) -> Any:
-    """(2, N) lengths below and above the means; 0 where there is no interval."""
+    """Return error bar lengths below and above the means, of shape (2, N); 0 if no interval."""
     factor = 100.0 if unit(metric or name) == "%" else 1.0
     gaps = [
         (0.0, 0.0)
@@ -248,4 +248,4 @@ DRAWN: dict[str, Callable[[Evidence, Any], bool]] = {
     "orders": _order,
     "accuracy_matrix": _matrix,
 }
-"""Every figure by the name of its files; a drawer says whether there was anything to draw."""
+"""Drawing functions by file name; each returns False if there is nothing to draw."""

@@ -1,4 +1,4 @@
-"""One factor at a time: from the baseline configuration to the choice, as it was run."""
+"""Report section on the ablation path from the baseline configuration to the choice."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from sweeps.analysis.effects.paths import Gap, Step, gap, path_steps, ranks, sho
 from sweeps.analysis.runs.metric_choice import direction_of
 from sweeps.analysis.runs.paired_differences import Comparison, compare, configurations
 from sweeps.analysis.runs.replicates import Replicates
+from sweeps.presentation.numbers import count, points
 from sweeps.report.differences import forest, in_unit, interval_of, numbers, scale_of
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import axis_title, count, metric_name, points, shown, unit
+from sweeps.report.formatting import axis_title, metric_name, shown, unit
 from sweeps.report.model import Column, Figure, Section, Table, table
 
-Found = Mapping[str, Mapping[str, Replicates]]
+BySplit = Mapping[str, Mapping[str, Replicates]]
 """Searched configurations that have runs, by split and config_id."""
 
 
 def path_section(evidence: Evidence) -> Section:
-    """The shortest path that climbs fastest, or what is missing for one."""
-    found = _found(evidence)
-    run = found["validation"]
-    asked = points_of(evidence.trials)
-    points_run = {c: point for c, point in asked.items() if c in run}
+    """Return the section with the best of the shortest paths, or with the missing runs."""
+    by_split = _by_split(evidence)
+    run = by_split["validation"]
+    requested = points_of(evidence.trials)
+    points_run = {c: point for c, point in requested.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
-    start, what = start_of(points_run, axes_of(asked))
-    end, whose = end_of(evidence, points_run)
-    lead = f"From {what}, {run[start].label}, to {whose}, {run[end].label}"
+    start, start_name = start_of(points_run, axes_of(requested))
+    end, end_name = end_of(evidence, points_run)
+    lead = f"From {start_name}, {run[start].label}, to {end_name}, {run[end].label}"
     if start == end:
-        return _section(f"No path: {what} is itself {whose}, {run[end].label}.")
+        return _section(f"No path: {start_name} is {end_name}, {run[end].label}.")
     first = next(iter(evidence.sweep.objectives))
     order = ranks(list(run.values()), first, direction_of(first))
     paths = shortest_paths(points_run, start, end, order, 1)
@@ -41,25 +42,25 @@ def path_section(evidence: Evidence) -> Section:
     try:
         lacking = gap(points_run, start, end)
     except InvalidConfigError as error:
-        notes += [f"What a path would take is not worked out: {f}." for f in error.issues]
+        notes += [f"The missing runs of the path are not known: {f}." for f in error.issues]
     else:
         if lacking.missing and (not paths or len(paths[0]) > len(lacking.points)):
-            tables.append(("Missing on the way", _missing(lacking)))
+            tables.append(("Missing configurations of the path", _missing(lacking)))
             notes.append(
-                f"`sweeps path DIR {start[:8]} {end[:8]} -o missing.yaml` writes the sweep file "
-                "that trains what is missing, and nothing else."
+                f"`sweeps path DIR {start[:8]} {end[:8]} -o missing.yaml` writes a sweep file "
+                "with only the missing configurations."
             )
     if not paths:
         steps = f"{count(len(lacking.changes), 'step')}, " if tables else ""
         return _section(f"{lead}: {steps}not all of them were run.", tables=tables, notes=notes)
     figures = [
-        _figure(evidence, paths[0], points_run, found, metric, start, end)
+        _figure(evidence, paths[0], points_run, by_split, metric, start, end)
         for metric in evidence.sweep.objectives
     ]
-    lead += f", in {count(len(paths[0]) - 1, 'step')}, every one of them run."
+    lead += f", in {count(len(paths[0]) - 1, 'step')}, all of which were run."
     whole = _whole(evidence, run, first, start, end)
     if whole is not None:
-        lead += f" All together {_told(whole)} in {metric_name(first)}."
+        lead += f" In total {_difference(whole)} in {metric_name(first)}."
     return _section(lead, figures, tables, notes)
 
 
@@ -80,24 +81,23 @@ def _section(
     )
 
 
-def _found(evidence: Evidence) -> Found:
-    """By split: those that have every objective."""
+def _by_split(evidence: Evidence) -> BySplit:
+    """Return the searched configurations that have every objective, by split."""
     names = list(evidence.sweep.objectives)
-    found = {}
+    by_split = {}
     for split, every in evidence.by_split.items():
-        of_split = configurations(every, evidence.readout, split)
-        found[split] = {
-            one.config_id: one
-            for one in of_split
-            if one.role == "search" and all(one.metrics[name] for name in names)
+        by_split[split] = {
+            config.config_id: config
+            for config in configurations(every, evidence.readout, split)
+            if config.role == "search" and all(config.metrics[name] for name in names)
         }
-    return found
+    return by_split
 
 
 def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
-    """The configuration with the baseline value on most axes, of equal ones the first; in words.
+    """Return (config_id, description) of the configuration with most axes at their baseline.
 
-    A factor that does not act in it is at its baseline.
+    Of several, the first is returned. A factor without effect counts as being at its baseline.
     """
 
     def at_baseline(config_id: str) -> int:
@@ -107,11 +107,17 @@ def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
     best = max(run, key=at_baseline)
     if at_baseline(best) == len(axes):
         return best, "the baseline of every axis"
-    return best, f"the nearest to the baseline (that of {at_baseline(best)} of {len(axes)} axes)"
+    return best, (
+        f"the configuration closest to the baseline (equal on {at_baseline(best)} of "
+        f"{len(axes)} axes)"
+    )
 
 
 def end_of(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
-    """The choice of `sweeps select` if it was searched, else the best searched one; in words."""
+    """Return (config_id, description) of the choice, or of the best searched configuration.
+
+    The choice is that of `sweeps select`; it is used if it belongs to the search.
+    """
     chosen = evidence.choice.chosen
     if chosen is not None and chosen.replicates.config_id in run:
         return chosen.replicates.config_id, "the choice"
@@ -125,50 +131,50 @@ def _whole(
     return compare(run[end], run[start], metric, fixed_orders=evidence.fixed_orders)
 
 
-def _told(found: Comparison) -> str:
-    """A difference with its interval, in words."""
-    held = found.interval
-    if unit(found.metric) != "%":
-        return f"{held.mean:+,.0f}"
-    told = f"{points(held.mean)} points"
-    if held.low is None or held.high is None:
-        return f"{told} (no interval)"
-    return f"{told} ({points(held.low)} to {points(held.high)})"
+def _difference(comparison: Comparison) -> str:
+    """Return a difference with its interval, in words."""
+    interval = comparison.interval
+    if unit(comparison.metric) != "%":
+        return f"{interval.mean:+,.0f}"
+    mean = f"{points(interval.mean)} points"
+    if interval.low is None or interval.high is None:
+        return f"{mean} (no interval)"
+    return f"{mean} ({points(interval.low)} to {points(interval.high)})"
 
 
 def _figure(
     evidence: Evidence,
     path: Sequence[str],
     run: Mapping[str, Point],
-    found: Found,
+    by_split: BySplit,
     metric: str,
     start: str,
     end: str,
 ) -> Figure:
     steps = {
-        split: path_steps(path, run, found[split], metric, fixed_orders=evidence.fixed_orders)
-        for split in found
+        split: path_steps(path, run, by_split[split], metric, fixed_orders=evidence.fixed_orders)
+        for split in by_split
     }
     whole = {
-        split: _whole(evidence, held, metric, start, end) if {start, end} <= held.keys() else None
-        for split, held in found.items()
+        split: _whole(evidence, runs, metric, start, end) if {start, end} <= runs.keys() else None
+        for split, runs in by_split.items()
     }
     changes = [str(step.change) for step in steps["validation"][1:]]
-    labels = [*changes, "all together"]
+    labels = [*changes, "total"]
     compared = [*(step.comparison for step in steps["validation"][1:]), whole["validation"]]
-    runs = sorted({one.interval.n for one in compared if one is not None})
+    pairs = sorted({difference.interval.n for difference in compared if difference is not None})
     better = "higher is better" if direction_of(metric) == "max" else "lower is better"
     return Figure(
         id=f"path-{metric}",
-        title=f"What each step did to {metric_name(metric)}",
+        title=f"Effect of each step on {metric_name(metric)}",
         caption=(
-            f"Each configuration of the path less the one before, {in_unit(metric)} of validation "
-            f"{metric_name(metric)} ({better}), with 95 % intervals; n = "
-            f"{'/'.join(map(str, runs)) or 0} pairs of runs, same order and same seed. What a "
-            "step is worth depends on where it is made: another sequence divides the same total "
-            "otherwise."
+            f"Each configuration of the path minus the previous one, {in_unit(metric)} of "
+            f"validation {metric_name(metric)} ({better}), with 95 % intervals; n = "
+            f"{'/'.join(map(str, pairs)) or 0} pairs of runs with the same order and seed. The "
+            "effect of a step depends on its position: another sequence of the same steps divides "
+            "the total differently."
         ),
-        spec=forest(metric, labels, [interval_of(one) for one in compared]),
+        spec=forest(metric, labels, [interval_of(difference) for difference in compared]),
         table=_table(metric, labels, steps, compared, whole["test"]),
         terms=("ablation path", "95 % interval", metric_name(metric)),
     )
@@ -181,20 +187,20 @@ def _table(
     compared: Sequence[Comparison | None],
     test_whole: Comparison | None,
 ) -> Table:
-    decided, beside = steps["validation"], steps["test"]
-    tested = [*(step.comparison for step in beside[1:]), test_whole]
+    decided, tested = steps["validation"], steps["test"]
+    test_differences = [*(step.comparison for step in tested[1:]), test_whole]
     rows: list[list[object]] = [
-        ["start", _value(metric, decided[0]), *[None] * 5, _value(metric, beside[0]), None]
+        ["start", _value(metric, decided[0]), *[None] * 5, _value(metric, tested[0]), None]
     ]
-    for label, one, test, at, test_at in zip(
-        labels, compared, tested, [*decided[1:], None], [*beside[1:], None], strict=True
+    for label, difference, test, at, test_at in zip(
+        labels, compared, test_differences, [*decided[1:], None], [*tested[1:], None], strict=True
     ):
         rows.append(
             [
                 label,
                 _value(metric, at),
-                0 if one is None else one.interval.n,
-                *numbers(one),
+                0 if difference is None else difference.interval.n,
+                *numbers(difference),
                 _value(metric, test_at),
                 _with_ends(metric, test),
             ]
@@ -206,45 +212,45 @@ def _table(
             "#pairs of runs",
             Column(title="difference", number=True, term="matched difference"),
             "#95 %",
-            "shown",
-            "#can show",
+            "significant",
+            "#detectable",
             Column(title=f"test: {axis_title(metric)}", number=True, term="test"),
             "#test difference",
         ],
         rows,
-        note="can show: the difference that these replicates show in about 80 % of cases",
+        note="detectable: difference that these replicates detect with a power of about 80 %",
     )
 
 
 def _value(metric: str, step: Step | None) -> str | None:
-    """The mean of a configuration with half of its interval."""
-    held = None if step is None else step.interval
-    return None if held is None else shown(metric, held.mean, held.low, held.high)
+    """Return the mean of a configuration ± half of its interval."""
+    interval = None if step is None else step.interval
+    return None if interval is None else shown(metric, interval.mean, interval.low, interval.high)
 
 
-def _with_ends(metric: str, found: Comparison | None) -> str | None:
-    """A difference with its interval, in one cell."""
-    if found is None:
+def _with_ends(metric: str, comparison: Comparison | None) -> str | None:
+    """Return a difference with its interval, as one cell."""
+    if comparison is None:
         return None
-    scale, held = scale_of(metric), found.interval
-    told = f"{scale * held.mean:+.1f}"
-    if held.low is None or held.high is None:
-        return told
-    return f"{told} ({scale * held.low:+.1f} to {scale * held.high:+.1f})"
+    scale, interval = scale_of(metric), comparison.interval
+    mean = f"{scale * interval.mean:+.1f}"
+    if interval.low is None or interval.high is None:
+        return mean
+    return f"{mean} ({scale * interval.low:+.1f} to {scale * interval.high:+.1f})"
 
 
 def _missing(lacking: Gap) -> Table:
-    """The settings that no run has, and the step that leads to each."""
-    place: list[tuple[Any, dict[str, Any]]] = list(
+    """Return a table of the settings that no run has, and of the step before each."""
+    steps: list[tuple[Any, dict[str, Any]]] = list(
         zip([None, *lacking.changes], lacking.points, strict=True)
     )
     return table(
         ["after", "setting that was not run"],
         [
             [str(change), ", ".join(f"{path}={value}" for path, value in setting.items())]
-            for change, setting in place
+            for change, setting in steps
             if setting in lacking.missing
         ],
-        note=f"the shortest way has {count(len(lacking.changes), 'step')}; the one that lacks "
-        "least is named",
+        note=f"shortest path: {count(len(lacking.changes), 'step')}; of several, the one with the "
+        "fewest missing configurations is shown",
     )

@@ -1,4 +1,4 @@
-"""Pieces of Plotly specifications. Colours are roles: the page looks them up in its palette."""
+"""Parts of Plotly specifications. Colors are roles; the script of the page maps them to colors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "pentagon")
-"""Shapes tell series apart where colours cannot."""
-COLOURS = tuple(f"@{k}" for k in range(1, 7))
-"""Roles of the six series colours."""
+"""Marker symbols, which distinguish series without color."""
+COLORS = tuple(f"@{k}" for k in range(1, 7))
+"""Roles of the six series colors."""
 ROW = 28
 """Height of one row of a dot plot, in pixels."""
 
@@ -16,7 +16,7 @@ Trace = dict[str, Any]
 
 
 def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, Any]:
-    """A layout with axis titles; the page adds fonts and colours."""
+    """Return a layout with axis titles; the script of the page adds fonts and colors."""
     base: dict[str, Any] = {
         "height": height,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
@@ -26,17 +26,17 @@ def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, 
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     }
     for name, value in more.items():
-        held = base.get(name)
-        base[name] = held | value if isinstance(held, dict) else value
+        default = base.get(name)
+        base[name] = default | value if isinstance(default, dict) else value
     return base
 
 
 def dot_rows(
     labels: Sequence[str], x: str, *, legend: bool = False, whole: bool = False, **more: Any
 ) -> dict[str, Any]:
-    """A layout for one row per label, at y = 0, 1, …, the first on top.
+    """Return a layout with one row per label, at y = 0, 1, …, the first at the top.
 
-    `whole` labels keep the words that all of them have.
+    `whole`: keep words that all labels have in common.
     """
     shown = texts(labels, whole=whole)
     lines = max((text.count("<br>") + 1 for text in shown), default=1)
@@ -57,9 +57,9 @@ def dot_rows(
 
 
 def texts(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
-    """Labels as Plotly shows them, long ones in lines; words that all have are left out.
+    """Return labels for Plotly: wrapped, and without the words that all labels have in common.
 
-    Plotly reads a little HTML in texts, so that `<` and `&` are escaped.
+    Plotly interprets some HTML in texts, so `<`, `>` and `&` are escaped.
     """
     words = [label.split(" ") for label in labels]
     common = set.intersection(*map(set, words)) if len(words) > 1 and not whole else set()
@@ -68,35 +68,35 @@ def texts(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list
 
 
 def escaped(text: str) -> str:
-    """A user's text for Plotly."""
+    """Return a text with the HTML escapes that Plotly needs."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _lines(words: Sequence[str], wrap: int) -> list[str]:
-    found = [""]
+    lines = [""]
     for word in words:
-        if found[-1] and len(found[-1]) + 1 + len(word) > wrap:
-            found.append(word)
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > wrap:
+            lines.append(word)
         else:
-            found[-1] = f"{found[-1]} {word}".strip()
-    return found if len(found) <= 3 else [*found[:2], f"{found[2]} …"]
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2]} …"]
 
 
 def errors(
-    centre: Sequence[float | None],
+    center: Sequence[float | None],
     low: Sequence[float | None],
     high: Sequence[float | None],
-    colour: str,
+    color: str,
 ) -> dict[str, Any] | None:
-    """Error bars from ends; None where no point has both."""
-    known = [None not in (c, a, b) for c, a, b in zip(centre, low, high, strict=True)]
+    """Return error bars from the ends of intervals; None if no point has both ends."""
+    known = [None not in (c, a, b) for c, a, b in zip(center, low, high, strict=True)]
     if not any(known):
         return None
 
     def gap(ends: Sequence[float | None], sign: float) -> list[float]:
         return [
             round(sign * (e - c), 3) if k and e is not None and c is not None else 0.0
-            for k, e, c in zip(known, ends, centre, strict=True)
+            for k, e, c in zip(known, ends, center, strict=True)
         ]
 
     return {
@@ -104,7 +104,7 @@ def errors(
         "symmetric": False,
         "array": gap(high, 1.0),
         "arrayminus": gap(low, -1.0),
-        "color": colour,
+        "color": color,
         "thickness": 1.2,
         "width": 0,
     }
@@ -115,18 +115,18 @@ def marks(
     x: Sequence[Any],
     y: Sequence[Any],
     *,
-    colour: str,
+    color: str,
     symbol: str = "circle",
     hollow: bool = False,
     size: int = 9,
     **more: Any,
 ) -> Trace:
-    """Points of one series."""
+    """Return a trace with the markers of one series."""
     marker: dict[str, Any] = {
         "symbol": f"{symbol}-open" if hollow else symbol,
         "size": size,
-        "color": colour,
-        "line": {"width": 1.6 if hollow else 0.8, "color": colour if hollow else "@paper"},
+        "color": color,
+        "line": {"width": 1.6 if hollow else 0.8, "color": color if hollow else "@paper"},
     }
     trace: Trace = {"type": "scatter", "mode": "markers", "name": name}
     trace |= {"x": list(x), "y": list(y), "marker": marker}
@@ -134,7 +134,7 @@ def marks(
 
 
 def zero_line(vertical: bool = True) -> dict[str, Any]:
-    """A line at no difference."""
+    """Return a line at a difference of 0."""
     along, across = ("x", "y") if vertical else ("y", "x")
     return {
         "type": "line",
@@ -149,16 +149,17 @@ def zero_line(vertical: bool = True) -> dict[str, Any]:
 
 
 def spec(data: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> dict[str, Any]:
-    """What Plotly draws."""
+    """Return a Plotly specification of traces and layout."""
     return {"data": list(data), "layout": dict(look)}
 
 
 def span(
     values: Sequence[float | None], ends: Sequence[float | None], low: float, high: float
 ) -> list[float] | None:
-    """A range for an axis: all values, and the ends of intervals as far as from `low` to `high`.
+    """Return an axis range that contains all values, and interval ends clipped to [low, high].
 
-    Few replicates make intervals that no metric can fill; they run out of the plot.
+    With few replicates an interval may exceed the range of the metric; it is then cut off. Returns
+    None if there is no value.
     """
     known = [v for v in values if v is not None]
     if not known:

@@ -1,16 +1,16 @@
-"""The sweep file and the environments of its stages."""
+"""Report section with the sweep file and the environments of its stages."""
 
 from __future__ import annotations
 
 import yaml
 
+from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count
 from sweeps.report.model import Section, table
 
 
 def setting_section(evidence: Evidence) -> Section:
-    """Return the file of the last run, and the environments that computed the stages."""
+    """Return the section with sweep file of the last run and environments of the stages."""
     sweep = evidence.sweep
     text = yaml.safe_dump(sweep.document, sort_keys=False, allow_unicode=True)
     names = ("host_kind", "torch_version", "timm_version", "code_version")
@@ -19,7 +19,7 @@ def setting_section(evidence: Evidence) -> Section:
     for row in stages:
         key = tuple(row[name] for name in names)
         kinds[key] = kinds.get(key, 0) + 1
-    made = table(
+    environments = table(
         ["host", "torch", "timm", "code version", "#stages"],
         [[*key, n] for key, n in kinds.items()],
     )
@@ -27,13 +27,13 @@ def setting_section(evidence: Evidence) -> Section:
     lead = (
         f"{count(len(sweep.configurations), 'configuration')}, orders by the design "
         f"{sweep.orders.design}, {count(len(sweep.seeds), 'seed')}, readouts {readouts}. The file "
-        "below runs it again; stages that are stored are not trained twice."
+        "below repeats the sweep; stored stages are not trained again."
     )
     return Section(
         id="setting",
         title="Sweep file and environment",
         short="Setup",
         lead=lead,
-        tables=(("Stages made by", made),) if made.rows else (),
+        tables=(("Environments of the stages", environments),) if environments.rows else (),
         extra={"file": text},
     )

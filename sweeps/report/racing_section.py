@@ -1,4 +1,4 @@
-"""What a race decided about configurations, and which runs it left out."""
+"""Report on racing: its decisions about configurations, and the number of runs it saved."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
+from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count
 from sweeps.report.model import Column, Table, table
 from sweeps.search.step import Decision
 
@@ -17,26 +17,26 @@ PLACES = {"on": "on the front", "off": "off the front"}
 
 
 def raced(evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, Table]]) -> str:
-    """What the race decided in words; its table is added."""
+    """Return the decisions of racing in a sentence, and append their table to `tables`."""
     if not race:
-        return "The race has not begun: its first runs are not all there."
+        return "Racing has not started, because its first runs are incomplete."
     finished = evidence.trials.filter(pc.equal(evidence.trials["status"], "finished"))
     done = Counter(finished["config_id"].to_pylist())
-    held = Counter(evidence.trials["config_id"].to_pylist())
+    requested = Counter(evidence.trials["config_id"].to_pylist())
     declared = _declared(evidence, race)
-    spared = sum(max(declared[o.config_id] - held[o.config_id], 0) for o in race)
-    found = Counter(one.verdict for one in race)
-    failed = f", {found['failed']} failed" if found["failed"] else ""
+    saved = sum(max(declared[o.config_id] - requested[o.config_id], 0) for o in race)
+    verdicts = Counter(decision.verdict for decision in race)
+    failed = f", {verdicts['failed']} failed" if verdicts["failed"] else ""
     tables.append(
         (
-            "What the race decided",
+            "Decisions of racing",
             table(
                 [
-                    Column(title="configuration", term="race"),
+                    Column(title="configuration", term="racing"),
                     "#runs",
                     "#declared",
-                    "place",
-                    "because",
+                    "decision",
+                    "reason",
                 ],
                 [
                     [
@@ -53,18 +53,21 @@ def raced(evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, 
         )
     )
     return (
-        f"The race put {found['on']} of {count(len(race), 'configuration')} on the front and "
-        f"{found['off']} off it, {found['undecided']} are undecided{failed}; it left out "
-        f"{spared:,} of {count(declared.total(), 'declared run')}."
+        f"Racing decided that {verdicts['on']} of {count(len(race), 'configuration')} are on the "
+        f"front and {verdicts['off']} are not; {verdicts['undecided']} are undecided{failed}. It "
+        f"saved {saved:,} of {count(declared.total(), 'declared run')}."
     )
 
 
 def _declared(evidence: Evidence, race: Sequence[Decision]) -> Counter[str]:
-    """Runs that each racer might have had: orders with seeds, and with class orders and splits."""
+    """Return the number of runs of each configuration without racing.
+
+    That number is orders x seeds, times class orders and splits if they vary.
+    """
     sweep = evidence.sweep
-    found: Counter[str] = Counter()
-    for one in sweep.configurations:
-        if one.role == "search":
-            found[one.run.config_id] += len(sweep.orders_for(one.run)) * len(sweep.seeds)
+    listed: Counter[str] = Counter()
+    for config in sweep.configurations:
+        if config.role == "search":
+            listed[config.run.config_id] += len(sweep.orders_for(config.run)) * len(sweep.seeds)
     proposed = len(sweep.orders_for(sweep.base)) * len(sweep.seeds)
-    return Counter({o.config_id: found[o.config_id] or proposed for o in race})
+    return Counter({o.config_id: listed[o.config_id] or proposed for o in race})

@@ -1,4 +1,4 @@
-"""What early stopping and the race left out, and what that cost, as the audit measured it."""
+"""Report section on early stopping and racing: stages and runs saved, and the audited cost."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from sweeps.analysis.effects.stopping_audit import (
     verdicts_of,
 )
 from sweeps.analysis.runs.paired_differences import configurations
+from sweeps.presentation.numbers import between, count
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, scale_of
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import between, count, metric_name, unit
+from sweeps.report.formatting import metric_name, unit
 from sweeps.report.model import NOTHING, Column, Figure, Section, Table, table
 from sweeps.report.racing_section import raced
 from sweeps.search.step import Decision
 
 LISTED = 60
 SHOWN = 24
-"""Audited configurations in the plot."""
-VERDICTS = {"goes on": "went on", "stops": "stopped", "audit": "stopped, audited"}
+"""Maximum number of audited configurations in the plot."""
+VERDICTS = {"goes on": "continued", "stops": "stopped", "audit": "stopped, audited"}
+"""Labels of the verdicts of rungs."""
 
 
 def declares_rules(evidence: Evidence) -> bool:
-    """Whether the sweep lets anything run shorter or fewer times than it declares."""
+    """Return True if the sweep uses early stopping or racing."""
     return evidence.sweep.early_stop is not None or evidence.sweep.racing is not None
 
 
 def stopping_section(evidence: Evidence) -> Section:
-    """Who was stopped at which rung, what it spared, and the regret; and what the race decided."""
-    rungs = [one for one in evidence.decisions if one.by == "early_stop"]
-    race = [one for one in evidence.decisions if one.by == "racing"]
-    verdicts = verdicts_of((one.config_id, one.verdict) for one in rungs)
+    """Return the section: decisions of the rungs, saved stages, regret, decisions of racing."""
+    rungs = [decision for decision in evidence.decisions if decision.by == "early_stop"]
+    race = [decision for decision in evidence.decisions if decision.by == "racing"]
+    verdicts = verdicts_of((decision.config_id, decision.verdict) for decision in rungs)
     parts: list[str] = []
     figures: list[Figure] = []
     tables: list[tuple[str, Table]] = []
@@ -48,10 +50,10 @@ def stopping_section(evidence: Evidence) -> Section:
     if evidence.sweep.racing is not None:
         parts.append(raced(evidence, race, tables))
     if verdicts.stopped:
-        tables.insert(0, ("What the rungs decided", _decided(rungs)))
+        tables.insert(0, ("Decisions of the rungs", _decided(rungs)))
     return Section(
         id="stopping",
-        title="Stopped early",
+        title="Early stopping",
         short="Stopping",
         lead=" ".join(parts),
         figures=tuple(figures),
@@ -67,21 +69,22 @@ def _stopped(
     figures: list[Figure],
     notes: list[str],
 ) -> str:
-    """The rungs in words; their figures and what is not known are added."""
+    """Return the result of the rungs in words; append figures, and notes on what is unknown."""
     if not rungs:
-        return "No rung has been decided yet, so nothing was stopped early."
+        return "No rung has been decided yet, so no configuration was stopped."
     figures.append(_by_rung(evidence, rungs))
     if not verdicts.stopped:
-        return "No configuration was stopped: all that stood at a rung went on."
-    spared = saving(evidence.trials)
-    stood = len({one.config_id for one in rungs})
-    told = (
-        f"{len(verdicts.stopped)} of {count(stood, 'configuration')} stopped early, "
-        f"{_audit(verdicts)}; that spared {_spared(spared)}."
+        return "No configuration was stopped: all configurations at the rungs continued."
+    compared = len({decision.config_id for decision in rungs})
+    text = (
+        f"{len(verdicts.stopped)} of {count(compared, 'configuration')} were stopped early, "
+        f"{_audit(verdicts)}. This saved {_saved(saving(evidence.trials))}."
     )
     if not verdicts.audited:
-        notes.append("What stopping cost is not known: none of the stopped ran on for the audit.")
-        return told
+        notes.append(
+            "The cost of early stopping is not known: no stopped configuration was audited."
+        )
+        return text
     cost = stopping_cost(
         configurations(evidence.by_split["validation"], evidence.readout, "validation"),
         evidence.sweep.objectives,
@@ -89,10 +92,10 @@ def _stopped(
         fixed_orders=evidence.fixed_orders,
     )
     if cost is None:
-        notes.append("What stopping cost is not known yet: the audit has not finished.")
-        return told
+        notes.append("The cost of early stopping is not known yet: the audit has not finished.")
+        return text
     figures.append(_regret(cost))
-    return f"{told} {_cost(cost)}"
+    return f"{text} {_cost(cost)}"
 
 
 def _audit(verdicts: Verdicts) -> str:
@@ -100,50 +103,53 @@ def _audit(verdicts: Verdicts) -> str:
     if n == 0:
         return "none of them audited"
     share = n / len(verdicts.stopped)
-    return f"{n} of them ({share:.0%}) {'runs' if n == 1 else 'run'} on for the audit"
+    return f"{n} of them ({share:.0%}) {'continues' if n == 1 else 'continue'} for the audit"
 
 
-def _spared(found: Saving) -> str:
-    share = found.spared / found.whole if found.whole else 0.0
-    return f"{found.spared:,} of {count(found.whole, 'stage')} ({share:.0%})"
+def _saved(stages: Saving) -> str:
+    share = stages.spared / stages.whole if stages.whole else 0.0
+    return f"{stages.spared:,} of {count(stages.whole, 'stage')} ({share:.0%})"
 
 
 def _cost(cost: StoppingCost) -> str:
-    """The regret in a sentence."""
-    name, seen = metric_name(cost.metric), cost.on_front
-    told = (
-        f"Regret: {cost.best_audited} ended {_amount(cost.metric, cost.regret)} better in {name} "
-        f"than the best that went on, {cost.best_kept}."
+    """Return the regret, and the share of stopped configurations on the front, in words."""
+    name, on_front = metric_name(cost.metric), cost.on_front
+    regret = (
+        f"Regret: the best audited configuration, {cost.best_audited}, ended "
+        f"{_amount(cost.metric, cost.regret)} better in {name} than the best configuration that "
+        f"was not stopped, {cost.best_kept}."
         if cost.regret > 0.0
-        else f"Regret 0: no audited one ended better in {name} than the best that went on."
+        else f"Regret 0: no audited configuration ended better in {name} than the best "
+        "configuration that was not stopped."
     )
     return (
-        f"{told} {seen.k} of {count(seen.n, 'audited one')} would be on the front, so of all "
-        f"stopped ones {between(seen.low, seen.high)} (95 % interval)."
+        f"{regret} {on_front.k} of {count(on_front.n, 'audited configuration')} would be on the "
+        f"front; for all stopped configurations the 95 % interval of this share is "
+        f"{between(on_front.low, on_front.high)}."
     )
 
 
 def _amount(metric: str, value: float) -> str:
-    """A positive difference with its unit."""
+    """Return a positive difference with its unit."""
     return f"{100 * value:.1f} points" if unit(metric) == "%" else f"{value:,.0f}"
 
 
 def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
-    """How many went on, stopped and ran on for the audit after each rung."""
+    """Return the figure with the number of configurations at each rung, by verdict."""
     rule, sweep = evidence.sweep.early_stop, evidence.sweep
-    at = sorted({one.tasks for one in rungs if one.tasks is not None})
-    found = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
+    at = sorted({decision.tasks for decision in rungs if decision.tasks is not None})
+    verdicts = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
     ticks = [f"after {count(tasks, 'task')}" for tasks in at]
     data = [
         {
             "type": "bar",
             "name": VERDICTS[verdict],
             "x": ticks,
-            "y": [found[tasks][verdict] for tasks in at],
-            "marker": {"color": colour},
+            "y": [verdicts[tasks][verdict] for tasks in at],
+            "marker": {"color": color},
             "hovertemplate": "%{x}: %{y}<extra>%{fullData.name}</extra>",
         }
-        for verdict, colour in (("goes on", "@1"), ("audit", "@2"), ("stops", "@faint"))
+        for verdict, color in (("goes on", "@1"), ("audit", "@2"), ("stops", "@faint"))
     ]
     look = plots.layout(
         "rung",
@@ -157,24 +163,24 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
     words = rule.in_words(sweep.base.stream.tasks, sweep.objectives) if rule else ""
     return Figure(
         id="stopping-rungs",
-        title="Who went on from each rung",
+        title="Configurations at each rung",
         caption=f"{words} n = {count(len({o.config_id for o in rungs}), 'configuration')}.",
         spec=plots.spec(data, look),
         table=table(
             [
                 Column(title="rung", term="rung"),
-                "#stood there",
-                "#went on",
+                "#compared",
+                "#continued",
                 "#stopped",
                 Column(title="of these audited", number=True, term="audit"),
             ],
             [
                 [
                     tick,
-                    found[tasks].total(),
-                    found[tasks]["goes on"],
-                    found[tasks]["stops"] + found[tasks]["audit"],
-                    found[tasks]["audit"],
+                    verdicts[tasks].total(),
+                    verdicts[tasks]["goes on"],
+                    verdicts[tasks]["stops"] + verdicts[tasks]["audit"],
+                    verdicts[tasks]["audit"],
                 ]
                 for tick, tasks in zip(ticks, at, strict=True)
             ],
@@ -184,51 +190,50 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
 
 
 def _regret(cost: StoppingCost) -> Figure:
-    """Every audited configuration against the best that went on."""
+    """Return the figure with the difference of each audited configuration to the best kept one."""
     name, drawn = metric_name(cost.metric), cost.each[:SHOWN]
-    runs = sorted({one.difference.n for one in cost.each if one.difference is not None})
+    pairs = sorted({a.difference.n for a in cost.each if a.difference is not None})
     margin = f"{_signed(cost.metric, cost.margin)}"
     if cost.margin_low is not None and cost.margin_high is not None:
         ends = (_signed(cost.metric, end) for end in (cost.margin_low, cost.margin_high))
-        margin += f" ({' to '.join(ends)}, 95 % interval over the audited ones)"
+        margin += f" ({' to '.join(ends)}, 95 % interval over the audited configurations)"
     return Figure(
         id="stopping-regret",
-        title="What stopping cost",
+        title="Cost of early stopping",
         caption=(
-            f"Each audited configuration less the best that went on, {cost.best_kept}, "
-            f"{in_unit(cost.metric)} of validation {name} after the last task, with 95 % "
-            f"intervals; n = {count(cost.audited, 'audited configuration')}, "
-            f"{'/'.join(map(str, runs)) or 0} pairs of runs each. On average they ended {margin} "
-            "against it. "
-            "The best of them is chosen after the fact, so its interval is too sure of a regret."
+            "Each audited configuration minus the best configuration that was not stopped, "
+            f"{cost.best_kept}, {in_unit(cost.metric)} of validation {name} after the last task, "
+            f"with 95 % intervals; n = {count(cost.audited, 'audited configuration')}, "
+            f"{'/'.join(map(str, pairs)) or 0} pairs of runs each. Mean difference: {margin}. "
+            "The interval of the best audited configuration is overconfident, because it was "
+            "selected by its result."
         ),
-        spec=forest(cost.metric, [one.label for one in drawn], [one.difference for one in drawn]),
+        spec=forest(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
         table=table(
             [
                 Column(title="audited configuration", term="audit"),
                 "#pairs of runs",
                 Column(title="difference", number=True, term="regret"),
                 Column(title="95 %", number=True, term="95 % interval"),
-                "shown",
+                "significant",
                 Column(title="on the front", term="front"),
             ],
-            [[one.label, *_cells(cost.metric, one)] for one in cost.each[:LISTED]],
+            [[audited.label, *_cells(cost.metric, audited)] for audited in cost.each[:LISTED]],
             note=_cut(len(cost.each)),
         ),
         terms=("regret", "audit", "95 % interval", name),
     )
 
 
-def _cells(metric: str, one: Audited) -> list[str]:
-    held, place = one.difference, "yes" if one.on_front else "no"
-    if held is None:
-        return ["0", NOTHING, NOTHING, NOTHING, place]
+def _cells(metric: str, audited: Audited) -> list[str]:
+    difference, on_front = audited.difference, "yes" if audited.on_front else "no"
+    if difference is None:
+        return ["0", NOTHING, NOTHING, NOTHING, on_front]
     ends = "no interval"
-    if held.low is not None and held.high is not None:
-        scale = scale_of(metric)
-        ends = f"{scale * held.low:+.1f} to {scale * held.high:+.1f}"
-    settled = NOTHING if held.settled is None else "yes" if held.settled else "no"
-    return [str(held.n), f"{scale_of(metric) * held.mean:+.1f}", ends, settled, place]
+    if difference.low is not None and difference.high is not None:
+        ends = f"{_signed(metric, difference.low)} to {_signed(metric, difference.high)}"
+    settled = NOTHING if difference.settled is None else "yes" if difference.settled else "no"
+    return [str(difference.n), _signed(metric, difference.mean), ends, settled, on_front]
 
 
 def _signed(metric: str, value: float) -> str:
@@ -236,16 +241,19 @@ def _signed(metric: str, value: float) -> str:
 
 
 def _decided(rungs: Sequence[Decision]) -> Table:
-    """Those that were stopped, the last rung first, then those that went on to the end."""
-    last = {one.config_id: one for one in rungs}
+    """Return a table of the last decisions: stopped configurations, then those that continued.
+
+    Stopped configurations are sorted by rung, the last rung first.
+    """
+    last = {decision.config_id: decision for decision in rungs}
     weight = {"stops": 0, "audit": 0, "goes on": 1}
-    rows = sorted(last.values(), key=lambda one: (weight[one.verdict], -(one.tasks or 0)))
+    rows = sorted(last.values(), key=lambda d: (weight[d.verdict], -(d.tasks or 0)))
     return table(
         [
             "configuration",
             Column(title="after tasks", number=True, term="rung"),
-            "verdict",
-            "because",
+            "decision",
+            "reason",
         ],
         [[o.label, o.tasks, VERDICTS[o.verdict], o.because] for o in rows[:LISTED]],
         note=_cut(len(rows)),

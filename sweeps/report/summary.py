@@ -1,30 +1,19 @@
-"""The first screen: choose this, because, unless; and two short answers."""
+"""Summary of the report: selection card, two short answers, and facts about the sweep."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sweeps.analysis.front.front_rows import need_of
-from sweeps.presentation.selection_card import card
+from sweeps.presentation.numbers import count
+from sweeps.presentation.selection_card import Entry, card_entries
 from sweeps.report.evidence import Evidence
-from sweeps.report.formatting import count
 from sweeps.report.orders import order_answer
-
-MARGIN = 10
-"""Width of the label in front of each line of `sweeps.presentation.selection_card`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One labelled part of the card."""
-
-    label: str
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A short answer to a question."""
+    """Short answer to a question."""
 
     question: str
     text: str
@@ -32,20 +21,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the first screen shows."""
+    """Contents of the first screen of the report."""
 
     headline: str
-    """What to choose, or why there is nothing to choose yet."""
+    """Chosen configuration, or the reason why there is no choice yet."""
     entries: tuple[Entry, ...]
     answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
 
 
 def summary_of(evidence: Evidence) -> Summary:
-    """The card of `sweeps select` without any limit, and what else a reader asks first."""
-    test = {(one.config_id, one.readout_id): one for one in evidence.by_split["test"]}
-    entries = card_entries(card(evidence.question, evidence.choice, test))
-    headline, *rest = entries
+    """Return the selection card without limits, the answers, and facts about the sweep."""
+    test = {(runs.config_id, runs.readout_id): runs for runs in evidence.by_split["test"]}
+    headline, *rest = card_entries(evidence.question, evidence.choice, test)
     need = need_of(evidence.sweep, evidence.summaries, evidence.readout, evidence.metric)
     order = order_answer(evidence)
     answers = [
@@ -53,27 +41,15 @@ def summary_of(evidence: Evidence) -> Summary:
             "Do you need LoRA at all?",
             need.text.removeprefix("Do you need LoRA? ")
             if need
-            else "Not known: the sweep has no finished pair of a trained method and one that "
-            "trains nothing. Add nearest_class_mean to its baselines; it costs almost nothing.",
+            else "Not known: no method with training and method without training have finished "
+            "with the same order and seed. Add nearest_class_mean to the baselines; it is cheap.",
         ),
         Answer(
             "How much does the task order matter?",
-            order or "Not known: that takes two task orders.",
+            order or "Not known: this needs at least two task orders.",
         ),
     ]
     return Summary(" ".join(headline.lines), tuple(rest), tuple(answers), _facts(evidence))
-
-
-def card_entries(text: str) -> tuple[Entry, ...]:
-    """The lines of a card under their labels."""
-    found: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        label, rest = line[:MARGIN].strip(), line[MARGIN:].strip()
-        if label or not found:
-            found.append((label, [rest]))
-        else:
-            found[-1][1].append(rest)
-    return tuple(Entry(label, tuple(lines)) for label, lines in found)
 
 
 def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:

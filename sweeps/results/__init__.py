@@ -1,4 +1,4 @@
-"""What a sweep found: four versioned tables, kept as immutable Parquet parts."""
+"""Results of a sweep: four versioned tables, stored as immutable Parquet parts."""
 
 from sweeps.results.bundles import bundle_key, write_bundle
 from sweeps.results.export import export_table

@@ -1,4 +1,4 @@
-"""Which part is in which bundle, for merging."""
+"""Index of the parts in bundles, used by merging."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sweeps.storage import MissingObjectError, ObjectStore
 
 
 class BundleIndex:
-    """The parts of the bundles that can be read.
+    """Index of the parts of all readable bundles.
 
-    Each bundle is fetched once if all of them fit into memory, else once more for each table.
+    Each bundle is fetched once if all of them fit into memory, otherwise once more per table.
     """
 
     def __init__(self, store: ObjectStore, keys: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ class BundleIndex:
         self._ids: dict[str, dict[str, set[str]]] = {}  # by bundle and table
         self._where: dict[str, dict[str, str]] = {table: {} for table in BUNDLED}
         with ThreadPoolExecutor(READERS) as pool:
-            for key, ids in zip(keys, pool.map(self._look, keys), strict=True):
+            for key, ids in zip(keys, pool.map(self._part_ids, keys), strict=True):
                 if ids is None:
                     continue
                 self._ids[key] = ids
@@ -32,11 +32,11 @@ class BundleIndex:
                     self._where[table].update(dict.fromkeys(names, key))
 
     def ids(self, table: str) -> set[str]:
-        """Ids of the parts of a table."""
+        """Return the ids of the parts of a table."""
         return {*self._where[table]}
 
     def fetch(self, table: str, names: Sequence[str]) -> dict[str, pa.Table]:
-        """The rows of parts of a table, by id, without those that are gone or damaged."""
+        """Return the rows of parts of a table, by part id, without missing or damaged parts."""
 
         def opened(key: str) -> list[PartFile]:
             try:
@@ -50,15 +50,18 @@ class BundleIndex:
             files = [file for some in pool.map(opened, keys) for file in some]
         return {file.ids[0]: file.table for file in files}
 
-    def held_by(self, held: Mapping[str, set[str]]) -> list[str]:
-        """The bundles of which every part is held by a merged file."""
+    def fully_merged(self, merged_ids: Mapping[str, set[str]]) -> list[str]:
+        """Return the keys of the bundles whose parts are all in merged files.
+
+        `merged_ids`: ids of the parts that merged files contain, by table.
+        """
         return [
             key
             for key, ids in self._ids.items()
-            if all(names <= held.get(table, set()) for table, names in ids.items())
+            if all(names <= merged_ids.get(table, set()) for table, names in ids.items())
         ]
 
-    def _look(self, key: str) -> dict[str, set[str]] | None:
+    def _part_ids(self, key: str) -> dict[str, set[str]] | None:
         try:
             members = members_of(self._store.get_immutable(key))
         except (DamagedFileError, MissingObjectError):

@@ -1,10 +1,10 @@
-"""Bundles: what a worker writes of one stage, the parts of several tables in one object.
+"""Bundles: one object per stage that holds the parts of several tables.
 
-A stage has rows in `stages`, `matrices` and `evals`. Written as a part of each table they would
-cost three requests, and three more when they are merged. So a worker writes one ZIP file, stored
-without compression, whose members are named `TABLE/PART.parquet` and are the very bytes of a part.
-Readers look into bundles as into the folders of the tables; `merging` takes them apart. The parts
-of a bundle follow from its id, so that writing it again changes nothing.
+A stage has rows in `stages`, `matrices` and `evals`. As one part per table they would take three
+requests to write and three more to merge. A worker therefore writes one ZIP file without
+compression. Its members are named `TABLE/PART.parquet` and have the same bytes as a part. Readers
+read bundles in addition to the folders of the tables; `merging` splits them into parts. The id of
+a bundle determines its parts, so writing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore
 
 BUNDLED = ("stages", "matrices", "evals")
-"""Tables that bundles hold parts of."""
+"""Tables whose parts are written in bundles."""
 
 FOLDER = "bundles"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -36,20 +36,20 @@ PartRows = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 
 
 def bundle_key(sweep: str, bundle_id: str) -> str:
-    """Key of a bundle."""
+    """Return the storage key of a bundle."""
     return f"{results_folder(sweep)}/{FOLDER}/{bundle_id}.zip"
 
 
 def is_bundle(key: str) -> bool:
-    """Whether the key is that of a bundle."""
+    """Return True if the key is that of a bundle."""
     return key.rsplit("/", 2)[1] == FOLDER
 
 
 def write_bundle(store: ObjectStore, sweep: str, bundle_id: str, parts: PartRows) -> bool:
-    """Write parts as one bundle unless it is there; True if this call wrote it.
+    """Write parts as one bundle unless it exists; return True if this call wrote it.
 
-    `bundle_id` must determine the rows. Raises `InvalidRowsError` for rows that break their
-    schema. A damaged bundle counts as there; `set_aside` it first.
+    `bundle_id` must determine the rows. Raises `InvalidRowsError` for rows that violate their
+    schema. A damaged bundle counts as existing; call `set_aside` first.
     """
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
@@ -60,11 +60,11 @@ def write_bundle(store: ObjectStore, sweep: str, bundle_id: str, parts: PartRows
 
 
 def members_of(data: bytes) -> dict[str, dict[str, bytes]]:
-    """The bytes of the parts of a bundle, by table and part id.
+    """Return the bytes of the parts of a bundle, by table and part id.
 
-    Raises `DamagedFileError` for a file that is truncated, changed or no bundle.
+    Raises `DamagedFileError` for a file that is truncated, changed or not a bundle.
     """
-    found: dict[str, dict[str, bytes]] = {table: {} for table in BUNDLED}
+    parts: dict[str, dict[str, bytes]] = {table: {} for table in BUNDLED}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {member: archive.read(member) for member in archive.namelist()}
@@ -72,16 +72,16 @@ def members_of(data: bytes) -> dict[str, dict[str, bytes]]:
         raise DamagedFileError(f"not a readable bundle ({error})") from error
     for member, content in members.items():
         table, _, name = member.partition("/")
-        if table not in found:
-            raise DamagedFileError(f"not a readable bundle (it holds {member})")
-        found[table][name.removesuffix(".parquet")] = content
-    return found
+        if table not in parts:
+            raise DamagedFileError(f"not a readable bundle (it contains {member})")
+        parts[table][name.removesuffix(".parquet")] = content
+    return parts
 
 
 def parts_in(
     key: str, data: bytes, tables: Sequence[str] = BUNDLED, encoded: bool = False
 ) -> dict[str, list[PartFile]]:
-    """The parts of these tables in a bundle, by table. Raises `DamagedFileError`."""
+    """Return the parts of these tables in a bundle, by table. Raises `DamagedFileError`."""
     members = members_of(data)
     return {
         table: [

@@ -1,4 +1,4 @@
-"""Kinds of events, each a dataclass whose fields are those of its line in the log.
+"""Kinds of events in the log of a sweep, one dataclass per kind, with the fields of its line.
 
 A new field needs a default value, since older lines do not have it. `sweeps/README.md` documents
 every kind and field; a test compares the two.
@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """A driver starts. All but `document` and `code_version` is unknown for runs of old."""
+    """A driver starts. Earlier versions recorded only `document` and `code_version`."""
 
     kind: ClassVar[str] = "run_started"
 
     document: str
-    """Checksum of the merged sweep file; it is kept as `versions/DOCUMENT.yaml`."""
+    """Checksum of the merged sweep file, which is stored as `versions/DOCUMENT.yaml`."""
     code_version: str
     user: str | None = None
     host: str | None = None
@@ -33,7 +33,7 @@ class RunStarted:
     only: tuple[str, ...] = ()
     """Values of --only."""
     retry_failed: bool = False
-    """Whether --retry-failed was given."""
+    """True if --retry-failed was given."""
     time_to_live_s: float | None = None
     """Value of --lease-ttl."""
 
@@ -51,25 +51,25 @@ class RunEnded:
     failed: int = 0
     """Trials whose last attempt failed."""
     interrupted: bool = False
-    """Whether a signal ended it."""
+    """True if a signal ended it."""
     halted: str = ""
-    """Why it ended by itself before everything was done."""
+    """Reason for which the driver stopped before everything was done; empty if it did not."""
     budget_used: str | None = None
-    """The limit of the budget that ended it."""
+    """Budget limit that ended the run."""
     error: str | None = None
-    """The exception that ended it, in one line."""
+    """Exception that ended the run, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A step of the sweep begins; a sweep that decides nothing on the way has one step."""
+    """A step of the sweep begins. A sweep without search decisions has one step."""
 
     kind: ClassVar[str] = "planned"
 
     step: int
     title: str
     trials: int
-    """Trials that the sweep has asked for by now."""
+    """Trials that the sweep has requested so far."""
     todo: int
     """Trials that this step runs."""
     stages: int
@@ -88,16 +88,16 @@ class NodeJoined:
     """Host name."""
     address: str
     node_id: str
-    """Ray's id of the node; one that comes back has another."""
+    """Ray's id of the node; a node that rejoins gets a new id."""
     cpus: float
     gpus: float
     slots: int
-    """Trials that it can run at once."""
+    """Number of trials that it can run in parallel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRefused:
-    """No trial runs on a node, as it failed a check."""
+    """A node failed a check, so no trial runs on it."""
 
     kind: ClassVar[str] = "node_refused"
 
@@ -125,10 +125,10 @@ class StageDone:
     kind: ClassVar[str] = "stage"
 
     trial: str
-    """Id of the trial that needed it."""
+    """Id of the trial that required the stage."""
     key: str
     position: int
-    """From 0."""
+    """Position of the stage in its chain, from 0."""
     outcome: Literal["trained", "evaluated"]
     seconds: float
     """Wall time of training and evaluation."""
@@ -152,12 +152,12 @@ class TrialEnded:
     error_kind: str | None = None
     error: str | None = None
     node: str = ""
-    """Where it failed; empty if it did not fail or the node is not known."""
+    """Node on which it failed; empty if it did not fail or the node is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLost:
-    """A worker process was lost; its trial goes on from its last stage if retries are left."""
+    """A worker process was lost. If retries are left, its trial continues from its last stage."""
 
     kind: ClassVar[str] = "worker_lost"
 
@@ -166,13 +166,13 @@ class WorkerLost:
     node: str
     """Empty if not known."""
     cause: str
-    """Such as `NodeLost`, `Preempted`, `WorkerDied`, `OutOfMemory`."""
+    """Cause, such as `NodeLost`, `Preempted`, `WorkerDied`, `OutOfMemory`."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A sentence of a worker while it waits: its storage is out of reach, or is back."""
+    """Message of a waiting worker: its storage is unreachable, or is reachable again."""
 
     kind: ClassVar[str] = "notice"
 
@@ -181,7 +181,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuShareDecided:
-    """`resources.gpu: auto` was decided, by a measurement or a stored one."""
+    """The share of a GPU for `resources.gpu: auto` was decided, by a new or stored measurement."""
 
     kind: ClassVar[str] = "gpu_share"
 
@@ -198,7 +198,7 @@ class GpuShareDecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halted:
-    """The driver starts no further stages: the storage is full or out of reach."""
+    """The driver starts no further stages, because the storage is full or unreachable."""
 
     kind: ClassVar[str] = "halted"
 
@@ -229,7 +229,7 @@ EventBody = (
 )
 
 KINDS: Mapping[str, type[EventBody]] = {body.kind: body for body in get_args(EventBody)}
-"""Every kind by the name that its lines have."""
+"""Event classes by kind, the field `event` of their lines."""
 
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -239,7 +239,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 
 def encoded(body: EventBody) -> dict[str, Any]:
-    """Return the fields of an event as its line has them."""
+    """Return the fields of an event, as written to its line."""
     return {name: getattr(body, name) for name in FIELDS[body.kind]}
 
 
@@ -268,7 +268,7 @@ def _tests(kind: str) -> dict[str, Callable[[Any], bool]]:
 
 
 def _test_of(hint: Any) -> Callable[[Any], bool]:
-    """Return a test whether a value read from JSON is of the type of a field."""
+    """Return a predicate that checks that a value read from JSON has the type of a field."""
     if get_origin(hint) is tuple:
         return lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value)
     if get_origin(hint) is Literal:

@@ -1,11 +1,11 @@
 """Event log of a sweep: one JSON line per event, in objects that only their driver writes.
 
-    sweeps/NAME/events/STAMP-RUN.NNNN.jsonl     STAMP: when the driver started; RUN: its id
+    sweeps/NAME/events/STAMP-RUN.NNNN.jsonl     STAMP: start time of the driver; RUN: its id
 
-The log serves people: an audit trail, and what `sweeps status` shows from another machine. No
-decision is read from it. A line that a killed driver had not written yet is lost.
+The log is an audit trail, and the source of what `sweeps status` shows from another machine. No
+decision depends on it. Lines that a killed driver had not written yet are lost.
 
-Earlier versions wrote one object `STAMP.json` per run instead, with the whole sweep file; it is
+Earlier versions wrote one object `STAMP.json` per run instead, with the whole sweep file. It is
 read as the event `run_started`, with the checksum of that file.
 """
 
@@ -26,11 +26,11 @@ from sweeps.results.event_kinds import EventBody, RunStarted, decoded, encoded
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 FLUSH_EVERY_S = 10.0
-"""How old a line may grow before it is written."""
+"""Seconds after which a new line is written."""
 OBJECT_BYTES = 256 * 1024
-"""Size from which on a further object is begun. The last one is written anew at each flush."""
+"""Size after which a new object is started. The last object is rewritten at each flush."""
 READERS = 8
-"""Objects fetched at once."""
+"""Number of objects fetched in parallel."""
 
 
 @final
@@ -43,7 +43,7 @@ class Event:
     run: str
     """Id of the driver's run."""
     kind: str
-    """Such as `stage` or `node_lost`; see `event_kinds`."""
+    """Kind of the event, such as `stage` or `node_lost`; see `event_kinds`."""
     fields: Mapping[str, Any]
 
     def line(self) -> str:
@@ -57,17 +57,17 @@ class Event:
 
     @property
     def time(self) -> datetime | None:
-        """Return `at` as a time; None if it is none."""
+        """Return `at` as a time; None if it is not a valid time."""
         try:
-            found = datetime.fromisoformat(self.at)
+            at = datetime.fromisoformat(self.at)
         except ValueError:
             return None
-        return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 @final
 class EventLog:
-    """Collects the events of one run of a driver and writes them now and then."""
+    """Buffer of the events of one run of a driver, written to the storage from time to time."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class EventLog:
         self._objects, self._clock = objects, clock
         self._stem = f"{events_folder(sweep)}/{datetime.now(UTC):%Y%m%dT%H%M%S}-{run}"
         self._number = 0
-        self._lock = threading.Lock()  # outages are recorded by the thread that met them
+        self._lock = threading.Lock()  # several threads record storage outages
         self._lines: list[str] = []
         self._size = 0
         self._due = math.inf
@@ -95,9 +95,10 @@ class EventLog:
             self._due = min(self._due, self._clock() + FLUSH_EVERY_S)
 
     def flush(self, force: bool = False) -> None:
-        """Write what is due. If the storage fails, try again later: no sweep ends for its log.
+        """Write the lines that are due.
 
-        An outage is waited for with `force` only.
+        If the storage fails, the lines are written later: a failed write of the log never ends a
+        sweep. `force`: write all lines now, and wait for the end of a storage outage.
         """
         with self._lock:
             if self._due == math.inf or (self._clock() < self._due and not force):
@@ -127,7 +128,7 @@ def events_folder(sweep: str) -> str:
 
 
 def read_events(objects: ObjectStore, sweep: str) -> Iterator[Event]:
-    """Yield the events of all runs, each run's in order. Lines that are no JSON are left out."""
+    """Yield the events of all runs, in order within each run. Lines without JSON are skipped."""
     keys = [k for k in objects.list(events_folder(sweep)) if k.endswith((".jsonl", ".json"))]
 
     def read(key: str) -> str:
@@ -139,36 +140,37 @@ def read_events(objects: ObjectStore, sweep: str) -> Iterator[Event]:
     with ThreadPoolExecutor(READERS) as pool:
         for key, text in zip(keys, pool.map(read, keys), strict=True):
             if key.endswith(".json"):
-                lines = [_of_old(text, key.rpartition("/")[2].removesuffix(".json"))]
+                lines = [_from_old_format(text, key.rpartition("/")[2].removesuffix(".json"))]
             else:
                 lines = [_parsed(line) for line in text.splitlines()]
             yield from (event for event in lines if event is not None)
 
 
 def _parsed(line: str) -> Event | None:
-    found = _mapping(line)
-    if not {"at", "run", "event"} <= found.keys():
+    fields = _json_object(line)
+    if not {"at", "run", "event"} <= fields.keys():
         return None
-    at, run, kind = (str(found.pop(name)) for name in ("at", "run", "event"))
-    return Event(at, run, kind, found)
+    at, run, kind = (str(fields.pop(name)) for name in ("at", "run", "event"))
+    return Event(at, run, kind, fields)
 
 
-def _of_old(text: str, run: str) -> Event | None:
+def _from_old_format(text: str, run: str) -> Event | None:
     """Return the start of a run that an earlier version of this code recorded."""
-    found = _mapping(text)
-    if "started_at" not in found:
+    record = _json_object(text)
+    if "started_at" not in record:
         return None
     fields = {
-        "document": short_id(found.get("sweep")),
-        "code_version": found.get("code_version") or "unknown",
-        "host_kind": found.get("host_kind"),
+        "document": short_id(record.get("sweep")),
+        "code_version": record.get("code_version") or "unknown",
+        "host_kind": record.get("host_kind"),
     }
-    return Event(str(found["started_at"]), run, RunStarted.kind, fields)
+    return Event(str(record["started_at"]), run, RunStarted.kind, fields)
 
 
-def _mapping(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text; empty if there is none."""
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

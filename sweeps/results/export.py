@@ -1,4 +1,4 @@
-"""Tables as single files for other tools."""
+"""Export of result tables as single Parquet or CSV files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def export_table(
 ) -> Path:
     """Write a table as `directory/name.parquet` or `.csv`, replacing it, and return the path.
 
-    The directory is created. CSV has no lists: they become JSON text, and a null an empty field.
+    The directory is created. In CSV, lists are written as JSON text and nulls as empty fields.
     Raises ValueError for another format.
     """
     if format not in FORMATS:
@@ -33,7 +33,7 @@ def export_table(
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """The table with every list column as JSON text."""
+    """Return the table with every list column as JSON text."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
             texts = [None if v is None else json.dumps(v) for v in table[index].to_pylist()]

@@ -1,8 +1,8 @@
-"""The Parquet files of a table: a part as it was written, and many parts merged into one.
+"""Parquet files of a result table: single parts, and merged files that hold many parts.
 
-A merged file holds the rows of its parts unchanged, part after part in the order of their ids.
-It lists the ids and how many rows each has, and is named by the SHA-256 of its bytes: whoever
-reads it knows whether it is what was written.
+A merged file holds the rows of its parts unchanged, part after part in the order of their ids. It
+lists the ids and the number of rows of each part. Its name is the SHA-256 of its bytes, so a
+reader can verify it.
 """
 
 from __future__ import annotations
@@ -21,64 +21,64 @@ from sweeps.results.schema import TABLES, TableSchema
 from sweeps.results.versions import VERSIONS, VersionError, Versions
 
 MERGED = "merged"
-"""Folder, below that of the table, of the merged files."""
+"""Folder of the merged files, below the folder of the table."""
 
 _PARTS = b"parts"
 
 
 class DamagedFileError(ValueError):
-    """A file that cannot be used; the message says why."""
+    """Raised for a file that cannot be used; the message contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartFile:
-    """Rows of one part, or of several."""
+    """Rows of a file that holds one part, or several merged parts."""
 
     key: str
     table: pa.Table
     ids: tuple[str, ...]
-    """Ids of the parts, ascending where there are several."""
+    """Ids of the parts, in ascending order."""
     rows: tuple[int, ...]
-    """Number of rows of each, in the same order."""
+    """Number of rows of each part, in the same order."""
 
     @property
     def merged(self) -> bool:
-        """Whether it is a merged file."""
+        """Return True if this is a merged file."""
         return is_merged(self.key)
 
 
 def results_folder(sweep: str) -> str:
-    """Folder of all files of a sweep's tables."""
+    """Return the folder of all files of a sweep's tables."""
     return f"sweeps/{sweep}/results"
 
 
 def table_folder(sweep: str, table: str) -> str:
-    """Folder of a table's files. Raises KeyError for a table that is not in `TABLES`."""
+    """Return the folder of a table's files. Raises KeyError for a table not in `TABLES`."""
     return f"{results_folder(sweep)}/{TABLES[table].name}"
 
 
 def folder_name(sweep: str, key: str) -> str:
-    """Name of the folder below `results` in which a file is: a table, `bundles` or `damaged`."""
+    """Return the folder of a file below `results`: a table name, `bundles` or `damaged`."""
     return key.removeprefix(f"{results_folder(sweep)}/").partition("/")[0]
 
 
 def is_merged(key: str) -> bool:
-    """Whether the key is that of a merged file."""
+    """Return True if the key is that of a merged file."""
     return key.rsplit("/", 2)[1] == MERGED
 
 
 def part_id(key: str) -> str:
-    """Id of the part that a key names."""
+    """Return the id of the part that a key names."""
     return key.rpartition("/")[2].removesuffix(".parquet")
 
 
 def part_bytes(table: pa.Table) -> bytes:
-    """A part as it is stored: equal rows are equal bytes."""
+    """Return the stored bytes of a part. Equal rows give equal bytes."""
     return _bytes(table, {})
 
 
 def merged_file(folder: str, parts: Sequence[tuple[str, pa.Table]]) -> tuple[str, bytes]:
-    """(key, bytes) of the file that holds these parts, which are sorted by id."""
+    """Return (key, bytes) of the file that holds these parts, which must be sorted by id."""
     listed = {"ids": [name for name, _ in parts], "rows": [len(table) for _, table in parts]}
     table = pa.concat_tables([table for _, table in parts]).combine_chunks()
     data = _bytes(table, {_PARTS: json.dumps(listed, separators=(",", ":")).encode()})
@@ -92,10 +92,10 @@ def decode(
     encoded: bool = False,
     versions: Versions = VERSIONS,
 ) -> PartFile:
-    """The rows of a stored file as the schema of today has them.
+    """Return the rows of a stored file in the current schema.
 
     With `encoded`, repeated texts are Arrow dictionaries. Raises `DamagedFileError` for a file
-    that is truncated, changed, of another table, of a version that cannot be read, or no Parquet.
+    that is truncated, changed, not Parquet, of another table, or of a version that cannot be read.
     """
     if is_merged(key):
         check_name(key, data)
@@ -111,21 +111,21 @@ def decode(
 
 
 def parts_of(key: str, data: bytes, schema: TableSchema) -> dict[str, int]:
-    """Number of rows of each part of a merged file. Raises `DamagedFileError`."""
+    """Return the number of rows of each part of a merged file. Raises `DamagedFileError`."""
     check_name(key, data)
     return _listed(_opened(data, schema, encoded=False, checksums=False))
 
 
 def check_name(key: str, data: bytes) -> None:
-    """Raise `DamagedFileError` unless a merged file holds what its name says."""
+    """Raise `DamagedFileError` unless the bytes of a merged file have the checksum in its name."""
     if hashlib.sha256(data).hexdigest() != part_id(key):
         raise DamagedFileError("its bytes are not those that were written")
 
 
 def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = False) -> pa.Table:
-    """The rows of all files, part by part in the order of the ids, each part once.
+    """Return the rows of all files, part by part in the order of the ids, each part once.
 
-    A part that several files hold is taken from a merged one: it was written first.
+    A part that several files hold is taken from a merged file, because that copy is older.
     """
     ranked = sorted(files, key=lambda file: (not file.merged, file.ids[:1], file.key))
     fields = schema.encoded if encoded else schema.arrow
@@ -139,7 +139,7 @@ def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = Fa
     if not len(ids):
         return whole
     starts = np.cumsum(rows) - rows
-    _, first = np.unique(ids, return_index=True)  # of equal ids the first place, ids ascending
+    _, first = np.unique(ids, return_index=True)  # first place of each id, in the order of the ids
     if np.array_equal(first, np.arange(len(ids))):
         return whole
     kept = rows[first]
@@ -160,7 +160,10 @@ def _bytes(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
 
 
 def _opened(data: bytes, schema: TableSchema, encoded: bool, checksums: bool) -> pq.ParquetFile:
-    """The file, after a look at its schema. The name of a merged file vouches for its pages."""
+    """Open a file and check its table.
+
+    Page checksums are not needed for a merged file, because its name is a checksum of its bytes.
+    """
     try:
         file = pq.ParquetFile(
             pa.BufferReader(data),
@@ -178,7 +181,7 @@ def _opened(data: bytes, schema: TableSchema, encoded: bool, checksums: bool) ->
 def _lifted(
     file: pq.ParquetFile, schema: TableSchema, encoded: bool, versions: Versions
 ) -> pa.Table:
-    """The table of today's version; raises `VersionError` where there is no way to it."""
+    """Return the table in the current schema version; raises `VersionError` if there is none."""
     version = versions.of(_metadata(file))
     target = schema.encoded if encoded else schema.arrow
     if version == versions.current and file.schema_arrow.equals(target):
@@ -196,7 +199,7 @@ def _metadata(file: pq.ParquetFile) -> dict[bytes, bytes]:
 
 
 def _listed(file: pq.ParquetFile) -> dict[str, int]:
-    """The parts of a merged file by their number of rows."""
+    """Return the number of rows of each part of a merged file."""
     listed = json.loads(file.metadata.metadata[_PARTS])
     return dict(zip(listed["ids"], listed["rows"], strict=True))
 

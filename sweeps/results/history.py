@@ -34,7 +34,7 @@ UNKNOWN_NODE = "unknown"
 
 
 class RunOutcome(StrEnum):
-    """How a run of the driver ended."""
+    """Outcome of a run of the driver."""
 
     COMPLETED = "completed"
     INTERRUPTED = "interrupted"
@@ -43,13 +43,13 @@ class RunOutcome(StrEnum):
     CLUSTER_LOST = "cluster lost"
     ERROR = "error"
     NOT_LOGGED = "no end logged"
-    """It is running, or it was killed."""
+    """The driver is still running, or it was killed."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverRun:
-    """One run of the driver. Times are of the clock of its machine."""
+    """One run of the driver. Times are from the clock of its machine."""
 
     run: str
     began: datetime
@@ -59,15 +59,15 @@ class DriverRun:
     ended: RunEnded | None
     outcome: RunOutcome
     planned: Planned | None
-    """The last step that it began."""
+    """Last step that it started."""
     trained_since_plan: int
     """Stages trained in that step."""
     trained: tuple[datetime, ...]
-    """When each stage that it trained was done."""
+    """Completion time of each stage that it trained."""
     evaluated: int
-    """Stages that it evaluated without training them."""
+    """Number of stages that it evaluated without training them."""
     nodes: tuple[NodeJoined, ...]
-    """Nodes of its cluster at its last event; refused ones are left out."""
+    """Nodes of its cluster at its last event, without refused nodes."""
 
 
 @final
@@ -78,17 +78,17 @@ class NodeRecord:
     node: str
     address: str
     cpus: float | None
-    """None of a node that was not seen joining."""
+    """Number of CPUs. CPUs, GPUs and slots are None if the node's joining was not recorded."""
     gpus: float | None
     slots: int | None
     joined: int
-    """How often it joined a cluster."""
+    """Number of times it joined a cluster."""
     lost: int
-    """How often a cluster lost it."""
+    """Number of times a cluster lost it."""
     trained: int
     evaluated: int
     busy_s: float
-    """Wall seconds of its stages."""
+    """Total wall time of its stages."""
     workers_lost: int
     last_stage: datetime | None
 
@@ -96,20 +96,20 @@ class NodeRecord:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossCause:
-    """Workers lost for one reason."""
+    """Workers lost for one cause."""
 
     cause: str
     count: int
     nodes: tuple[str, ...]
     detail: str
-    """Of the last one."""
+    """Detail of the last loss."""
     last: datetime
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a node was kept from running trials."""
+    """Reason for which a node was not allowed to run trials."""
 
     node: str
     address: str
@@ -121,20 +121,20 @@ class Refusal:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the event log of a sweep says."""
+    """Summary of the event log of a sweep."""
 
     runs: tuple[DriverRun, ...]
     """Oldest first."""
     nodes: tuple[NodeRecord, ...]
     losses: tuple[LossCause, ...]
-    """The most frequent first."""
+    """Causes of lost workers, the most frequent first."""
     refusals: tuple[Refusal, ...]
     notices: tuple[tuple[datetime, str], ...]
-    """Storage outages and why runs halted, oldest first."""
+    """Storage outages and the reasons for halted runs, oldest first."""
     ends: Mapping[str, TrialEnded]
-    """Last end of each trial, by its id."""
+    """Last end of each trial, by trial id."""
     unread: int
-    """Lines that this version of the code does not understand."""
+    """Number of lines that this version of the code cannot read."""
 
     @property
     def cluster_lost(self) -> bool:
@@ -156,7 +156,7 @@ def history_of(events: Iterable[Event]) -> History:
             unread += 1
         else:
             by_run[event.run].append((time, body))
-    every = [each for found in by_run.values() for each in found]
+    every = [each for timed in by_run.values() for each in timed]
     every.sort(key=lambda each: each[0])
     return History(
         runs=tuple(sorted((_run(k, v) for k, v in by_run.items()), key=lambda run: run.began)),
@@ -216,13 +216,13 @@ def _outcome(ended: RunEnded | None, head_lost: bool) -> RunOutcome:
 
 def _present(events: Timed) -> tuple[NodeJoined, ...]:
     """Return the nodes that joined and were neither lost nor refused since."""
-    found: dict[str, NodeJoined] = {}
+    present: dict[str, NodeJoined] = {}
     for _, body in events:
         if isinstance(body, NodeJoined):
-            found[body.node_id] = body
+            present[body.node_id] = body
         elif isinstance(body, NodeLost | NodeRefused):
-            found.pop(body.node_id, None)
-    return tuple(found.values())
+            present.pop(body.node_id, None)
+    return tuple(present.values())
 
 
 def _nodes(events: Timed) -> tuple[NodeRecord, ...]:
@@ -263,7 +263,7 @@ def _losses(events: Sequence[tuple[datetime, WorkerLost]]) -> tuple[LossCause, .
     by_cause: dict[str, list[tuple[datetime, WorkerLost]]] = defaultdict(list)
     for time, body in events:
         by_cause[body.cause].append((time, body))
-    found = [
+    losses = [
         LossCause(
             cause=cause,
             count=len(each),
@@ -273,7 +273,7 @@ def _losses(events: Sequence[tuple[datetime, WorkerLost]]) -> tuple[LossCause, .
         )
         for cause, each in by_cause.items()
     ]
-    return tuple(sorted(found, key=lambda loss: -loss.count))
+    return tuple(sorted(losses, key=lambda loss: -loss.count))
 
 
 def _refusals(events: Sequence[tuple[datetime, NodeRefused]]) -> tuple[Refusal, ...]:

@@ -1,4 +1,4 @@
-"""The tables of one sweep or of all sweeps of a storage, read at once."""
+"""Loading of the result tables of one sweep, or of all sweeps of a storage."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from sweeps.storage import ObjectStore, open_storage, parse_location, require_st
 
 @dataclass(frozen=True, slots=True)
 class StoredTables:
-    """Every result table of one sweep, as far as its parts could be read."""
+    """Result tables of one sweep, without parts that could not be read."""
 
     sweep: str
     tables: dict[str, pa.Table]
-    """By name; of `trials` the last attempt of each."""
+    """Tables by name; `trials` contains the last attempt of each trial."""
     warnings: tuple[str, ...]
-    """One sentence per part that was left out."""
+    """One sentence per file that was left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a directory holds."""
+    """Storage and sweeps of a directory."""
 
     objects: ObjectStore
     name: str | None
-    """The sweep, where the directory is STORAGE/sweeps/NAME."""
+    """Name of the sweep if the directory is STORAGE/sweeps/NAME; otherwise None."""
     sweeps: tuple[str, ...]
     """Names of all sweeps of the storage."""
 
     def one(self, directory: str) -> str:
-        """The sweep that is meant: the named one, or the only one.
+        """Return the sweep of a directory: the named one, or the only one.
 
-        Raises `InvalidConfigError` where that is none or several.
+        Raises `InvalidConfigError` if there is none, or if there are several and none is named.
         """
         names = list(self.sweeps)
         chosen = names[0] if self.name is None and len(names) == 1 else self.name
@@ -52,7 +52,7 @@ class Location:
         raise InvalidConfigError([ConfigIssue("DIR", directory, allowed, hint)])
 
     def all(self, directory: str) -> tuple[str, ...]:
-        """The sweeps that are meant: the named one, or all. Raises `InvalidConfigError`."""
+        """Return the sweeps of a directory: the named one, or all. Raises `InvalidConfigError`."""
         if self.name is None and self.sweeps:
             return self.sweeps
         return (self.one(directory),)
@@ -61,12 +61,13 @@ class Location:
 def locate(
     directory: str, notify: Callable[[str], None] = lambda message: None, *, write: bool = False
 ) -> Location:
-    """The storage and the sweeps of DIR: STORAGE, or STORAGE/sweeps/NAME, local or a bucket.
+    """Open the storage of DIR, which is STORAGE or STORAGE/sweeps/NAME, local or a bucket.
 
-    `notify` is told of outages. Raises `InvalidConfigError` if a local directory does not exist,
-    and where a bucket cannot be read, or written if `write` asks for that.
+    `notify` is called with a message at storage outages. Raises `InvalidConfigError` if a local
+    directory does not exist, if a bucket cannot be read, or, with `write`, if it cannot be
+    written.
     """
-    root, name = _parted(directory)
+    root, name = _split(directory)
     if parse_location(root) is None and not Path(root).is_dir():
         raise InvalidConfigError([ConfigIssue("DIR", directory, "an existing storage directory")])
     objects = open_storage(root, create=False, notify=notify)
@@ -75,28 +76,28 @@ def locate(
 
 
 def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
-    """Names of the sweeps that were run on a storage."""
+    """Return the names of the sweeps that were run on a storage."""
     names = objects.folders("sweeps")
     with ThreadPoolExecutor(READERS) as pool:
-        there = list(pool.map(lambda name: objects.exists(f"sweeps/{name}/sweep.yaml"), names))
-    return tuple(name for name, found in zip(names, there, strict=True) if found)
+        exists = list(pool.map(lambda name: objects.exists(f"sweeps/{name}/sweep.yaml"), names))
+    return tuple(name for name, existing in zip(names, exists, strict=True) if existing)
 
 
-def _parted(directory: str) -> tuple[str, str]:
-    """(the storage, the name of the sweep or nothing) of DIR; a bucket may be called `sweeps`."""
+def _split(directory: str) -> tuple[str, str]:
+    """Return (storage, name of the sweep or "") of DIR. A bucket may be named `sweeps`."""
     url = parse_location(directory)
     start = f"{url.scheme}://{url.bucket}" if url is not None else ""
     path = f"/{url.prefix}" if url is not None else directory.rstrip("/")
-    root, found, name = path.rpartition("/sweeps/")
-    if not found or not (start or root):
+    root, separator, name = path.rpartition("/sweeps/")
+    if not separator or not (start or root):
         return (directory, "") if url is None else (url.url, "")
     return start + root, name
 
 
 def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
-    """All tables of one sweep; damaged parts are left out and named.
+    """Load all tables of one sweep; damaged parts are left out and listed in `warnings`.
 
-    Texts that repeat are Arrow dictionaries (`TableSchema.encoded`).
+    Repeated texts are Arrow dictionaries (`TableSchema.encoded`).
     """
     reads = read_tables(objects, sweep, list(TABLES), encoded=True)
     tables = {name: read.table for name, read in reads.items()}
@@ -106,7 +107,7 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
 
 
 def stacked(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
-    """The same table of several sweeps, one below the other, with a first column `sweep`."""
+    """Concatenate the same table of several sweeps, with a first column `sweep`."""
     names = pa.array(sweeps, pa.string())
     number = np.repeat(np.arange(len(sweeps), dtype=np.int32), [len(table) for table in tables])
     whole = pa.concat_tables(tables, promote_options="default").unify_dictionaries()

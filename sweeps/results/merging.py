@@ -1,15 +1,15 @@
-"""Many small files of the tables into few big ones, while others read and write them.
+"""Merging of many small result files into few large ones, while other processes use them.
 
-A sweep leaves one bundle per stage, 100,000 of them for 10,000 trials of ten tasks, and each costs
-a reader a millisecond, on a bucket a round trip. Merging changes no row, may be killed anywhere
-and may run twice at once:
+A sweep writes one bundle per stage: 100,000 bundles for 10,000 trials of ten tasks. Each bundle
+costs a reader a millisecond, on a bucket a round trip. Merging changes no row. It may be killed at
+any time, and two processes may merge at the same time:
 
-* A merged file is written whole under the name of its content, read back, and only then are the
-  files that it replaces removed. Until then a part is there twice, and readers take it once.
-* What is removed is always held by a file that was written before, so a reader that misses a file
-  finds its rows by listing again. A bundle goes when all its parts are held.
-* Two at once write the same file, or two that overlap; those are merged next time.
-* A damaged file is left where it is, for readers to name and for `damaged_files`.
+* A merged file is written under the checksum of its content and read back. Only then are the files
+  that it replaces deleted. Until then a part exists twice, and readers use it once.
+* The rows of a deleted file are always in a file that was written before, so a reader that misses
+  a file finds its rows after a new listing. A bundle is deleted when all its parts are merged.
+* Two processes write the same file, or two files that overlap; those are merged the next time.
+* A damaged file stays in its place, so that readers and `damaged_files` can report it.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
 
 LEAST = 256
-"""Files that are worth merging: fewer are read in less than a second."""
+"""Minimum number of files for which a table is merged. Fewer are read in less than a second."""
 MOST_ROWS = 1_000_000
-"""Rows of a merged file, unless its last part has more: some 100 MB in memory."""
+"""Number of rows after which a merged file is complete, about 100 MB in memory."""
 AT_ONCE = 2048
-"""Small parts fetched before they are put into place."""
+"""Number of small parts that are fetched as one batch."""
 
 Part = tuple[str, pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """What one call did."""
+    """Result of one call of `merge_results`."""
 
     written: int
-    """Merged files."""
+    """Number of merged files that were written."""
     removed: int
-    """Files whose rows merged files hold."""
+    """Number of files that were deleted, because merged files hold their rows."""
 
 
 def merge_results(
@@ -67,17 +67,17 @@ def merge_results(
     least: int = LEAST,
     most_rows: int = MOST_ROWS,
 ) -> Merging:
-    """Merge the files of each table that are not full, if they are at least `least`.
+    """Merge the files of each table that are not full, if there are at least `least` of them.
 
-    Full are merged files of half of `most_rows` that share no part with another one. Raises what
-    the storage raises; whatever was done by then is sound.
+    A merged file is full if it has at least half of `most_rows` rows and shares no part with
+    another one. Raises the errors of the storage; the tables stay valid then.
     """
     keys = result_files(store, sweep, tables)
     bundled = [key for key in keys if is_bundle(key)]
     bundles: BundleIndex | None = None
     written = 0
     replaced: list[str] = []
-    held: dict[str, set[str]] = {}
+    merged_ids: dict[str, set[str]] = {}
     for table in tables:
         own = [key for key in keys if folder_name(sweep, key) == table]
         if len(own) + len(bundled if table in BUNDLED else []) < max(least, 2):
@@ -88,12 +88,12 @@ def merge_results(
         merge = _TableMerge(store, sweep, table, own, index, most_rows)
         if merge.files < max(least, 2):
             continue
-        files, gone = merge.run()
-        held[table] = merge.held
+        files, obsolete = merge.run()
+        merged_ids[table] = merge.merged_ids
         written += len(files)
-        replaced += gone
+        replaced += obsolete
     if bundles is not None:
-        replaced += bundles.held_by(held)
+        replaced += bundles.fully_merged(merged_ids)
     store.delete_all(replaced)
     return Merging(written, len(replaced))
 
@@ -101,9 +101,10 @@ def merge_results(
 def damaged_files(
     store: ObjectStore, sweep: str, tables: Sequence[str] = tuple(TABLES)
 ) -> dict[str, str]:
-    """Keys of the files that cannot be used, with the reason.
+    """Return the keys of the files that cannot be used, with the reason.
 
-    Parts are decoded; of merged files the bytes are held against the name, which is quick.
+    Parts are decoded. The bytes of a merged file are compared with the checksum in its name, which
+    is fast.
     """
 
     def issue(key: str) -> str | None:
@@ -115,13 +116,13 @@ def damaged_files(
             schema = TABLES[folder_name(sweep, key)]
             if is_merged(key):
                 parts_of(key, data, schema)
-                store.recent.keep(key, data)  # sound, and read again in a moment
+                store.recent.keep(key, data)  # valid, and read again soon
             else:
                 decode(key, data, schema)
         except DamagedFileError as error:
             return str(error)
         except MissingObjectError:
-            return None  # merged, or set aside by another
+            return None  # merged or set aside by another process
         return None
 
     keys = result_files(store, sweep, tables)
@@ -131,7 +132,7 @@ def damaged_files(
 
 
 class _TableMerge:
-    """One table on its way from small files to big ones."""
+    """Merging of the files of one table."""
 
     def __init__(
         self,
@@ -156,18 +157,18 @@ class _TableMerge:
         self._full = {
             name for key, parts in outlines.items() if key not in self._open for name in parts
         }
-        self.held: set[str] = set()
-        """Ids of the parts that merged files hold, once `run` has ended."""
+        self.merged_ids: set[str] = set()
+        """Ids of the parts that merged files hold, set by `run`."""
 
     @property
     def files(self) -> int:
-        """How many files there are to be merged."""
+        """Return the number of files to merge."""
         return len(self._small) + len(self._bundled) + len(self._open)
 
     def run(self) -> tuple[set[str], list[str]]:
-        """(keys of the merged files that were written, keys of the files that they replace)."""
+        """Write merged files; return (keys of the new files, keys of the files they replace)."""
         merged = [file for key in self._open if (file := self._read_merged(key)) is not None]
-        self.held = set(self._full)
+        self.merged_ids = set(self._full)
         new: set[str] = set()
         kept: set[str] = set()
         same = {file.ids: file.key for file in merged}
@@ -177,24 +178,24 @@ class _TableMerge:
                 kept.add(same[names])
             else:
                 new.add(self._put(batch))
-            self.held.update(names)
-        replaced = [key for name, key in self._small.items() if name in self.held]
+            self.merged_ids.update(names)
+        replaced = [key for name, key in self._small.items() if name in self.merged_ids]
         replaced += [file.key for file in merged if file.key not in kept | new]
         return new, replaced
 
     def _outlines(self, keys: Sequence[str]) -> tuple[dict[str, dict[str, int]], dict[str, bytes]]:
-        """Rows by part of the merged files that are sound, and the bytes of those not full."""
-        found: dict[str, dict[str, int]] = {}
+        """Return (rows by part of each valid merged file, bytes of those that are small)."""
+        outlines: dict[str, dict[str, int]] = {}
         kept: dict[str, bytes] = {}
         for key in keys:
             try:
                 data = self._store.get(key)
-                found[key] = parts_of(key, data, TABLES[self._table])
+                outlines[key] = parts_of(key, data, TABLES[self._table])
             except (DamagedFileError, MissingObjectError):
                 continue
-            if sum(found[key].values()) < self._most_rows / 2:
+            if sum(outlines[key].values()) < self._most_rows / 2:
                 kept[key] = data
-        return found, kept
+        return outlines, kept
 
     def _read_merged(self, key: str) -> PartFile | None:
         try:
@@ -204,7 +205,7 @@ class _TableMerge:
             return None
 
     def _sorted_parts(self, merged: Sequence[PartFile]) -> Iterator[Part]:
-        """Every part that is in no full file, once, in the order of the ids."""
+        """Yield every part that is in no full file, once, in the order of the ids."""
         places: dict[str, pa.Table] = {}
         for file in merged:
             start = 0
@@ -217,7 +218,7 @@ class _TableMerge:
             fetched = self._fetch([name for name in batch if name not in places])
             for name in batch:
                 table = places.get(name, fetched.get(name))
-                if table is not None:  # else damaged, or taken by another who merges
+                if table is not None:  # None: damaged, or merged by another process
                     yield name, table
 
     def _fetch(self, names: Sequence[str]) -> dict[str, pa.Table]:
@@ -233,14 +234,14 @@ class _TableMerge:
         keys = [self._small[name] for name in names if name in self._small]
         with ThreadPoolExecutor(READERS) as pool:
             files = [file for file in pool.map(part, keys) if file is not None]
-        found = {file.ids[0]: file.table for file in files}
-        bundled = [name for name in names if name in self._bundled and name not in found]
+        fetched = {file.ids[0]: file.table for file in files}
+        bundled = [name for name in names if name in self._bundled and name not in fetched]
         if self._bundles is not None and bundled:
-            found |= self._bundles.fetch(self._table, bundled)
-        return found
+            fetched |= self._bundles.fetch(self._table, bundled)
+        return fetched
 
     def _put(self, batch: Sequence[Part]) -> str:
-        """Store a merged file and see that it is there whole, before anything is removed."""
+        """Store a merged file and verify the stored bytes, before any file is deleted."""
         key, data = merged_file(table_folder(self._sweep, self._table), batch)
         self._store.put_if_absent(key, data)
         try:
@@ -252,7 +253,7 @@ class _TableMerge:
 
 
 def _filled(parts: Iterator[Part], most_rows: int) -> Iterator[list[Part]]:
-    """The parts in runs of `most_rows` rows; the last one has what is left."""
+    """Yield the parts in batches of at least `most_rows` rows; the last batch may have fewer."""
     batch: list[Part] = []
     rows = 0
     for part in parts:

@@ -1,10 +1,10 @@
-"""Result tables as immutable Parquet parts: written once, read all together.
+"""Reading and writing of result tables as immutable Parquet parts.
 
-A part is named by what its rows follow from (a trial's attempt; a stage, with its readout where
-there is one), so that writing it again changes nothing and readers need no lock. Parts are copies
-of what the stage store holds: one that is damaged is named and left out, never guessed at. The
+The name of a part determines its rows (a trial and attempt, or a stage, with a readout if there is
+one). Writing a part again therefore changes nothing, and readers need no lock. Parts are copies of
+data in the stage store. A damaged part is reported and left out; its rows are never guessed. The
 parts of a stage are written as one bundle (`sweeps.results.bundles`), and `sweeps.results.merging`
-puts parts into bigger files; readers cannot tell.
+combines parts into larger files. Both are invisible to callers of `read_table`.
 """
 
 from __future__ import annotations
@@ -34,54 +34,55 @@ from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8
-"""Files fetched at once: on a bucket each costs a round trip."""
+"""Number of files fetched in parallel: on a bucket each costs a round trip."""
 
 LOOKS = 5
-"""How often the files are listed, while others merge them and they vanish under the reader."""
+"""Maximum number of listings. Merging by another process may delete files between two listings."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRead:
-    """A table as far as it could be read."""
+    """Readable rows of a table, and the files that were left out."""
 
     table: pa.Table
     damaged: tuple[str, ...]
     """Keys of the files that were left out, sorted."""
     warnings: tuple[str, ...]
-    """One sentence for each of them: the key and what is wrong."""
+    """One sentence for each of these files, with the key and the reason."""
 
 
 def part_key(sweep: str, table: str, part_id: str) -> str:
-    """Key of a part file. Raises KeyError for a table that is not in `TABLES`."""
+    """Return the key of a part file. Raises KeyError for a table that is not in `TABLES`."""
     return f"{table_folder(sweep, table)}/{part_id}.parquet"
 
 
 def trial_part_id(trial_id: str, attempt: int) -> str:
-    """Id of the part that holds the row of one attempt of a trial."""
+    """Return the id of the part that holds the row of one attempt of a trial."""
     return f"{trial_id}-{attempt}"
 
 
 def write_part(
     store: ObjectStore, sweep: str, table: str, part_id: str, rows: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Write the rows as one part unless it is there; True if this call wrote it.
+    """Write the rows as one part unless it exists; return True if this call wrote it.
 
-    `part_id` must determine the rows: the first writer's stay. Raises `InvalidRowsError` for rows
-    that break the schema. A damaged part counts as there; `set_aside` it first.
+    `part_id` must determine the rows: the first write is kept. Raises `InvalidRowsError` for rows
+    that violate the schema. A damaged part counts as existing; call `set_aside` first.
     """
     content, key = part_bytes(to_table(TABLES[table], rows)), part_key(sweep, table, part_id)
     written = store.put_if_absent(key, content)
     if written:
-        store.recent.keep(key, content)  # it is merged by whoever wrote it, as a rule
+        store.recent.keep(key, content)  # usually merged by the process that wrote it
     return written
 
 
 def read_table(store: ObjectStore, sweep: str, table: str, *, encoded: bool = False) -> TableRead:
-    """All rows of a table, in the order of the part names; no part at all is an empty table.
+    """Return all rows of a table, in the order of the part ids; empty if there is no part.
 
-    Which parts were merged does not show. A truncated or changed file, one of another kind and
-    one of another schema version are left out and named in the result. With `encoded`, texts that
-    repeat are Arrow dictionaries (`TableSchema.encoded`), which millions of rows are worth.
+    The result does not depend on which parts were merged. Files that are truncated, changed, of
+    another kind or of an unreadable schema version are left out and listed in the result. With
+    `encoded`, repeated texts are Arrow dictionaries (`TableSchema.encoded`), which saves memory if
+    there are millions of rows.
     """
     return read_tables(store, sweep, [table], encoded=encoded)[table]
 
@@ -89,33 +90,33 @@ def read_table(store: ObjectStore, sweep: str, table: str, *, encoded: bool = Fa
 def read_tables(
     store: ObjectStore, sweep: str, tables: Sequence[str], *, encoded: bool = False
 ) -> dict[str, TableRead]:
-    """Several tables as `read_table` gives them, listed and fetched together."""
-    found: dict[str, dict[str, list[PartFile]]] = {}
+    """Return several tables, each as `read_table` does, with a common listing."""
+    parts: dict[str, dict[str, list[PartFile]]] = {}
     for _ in range(LOOKS):
-        new = [key for key in result_files(store, sweep, tables) if key not in found]
+        new = [key for key in result_files(store, sweep, tables) if key not in parts]
         with ThreadPoolExecutor(READERS) as pool:
             read = list(pool.map(lambda key: read_file(store, sweep, key, tables, encoded), new))
         pairs = list(zip(new, read, strict=True))
-        issues = {key: one for key, one in pairs if not isinstance(one, dict)}
-        found |= {key: one for key, one in pairs if isinstance(one, dict)}
+        issues = {key: result for key, result in pairs if not isinstance(result, dict)}
+        parts |= {key: result for key, result in pairs if isinstance(result, dict)}
         if not any(isinstance(issue, MissingObjectError) for issue in issues.values()):
             break
     reads: dict[str, TableRead] = {}
     for table in tables:
-        files = [file for parts in found.values() for file in parts.get(table, [])]
-        bad = {k: why for k, why in issues.items() if table in tables_of(sweep, k)}
+        files = [file for by_table in parts.values() for file in by_table.get(table, [])]
+        damaged = {k: issue for k, issue in issues.items() if table in tables_of(sweep, k)}
         reads[table] = TableRead(
             table=assembled(files, TABLES[table], encoded),
-            damaged=tuple(bad),
-            warnings=tuple(f"{key} is left out: {reason}" for key, reason in bad.items()),
+            damaged=tuple(damaged),
+            warnings=tuple(f"{key} is left out: {reason}" for key, reason in damaged.items()),
         )
     return reads
 
 
 def result_files(store: ObjectStore, sweep: str, tables: Sequence[str]) -> list[str]:
-    """Keys of all files that hold rows of these tables, sorted.
+    """Return the keys of all files that may hold rows of these tables, sorted.
 
-    Several tables take one listing; that of a table which is never bundled is a small one.
+    Takes one listing: of all results, or of one folder for a single table that is never bundled.
     """
     if len(tables) == 1 and tables[0] not in BUNDLED:
         return list(store.list(table_folder(sweep, tables[0])))
@@ -124,20 +125,20 @@ def result_files(store: ObjectStore, sweep: str, tables: Sequence[str]) -> list[
 
 
 def tables_of(sweep: str, key: str) -> Sequence[str]:
-    """The tables that a file may hold rows of; none for one that was set aside."""
+    """Return the tables whose rows a file may hold; empty for a file that was set aside."""
     name = folder_name(sweep, key)
     return BUNDLED if name == FOLDER else [name] if name in TABLES else []
 
 
 def set_aside(store: ObjectStore, keys: Sequence[str]) -> None:
-    """Move damaged files to `…/results/damaged/`, so that they can be written anew."""
+    """Move damaged files to `…/results/damaged/`, so that they can be written again."""
     for key in keys:
         results, _, place = key.partition("/results/")
         store.move(key, f"{results}/results/damaged/{place.replace('/', '-')}")
 
 
 def latest_trials(trials: pa.Table) -> pa.Table:
-    """The last attempt of each trial, in the order in which the trials first appear."""
+    """Return the last attempt of each trial, in the order in which the trials first appear."""
     if not len(trials):
         return trials
     ids = trials["trial_id"].combine_chunks().dictionary_encode()
@@ -151,13 +152,13 @@ def latest_trials(trials: pa.Table) -> pa.Table:
 def read_file(
     store: ObjectStore, sweep: str, key: str, tables: Sequence[str], encoded: bool = False
 ) -> dict[str, list[PartFile]] | DamagedFileError | MissingObjectError:
-    """The parts of these tables in a file, by table; or what is wrong with the file."""
-    held = [table for table in tables_of(sweep, key) if table in tables]
+    """Return the parts of these tables in a file, by table; or the error that prevents it."""
+    contained = [table for table in tables_of(sweep, key) if table in tables]
     try:
         data = store.get_immutable(key) if is_merged(key) else store.get(key)
         if is_bundle(key):
-            return parts_in(key, data, held, encoded)
-        return {table: [decode(key, data, TABLES[table], encoded)] for table in held}
+            return parts_in(key, data, contained, encoded)
+        return {table: [decode(key, data, TABLES[table], encoded)] for table in contained}
     except (DamagedFileError, MissingObjectError) as error:
         store.recent.drop(key)
         return error

@@ -1,4 +1,4 @@
-"""Rows on their way into a table: what does not fit the schema is refused, with its place."""
+"""Conversion of rows to an Arrow table, with checks of every value against the schema."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sweeps.results.schema import EVALS, Column, TableSchema
 
 
 class InvalidRowsError(ValueError):
-    """Rows that break their table's schema; the message names table, row and column."""
+    """Raised for rows that violate the schema; the message names table, row and column."""
 
 
 def to_table(schema: TableSchema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The rows as an Arrow table with exactly the columns and types of `schema`.
+    """Return the rows as an Arrow table with exactly the columns and types of `schema`.
 
-    Raises `InvalidRowsError` for a missing or unknown column, a null or a text where it may not
-    be, a value that its type cannot hold exactly, and evaluation counts that contradict.
+    Raises `InvalidRowsError` for a missing or unknown column, a null or a text that is not
+    allowed, a value that the column type cannot represent exactly, and inconsistent evaluation
+    counts.
     """
     names = [column.name for column in schema.columns]
     for index, row in enumerate(rows):
@@ -38,9 +39,9 @@ def _check_names(
         return
     missing = [name for name in names if name not in row]
     unknown = sorted(row.keys() - set(names))
-    complaints = [f"lacks {', '.join(missing)}"] if missing else []
-    complaints += [f"has the unknown {name}. {nearest(name, names)}".strip() for name in unknown]
-    raise InvalidRowsError(f"{schema.name}, row {index} {'; '.join(complaints)}")
+    issues = [f"lacks {', '.join(missing)}"] if missing else []
+    issues += [f"has the unknown {name}. {nearest(name, names)}".strip() for name in unknown]
+    raise InvalidRowsError(f"{schema.name}, row {index} {'; '.join(issues)}")
 
 
 def _array(schema: TableSchema, column: Column, values: list[Any]) -> pa.Array:
@@ -57,24 +58,24 @@ def _array(schema: TableSchema, column: Column, values: list[Any]) -> pa.Array:
         array = pa.array(values, column.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InvalidRowsError(f"{place}: {column.type} expected, {error}") from error
-    for index, (given, held) in enumerate(zip(values, array.to_pylist(), strict=True)):
-        if not _same(given, held):  # Arrow cuts 1.5 to 1 and a text to its letters without a word
+    for index, (given, stored) in enumerate(zip(values, array.to_pylist(), strict=True)):
+        if not _same(given, stored):  # Arrow silently truncates 1.5 to 1 and splits a text
             raise InvalidRowsError(f"{place}, row {index}: {column.type} expected, got {given!r}")
     return array
 
 
-def _same(given: Any, held: Any) -> bool:
-    if isinstance(held, list):
+def _same(given: Any, stored: Any) -> bool:
+    if isinstance(stored, list):
         return (
             not isinstance(given, str)
-            and None not in held
-            and all(_same(g, h) for g, h in zip(given, held, strict=True))
+            and None not in stored
+            and all(_same(g, s) for g, s in zip(given, stored, strict=True))
         )
-    return bool(given == held) or given != given  # a NaN is held as a NaN, and equals nothing
+    return bool(given == stored) or given != given  # a NaN is stored as a NaN, and equals nothing
 
 
 def _check_counts(index: int, row: Mapping[str, Any]) -> None:
-    """Counts make fractions in [0, 1], and only what was learned can be right."""
+    """Check 0 <= count <= n, and that `correct` is given if and only if the class was seen."""
     for name in ("correct", "correct_task_given", "task_id_correct"):
         value = row[name]
         if value is not None and not 0 <= value <= row["n"]:
@@ -83,6 +84,6 @@ def _check_counts(index: int, row: Mapping[str, Any]) -> None:
             )
     if (row["correct"] is not None) != row["seen"]:
         raise InvalidRowsError(
-            f"evals.correct, row {index}: a count if and only if the class was seen, "
-            f"got {row['correct']} with seen={row['seen']}"
+            f"evals.correct, row {index}: got {row['correct']} with seen={row['seen']}, "
+            "allowed: a count if and only if the class was seen"
         )

@@ -1,8 +1,8 @@
-"""The four result tables: columns, types and what each column means.
+"""Schema of the four result tables: names, types and descriptions of their columns.
 
-The tables are long, hold counts rather than rates (accuracies are computed when read, so that a
-definition can change without a new run), and carry SI units in their names. The Arrow schema of a
-table is built from its columns here; `describe()` prints the same columns for people.
+The tables are in long format. They hold counts and not rates: accuracies are computed when the
+tables are read, so that a definition can change without a new run. Column names contain SI units.
+The Arrow schema of a table is built from its columns; `describe()` prints them as Markdown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-"""Bumped when a column is added, dropped or changes its type or meaning."""
+"""Increased when a column is added, removed, or changes its type or meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +25,32 @@ class Column:
     doc: str
     nullable: bool = False
     choices: tuple[str, ...] = ()
-    """The only texts that may stand here; empty allows any."""
+    """Allowed texts; empty allows any."""
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """One table: what a row is, what tells rows apart, and the columns."""
+    """Schema of one table: the meaning of a row, its primary key, and the columns."""
 
     name: str
     row: str
+    """Object that one row describes, such as `stage`."""
     key: tuple[str, ...]
-    """Columns that no two rows share."""
+    """Columns whose values identify a row."""
     columns: tuple[Column, ...]
     repeated: tuple[str, ...] = ()
-    """Texts that fill a column with few values: worth a dictionary where rows are many."""
+    """Text columns with few distinct values, which `encoded` stores as dictionaries."""
 
     @cached_property
     def encoded(self) -> pa.Schema:
-        """`arrow` with the repeated texts as dictionaries: a quarter of the memory."""
+        """Return `arrow` with repeated texts as dictionaries: a quarter of the memory."""
         coded = pa.dictionary(pa.int32(), pa.string())
         fields = [f.with_type(coded) if f.name in self.repeated else f for f in self.arrow]
         return pa.schema(fields, metadata=self.arrow.metadata)
 
     @cached_property
     def arrow(self) -> pa.Schema:
-        """The Arrow schema, with the version in its metadata and the docs in its fields'."""
+        """Return the Arrow schema, with version and column descriptions in its metadata."""
         return pa.schema(
             [
                 pa.field(c.name, c.type, nullable=c.nullable, metadata={b"doc": c.doc.encode()})
@@ -192,11 +193,11 @@ MATRICES = TableSchema(
 )
 
 TABLES: dict[str, TableSchema] = {t.name: t for t in (TRIALS, STAGES, EVALS, MATRICES)}
-"""Every result table by its name."""
+"""Schemas of the result tables, by name."""
 
 
 def describe() -> str:
-    """All tables and columns as Markdown, for the documentation."""
+    """Return all tables and columns as Markdown, for the documentation."""
     parts = []
     for table in TABLES.values():
         parts.append(f"### {table.name}\n\nOne row per {table.row}.\n")

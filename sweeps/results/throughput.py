@@ -1,4 +1,4 @@
-"""Throughput of a sweep: stages per hour, over the last hour and in all."""
+"""Throughput of a sweep in stages per hour, over the last hour and over all runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ HOUR_S = 3600.0
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Stages trained, and per hour in which a driver ran."""
+    """Number of trained stages, and stages per hour in which a driver ran."""
 
     recent_stages: int
-    """Trained in the last hour."""
+    """Stages trained in the last hour."""
     recent_per_hour: float | None
-    """None if no driver ran in the last hour."""
+    """Stages per hour over the last hour; None if no driver ran in it."""
     stages: int
+    """Stages trained in all runs."""
     per_hour: float | None
-    """None if no driver ran for a measurable time."""
+    """Stages per hour over all runs; None if no driver ran for a measurable time."""
 
 
 def throughput(
@@ -31,8 +32,8 @@ def throughput(
 ) -> Throughput:
     """Compute the throughput of the runs of a sweep.
 
-    `now`: time of the reader. `live`: of each run that is alive, the time by its own clock, so
-    that clocks which differ do not matter. A run that is not alive lasted until its last event.
+    `now`: time of the reader. `live`: current time of each live run by the run's own clock, so
+    that differences between clocks do not matter. A run that is not live ends at its last event.
     Time in which several drivers ran counts once.
     """
     spans: list[tuple[float, float]] = []  # ages in seconds, (younger end, older end)

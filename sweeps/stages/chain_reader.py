@@ -1,4 +1,4 @@
-"""The stage store as one walk along a chain sees it: nothing is read twice."""
+"""Reader of the stages of one chain, which caches what it reads from the stage store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 @final
-class WalkMemory:
-    """Markers, figures and counts that a walk has read or written, in front of the store.
+class ChainReader:
+    """Cache of the markers, results, costs and counts that one `TrialRunner` read or wrote.
 
-    It lives as long as a `TrialRunner`. Damage that comes after the reading is found by the next
-    one, as it is by every other process.
+    The cache lives as long as the runner. It does not detect damage that occurs after a read; the
+    next runner, or any other process, detects it.
     """
 
     def __init__(self, store: StageStore) -> None:
@@ -27,7 +27,7 @@ class WalkMemory:
         self._counts: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def record(self, key: str) -> StageRecord | None:
-        """Figures and cost of a finished stage; None if it is absent or was damaged."""
+        """Return result and cost of a finished stage; None if it is absent or was damaged."""
         marker, result = self._marker(key), self._result(key)
         if marker is None or result is None:
             return None
@@ -36,52 +36,52 @@ class WalkMemory:
         return StageRecord(marker, result, self._costs[key])
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """Counts of one readout of a stage; None if they are absent or were damaged."""
+        """Return the counts of one readout of a stage; None if absent or damaged."""
         if (key, eval_id) not in self._counts:
-            found = self._store.evaluation(key, eval_id)
-            if found is None:
+            counts = self._store.evaluation(key, eval_id)
+            if counts is None:
                 return None
-            self._counts[key, eval_id] = found
+            self._counts[key, eval_id] = counts
         return self._counts[key, eval_id]
 
     def load_delta(self, key: str) -> State | None:
-        """The tensors of a finished stage, checked; None if it is absent or was damaged."""
+        """Return the verified tensors of a finished stage; None if absent or damaged."""
         marker = self._marker(key)
         return None if marker is None else self._store.delta_of(marker)
 
-    def is_sound(self, key: str, eval_ids: Iterable[str]) -> bool:
-        """Whether figures and counts of a complete stage are what was written."""
+    def is_intact(self, key: str, eval_ids: Iterable[str]) -> bool:
+        """Return True if result and counts of a complete stage have their checksums."""
         counts = [self.evaluation(key, identity) is not None for identity in eval_ids]
         return self._result(key) is not None and all(counts)
 
     def committed(self, key: str, stage: Committed) -> None:
-        """Remember a stage that the walk has committed."""
+        """Cache a stage that this process has committed."""
         record = stage.record
         self._markers[key], self._results[key] = record.marker, record.result
         self._costs[key] = record.cost
 
     def evaluated(self, key: str, eval_id: str, rows: list[dict[str, Any]]) -> None:
-        """Remember counts that the walk has stored."""
+        """Cache counts that this process has stored."""
         self._counts[key, eval_id] = rows
 
     def forget(self) -> None:
-        """Forget everything: something turned out to be damaged."""
-        for known in (self._markers, self._results, self._costs, self._counts):
-            known.clear()
+        """Clear the cache, because a stage turned out to be damaged."""
+        for cache in (self._markers, self._results, self._costs, self._counts):
+            cache.clear()
 
     def _marker(self, key: str) -> dict[str, Any] | None:
         if key not in self._markers:
-            found = self._store.marker(key)
-            if found is None:
+            marker = self._store.marker(key)
+            if marker is None:
                 return None
-            self._markers[key] = found
+            self._markers[key] = marker
         return self._markers[key]
 
     def _result(self, key: str) -> dict[str, Any] | None:
         if key not in self._results:
             marker = self._marker(key)
-            found = None if marker is None else self._store.result_of(marker)
-            if found is None:
+            result = None if marker is None else self._store.result_of(marker)
+            if result is None:
                 return None
-            self._results[key] = found
+            self._results[key] = result
         return self._results[key]

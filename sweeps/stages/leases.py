@@ -1,18 +1,22 @@
-"""Leases: who computes a stage. Computing a stage twice is harmless; a lease only saves the work.
+"""Leases on stages: the right of one process to compute a stage.
 
-    leases/KEY/GENERATION            whose lease it is, and a beat that counts up
-    leases/KEY/GENERATION.expired    an observer's verdict that the owner of that lease has stopped
+Computing a stage twice is harmless. A lease only saves the duplicated work.
 
-A stage belongs to the lease of its newest generation. Whoever sees its beat stand still for the
-time to live, by its own monotonic clock, may declare it expired; the next owner puts the next
-generation if it is absent, so of several takers one wins. Wall clocks are never compared.
+    leases/KEY/GENERATION            owner of the lease, and a heartbeat that counts up
+    leases/KEY/GENERATION.expired    verdict of an observer that this owner has stopped
 
-The usual case takes few requests: generation 0 is put if absent, without a look at what is there,
-and deleted in the end. Generation 0 exists as long as a later one does. An owner whose last write
-was confirmed within half its time to live cannot have been declared expired yet.
+The newest generation holds the lease of a stage. An observer may declare a generation expired if
+its heartbeat has not changed for the time to live, measured by the observer's monotonic clock.
+The next owner writes the next generation with put-if-absent, so only one of several processes
+acquires it. Wall clocks are never compared.
 
-A storage that is out of reach stops the beats of all owners. So beats and looks are not retried
-(the next one comes soon), and an observer that could not look starts to count anew.
+The usual case takes few requests: generation 0 is written with put-if-absent, without a listing
+before, and deleted at the end. Generation 0 exists as long as a later one does. An owner whose
+last write was confirmed within half its time to live cannot have been declared expired yet.
+
+If the storage is unreachable, the heartbeats of all owners stop. Heartbeats and observations are
+therefore not retried (the next one comes soon), and an observer that could not read starts its
+measurement again.
 """
 
 from __future__ import annotations
@@ -31,16 +35,17 @@ from typing import Any, final
 from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
 TIME_TO_LIVE_S = 20.0
-"""How long a beat must stand still before its owner counts as gone."""
+"""Seconds without a new heartbeat after which an owner counts as stopped."""
 BEATS_PER_LIFE = 8
+"""Number of heartbeats per time to live."""
 LOOK_EVERY = 4
-"""Every so many beats an owner looks whether the lease is still its own, in place of a write."""
+"""Number of heartbeats after which an owner reads its lease instead of writing it."""
 BLIND_S = 5.0
-"""How long an observer that could not look waits before it looks again."""
+"""Seconds that an observer waits after a storage error before it reads again."""
 
 
 def _uptime() -> float:
-    """Seconds on a clock that also runs while the machine sleeps, where there is one."""
+    """Return seconds of a clock that also runs during suspend, if the system has one."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
@@ -60,11 +65,11 @@ class LeaseTable:
         self.folder = folder
 
     def at_once(self) -> LeaseTable:
-        """The same leases, on a storage whose operations are not tried again."""
+        """Return the same leases on a storage that does not retry its operations."""
         return LeaseTable(self.objects.without_retries(), self.time_to_live_s, self.folder)
 
     def acquire(self, key: str, owner: str) -> Lease | None:
-        """The lease of a stage, to be entered; None while somebody else has it."""
+        """Return the lease of a stage as a context manager; None if another owner holds it."""
         first = Lease(self, key, 0, owner)
         if first.take():
             return first
@@ -75,10 +80,10 @@ class LeaseTable:
         return lease if lease.take() else None
 
     def newest(self, key: str) -> tuple[int | None, bool]:
-        """(number of the newest generation or None, whether it was declared expired).
+        """Return (number of the newest generation or None, True if it was declared expired).
 
-        A verdict about a lease that was given back meanwhile does not hold for the next one of
-        the same number.
+        A verdict about a lease that was released in the meantime does not apply to the next lease
+        of the same number.
         """
         names = self._names(key)
         newest = _newest_of(names)
@@ -87,27 +92,27 @@ class LeaseTable:
         return newest, self._verdict_holds(key, newest)
 
     def newest_number(self, key: str) -> int | None:
-        """The first part of `newest`, by one request."""
+        """Return the number of the newest generation, with one request."""
         return _newest_of(self._names(key))
 
     def name(self, key: str, generation: int) -> str:
-        """Where a generation's lease is kept."""
+        """Return the storage key of a generation's lease."""
         return f"{self.folder}/{key}/{generation}"
 
     def beat(self, key: str, generation: int) -> str | None:
-        """What the owner of a generation last wrote; None if the lease was given back."""
+        """Return the last heartbeat of a generation's owner; None if the lease was released."""
         return self._read(self.name(key, generation))
 
     def expire(self, key: str, generation: int, beat: str | None = None) -> None:
-        """Declare the owner of a generation gone. `beat`: what it last wrote, if that is known."""
+        """Declare a generation expired. `beat`: its last heartbeat, read if it is None."""
         beat = self.beat(key, generation) if beat is None else beat
         verdict = {"lease": _fields(beat).get("lease")}
         self.objects.put(f"{self.name(key, generation)}.expired", json.dumps(verdict).encode())
 
     def expire_owned(self, key: str, owner: str) -> None:
-        """Declare the newest generation expired if `owner`, known to be dead, holds it.
+        """Declare the newest generation expired if `owner`, which is known to be dead, holds it.
 
-        Nothing happens if the storage is out of reach: the lease runs out by itself.
+        Does nothing if the storage is unreachable, because the lease expires anyway.
         """
         table = self.at_once()
         with suppress(StorageError):
@@ -119,28 +124,28 @@ class LeaseTable:
                 table.expire(key, newest, beat)
 
     def clear(self, key: str, generation: int) -> None:
-        """Remove the generations up to this one; a later one is somebody else's.
+        """Delete the generations up to this one; a later one belongs to another owner.
 
-        Verdicts go before the leases, which must not look free meanwhile, and generation 0 goes
-        last, as whoever finds it absent takes the lease.
+        Verdicts are deleted before the leases, so that the stage never looks free in between.
+        Generation 0 is deleted last, because a process that finds it absent acquires the lease.
         """
-        gone = [name for name in self._names(key) if _is_up_to(name, generation)]
-        verdicts = [name for name in gone if not name.isdigit()]
-        later = [name for name in gone if name.isdigit() and name != "0"]
-        for names in (verdicts, later, ["0"] if "0" in gone else []):
+        removed = [name for name in self._names(key) if _is_up_to(name, generation)]
+        verdicts = [name for name in removed if not name.isdigit()]
+        later = [name for name in removed if name.isdigit() and name != "0"]
+        for names in (verdicts, later, ["0"] if "0" in removed else []):
             self.objects.delete_all([f"{self.folder}/{key}/{name}" for name in names])
 
     def _names(self, key: str) -> list[str]:
         return [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
 
     def _verdict_holds(self, key: str, generation: int) -> bool:
-        """Whether the verdict about a generation is about the lease that is there."""
+        """Return True if the verdict about a generation names the lease that is stored."""
         verdict = self._read(f"{self.name(key, generation)}.expired")
-        about = _fields(verdict)
-        if "lease" not in about:  # of an earlier version of this code
+        fields = _fields(verdict)
+        if "lease" not in fields:  # written by an earlier version of this code
             return verdict is not None
         beat = self.beat(key, generation)
-        return beat is not None and _fields(beat).get("lease") == about["lease"]
+        return beat is not None and _fields(beat).get("lease") == fields["lease"]
 
     def _read(self, name: str) -> str | None:
         try:
@@ -151,23 +156,23 @@ class LeaseTable:
 
 @final
 class Lease:
-    """The right to compute one stage, kept alive by a thread until the `with` block ends."""
+    """Right to compute one stage. A thread writes heartbeats until the `with` block ends."""
 
     def __init__(self, table: LeaseTable, key: str, generation: int, owner: str) -> None:
         self.table, self.key, self.generation, self.owner = table, key, generation, owner
-        self._id = uuid.uuid4().hex  # numbers of generations come again once all are given back
-        self._confirmed = -float("inf")  # when the last write began that got through
+        self._id = uuid.uuid4().hex  # generation numbers are reused after all were released
+        self._confirmed = -float("inf")  # start time of the last write that succeeded
         self._lost = False
         self._since = _now()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def take(self) -> bool:
-        """Put the generation if it is absent; True if it is ours."""
+        """Write the generation with put-if-absent; return True if this lease holds it."""
         name, began = self.table.name(self.key, self.generation), _uptime()
-        won = self.table.objects.put_if_absent(name, self._beat(0))
-        # a bucket may say "taken" to the very writer that took it, when an answer was lost
-        if won or self._id_is_there(self.table):
+        created = self.table.objects.put_if_absent(name, self._beat(0))
+        # If a response was lost, a bucket may report a conflict although this write succeeded.
+        if created or self._holds_id(self.table):
             self._confirmed = began
             return True
         return False
@@ -191,30 +196,30 @@ class Lease:
         """
         self._stop.set()
         self._thread.join(wait_s)
-        if not self._thread.is_alive():  # else its write could bring the lease back
-            with suppress(StorageError):
-                self._give_back(self.table.at_once())
+        if not self._thread.is_alive():  # otherwise its write could bring the lease back
+            with suppress(StorageError):  # a lease that cannot be released expires
+                self._release(self.table.at_once())
 
     def is_mine(self) -> bool:
-        """Whether nobody has taken over since; to be asked before a commit."""
+        """Return True if no other process has taken over the lease. Check this before a commit."""
         return self._is_mine(self.table)
 
     @property
     def _is_fresh(self) -> bool:
-        """Whether a write was confirmed so lately that no observer's patience can have ended."""
+        """Return True if a write was confirmed so recently that no observer can have timed out."""
         return _uptime() - self._confirmed < self.table.time_to_live_s / 2
 
     def _is_mine(self, table: LeaseTable) -> bool:
         fresh = self._is_fresh
         newest = table.newest_number(self.key) == self.generation
-        mine = newest and (fresh or self._id_is_there(table))
+        mine = newest and (fresh or self._holds_id(table))
         self._lost = self._lost or not mine
         return mine
 
-    def _id_is_there(self, table: LeaseTable) -> bool:
+    def _holds_id(self, table: LeaseTable) -> bool:
         return _fields(table.beat(self.key, self.generation)).get("lease") == self._id
 
-    def _give_back(self, table: LeaseTable) -> None:
+    def _release(self, table: LeaseTable) -> None:
         if self._lost:
             return
         if self.generation == 0 and self._is_fresh:
@@ -228,10 +233,10 @@ class Lease:
         while not self._stop.wait(table.time_to_live_s / BEATS_PER_LIFE):
             count += 1
             began, fresh = _uptime(), self._is_fresh
-            with suppress(StorageError):  # the next beat may get through
+            with suppress(StorageError):  # the next heartbeat may succeed
                 if not fresh or count % LOOK_EVERY == 0:
                     if not self._is_mine(table):
-                        return  # beating on would bring back what its successor has cleared
+                        return  # a further write would restore what the next owner has deleted
                     if fresh:
                         continue
                 table.objects.put(name, self._beat(count))
@@ -243,7 +248,7 @@ class Lease:
             "lease": self._id,
             "time_to_live_s": self.table.time_to_live_s,
             "beat": count,
-            "host": platform.node(),  # this and what follows is for people only
+            "host": platform.node(),  # no decision uses this field or the following ones
             "since": self._since,
             "at": _now(),
         }
@@ -252,7 +257,7 @@ class Lease:
 
 @final
 class LeaseWatch:
-    """An observer's memory of beats, by its own monotonic clock."""
+    """Heartbeats that an observer has seen, timed by its own monotonic clock."""
 
     def __init__(self, table: LeaseTable, clock: Callable[[], float] = time.monotonic) -> None:
         self.table = table
@@ -261,11 +266,12 @@ class LeaseWatch:
         self._blind_until = -float("inf")
 
     def is_free(self, key: str) -> bool:
-        """Whether a stage could be leased now; expires an owner whose beat has stood still.
+        """Return True if a stage can be leased now; declare a stopped owner expired.
 
-        Its patience is the longer of two times to live, the observer's and the owner's: who beats
-        rarely is not dead. While the storage is out of reach nothing is free, and afterwards the
-        patience with every owner starts again: the owners could not write either.
+        An owner has stopped if its heartbeat has not changed for the longer of two times to live,
+        the observer's and the owner's: an owner that writes rarely is not dead. While the storage
+        is unreachable no stage is free. Afterwards the measurement starts again for every owner,
+        because the owners could not write either.
         """
         if self._clock() < self._blind_until:
             return False
@@ -286,32 +292,32 @@ class LeaseWatch:
         if (generation, last) != (newest, beat):
             self._seen[key] = (newest, beat, now)
             return False
-        theirs = _fields(beat).get("time_to_live_s")
-        patience = max(table.time_to_live_s, theirs if isinstance(theirs, int | float) else 0)
-        if now - since < patience:
+        of_owner = _fields(beat).get("time_to_live_s")
+        timeout = max(table.time_to_live_s, of_owner if isinstance(of_owner, int | float) else 0)
+        if now - since < timeout:
             return False
         table.expire(key, newest, beat)
         return True
 
 
 def _now() -> str:
-    """Return the time of this machine's clock; nothing is decided by it."""
+    """Return the wall clock time of this machine, which no decision uses."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _newest_of(names: list[str]) -> int | None:
-    """The greatest number among the names of leases."""
+    """Return the greatest generation number among the names of leases."""
     return max((int(name) for name in names if name.isdigit()), default=None)
 
 
 def _is_up_to(name: str, generation: int) -> bool:
-    """Whether `3` or `3.expired` is about this generation or an earlier one."""
+    """Return True if `3` or `3.expired` belongs to this generation or an earlier one."""
     number = name.removesuffix(".expired")
     return number.isdigit() and int(number) <= generation
 
 
 def _fields(beat: str | None) -> dict[str, Any]:
-    """What a beat says; nothing if it was given back or is not what was written."""
+    """Return the fields of a heartbeat; empty if the lease was released or is not valid JSON."""
     try:
         fields = json.loads(beat or "")
     except ValueError:

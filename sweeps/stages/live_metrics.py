@@ -1,4 +1,4 @@
-"""Figures of a trial on its way, for people who watch: nothing decides by them."""
+"""Metrics of a running trial, for progress displays. No decision uses them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeps.definition import TrialSpec
 from sweeps.stages.stage_store import StageReader
 
 WATCHED = ("average_accuracy", "forgetting")
-"""Metrics that are always told, beside the objectives."""
+"""Metrics that are reported in addition to the objectives."""
 
 
 def figures_so_far(
@@ -22,28 +22,29 @@ def figures_so_far(
     chain: Sequence[StageSpec],
     objectives: Collection[str] = (),
 ) -> dict[str, float]:
-    """Metrics after a trial's first stages, over the tasks learned by then, and the last loss.
+    """Return the last loss, and metrics over the tasks learned in the stages of `chain`.
 
-    By validation, through the first readout, as objectives are. What is undefined (forgetting
-    after one task, a validation split without images) or was damaged is left out.
+    The metrics use validation images and the first readout, as objectives do. A metric that is
+    undefined (forgetting after one task, a validation split without images) or whose counts were
+    damaged is left out. Accuracies are fractions in [0, 1].
     """
     record = store.record(chain[-1].key) if chain else None
     if record is None:
         return {}
     counts = _counts(store, trial, chain)
     names = dict.fromkeys([*WATCHED, *objectives])
-    found = some_metrics(counts, names) if counts is not None else {}
-    found["cross_entropy"] = record.result["training"]["cross_entropy"]
-    found["trainable_parameters"] = record.result["method"]["trainable_parameters"]
+    values = some_metrics(counts, names) if counts is not None else {}
+    values["cross_entropy"] = record.result["training"]["cross_entropy"]
+    values["trainable_parameters"] = record.result["method"]["trainable_parameters"]
     return {
         name: float(value)
-        for name, value in found.items()
+        for name, value in values.items()
         if value is not None and math.isfinite(value)
     }
 
 
 def _counts(store: StageReader, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
-    """(S, T) over the tasks learned so far; None where an evaluation is missing."""
+    """Return counts of shape (stages, tasks learned so far); None if an evaluation is missing."""
     stages = len(chain)
     tasks = {group.index: j for j, group in enumerate(g for s in chain for g in s.groups)}
     if stages not in {1, len(tasks)}:

@@ -1,7 +1,8 @@
-"""From stored stages to the rows of a sweep's tables.
+"""Rows of the result tables `stages`, `matrices` and `evals`, made from stored stages.
 
-A stage holds its own rows, so a sweep's parts are copies that can be made again at any time: a
-crash between stage and part repairs itself, and a reused stage appears in every sweep using it.
+A stored stage contains its rows. The parts of a sweep are copies that can be written again at any
+time. A crash between stage and part therefore needs no repair by hand, and a reused stage appears
+in every sweep that uses it.
 """
 
 from __future__ import annotations
@@ -33,37 +34,40 @@ NO_COST = {
     "code_version": "unknown",
     "started_at": "unknown",
 }
-"""Stands in for a lost `cost.json`, and for what an earlier version did not write into it."""
+"""Values for a lost `cost.json`, and for fields that an earlier version did not write."""
 
 
 def evaluation_ids(trial: TrialSpec) -> dict[str, str]:
-    """Under which the counts of each readout of a trial are kept, by readout."""
+    """Return the evaluation id of each readout of a trial, by readout id."""
     partition = partition_id(trial.run)
     return {r.readout_id: evaluation_id(r, partition) for r in trial.readouts}
 
 
 def is_complete(store: StageStore, trial: TrialSpec, key: str) -> bool:
-    """Whether a stage is stored and evaluated for every readout of the trial. One request."""
+    """Return True if a stage is stored and evaluated for every readout of the trial.
+
+    Takes one request.
+    """
     return has_all(store.contents(key), trial)
 
 
-def has_all(there: Collection[str], trial: TrialSpec) -> bool:
-    """Whether the names in a stage's folder are those of a stage that `is_complete`."""
+def has_all(names: Collection[str], trial: TrialSpec) -> bool:
+    """Return True if the names in a stage's folder are those of a complete stage."""
     counts = (f"evals/{identity}.json" for identity in evaluation_ids(trial).values())
-    return "stage.json" in there and all(name in there for name in counts)
+    return "stage.json" in names and all(name in names for name in counts)
 
 
 def bundle_of(sweep: str, trial: TrialSpec, key: str) -> str:
-    """Key of the bundle that holds the rows of a stage for the readouts of a trial."""
+    """Return the key of the bundle that holds the rows of a stage for the readouts of a trial."""
     return bundle_key(sweep, _bundle_id(trial, key))
 
 
 def materialise_stage(
     store: StageStore, sweep: str, trial: TrialSpec, key: str, reader: StageReader | None = None
 ) -> bool:
-    """Write the rows of one complete stage; False if the stage turned out to be damaged.
+    """Write the rows of one complete stage; return False if the stage is damaged.
 
-    `reader`: where record and counts are taken from, if not from the store itself.
+    `reader`: source of record and counts; the store if None.
     """
     reader = reader or store
     record = reader.record(key)
@@ -86,9 +90,9 @@ def materialise_stage(
 
 
 def mend_tables(store: StageStore, sweep: str) -> bool:
-    """Move damaged files of a sweep's tables aside; True if there were any to be written again.
+    """Move damaged files of a sweep's tables aside; return True if any must be written again.
 
-    Parts that have become many are merged first, so that the next look is quick.
+    If there are many parts, they are merged first, so that the next check is fast.
     """
     merge_results(store.objects, sweep)
     damaged = damaged_files(store.objects, sweep)
@@ -102,7 +106,7 @@ def mend_tables(store: StageStore, sweep: str) -> bool:
 
 
 def merge_tables(store: StageStore, sweep: str) -> None:
-    """Merge the parts of every table, so that each of them is one file if it is not very large."""
+    """Merge the parts of every table into one file per table, or several if it is very large."""
     merge_results(store.objects, sweep, least=2)
 
 
@@ -111,6 +115,7 @@ def _bundle_id(trial: TrialSpec, key: str) -> str:
 
 
 def stage_row(record: StageRecord) -> dict[str, Any]:
+    """Return the row of a stage in the table `stages`."""
     marker, training, method = record.marker, record.result["training"], record.result["method"]
     groups = marker["groups"]
     return {

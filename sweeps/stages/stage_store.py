@@ -1,15 +1,16 @@
-"""The stage store: finished stages under their content-addressed keys, shared by all sweeps.
+"""Stage store: finished stages under their content-addressed keys, shared by all sweeps.
 
-    stages/KK/KEY/state-SHA.safetensors     the tensors that the stage changed
-                  result-SHA.json           its figures: losses, norms, matrices
-                  cost.json                 seconds, host, versions: the first writer's stay
-                  evaluation_cost.json      the same of its first evaluation
-                  stage.json                written last, put-if-absent: the stage exists
+    stages/KK/KEY/state-SHA.safetensors     tensors that the stage changed
+                  result-SHA.json           losses, norms, matrices
+                  cost.json                 seconds, host, versions; the first write is kept
+                  evaluation_cost.json      the same for its first evaluation
+                  stage.json                marker of a finished stage, put-if-absent, written last
                   evals/EVAL_ID.json        counts of one readout
-    damaged/KEY/N/...                       what was moved aside because its bits had changed
+    damaged/KEY/N/...                       files moved aside because their bits had changed
 
-Payloads are named by their content, so a late writer with other bits cannot harm a committed
-stage. A stage names its parent and holds only its own delta; states are folded from the chain.
+Payloads are named by their content, so a late writer with other bits cannot change a committed
+stage. A stage names its parent and holds only its own delta. The state after a stage is the
+combination of the deltas along its chain.
 """
 
 from __future__ import annotations
@@ -36,27 +37,27 @@ folder = stage_folder
 @final
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What is known of a finished stage without reading its tensors."""
+    """Marker, result and cost of a finished stage, without its tensors."""
 
     marker: dict[str, Any]
     """`stage.json`: key, parent, position, task_key, classes, effect, payloads."""
     result: dict[str, Any]
-    """Training and method reports, the same on every recomputation."""
+    """Training and method reports, the same for every recomputation."""
     cost: dict[str, Any]
-    """Seconds and provenance of whoever computed it first."""
+    """Seconds and provenance of the first computation."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A stage that this very process has just committed, as a reader would find it."""
+    """Stage that this process has just committed, in the form in which a reader gets it."""
 
     record: StageRecord
     delta: State
 
 
 class StageReader(Protocol):
-    """Where figures, costs and counts of finished stages are read."""
+    """Source of records and evaluation counts of finished stages."""
 
     def record(self, key: str) -> StageRecord | None: ...
 
@@ -65,25 +66,28 @@ class StageReader(Protocol):
 
 @final
 class StageStore:
-    """Stages in an object store. Damaged ones are reported, moved aside and count as absent."""
+    """Stages in an object store.
+
+    A damaged stage is reported through `report`, moved aside, and counts as absent.
+    """
 
     def __init__(self, objects: ObjectStore, report: Report = lambda message: None) -> None:
         self.objects = objects
         self.report = report
 
     def has(self, key: str) -> bool:
-        """Whether the stage is finished. Contents are checked when they are read."""
+        """Return True if the stage is finished. Its content is verified when it is read."""
         return self.objects.exists(f"{folder(key)}/stage.json")
 
     def contents(self, key: str) -> frozenset[str]:
-        """Names in the folder of a stage, such as `stage.json` and `evals/ID.json`."""
-        where = f"{folder(key)}/"
-        return frozenset(name.removeprefix(where) for name in self.objects.list(folder(key)))
+        """Return the names in the folder of a stage, such as `stage.json` and `evals/ID.json`."""
+        prefix = f"{folder(key)}/"
+        return frozenset(name.removeprefix(prefix) for name in self.objects.list(folder(key)))
 
     def finished(self) -> dict[str, set[str]]:
-        """Every finished stage with the ids of its evaluations, by one listing of the storage.
+        """Return the evaluation ids of every finished stage, by stage key, with one listing.
 
-        A plan asks for many thousands of stages; on a bucket each question is a round trip.
+        A plan looks up many thousands of stages, and on a bucket each lookup is a round trip.
         """
         marked: set[str] = set()
         evaluated: dict[str, set[str]] = {}
@@ -96,7 +100,7 @@ class StageStore:
         return {key: evaluated.get(key, set()) for key in marked}
 
     def marker(self, key: str) -> dict[str, Any] | None:
-        """What says that a stage is finished; None if it is absent or was damaged."""
+        """Return the marker of a finished stage; None if it is absent or was damaged."""
         try:
             marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
         except MissingObjectError:
@@ -107,12 +111,12 @@ class StageStore:
         return marker
 
     def load_delta(self, key: str) -> State | None:
-        """The tensors of a finished stage, checked; None if it is absent or was damaged."""
+        """Return the verified tensors of a finished stage; None if absent or damaged."""
         marker = self.marker(key)
         return None if marker is None else self.delta_of(marker)
 
     def record(self, key: str) -> StageRecord | None:
-        """Figures and cost of a finished stage; None if it is absent or was damaged."""
+        """Return marker, result and cost of a finished stage; None if absent or damaged."""
         marker = self.marker(key)
         result = None if marker is None else self.result_of(marker)
         if marker is None or result is None:
@@ -120,7 +124,7 @@ class StageStore:
         return StageRecord(marker, result, self.cost(key))
 
     def delta_of(self, marker: Mapping[str, Any]) -> State | None:
-        """The tensors of the stage that a marker is of, checked; None if they were damaged."""
+        """Return the verified tensors of the stage of a marker; None if they were damaged."""
         from clmethods.checkpoint import DamagedStateError, state_from_bytes
 
         data = self._payload(marker["key"], marker["state"])
@@ -133,60 +137,63 @@ class StageStore:
             return None
 
     def result_of(self, marker: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The figures of the stage that a marker is of, checked; None if they were damaged."""
+        """Return the verified result of the stage of a marker; None if it was damaged."""
         data = self._payload(marker["key"], marker["result"])
         return None if data is None else json.loads(data)
 
     def cost(self, key: str) -> dict[str, Any]:
-        """What training a stage took; empty if that is lost, which is no reason to do it again."""
-        return self._figures(f"{folder(key)}/cost.json")
+        """Return the cost of training a stage; empty if it is lost. The stage stays valid."""
+        return self._read_cost(f"{folder(key)}/cost.json")
 
     def evaluation_cost(self, key: str) -> dict[str, Any]:
-        """What its first evaluation took; empty if that is not known."""
-        return self._figures(f"{folder(key)}/evaluation_cost.json")
+        """Return the cost of the first evaluation of a stage; empty if it is not known."""
+        return self._read_cost(f"{folder(key)}/evaluation_cost.json")
 
     def stage_seconds(self, key: str, clock: str) -> float:
-        """Seconds of training and first evaluation by a clock, as far as they are known."""
+        """Return the known seconds of training and first evaluation of a stage.
+
+        `clock`: field of the cost, such as `wall_s` or `cpu_s`.
+        """
         costs = self.cost(key), self.evaluation_cost(key)
         return sum(float(cost.get(clock, 0.0)) for cost in costs)
 
     def save_evaluation_cost(self, key: str, cost: dict[str, object]) -> None:
-        """Keep what evaluating a stage took; the first writer's stay."""
+        """Store the cost of evaluating a stage; the first write is kept."""
         name = f"{folder(key)}/evaluation_cost.json"
         self.objects.put_if_absent(name, canonical_json(cost).encode())
 
-    def _figures(self, name: str) -> dict[str, Any]:
+    def _read_cost(self, name: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.objects.get(name))
+            cost = json.loads(self.objects.get(name))
         except (MissingObjectError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return cost if isinstance(cost, dict) else {}
 
     def save(
         self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]
     ) -> Committed | None:
-        """Commit a finished stage: payloads first, the marker last. A present stage stays.
+        """Commit a finished stage: payloads first, the marker last. An existing stage is kept.
 
-        Returns what was committed, so that it need not be read again; None if the marker was there
-        already, and with it perhaps other bits. Raises `DivergedError` for figures that are not
+        Returns the committed stage, so that it need not be read again; None if the marker existed
+        already, possibly with other bits. Raises `DivergedError` for losses or norms that are not
         finite.
         """
         from clmethods.archive import stage_files
         from clmethods.checkpoint import state_from_bytes
 
-        files, where = stage_files(stage, outcome), folder(stage.key)
-        marker, paid = sealed(files.marker), canonical_json(cost).encode()
-        self.objects.put(f"{where}/{files.marker['state']}", files.state)
-        self.objects.put(f"{where}/{files.marker['result']}", files.result)
-        first = self.objects.put_if_absent(f"{where}/cost.json", paid)
-        if not self.objects.put_if_absent(f"{where}/stage.json", marker):
+        files, prefix = stage_files(stage, outcome), folder(stage.key)
+        marker, cost_json = sealed(files.marker), canonical_json(cost).encode()
+        self.objects.put(f"{prefix}/{files.marker['state']}", files.state)
+        self.objects.put(f"{prefix}/{files.marker['result']}", files.result)
+        first = self.objects.put_if_absent(f"{prefix}/cost.json", cost_json)
+        if not self.objects.put_if_absent(f"{prefix}/stage.json", marker):
             return None
-        kept = json.loads(paid) if first else self.cost(stage.key)
+        kept = json.loads(cost_json) if first else self.cost(stage.key)
         record = StageRecord(unsealed(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
         return Committed(record, state_from_bytes(files.state))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """Counts of one readout of a stage; None if they are absent or were damaged."""
+        """Return the counts of one readout of a stage; None if absent or damaged."""
         name = evaluation_name(key, eval_id)
         try:
             rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
@@ -197,15 +204,15 @@ class StageStore:
         return rows
 
     def has_evaluation(self, key: str, eval_id: str) -> bool:
-        """Whether the counts of one readout of a stage are there."""
+        """Return True if the counts of one readout of a stage are stored."""
         return self.objects.exists(evaluation_name(key, eval_id))
 
     def save_evaluation(
         self, key: str, eval_id: str, counts: Iterable[EvalCount]
     ) -> list[dict[str, Any]] | None:
-        """Keep the counts of one readout of a stage; counts that are there stay.
+        """Store the counts of one readout of a stage; existing counts are kept.
 
-        Returns the counts as a reader would find them, or None if there were some already.
+        Returns the counts in the form in which a reader gets them, or None if counts existed.
         """
         data = sealed([asdict(count) for count in counts])
         if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
@@ -214,15 +221,15 @@ class StageStore:
         return rows
 
     def set_aside(self, key: str, reason: str) -> None:
-        """Move a damaged stage out of the way, so that it is computed again; nothing is deleted.
+        """Move a damaged stage to `damaged/`, so that it is computed again; nothing is deleted.
 
-        The marker goes first: without it the stage does not exist.
+        The marker is moved first: without it the stage does not exist.
         """
         names = [name for name in self.objects.list(folder(key)) if "/evals/" not in name]
         names.sort(key=lambda name: not name.endswith("/stage.json"))
         self._move(key, names, "stage", f"trained again ({reason})")
 
-    def _move(self, key: str, names: Iterable[str], what: str, then: str) -> None:
+    def _move(self, key: str, names: Iterable[str], subject: str, consequence: str) -> None:
         prefix = f"damaged/{key}"
         number = len({name.split("/")[2] for name in self.objects.list(prefix)}) + 1
         for name in names:
@@ -230,7 +237,7 @@ class StageStore:
                 self.objects.move(name, f"{prefix}/{number}/{name.rsplit('/', 1)[1]}")
             except MissingObjectError:
                 continue  # another process moved it first
-        self.report(f"{what} {key[:12]} is damaged: moved to {prefix}/{number}, {then}")
+        self.report(f"{subject} {key[:12]} is damaged: moved to {prefix}/{number}, {consequence}")
 
     def _payload(self, key: str, name: str) -> bytes | None:
         try:

@@ -1,4 +1,4 @@
-"""The row of the table `trials` that ends an attempt."""
+"""Row of the table `trials`, written when an attempt of a trial ends."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sweeps.storage import MissingObjectError
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How an attempt ended."""
+    """Status of an ended attempt, with its error if it failed."""
 
     status: Literal["finished", "failed", "stopped"]
     stages_done: int
     error: str | None = None
     error_kind: str | None = None
     node: str = ""
-    """Where it failed, for the event log; empty if that is not known."""
+    """Node on which it failed, for the event log; empty if not known."""
 
 
 class MissingStagesError(RuntimeError):
-    """Raised for a trial that is said to be finished while stages of it are not in the storage."""
+    """Raised for a trial that is reported as finished while the storage lacks stages of it."""
 
     def __init__(self, missing: int, total: int) -> None:
         super().__init__(f"{missing} of {total} stages are missing or damaged in the storage")
@@ -39,15 +39,15 @@ class MissingStagesError(RuntimeError):
 def record_trial(
     store: StageStore, sweep: Sweep, trial: TrialSpec, attempt: int, ending: Ending
 ) -> None:
-    """Write the row of an ended attempt; a row that is there already stays.
+    """Write the row of an ended attempt; an existing row is kept.
 
     Raises `MissingStagesError` if a finished trial lacks stages in the storage.
     """
     run, chain = trial.run, trial.chain
-    facts = [_facts(store, sweep.name, trial, stage.key) for stage in chain[: ending.stages_done]]
-    if ending.status == "finished" and None in facts:
-        raise MissingStagesError(facts.count(None), len(chain))
-    last = facts[-1] if facts else None
+    stages = [_stage(store, sweep.name, trial, each.key) for each in chain[: ending.stages_done]]
+    if ending.status == "finished" and None in stages:
+        raise MissingStagesError(stages.count(None), len(chain))
+    last = stages[-1] if stages else None
     row = {
         "trial_id": trial.trial_id,
         "config_id": trial.config_id,
@@ -71,19 +71,19 @@ def record_trial(
         "stage_keys": [stage.key for stage in chain],
         "run": canonical_json(run),
         "trainable_parameters": last["trainable_parameters"] if last is not None else None,
-        "stored_bytes": sum(row["state_bytes"] for row in facts if row is not None),
+        "stored_bytes": sum(stage["state_bytes"] for stage in stages if stage is not None),
         "cpus": float(run.train.threads),
-        "gpus": sweep.resources.gpus or 0.0,  # `auto` is not decided where nothing is trained
+        "gpus": sweep.resources.gpus or 0.0,  # `auto` stays undecided if no stage is trained
         "code_version": code_version(),
     }
     part = trial_part_id(trial.trial_id, attempt)
     write_part(store.objects, sweep.name, "trials", part, [row])
 
 
-def _facts(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> dict[str, Any] | None:
-    """The row of a stage: from its bundle, which merging needs as well, or from the stage itself.
+def _stage(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> dict[str, Any] | None:
+    """Return the row of a stage; None if the stage is missing or damaged.
 
-    None if the stage is gone or damaged.
+    The row is read from the bundle, which merging reads as well, or else from the stage itself.
     """
     bundle = bundle_of(sweep, trial, key)
     try:

@@ -1,4 +1,4 @@
-"""TrialRunner: one trial, advanced stage by stage. The same steps with Ray and without it."""
+"""Runner of one trial, which trains and evaluates stage by stage, with Ray or without it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, final
 from clmethods.config import StageSpec
 from clmethods.provenance import Stopwatch
 from sweeps.definition import TrialSpec
-from sweeps.stages.chain_reader import WalkMemory
+from sweeps.stages.chain_reader import ChainReader
 from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.stages.stage_rows import (
     bundle_of,
@@ -30,30 +30,31 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """What one call of `advance` did."""
+    """Result of one call of `TrialRunner.advance`."""
 
     outcome: Literal["trained", "evaluated", "waiting", "done"]
     position: int
-    """Stages of the chain that are complete now."""
+    """Number of stages of the chain that are complete now."""
     key: str = ""
-    """The stage that was trained, evaluated, or is waited for."""
+    """Key of the stage that was trained or evaluated, or that another process computes."""
     seconds: float = 0.0
+    """Wall time of training and evaluation."""
 
 
 class DamagedAncestorError(RuntimeError):
-    """A stage below the one to be trained turned out to be damaged; the chain starts lower."""
+    """Raised if an earlier stage of the chain is damaged; it is computed again first."""
 
 
 class UnreadableStageError(RuntimeError):
-    """A stage that is gone or damaged as soon as it was written: the storage cannot be trusted."""
+    """Raised if a stage is missing or damaged right after its commit by an unreliable storage."""
 
 
 @final
 class TrialRunner:
-    """Walks a trial's chain: complete stages are passed over, the next one is computed.
+    """Computes the stages of a trial in order and skips those that are complete.
 
-    Everything is looked up in the store at every step, so a runner may be dropped and made anew at
-    any time, on any node.
+    Every step looks up the state of the chain in the store, so a runner may be discarded and
+    created again at any time, on any node.
     """
 
     def __init__(
@@ -66,19 +67,19 @@ class TrialRunner:
         stages: int | None = None,
         features: FeatureCache | None = None,
     ) -> None:
-        """`stages`: how many of its stages are wanted; all unless it says.
+        """`stages`: number of stages to compute; None for all.
 
-        `features`: what is known of other trials' stages, and where this one adds its own.
+        `features`: cache of backbone features, shared with other trials of the process.
         """
         self.sweep, self.trial = sweep, trial
-        self.store = WalkMemory(store)
-        """What the walk knows of its stages."""
+        self.store = ChainReader(store)
+        """Cached reader of the stages of the chain."""
         self.leases, self.owner = leases, owner
         self.chain = trial.chain
         self.end = len(self.chain) if stages is None else min(stages, len(self.chain))
         self.position = 0
         self._stages = store
-        self._expects_more = False  # that the next stage is missing, as this walk made the last
+        self._expects_more = False  # this runner computed the last stage: the next one is missing
         self._state: State = {}
         self._folded = 0
         self._evaluator: Evaluator | None = None
@@ -90,11 +91,15 @@ class TrialRunner:
         return self._stages.objects
 
     def advance(self) -> StepReport:
-        """Compute the next stage that is not complete; `waiting` if somebody else is at it."""
+        """Compute the next stage that is not complete.
+
+        The outcome is `waiting` if another process holds the lease of that stage, and `done` if
+        every stage is complete. Raises `UnreadableStageError` if the storage loses a stage.
+        """
         while self.position < self.end:
             stage = self.chain[self.position]
             if not self._expects_more and is_complete(self._stages, self.trial, stage.key):
-                self._pass_over(stage)
+                self._skip(stage)
                 continue
             lease = self.leases.acquire(stage.key, self.owner)
             if lease is None:
@@ -107,13 +112,13 @@ class TrialRunner:
                 return report
         return StepReport(outcome="done", position=self.end)
 
-    def _pass_over(self, stage: StageSpec) -> None:
-        """Go on behind a complete stage; one that turns out damaged is met again at once."""
+    def _skip(self, stage: StageSpec) -> None:
+        """Skip a complete stage; if it is damaged, keep the position and clear the cache."""
         if self._stages.objects.exists(bundle_of(self.sweep, self.trial, stage.key)):
-            whole = self.store.is_sound(stage.key, evaluation_ids(self.trial).values())
+            intact = self.store.is_intact(stage.key, evaluation_ids(self.trial).values())
         else:
-            whole = self._materialise(stage)
-        if whole:
+            intact = self._materialise(stage)
+        if intact:
             self.position += 1
         else:
             self.store.forget()
@@ -122,23 +127,23 @@ class TrialRunner:
         return materialise_stage(self._stages, self.sweep, self.trial, stage.key, self.store)
 
     def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
-        """Train and evaluate `stage`; None if the chain must be looked at again."""
-        import clmethods.evaluate  # noqa: F401  # loads torch: no cost of the first stage
+        """Train and evaluate `stage`; return None if the chain must be checked again."""
+        import clmethods.evaluate  # noqa: F401  # loads torch before the cost is measured
 
-        there = self._stages.contents(stage.key)
-        if has_all(there, self.trial):  # somebody was quicker
+        names = self._stages.contents(stage.key)
+        if has_all(names, self.trial):  # another process has completed it
             return None
         watch = Stopwatch()
         try:
             before = self._fold(stage.position)
-            delta = self.store.load_delta(stage.key) if "stage.json" in there else None
+            delta = self.store.load_delta(stage.key) if "stage.json" in names else None
             trained = delta is None
             if delta is None:
                 delta = self._train(stage, before, lease, watch)
-            if delta is None:  # taken over while we stood still; the other one commits
+            if delta is None:  # another process took over the lease and will commit the stage
                 return StepReport(outcome="waiting", position=self.position, key=stage.key)
             self._state, self._folded = before | delta, stage.position + 1
-            self._evaluate(stage, there)
+            self._evaluate(stage, names)
         except DamagedAncestorError:
             self.store.forget()
             self.position = 0
@@ -158,7 +163,7 @@ class TrialRunner:
     def _train(
         self, stage: StageSpec, before: State, lease: Lease, watch: Stopwatch
     ) -> State | None:
-        """What the stage changed, as it is stored; None if the lease is somebody else's."""
+        """Train `stage` and return its stored delta; None if the lease was lost."""
         from clmethods.training.stage import run_stage
 
         outcome = run_stage(self.trial.run, stage, before)
@@ -168,20 +173,20 @@ class TrialRunner:
         if committed is not None:
             self.store.committed(stage.key, committed)
             return committed.delta
-        delta = self.store.load_delta(stage.key)  # a twin was first: its bits are the stage
+        delta = self.store.load_delta(stage.key)  # another process committed first: use its bits
         if delta is None:
             raise UnreadableStageError(f"{self._stages.objects!r} lost stage {stage.key[:12]}")
         return delta
 
-    def _evaluate(self, stage: StageSpec, there: Collection[str]) -> None:
-        """Count by the readouts whose counts are missing. `there`: names in the stage's folder."""
+    def _evaluate(self, stage: StageSpec, names: Collection[str]) -> None:
+        """Evaluate the readouts without counts. `names`: names in the stage's folder."""
         from clmethods.evaluate import Evaluator
 
         identities = evaluation_ids(self.trial)
         missing = [
             readout
             for readout in self.trial.readouts
-            if f"evals/{identities[readout.readout_id]}.json" not in there
+            if f"evals/{identities[readout.readout_id]}.json" not in names
             or self.store.evaluation(stage.key, identities[readout.readout_id]) is None
         ]
         if not missing:
@@ -201,7 +206,7 @@ class TrialRunner:
         self._stages.save_evaluation_cost(stage.key, cost)
 
     def _state_after(self, position: int) -> State:
-        """The state after an earlier stage, read anew: readouts seldom ask for one."""
+        """Return the state after an earlier stage, read from the store; few readouts need it."""
         state: State = {}
         for stage in self.chain[: position + 1]:
             delta = self.store.load_delta(stage.key)
@@ -211,7 +216,7 @@ class TrialRunner:
         return state
 
     def _fold(self, position: int) -> State:
-        """The state before the stage at `position`, folded from the stored deltas."""
+        """Return the state before the stage at `position`, combined from the stored deltas."""
         if self._folded > position:
             self._state, self._folded = {}, 0
         for stage in self.chain[self._folded : position]:

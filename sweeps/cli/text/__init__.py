@@ -1,1 +1,1 @@
-"""Text that the commands print."""
+"""Text output of the commands."""

@@ -1,4 +1,4 @@
-"""What a sweep reaches run by run: attainment curves over two objectives."""
+"""Text output of `sweeps pareto --attained`: attainment curves of single runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the (order, seed) cells for which corners are printed."""
 
 
 def attained_text(sweep: Sweep, results: Results, readout: str | None, split: str) -> str:
-    """The corners that the fronts of a share of the (order, seed) cells reach.
+    """Return the corners of the attainment curves for each of `SHARES`.
 
     Raises `InvalidConfigError` unless the sweep has two objectives.
     """
@@ -29,23 +30,23 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     constraint = "a sweep with two objectives"
     refuse([require(len(objectives) == 2, "--attained", list(objectives), constraint)])
     name = chosen_readout(sweep, readout)
-    found = replicates(summarise(results.trials, results.evals, split), list(objectives))
-    found = [one for one in configurations(found, name, split) if one.role == "search"]
-    cells = {cell for one in found for cell in one.cells}
+    every = replicates(summarise(results.trials, results.evals, split), list(objectives))
+    searched = [c for c in configurations(every, name, split) if c.role == "search"]
+    cells = {cell for config in searched for cell in config.cells}
     rows: list[dict[str, Any]] = [
         {"share of runs": f"{share:.0%}"}
         | {metric: shown(metric, v) for metric, v in zip(objectives, corner, strict=True)}
         for share in SHARES
-        for corner in attainment(found, objectives, share).tolist()
+        for corner in attainment(searched, objectives, share).tolist()
     ]
     if not rows:
         return "no run has both objectives yet"
     return "\n".join(
         [
-            f"What is reached, {split} images, by the best of {len(found)} configurations in each "
+            f"Attainment on {split} images of the best of {len(searched)} configurations in each "
             f"of {len(cells)} (order, seed) cells",
             render_table(rows),
-            "a share of the cells has a configuration at least as good as each of its corners; "
-            "50% is the median front,\n100% holds in every order with every seed",
+            "in the given share of the cells, a configuration is at least as good as each corner; "
+            "50% is the median front,\n100% holds for every order with every seed",
         ]
     )

@@ -1,4 +1,4 @@
-"""The front as text."""
+"""Text output of `sweeps pareto`: the front, baselines and references."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sweeps.analysis.runs.metric_choice import (
     summaries,
 )
 from sweeps.cli.text.layout import fits, fitted, wrapped
+from sweeps.presentation.numbers import share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 NAMED = 5
-"""Configurations that are named where several share a reason; the rest are counted."""
+"""Maximum number of configurations named for the same reason; the others are counted."""
 
 
 def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
-    """Return the searched configurations, front first, then baselines and references."""
+    """Return searched configurations, front first, then baselines and references, as a table."""
     from sweeps.analysis.front.front_rows import front_rows, need_of
     from sweeps.presentation.text_tables import render_table
 
@@ -38,7 +39,7 @@ def front_text(
     table = [
         {
             "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
-            "P(front)": _share(row.get("p_front")),
+            "P(front)": _probability(row.get("p_front")),
             "configuration": _titled(row, name),
             "runs": row["n_replicates"],
             **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
@@ -74,12 +75,12 @@ def front_text(
 
 
 def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows of the front one below the other, for a terminal narrower than the table."""
+    """Return the rows of the front as a list, for a terminal narrower than the table."""
     lines = [""]
     for row in rows:
-        share = f", P(front) {row['P(front)']}" if row["P(front)"] else ""
+        p_front = f", P(front) {row['P(front)']}" if row["P(front)"] else ""
         mark = f"{row['front']} " if row["front"] else ""
-        lines += wrapped(f"{mark}{row['configuration']}: {row['runs']} runs{share}", other="  ")
+        lines += wrapped(f"{mark}{row['configuration']}: {row['runs']} runs{p_front}", other="  ")
         for split in ("val.", "test"):
             values = [
                 f"{name.removeprefix(f'{split} ')} {value}"
@@ -97,7 +98,7 @@ def _noted(notes: Sequence[str]) -> list[str]:
 def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
     """Return the hypervolume of the searched means and its reference point.
 
-    Nothing for one objective.
+    The result is empty for one objective.
     """
     from sweeps.analysis.front.front_rows import front_volume
 
@@ -109,20 +110,20 @@ def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _missing(row: dict[str, Any]) -> str:
-    """Return what a row lacks."""
-    lacks = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
+    """Return the missing runs of a row, and the design of its interval."""
+    missing = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
     if row["n_fewer"]:
-        lacks += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
-    return f"{lacks}interval over {row['interval']}"
+        missing += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
+    return f"{missing}interval over {row['interval']}"
 
 
 def _stopped(row: dict[str, Any]) -> bool:
-    """Return whether early stopping ended the configuration before its last stage."""
+    """Return True if early stopping ended every run of the configuration before its last stage."""
     return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
 
 
 def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
-    """Return which configurations were stopped early, by rung."""
+    """Return one line per rung with the configurations that were stopped early."""
     by_rung: dict[str, list[str]] = {}
     for row in filter(_stopped, rows):
         by_rung.setdefault(row["interval"], []).append(row["label"])
@@ -138,15 +139,8 @@ def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def _share(share: float | None) -> str:
-    """A share of bootstrap draws."""
-    if share is None:
-        return ""
-    return (
-        f"{share:.0%}"
-        if share in {0.0, 1.0} or 0.005 <= share < 0.995
-        else ("<1%" if share < 0.5 else ">99%")
-    )
+def _probability(p_front: float | None) -> str:
+    return "" if p_front is None else share(p_front)
 
 
 def _titled(row: dict[str, Any], readout: str) -> str:

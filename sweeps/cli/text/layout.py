@@ -1,4 +1,4 @@
-"""Layout of plain text for the terminal: 80 columns, wrapped between words, nothing cut off."""
+"""Layout of plain text for the terminal: lines of 80 columns, wrapped between words."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from sweeps.presentation.numbers import count as count
+
 WIDTH = 80
 LABEL = 9
-"""Width of the labels of `row`."""
+"""Width of the labels of `row`, in characters."""
 
 
 def row(label: str, text: str) -> list[str]:
-    """Return a label and its text; further lines are indented as far as the text."""
+    """Return the lines of a label and its text; further lines are aligned with the text."""
     return wrapped(text, f"  {label:<{LABEL}}", " " * (LABEL + 2))
 
 
 def command(label: str, text: str) -> str:
-    """Return a label and a command or a path, which is to be copied: it is not wrapped."""
+    """Return a label and a command or path, which is not wrapped so that it can be copied."""
     return f"  {label:<{LABEL}}{text}"
 
 
 def item(text: str) -> list[str]:
-    """Return one entry of a list."""
+    """Return the lines of one entry of a list."""
     return wrapped(text, "    ", "      ")
 
 
 def fitted(line: str) -> list[str]:
-    """Return a line wrapped to the terminal; unchanged where the output goes elsewhere.
+    """Return a line wrapped to the width of the terminal; unchanged if the output is no terminal.
 
-    Like tables, lines of names and numbers stay whole for programs that search them.
+    Other output is not wrapped, so that programs can search it by line.
     """
     columns = terminal_columns()
     if columns is None:
@@ -40,7 +42,7 @@ def fitted(line: str) -> list[str]:
 
 
 def fits(rows: Sequence[Mapping[str, object]], gap: int = 3) -> bool:
-    """Return whether a table of these rows fits the terminal; True where there is none."""
+    """Return True if a table of these rows fits the terminal, or if there is no terminal."""
     columns = terminal_columns()
     if columns is None or not rows:
         return True
@@ -49,12 +51,12 @@ def fits(rows: Sequence[Mapping[str, object]], gap: int = 3) -> bool:
 
 
 def terminal_columns() -> int | None:
-    """Return the width of the terminal; None if the output goes elsewhere."""
+    """Return the width of the terminal; None if the output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrapped(text: str, first: str = "", other: str = "", width: int = WIDTH) -> list[str]:
-    """Return the lines of a text; `first` and `other` begin the first and the other lines."""
+    """Return the lines of a text; `first` and `other`: prefixes of the first and other lines."""
     return textwrap.wrap(
         text,
         width,
@@ -66,7 +68,7 @@ def wrapped(text: str, first: str = "", other: str = "", width: int = WIDTH) -> 
 
 
 def aligned(rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
-    """Return rows of cells in columns; `numbers`: the columns that are flush right."""
+    """Return rows of cells as aligned columns; `numbers`: indices of right-aligned columns."""
     right = set(numbers)
     widths = [max(len(cells[k]) for cells in rows) for k in range(len(rows[0]))]
     return [
@@ -79,15 +81,10 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Iterable[int]) -> list[str]:
     ]
 
 
-def more(found: Sequence[object], shown: int, where: str) -> list[str]:
-    """Return a line that counts what a list leaves out; none if it is complete."""
-    left = len(found) - shown
-    return [f"    and {left} more; {where}"] if left > 0 else []
-
-
-def count(number: int, noun: str) -> str:
-    """Return `1 trial`, `12 trials`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+def more(items: Sequence[object], shown: int, where: str) -> list[str]:
+    """Return a line with the number of items not shown; empty if all are shown."""
+    hidden = len(items) - shown
+    return [f"    and {hidden} more; {where}"] if hidden > 0 else []
 
 
 def duration(seconds: float) -> str:

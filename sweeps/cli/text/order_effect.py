@@ -1,4 +1,4 @@
-"""What `sweeps orders` prints: how much the task order matters, in five questions."""
+"""Text output of `sweeps orders`: effects of the task order, in five parts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
 from sweeps.analysis.runs.metric_choice import Results, chosen_readout
+from sweeps.presentation.numbers import between, p_value, points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,33 +20,33 @@ if TYPE_CHECKING:
     from sweeps.statistics.intervals import Interval
 
 BEST = 20
-"""Configurations, the best by their mean over the orders, whose pairs are compared."""
+"""Maximum number of configurations that are compared in pairs, the best by their mean."""
 CONTESTED = 5
-"""Pairs of configurations shown, the most contested first."""
-LIKELY = 0.05
-"""p-value above which an effect is called not shown."""
+"""Maximum number of pairs of configurations shown, the most contested first."""
+SIGNIFICANCE = 0.05
+"""p-value below which an effect is significant."""
 
 
 def orders_text(
     sweep: Sweep, results: Results, readout: str | None, split: str, metric: str
 ) -> str:
-    """Order sensitivity of every configuration under one readout."""
+    """Return the order sensitivity of every configuration with one readout as text."""
     from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
     from sweeps.analysis.runs.paired_differences import configurations
     from sweeps.analysis.runs.replicates import replicates
     from sweeps.analysis.runs.summary import summarise
 
     name = chosen_readout(sweep, readout)
-    found = replicates(summarise(results.trials, results.evals, split), [metric])
-    if not found:
+    every = replicates(summarise(results.trials, results.evals, split), [metric])
+    if not every:
         return "\n".join([*results.warnings, "no finished trial yet"])
-    found = configurations(found, name, split)
+    configs = configurations(every, name, split)
     tasks = task_accuracies(results.trials, results.evals, name, split)
     parts = [
         *results.warnings,
         _disparity(results, name, split, metric),
-        _variance([one for one in found if one.role == "search"], metric),
-        *_rankings(found, metric),
+        _variance([config for config in configs if config.role == "search"], metric),
+        *_rankings(configs, metric),
         _effects(tasks, position_effects, "position", "at {}", first=1),
         _effects(tasks, carry_over, "preceding task", "after {}", first=0),
         *_similarity(sweep, results, name, split),
@@ -67,81 +68,88 @@ def _disparity(results: Results, readout: str, split: str, metric: str) -> str:
     table = order_sensitivity(results.trials, results.evals, readout, split, metric)
     columns = ["label", "n_orders", "n_seeds", "aopd", "seed_aopd", "mopd", "seed_mopd"]
     note = (
-        "aopd/mopd: mean and largest difference of a task's final accuracy between orders\n"
-        "seed aopd/mopd: the same between seeds of one order, the floor to rise above"
+        "aopd/mopd: mean and maximum over tasks of the difference of final accuracy between "
+        "orders\nseed aopd/mopd: the same between seeds of one order, which an order effect must "
+        "exceed"
     )
     rows = table.to_pylist()
     reasons: dict[str, list[str]] = {}
     for row in rows:
         for reason in (row["reason"] or "").split("; "):
-            if reason and "variance shares" not in reason:  # the next question has its own
+            if reason and "variance shares" not in reason:  # the next part states its reasons
                 reasons.setdefault(reason, []).append(row["label"])
     lines = [
         f"{'all' if len(labels) == len(rows) else ', '.join(labels)}: {reason}"
         for reason, labels in reasons.items()
     ]
     return "\n".join(
-        ["How far does the order move a task?", render_table(table, columns), note, *lines]
+        ["Disparity of a task between orders", render_table(table, columns), note, *lines]
     )
 
 
-def _variance(found: Sequence[Replicates], metric: str) -> str:
+def _variance(configs: Sequence[Replicates], metric: str) -> str:
     from sweeps.analysis.orders.variance_shares import variance_split
     from sweeps.presentation.text_tables import render_table
 
-    split = variance_split(found, metric)
-    heading = f"Where does the variance of {metric} come from?"
-    left_out = [f"left out, incomplete: {name}" for name in split.left_out]
+    split = variance_split(configs, metric)
+    heading = f"Sources of the variance of {metric}"
+    left_out = [f"left out as incomplete: {name}" for name in split.left_out]
     if split.reason is not None:
         return "\n".join([heading, f"not known: {split.reason}", *left_out])
     rows = [
         {
             "source": part.source.replace(":", " x "),
             "share": "–" if part.share is None else f"{part.share:.0%}",  # noqa: RUF001
-            "95 %": _range(part.share_low, part.share_high),
+            "95 %": between(part.share_low, part.share_high),
             "std. dev.": f"{100 * part.variance**0.5:.1f}",
         }
         for part in split.components
     ]
     over = " x ".join(f"{n} {name}{'s' * (n != 1)}" for name, n in split.levels.items())
-    note = f"the search, {over}, {split.note}; the residual holds the interaction of all that vary"
+    note = (
+        f"the search, {over}, {split.note}; the residual contains the interaction of all factors "
+        "that vary"
+    )
     return "\n".join([heading, render_table(rows), note, *left_out])
 
 
-def _rankings(found: Sequence[Replicates], metric: str) -> list[str]:
-    """Agreement over the orders, the most contested pairs, and each one's best and worst order."""
+def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
+    """Return Kendall's W, the most contested pairs, and the best and worst orders."""
     from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
     from sweeps.presentation.text_tables import render_table
 
     direction = METRICS[metric].direction
-    kept, means = by_order(found, metric)
-    together = agreement(means)
-    heading = f"Does the ranking by {metric} hold in every order?"
-    if together is None:
-        lines = [heading, "not known: two configurations in two common orders are needed"]
+    kept, means = by_order(configs, metric)
+    concordance = agreement(means)
+    heading = f"Is the ranking by {metric} the same in every order?"
+    if concordance is None:
+        lines = [
+            heading,
+            "not known: at least two configurations with two common orders are needed",
+        ]
     else:
         lines = [
             heading,
-            f"Kendall's W {together.w:.2f} (1: the same ranking in all {together.orders} orders; "
-            f"0: none in common), p {_p(together.p_value)} for no agreement",
+            f"Kendall's W {concordance.w:.2f} (1: the same ranking in all {concordance.orders} "
+            f"orders; 0: no agreement), p {p_value(concordance.p_value)} for no agreement",
         ]
         sign = -1.0 if direction == "max" else 1.0
         best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
         rows = [
             {
-                "better in the mean": duel.first,
+                "better on average": duel.first,
                 "than": duel.second,
                 "in orders": f"{duel.wins} of {duel.orders}",
                 "probability": f"{duel.probability:.0%}",
-                "95 %": _range(duel.low, duel.high),
+                "95 %": between(duel.low, duel.high),
                 "flips": duel.flips,
             }
             for duel in duels([kept[c].label for c in best], means[best], direction)[:CONTESTED]
         ]
         lines.append(render_table(rows))
         lines.append(
-            f"the {len(rows)} most contested pairs of the best {len(best)}; flips: orders that "
-            "turn the two around"
+            f"the {len(rows)} most contested pairs of the best {len(best)}; flips: orders in "
+            "which the ranking of the two is reversed"
         )
     ends = [
         {
@@ -151,7 +159,7 @@ def _rankings(found: Sequence[Replicates], metric: str) -> list[str]:
             "worst order": row.worst_order,
             "worst": f"{100 * row.worst:.1f}",
         }
-        for row in extremes(found, metric, direction)
+        for row in extremes(configs, metric, direction)
     ]
     if not ends:
         return ["\n".join(lines)]
@@ -161,34 +169,33 @@ def _rankings(found: Sequence[Replicates], metric: str) -> list[str]:
 def _effects(
     tasks: Sequence[TaskAccuracies],
     fit: Callable[..., Fitted],
-    what: str,
+    factor: str,
     column: str,
     *,
     first: int,
 ) -> str:
-    """Deviations of a task's final accuracy, by position or by the task before it."""
+    """Return the effects of position or preceding task on the final accuracy of a task."""
     from sweeps.presentation.text_tables import render_table
 
-    heading = f"Does the {what} matter to a task's final accuracy?"
-    fitted = {one.label: fit(one.orders, one.values) for one in tasks}
-    known = {label: found for label, found in fitted.items() if found.reason is None}
-    reasons = dict.fromkeys(found.reason for found in fitted.values() if found.reason)
-    lines = [heading]
+    fitted = {task.label: fit(task.orders, task.values) for task in tasks}
+    known = {label: effects for label, effects in fitted.items() if effects.reason is None}
+    reasons = dict.fromkeys(effects.reason for effects in fitted.values() if effects.reason)
+    lines = [f"Effect of the {factor} on the final accuracy of a task"]
     if known:
-        rows = [_effect_row(label, found, column, first) for label, found in known.items()]
+        rows = [_effect_row(label, effects, column, first) for label, effects in known.items()]
         lines.append(render_table(rows))
-        lines.append(f"p: of no effect of the {what} at all (F test)")
+        lines.append(f"p: F test of no effect of the {factor}")
     for reason in reasons:
-        labels = [label for label, found in fitted.items() if found.reason == reason]
-        whose = "" if len(labels) == len(fitted) else f" for {', '.join(labels)}"
-        lines.append(f"not known{whose}: {reason}")
+        labels = [label for label, effects in fitted.items() if effects.reason == reason]
+        scope = "" if len(labels) == len(fitted) else f" for {', '.join(labels)}"
+        lines.append(f"not known{scope}: {reason}")
     if not fitted:
         lines.append("not known: no finished run")
     return "\n".join(lines)
 
 
 def _similarity(sweep: Sweep, results: Results, readout: str, split: str) -> list[str]:
-    """Whether similar tasks cost each other more; nothing where similarity was not measured."""
+    """Return the association of task similarity with forgetting; empty if it was not measured."""
     from sweeps.analysis.orders.task_similarity import similarity_association
     from sweeps.analysis.runs.metric_choice import all_orders
     from sweeps.definition.orders.task_similarity_measurement import known_tables
@@ -197,32 +204,33 @@ def _similarity(sweep: Sweep, results: Results, readout: str, split: str) -> lis
     tables = known_tables(sweep)
     if not tables:
         return []
-    found = similarity_association(
+    associations = similarity_association(
         results.trials, results.evals, readout, split, tables, fixed_orders=all_orders(sweep)
     )
     rows = [
         {
-            "configuration": one.label,
-            "correlation": f"{one.interval.mean:+.2f}",
-            "95 %": _ends(one.interval),
-            "runs": one.interval.n,
+            "configuration": each.label,
+            "correlation": f"{each.interval.mean:+.2f}",
+            "95 %": _ends(each.interval),
+            "runs": each.interval.n,
         }
-        for one in found
-        if one.interval is not None
+        for each in associations
+        if each.interval is not None
     ]
     reasons: dict[str, list[str]] = {}
-    for one in found:
-        if one.reason is not None:
-            reasons.setdefault(one.reason, []).append(one.label)
-    lines = ["Do similar tasks cost each other more?"]
+    for each in associations:
+        if each.reason is not None:
+            reasons.setdefault(each.reason, []).append(each.label)
+    lines = ["Are similar tasks forgotten more?"]
     if rows:
         lines.append(render_table(rows))
         lines.append(
-            "mean rank correlation of similarity with the loss of accuracy while the other task "
-            "is learned, given how long ago; an association only"
+            "mean rank correlation between similarity and the loss of accuracy on the earlier "
+            "task while the later one is learned, adjusted for the number of tasks in between; "
+            "an association, not a causal effect"
         )
-    lines += [f"not known for {', '.join(of)}: {reason}" for reason, of in reasons.items()]
-    return ["\n".join(lines)] if found else []
+    lines += [f"not known for {', '.join(labels)}: {reason}" for reason, labels in reasons.items()]
+    return ["\n".join(lines)] if associations else []
 
 
 def _ends(interval: Interval) -> str:
@@ -231,24 +239,10 @@ def _ends(interval: Interval) -> str:
     return f"{max(interval.low, -1.0):+.2f} to {min(interval.high, 1.0):+.2f}"
 
 
-def _effect_row(label: str, found: Fitted, column: str, first: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"configuration": label, "p": _p(found.p_value)}
-    for index, (effect, half) in enumerate(zip(found.effects, found.half, strict=True)):
-        row[column.format(index + first)] = f"{_points(effect)} ± {100 * half:.1f}"
-    row["shown"] = "yes" if found.p_value is not None and found.p_value < LIKELY else "no"
+def _effect_row(label: str, effects: Fitted, column: str, first: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"configuration": label, "p": p_value(effects.p_value)}
+    for index, (effect, half) in enumerate(zip(effects.effects, effects.half, strict=True)):
+        row[column.format(index + first)] = f"{points(effect)} ± {100 * half:.1f}"
+    p = effects.p_value
+    row["significant"] = "yes" if p is not None and p < SIGNIFICANCE else "no"
     return row
-
-
-def _points(value: float) -> str:
-    """Percentage points with their sign; a rounded 0 has none that means anything."""
-    return f"{round(100 * value, 1) + 0.0:+.1f}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"  # noqa: RUF001
-    return "<0.001" if value < 0.001 else f"{value:.2g}"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:.0%} to {high:.0%}"  # noqa: RUF001

@@ -1,4 +1,4 @@
-"""Text of a plan: printed by `sweeps plan`, and by `sweeps run` before it starts."""
+"""Overview of a plan as text, printed by `sweeps plan`, and by `sweeps run` before it starts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 SHOWN_ORDERS = 3
-"""Of how many lists of orders a plan speaks; several are there if the number of tasks varies."""
+"""Maximum number of lists of orders shown; there are several if the number of tasks varies."""
 SHOWN_FAILED = 10
+"""Maximum number of failed trials shown."""
 SHOWN_MERGES = 6
-"""How many merged configurations a plan names."""
+"""Maximum number of merged configurations shown."""
 
 
 def plan_text(plan: Plan, causes: bool = True) -> str:
-    """Return counts of trials and stages, what sharing saves, and what failed.
+    """Return counts of trials and stages, savings by shared stages, warnings, and failures.
 
-    `causes`: whether failed trials are listed with their causes.
+    `causes`: True to list the failed trials with their causes.
     """
     from sweeps.cli.text.search_steps import search_lines
 
@@ -54,7 +55,10 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
 
 
 def failed_lines(failed: Sequence[tuple[str, str]]) -> list[str]:
-    """Return what failed and why, and how to try it again; nothing if nothing failed."""
+    """Return the failed trials with their causes, and the command that retries them.
+
+    `failed`: (name, cause) of each failed trial; the result is empty if there is none.
+    """
     if not failed:
         return []
     lines = ["  failed (`sweeps run … --retry-failed` tries them again)"]
@@ -64,63 +68,65 @@ def failed_lines(failed: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _warning_lines(plan: Plan) -> list[str]:
-    """What is allowed but hardly meant, once, with how many configurations it concerns."""
-    found: dict[str, set[str]] = {}
-    one_each = {trial.config_id: trial for trial in reversed(plan.trials)}
-    for trial in reversed(one_each.values()):
+    """Return warnings about valid but probably unintended settings, with the configurations."""
+    by_warning: dict[str, set[str]] = {}
+    first_trials = {trial.config_id: trial for trial in reversed(plan.trials)}
+    for trial in reversed(first_trials.values()):
         for sentence in trial.run.method.warnings_in(trial.run.context):
-            found.setdefault(sentence, set()).add(trial.label)
+            by_warning.setdefault(sentence, set()).add(trial.label)
     general = resource_warnings(plan.sweep.resources, [trial.run for trial in plan.trials])
     return [f"  warning: {sentence}" for sentence in general] + [
         f"  warning: {sentence} ({next(iter(labels))}"
         + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
-        for sentence, labels in found.items()
+        for sentence, labels in by_warning.items()
     ]
 
 
 def _order_lines(sweep: Sweep) -> list[str]:
-    """What the order design balances, and what it costs; once for each list of orders."""
+    """Return what the order design balances, and its cost for each list of orders."""
     from sweeps.definition.orders import balance_lines
 
     runs = [c.run for c in sweep.configurations if not c.run.method.ORDER_FREE]
-    found = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
-    lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if found else []
-    for orders in found[:SHOWN_ORDERS]:
+    lists = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
+    lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if lists else []
+    for orders in lists[:SHOWN_ORDERS]:
         lines += [f"    {line}" for line in balance_lines(orders)]
-    if len(found) > SHOWN_ORDERS:
-        lines.append(f"    and {len(found) - SHOWN_ORDERS} more lists of orders")
+    if len(lists) > SHOWN_ORDERS:
+        lines.append(f"    and {len(lists) - SHOWN_ORDERS} more lists of orders")
     return lines
 
 
 def _settings_lines(sweep: Sweep) -> list[str]:
-    """What became of the settings of the search: which were rejected, which are one, and why."""
+    """Return the numbers of excluded and of merged settings, with the reasons."""
     lines = []
     if sweep.rejected:
-        lines.append(f"  {sweep.rejected} settings are left out by `where`")
-    gone = sum(len(merge.settings) - 1 for merge in sweep.merges)
-    if gone:
-        lines.append(f"  {gone} settings act like others and are merged into them:")
+        lines.append(f"  {sweep.rejected} settings are excluded by `where`")
+    merged = sum(len(merge.settings) - 1 for merge in sweep.merges)
+    if merged:
+        lines.append(
+            f"  {merged} settings have the same effect as others and are merged with them:"
+        )
     for merge in sweep.merges[:SHOWN_MERGES]:
-        count = len(merge.settings)
+        equal = f"    {merge.label}: {len(merge.settings)} settings have the same effect"
         if merge.idle:
-            acts = "does not act" if len(merge.idle) == 1 else "do not act"
-            lines.append(f"    {merge.label}: {count} are one, {', '.join(merge.idle)} {acts}")
+            fields = ", ".join(merge.idle)
+            lines.append(f"{equal}, because it does not depend on {fields}")
         else:
             first, *others = merge.settings
             same = "; ".join(
                 ", ".join(f"{k}={v}" for k, v in other.items() if first.get(k) != v)
                 for other in others
             )
-            lines.append(f"    {merge.label}: {count} are one, the same comes of {same}")
+            lines.append(f"{equal}, also with {same}")
     if len(sweep.merges) > SHOWN_MERGES:
         lines.append(f"    and {len(sweep.merges) - SHOWN_MERGES} more configurations like these")
     return lines
 
 
 def trials_text(plan: Plan, running: Collection[str] = ()) -> str:
-    """Return one line per trial: id, configuration, order, seed, stages, state.
+    """Return a table with one row per trial: id, configuration, order, seed, stages, state.
 
-    `running`: ids of the trials that are being computed.
+    `running`: ids of the trials that are running.
     """
     from sweeps.presentation.text_tables import render_table
 

@@ -1,10 +1,11 @@
-"""What a plan says of a sweep whose trials depend on its results: what is known, and the rule."""
+"""Text output on the steps of a sequential sweep, whose trials depend on its results."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from sweeps.cli.text.layout import count
 from sweeps.search.controller import is_sequential
 from sweeps.search.step import Step
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 SHOWN_DECISIONS = 8
-"""How many decisions are named one by one."""
+"""Maximum number of decisions shown, the last ones."""
 
 RULES = {
     "tpe": "a tree-structured Parzen estimator",
@@ -22,7 +23,7 @@ RULES = {
 
 
 def search_lines(sweep: Sweep, step: Step) -> list[str]:
-    """The state of a sequential sweep in a few lines; none for a sweep that is known whole."""
+    """Return the state of a sequential sweep; empty if all trials are known in advance."""
     if not is_sequential(sweep):
         return []
     stage = "finished" if step.finished else f"open: {step.title}"
@@ -42,49 +43,46 @@ def search_lines(sweep: Sweep, step: Step) -> list[str]:
 def _waiting(step: Step) -> str:
     if step.finished:
         return ""
-    return f", which waits for {_count(len(step.open), 'trial')}; what comes then depends on them"
+    return f", waits for {count(len(step.open), 'trial')}; the next step depends on their results"
 
 
 def _model_lines(sweep: Sweep, step: Step) -> list[str]:
-    """The model, how far it is, and how much it may still ask for."""
+    """Return the search model, its progress, and the maximum number of further trials."""
     algorithm = sweep.algorithm
     trials = algorithm.trials or 0
-    asked = sum(len(batch.proposals) for batch in step.batches)
+    proposed = sum(len(batch.proposals) for batch in step.batches)
     new = sum(len(batch.new) for batch in step.batches)
     closed = len(step.batches) - (not step.finished and bool(step.batches))
     batches = -(-trials // algorithm.batch_size)
     states = len(sweep.candidates.states)
-    runs = (trials - asked) * states * _replicates(sweep)
+    runs = (trials - proposed) * states * _replicates(sweep)
     rejected = sum(batch.rejected for batch in step.batches)
     lines = [
-        f"  search by {RULES[algorithm.kind]}: {closed} of {batches} batches are told, "
-        f"{asked} of {trials} proposals made, {asked * states - new} of their settings equal in "
-        f"effect to earlier ones, {rejected} draws rejected"
+        f"  search by {RULES[algorithm.kind]}: {closed} of {batches} batches complete, "
+        f"{proposed} of {trials} proposals made, {proposed * states - new} of their settings "
+        f"equal in effect to earlier ones, {rejected} draws rejected"
     ]
     if step.exhausted:
         lines.append(
-            "  it ended early: the conditions reject too many proposals (algorithm.max_rejected)"
+            "  the search ended early, because the conditions reject too many proposals "
+            "(algorithm.max_rejected)"
         )
     elif runs:
         stages = runs * sweep.base.stages
-        lines.append(f"  at most {runs} more trials of {stages} stages are still to be proposed")
+        lines.append(f"  at most {runs} more trials with {stages} stages will be proposed")
     return lines
 
 
 def _verdicts(step: Step, by: str) -> list[str]:
-    """How often each thing was decided, and the last decisions with their reasons."""
-    found = [decision for decision in step.decisions if decision.by == by]
-    if not found:
-        return ["    nothing is decided yet"]
-    counts = Counter(decision.verdict for decision in found)
-    lines = ["    " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())]
-    lines += [f"    {d.label}: {d.because}" for d in found[-SHOWN_DECISIONS:]]
+    """Return the number of decisions by verdict, and the last decisions with their reasons."""
+    decisions = [decision for decision in step.decisions if decision.by == by]
+    if not decisions:
+        return ["    no decision yet"]
+    verdicts = Counter(decision.verdict for decision in decisions)
+    lines = ["    " + ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())]
+    lines += [f"    {d.label}: {d.because}" for d in decisions[-SHOWN_DECISIONS:]]
     return lines
 
 
 def _replicates(sweep: Sweep) -> int:
     return len(sweep.orders_for(sweep.base)) * len(sweep.seeds)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

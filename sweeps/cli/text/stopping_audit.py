@@ -1,4 +1,4 @@
-"""What early stopping has spared, and what it has cost, as text."""
+"""Text output on the stages saved by early stopping, and on its regret."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]) -> list[str]:
-    """A sentence on the stages spared and one on the regret; none without early stopping.
+    """Return a sentence on the saved stages and one on the regret; empty if none was stopped.
 
-    Objectives are read from validation, under the first readout.
+    Objectives are those on validation images with the first readout.
     """
     from sweeps.analysis.effects.stopping_audit import saving, stopping_cost, verdicts_of
     from sweeps.analysis.runs.paired_differences import configurations
@@ -28,16 +28,20 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
         return []
     lines = [saving(results.trials).in_words()]
     if not rungs.audited:
-        return [*lines, "None of the stopped ran on for the audit: what that cost is not known."]
+        return [
+            *lines,
+            "The cost of early stopping is not known: no stopped configuration was audited.",
+        ]
     split = "validation"
     summary = summarise(results.trials, results.evals, split)
-    found = replicates(summary, list(sweep.objectives))
+    every = replicates(summary, list(sweep.objectives))
     cost = stopping_cost(
-        configurations(found, chosen_readout(sweep, None), split),
+        configurations(every, chosen_readout(sweep, None), split),
         sweep.objectives,
         **rungs._asdict(),
     )
-    waits = (
-        f"{len(rungs.audited)} stopped configurations run on for the audit, which is not finished."
+    unfinished = (
+        f"{len(rungs.audited)} stopped configurations continue for the audit, which is not "
+        "finished."
     )
-    return [*lines, waits if cost is None else cost.in_words()]
+    return [*lines, unfinished if cost is None else cost.in_words()]

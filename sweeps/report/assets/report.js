@@ -5,7 +5,7 @@
   const SVG = "http://www.w3.org/2000/svg";
   const PAGE = 50;
 
-  // Colours by role. Series: Okabe and Ito's palette, in the order that contrasts with the ground.
+  // Colors by role. Series: Okabe and Ito's palette, in order of contrast with the background.
   const PALETTES = {
     light: {
       "@1": "#0072b2", "@2": "#d55e00", "@3": "#009e73", "@4": "#cc79a7", "@5": "#e69f00",
@@ -91,17 +91,17 @@
   const Plotly = window.Plotly;
 
   // ---- figures ----------------------------------------------------------------------------
-  const coloured = (value, palette) => {
+  const colored = (value, palette) => {
     if (typeof value === "string") return value[0] === "@" && palette[value] ? palette[value] : value;
-    if (Array.isArray(value)) return value.map((v) => coloured(v, palette));
+    if (Array.isArray(value)) return value.map((v) => colored(v, palette));
     if (value && typeof value === "object") {
-      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v, palette)]));
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, colored(v, palette)]));
     }
     return value;
   };
   const styled = (spec) => {
     const palette = PALETTES[theme()];
-    const { data: traces, layout } = coloured(spec, palette);
+    const { data: traces, layout } = colored(spec, palette);
     const font = { family: getComputedStyle(document.body).fontFamily, size: 13, color: palette["@soft"] };
     const axis = {
       gridcolor: palette["@rule"], linecolor: palette["@faint"], tickcolor: palette["@faint"],
@@ -121,14 +121,14 @@
     }
     return { traces, layout: full };
   };
-  // Not `responsive`: that gives up the height when a phone hides its address bar; see the end.
+  // Not `responsive`: it resets the height when a phone hides its address bar; see the end.
   const CONFIG = { responsive: false, displayModeBar: false, displaylogo: false, doubleClick: false };
   const draw = (element, spec) => {
     const { traces, layout } = styled(spec);
     if (!printing && element.clientWidth && element.clientWidth < 560) narrow(traces, layout);
     return Plotly.react(element, traces, layout, CONFIG);
   };
-  // On a phone a row's label stands above its row: beside it there is no room for the plot.
+  // On a phone the label of a row is above the row, because the plot needs the whole width.
   const narrow = (traces, layout) => {
     if (!layout.yaxis || !layout.yaxis.ticktext) return;
     const { ticktext, tickvals } = layout.yaxis;
@@ -382,7 +382,7 @@
         yaxis: { title: { text: "task" }, type: "category", autorange: "reversed", showgrid: false, ticks: "", automargin: true } },
     };
   };
-  // Every plot has its numbers in a table, these four too.
+  // Every plot has a table of its values, including these four.
   const tabulate = (name, heads, rows) => {
     const table = $(`${name}-table`);
     table.tHead.replaceChildren();
@@ -500,7 +500,7 @@
   pick(state.view.readout);
   redraw();
 
-  // Print in light colours, at the width of the paper, with every table open.
+  // Print in light colors, at the width of the paper, with every table open.
   let closed = [];
   const beforePrint = () => {
     if (printing) return;
@@ -525,7 +525,7 @@
   addEventListener("afterprint", afterPrint);
   matchMedia("print").addEventListener("change", (e) => (e.matches ? beforePrint() : afterPrint()));
   system.addEventListener("change", () => { if (!picked) redraw(); });
-  // Heights are given; only another width draws anew.
+  // Heights are fixed; plots are redrawn only if the width changes.
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width && !printing) { width = innerWidth; redraw(); } });
   root.dataset.ready = "true";

@@ -99,7 +99,7 @@ def test_one_replicate_has_no_interval_and_that_is_said(
         "pareto": "one run each: intervals and shares are unavailable",
         "orders": "not known",
         "matrices": "no finished trial yet that reports its matrices",
-        "select": "beware    ",
+        "select": "warning   ",
     }
     assert words.get(reader, "no interval") in said
 

@@ -54,7 +54,7 @@ def test_one_run_each_has_no_intervals_and_says_so(
     assert orders.count("not known") == 4
     assert "no interval" in sweeps_command("effects", one_run_each).output
     card = sweeps_command("select", one_run_each).output
-    assert "beware" in card
+    assert "warning" in card
     assert "no prediction interval" in card
 
 

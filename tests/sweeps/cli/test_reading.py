@@ -53,12 +53,15 @@ def test_plan_says_which_settings_were_left_out_or_merged_and_why(
     where = ["method.ortho_mode == 'none' or method.ortho_lambda < 1"]
     file = sweep_file(search=search, where=where, baselines=[], seeds=[0])
     output = sweeps_command("plan", file, "--storage", tmp_path / "empty").output
-    assert "2 settings are left out by `where`" in output
-    assert "7 settings act like others and are merged into them" in output
-    idle = "importance_threshold=0.17 ortho_mode=none: 6 are one, method.ortho_lambda does not act"
+    assert "2 settings are excluded by `where`" in output
+    assert "7 settings have the same effect as others and are merged with them" in output
+    idle = (
+        "importance_threshold=0.17 ortho_mode=none: 6 settings have the same effect, because it "
+        "does not depend on method.ortho_lambda"
+    )
     assert idle in output
     assert "6 trials of 3 configurations" in output
-    assert "2 are one, the same comes of method.importance_threshold=0.24" in output
+    assert "2 settings have the same effect, also with method.importance_threshold=0.24" in output
 
 
 def test_plan_says_what_the_orders_balance_and_cost(
@@ -142,7 +145,7 @@ def test_pareto_shows_what_is_reached_in_a_share_of_the_runs(
     sweeps_command: Command, finished: Path
 ) -> None:
     output = sweeps_command("pareto", finished, "--attained").output
-    rows = output.split("What is reached")[1].splitlines()
+    rows = output.split("Attainment on")[1].splitlines()
     assert {line.split()[0] for line in rows if "%" in line[:6]} == {"25%", "50%", "75%", "100%"}
 
 

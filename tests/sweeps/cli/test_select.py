@@ -25,7 +25,7 @@ def test_a_card_and_a_file_that_is_a_run(
     result = sweeps_command("select", finished, "--order", "4-3-2-1-0", "-o", file)
     assert result.exit_code == 0, result.output
     heads = [line.split()[0] for line in result.output.splitlines() if line[:1].strip()]
-    assert heads[:2] == ["choose", "because"]
+    assert heads[:2] == ["choose", "reason"]
     assert heads[-1] == "wrote"
     assert "test average_accuracy of one new run" in result.output
     document = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -115,4 +115,4 @@ def test_what_cannot_be_asked_is_refused(
 def test_chosen_here_and_reported_there(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("select", finished, "--choose-on", "seeds=0")
     assert result.exit_code == 0
-    assert "on the 2 runs never looked at" in result.output
+    assert "on the 2 held-out runs" in result.output

@@ -62,10 +62,10 @@ def test_orders_says_whether_similar_tasks_cost_each_other_more(
     sweeps_command: Command, finished: Path, table: TaskTable, tmp_path: Path
 ) -> None:
     """Only where the similarity of the tasks is known, whatever the design."""
-    heading = "Do similar tasks cost each other more?"
+    heading = "Are similar tasks forgotten more?"
     shown = sweeps_command("orders", finished)
     assert shown.exit_code == 0, shown.output
     assert heading in shown.output
-    assert "mean rank correlation of similarity with the loss" in shown.output
+    assert "mean rank correlation between similarity and the loss" in shown.output
     shutil.rmtree(tmp_path / "cache")
     assert heading not in sweeps_command("orders", finished).output

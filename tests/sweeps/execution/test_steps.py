@@ -200,7 +200,7 @@ def test_half_way_everything_knows_what_is_wanted(given: Given, tmp_path: Path) 
     assert plan.step.title == "batch 3 of 3"
     text = plan_text(plan)
     assert "step 3, open: batch 3 of 3" in text
-    assert "2 of 3 batches are told, 3 of 3 proposals made" in text
+    assert "2 of 3 batches complete, 3 of 3 proposals made" in text
     results = read_results(sweep, store.objects)
     assert len(results.trials) == 2
     keys = set(stage_files(tmp_path))
@@ -226,8 +226,8 @@ def test_nothing_is_collected_while_the_wishes_are_unknown(given: Given, tmp_pat
 
 def test_an_unfinished_plan_says_what_may_still_come(tmp_path: Path) -> None:
     text = plan_text(make_plan(small_sweep(**ALL), store_of(tmp_path)))
-    assert "0 of 3 batches are told, 2 of 6 proposals made" in text
-    assert "at most 16 more trials of 48 stages are still to be proposed" in text
+    assert "0 of 3 batches complete, 2 of 6 proposals made" in text
+    assert "at most 16 more trials with 48 stages will be proposed" in text
     assert "1 in 2 configurations continues" in text
     assert "gets 2 of 4 replicates" in text
-    assert text.count("nothing is decided yet") == 2
+    assert text.count("no decision yet") == 2

@@ -98,7 +98,7 @@ def test_limits_are_kept_even_in_the_worst_order_or_nothing_is_chosen():
     nothing = select(found, OBJECTIVES, [Limit("forgetting", "max", 0.001)], "average_accuracy")
     assert nothing.chosen is None
     text = card(asked([Limit("forgetting", "max", 0.001)]), nothing, {})
-    assert "nothing: no configuration keeps forgetting <= 0.1 % for sure" in text
+    assert "nothing: no configuration satisfies forgetting <= 0.1 %, by the pessimistic" in text
     assert text.index("nearest   safe") < text.index("nearest   best")
 
 
@@ -136,11 +136,11 @@ def test_the_card_says_how_far_the_runner_up_is_and_what_would_settle_it():
     choice = select(found, OBJECTIVES, [], "average_accuracy")
     text = card(asked(), choice, {})
     assert text.splitlines()[0].startswith("choose    ")
-    assert "not settled" in text
-    assert "would settle this one" in text or "too small for any design" in text
+    assert "not significant" in text
+    assert "would detect this one" in text or "too small for any design" in text
     clear = [configuration("one", a + 0.2), configuration("two", a)]
     text = card(asked(), select(clear, OBJECTIVES, [], "average_accuracy"), {})
-    assert "20.0 ahead of it, paired over 12 runs, 95 % 20.0 to 20.0: settled" in text
+    assert "20.0 better, paired over 12 runs, 95 % 20.0 to 20.0: significant" in text
 
 
 def test_the_choice_looks_at_some_runs_and_is_reported_on_the_others():
@@ -153,8 +153,8 @@ def test_the_choice_looks_at_some_runs_and_is_reported_on_the_others():
     assert choice.chosen.replicates.label == "lucky"
     text = card(asked(chosen_on=tuple(looked)), choice, {("lucky", "last"): found[0]})
     assert "validation 90.0" in text
-    assert "on the 8 runs never looked at, validation: average_accuracy 60.0" in text
-    assert "10.0 behind it, paired over 8 runs" in text
+    assert "on the 8 held-out runs, validation: average_accuracy 60.0" in text
+    assert "10.0 worse, paired over 8 runs" in text
 
 
 def test_production_is_the_run_in_the_order_asked_for_with_a_fresh_seed(study):

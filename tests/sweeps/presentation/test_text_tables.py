@@ -1,4 +1,4 @@
-"""Text tables: percent, intervals, alignment, width, colour only where it is seen."""
+"""Text tables: percent, intervals, alignment, width, color only where it is seen."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_a_narrow_screen_wraps_and_a_wide_one_does_not():
     assert len(wide) < len(narrow)
 
 
-def test_without_a_terminal_nothing_is_coloured_or_wrapped():
+def test_without_a_terminal_nothing_is_colored_or_wrapped():
     rows = [{"label": "x" * 300, "on_front": True}]
     text = render_table(rows)
     assert "\x1b" not in text
     assert "x" * 300 in text
-    assert "\x1b[1m" in render_table(rows, colour=True, width=400)
+    assert "\x1b[1m" in render_table(rows, color=True, width=400)
 
 
 @pytest.mark.parametrize("title", [None, "Front"])
@@ -82,7 +82,7 @@ def test_without_a_terminal_nothing_is_coloured_or_wrapped():
 )
 def test_where_nothing_must_fit_the_layout_is_the_same(rows, title):
     columns = ["label", *(["n"] if rows and "n" in rows[0] else [])]
-    expected = render_table(rows, columns, title=title, width=10_000, colour=False)
+    expected = render_table(rows, columns, title=title, width=10_000, color=False)
     assert render_table(rows, columns, title=title) == expected
 
 

@@ -78,7 +78,7 @@ def test_the_table_has_every_corner_with_its_curve(figures: list[Figure]) -> Non
 def test_every_readout_has_curves_of_its_own(figures: list[Figure], grid: Evidence) -> None:
     assert [figure.readout for figure in figures] == ["last", "instance-cosine"]
     page = Page(render(grid))
-    assert "n = 4 such fronts" in page.sections["front"]
+    assert "n = 4 fronts" in page.sections["front"]
     assert len(page.tables["attained-1"]) > 3
     tips = {held["data-tip"] for _, held in page.tags if "data-tip" in held}
     assert any(text and "empirical attainment function" in text for text in tips)
@@ -89,13 +89,13 @@ def test_curves_need_two_objectives_and_two_runs_and_say_so(grid: Evidence) -> N
     alone = replace(grid, sweep=replace(grid.sweep, objectives={"average_accuracy": "max"}))
     assert list(attained_figures(alone, notes)) == []
     assert notes == [
-        "Attainment curves take two objectives, and this sweep has 1: average accuracy."
+        "Attainment curves need two objectives, and this sweep has 1: average accuracy."
     ]
     trials = grid.trials
     first = trials["order_id"][0].as_py()
     one = pc.and_(pc.equal(trials["order_id"], first), pc.equal(trials["seed"], 0))
     assert list(attained_figures(replace(grid, trials=trials.filter(one)), notes)) == []
-    assert "fewer than two orders with seeds" in notes[-1]
+    assert "Fewer than two combinations have a run" in notes[-1]
 
 
 def test_two_runs_have_no_median_of_their_own(grid: Evidence) -> None:

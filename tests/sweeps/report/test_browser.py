@@ -263,7 +263,7 @@ def test_a_range_on_an_axis_keeps_what_crosses_it(browser: Any, searched: Path) 
     opened.check()
 
 
-def test_it_prints_in_light_colours_with_its_tables(
+def test_it_prints_in_light_colors_with_its_tables(
     browser: Any, real: Path, tmp_path: Path
 ) -> None:
     opened = Opened(browser, real, DESKTOP, "dark")

@@ -56,7 +56,7 @@ def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
     ]
     names = [row[0] for row in accuracy.table.rows]
     assert names[0] == "start"
-    assert names[-1] == "all together"
+    assert names[-1] == "total"
     steps = names[1:-1]
     assert sorted(step.split(":")[0] for step in steps) == sorted(differing)
     for step in steps:
@@ -67,7 +67,7 @@ def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
     assert differences[-1] == pytest.approx(mean(grid, end) - mean(grid, start), abs=0.06)
     assert {row[2] for row in accuracy.table.rows[1:]} == {"4"}  # two orders with two seeds
     assert all(" to " in row[4] for row in accuracy.table.rows[1:])
-    assert f"{len(steps)} steps, every one of them run" in section.lead
+    assert f"{len(steps)} steps, all of which were run" in section.lead
     assert "the baseline of every axis" in section.lead
     assert section.tables == ()
 
@@ -80,7 +80,7 @@ def test_what_is_missing_on_the_way_is_named(grid: Evidence) -> None:
     assert len(differing) > 1
     assert section.figures == ()
     ((title, missing),) = section.tables
-    assert title == "Missing on the way"
+    assert title == "Missing configurations of the path"
     assert len(missing.rows) == len(differing) - 1
     for change, setting in missing.rows:
         assert change.split(":")[0] in differing
@@ -107,4 +107,4 @@ def test_where_the_baseline_was_not_run_the_nearest_to_it_stands_in(grid: Eviden
     start, _ = ends(grid)
     others = [c for c in points_of(grid.trials) if c != start]
     section = path_section(only(grid, others))
-    assert "the nearest to the baseline (that of 2 of 3 axes)" in section.lead
+    assert "the configuration closest to the baseline (equal on 2 of 3 axes)" in section.lead

@@ -1,4 +1,4 @@
-"""Whether similar tasks cost each other more: drawn where their likeness was measured."""
+"""Association of task similarity and forgetting: shown if the similarity was measured."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def test_the_figure_has_the_numbers_of_the_analysis(evidence: Evidence) -> None:
 def test_where_it_was_not_measured_the_page_says_what_measures_it(evidence: Evidence) -> None:
     section = orders_section(evidence)
     assert "order-similarity" not in [figure.id for figure in section.figures]
-    assert any("how alike they are was not measured" in note for note in section.notes)
+    assert any("the similarity of the tasks was not measured" in note for note in section.notes)

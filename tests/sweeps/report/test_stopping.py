@@ -57,7 +57,7 @@ def test_each_rung_says_who_went_on_stopped_and_was_audited(evidence: Evidence) 
     counted = Counter(verdict for _, verdict in rungs(evidence))
     assert int(first[4]) + int(second[4]) == counted["audit"] > 0
     bars = {trace["name"]: trace["y"] for trace in figure.spec["data"]}
-    assert bars["went on"] == [7, 3]
+    assert bars["continued"] == [7, 3]
     assert sum(bars["stopped"]) == counted["stops"]
     assert "n = 20 configurations" in figure.caption
 
@@ -68,7 +68,7 @@ def test_what_was_spared_is_what_nobody_trained(evidence: Evidence) -> None:
     spared, share = len(asked - trained), len(asked - trained) / len(asked)
     assert spared > 0
     lead = stopping_section(evidence).lead
-    assert f"spared {spared} of {len(asked)} stages ({share:.0%})" in lead
+    assert f"saved {spared} of {len(asked)} stages ({share:.0%})" in lead
 
 
 def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
@@ -83,8 +83,8 @@ def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
     section = stopping_section(replace(evidence, decisions=turned))
     labels = {one.config_id: one.label for one in evidence.decisions}
     regret = 100 * (found[best] - found[second])
-    told = f"Regret: {labels[best]} ended {regret:.1f} points better in average accuracy than"
-    assert told in section.lead
+    words = f"{labels[best]}, ended {regret:.1f} points better in average accuracy than"
+    assert f"Regret: the best audited configuration, {words}" in section.lead
     figure = next(f for f in section.figures if f.id == "stopping-regret")
     assert figure.table.rows[0][0] == labels[best]
     assert figure.table.rows[0][2] == f"{regret:+.1f}"
@@ -97,7 +97,7 @@ def test_no_regret_is_said_too(evidence: Evidence) -> None:
     found, verdicts = means(evidence), verdicts_of(rungs(evidence))
     best = max(found[c] for c in verdicts.kept)
     assert all(found[c] < best for c in verdicts.audited)
-    assert "Regret 0: no audited one ended better" in stopping_section(evidence).lead
+    assert "Regret 0: no audited configuration ended better" in stopping_section(evidence).lead
 
 
 def test_the_race_says_what_it_left_out(evidence: Evidence) -> None:
@@ -108,27 +108,27 @@ def test_the_race_says_what_it_left_out(evidence: Evidence) -> None:
         pc.equal(trials["config_id"], racers[0].config_id), pc.equal(trials["seed"], 1)
     )
     section = stopping_section(replace(evidence, trials=trials.filter(pc.invert(later))))
-    race = dict(section.tables)["What the race decided"]
+    race = dict(section.tables)["Decisions of racing"]
     assert [row[0] for row in race.rows] == [one.label for one in racers]
     assert [row[1:3] for row in race.rows] == [["3", "6"], ["6", "6"], ["6", "6"]]
-    assert "left out 3 of 18 declared runs" in section.lead
-    assert "left out 0 of 18 declared runs" in stopping_section(evidence).lead
+    assert "saved 3 of 18 declared runs" in section.lead
+    assert "saved 0 of 18 declared runs" in stopping_section(evidence).lead
 
 
 def test_every_stopped_configuration_is_named_with_its_reason(evidence: Evidence) -> None:
-    decided = dict(stopping_section(evidence).tables)["What the rungs decided"]
+    decided = dict(stopping_section(evidence).tables)["Decisions of the rungs"]
     assert len(decided.rows) == 20
     first, last = decided.rows[0], decided.rows[-1]
     assert first[1:3] in (["6", "stopped"], ["6", "stopped, audited"])
     assert first[3].startswith("stops after 6 tasks: rank")
-    assert last[2] == "went on"
+    assert last[2] == "continued"
 
 
 def test_the_page_has_the_section_where_rules_are_declared(evidence: Evidence) -> None:
     page = Page(render(evidence))
-    assert "Stopped early" in page.sections["stopping"]
+    assert "Early stopping" in page.sections["stopping"]
     assert len(page.tables["stopping-regret"]) > 1
-    assert "Nothing was stopped early" not in page.sections["cost"]
+    assert "No configuration was stopped early" not in page.sections["cost"]
     without = simulated(4, orders=1, seeds=1, tasks=3)
     assert "stopping" not in [section.id for section in sections_of(without)]
     (note,) = cost_section(without).notes
@@ -137,8 +137,8 @@ def test_the_page_has_the_section_where_rules_are_declared(evidence: Evidence) -
 
 def test_nothing_decided_and_nothing_stopped_yet_are_said(evidence: Evidence) -> None:
     before = stopping_section(replace(evidence, decisions=()))
-    assert "No rung has been decided yet, so nothing was stopped early." in before.lead
-    assert "The race has not begun" in before.lead
+    assert "No rung has been decided yet, so no configuration was stopped." in before.lead
+    assert "Racing has not started" in before.lead
     assert before.figures == ()
     on = tuple(one for one in evidence.decisions if one.verdict == "goes on" and one.tasks == 6)
     assert "No configuration was stopped" in stopping_section(replace(evidence, decisions=on)).lead
@@ -151,9 +151,11 @@ def test_an_audit_that_has_not_finished_is_not_read(tmp_path: Path) -> None:
     early = ruled(tmp_path, small, steps=1)
     section = stopping_section(early)
     assert [one.tasks for one in early.decisions] == [2] * 20
-    assert "13 of 20 configurations stopped early" in section.lead
-    assert section.notes == ("What stopping cost is not known yet: the audit has not finished.",)
+    assert "13 of 20 configurations were stopped early" in section.lead
+    assert section.notes == (
+        "The cost of early stopping is not known yet: the audit has not finished.",
+    )
     assert [figure.id for figure in section.figures] == ["stopping-rungs"]
     unknown = tuple(replace(o, verdict="stops") for o in early.decisions if o.verdict == "audit")
     told = stopping_section(replace(early, decisions=unknown))
-    assert "none of the stopped ran on for the audit" in told.notes[0]
+    assert "no stopped configuration was audited" in told.notes[0]

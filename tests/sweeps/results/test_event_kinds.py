@@ -90,7 +90,7 @@ def test_every_event_that_the_driver_adds_has_a_declared_kind() -> None:
     """Also those of rare faults: their fields are checked by mypy, and the kinds here."""
     names = {body.__name__ for body in KINDS.values()}
     added = []
-    for file in PACKAGE.glob("tune/*.py"):
+    for file in PACKAGE.glob("execution/**/*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("events.add"):
                 (argument,) = node.args

@@ -95,7 +95,7 @@ def test_an_old_file_whose_columns_do_not_fit_after_all_steps_is_refused(rows):
     [
         (
             SCHEMA_VERSION + 1,
-            f"schema version {SCHEMA_VERSION + 1}, this code reads {READABLE}: update it",
+            f"schema version {SCHEMA_VERSION + 1}, this code reads {READABLE}: update this",
         ),
         ("", f"schema version unknown, this code reads {READABLE}"),
         ("x", f"schema version x, this code reads {READABLE}"),

@@ -1,0 +1,36 @@
+"""Formatting of counts, shares, percentage points and p-values."""
+
+from __future__ import annotations
+
+from sweeps.presentation.text_tables import NOTHING
+
+
+def points(value: float) -> str:
+    """Return a fraction in percentage points with a sign; never `-0.0`."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}"
+
+
+def share(value: float | None) -> str:
+    """Return a share as a whole percentage; `0%` and `100%` only if it is exactly 0 or 1."""
+    if value is None:
+        return NOTHING
+    if value in {0.0, 1.0} or 0.005 <= value < 0.995:
+        return f"{value:.0%}"
+    return "<1%" if value < 0.5 else ">99%"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Return a range of shares in percent."""
+    return NOTHING if low is None or high is None else f"{low:.0%} to {high:.0%}"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value with two digits."""
+    if value is None:
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 run` or `12 runs`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
