@@ -19,8 +19,7 @@ from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
 """Function called in every forward pass. It returns None, or a function that the backward pass
-calls with the effective weight (b, a) and its gradient.
-"""
+calls with the effective weight (b, a) and its gradient."""
 
 
 def initial_a(

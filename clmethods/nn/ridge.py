@@ -9,8 +9,7 @@ CANDIDATES = tuple(10.0**power for power in range(-8, 9))
 """Candidate penalties."""
 FLOOR = 1e-8
 """Smallest penalty that is selected, relative to the mean diagonal of the Gram matrix. In float64
-the solution then keeps about half of its digits for any rank of the Gram matrix.
-"""
+the solution then keeps about half of its digits for any rank of the Gram matrix."""
 
 
 def pack(gram: Tensor) -> Tensor:

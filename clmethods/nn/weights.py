@@ -25,21 +25,18 @@ Tensors = dict[str, Tensor]
 
 WRAPPERS = ("state_dict", "model", "teacher", "model_state_dict")
 """Keys under which training programs store the tensors, next to optimizer state and epoch. If a
-file has a teacher and a student, the teacher is read: self-supervised methods publish it.
-"""
+file has a teacher and a student, the teacher is read: self-supervised methods publish it."""
 
 PREFIXES = {"module", "base_encoder", "backbone", "encoder", "model"}
 """Prefixes of tensor names: wrappers of parallel training and of pre-training methods. MoCo v3 has
-a base and a momentum encoder; its evaluation reads the base encoder.
-"""
+a base and a momentum encoder; its evaluation reads the base encoder."""
 
 NOT_BACKBONE = re.compile(
     r"(module\.)?(head|head_dist|fc|pre_logits|projector|predictor|momentum_encoder|mask_token"
     r"|attn_pool|decoder_\w+)(\.|$)"
 )
 """Names of tensors that are not part of the backbone: heads, and parts that only pre-training
-uses.
-"""
+uses."""
 
 ANCHOR = "patch_embed.proj.weight"
 LISTED = 40
