@@ -55,11 +55,11 @@ def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
         found = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
     rows = [["", "new task, task given", "new task, all classes", "old tasks, all classes"]]
     rows += [
-        [s.way, percent(s.new_given), percent(s.new), percent(s.old)] for s in found.standings
+        [s.way, percent(s.new_given), percent(s.new), percent(s.old)] for s in found.comparisons
     ]
     click.echo(columns(rows))
-    if found.old_data is not None:
-        click.echo(f"The old tasks could not be evaluated: {found.old_data}")
+    if found.old_data_error is not None:
+        click.echo(f"The old tasks could not be evaluated: {found.old_data_error}")
     new = found.archive.run.stream.groups()[-1].classes
     click.echo(
         f"written to {output}; the new classes are {new[0]} to {new[-1]}, "

@@ -62,7 +62,7 @@ def test_train_goes_on_and_prints_the_same(tmp_path: Path) -> None:
 
 def test_train_refuses_the_directory_of_another_run(model: Path, tmp_path: Path) -> None:
     result = call("train", written(tmp_path, RUN | {"seed": 7}), "-o", model)
-    refused(result, 2, "seed: 0 there, 7 asked for")
+    refused(result, 2, "seed: 0 stored, 7 requested")
 
 
 def test_a_file_that_names_its_readout_is_evaluated_with_it(tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ def test_evaluate_refuses_what_it_cannot_compare(model: Path, tmp_path: Path) ->
     refused(call("evaluate", tmp_path), 2, "is not a model directory")
     shutil.copytree(model, tmp_path / "m")
     damage(next((tmp_path / "m").rglob("state-*.safetensors")))
-    refused(call("evaluate", tmp_path / "m"), 2, "does not have the checksum in its name")
+    refused(call("evaluate", tmp_path / "m"), 2, "its checksum differs from the one in its name")
     shutil.copytree(model, tmp_path / "n")
     damage(tmp_path / "n" / "metrics.json")
-    refused(call("evaluate", tmp_path / "n"), 2, "its checksum does not fit its content")
+    refused(call("evaluate", tmp_path / "n"), 2, "its checksum does not match its content")
 
 
 def test_export_writes_what_was_asked_for(model: Path, tmp_path: Path) -> None:
