@@ -101,14 +101,14 @@ def _readout(known: list[ReadoutConfig], name: str) -> ReadoutConfig:
     raise InvalidConfigError([ConfigIssue("--readout", name, f"one of {choices}")])
 
 
-def _line(name: str, found: dict[str, object], images: str) -> str:
-    if "logit_difference" not in found:
-        return f"{name}: {found['equal']} of {found['images']} predictions equal the model's"
-    text = f"{name}: logits differ by at most {found['logit_difference']:.2g} on {images}"
-    if isinstance(found.get("ranks"), dict):
-        ranks = found["ranks"].values()  # type: ignore[attr-defined]
+def _line(name: str, check: dict[str, object], images: str) -> str:
+    if "logit_difference" not in check:
+        return f"{name}: {check['equal']} of {check['images']} predictions equal the model's"
+    text = f"{name}: logits differ by at most {check['logit_difference']:.2g} on {images}"
+    if isinstance(check.get("ranks"), dict):
+        ranks = check["ranks"].values()  # type: ignore[attr-defined]
         text += f"; ranks {min(ranks)} to {max(ranks)}"
-    if found.get("update_error"):
-        worst = max(found["update_error"].values())  # type: ignore[attr-defined]
+    if check.get("update_error"):
+        worst = max(check["update_error"].values())  # type: ignore[attr-defined]
         text += f"; truncated: up to {100 * worst:.2g} % of a layer's update is missing"
     return text

@@ -103,7 +103,7 @@ class Evaluator:
     def feature_drift(
         self, position: int, state: State, split: Split = "test"
     ) -> dict[int, float]:
-        """Return, by group index, the drift of the features of each old task's images.
+        """Return the drift of the features of each old task's images, by group index.
 
         The drift is the mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md
         section 6.2).

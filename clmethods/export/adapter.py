@@ -119,7 +119,7 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(folder))
     written: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])  # a set in PEFT
+    written["target_modules"] = sorted(written["target_modules"])  # PEFT stores a set: sort it
     write(folder / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
     tensors = {
         f"{PREFIX}.head.weight": head.weight.float(),

@@ -163,11 +163,11 @@ def _metrics(document: Mapping[str, Any]) -> str:
 
 def _agreement(document: Mapping[str, Any]) -> str:
     checks = {
-        name: found
-        for name, found in document["checks"].items()
-        if isinstance(found, dict) and "logit_difference" in found
+        name: check
+        for name, check in document["checks"].items()
+        if isinstance(check, dict) and "logit_difference" in check
     }
-    parts = [f"{name} {found['logit_difference']:.1g}" for name, found in checks.items()]
+    parts = [f"{name} {check['logit_difference']:.1g}" for name, check in checks.items()]
     text = (
         f"Compared with the model on {document['checks']['images']}, the largest difference of a "
         f"logit is: {', '.join(parts)}."

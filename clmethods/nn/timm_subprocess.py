@@ -3,7 +3,7 @@
     facts ARCHITECTURE    the fields of `BackboneFacts`
     fetch NAME.TAG        {"file": path}, downloaded into the hub's cache
 
-Planning runs without torch, so it asks this subprocess. The answer is one JSON object, or
+Planning runs without torch, so it starts this subprocess. The answer is one JSON object, or
 {"refused": reason}.
 """
 
