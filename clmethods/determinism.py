@@ -1,4 +1,4 @@
-"""What a process needs before it trains or evaluates: settings, backbone, data."""
+"""Process settings for deterministic results, and access to the backbone and data of a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from clmethods.nn.backbone import FrozenBackbone, load_backbone
 
 
 def prepare_process(train: TrainConfig) -> None:
-    """Bring a process, fresh or reused, into the state that every stage starts from."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS may vary its sums
+    """Apply the settings with which every stage starts, in a new or reused process."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # fixes the order of sums
     torch.set_num_threads(train.threads)
     torch.use_deterministic_algorithms(True)
     torch.set_default_dtype(torch.float32)
@@ -24,13 +24,13 @@ def prepare_process(train: TrainConfig) -> None:
 
 
 def open_run(run: RunConfig) -> tuple[FrozenBackbone, TaskStream | ExtendedTaskStream]:
-    """Backbone and stream of a run; both are shared between stages and read-only."""
+    """Return the backbone and the stream of a run; stages share both, read-only."""
     backbone = load_backbone(run.backbone, run.train.precision, run.train.device)
     return backbone, open_stream(run.stream, run.backbone.image_size)
 
 
 def on_device(state: dict[str, Tensor], device: str) -> dict[str, Tensor]:
-    """A stored state where the run computes; masks stay on the CPU, where they are decided on."""
+    """Return a stored state on a device; boolean masks stay on the CPU, where they are used."""
     return {
         name: tensor if tensor.dtype == torch.bool else tensor.to(device)
         for name, tensor in state.items()

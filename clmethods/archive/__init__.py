@@ -1,4 +1,4 @@
-"""A run in a directory, whole or half-finished: train into it, read it, go on from it."""
+"""Model directories: a finished or unfinished run stored in a directory."""
 
 from clmethods.archive.files import ArchiveError, StageFiles, stage_files, write
 from clmethods.archive.metrics import MetricsBySplit, StoredMetrics, metrics_by_split

@@ -1,4 +1,4 @@
-"""`run.json`: which run a model directory holds."""
+"""`run.json`: the document that identifies the run in a model directory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clmethods.archive.files import ArchiveError, write
-from clmethods.checksummed_json import sealed, unsealed
+from clmethods.archive.files import ArchiveError, read_sealed, write
+from clmethods.checksummed_json import sealed
 from clmethods.config import (
     BackboneConfig,
     ConfigIssue,
@@ -26,12 +26,12 @@ from clmethods.config import (
 from clmethods.provenance import code_version
 
 ARCHIVE_FORMAT = 1
-"""Bumped when the layout of a model directory changes."""
+"""Version of the layout of a model directory; increased when the layout changes."""
 RUN_FILE = "run.json"
 
 
 def write_run(folder: Path, run: RunConfig) -> None:
-    """Begin a model directory for a resolved run; the tasks added to it are listed apart."""
+    """Create a model directory for a resolved run; tasks added to it are listed separately."""
     base, added = unextended(run)
     document = {
         "format": ARCHIVE_FORMAT,
@@ -44,10 +44,11 @@ def write_run(folder: Path, run: RunConfig) -> None:
 
 
 def read_run(folder: Path, weights: str | None = None) -> RunConfig:
-    """The run that a model directory holds; `weights` says where its backbone's file lies now.
+    """Return the run in a model directory.
 
-    Raises `ArchiveError` if the folder is not a model directory, if `run.json` is damaged, or if
-    it was written by code with other stage keys; `InvalidConfigError` if the weights are gone.
+    `weights` is the new path of a backbone file that was moved. Raises `ArchiveError` if the
+    folder is not a model directory, if `run.json` is damaged, or if it was written by a version
+    with other stage keys; `InvalidConfigError` if the weights are missing.
     """
     document = _document(folder)
     run = _run(document)
@@ -64,44 +65,46 @@ def read_run(folder: Path, weights: str | None = None) -> RunConfig:
 
 
 def check_keys(folder: Path, run: RunConfig) -> None:
-    """Raises `ArchiveError` if the directory's stages have keys that this version does not."""
+    """Raise `ArchiveError` if the directory's stage keys differ from those of this version."""
     document = _document(folder)
     if document["stages"] != [stage.key for stage in stage_chain(run)]:
         raise ArchiveError(
-            f"{folder} was written by version {document.get('code_version')}, whose stages have "
-            "other keys. Use that version, or train into a new directory."
+            f"{folder} was written by version {document.get('code_version')}, whose stage "
+            "keys differ. Use that version, or train into a new directory."
         )
 
 
-def refuse_another(folder: Path, asked: RunConfig) -> None:
-    """Raises `ArchiveError` naming every field in which the run in `folder` is another one."""
+def refuse_another(folder: Path, requested: RunConfig) -> None:
+    """Raise `ArchiveError` if `folder` contains another run, with all fields that differ."""
     document = _document(folder)
-    base, added = unextended(asked)
-    there = dict(_fields(_identity(_run(document)) | {"added": document["added"]}))
-    ours = dict(_fields(_identity(base) | {"added": [new_task_to_dict(task) for task in added]}))
+    base, added = unextended(requested)
+    stored = dict(_fields(_identity(_run(document)) | {"added": document["added"]}))
+    requested_fields = dict(
+        _fields(_identity(base) | {"added": [new_task_to_dict(task) for task in added]})
+    )
     absent = "absent"
+    pairs = {
+        name: (stored.get(name, absent), requested_fields.get(name, absent))
+        for name in sorted(stored.keys() | requested_fields.keys())
+    }
     differs = [
-        f"  {name}: {there.get(name, absent)!r} there, {ours.get(name, absent)!r} asked for"
-        for name in sorted(there.keys() | ours.keys())
-        if there.get(name, absent) != ours.get(name, absent)
+        f"  {name}: {before!r} stored, {now!r} requested"
+        for name, (before, now) in pairs.items()
+        if before != now
     ]
     if differs:
-        intro = f"{folder} holds another run; name another directory. They differ in"
+        intro = f"{folder} contains another run; specify another directory. They differ in"
         raise ArchiveError("\n".join([intro, *differs]))
 
 
 def _document(folder: Path) -> dict[str, Any]:
-    path = folder / RUN_FILE
     try:
-        data = path.read_bytes()
+        document: dict[str, Any] = read_sealed(folder / RUN_FILE)
     except OSError as error:
         raise ArchiveError(
             f"{folder} is not a model directory: it has no readable {RUN_FILE}. "
-            "`clmethods train RUN.yaml -o DIRECTORY` makes one."
+            "`clmethods train RUN.yaml -o DIRECTORY` creates one."
         ) from error
-    document: dict[str, Any] | None = unsealed(data)
-    if document is None:
-        raise ArchiveError(f"{path} is damaged: its checksum does not fit its content.")
     if document.get("format") != ARCHIVE_FORMAT:
         raise ArchiveError(
             f"{folder} has format {document.get('format')}, this version reads {ARCHIVE_FORMAT}."
@@ -110,7 +113,7 @@ def _document(folder: Path) -> dict[str, Any]:
 
 
 def _run(document: dict[str, Any]) -> RunConfig:
-    """The run as it was resolved then, tasks added later apart; nothing is looked up."""
+    """Return the base run as it was resolved when it was written, without further lookups."""
     return run_from_dict(document["run"])
 
 

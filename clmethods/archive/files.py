@@ -1,4 +1,4 @@
-"""A finished stage as files, and how a file is written so that it is there as a whole."""
+"""Files of a model directory: a finished stage as bytes, and atomic writing."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Any, final
 
 from clmethods.checkpoint import state_to_bytes
-from clmethods.checksummed_json import sha256
+from clmethods.checksummed_json import sha256, unsealed
 from clmethods.config import StageSpec, canonical_json
 from clmethods.training.stage import DivergedError, StageOutcome
 
 
 class ArchiveError(RuntimeError):
-    """A directory that is not the model that was asked for, or not a whole one."""
+    """Error for a directory that is not the expected model, or is incomplete or damaged."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """A finished stage as the bytes that a store keeps."""
+    """Finished stage as the bytes that a store keeps."""
 
     marker: dict[str, Any]
-    """`stage.json`: what the stage is, and the names of its payloads."""
+    """`stage.json`: identity of the stage and names of its payloads."""
     state: bytes
     result: bytes
 
 
 def stage_files(stage: StageSpec, outcome: StageOutcome) -> StageFiles:
-    """Payloads and marker of a stage.
+    """Return the payloads and the marker of a stage.
 
-    Raises `DivergedError` for figures that are not finite: the last step went too far.
+    Raises `DivergedError` if figures are not finite, which happens if the last step diverged.
     """
     state = state_to_bytes(outcome.delta)
     figures = {"training": asdict(outcome.training), "method": asdict(outcome.method)}
@@ -58,11 +58,22 @@ def stage_files(stage: StageSpec, outcome: StageOutcome) -> StageFiles:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it: it is there as a whole or not at all."""
+    """Write a file atomically: write a temporary file and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as stream:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-    aside.replace(path)
+    temporary.replace(path)
+
+
+def read_sealed(path: Path) -> Any:
+    """Return the content of a JSON file with a checksum.
+
+    Raises `ArchiveError` if the file is damaged, and `OSError` if it cannot be read.
+    """
+    content = unsealed(path.read_bytes())
+    if content is None:
+        raise ArchiveError(f"{path} is damaged: its checksum does not match its content.")
+    return content

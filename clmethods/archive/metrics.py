@@ -1,4 +1,4 @@
-"""Accuracy matrices and metrics of a finished run, as `metrics.json` keeps them."""
+"""Accuracy matrices and metrics of a finished run, in the format of `metrics.json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MetricsBySplit = dict[str, dict[str, dict[str, Any]]]
 @final
 @dataclass(frozen=True, slots=True)
 class StoredMetrics:
-    """What `metrics.json` holds."""
+    """Content of `metrics.json`."""
 
     readouts: list[ReadoutConfig]
     splits: MetricsBySplit
@@ -27,9 +27,9 @@ class StoredMetrics:
 def metrics_by_split(
     run: RunConfig, steps: Sequence[SequenceStep], readouts: Sequence[ReadoutConfig]
 ) -> MetricsBySplit:
-    """{split: {readout id: {"accuracy": rows, metric: value, ...}}}; null where undefined.
+    """Return {split: {readout id: {"accuracy": rows, metric: value, ...}}}; null where undefined.
 
-    A split that holds no images, such as a validation split of fraction 0, is left out.
+    A split without images is omitted, such as a validation split of fraction 0.
     """
     document: MetricsBySplit = {}
     for split in EVALUATED_SPLITS:
@@ -38,7 +38,7 @@ def metrics_by_split(
         document[split] = {}
         for readout in readouts:
             matrix = accuracy_matrix(run, steps, readout.readout_id, split)
-            shown = [[None if math.isnan(a) else a for a in row] for row in matrix]
-            found = {name: metric.function(matrix) for name, metric in METRICS.items()}
-            document[split][readout.readout_id] = {"accuracy": shown, **found}
+            rows = [[None if math.isnan(a) else a for a in row] for row in matrix]
+            values = {name: metric.function(matrix) for name, metric in METRICS.items()}
+            document[split][readout.readout_id] = {"accuracy": rows, **values}
     return document

@@ -1,17 +1,17 @@
-"""A run in a directory: what `clmethods train -o` leaves behind, and goes on from.
+"""Model directory: a run stored by `clmethods train -o`, which can be continued.
 
-    run.json                                  the resolved run, its stage keys, who began it
+    run.json                                  the resolved run, its stage keys, the code version
     stages/KK/KEY/state-SHA.safetensors       the tensors that the stage changed
                   result-SHA.json             its figures: losses, norms, matrices
                   cost.json                   seconds, host, versions
-                  stage.json                  written last: the stage exists
+                  stage.json                  written last: the stage is complete
                   evals/EVAL_ID.json          counts of one readout
-    damaged/KEY/N/...                         what was moved aside because its bits had changed
+    damaged/KEY/N/...                         damaged stages that were moved
     metrics.json                              accuracy matrices and metrics of the finished run
-    statistics-SHA.safetensors                what its readouts keep of the classes learned
+    statistics-SHA.safetensors                statistics of the learned classes for its readouts
 
-The stages are laid out as a sweep's store lays them out, so the files of either can be used in the
-other. Payloads are named by their content; every file is written aside and renamed.
+The layout of the stages equals that of a sweep's storage, so each can use the files of the other.
+Payloads are named by their content; every file is written atomically.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, final
 
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
-from clmethods.archive.files import ArchiveError, stage_files, write
+from clmethods.archive.files import ArchiveError, read_sealed, stage_files, write
 from clmethods.archive.metrics import StoredMetrics
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.checksummed_json import sealed, sha256, unsealed
@@ -41,12 +41,12 @@ from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
 CARRIED = "chain"
-"""Where an export carries the model directory that it was made from."""
+"""Folder of an export that contains a copy of its model directory."""
 
 
 @final
 class ModelArchive:
-    """One run's stages. Training passes over damage and computes again; reading refuses it."""
+    """Stages of one run. Training recomputes damaged stages; reading raises an error for them."""
 
     def __init__(
         self, folder: Path, run: RunConfig, report: Callable[[str], None] = lambda message: None
@@ -58,9 +58,9 @@ class ModelArchive:
     def create(
         cls, folder: Path, run: RunConfig, report: Callable[[str], None] = lambda message: None
     ) -> ModelArchive:
-        """The archive of `run` in `folder`, begun or gone on with.
+        """Create the archive of `run` in `folder`, or open it to continue the run.
 
-        Raises `ArchiveError` if the folder holds another run, or other files.
+        Raises `ArchiveError` if the folder contains another run, or other files.
         """
         run = resolve(run)
         if (folder / RUN_FILE).exists():
@@ -68,7 +68,7 @@ class ModelArchive:
             check_keys(folder, run)
         elif folder.is_dir() and any(folder.iterdir()):
             raise ArchiveError(
-                f"{folder} holds files that are not a model ({RUN_FILE} is missing). Name a new "
+                f"{folder} contains files but no {RUN_FILE}, so it is not a model. Specify a new "
                 "or an empty directory."
             )
         else:
@@ -77,22 +77,25 @@ class ModelArchive:
 
     @classmethod
     def open(cls, folder: Path, weights: str | None = None) -> ModelArchive:
-        """The archive in `folder`, or the one that an export in it carries.
+        """Open the archive in `folder`, or the one in an export.
 
-        Raises as `read_run` does.
+        Raises the errors of `read_run`.
         """
-        carried = folder / CARRIED
+        chain = folder / CARRIED
         if not (folder / RUN_FILE).exists() and (folder / "export.json").exists():
-            if not (carried / RUN_FILE).exists():
+            if not (chain / RUN_FILE).exists():
                 raise ArchiveError(
-                    f"{folder} is an export without its chain (--no-chain), so nothing can go on "
-                    "from it. Use the model directory that it was made from, or export it again."
+                    f"{folder} is an export without its chain (--no-chain), so it cannot be "
+                    "continued. Use its model directory, or export that directory again."
                 )
-            folder = carried
+            folder = chain
         return cls(folder, read_run(folder, weights))
 
     def load_delta(self, key: str) -> State | None:
-        """The tensors of a finished stage; None if it is absent or was damaged and set aside."""
+        """Return the tensors of a finished stage.
+
+        Returns None if the stage is missing, or was damaged and has been moved to `damaged/`.
+        """
         try:
             return self._delta(key)
         except ArchiveError as error:
@@ -100,7 +103,7 @@ class ModelArchive:
             return None
 
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
-        """Keep a finished stage: payloads first, the marker last."""
+        """Store a finished stage: payloads first, the marker last."""
         files, where = stage_files(stage, outcome), self._stage(stage.key)
         write(where / files.marker["state"], files.state)
         write(where / files.marker["result"], files.result)
@@ -108,89 +111,87 @@ class ModelArchive:
         write(where / "stage.json", sealed(files.marker))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """Counts of one readout of a stage; None if they are absent or were damaged."""
+        """Return the counts of one readout of a stage; None if they are missing or damaged."""
         path = self._stage(key) / "evals" / f"{eval_id}.json"
         rows: list[dict[str, Any]] | None = unsealed(path.read_bytes()) if path.exists() else None
         return rows
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
-        """Keep the counts of one readout of a stage."""
+        """Store the counts of one readout of a stage."""
         rows = [asdict(count) for count in counts]
         write(self._stage(key) / "evals" / f"{eval_id}.json", sealed(rows))
 
     def finished(self) -> int:
-        """Number of stages, from the first on, that are there."""
+        """Return the number of finished stages before the first unfinished one."""
         present = [(self._stage(stage.key) / "stage.json").exists() for stage in self.chain]
         return [*present, False].index(False)
 
     def deltas(self) -> list[State]:
-        """What each stage changed, in order.
+        """Return the tensors that each stage changed, in order.
 
         Raises `ArchiveError` if a stage is missing or damaged.
         """
-        return [self._whole(stage) for stage in self.chain]
+        return [self._required_delta(stage) for stage in self.chain]
 
     def costs(self) -> list[dict[str, Any]]:
-        """Seconds and provenance of every stage; empty where they were lost."""
-        found: list[dict[str, Any]] = []
+        """Return time in seconds and provenance of every stage; empty if they are missing."""
+        costs: list[dict[str, Any]] = []
         for stage in self.chain:
             try:
                 cost = json.loads((self._stage(stage.key) / "cost.json").read_bytes())
             except (OSError, ValueError):
                 cost = {}
-            found.append(cost if isinstance(cost, dict) else {})
-        return found
+            costs.append(cost if isinstance(cost, dict) else {})
+        return costs
 
     def reports(self) -> list[dict[str, Any]]:
-        """Training and method figures of every stage. Raises `ArchiveError` as `deltas` does."""
-        found: list[dict[str, Any]] = []
+        """Return training and method figures of every stage. Raises the errors of `deltas`."""
+        reports: list[dict[str, Any]] = []
         for stage in self.chain:
             marker = self._marker(stage.key)
             if marker is None:
                 raise self._unfinished(stage)
-            found.append(json.loads(self._payload(stage.key, marker["result"])))
-        return found
+            reports.append(json.loads(self._payload(stage.key, marker["result"])))
+        return reports
 
     def metrics(self) -> StoredMetrics:
-        """What `save_metrics` wrote. Raises `ArchiveError` if it is missing or damaged."""
+        """Return the stored metrics. Raises `ArchiveError` if they are missing or damaged."""
         path = self.folder / METRICS_FILE
         if not path.exists():
             missing = self.chain[self.finished() :]
             if missing:
                 raise self._unfinished(missing[0])
             raise ArchiveError(
-                f"{path} is missing. `clmethods train RUN.yaml -o {self.folder}` writes it again."
+                f"{path} is missing. `clmethods train RUN.yaml -o {self.folder}` writes it."
             )
-        found = unsealed(path.read_bytes())
-        if found is None:
-            raise ArchiveError(f"{path} is damaged: its checksum does not fit its content.")
-        readouts = [readout_from_dict(readout) for readout in found["readouts"]]
-        return StoredMetrics(readouts, found["splits"])
+        stored = read_sealed(path)
+        readouts = [readout_from_dict(readout) for readout in stored["readouts"]]
+        return StoredMetrics(readouts, stored["splits"])
 
     def save_metrics(self, metrics: StoredMetrics) -> None:
-        """Accuracy matrices and metrics of the finished run."""
+        """Store accuracy matrices and metrics of the finished run."""
         write(self.folder / METRICS_FILE, sealed(metrics, readable=True))
 
     def statistics(self) -> State:
-        """What `save_statistics` kept; nothing if it kept nothing, or what it kept was damaged."""
+        """Return the stored readout statistics; empty if there are none or if they are damaged."""
         for path in self.folder.glob("statistics-*.safetensors"):
             data = path.read_bytes()
             if sha256(data) == path.stem.split("-", 1)[1]:
                 return state_from_bytes(data)
-            self.report(f"{path} is damaged: the statistics are computed again where needed.")
+            self.report(f"{path} is damaged: the statistics are recomputed if needed.")
         return {}
 
     def save_statistics(self, statistics: State) -> None:
-        """Keep what readouts need of the classes learned, whose images may go."""
+        """Store readout statistics of the learned classes, whose images may then be removed."""
         data = state_to_bytes(statistics)
-        kept = self.folder / f"statistics-{sha256(data)}.safetensors"
-        write(kept, data)
+        target = self.folder / f"statistics-{sha256(data)}.safetensors"
+        write(target, data)
         for path in self.folder.glob("statistics-*.safetensors"):
-            if path != kept:
+            if path != target:
                 path.unlink()
 
     def copy_to(self, folder: Path) -> None:
-        """All that another place needs to read the finished run or to go on from it."""
+        """Copy everything that is needed to read or continue the finished run elsewhere."""
         names = [RUN_FILE, METRICS_FILE]
         names += [path.name for path in self.folder.glob("statistics-*.safetensors")]
         for name in names:
@@ -198,7 +199,7 @@ class ModelArchive:
         ModelArchive(folder, self.run).copy_stages(self)
 
     def copy_stages(self, source: ModelArchive) -> None:
-        """Take over the finished stages of another archive, evaluations included."""
+        """Copy the finished stages of another archive, including evaluations."""
         for stage in source.chain:
             origin = source._stage(stage.key)
             names = sorted(origin.rglob("*"), key=lambda path: path.name == "stage.json")
@@ -206,7 +207,7 @@ class ModelArchive:
                 if path.is_file():
                     write(self._stage(stage.key) / path.relative_to(origin), path.read_bytes())
 
-    def _whole(self, stage: StageSpec) -> State:
+    def _required_delta(self, stage: StageSpec) -> State:
         delta = self._delta(stage.key)
         if delta is None:
             raise self._unfinished(stage)
@@ -215,7 +216,7 @@ class ModelArchive:
     def _unfinished(self, stage: StageSpec) -> ArchiveError:
         return ArchiveError(
             f"{self.folder} is not finished: task {stage.position + 1} of {len(self.chain)} is "
-            f"not trained. Give the command that began it again: it goes on where it stopped."
+            f"not trained. Repeat the command that started it: it continues where it stopped."
         )
 
     def _delta(self, key: str) -> State | None:
@@ -231,29 +232,34 @@ class ModelArchive:
         path = self._stage(key) / "stage.json"
         if not path.exists():
             return None
-        marker: dict[str, Any] | None = unsealed(path.read_bytes())
-        if marker is None or marker.get("key") != key:
-            raise ArchiveError(f"{path} is damaged: its checksum does not fit its content.")
+        marker: dict[str, Any] = read_sealed(path)
+        if marker.get("key") != key:
+            raise ArchiveError(f"{path} is damaged: it is the marker of another stage.")
         return marker
 
     def _payload(self, key: str, name: str) -> bytes:
         path = self._stage(key) / name
         if not path.exists():
-            raise ArchiveError(f"{path} is missing: the stage was written with it.")
+            raise ArchiveError(f"{path} is missing: it is part of a finished stage.")
         data = path.read_bytes()
         if sha256(data) != name.split("-", 1)[1].split(".", 1)[0]:
-            raise ArchiveError(f"{path} is damaged: it does not have the checksum in its name.")
+            raise ArchiveError(
+                f"{path} is damaged: its checksum differs from the one in its name."
+            )
         return data
 
     def _set_aside(self, key: str, reason: str) -> None:
-        """Move a damaged stage out of the way, the marker first; nothing is deleted."""
-        kept = self.folder / "damaged" / key
-        target = kept / str(len(list(kept.iterdir())) + 1 if kept.is_dir() else 1)
+        """Move the files of a damaged stage to `damaged/`, the marker first.
+
+        No file is deleted.
+        """
+        folder = self.folder / "damaged" / key
+        target = folder / str(len(list(folder.iterdir())) + 1 if folder.is_dir() else 1)
         target.mkdir(parents=True)
         files = [path for path in self._stage(key).iterdir() if path.is_file()]
         for path in sorted(files, key=lambda path: path.name != "stage.json"):
             path.replace(target / path.name)
-        self.report(f"{reason} It was moved to {target} and is trained again.")
+        self.report(f"{reason} It was moved to {target} and will be trained again.")
 
     def _stage(self, key: str) -> Path:
         return self.folder / "stages" / key[:2] / key

@@ -1,4 +1,4 @@
-"""What a model directory keeps of the classes that it learned, so that their images may go."""
+"""Readout statistics of a model directory, which replace the images of the learned classes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def keep_statistics(
     readouts: Sequence[ReadoutConfig],
     known: ReadoutStatistics | None = None,
 ) -> None:
-    """Store the statistics that `readouts` need of every task; those `known` are taken as given.
+    """Store the statistics that `readouts` need of every task; `known` ones are not recomputed.
 
-    Raises `DatasetError` if the training images of a task that is not among them are gone.
+    Raises `DatasetError` if the training images of a task without known statistics are missing.
     """
-    needing = [r for r in readouts if r.task_id_kind is not None or r.tap_kind is not None]
-    if not needing:
+    requiring = [r for r in readouts if r.task_id_kind is not None or r.tap_kind is not None]
+    if not requiring:
         return
     evaluator = chain_evaluator(archive, known)
     deltas = archive.deltas()
     last = len(archive.chain) - 1
-    archive.save_statistics(evaluator.statistics_for(last, fold(deltas), needing))
+    archive.save_statistics(evaluator.statistics_for(last, fold(deltas), requiring))
 
 
 def chain_evaluator(
     archive: ModelArchive, known: ReadoutStatistics | None = None, device: str | None = None
 ) -> Evaluator:
-    """An evaluator of the finished chain, with the statistics that its directory keeps."""
+    """Return an evaluator of the finished chain, with the statistics in its directory."""
     run, deltas = archive.run, archive.deltas()
     if device is not None:
         run = replace(run, train=replace(run.train, device=device))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The command `clmethods`: one run, without Ray and without a storage."""
+"""Command line interface `clmethods`: train, evaluate, export and extend single runs."""
 
 from __future__ import annotations
 

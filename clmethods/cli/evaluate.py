@@ -1,4 +1,4 @@
-"""`clmethods evaluate`: the metrics again, from the stored weights, beside those stored."""
+"""Command `clmethods evaluate`: recompute metrics from stored weights and compare them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from clmethods.archive import MetricsBySplit, ModelArchive
 
 EXPORT = "export.json"
-"""By which an export is told from a model directory."""
+"""File that distinguishes an export from a model directory."""
 
 
 @click.command()
@@ -39,23 +39,23 @@ EXPORT = "export.json"
     type=click.Choice(["test", "validation"]),
     default="test",
     show_default=True,
-    help="Which images are classified.",
+    help="Split of the images to classify.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="YAML with fields of the stream that differ, such as limit or split_seed: the same "
-    "classes in other images. Nothing was promised for those, so nothing is compared.",
+    help="YAML file with changed fields of the stream, such as limit or split_seed: other images "
+    "of the same classes. No metrics are stored for them, so no comparison is made.",
 )
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0.0),
     default=0.0,
     show_default=True,
-    help="Largest difference of an accuracy or a metric that still agrees. On the kind of "
-    "machine that trained the model 0 holds; elsewhere single images may fall the other way.",
+    help="Maximum difference of an accuracy or a metric. Use 0 on the same kind of machine as in "
+    "training; on other machines, predictions for single images may differ.",
 )
-@click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
+@click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def evaluate(
     model: Path,
@@ -65,12 +65,12 @@ def evaluate(
     weights: str | None,
     as_json: bool,
 ) -> None:
-    """Classify again with the weights stored in MODEL and compare with the metrics stored there.
+    """Evaluate the weights stored in MODEL again and compare with the stored metrics.
 
-    MODEL is a model directory or an export; of an export the files for others are measured, and
-    compared with the last row of its accuracy matrix.
+    MODEL is a model directory or an export. For an export, the exported files are evaluated and
+    compared with the last row of the stored accuracy matrix.
 
-    Exit code 0 if they agree, 1 if they differ, 2 if they could not be compared.
+    Exit code: 0 if the results agree, 1 if they differ, 2 if they cannot be compared.
     """
     if (model / EXPORT).is_file():
         _evaluate_export(model, split, data, tolerance, as_json)
@@ -78,18 +78,18 @@ def evaluate(
         from clmethods.archive import ArchiveError, ModelArchive
 
         archive = ModelArchive.open(model, weights)
-        kept = archive.metrics()
-        measured = _measure(archive, kept.readouts, data).get(split)
+        stored = archive.metrics()
+        measured = _measure(archive, stored.readouts, data).get(split)
         if measured is None:
             raise ArchiveError(f"{model} has no images in the split {split!r}.")
-    promised = kept.splits.get(split, {})
-    differs = [] if data is not None else _differences(measured, promised, tolerance)
+    stored_result = stored.splits.get(split, {})
+    differs = [] if data is not None else _differences(measured, stored_result, tolerance)
     if as_json:
         verdict = None if data is not None else not differs
         click.echo(json.dumps({"agrees": verdict, "differs": differs, split: measured}))
     else:
         click.echo(metrics_text(measured, archive.run, split))
-        click.echo(_beside(measured, promised))
+        click.echo(_comparison_table(measured, stored_result))
         click.echo(_verdict(differs, data))
     sys.exit(FAILED if differs else 0)
 
@@ -102,29 +102,29 @@ def _evaluate_export(
 
         if data is not None:
             hint = f"Evaluate the model directory, or {folder}/chain if the export carries it."
-            allowed = "to be left out for an export"
+            allowed = "no value for an export"
             raise InvalidConfigError([ConfigIssue("--data", str(data), allowed, hint)])
-        found = measure_export(folder, split)  # type: ignore[arg-type]
-        if not found:
+        scores = measure_export(folder, split)  # type: ignore[arg-type]
+        if not scores:
             raise ExportError(f"{folder} has no images in the split {split!r}.")
     differs = [
         f"task {score.task}"
-        for score in found
+        for score in scores
         if score.promised is not None and not _agree(score.promised, score.accuracy, tolerance)
     ]
     if as_json:
-        rows = [asdict(score) | {"accuracy": score.accuracy} for score in found]
+        rows = [asdict(score) | {"accuracy": score.accuracy} for score in scores]
         click.echo(json.dumps({"agrees": not differs, "differs": differs, split: rows}))
     else:
         table = [[f"percent of {split} images", "stored", "measured", "images"]]
-        for score in found:
+        for score in scores:
             shown = [percent(score.promised), percent(score.accuracy), str(score.images)]
             table.append([f"task {score.task}", *shown])
         click.echo(columns(table))
         click.echo(
-            f"The exported files do NOT give the stored accuracies: {', '.join(differs)}."
+            f"The exported files do NOT reproduce the stored accuracies: {', '.join(differs)}."
             if differs
-            else "The exported files give the stored accuracies."
+            else "The exported files reproduce the stored accuracies."
         )
     sys.exit(FAILED if differs else 0)
 
@@ -132,7 +132,7 @@ def _evaluate_export(
 def _measure(
     archive: ModelArchive, readouts: Sequence[ReadoutConfig], data: Path | None
 ) -> MetricsBySplit:
-    """Metrics of every split and readout, from the stored weights alone."""
+    """Return the metrics of every split and readout, computed from the stored weights."""
     from clmethods.archive import metrics_by_split
     from clmethods.checkpoint import fold
     from clmethods.training.sequence import evaluate_chain
@@ -145,9 +145,9 @@ def _measure(
 
 
 def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
-    """The run over other images of the same classes in the same tasks."""
+    """Return the run with other images of the same classes in the same tasks."""
     if isinstance(run.stream, ExtendedStream):
-        hint = "Evaluate the model as it was before a task was added to it."
+        hint = "Evaluate the original model, without the added task."
         raise InvalidConfigError(
             [ConfigIssue("--data", sorted(changed), "a model without added tasks", hint)]
         )
@@ -160,15 +160,17 @@ def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
 
 
 def _differences(
-    measured: Mapping[str, Any], promised: Mapping[str, Any], tolerance: float
+    measured: Mapping[str, Any], stored: Mapping[str, Any], tolerance: float
 ) -> list[str]:
-    """Names of the accuracies and metrics that are further apart than `tolerance`."""
+    """Return the names of the accuracies and metrics that differ by more than `tolerance`."""
     differs: list[str] = []
-    for readout, result in promised.items():
-        again = measured[readout]
-        # a model of an earlier version lacks the metrics that were named since
-        pairs = {name: (result[name], again[name]) for name in METRICS if name in result}
-        for t, (old, new) in enumerate(zip(result["accuracy"], again["accuracy"], strict=True)):
+    for readout, result in stored.items():
+        new_result = measured[readout]
+        # models of earlier versions lack newer metrics
+        pairs = {name: (result[name], new_result[name]) for name in METRICS if name in result}
+        for t, (old, new) in enumerate(
+            zip(result["accuracy"], new_result["accuracy"], strict=True)
+        ):
             for j, pair in enumerate(zip(old, new, strict=True)):
                 pairs[f"accuracy[{t}][{j}]"] = pair
         differs += [
@@ -183,19 +185,19 @@ def _agree(old: float | None, new: float | None, tolerance: float) -> bool:
     return abs(old - new) <= tolerance
 
 
-def _beside(measured: Mapping[str, Any], promised: Mapping[str, Any]) -> str:
+def _comparison_table(measured: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     rows = [["percent", "stored", "measured"]]
     for readout, result in measured.items():
         for name in METRICS:
-            old = promised.get(readout, {}).get(name)
+            old = stored.get(readout, {}).get(name)
             rows.append([f"{readout}: {name}", percent(old), percent(result[name])])
     return columns(rows)
 
 
 def _verdict(differs: list[str], data: Path | None) -> str:
     if data is not None:
-        return f"Other images ({data}): nothing was promised for them."
+        return f"Other images ({data}): no stored metrics to compare with."
     if not differs:
-        return "The stored weights give the stored metrics."
+        return "The stored weights reproduce the stored metrics."
     shown = ", ".join(differs[:8]) + (", ..." if len(differs) > 8 else "")
-    return f"The stored weights do NOT give the stored metrics: {shown}."
+    return f"The stored weights do NOT reproduce the stored metrics: {shown}."

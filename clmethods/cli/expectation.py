@@ -1,9 +1,9 @@
-"""A run chosen by a sweep, against what the sweep predicted for it.
+"""Comparison of a run with the prediction of the sweep that selected it.
 
-A production file carries, under `evidence.prediction`, the interval that each metric of one new
-run should fall into. Training it is that new run, so its result says whether what was shipped is
-what was chosen. One run in twenty falls outside a 95 % interval by luck: that is a warning, not a
-failure.
+A production file contains, under `evidence.prediction`, a prediction interval of each metric for
+one new run. Training the file is such a new run, so its result verifies the selection. With 95 %
+intervals, one run in twenty is expected outside of an interval: this causes a warning, not an
+error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Verdict = Literal["inside", "outside", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The prediction interval of one metric for one new run."""
+    """Prediction interval of one metric for one new run."""
 
     metric: str
     split: str
@@ -32,19 +32,19 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the file predicts for its run, as far as the prediction holds for it."""
+    """Prediction of a production file for its run, and its validity."""
 
     intervals: tuple[Expected, ...]
     void: str | None
-    """Why the prediction does not hold for this run; None if it does."""
+    """Reason why the prediction does not apply to this run; None if it applies."""
 
 
 def expectation(data: Mapping[str, Any], run: RunConfig, refit: bool) -> Expectation | None:
-    """What a production file predicts; None for a file without a prediction.
+    """Return the prediction in a production file; None for a file without a prediction.
 
-    The prediction is void for a run with `refit` (trained on the validation images too), of
-    another configuration or order than the one chosen, or with a seed that the sweep used. Raises
-    `InvalidConfigError` for a prediction that is no interval.
+    The prediction does not apply to a run with `refit` (trained on the validation images too),
+    with another configuration or order than the selected one, or with a seed that the sweep used.
+    Raises `InvalidConfigError` if the prediction is not a valid interval.
     """
     evidence = data.get("evidence") or {}
     predicted = evidence.get("prediction") if isinstance(evidence, Mapping) else None
@@ -61,12 +61,12 @@ def _void(evidence: Mapping[str, Any], run: RunConfig, refit: bool) -> str | Non
     if refit:
         return "the run is trained on the validation images too"
     if evidence.get("config_id", run.config_id) != run.config_id:
-        return "the section `run` is not the configuration that was chosen"
+        return "the section `run` is not the configuration that was selected"
     order = "-".join(map(str, run.stream.order))
     if evidence.get("order", order) != order:
         return f"the prediction is for the order {evidence['order']}"
     if run.seed in (evidence.get("seeds_used") or []):
-        return f"the sweep used seed {run.seed}: it is not a new run"
+        return f"the sweep already used seed {run.seed}"
     return None
 
 
@@ -89,23 +89,23 @@ def _interval(metric: str, written: Any) -> Expected:
 
 
 def verdict(expected: Expected, value: float | None) -> Verdict:
-    """Whether the value lies in the interval, ends included; `unknown` where there is none."""
+    """Compare the value with the closed interval; `unknown` if there is no finite value."""
     if value is None or not math.isfinite(value):
         return "unknown"
     return "inside" if expected.low <= value <= expected.high else "outside"
 
 
 def verdict_text(expected: Expected, value: float | None) -> str:
-    """The verdict in a line, fractions in percent."""
-    found = verdict(expected, value)
+    """Return the verdict as one line, with fractions in percent."""
+    result = verdict(expected, value)
     low, high = (_shown(expected.metric, end) for end in (expected.low, expected.high))
     interval = (
         f"{low} to {high}, the {expected.level:.0%} prediction interval for one new run "
         f"({expected.split})"
     )
-    if value is None or found == "unknown":
-        return f"{expected.metric}: this run has none, expected was {interval}"
-    return f"{expected.metric}: {_shown(expected.metric, value)} is {found} {interval}"
+    if value is None or result == "unknown":
+        return f"{expected.metric}: this run has no value, expected {interval}"
+    return f"{expected.metric}: {_shown(expected.metric, value)} is {result} {interval}"
 
 
 def _shown(metric: str, value: float) -> str:

@@ -1,4 +1,4 @@
-"""`clmethods export`: a finished run as files for timm, PEFT, or a small predictor."""
+"""Command `clmethods export`: write a finished run as files for timm, PEFT or a predictor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="A new or an empty directory.",
+    help="New or empty directory.",
 )
 @click.option(
     "--format",
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     "--readout",
     default="last",
     show_default=True,
-    help="A readout that the model was evaluated with, such as instance-cosine: then an adapter "
-    "per task, and a router that chooses between them.",
+    help="Readout with which the model was evaluated. A readout such as instance-cosine exports "
+    "one adapter per task and a router that selects among them.",
 )
 @click.option(
     "--max-rank",
     type=click.IntRange(min=1),
-    help="Cut adapters to this rank; what is lost is reported.",
+    help="Truncate adapters to this rank; the approximation error is reported.",
 )
 @click.option(
     "--chain/--no-chain",
     default=True,
     show_default=True,
-    help="Carry the model directory along, so that `clmethods extend` can go on from the export.",
+    help="Include the model directory, so that `clmethods extend` can continue from the export.",
 )
-@click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
-@click.option("--weights-licence", help="Licence of the backbone's weights, for the model card.")
+@click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
+@click.option("--weights-licence", help="License of the backbone's weights, for the model card.")
 def export(
     model: Path,
     output: Path,
@@ -62,8 +62,8 @@ def export(
 ) -> None:
     """Export the finished run in the directory MODEL.
 
-    What is written is compared with the model by the libraries that it is for; an export that
-    differs is not kept.
+    The exported files are loaded with the target libraries and compared with the model; if they
+    differ, the export is deleted.
     """
     with exit_on_user_error(f"{model} cannot be exported"):
         from clmethods.archive import ModelArchive
@@ -73,8 +73,8 @@ def export(
         chosen = _readout(archive.metrics().readouts, readout)
         if chosen.routing != "last" and kind == "timm":
             raise ExportError(
-                f"the readout {readout} is several networks and a router, which timm has no "
-                "place for: leave --format out."
+                f"the readout {readout} consists of several networks and a router, which timm "
+                "does not support: omit --format."
             )
         formats = ("timm", "peft") if kind == "both" else (kind,)
         options = ExportOptions(
@@ -85,10 +85,10 @@ def export(
             weights_licence=weights_licence,
         )
         document = export_model(archive, output, options)
-    for name, found in document["checks"].items():
+    for name, check in document["checks"].items():
         if name != "images":
-            click.echo(_line(name, found, document["checks"]["images"]))
-    click.echo(f"written to {output}; {output / 'README.md'} says how to load it")
+            click.echo(_line(name, check, document["checks"]["images"]))
+    click.echo(f"written to {output}; {output / 'README.md'} describes how to load it")
 
 
 def _readout(known: list[ReadoutConfig], name: str) -> ReadoutConfig:
@@ -101,14 +101,14 @@ def _readout(known: list[ReadoutConfig], name: str) -> ReadoutConfig:
     raise InvalidConfigError([ConfigIssue("--readout", name, f"one of {choices}")])
 
 
-def _line(name: str, found: dict[str, object], images: str) -> str:
-    if "logit_difference" not in found:
-        return f"{name}: {found['equal']} of {found['images']} predictions are the model's"
-    text = f"{name}: logits differ by at most {found['logit_difference']:.2g} on {images}"
-    if isinstance(found.get("ranks"), dict):
-        ranks = found["ranks"].values()  # type: ignore[attr-defined]
+def _line(name: str, check: dict[str, object], images: str) -> str:
+    if "logit_difference" not in check:
+        return f"{name}: {check['equal']} of {check['images']} predictions equal the model's"
+    text = f"{name}: logits differ by at most {check['logit_difference']:.2g} on {images}"
+    if isinstance(check.get("ranks"), dict):
+        ranks = check["ranks"].values()  # type: ignore[attr-defined]
         text += f"; ranks {min(ranks)} to {max(ranks)}"
-    if found.get("update_error"):
-        worst = max(found["update_error"].values())  # type: ignore[attr-defined]
-        text += f"; cut: up to {100 * worst:.2g} % of a layer's update is lost"
+    if check.get("update_error"):
+        worst = max(check["update_error"].values())  # type: ignore[attr-defined]
+        text += f"; truncated: up to {100 * worst:.2g} % of a layer's update is missing"
     return text

@@ -1,4 +1,4 @@
-"""`clmethods extend`: the next task, learned on top of a finished run."""
+"""Command `clmethods extend`: learn one more task on top of a finished run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clmethods.config import (
 )
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
-"""Fields of the new task's stream that are the old one's where they are left out."""
+"""Stream fields that the new task inherits from the old stream if they are not set."""
 
 
 @click.command()
@@ -30,21 +30,21 @@ INHERITED = ("split_seed", "validation_fraction", "limit")
     required=True,
     metavar="DATA",
     help="NAME or NAME:IDS, a dataset and its class ids (glyph100:0-4,7); a YAML file with the "
-    "fields of a stream and `classes`; a folder of images, or a manifest (.csv, .parquet).",
+    "fields of a stream and `classes`; a folder of images; or a manifest (.csv, .parquet).",
 )
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="A new or an empty directory for the model with the task.",
+    help="New or empty directory for the extended model.",
 )
-@click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
+@click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
 def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
     """Learn one more task on top of the finished run in the directory MODEL.
 
-    Its classes are numbered on from the old ones. The table shows test accuracies in percent,
-    beside those of other ways to meet the task.
+    The classes of the task receive the next free ids. The table compares test accuracies in
+    percent with those of alternative approaches.
     """
     with exit_on_user_error(f"{model} cannot be extended"):
         from clmethods.archive import ModelArchive
@@ -52,15 +52,16 @@ def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
 
         archive = ModelArchive.open(model, weights)
         task = _task(data, archive.run.stream)
-        found = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
+        extension = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
     rows = [["", "new task, task given", "new task, all classes", "old tasks, all classes"]]
     rows += [
-        [s.way, percent(s.new_given), percent(s.new), percent(s.old)] for s in found.standings
+        [s.way, percent(s.new_given), percent(s.new), percent(s.old)]
+        for s in extension.comparisons
     ]
     click.echo(columns(rows))
-    if found.old_data is not None:
-        click.echo(f"The old tasks could not be evaluated: {found.old_data}")
-    new = found.archive.run.stream.groups()[-1].classes
+    if extension.old_data_error is not None:
+        click.echo(f"The old tasks could not be evaluated: {extension.old_data_error}")
+    new = extension.archive.run.stream.groups()[-1].classes
     click.echo(
         f"written to {output}; the new classes are {new[0]} to {new[-1]}, "
         f"classes {list(task.classes)} of {task.stream.dataset}"
@@ -89,12 +90,12 @@ def _mapping(data: str) -> dict[str, Any]:
 
 
 def _ids(text: str) -> list[int]:
-    """`0-4,7` to 0, 1, 2, 3, 4, 7."""
-    found: set[int] = set()
+    """Parse `0-4,7` to 0, 1, 2, 3, 4, 7."""
+    ids: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
             allowed = "ids and ranges of ids, such as 0-4,7"
             raise InvalidConfigError([ConfigIssue("--task classes", text, allowed)])
-        found.update(range(int(first), int(last or first) + 1))
-    return sorted(found)
+        ids.update(range(int(first), int(last or first) + 1))
+    return sorted(ids)

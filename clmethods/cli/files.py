@@ -1,4 +1,4 @@
-"""What a user writes: a run, or a mapping, in YAML or JSON."""
+"""Reading of YAML and JSON files that contain a run or another mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 
 
 def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
-    """The mapping in a YAML or JSON file; raises `InvalidConfigError` under the path `name`."""
+    """Return the mapping in a YAML or JSON file.
+
+    Raises `InvalidConfigError` under the path `name` if the file cannot be read or parsed.
+    """
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How a failure is told: one message and an exit code, never a traceback for a user's mistake."""
+"""Error messages and exit codes of the commands; users see no traceback for their mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ FAILED = 1
 
 @contextmanager
 def exit_on_user_error(subject: str, failed: int = FAILED) -> Iterator[None]:
-    """Turn known errors into messages; `failed` is the exit code of what is no user's fault."""
+    """Turn known errors into messages; `failed` is the exit code of errors in computation.
+
+    Errors in the input or the environment end the command with code 2.
+    """
     try:
         yield
     except InvalidConfigError as error:
@@ -40,7 +43,7 @@ def exit_on_user_error(subject: str, failed: int = FAILED) -> Iterator[None]:
 
 
 def _exit_code(error: RuntimeError, failed: int) -> int | None:
-    """None for an error that nobody meant to be read by a user."""
+    """Return the exit code of an error; None if its message is not intended for users."""
     from clmethods.archive import ArchiveError
     from clmethods.data.source import DatasetError
     from clmethods.export import ExportError

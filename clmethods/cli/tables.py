@@ -1,4 +1,4 @@
-"""Accuracy matrices and metrics as text."""
+"""Text tables of accuracy matrices and metrics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from clmethods.metrics import METRICS
 
 
 def task_names(run: RunConfig) -> list[str]:
-    """`task 2`: the tasks of a run in the order learned, by the index of their group."""
+    """Return names such as `task 2`: the group indices of the tasks, in learning order."""
     return [f"task {group}" for group in run.stream.order]
 
 
-def metrics_text(found: Mapping[str, Mapping[str, Any]], run: RunConfig, split: str) -> str:
-    """One table per readout: the accuracy matrix in percent, then every metric."""
+def metrics_text(results: Mapping[str, Mapping[str, Any]], run: RunConfig, split: str) -> str:
+    """Return one table per readout: the accuracy matrix in percent, then every metric."""
     names = task_names(run)
     learned = names if run.stages == len(names) else ["all tasks"]
     lines: list[str] = []
-    for readout, result in found.items():
+    for readout, result in results.items():
         lines.append(f"readout {readout}: {split} accuracy in percent, tasks in the order learned")
         lines.append("after     " + "".join(f"{name:>8}" for name in names))
         for name, row in zip(learned, result["accuracy"], strict=True):
@@ -31,12 +31,12 @@ def metrics_text(found: Mapping[str, Mapping[str, Any]], run: RunConfig, split: 
 
 
 def percent(value: float | None) -> str:
-    """One digit after the point; a dash for what is undefined."""
+    """Return a fraction in percent with one decimal; a dash for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows under each other, the first column to the left and the others to the right."""
+    """Align rows in columns, the first one to the left and the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

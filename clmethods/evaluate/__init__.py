@@ -1,4 +1,4 @@
-"""Evaluation of a chain through readouts: counts per class, never rates."""
+"""Evaluation of a chain through readouts, as counts per class."""
 
 from clmethods.evaluate.eval_count import EvalCount
 from clmethods.evaluate.evaluator import Evaluator, StateSource, evaluate_stage

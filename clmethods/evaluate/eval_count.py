@@ -1,4 +1,4 @@
-"""EvalCount: what an evaluation counts."""
+"""`EvalCount`: number of correct predictions of one class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class EvalCount:
 
     split: str
     task: int
-    """Index of the class's group; its position is the order's business."""
+    """Index of the class's group; its position depends on the task order."""
     class_id: int
     seen: bool
     n: int
@@ -22,4 +22,4 @@ class EvalCount:
     correct_task_given: int
     """Among the classes of its own task (task-incremental)."""
     task_id_correct: int | None
-    """Routed to its own task, before any vote; None where the readout does not infer tasks."""
+    """Images routed to their own task, before any vote; None if tasks are not inferred."""

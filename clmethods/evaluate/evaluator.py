@@ -1,4 +1,4 @@
-"""Evaluation of a chain through readouts: counts per class, never rates."""
+"""`Evaluator`: counts of correct predictions of a chain, for any number of readouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.errors import refuse
 from clmethods.evaluate.eval_count import EvalCount
-from clmethods.evaluate.stage_predictions import StageReading
+from clmethods.evaluate.stage_predictions import StagePredictions
 from clmethods.methods import State
 from clmethods.metrics import feature_drift
 from clmethods.readout.adaptive import Head
@@ -23,15 +23,15 @@ from clmethods.readout.features import FeatureCache
 from clmethods.readout.statistics import ReadoutStatistics
 
 StateSource = Callable[[int], State]
-"""The folded state after the task at a position."""
+"""Function that returns the folded state after the task at a position."""
 
 
 @final
 class Evaluator:
-    """Evaluates the stages of one chain, in any order.
+    """Evaluator of the stages of one chain, in any order.
 
-    Counts after a stage depend on the stages up to it and on how the classes are grouped, on
-    nothing else. What is fixed along the chain is computed once, for all readouts, and kept:
+    Counts after a stage depend only on the stages up to it and on the grouping of the classes.
+    Values that are constant along the chain are computed once for all readouts and cached:
     features per (snapshot, split, task), statistics of the training features, distances.
     Evaluators of chains with a common beginning may share the features.
     """
@@ -44,9 +44,11 @@ class Evaluator:
         statistics: ReadoutStatistics | None = None,
         features: FeatureCache | None = None,
     ) -> None:
-        """`states` is asked for earlier states by a method without snapshots, and only where
-        task-adaptive prediction or drift needs them. `statistics`, where given, stand in for the
-        training images of the tasks they cover.
+        """Take a run, its chain, and optional sources of values that need not be computed.
+
+        `states` returns earlier states. It is called for a method without snapshots, and only if
+        task-adaptive prediction or drift requires them. `statistics` replace the training images
+        of the tasks that they cover.
         """
         self.run, self.chain, self.states = run, tuple(chain), states
         self.snapshots = "oracle" in run.method.ROUTINGS
@@ -59,33 +61,34 @@ class Evaluator:
     def counts(
         self, position: int, state: State, readouts: Sequence[ReadoutConfig]
     ) -> dict[str, list[EvalCount]]:
-        """By readout id, after the stage at `position`, whose folded state is `state`.
+        """Return counts by readout id after the stage at `position`.
 
-        Raises `InvalidConfigError` for a readout that the run's method does not allow.
+        `state` is the folded state of the stage. Raises `InvalidConfigError` for a readout that
+        the run's method does not allow.
         """
         refuse([issue for readout in readouts for issue in readout.faults_in(self.run)])
         stage = self._stage(position, state)
-        found: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
+        counts: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
         distinct = {readout.readout_id: readout for readout in readouts}
-        if not self.snapshots:  # later stages draw from features that will be gone by then
+        if not self.snapshots:  # later stages cannot recompute these features
             for kind in {readout.tap_kind for readout in readouts} - {None}:
                 stage.all_gaussians(kind, position)
         for split in EVALUATED_SPLITS:
-            for group in self.run.stream.groups():  # inside: all readouts share its features
+            for group in self.run.stream.groups():  # all readouts share the features of a group
                 if len(self.labels(split, group)):
                     for name, readout in distinct.items():
-                        found[name] += stage.counts(readout, split, group)
+                        counts[name] += stage.counts(readout, split, group)
                     stage.scored.clear()
         if all(readout.routing == "last" for readout in readouts):
-            self.features.forget(self.chain[position].key)  # nobody comes back to this snapshot
-        return found
+            self.features.forget(self.chain[position].key)  # no later stage uses this snapshot
+        return counts
 
     def statistics_for(
         self, position: int, state: State, readouts: Sequence[ReadoutConfig]
     ) -> State:
-        """What `readouts` keep of all classes learned up to `position`, as tensors by name.
+        """Return the statistics of the classes up to `position` that `readouts` need, by name.
 
-        `ReadoutStatistics(tensors)` takes it again; an evaluator given it needs no old images.
+        `ReadoutStatistics(tensors)` restores them; an evaluator with them needs no old images.
         """
         stage = self._stage(position, state)
         for readout in readouts:
@@ -94,15 +97,16 @@ class Evaluator:
         return self.statistics.tensors(*readouts) if readouts else {}
 
     def aligned_head(self, position: int, state: State, readout: ReadoutConfig) -> Head | None:
-        """The head that task-adaptive prediction makes; None where it changes nothing."""
+        """Return the head aligned by task-adaptive prediction; None if the head is not changed."""
         return self._stage(position, state).head(readout)
 
     def feature_drift(
         self, position: int, state: State, split: Split = "test"
     ) -> dict[int, float]:
-        """By group index, how far the features of each old task's images have turned since.
+        """Return the drift of the features of each old task's images, by group index.
 
-        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md section 6.2).
+        The drift is the mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md
+        section 6.2).
         """
         stage = self._stage(position, state)
         return {
@@ -115,19 +119,19 @@ class Evaluator:
         }
 
     def data(self, split: Split, group: TaskGroup) -> TaskData:
-        """The images of a task; they are not kept, because features are."""
+        """Return the images of a task. They are not cached, because their features are."""
         return open_run(self.run)[1].data_of(group, split)
 
     def labels(self, split: Split, group: TaskGroup) -> Tensor:
-        """(n,) original class ids of a task's images."""
+        """Return the original class ids (n,) of a task's images."""
         key = (split, group.index)
         if key not in self._labels:
             self._labels[key] = self.data(split, group).labels
         return self._labels[key]
 
-    def _stage(self, position: int, state: State) -> StageReading:
+    def _stage(self, position: int, state: State) -> StagePredictions:
         prepare_process(self.run.train)
-        return StageReading(self, position, on_device(state, self.run.train.device))
+        return StagePredictions(self, position, on_device(state, self.run.train.device))
 
 
 def evaluate_stage(
@@ -138,5 +142,5 @@ def evaluate_stage(
     readouts: Sequence[ReadoutConfig],
     states: StateSource | None = None,
 ) -> dict[str, list[EvalCount]]:
-    """Counts of one stage by readout id; for a whole chain keep an `Evaluator`."""
+    """Return the counts of one stage by readout id; for a whole chain, use one `Evaluator`."""
     return Evaluator(run, chain, states).counts(position, state, readouts)

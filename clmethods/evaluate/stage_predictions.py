@@ -1,4 +1,4 @@
-"""StageReading: one stage of a chain, read through its snapshots and a readout's head."""
+"""Predictions of one stage of a chain, from its snapshots and a readout's head."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from clmethods.evaluate.evaluator import Evaluator
 
 SAMPLES_PER_IMAGE = 5
-"""Features drawn per step of task-adaptive prediction, over the batch size of the run."""
+"""Number of features per step of task-adaptive prediction, relative to the run's batch size."""
 
 
 @final
-class StageReading:
-    """One stage of a chain, read through its snapshots; these are built when first asked for."""
+class StagePredictions:
+    """Predictions of one stage; its snapshots are built on first use."""
 
     def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
         self.evaluator, self.position, self.state = evaluator, position, state
@@ -41,6 +41,7 @@ class StageReading:
         self._heads: dict[str, Head] = {}
 
     def counts(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> list[EvalCount]:
+        """Return the counts of every class of a group under a readout."""
         labels = self.evaluator.labels(split, group)
         seen = group.index in self.position_of
         own = torch.tensor(group.classes)
@@ -68,9 +69,10 @@ class StageReading:
         return rows
 
     def routed_scores(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
-        """(n, C): every image through its own snapshot; tasks not learned yet through the last.
+        """Return scores (n, C) of every image from its snapshot; unlearned tasks use the last one.
 
-        A snapshot scores all images of the task, so that no image depends on where others go.
+        A snapshot scores all images of the task, so that the result of an image does not depend on
+        the routes of other images.
         """
         if group.index not in self.position_of or readout.route == "last":
             return self.scores(readout, self.position, split, group)
@@ -83,15 +85,15 @@ class StageReading:
             snapshots = vote(snapshots, order, readout.batch_size)
         scores = torch.empty(0)
         for snapshot in torch.unique(snapshots).tolist():
-            found = self.scores(readout, snapshot, split, group)
-            scores = found.clone() if not len(scores) else scores
-            scores[snapshots == snapshot] = found[snapshots == snapshot]
+            snapshot_scores = self.scores(readout, snapshot, split, group)
+            scores = snapshot_scores.clone() if not len(scores) else scores
+            scores[snapshots == snapshot] = snapshot_scores[snapshots == snapshot]
         return scores
 
     def scores(
         self, readout: ReadoutConfig, snapshot: int, split: Split, group: TaskGroup
     ) -> Tensor:
-        """(n, C) under one snapshot, with the readout's head."""
+        """Return scores (n, C) of all images under one snapshot, with the readout's head."""
         head = self.head(readout)
         key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
         if key not in self.scored:
@@ -109,43 +111,43 @@ class StageReading:
         return self.scored[key]
 
     def inferred(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> Tensor:
-        """(n,) position of the inferred task of each image."""
+        """Return the position (n,) of the inferred task of each image."""
         name = _name(readout.task_id_effect)
         key = (name, split, group.index)
         if key not in self._routed:
             tasks = self.all_gaussians(readout.task_id_kind, self.position)
             first = self.features(0, split, group)
-            if readout.metric == "shared_cov":  # depends on all classes seen
+            if readout.metric == "shared_cov":  # depends on all seen classes
                 self._routed[key] = nearest_task(shared_distances(readout, tasks, first))
                 return self._routed[key]
             known = self.evaluator.distances
             for place, task in enumerate(tasks):
-                where = (name, place, split, group.index)
-                if where not in known:
-                    known[where] = task_distances(readout, task, first)
+                cache_key = (name, place, split, group.index)
+                if cache_key not in known:
+                    known[cache_key] = task_distances(readout, task, first)
             self._routed[key] = nearest_task(
                 [known[name, place, split, group.index] for place in range(len(tasks))]
             )
         return self._routed[key]
 
     def all_gaussians(self, kind: GaussianKind | None, last: int) -> list[Gaussians]:
-        """Statistics of the tasks up to the one at `last`; none of no kind."""
+        """Return the statistics of the tasks up to the one at `last`; empty if `kind` is None."""
         return [self.gaussians(kind, place) for place in range(last + 1)] if kind else []
 
     def gaussians(self, kind: GaussianKind, place: int) -> Gaussians:
-        """Statistics of the task at `place`."""
+        """Return the statistics of the task at `place`."""
         statistics, stage = self.evaluator.statistics, self.stages[place]
-        found = statistics.get(kind, place)
-        if found is None:
+        gaussians = statistics.get(kind, place)
+        if gaussians is None:
             snapshot = 0 if kind.features == "first" else place
             parts = [self.features(snapshot, "train", group) for group in stage.groups]
             labels = [self.evaluator.labels("train", group) for group in stage.groups]
-            found = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
-            statistics.put(kind, place, found)
-        return found.to(self.run.train.device)
+            gaussians = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
+            statistics.put(kind, place, gaussians)
+        return gaussians.to(self.run.train.device)
 
     def head(self, readout: ReadoutConfig) -> Head | None:
-        """The aligned head; None at the first task and without task-adaptive prediction."""
+        """Return the aligned head; None at the first task and without task-adaptive prediction."""
         if not readout.adapts or self.position == 0:
             return None
         name = _name(readout.tap_effect)
@@ -156,18 +158,19 @@ class StageReading:
         return self._heads[name]
 
     def _align(self, readout: ReadoutConfig, name: str, place: int) -> Head:
-        """The head aligned after the task at `place`.
+        """Return the head aligned after the task at `place`.
 
-        Without restoring, its rows of old classes go on from the one before: so the chain of
-        heads is walked from its start, unless this evaluator has walked it before.
+        Without `tap_restore`, the rows of old classes start from the head aligned after the
+        previous task. The heads are then computed from the start of the chain and cached by the
+        evaluator.
         """
-        kept = self.evaluator.heads
-        if not readout.tap_restore and (name, place) in kept:
-            return kept[name, place]
+        cache = self.evaluator.heads
+        if not readout.tap_restore and (name, place) in cache:
+            return cache[name, place]
         weight, bias = self.state["head.weight"], self.state["head.bias"]
         if not readout.tap_restore and place > 1:
             old = torch.tensor([c for stage in self.stages[:place] for c in stage.classes])
-            before = kept[name, place - 1]
+            before = cache[name, place - 1]
             weight, bias = weight.clone(), bias.clone()
             weight[old], bias[old] = before[0][old], before[1][old]
         seed = derive_seed(self._seed, "tap", place, self.stages[place].task_key)
@@ -179,19 +182,19 @@ class StageReading:
             torch.Generator().manual_seed(seed),
         )
         if not readout.tap_restore:
-            kept[name, place] = head
+            cache[name, place] = head
         return head
 
     def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
-        """(n, D) features of a task's images under a snapshot as its own task left it."""
-        found = self.evaluator.features.get(
+        """Return features (n, D) of a task's images under a snapshot as its own task left it."""
+        features = self.evaluator.features.get(
             (self.stages[snapshot].key, split, group.domain, group.classes),
             lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
         )
-        return found.to(self.run.train.device)
+        return features.to(self.run.train.device)
 
     def as_left(self, snapshot: int) -> Predictor:
-        """The network that the task at `snapshot` ended with, which no later task may move."""
+        """Return the network at the end of the task at `snapshot`, unaffected by later tasks."""
         if not self.run.method.moves_snapshots:
             return self.predictor(snapshot)
         backbone, _ = open_run(self.run)
@@ -199,7 +202,11 @@ class StageReading:
         return method.predictor(self.run, backbone, self.state, snapshot, snapshot)
 
     def predictor(self, snapshot: int) -> Predictor:
-        """The network as it was after the task at `snapshot`."""
+        """Return the network after the task at `snapshot`.
+
+        Raises `LookupError` if the state of an earlier task is required and no source of states
+        was given.
+        """
         if snapshot in self._predictors:
             return self._predictors[snapshot]
         state, position = self.state, self.position
@@ -212,16 +219,16 @@ class StageReading:
             state = on_device(self.evaluator.states(snapshot), self.run.train.device)
             position = snapshot
         backbone, _ = open_run(self.run)
-        found = METHODS[self.run.method.kind].predictor(
+        predictor = METHODS[self.run.method.kind].predictor(
             self.run, backbone, state, position, snapshot
         )
-        if position == self.position:  # one of an earlier state would keep that state alive
-            self._predictors[snapshot] = found
-        return found
+        if position == self.position:  # else it would keep its state in memory
+            self._predictors[snapshot] = predictor
+        return predictor
 
     @property
     def _seed(self) -> int:
-        """The run's seed where it acts; methods that draw nothing share stages across seeds."""
+        """Seed of the run; 0 for methods that draw nothing, which share stages across seeds."""
         return self.run.seed if self.run.method.TRAINS else 0
 
 

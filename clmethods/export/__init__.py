@@ -1,4 +1,4 @@
-"""A finished chain for those who do not have this package: timm, PEFT, or a small predictor."""
+"""Export of a finished chain to timm, PEFT, or a small predictor without training code."""
 
 from clmethods.export.finished_chain import ExportError
 from clmethods.export.measured_accuracy import TaskScore, measure_export

@@ -1,14 +1,14 @@
-"""A snapshot as a LoRA adapter that plain PEFT loads onto the plain timm network.
+"""Export of a snapshot as a LoRA adapter that PEFT loads onto the timm network.
 
-Every adapted matrix of a snapshot is one module: those of all tasks side by side, scale and module
-weights folded into B. timm fuses query, key and value, so their A are stacked and their B are the
-diagonal blocks of one B:
+Every adapted matrix of a snapshot is one module: the modules of all tasks are concatenated, and B
+includes scale and module weights. timm fuses query, key and value, so their A are stacked and
+their B are the diagonal blocks of one B:
 
     | B_q  0    0   |   | A_q |
     | 0    B_k  0   | . | A_k |
     | 0    0    B_v |   | A_v |
 
-PEFT scales by alpha / rank, so alpha is the rank of each layer. The head goes along in
+PEFT scales by alpha / rank, so alpha is the rank of each layer. The head is stored in
 `modules_to_save`.
 """
 
@@ -36,25 +36,25 @@ PREFIX = "base_model.model"
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerFactors:
-    """The update B A of one linear layer."""
+    """Update B A of one linear layer."""
 
     a: Tensor
     """(R, a)"""
     b: Tensor
     """(b, R)"""
     error: float = 0.0
-    """What a cut rank costs: the Frobenius norm of the rest over that of the update."""
+    """Truncation error: Frobenius norm of the omitted part relative to that of the update."""
 
     @property
     def rank(self) -> int:
-        """R."""
+        """Rank R."""
         return int(self.a.shape[0])
 
 
 def layer_factors(updates: LowRank, max_rank: int | None = None) -> dict[str, LayerFactors]:
-    """Factors of every adapted layer by timm's name, in float64.
+    """Return the factors of every adapted layer by timm's name, in float64.
 
-    A rank above min(a, b) is brought down to it exactly; one above `max_rank` is cut to the best
+    A rank above min(a, b) is reduced to it exactly; one above `max_rank` is truncated to the best
     approximation.
     """
     parts: dict[str, dict[int, Matrix]] = defaultdict(dict)
@@ -62,9 +62,9 @@ def layer_factors(updates: LowRank, max_rank: int | None = None) -> dict[str, La
         slot = SITE_SLOTS[matrix.site]
         parts[f"blocks.{matrix.block}.{slot.module}"][slot.part] = matrix
     layers: dict[str, LayerFactors] = {}
-    for name, found in parts.items():
-        count = SITE_SLOTS[next(iter(found.values())).site].parts
-        chosen = [(part, updates[found[part]]) for part in sorted(found)]
+    for name, matrices in parts.items():
+        count = SITE_SLOTS[next(iter(matrices.values())).site].parts
+        chosen = [(part, updates[matrices[part]]) for part in sorted(matrices)]
         a = torch.cat([factors[0].double() for _, factors in chosen])  # (R, a)
         size = chosen[0][1][1].shape[0]
         b = a.new_zeros(count * size, len(a))  # (b, R)
@@ -77,10 +77,10 @@ def layer_factors(updates: LowRank, max_rank: int | None = None) -> dict[str, La
 
 
 def reduced(a: Tensor, b: Tensor, max_rank: int | None = None) -> LayerFactors:
-    """(R, a) and (b, R) with R at most min(a, b), and at most `max_rank`.
+    """Return factors (R, a) and (b, R) with R at most min(a, b) and `max_rank`.
 
-    By the singular value decomposition of B A, which is found in the small space of the factors
-    and never formed; each factor gets the root of the singular values.
+    They follow from the singular value decomposition of B A, computed in the small space of the
+    factors without forming B A; each factor receives the square root of the singular values.
     """
     cap = min(a.shape[1], b.shape[0])
     if max_rank is not None:
@@ -99,17 +99,17 @@ def reduced(a: Tensor, b: Tensor, max_rank: int | None = None) -> LayerFactors:
 
 
 def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHead) -> None:
-    """`adapter_config.json`, as the installed PEFT writes it, and `adapter_model.safetensors`."""
+    """Write `adapter_config.json` in the format of the installed PEFT, and the weights."""
     from peft import LoraConfig
 
     ranks = {name: layer.rank for name, layer in layers.items()}
     usual = max(set(ranks.values()), key=list(ranks.values()).count)
-    odd = {name: rank for name, rank in ranks.items() if rank != usual}
+    exceptions = {name: rank for name, rank in ranks.items() if rank != usual}
     config = LoraConfig(
         r=usual,
         lora_alpha=usual,
-        rank_pattern=odd,
-        alpha_pattern=odd,
+        rank_pattern=exceptions,
+        alpha_pattern=exceptions,
         target_modules=sorted(layers),
         modules_to_save=["head"],
         lora_dropout=0.0,
@@ -119,7 +119,7 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(folder))
     written: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])  # PEFT keeps them in a set
+    written["target_modules"] = sorted(written["target_modules"])  # PEFT stores a set: sort it
     write(folder / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
     tensors = {
         f"{PREFIX}.head.weight": head.weight.float(),
@@ -132,7 +132,7 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
 
 
 def read_updates(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(b, a) update of every layer in float64, and the head's tensors, without PEFT."""
+    """Return the update (b, a) of every layer in float64, and the head's tensors, without PEFT."""
     from safetensors.torch import load_file
 
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

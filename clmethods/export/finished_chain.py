@@ -1,4 +1,4 @@
-"""What is exported: a finished chain, opened once, and the networks that it gives."""
+"""`FinishedChain`: the input of an export, with the networks and heads computed from it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from clmethods.methods import METHODS, LinearHead, LowRank, Predictor, State
 from clmethods.nn.backbone import FrozenBackbone
 
 PROBE_IMAGES = 64
-"""Images on which an export is compared with the network that it was made from."""
+"""Number of images on which an export is compared with the original network."""
 
 
 class ExportError(RuntimeError):
-    """A model that cannot be exported in the way that was asked for."""
+    """Error for a model that cannot be exported with the requested options."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
-    """A finished chain on the CPU, whatever it was trained on."""
+class FinishedChain:
+    """Finished chain on the CPU, for any device that it was trained on."""
 
     archive: ModelArchive
     readout: ReadoutConfig
-    """How the exported model is to be read."""
+    """Readout of the exported model."""
     run: RunConfig
     state: State
     backbone: FrozenBackbone
@@ -41,8 +41,8 @@ class Subject:
     _heads: list[LinearHead] = field(default_factory=list)
 
     @classmethod
-    def of(cls, archive: ModelArchive, readout: ReadoutConfig) -> Subject:
-        """Raises `ArchiveError` if a stage is missing or damaged."""
+    def of(cls, archive: ModelArchive, readout: ReadoutConfig) -> FinishedChain:
+        """Open the chain of an archive. Raises `ArchiveError` if a stage is missing or damaged."""
         evaluator = chain_evaluator(archive, device="cpu")
         prepare_process(evaluator.run.train)
         state, backbone = fold(archive.deltas()), open_run(evaluator.run)[0]
@@ -55,33 +55,33 @@ class Subject:
 
     @property
     def classes(self) -> list[int]:
-        """Original ids of the classes learned, ascending: the rows of the exported head."""
+        """Original ids of the learned classes, ascending: the rows of the exported head."""
         return sorted({label for stage in self.archive.chain for label in stage.classes})
 
     def predictor(self, snapshot: int | None = None) -> Predictor:
-        """The network after the task at `snapshot`, by default the last, as evaluation has it."""
-        at = self.position if snapshot is None else snapshot
+        """Return the predictor after the task place `snapshot`, by default the last one."""
+        place = self.position if snapshot is None else snapshot
         method = METHODS[self.run.method.kind]
-        return method.predictor(self.run, self.backbone, self.state, self.position, at)
+        return method.predictor(self.run, self.backbone, self.state, self.position, place)
 
     def low_rank(self, snapshot: int | None = None) -> LowRank | None:
-        """The updates of that network in factors; None if they have no such form."""
-        at = self.position if snapshot is None else snapshot
+        """Return the low-rank updates of that network; None if they have no such form."""
+        place = self.position if snapshot is None else snapshot
         method = METHODS[self.run.method.kind]
-        return method.low_rank(self.run, self.backbone, self.state, self.position, at)
+        return method.low_rank(self.run, self.backbone, self.state, self.position, place)
 
     def head(self) -> LinearHead:
-        """The readout's classifier over the classes learned, in their order.
+        """Return the readout's classifier over the learned classes, in their order.
 
-        Raises `ExportError` for a method without one, and `DatasetError` where task-adaptive
-        prediction lacks both statistics and images.
+        Raises `ExportError` for a method without a linear classifier, and `DatasetError` if
+        task-adaptive prediction has neither statistics nor images.
         """
         if not self._heads:
             self._heads.append(self._head())
         return self._heads[0]
 
     def scores(self, images: Tensor, snapshot: int | None = None) -> Tensor:
-        """(n, C) scores of the readout under a snapshot, in the order of the head."""
+        """Return scores (n, C) of the readout under a snapshot, in the order of the head."""
         predictor = self.predictor(snapshot)
         if not self.readout.adapts:
             return predictor.scores(images)[:, self.classes]
@@ -93,8 +93,8 @@ class Subject:
         head = method.linear_head(self.run, self.backbone, self.state, self.position)
         if head is None:
             raise ExportError(
-                f"{self.run.method.kind} does not classify by one linear layer over the features "
-                "of the network, so neither timm nor PEFT has a place for its classifier."
+                f"{self.run.method.kind} does not classify with one linear layer over the "
+                "features of the network, so its classifier cannot be exported to timm or PEFT."
             )
         aligned = self.evaluator.aligned_head(self.position, self.state, self.readout)
         if aligned is not None:
@@ -102,7 +102,10 @@ class Subject:
         return replace(head, weight=head.weight[self.classes], bias=head.bias[self.classes])
 
     def probe(self) -> tuple[Tensor, str]:
-        """Some uint8 images, and what they are: of the test split, or noise if that is gone."""
+        """Return some uint8 images and their description.
+
+        The images are from the test split, or noise if its data is missing.
+        """
         try:
             images = open_run(self.run)[1].data(tuple(self.classes), "test").images
         except DatasetError:

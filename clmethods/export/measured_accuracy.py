@@ -1,4 +1,4 @@
-"""What an exported model scores on the images of its tasks, beside what was promised for it."""
+"""Accuracy of an exported model on the images of its tasks, compared with the stored accuracy."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from clmethods.export.predictor import ExportedModel
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskScore:
-    """One task, in the order learned."""
+    """Result of one task, in learning order."""
 
     task: int
-    """1 for the first."""
+    """Number of the task, starting at 1."""
     images: int
     correct: int
     promised: float | None
-    """Accuracy that the model had when it was trained; None if it was never evaluated."""
+    """Stored accuracy of the model after training; None if it was not evaluated."""
 
     @property
     def accuracy(self) -> float:
-        """A fraction."""
+        """Measured accuracy as a fraction."""
         return self.correct / self.images
 
 
 def measure_export(folder: Path, split: Literal["test", "validation"]) -> list[TaskScore]:
-    """Classify the images of every task with nothing but the files of an export.
+    """Classify the images of every task, using only the files of an export.
 
-    Raises `ExportError` for a folder that is no export or is damaged, `DatasetError` if images
-    are gone.
+    Raises `ExportError` for a folder that is not an export or is damaged, and `DatasetError` if
+    images are missing.
     """
     model = ExportedModel.load(folder)
     run = exported_run(model)
@@ -47,12 +47,12 @@ def measure_export(folder: Path, split: Literal["test", "validation"]) -> list[T
     stored = model.document["metrics"].get(split, {}).get(readout)
     promised = stored["accuracy"][-1] if stored is not None else None
     stream = open_stream(run.stream, run.backbone.image_size)
-    found: list[TaskScore] = []
+    scores: list[TaskScore] = []
     for place, group in enumerate(run.stream.sequence()):
         data = stream.data_of(group, split)
         if not len(data.labels):
             continue
-        found.append(
+        scores.append(
             TaskScore(
                 task=place + 1,
                 images=len(data.labels),
@@ -60,11 +60,11 @@ def measure_export(folder: Path, split: Literal["test", "validation"]) -> list[T
                 promised=None if promised is None else promised[place],
             )
         )
-    return found
+    return scores
 
 
 def exported_run(model: ExportedModel) -> RunConfig:
-    """The run that the model was made by, tasks that came later included."""
+    """Return the run of the model, including tasks that were added later."""
     run = run_from_dict(model.document["run"])
     for task in model.document["added"]:
         run = extended(run, new_task_from_dict(task))

@@ -1,4 +1,4 @@
-"""The model card: what the export is, how well it does, where it comes from, how to load it."""
+"""Model card of an export: description, loading instructions, metrics and provenance."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import yaml
 
 from clmethods.config import readout_from_dict, run_to_dict, unextended
-from clmethods.export.finished_chain import Subject
+from clmethods.export.finished_chain import FinishedChain
 from clmethods.export.timm_folder import recipe
 from clmethods.metrics import METRICS
 
-WEIGHTS_LICENCES = {"nano_vit32": "apache-2.0"}
-"""Licences of the weights that ship."""
+WEIGHTS_LICENSES = {"nano_vit32": "apache-2.0"}
+"""Licenses of the weights that are shipped with the package."""
 UNKNOWN = "unknown"
 
 
-def model_card(document: Mapping[str, Any], subject: Subject, licence: str | None) -> str:
-    """Markdown with the front matter that model hubs read."""
-    run = subject.run
+def model_card(document: Mapping[str, Any], chain: FinishedChain, license: str | None) -> str:
+    """Return the card as Markdown with the front matter of model hubs."""
+    run = chain.run
     shipped = (
-        WEIGHTS_LICENCES.get(run.backbone.name) if run.backbone.weights == "shipped" else None
+        WEIGHTS_LICENSES.get(run.backbone.name) if run.backbone.weights == "shipped" else None
     )
-    known = licence or shipped
+    known = license or shipped
     front = {
         "library_name": "timm" if "timm" in document["checks"] else "peft",
         "pipeline_tag": "image-classification",
@@ -33,26 +33,26 @@ def model_card(document: Mapping[str, Any], subject: Subject, licence: str | Non
     }
     sections = [
         "---\n" + yaml.safe_dump(front, sort_keys=False) + "---",
-        _title(document, subject),
-        _loading(document, subject),
-        _classes(document, subject),
+        _title(document, chain),
+        _loading(document, chain),
+        _classes(document, chain),
         _metrics(document),
         _use(document),
-        _provenance(document, subject, known),
-        _configuration(subject),
+        _provenance(document, chain, known),
+        _configuration(chain),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _title(document: Mapping[str, Any], subject: Subject) -> str:
-    run = subject.run
-    tasks = len(subject.archive.chain)
+def _title(document: Mapping[str, Any], chain: FinishedChain) -> str:
+    run = chain.run
+    tasks = len(chain.archive.chain)
     how = (
-        "every image goes to the snapshot of the task that is inferred for it"
+        "every image is classified by the snapshot of its inferred task"
         if document["routed"]
-        else "every image goes through the network as it was after the last task"
+        else "every image is classified by the network after the last task"
     )
-    learned = f"in {tasks} tasks, one after the other" if tasks > 1 else "in one task"
+    learned = f"in {tasks} consecutive tasks" if tasks > 1 else "in one task"
     return (
         f"# {run.method.kind} on {run.backbone.name}: {len(document['classes'])} classes\n\n"
         f"A Vision Transformer that learned the classes of `{run.stream.dataset}` {learned}, by "
@@ -60,8 +60,8 @@ def _title(document: Mapping[str, Any], subject: Subject) -> str:
     )
 
 
-def _loading(document: Mapping[str, Any], subject: Subject) -> str:
-    architecture, arguments = recipe(subject.backbone)
+def _loading(document: Mapping[str, Any], chain: FinishedChain) -> str:
+    architecture, arguments = recipe(chain.backbone)
     arguments = arguments | {"num_classes": len(document["classes"])}
     shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     create = f'timm.create_model("{architecture}", {shown}, checkpoint_path="{{}}")'
@@ -76,14 +76,14 @@ def _loading(document: Mapping[str, Any], subject: Subject) -> str:
             f"model = {create.format('timm/model.safetensors')}.eval()",
             "```",
             "",
-            'Newer versions of timm also take `timm.create_model("local-dir:timm", '
+            'Newer versions of timm also support `timm.create_model("local-dir:timm", '
             "pretrained=True)`.",
             "",
         ]
     if "peft" in document["checks"] or document["routed"]:
         adapter = "snapshots/0" if document["routed"] else "peft"
         lines += [
-            "With PEFT, the adapter on the unchanged backbone:",
+            "With PEFT, which loads the adapter onto the unchanged backbone:",
             "",
             "```python",
             "import timm",
@@ -93,12 +93,12 @@ def _loading(document: Mapping[str, Any], subject: Subject) -> str:
             f'model = PeftModel.from_pretrained(base, "{adapter}").eval()',
             "```",
             "",
-            "`base/` is the backbone with a head of zeros; the adapter brings the head"
+            "`base/` is the backbone with a zero head; the adapter contains the head"
             + (", and there is an adapter per task." if document["routed"] else "."),
             "",
         ]
     lines += [
-        "With `clmethods`, which needs no PEFT"
+        "With `clmethods`, which does not require PEFT"
         + (" and routes every image:" if document["routed"] else ":"),
         "",
         "```python",
@@ -109,30 +109,31 @@ def _loading(document: Mapping[str, Any], subject: Subject) -> str:
         'labels = ExportedModel.load(Path(".")).predict(images)  # uint8 (n, H, W) to class ids',
         "```",
         "",
-        f"Images are {subject.run.backbone.image_size} pixels square, scaled to [0, 1] and "
-        "normalised by `mean` and `std` in `config.json`; grey ones have three equal channels.",
+        f"Images are {chain.run.backbone.image_size} pixels square, scaled to [0, 1] and "
+        "normalized with `mean` and `std` in `config.json`; grayscale images are "
+        "repeated over three channels.",
     ]
     if document["cosine"]:
         lines += [
             "",
-            "The head holds class means of unit length and no bias: its logits are cosines times "
-            "the norm of the feature, so the best class is that of the method.",
+            "The head contains normalized class means and no bias: its logits are cosines times "
+            "the norm of the feature, so the predicted class equals that of the method.",
         ]
     return "\n".join(lines)
 
 
-def _classes(document: Mapping[str, Any], subject: Subject) -> str:
+def _classes(document: Mapping[str, Any], chain: FinishedChain) -> str:
     rows = {str(row): label for row, label in enumerate(document["classes"])}
-    tasks = [list(stage.classes) for stage in subject.archive.chain]
+    tasks = [list(stage.classes) for stage in chain.archive.chain]
     text = (
         "## Classes\n\nRow of the head, and the original class id in "
-        f"`{subject.run.stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
+        f"`{chain.run.stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
         f"Classes by task, in the order learned: {tasks}."
     )
     for added in document["added"]:
         text += (
-            f"\n\nThe classes of the task that came later are classes {added['classes']} of "
-            f"`{added['dataset']}`, numbered on."
+            f"\n\nThe classes of the task that was added later are classes {added['classes']} of "
+            f"`{added['dataset']}`."
         )
     return text
 
@@ -155,18 +156,18 @@ def _metrics(document: Mapping[str, Any]) -> str:
         lines += [
             f"| {name} | {_percent(result[name])} | {metric.definition} |"
             for name, metric in METRICS.items()
-            if name in result  # a model of an earlier version lacks those named since
+            if name in result  # models of earlier versions lack newer metrics
         ]
     return "\n".join([*lines, "", _agreement(document)])
 
 
 def _agreement(document: Mapping[str, Any]) -> str:
     checks = {
-        name: found
-        for name, found in document["checks"].items()
-        if isinstance(found, dict) and "logit_difference" in found
+        name: check
+        for name, check in document["checks"].items()
+        if isinstance(check, dict) and "logit_difference" in check
     }
-    parts = [f"{name} {found['logit_difference']:.1g}" for name, found in checks.items()]
+    parts = [f"{name} {check['logit_difference']:.1g}" for name, check in checks.items()]
     text = (
         f"Compared with the model on {document['checks']['images']}, the largest difference of a "
         f"logit is: {', '.join(parts)}."
@@ -176,7 +177,7 @@ def _agreement(document: Mapping[str, Any]) -> str:
     )
     if worst:
         text += (
-            f" Ranks were cut: of the update of one layer up to {100 * worst:.2g} % is missing "
+            f" Ranks were cut: up to {100 * worst:.2g} % of the update of a layer is missing "
             "(Frobenius norm), and the metrics above are those of the uncut model."
         )
     return text
@@ -186,26 +187,26 @@ def _use(document: Mapping[str, Any]) -> str:
     classes = len(document["classes"])
     return (
         "## Intended use\n\n"
-        "To classify images like those that it learned from, and to study continual learning. It "
-        f"knows {classes} classes and puts every image into one of them, whatever it shows; its "
-        "scores are not calibrated. Classes of early tasks may be recognised less well than those "
-        "of late ones: the last row above says by how much."
+        "Classification of images like those of its tasks, and research on continual learning. "
+        f"The model assigns every image to one of its {classes} classes, including images of "
+        "other classes; its scores are not calibrated. Accuracy may be lower on classes of early "
+        "tasks than on those of late tasks: see the last row above."
     )
 
 
-def _provenance(document: Mapping[str, Any], subject: Subject, licence: str | None) -> str:
-    backbone = subject.run.backbone
+def _provenance(document: Mapping[str, Any], chain: FinishedChain, license: str | None) -> str:
+    backbone = chain.run.backbone
     drawn = backbone.weights == "random"
     weights = "random weights" if drawn else f"weights SHA-256 {backbone.weights_sha256}"
-    terms = "none: they were drawn" if drawn else f"{UNKNOWN}: ask where the file came from"
+    terms = "none (random)" if drawn else f"{UNKNOWN}: see the source of the file"
     costs = document["trained_by"]
     hosts = sorted({str(cost["host_kind"]) for cost in costs if "host_kind" in cost})
     codes = sorted({str(cost["code_version"]) for cost in costs if "code_version" in cost})
     seconds = sum(float(cost.get("wall_s", 0.0)) for cost in costs)
     rows = [
         ("backbone", f"{backbone.name}, {weights}"),
-        ("licence of the weights", licence or terms),
-        ("training data", f"{subject.run.stream.dataset}, under the terms of its source"),
+        ("license of the weights", license or terms),
+        ("training data", f"{chain.run.stream.dataset}, under the terms of its source"),
         (
             "trained by",
             f"clmethods {', '.join(codes) or UNKNOWN}, on {', '.join(hosts) or UNKNOWN}",
@@ -218,9 +219,9 @@ def _provenance(document: Mapping[str, Any], subject: Subject, licence: str | No
     return f"## Provenance\n\n| | |\n|---|---|\n{table}"
 
 
-def _configuration(subject: Subject) -> str:
-    run = run_to_dict(unextended(subject.archive.run)[0])
-    run["backbone"].pop("weights")  # where a file lay says nothing to others
+def _configuration(chain: FinishedChain) -> str:
+    run = run_to_dict(unextended(chain.archive.run)[0])
+    run["backbone"].pop("weights")  # a local path
     shown = yaml.safe_dump(json.loads(json.dumps(run)), sort_keys=False)
     return f"## Configuration\n\n```yaml\n{shown}```"
 

@@ -1,14 +1,14 @@
-"""ExportedModel: class ids from uint8 images, with nothing but an export's folder.
+"""`ExportedModel`: class ids from uint8 images, using only the folder of an export.
 
 EXPORT/
-  export.json                what the export is, and the checksum of every other file
+  export.json                description of the export, and the checksum of every other file
   README.md                  model card
   timm/                      merged weights: config.json, model.safetensors
-  base/                      the network that adapters go onto, its head all zeros
+  base/                      the base network of the adapters, with a zero head
   peft/                      adapter_config.json, adapter_model.safetensors
   snapshots/POSITION/        an adapter per task, of a routed export
-  router.json, .safetensors  which of them an image goes to
-  chain/                     the model directory that it was made from, to go on from
+  router.json, .safetensors  the router, which assigns images to adapters
+  chain/                     the model directory, from which training can continue
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from clmethods.nn.backbone import features
 
 DOCUMENT = "export.json"
 EXPORT_FORMAT = 1
-"""Bumped when the layout of an export changes."""
+"""Version of the layout of an export; increased when the layout changes."""
 BATCH = 256
 
 
 @final
 @dataclass(slots=True, eq=False)
 class ExportedModel:
-    """A classifier over original class ids. Snapshots are merged when first routed to."""
+    """Classifier over original class ids. A snapshot is merged when it is first used."""
 
     folder: Path
     document: dict[str, Any]
@@ -48,7 +48,7 @@ class ExportedModel:
 
     @classmethod
     def load(cls, folder: Path) -> ExportedModel:
-        """Raises `ExportError` if the folder is not an export, or a file of it is damaged."""
+        """Load an export. Raises `ExportError` if the folder is not an export or is damaged."""
         document = read_document(folder)
         base = folder / ("timm" if (folder / "timm").is_dir() else "base")
         router = Router.read(folder) if document["routed"] else None
@@ -56,29 +56,32 @@ class ExportedModel:
 
     @property
     def classes(self) -> Tensor:
-        """(C,) original class ids by row of the head."""
+        """Original class ids (C,) by row of the head."""
         return torch.tensor(self.document["classes"])
 
     def predict(self, images: Tensor) -> Tensor:
-        """(n, H, W) or (n, H, W, 3) uint8 to (n,) original class ids."""
+        """Return original class ids (n,) of uint8 images (n, H, W) or (n, H, W, 3)."""
         return self.classes[self.scores(images).argmax(dim=1)]
 
     def scores(self, images: Tensor) -> Tensor:
-        """(n, C) logits, each image's by its own snapshot."""
+        """Return logits (n, C); in a routed export, each image is scored by its own snapshot."""
         if self.router is None:
             return self._run(images, lambda pixels: self._network(None)(pixels))
         routes = self.routes(images)
-        found = torch.empty(len(images), len(self.document["classes"]))
+        logits = torch.empty(len(images), len(self.document["classes"]))
         for snapshot in torch.unique(routes).tolist():
             chosen = routes == snapshot
             network = self._network(snapshot)
-            found[chosen] = self._run(images[chosen], network)
-        return found
+            logits[chosen] = self._run(images[chosen], network)
+        return logits
 
     def routes(self, images: Tensor) -> Tensor:
-        """(n,) position of the snapshot that each image goes to; of a routed export only."""
+        """Return the position (n,) of the snapshot of each image.
+
+        Raises `ExportError` for an export without a router.
+        """
         if self.router is None:
-            raise ExportError(f"{self.folder} has one network and routes nothing.")
+            raise ExportError(f"{self.folder} has a single network and no router.")
         first = self._network(0)
         return self.router.infer(self._run(images, lambda x: features(first, x)))
 
@@ -101,7 +104,7 @@ class ExportedModel:
 
 
 def merged(base: Path, adapter: Path) -> VisionTransformer:
-    """The base network with an adapter's updates added to its weights, and its head."""
+    """Return the base network with an adapter's updates added to its weights, and its head."""
     network = read_network(base)
     updates, head = read_updates(adapter)
     with torch.no_grad():
@@ -114,16 +117,16 @@ def merged(base: Path, adapter: Path) -> VisionTransformer:
 
 
 def read_document(folder: Path) -> dict[str, Any]:
-    """`export.json`, after every file that it names was checked. Raises `ExportError`."""
+    """Return `export.json` after checking every file that it lists. Raises `ExportError`."""
     path = folder / DOCUMENT
     if not path.is_file():
         raise ExportError(
             f"{folder} is not an export: it has no {DOCUMENT}. "
-            "`clmethods export MODEL -o DIRECTORY` makes one."
+            "`clmethods export MODEL -o DIRECTORY` creates one."
         )
     document: dict[str, Any] | None = unsealed(path.read_bytes())
     if document is None:
-        raise ExportError(f"{path} is damaged: its checksum does not fit its content.")
+        raise ExportError(f"{path} is damaged: its checksum does not match its content.")
     if document["format"] != EXPORT_FORMAT:
         raise ExportError(
             f"{folder} has format {document['format']}, this version reads {EXPORT_FORMAT}."
@@ -131,7 +134,7 @@ def read_document(folder: Path) -> dict[str, Any]:
     for name, checksum in document["files"].items():
         file = folder / name
         if not file.is_file():
-            raise ExportError(f"{file} is missing: the export was written with it.")
+            raise ExportError(f"{file} is missing: it is part of the export.")
         if sha256(file.read_bytes()) != checksum:
-            raise ExportError(f"{file} is damaged: it does not have the checksum in {DOCUMENT}.")
+            raise ExportError(f"{file} is damaged: its checksum differs from {DOCUMENT}.")
     return document

@@ -1,7 +1,8 @@
-"""A network as a folder that plain timm reads: `config.json` and `model.safetensors`.
+"""Export of a network to a folder that timm reads: `config.json` and `model.safetensors`.
 
 The layout is that of timm's own models on a hub, so that `create_model("local-dir:FOLDER")` works
-where timm knows that source, and `create_model(architecture, checkpoint_path=...)` everywhere.
+with versions of timm that support this source, and `create_model(architecture,
+checkpoint_path=...)` with all versions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from clmethods.nn.backbone import FrozenBackbone
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TEMPLATE = "vit_tiny_patch16_224"
-"""Architectures that timm has no name for are this one with every size given."""
+"""timm architecture that represents networks without a timm name; all sizes are passed explicitly.
+"""
 
 
 def write_network(
@@ -33,7 +35,7 @@ def write_network(
     head: LinearHead,
     classes: Sequence[int],
 ) -> None:
-    """A network whose body has `tensors`, by timm's names, and whose head has a row per class."""
+    """Write the network with `tensors`, by timm's names, and a head with a row per class."""
     architecture, model_args = recipe(backbone)
     mean, std = pixel_statistics(backbone)
     size = backbone.config.image_size
@@ -65,7 +67,7 @@ def write_network(
 
 
 def read_network(folder: Path) -> VisionTransformer:
-    """The network of a folder, by timm alone, in evaluation mode and without gradients."""
+    """Load the network of a folder with timm, in evaluation mode and without gradients."""
     config = read_config(folder)
     network: VisionTransformer = timm.create_model(
         config["architecture"],
@@ -77,13 +79,16 @@ def read_network(folder: Path) -> VisionTransformer:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What `write_network` wrote beside the weights."""
+    """Return the configuration that `write_network` wrote."""
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return config
 
 
 def pixels(config: Mapping[str, Any], images: Tensor) -> Tensor:
-    """uint8 (B, H, W), grey, or (B, H, W, 3) to (B, 3, H, W), normalised as `config` says."""
+    """Convert uint8 images to (B, 3, H, W), normalized according to `config`.
+
+    `images` is (B, H, W) for grayscale or (B, H, W, 3) for RGB.
+    """
     scaled = images.float() / 255.0
     scaled = scaled.permute(0, 3, 1, 2) if scaled.ndim == 4 else scaled.unsqueeze(1)
     mean, std = (
@@ -93,7 +98,7 @@ def pixels(config: Mapping[str, Any], images: Tensor) -> Tensor:
 
 
 def recipe(backbone: FrozenBackbone) -> tuple[str, dict[str, Any]]:
-    """timm's name of the architecture, and the arguments that make it this network."""
+    """Return timm's name of the architecture and the arguments that create this network."""
     config, facts = backbone.config, backbone.facts
     shape: dict[str, Any] = {
         "img_size": config.image_size,
@@ -112,7 +117,7 @@ def recipe(backbone: FrozenBackbone) -> tuple[str, dict[str, Any]]:
 
 
 def pixel_statistics(backbone: FrozenBackbone) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel, read off what the backbone makes of pixels."""
+    """Return mean and standard deviation per channel, from the backbone's preprocessing."""
     size = backbone.config.image_size
     flat = torch.stack([torch.zeros(size, size), torch.full((size, size), 255.0)])
     black, white = backbone.preprocess(flat.to(torch.uint8))[:, :, 0, 0].double()  # (3,) each

@@ -1,4 +1,4 @@
-"""METHODS: every method by its kind."""
+"""Continual learning methods, registered by kind in `METHODS`."""
 
 from clmethods.methods.base import (
     LinearHead,
@@ -43,7 +43,7 @@ METHODS: dict[str, type[Method]] = {
     "joint_lora": JointLora,
     "joint_linear": JointLinear,
 }
-"""Implementations by the kinds of `clmethods.config.methods.METHOD_CONFIGS`."""
+"""Method classes by the kinds of `clmethods.config.methods.METHOD_CONFIGS`."""
 
 __all__ = [
     "METHODS",

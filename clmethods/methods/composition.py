@@ -1,4 +1,4 @@
-"""The composed update of every matrix, read from a stored state."""
+"""Composition of LoRA modules: the weight update of every matrix, computed from a stored state."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from clmethods.nn.adapted import Matrix
 from clmethods.nn.lora import composed_delta, folded
 
 LIVE = "live"
-"""Name in a state of the weights (M, t + 1) that every snapshot reads, if there are such."""
+"""Name in a state of the weights (M, t + 1) that all snapshots use, if the state contains them."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Composition:
-    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (method.md section 2.2).
+    """Composed updates of a state.
 
-    Omega_m[j] is the matrix's row j of the bank, or, where the state holds weights that all
-    snapshots read (`module_weights: live`), the beginning of those.
+        Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i      (method.md section 2.2)
+
+    Omega_m[j] is row j of the bank of the matrix. If the state contains weights that all snapshots
+    use (`module_weights: live`), Omega_m[j] consists of their first j + 1 entries.
     """
 
     config: LoraFields
@@ -32,34 +34,34 @@ class Composition:
 
     @property
     def scale(self) -> float:
-        """kappa = alpha / r."""
+        """Scale kappa = alpha / r."""
         return self.config.lora_alpha / self.config.rank
 
     def over(self, state: State) -> Composition:
-        """The same composition over another state."""
+        """Return the same composition over another state."""
         return replace(self, state=state)
 
     def factors(self, matrix: Matrix, snapshot: int) -> list[tuple[Tensor, Tensor]]:
-        """(A_i, B_i) of the modules up to `snapshot`, without those that were never trained."""
+        """Return (A_i, B_i) of the modules up to `snapshot`, without those never trained."""
         names = (f"lora.{i}.{matrix}" for i in range(snapshot + 1))
         return [
             (self.state[f"{n}.A"], self.state[f"{n}.B"]) for n in names if f"{n}.A" in self.state
         ]
 
     def low_rank(self, snapshot: int) -> LowRank:
-        """A (K*r, a) and B (b, K*r) of every matrix, scale and module weights folded into B."""
-        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        """Return A (K*r, a) and B (b, K*r) of every matrix; B includes scale and weights."""
+        updates: dict[Matrix, tuple[Tensor, Tensor]] = {}
         for matrix in self.matrices:
             a, b = zip(*self.factors(matrix, snapshot), strict=True)
             omega = self.bank(matrix, snapshot)[: len(a)]
-            found[matrix] = folded(a, b, omega, self.scale)
-        return found
+            updates[matrix] = folded(a, b, omega, self.scale)
+        return updates
 
     def deltas(self, snapshot: int, matrices: Iterable[Matrix]) -> dict[Matrix, Tensor]:
-        """(b, a) update of each of `matrices` in the network after the task at `snapshot`.
+        """Return the updates (b, a) of `matrices` in the network after task `snapshot`.
 
-        A frozen matrix has no module after its freezing and repeats its row of the bank, so its
-        update has the same bits in every later snapshot.
+        A frozen matrix has no further modules and repeats its row of the bank, so its update has
+        the same bits in every later snapshot.
         """
         deltas: dict[Matrix, Tensor] = {}
         for matrix in matrices:
@@ -69,10 +71,10 @@ class Composition:
         return deltas
 
     def bank(self, matrix: Matrix, snapshot: int) -> Tensor:
-        """(snapshot + 1,) weights of the modules of `matrix` in a snapshot."""
+        """Return the weights (snapshot + 1,) of the modules of `matrix` in a snapshot."""
         rows = self.state[LIVE if LIVE in self.state else f"omega.{snapshot}"]
         return rows[self.matrices.index(matrix), : snapshot + 1]
 
-    def as_each_task_left_it(self) -> Composition:
-        """Snapshots with their own rows of the bank, whatever reads them now."""
+    def without_live_weights(self) -> Composition:
+        """Return the composition in which every snapshot uses its own row of the bank."""
         return self.over({name: tensor for name, tensor in self.state.items() if name != LIVE})

@@ -1,7 +1,7 @@
-"""Fine-tuning of a body and a head that go on from where the last task left them.
+"""Fine-tuning of a body and a head, both initialized from the state after the previous task.
 
-What sequential and joint fine-tuning, EWC, LwF and SLCA have in common; each adds terms to the
-loss, or evidence to the state. State, by name:
+Base of sequential and joint fine-tuning, EWC, LwF and SLCA. Each of them adds terms to the loss or
+tensors to the state. State, by name:
 
     vit.NAME                   the backbone's weights, by timm's names
     head.weight, head.bias     the classifier
@@ -29,28 +29,28 @@ from clmethods.nn.head import TaskHead
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """A network, and what of it is trained."""
+    """Network and its trainable weights."""
 
     network: VisionTransformer
     weights: dict[str, nn.Parameter]
-    """What moves, by the names under which the state keeps it."""
+    """Trainable weights, by their names in the state."""
     lr_scale: float | None
-    """Learning rate over that of the head; None puts both into one group."""
+    """Learning rate relative to that of the head; None puts both into one parameter group."""
 
     def groups(self, head: TaskHead) -> list[ParamGroup]:
-        """The body's and the head's parameters."""
+        """Return the parameter groups of the body and the head."""
         weights, own = list(self.weights.values()), [head.weight, head.bias]
         if self.lr_scale is None:
             return [ParamGroup([*weights, *own])]
         return [ParamGroup(own), ParamGroup(weights, self.lr_scale)]
 
     def delta(self) -> State:
-        """The weights as they are now."""
+        """Return copies of the current weights."""
         return {name: weight.detach().clone() for name, weight in self.weights.items()}
 
 
 class Finetuning(Method):
-    """Cross-entropy over the head's rows; all weights by default."""
+    """Cross-entropy over the rows of the head; all weights are trained by default."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
@@ -61,21 +61,21 @@ class Finetuning(Method):
         self.head = self.open_head()
 
     def open_body(self) -> Body:
-        """What is trained of the network."""
+        """Return the network and its trainable weights."""
         if not isinstance(self.run.method, FullFields):
             raise TypeError(f"{self.run.method.kind} has no rate for the body")
         return full_body(self, self.run.method.body_lr_scale)
 
     def open_head(self) -> TaskHead:
-        """The rows that are trained, and those that the cross-entropy runs over."""
+        """Return the head: its trainable rows and the classes of the cross-entropy."""
         return task_head(self)
 
-    def extra_terms(self, pixels: Tensor, found: Tensor) -> dict[str, Tensor]:
-        """Terms of the loss beside the cross-entropy; `found` (B, D) are the features."""
+    def extra_terms(self, pixels: Tensor, embedded: Tensor) -> dict[str, Tensor]:
+        """Return further loss terms; `embedded` (B, D) are the features of the batch."""
         return {}
 
     def evidence(self, data: TaskData) -> State:
-        """What the state holds beside the weights."""
+        """Return the tensors that the state contains in addition to weights and head."""
         return {}
 
     @final
@@ -84,9 +84,9 @@ class Finetuning(Method):
 
     @final
     def loss(self, pixels: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        found = features(self.network, pixels)
-        terms = {"cross_entropy": self.head.cross_entropy(found, labels)}
-        return terms | self.extra_terms(pixels, found)
+        embedded = features(self.network, pixels)
+        terms = {"cross_entropy": self.head.cross_entropy(embedded, labels)}
+        return terms | self.extra_terms(pixels, embedded)
 
     @final
     def end_task(self, data: TaskData) -> State:
@@ -103,21 +103,21 @@ class Finetuning(Method):
 
 
 def full_body(method: Method, lr_scale: float) -> Body:
-    """A copy of all weights, each of them trainable."""
+    """Return a body with a trainable copy of all weights."""
     start = method.backbone.tensors | stored_weights(method.state)
-    own = {name: tensor.clone() for name, tensor in start.items()}  # the others are shared
+    own = {name: tensor.clone() for name, tensor in start.items()}  # the originals are shared
     network = method.backbone.build(own).requires_grad_(True)
     weights = {f"vit.{name}": weight for name, weight in network.named_parameters()}
     return Body(network, weights, lr_scale)
 
 
 def stored_weights(state: State) -> State:
-    """The backbone's weights as the state holds them, by timm's names."""
+    """Return the backbone's weights in the state, by timm's names."""
     return {name[4:]: tensor for name, tensor in state.items() if name.startswith("vit.")}
 
 
 def full_predictor(backbone: FrozenBackbone, state: State, head: str) -> Predictor:
-    """The stored weights with the stored classifier called `head`."""
+    """Return a predictor with the stored weights and the stored classifier called `head`."""
     weight, bias = state[f"{head}.weight"], state[f"{head}.bias"]
     network = backbone.build(stored_weights(state))
-    return Predictor(backbone, network, lambda found: F.linear(found, weight, bias))
+    return Predictor(backbone, network, lambda h: F.linear(h, weight, bias))

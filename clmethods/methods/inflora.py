@@ -4,11 +4,11 @@ State, by name (t = position; MODULE = timm's name of the layer, whose input its
 
     lora.t.BLOCK.MODULE.A      (r, a) down-projection of task t, computed and never trained
     lora.t.BLOCK.SITE.B        (b, r) up-projection that task t trained
-    basis.BLOCK.MODULE         (a, k) basis of the protected directions, or of the free ones
-    complement.BLOCK.MODULE    () which of the two
+    basis.BLOCK.MODULE         (a, k) basis of the protected or of the free directions
+    complement.BLOCK.MODULE    () True if it is the basis of the free directions
     head.weight, head.bias     the classifier
 
-Bases are in float64, and are stored by the stages that change them.
+Bases are in float64. A stage stores only the bases that it changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import InfLoraConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LowRank,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+    method_config,
+)
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -36,18 +44,18 @@ from clmethods.nn.lora import SiteAdapter, composed_delta, folded
 from clmethods.nn.protected_space import ProtectedSpace
 
 Layer = tuple[int, str]
-"""Block and module name: the layer whose input a down-projection reads."""
+"""Block and module name of a layer, whose input a down-projection reads."""
 
 
 @final
 class InfLora(Method):
-    """Delta(t) = sum_{i<=t} B_i A_i, of which B_t is trained; local cross-entropy."""
+    """Delta(t) = sum_{i<=t} B_i A_i, of which only B_t is trained; local cross-entropy."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
         super().__init__(run, stage, backbone, state)
-        self.config = inflora_config(run)
+        self.config = method_config(run, InfLoraConfig)
         matrices = adapted_matrices(self.config, backbone.facts.blocks)
         self.layers = {matrix: layer_of(matrix) for matrix in matrices}
         self.past = summed_deltas(run, backbone, state, stage.position - 1)
@@ -56,7 +64,7 @@ class InfLora(Method):
         self.head = task_head(self)
 
     def begin_task(self, data: TaskData) -> None:
-        """Find the down-projections, from the inputs of the task under the current network."""
+        """Compute the down-projections from the inputs of the task under the current network."""
         downs = {
             layer: space_of(self.state, layer, len(moments))
             .down_projection(moments, self.config.rank)
@@ -108,14 +116,14 @@ class InfLora(Method):
     def low_rank(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> LowRank | None:
-        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
-        for matrix in adapted_matrices(inflora_config(run), backbone.facts.blocks):
+        updates: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        for matrix in adapted_matrices(method_config(run, InfLoraConfig), backbone.facts.blocks):
             a, b = module_factors(state, matrix, snapshot)
-            found[matrix] = folded(a, b, a[0].new_ones(len(a)), 1.0)
-        return found
+            updates[matrix] = folded(a, b, a[0].new_ones(len(a)), 1.0)
+        return updates
 
     def _moments(self, data: TaskData) -> dict[Layer, Tensor]:
-        """(a, a) mean of x x^T over all tokens that each adapted layer reads, in float64."""
+        """Return the mean (a, a) of x x^T over all tokens each layer reads, in float64."""
         sums: dict[Layer, Tensor] = {}
         tokens: dict[Layer, int] = {}
 
@@ -136,12 +144,12 @@ class InfLora(Method):
 
 
 def layer_of(matrix: Matrix) -> Layer:
-    """The layer that a matrix belongs to: query, key and value are one."""
+    """Return the layer that contains a matrix; query, key and value are in one layer."""
     return matrix.block, SITE_SLOTS[matrix.site].module
 
 
 def space_of(state: State, layer: Layer, width: int) -> ProtectedSpace:
-    """The protected directions of a layer's input, of `width` a, after the parent stage."""
+    """Return the protected directions of a layer's input, of `width` a, after the parent stage."""
     name = f"{layer[0]}.{layer[1]}"
     if f"basis.{name}" not in state:
         return ProtectedSpace.empty(width)
@@ -151,27 +159,20 @@ def space_of(state: State, layer: Layer, width: int) -> ProtectedSpace:
 def summed_deltas(
     run: RunConfig, backbone: FrozenBackbone, state: State, last: int
 ) -> dict[Matrix, Tensor]:
-    """(b, a) sum of the updates of every matrix up to the task at `last`; empty for -1."""
+    """Return the summed updates (b, a) of every matrix up to the task at `last`; empty for -1."""
     deltas: dict[Matrix, Tensor] = {}
     if last < 0:
         return deltas
-    for matrix in adapted_matrices(inflora_config(run), backbone.facts.blocks):
+    for matrix in adapted_matrices(method_config(run, InfLoraConfig), backbone.facts.blocks):
         a, b = module_factors(state, matrix, last)
         deltas[matrix] = composed_delta(a, b, a[0].new_ones(last + 1), 1.0)
     return deltas
 
 
 def module_factors(state: State, matrix: Matrix, last: int) -> tuple[list[Tensor], list[Tensor]]:
-    """A_i (r, a), shared by the sites of a layer, and B_i (b, r), up to the task at `last`."""
+    """Return A_i (r, a), shared in a layer, and B_i (b, r), up to the task at `last`."""
     block, module = layer_of(matrix)
     return (
         [state[f"lora.{i}.{block}.{module}.A"] for i in range(last + 1)],
         [state[f"lora.{i}.{matrix}.B"] for i in range(last + 1)],
     )
-
-
-def inflora_config(run: RunConfig) -> InfLoraConfig:
-    """The method's configuration, which must be that of InfLoRA."""
-    if not isinstance(run.method, InfLoraConfig):
-        raise TypeError(f"expected inflora, got {run.method.kind}")
-    return run.method

@@ -9,4 +9,4 @@ from clmethods.methods.finetuning import Finetuning
 
 @final
 class JointFull(Finetuning):
-    """One stage, whose task has every class: the upper reference of full fine-tuning."""
+    """One stage whose task contains every class: the upper reference of full fine-tuning."""

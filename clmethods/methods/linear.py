@@ -1,4 +1,4 @@
-"""A linear classifier on the frozen backbone: task after task, or once on all tasks together."""
+"""Linear classifier on the frozen backbone, trained task by task or once on all tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clmethods.nn.backbone import FrozenBackbone, features
 
 
 class _Linear(Method):
-    """Local cross-entropy; the head is all that moves."""
+    """Local cross-entropy; only the head is trained."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
@@ -30,8 +30,8 @@ class _Linear(Method):
 
     def loss(self, pixels: Tensor, labels: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            found = features(self.network, pixels)
-        return {"cross_entropy": self.head.cross_entropy(found, labels)}
+            frozen_features = features(self.network, pixels)
+        return {"cross_entropy": self.head.cross_entropy(frozen_features, labels)}
 
     def end_task(self, data: TaskData) -> State:
         return head_delta(self.head)
@@ -54,7 +54,7 @@ class _Linear(Method):
 
 @final
 class LinearProbe(_Linear):
-    """One task after the other (method.md section 9.1): the floor of plasticity."""
+    """One task after another (method.md section 9.1): the lower reference of plasticity."""
 
 
 @final

@@ -1,4 +1,4 @@
-"""What the LoRA methods share: fresh factors, the head, losses, predictors."""
+"""Shared parts of the LoRA methods: initial factors, the head, predictors, report rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clmethods.nn.lora import Adapter, initial_a
 
 
 def lora_fields(run: RunConfig) -> LoraFields:
-    """The method's configuration, which must be that of a LoRA method."""
+    """Return the method's configuration. Raises `TypeError` if it is not that of a LoRA method."""
     if not isinstance(run.method, LoraFields):
         raise TypeError(f"{run.method.kind} has no LoRA modules")
     return run.method
@@ -33,10 +33,11 @@ def fresh_factors(
     earlier: Tensor | None = None,
     a_init: AInit | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(r, a) initial A and (b, r) zeros for a new module of `matrix`; drawn matrix by matrix.
+    """Return the initial A (r, a) and a zero B (b, r) of a new module of `matrix`.
 
-    `earlier` (K*r, a) is what `complement` is the complement of; a method that gives it must give
-    the position to `LoraFields.lora_effect` too. `a_init` stands in for the configuration's.
+    Every matrix has its own random generator. `complement` draws A orthogonal to `earlier` (K*r,
+    a); a method that passes it must also pass the position to `LoraFields.lora_effect`. `a_init`
+    overrides the rule of the configuration.
     """
     config, backbone = lora_fields(method.run), method.backbone
     fan_in, fan_out = backbone.facts.fan(matrix.site)
@@ -53,11 +54,11 @@ def task_head(
     classes: tuple[int, ...] | None = None,
     among: tuple[int, ...] | None = None,
 ) -> TaskHead:
-    """The head at the start of a task: the parent's, or freshly drawn for the first one.
+    """Return the head at the start of a task: the parent's, or a new one for the first task.
 
-    It trains the rows of `classes`, by default those of the task, with a cross-entropy over all
-    of them or those in `among`. Classes that arrived after the parent was trained have no row
-    there: theirs are drawn now, as they would have been at first.
+    It trains the rows of `classes`, by default those of the task, with a cross-entropy over all of
+    them or over those in `among`. Classes that were added after the parent was trained have no row
+    in its head; their rows are drawn now, with the values that they would have had from the start.
     """
     backbone, state = method.backbone, method.state
     total = method.run.stream.facts.classes
@@ -79,7 +80,7 @@ def task_head(
 
 
 def head_delta(head: TaskHead) -> State:
-    """The head as part of a stage's delta."""
+    """Return the head as part of a stage's delta."""
     weight, bias = head.merged()
     return {"head.weight": weight, "head.bias": bias}
 
@@ -87,14 +88,14 @@ def head_delta(head: TaskHead) -> State:
 def merged_predictor(
     backbone: FrozenBackbone, deltas: Mapping[Matrix, Tensor], state: State
 ) -> Predictor:
-    """A predictor whose updates (b, a) are merged into the weights, with the state's head."""
+    """Return a predictor with the updates (b, a) merged into the weights and the state's head."""
     network = backbone.build(merged_weights(backbone, deltas))
     weight, bias = state["head.weight"], state["head.bias"]
     return Predictor(backbone, network, lambda features: F.linear(features, weight, bias))
 
 
 def seen_classes(method: Method) -> tuple[int, ...]:
-    """Original ids of the classes of this task and all earlier ones, ascending."""
+    """Return the original ids of the classes of this task and all earlier ones, ascending."""
     groups = method.run.stream.sequence()[: method.stage.position + 1]
     return tuple(sorted({label for group in groups for label in group.classes}))
 
@@ -102,9 +103,9 @@ def seen_classes(method: Method) -> tuple[int, ...]:
 def adapter_reports(
     adapters: Mapping[Matrix, Adapter], weights: Sequence[float] = (1.0,)
 ) -> list[MatrixReport]:
-    """Rows of the table `matrices` for methods that neither score nor freeze matrices.
+    """Return rows of the table `matrices` for methods that neither score nor freeze matrices.
 
-    `weights` are those of the modules, the same for every matrix.
+    `weights` are the weights of the modules, equal for all matrices.
     """
     return [
         MatrixReport(
@@ -121,5 +122,5 @@ def adapter_reports(
 
 
 def count(method: Method) -> int:
-    """Number of trainable scalars."""
+    """Return the number of trainable scalars."""
     return sum(parameter.numel() for parameter in method.parameters())

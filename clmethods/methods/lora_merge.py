@@ -1,4 +1,4 @@
-"""LoRA-merge: after each task the module is merged and a new one begins (method.md 9.3)."""
+"""LoRA-merge: every task trains a new module, which is then merged (method.md section 9.3)."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from clmethods.methods.task_modules import TaskModules
 
 @final
 class LoraMerge(TaskModules):
-    """The sum of T modules, without weights, penalty or constraint."""
+    """Sum of the modules of all tasks, without weights, penalty or constraint."""

@@ -1,4 +1,4 @@
-"""LoRAC-IPC's decision at the start of a task: which matrices freeze (method.md section 4.3)."""
+"""Selection of the matrices that LoRAC-IPC freezes before a task (method.md section 4.3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
 from clmethods.data.extended import open_stream
 from clmethods.errors import ConfigIssue, InvalidConfigError
+from clmethods.methods.base import method_config
 from clmethods.methods.composition import Composition
 from clmethods.nn.freezing import freeze_top
 from clmethods.nn.importance import importance_scores
@@ -19,22 +20,23 @@ from clmethods.nn.importance import importance_scores
 def frozen_before(
     run: RunConfig, composition: Composition, position: int, generator: torch.Generator
 ) -> Tensor:
-    """(M,) flags in force while the task at `position` trains; `composition` reads its parent.
+    """Return the flags (M,) in force while the task at `position` trains.
 
-    The previous task left the evidence; the decision is taken here, so that all settings of the
-    choice share the first stage. Masks only grow, by as many as the forecast says. `generator` is
-    drawn from by the selector `random`.
+    `composition` reads the state of the parent. The previous task stored the importance trace; the
+    decision is made at the start of the next task, so that runs that differ only in the selection
+    share the first stage. Matrices are only added to the mask, as many as the forecast specifies.
+    The selector `random` draws from `generator`.
     """
     total = len(composition.matrices)
     if position == 0:
         return torch.zeros(total, dtype=torch.bool)
-    config = lorac_config(run)
+    config = method_config(run, LoracIpcConfig)
     forecast = config.forecast(run.context)
     before = composition.state[f"frozen.{position - 1}"]
     newly = forecast[position] - forecast[position - 1]
     if newly == 0:
         return before.clone()
-    if forecast[position] == total:  # nothing to choose
+    if forecast[position] == total:  # no choice left
         return torch.ones_like(before)
     groups = {
         "global": None,
@@ -49,8 +51,8 @@ def frozen_before(
 def selection_scores(
     run: RunConfig, composition: Composition, position: int, generator: torch.Generator
 ) -> Tensor:
-    """(M,) on the CPU: the selector's preference, of which the largest freeze first."""
-    config, matrices = lorac_config(run), composition.matrices
+    """Return the selector's scores (M,) on the CPU; the matrices with the largest freeze first."""
+    config, matrices = method_config(run, LoracIpcConfig), composition.matrices
     if config.ipc_selector == "random":
         return torch.randperm(len(matrices), generator=generator).double()
     if config.ipc_selector == "first_blocks":
@@ -72,26 +74,26 @@ def selection_scores(
 
 
 def last_epoch(run: RunConfig, position: int) -> int:
-    """How many samples of importance the last epoch of the task at `position` takes."""
-    config, train = lorac_config(run), run.train
+    """Return the number of importance samples in the last epoch of the task at `position`."""
+    config, train = method_config(run, LoracIpcConfig), run.train
     return last_epoch_samples(
         task_images(run, position), train.batch_size, train.epochs, config.ipc_every
     )
 
 
 def task_images(run: RunConfig, position: int) -> int:
-    """Number of training images of the task at `position`."""
+    """Return the number of training images of the task at `position`."""
     stream = open_stream(run.stream, run.backbone.image_size)
     return len(stream.data_of(run.stream.sequence()[position], "train"))
 
 
 def refuse_short_window(run: RunConfig, position: int) -> None:
-    """Refuse a mean over an epoch that takes more samples than the window keeps.
+    """Raise `InvalidConfigError` if an epoch has more importance samples than the window keeps.
 
-    How many images a task has is known only with the data, so this is said when the task begins;
-    it is the same at every task but for their sizes.
+    The number of images of a task is known only with the data, so the check runs at the start of a
+    task. Its result differs between tasks only if their sizes differ.
     """
-    config = lorac_config(run)
+    config = method_config(run, LoracIpcConfig)
     reads = config.ipc_stat == "epoch_mean" and config.ipc_target != "factors"
     chooses = config.forecast(run.context)[-1] > 0 and config.ipc_selector in EVIDENCE_SELECTORS
     if not (reads and chooses):
@@ -103,10 +105,3 @@ def refuse_short_window(run: RunConfig, position: int) -> None:
         raise InvalidConfigError(
             [ConfigIssue("method.ipc_window", config.ipc_window, allowed, hint)]
         )
-
-
-def lorac_config(run: RunConfig) -> LoracIpcConfig:
-    """The method's configuration, which must be LoRAC-IPC's."""
-    if not isinstance(run.method, LoracIpcConfig):
-        raise TypeError(f"expected lorac_ipc, got {run.method.kind}")
-    return run.method

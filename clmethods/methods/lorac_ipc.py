@@ -5,9 +5,9 @@ State, by name (M matrices in the order of `adapted_matrices`, t = position of t
     lora.t.BLOCK.SITE.A / .B   factors of the module that task t trained, absent if frozen
     omega.t                    (M, t + 1) bank row: module weights in force at the end of task t
     frozen.t                   (M,) flags in force while task t trained
-    trace.t                    (steps, M) importance of the last steps: evidence for task t + 1;
+    trace.t                    (steps, M) importance of the last steps, used by task t + 1;
                                (1, M) scores for the importance of factors
-    live                       (M, t + 1) newest module weights, where all snapshots read them
+    live                       (M, t + 1) newest module weights, if all snapshots use them
     head.weight, head.bias     the classifier
 """
 
@@ -20,15 +20,23 @@ import torch
 from torch import Tensor, nn
 
 from clmethods.config.keys import StageSpec
+from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.methods.lorac_effect import ACROSS_TASKS, SOFT_ORTHOGONALITY, pull_weight
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LowRank,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+    method_config,
+)
 from clmethods.methods.composition import LIVE, Composition
 from clmethods.methods.lora import count, head_delta, merged_predictor, task_head
 from clmethods.methods.lorac_freezing import (
     frozen_before,
-    lorac_config,
     refuse_short_window,
     task_images,
 )
@@ -49,13 +57,13 @@ from clmethods.nn.subspace import project_off, row_basis
 
 @final
 class LoracIpc(Method):
-    """Every part can be off: module weights, penalty, freezing."""
+    """LoRAC-IPC; module weights, orthogonality penalty and freezing can each be disabled."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
         super().__init__(run, stage, backbone, state)
-        self.config = lorac_config(run)
+        self.config = method_config(run, LoracIpcConfig)
         self.matrices = adapted_matrices(self.config, backbone.facts.blocks)
         self.composition = Composition(self.config, self.matrices, state)
         refuse_short_window(run, stage.position)
@@ -107,7 +115,7 @@ class LoracIpc(Method):
         delta = head_delta(self.head)
         bank = self._tensor_of_ones(position + 1)
         if position > 0:
-            bank[:, :position] = self.state[f"omega.{position - 1}"]  # what frozen matrices repeat
+            bank[:, :position] = self.state[f"omega.{position - 1}"]  # kept if frozen
         for index, matrix in enumerate(self.matrices):
             if matrix not in self.adapters:
                 continue
@@ -166,13 +174,13 @@ class LoracIpc(Method):
         )
 
     def _bases_to_avoid(self) -> list[tuple[SiteAdapter, Tensor]]:
-        """What `project` takes out of A after every step; empty in all other modes."""
+        """Return the bases that `project` removes from A after every step, if any."""
         if self.config.ortho_mode != "project":
             return []
         return [(m, row_basis(m.past_a)) for m in self.adapters.values() if m.past]  # type: ignore[arg-type]
 
     def _distance_to_bank(self) -> Tensor:
-        """sum over free matrices and earlier modules of (omega - Omega[t - 1])^2."""
+        """Return the sum over free matrices and earlier modules of (omega - Omega[t - 1])^2."""
         position = self.stage.position
         squares = [
             (a.weights()[:position] - self.composition.bank(matrix, position - 1)).square().sum()
@@ -201,13 +209,13 @@ class LoracIpc(Method):
         return trace
 
     def _last_epoch(self) -> Callable[[int], bool]:
-        """Whether a step, counted from 0, belongs to the last epoch."""
+        """Return a predicate that is True for the steps, counted from 0, of the last epoch."""
         train = self.run.train
         steps = -(-task_images(self.run, self.stage.position) // train.batch_size)
         return lambda step: step >= (train.epochs - 1) * steps
 
     def _residual(self) -> float | None:
-        """Largest cosine between a new module and an earlier one; None at the first task."""
+        """Return the largest cosine between a new module and an earlier one, if any."""
         modules = [module for module in self.adapters.values() if module.past]
         if not modules:
             return None
@@ -222,9 +230,9 @@ class LoracIpc(Method):
 def _composition(
     run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
 ) -> Composition:
-    """What the snapshots read in the network after the task at `position`."""
-    config = lorac_config(run)
+    """Return the composition for snapshots of the network after the task at `position`."""
+    config = method_config(run, LoracIpcConfig)
     composition = Composition(config, adapted_matrices(config, backbone.facts.blocks), state)
-    # The last snapshot as its task left it, also when a later state is asked for the network
-    # that the task at `position` ended with, as routing by its features does.
-    return composition.as_each_task_left_it() if snapshot == position else composition
+    # The last snapshot uses its own row of the bank, even if a later state is queried for the
+    # network after the task at `position`. Routing by its features does this.
+    return composition.without_live_weights() if snapshot == position else composition

@@ -1,4 +1,4 @@
-"""LoRAC-IPC's modules of a task: what is composed, weighed and kept orthogonal, per matrix."""
+"""Adapters of LoRAC-IPC: new modules, their weights and their orthogonality, per matrix."""
 
 from __future__ import annotations
 
@@ -23,47 +23,48 @@ from clmethods.nn.module_weights import ModuleWeights, Rule
 from clmethods.nn.subspace import keep_on_stiefel, keep_orthonormal, project_off, row_basis
 
 RULES: dict[str, Rule] = {"normalised": "constant_sum", "direction_magnitude": "magnitude"}
-"""Schemes whose weights are not learned as they are."""
+"""Rules of `ModuleWeights` for the schemes that do not train the weights directly."""
 
 
 def open_adapters(
     method: Method, config: LoracIpcConfig, composition: Composition, free: Sequence[Matrix]
 ) -> dict[Matrix, SiteAdapter]:
-    """A fresh module on top of the earlier ones for every matrix of `free`."""
+    """Return a new module in addition to the earlier ones for every matrix of `free`."""
     position = method.stage.position
     share = share_in_effect(config, method.backbone.facts.blocks, len(free))
     shared: dict[object, ModuleWeights] = {}
     adapters: dict[Matrix, SiteAdapter] = {}
     for matrix in free:
         past = composition.factors(matrix, position - 1)
-        unit = {"matrix": matrix, "block": matrix.block, "site": matrix.site, "task": None}[share]
-        if unit not in shared:
+        group = {"matrix": matrix, "block": matrix.block, "site": matrix.site, "task": None}[share]
+        if group not in shared:
             weights = start_weights(method, config, composition, matrix)
             if weights is not None:
-                shared[unit] = weights
+                shared[group] = weights
         earlier = torch.cat([a for a, _ in past]) if past else None
         a, b = fresh_factors(
             method, matrix, config.rank, earlier=earlier, a_init=start_rule(config)
         )
         if config.ortho_mode == "project" and earlier is not None:
             a = project_off(a, row_basis(earlier))
-        adapter = SiteAdapter(a, b, composition.scale, past=past, omega=shared.get(unit))
+        adapter = SiteAdapter(a, b, composition.scale, past=past, omega=shared.get(group))
         keep_exact(adapter, config, earlier)
         adapters[matrix] = adapter
     return adapters
 
 
 def start_rule(config: LoracIpcConfig) -> AInit:
-    """How A is drawn; modes that need a start in the complement of earlier modules say so."""
+    """Return the initialization rule of A; modes that require an orthogonal start override it."""
     return config.a_init if config.trains_a_init else "complement"
 
 
 def start_weights(
     method: Method, config: LoracIpcConfig, composition: Composition, matrix: Matrix
 ) -> ModuleWeights | None:
-    """The weights that a task begins with, as the task before left them; None without any.
+    """Return the module weights at the start of a task; None if there are none.
 
-    What shares a weight has the same row of the bank, as long as it is not frozen.
+    They are the weights at the end of the previous task. Matrices that share weights have the same
+    row of the bank until they are frozen.
     """
     position, backbone = method.stage.position, method.backbone
     rule = weight_rule(config, position)
@@ -84,7 +85,7 @@ def start_weights(
 
 
 def keep_exact(adapter: SiteAdapter, config: LoracIpcConfig, earlier: Tensor | None) -> None:
-    """Bind A to be orthogonal to the earlier modules, where the mode does that by construction."""
+    """Parametrize A to be orthogonal to the earlier modules, if the mode requires it."""
     if config.ortho_mode == "reparam_qr":
         keep_orthonormal(adapter, earlier)
     elif config.ortho_mode == "reparam_torch":

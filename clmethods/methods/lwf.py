@@ -1,4 +1,4 @@
-"""LwF (arXiv 1606.09282): the old network's answers to new images are kept as soft labels."""
+"""LwF (arXiv 1606.09282): distillation from the previous network on the images of the new task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from clmethods.config.keys import StageSpec
 from clmethods.config.methods import LwfConfig
 from clmethods.config.run import RunConfig
-from clmethods.methods.base import State
+from clmethods.methods.base import State, method_config
 from clmethods.methods.finetuning import Finetuning, full_predictor
 from clmethods.methods.lora import seen_classes, task_head
 from clmethods.nn.backbone import FrozenBackbone, features
@@ -22,15 +22,16 @@ from clmethods.nn.head import TaskHead
 class Lwf(Finetuning):
     """CE + alpha T^2 KL( softmax(z_old / T) || softmax(z / T) ) over the old classes.
 
-    Both networks see the same batch. The rows of old classes are trained, by the second term
-    alone where the first one is local (method.md section 9.8); so invariant I10 does not hold
-    for them, and nothing but them and the task's own rows moves.
+    Both networks receive the same batch. The rows of old classes are trained; if the cross-entropy
+    is local, only the distillation term trains them (method.md section 9.8). Invariant I10
+    therefore does not hold for them: the rows of old classes and those of the task change, all
+    others do not.
     """
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
-        self.config = lwf_config(run)
+        self.config = method_config(run, LwfConfig)
         self.distils = stage.position > 0 and self.config.lwf_alpha > 0
         super().__init__(run, stage, backbone, state)
         own = set(stage.classes)
@@ -40,34 +41,27 @@ class Lwf(Finetuning):
         self.teacher = full_predictor(backbone, state, "head") if self.distils else None
 
     def open_head(self) -> TaskHead:
-        everything = self.config.head_loss == "global"
+        all_seen = self.config.head_loss == "global"
         if not self.distils:
-            return task_head(self, seen_classes(self) if everything else None)
-        return task_head(self, seen_classes(self), None if everything else self.stage.classes)
+            return task_head(self, seen_classes(self) if all_seen else None)
+        return task_head(self, seen_classes(self), None if all_seen else self.stage.classes)
 
-    def extra_terms(self, pixels: Tensor, found: Tensor) -> dict[str, Tensor]:
+    def extra_terms(self, pixels: Tensor, embedded: Tensor) -> dict[str, Tensor]:
         if self.teacher is None:
             return {}
         with torch.no_grad():
-            answers = self.teacher.classify(features(self.teacher.network, pixels))
+            teacher_logits = self.teacher.classify(features(self.teacher.network, pixels))
         columns = torch.searchsorted(self.head.rows, self.old)
-        target = answers[:, self.old]
+        target = teacher_logits[:, self.old]
         loss = distillation(
-            self.head.logits(found)[:, columns], target, self.config.lwf_temperature
+            self.head.logits(embedded)[:, columns], target, self.config.lwf_temperature
         )
         return {"distillation": self.config.lwf_alpha * loss}
 
 
 def distillation(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """T^2 KL( softmax(target / T) || softmax(logits / T) ), mean over the batch; both (B, K)."""
+    """Return T^2 KL( softmax(target / T) || softmax(logits / T) ), the batch mean; both (B, K)."""
     student = F.log_softmax(logits / temperature, dim=1)
     teacher = F.log_softmax(target / temperature, dim=1)
     divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
     return temperature**2 * divergence
-
-
-def lwf_config(run: RunConfig) -> LwfConfig:
-    """The method's configuration, which must be that of LwF."""
-    if not isinstance(run.method, LwfConfig):
-        raise TypeError(f"expected lwf, got {run.method.kind}")
-    return run.method

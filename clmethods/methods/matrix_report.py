@@ -1,4 +1,4 @@
-"""Rows of the table `matrices`: how important a matrix was, and how far it still moves."""
+"""Rows of the table `matrices`: importance of each matrix and its change since earlier tasks."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from clmethods.nn.backbone import FrozenBackbone
 from clmethods.nn.importance import importance_scores
 
 REPORTED_BETA = 0.85
-"""Decay of both averages in the reported importance. Runs that decide with other decays share the
-stage, so the report cannot depend on theirs."""
+"""Decay of both averages in the reported importance. Runs that select with other decays share the
+stage, so the report cannot depend on their decays."""
 
 
 def matrix_reports(
     backbone: FrozenBackbone, composition: Composition, stage: StageSpec, *, scored: bool
 ) -> list[MatrixReport]:
-    """One row per adapted matrix after the task of `stage`, whose state `composition` reads.
+    """Return one row per adapted matrix after the task of `stage`.
 
-    `scored` says that the trace holds scores already, as for the importance of factors.
+    `composition` reads the state after the task. `scored` is True if the trace contains scores, as
+    for the importance of factors.
     """
     position, state = stage.position, composition.state
     trace = state[f"trace.{position}"]
     scores = trace[0] if scored else importance_scores(trace, REPORTED_BETA, REPORTED_BETA)
     flags = torch.stack([state[f"frozen.{j}"] for j in range(position + 1)]).tolist()
-    history = composition.as_each_task_left_it()
+    history = composition.without_live_weights()
     rows: list[MatrixReport] = []
     for index, matrix in enumerate(composition.matrices):
         base = backbone.weight(matrix.block, matrix.site)
         updates: list[Tensor] = []
-        for j in range(position + 1):  # a frozen matrix's update is that of the task before
+        for j in range(position + 1):  # a frozen matrix repeats its previous update
             frozen = flags[j][index]
             updates.append(updates[-1] if frozen else history.deltas(j, [matrix])[matrix])
         now = updates[-1]

@@ -1,4 +1,4 @@
-"""Nearest class mean on the frozen backbone: sums and counts, exact under any task order."""
+"""Nearest class mean on the frozen backbone; the result does not depend on the task order."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from clmethods.methods.base import (
     ParamGroup,
     Predictor,
     State,
+    method_config,
 )
 from clmethods.nn.backbone import FrozenBackbone
 
 
 @final
 class NearestClassMean(Method):
-    """The class whose mean is nearest to the feature, by angle or by distance (method.md 9.10)."""
+    """Nearest class mean by cosine or Euclidean distance (method.md section 9.10)."""
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []
@@ -35,12 +36,12 @@ class NearestClassMean(Method):
 
     def end_task(self, data: TaskData) -> State:
         network = Predictor(self.backbone, self.backbone.build(), lambda h: h)
-        found = network.features(data.images)
+        embedded = network.features(data.images)
         means = {
-            f"mean.{label}": found[data.labels == label].mean(dim=0)
+            f"mean.{label}": embedded[data.labels == label].mean(dim=0)
             for label in self.stage.classes
         }
-        if mean_config(self.run).metric == "cosine":
+        if method_config(self.run, NearestClassMeanConfig).metric == "cosine":
             return means
         # argmin |h - p| = argmax h p - |p|^2 / 2: a classifier with a bias
         biases = {f"bias.{n.removeprefix('mean.')}": -0.5 * p.dot(p) for n, p in means.items()}
@@ -54,7 +55,7 @@ class NearestClassMean(Method):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
         weight, bias = cls._rows(run, backbone, state)
-        if mean_config(run).metric == "euclid":
+        if method_config(run, NearestClassMeanConfig).metric == "euclid":
             return Predictor(backbone, backbone.build(), lambda h: F.linear(h, weight, bias))
         return Predictor(
             backbone, backbone.build(), lambda h: F.linear(F.normalize(h, dim=1), weight)
@@ -71,25 +72,21 @@ class NearestClassMean(Method):
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
     ) -> LinearHead | None:
         weight, bias = cls._rows(run, backbone, state)
-        return LinearHead(weight, bias, cosine=mean_config(run).metric == "cosine")
+        return LinearHead(
+            weight, bias, cosine=method_config(run, NearestClassMeanConfig).metric == "cosine"
+        )
 
     @staticmethod
     def _rows(run: RunConfig, backbone: FrozenBackbone, state: State) -> tuple[Tensor, Tensor]:
-        """(C, D) and (C,): directions of the means, or means and minus half their squares.
+        """Return weight (C, D) and bias (C,) of the equivalent linear layer.
 
-        Zeros for classes not learned yet.
+        For `cosine`, the rows are normalized means and the bias is 0. For `euclid`, the rows are
+        means and the bias is minus half their squared norm. Classes not yet learned have zeros.
         """
         classes = range(run.stream.facts.classes)
         unknown = torch.zeros(backbone.width, device=backbone.device, dtype=backbone.dtype)
         means = torch.stack([state.get(f"mean.{label}", unknown) for label in classes])
-        if mean_config(run).metric == "cosine":
+        if method_config(run, NearestClassMeanConfig).metric == "cosine":
             return F.normalize(means, dim=1), means.new_zeros(len(means))
         origin = unknown.new_zeros(())
         return means, torch.stack([state.get(f"bias.{label}", origin) for label in classes])
-
-
-def mean_config(run: RunConfig) -> NearestClassMeanConfig:
-    """The method's configuration, which must be that of the nearest class mean."""
-    if not isinstance(run.method, NearestClassMeanConfig):
-        raise TypeError(f"expected nearest_class_mean, got {run.method.kind}")
-    return run.method

@@ -2,12 +2,12 @@
 
 State, by name (M = width of the projection, or of the features without one):
 
-    lora.BLOCK.SITE.A / .B   modules of the first session, if there was one
+    lora.BLOCK.SITE.A / .B   modules of the first session, if it was trained
     gram                     (M (M + 1) / 2,) upper triangle of G = sum of phi^T phi, in float64
     target.LABEL             (M,) column of Q = sum of phi^T y for a class, in float64
-    ridge                    () penalty that the last task chose, or the given one, in float64
+    ridge                    () penalty that the last task selected, or the given one, in float64
 
-The projection is drawn from the run's seed alone, so the state does not hold it.
+The projection is drawn from the run's seed, so the state does not contain it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ from clmethods.config.methods import RanpacConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.errors import ConfigIssue, InvalidConfigError
-from clmethods.methods.base import LinearHead, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LinearHead,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+    method_config,
+)
 from clmethods.methods.lora import adapter_reports, count, task_head
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names
 from clmethods.nn.adapted import Matrix, adapted_network, merged_weights
@@ -36,13 +44,13 @@ from clmethods.nn.ridge import FLOOR, choose_ridge, pack, ridge_weights, unpack
 
 @final
 class Ranpac(Method):
-    """The first session trains LoRA modules and a head that is then dropped; later ones sum."""
+    """Ridge regression; the first session may train LoRA modules with a temporary head."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
         super().__init__(run, stage, backbone, state)
-        self.config = ranpac_config(run)
+        self.config = method_config(run, RanpacConfig)
         self.adapters: dict[Matrix, SiteAdapter] = {}
         if self.config.trains_at(stage.position, run.context):
             self.adapters = carried_adapters(self, self.config.rank)
@@ -63,8 +71,8 @@ class Ranpac(Method):
             name: factor.detach().clone() for name, factor in factor_names(self.adapters).items()
         }
         network = adapted(self.run, self.backbone, self.state | delta)
-        found = Predictor(self.backbone, network, lambda h: h).features(data.images)
-        inputs = projection(self.run, self.backbone)(found)  # (n, M)
+        embedded = Predictor(self.backbone, network, lambda h: h).features(data.images)
+        inputs = projection(self.run, self.backbone)(embedded)  # (n, M)
         labels = data.labels.to(inputs.device)
         gram = pack(inputs.T @ inputs)
         if "gram" in self.state:
@@ -92,13 +100,13 @@ class Ranpac(Method):
     def linear_head(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int
     ) -> LinearHead | None:
-        if ranpac_config(run).projection > 0:
-            return None  # a random layer and a ReLU come first
+        if method_config(run, RanpacConfig).projection > 0:
+            return None  # a random layer and a ReLU precede it
         weights = regression(run, backbone, state).T.to(backbone.dtype)  # (C, D)
         return LinearHead(weights, weights.new_zeros(len(weights)))
 
     def _ridge(self, inputs: Tensor, onehot: Tensor, gram: Tensor) -> float:
-        """Chosen on this task alone, and not too small for the sum over all."""
+        """Return the penalty selected on this task, not too small for the sum of all tasks."""
         if self.config.ridge is not None:
             return self.config.ridge
         width = inputs.shape[1]
@@ -108,39 +116,41 @@ class Ranpac(Method):
 
 
 def adapted(run: RunConfig, backbone: FrozenBackbone, state: State) -> VisionTransformer:
-    """The frozen network, with the modules of the first session merged."""
+    """Return the frozen network with the modules of the first session merged."""
     return backbone.build(merged_weights(backbone, carried_deltas(run, backbone, state)))
 
 
 def projection(run: RunConfig, backbone: FrozenBackbone) -> Callable[[Tensor], Tensor]:
-    """(n, D) features to (n, M) in float64: ReLU(h W) with W ~ N(0, 1), or h itself."""
-    width = ranpac_config(run).projection
+    """Return a function from features (n, D) to inputs (n, M) in float64.
+
+    It is ReLU(h W) with W ~ N(0, 1), or h if there is no projection.
+    """
+    width = method_config(run, RanpacConfig).projection
     if width == 0:
-        return lambda found: found.double()
+        return lambda h: h.double()
     generator = torch.Generator().manual_seed(derive_seed(run.seed, "random projection"))
     matrix = torch.randn(backbone.width, width, generator=generator, dtype=torch.float64)
     matrix = matrix.to(backbone.device)
-    return lambda found: (found.double() @ matrix).relu()
+    return lambda h: (h.double() @ matrix).relu()
 
 
 def regression(run: RunConfig, backbone: FrozenBackbone, state: State) -> Tensor:
-    """(M, C): (G + ridge I)^-1 Q; columns of classes never learned are 0."""
-    width = ranpac_config(run).projection or backbone.width
+    """Return (G + ridge I)^-1 Q (M, C); columns of classes not yet learned are 0.
+
+    Raises `InvalidConfigError` if the penalty is too small for float64.
+    """
+    width = method_config(run, RanpacConfig).projection or backbone.width
     unknown = state["gram"].new_zeros(width)
     classes = range(run.stream.facts.classes)
     target = torch.stack([state.get(f"target.{c}", unknown) for c in classes], dim=1)
     try:
         return ridge_weights(unpack(state["gram"], width), target, float(state["ridge"]))
     except ValueError as error:
-        hint = "Raise it, or leave it out to have it chosen."
+        hint = "Increase it, or omit it to select it automatically."
         issue = ConfigIssue(
-            "method.ridge", float(state["ridge"]), "a penalty that float64 bears", hint
+            "method.ridge",
+            float(state["ridge"]),
+            "a penalty large enough to solve the regression in float64",
+            hint,
         )
         raise InvalidConfigError([issue]) from error
-
-
-def ranpac_config(run: RunConfig) -> RanpacConfig:
-    """The method's configuration, which must be that of RanPAC."""
-    if not isinstance(run.method, RanpacConfig):
-        raise TypeError(f"expected ranpac, got {run.method.kind}")
-    return run.method

@@ -1,4 +1,4 @@
-"""SD-LoRA (arXiv 2501.13198): directions are frozen, the magnitude of every task is trained.
+"""SD-LoRA (arXiv 2501.13198): frozen directions, and a trainable magnitude for every task.
 
 State, by name (t = position of the task):
 
@@ -20,7 +20,15 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods import SdLoraConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import LowRank, Method, MethodReport, ParamGroup, Predictor, State
+from clmethods.methods.base import (
+    LowRank,
+    Method,
+    MethodReport,
+    ParamGroup,
+    Predictor,
+    State,
+    method_config,
+)
 from clmethods.methods.lora import (
     adapter_reports,
     count,
@@ -35,7 +43,7 @@ from clmethods.nn.lora import Adapter, composed_delta, folded, initial_a
 
 @final
 class MagnitudeAdapter(Adapter):
-    """alpha_t B_t A_t + sum_{i<t} alpha_i D_i, where D_i is an earlier module.
+    """Adapter alpha_t B_t A_t + sum_{i<t} alpha_i D_i, where D_i is an earlier module.
 
     The magnitudes alpha (t + 1,) are one parameter that all matrices share.
     """
@@ -43,7 +51,7 @@ class MagnitudeAdapter(Adapter):
     def __init__(
         self, a: Tensor, b: Tensor, past: Sequence[tuple[Tensor, Tensor]], magnitudes: nn.Parameter
     ) -> None:
-        """`a` (r, a) and `b` (b, r) are start values; `past` are factors whose product is D_i."""
+        """Take initial `a` (r, a) and `b` (b, r); `past` contains factors of every D_i."""
         super().__init__()
         self.a, self.b = nn.Parameter(a.clone()), nn.Parameter(b.clone())
         self.magnitudes = magnitudes
@@ -51,14 +59,14 @@ class MagnitudeAdapter(Adapter):
         self.register_buffer("past_b", torch.cat([p[1] for p in past] or [b[:, :0]], dim=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., a) to (..., b)."""
+        """Return the output (..., b) for an input (..., a)."""
         y = F.linear(F.linear(x, self.a) * self.magnitudes[-1], self.b)
         if len(self.magnitudes) == 1:
             return y
         return y + F.linear(F.linear(x, self.past_a) * self._weights(), self.past_b)  # type: ignore[arg-type]
 
     def update(self) -> Tensor:
-        """(b, a): the update of the weight that `forward` applies, with gradients."""
+        """Return the weight update (b, a) that `forward` applies, with gradients."""
         current = (self.b * self.magnitudes[-1]) @ self.a
         update: Tensor = current + (self.past_b * self._weights()) @ self.past_a  # type: ignore[operator]
         return update
@@ -69,13 +77,13 @@ class MagnitudeAdapter(Adapter):
 
 @final
 class SdLora(Method):
-    """Local cross-entropy alone: the published code computes another term and leaves it out."""
+    """Local cross-entropy only: the published code computes another term but does not add it."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:
         super().__init__(run, stage, backbone, state)
-        self.config = sd_lora_config(run)
+        self.config = method_config(run, SdLoraConfig)
         self.magnitudes = nn.Parameter(self._first_magnitudes())
         self.adapters = {
             matrix: self._open_adapter(matrix)
@@ -113,7 +121,7 @@ class SdLora(Method):
     def predictor(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> Predictor:
-        config = sd_lora_config(run)
+        config = method_config(run, SdLoraConfig)
         deltas = {
             matrix: composed_delta(
                 *snapshot_factors(config, state, matrix, snapshot),
@@ -128,7 +136,7 @@ class SdLora(Method):
     def low_rank(
         cls, run: RunConfig, backbone: FrozenBackbone, state: State, position: int, snapshot: int
     ) -> LowRank | None:
-        config = sd_lora_config(run)
+        config = method_config(run, SdLoraConfig)
         return {
             matrix: folded(
                 *snapshot_factors(config, state, matrix, snapshot),
@@ -159,34 +167,27 @@ class SdLora(Method):
 def directions(
     config: SdLoraConfig, state: State, matrix: Matrix, position: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Factors of D_i for the modules before `position`.
+    """Return the factors of D_i for the modules before `position`.
 
-    In `ref`, D_i = B_i A_i / (|A_i| |B_i|). One magnitude is shared by all matrices, whose norms
-    differ; so a function that is to be continuous must leave each module its own size, and
-    `continuous` has D_i = B_i A_i.
+    In `ref`, D_i = B_i A_i / (|A_i| |B_i|). In `continuous`, D_i = B_i A_i: one magnitude is
+    shared by all matrices, whose norms differ, so the function is continuous at the start of a
+    task only if every module keeps its norm.
     """
-    found: list[tuple[Tensor, Tensor]] = []
+    factors: list[tuple[Tensor, Tensor]] = []
     for i in range(position):
         a, b = state[f"lora.{i}.{matrix}.A"], state[f"lora.{i}.{matrix}.B"]
         if config.sd_carry == "ref":
             size = torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)
-            b = torch.where(size > 0, b / size, b)  # a module that never moved is 0
-        found.append((a, b))
-    return found
+            b = torch.where(size > 0, b / size, b)  # a module that was never updated is 0
+        factors.append((a, b))
+    return factors
 
 
 def snapshot_factors(
     config: SdLoraConfig, state: State, matrix: Matrix, snapshot: int
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """A_i (r, a) and B_i (b, r) of D_i for a snapshot, whose own module comes last as it is."""
-    found = directions(config, state, matrix, snapshot)
+    """Return A_i (r, a) and B_i (b, r) of D_i for a snapshot; its own module is last, unscaled."""
+    earlier = directions(config, state, matrix, snapshot)
     name = f"lora.{snapshot}.{matrix}"
     last = (state[f"{name}.A"], state[f"{name}.B"])
-    return [a for a, _ in (*found, last)], [b for _, b in (*found, last)]
-
-
-def sd_lora_config(run: RunConfig) -> SdLoraConfig:
-    """The method's configuration, which must be that of SD-LoRA."""
-    if not isinstance(run.method, SdLoraConfig):
-        raise TypeError(f"expected sd_lora, got {run.method.kind}")
-    return run.method
+    return [a for a, _ in (*earlier, last)], [b for _, b in (*earlier, last)]

@@ -1,11 +1,11 @@
-"""Sequential fine-tuning of all weights (method.md section 9.1): what forgetting looks like."""
+"""Sequential fine-tuning of all weights (method.md section 9.1): the lower reference."""
 
 from __future__ import annotations
 
 from typing import final
 
 from clmethods.config.methods import SequentialFinetuningConfig
-from clmethods.config.run import RunConfig
+from clmethods.methods.base import method_config
 from clmethods.methods.finetuning import Finetuning
 from clmethods.methods.lora import seen_classes, task_head
 from clmethods.nn.head import TaskHead
@@ -13,15 +13,8 @@ from clmethods.nn.head import TaskHead
 
 @final
 class SequentialFinetuning(Finetuning):
-    """Cross-entropy over the task's classes (`local`) or all seen ones (`global`)."""
+    """Cross-entropy over the task's classes (`local`) or all seen classes (`global`)."""
 
     def open_head(self) -> TaskHead:
-        everything = finetuning_config(self.run).head_loss == "global"
-        return task_head(self, seen_classes(self) if everything else None)
-
-
-def finetuning_config(run: RunConfig) -> SequentialFinetuningConfig:
-    """The method's configuration, which must be that of sequential fine-tuning."""
-    if not isinstance(run.method, SequentialFinetuningConfig):
-        raise TypeError(f"expected sequential_finetuning, got {run.method.kind}")
-    return run.method
+        all_seen = method_config(self.run, SequentialFinetuningConfig).head_loss == "global"
+        return task_head(self, seen_classes(self) if all_seen else None)

@@ -1,4 +1,4 @@
-"""One LoRA module per matrix: fine-tuned task after task, or once on all tasks together."""
+"""One LoRA module per matrix, fine-tuned task by task or trained once on all tasks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _SingleLora(Method):
     """Delta = scale * B A per matrix, local cross-entropy, no penalty, no snapshots."""
 
     ranks: ClassVar[str]
-    """`task`: rank r; `all_tasks`: rank r * T."""
+    """Rank of the module: r for `task`, r * T for `all_tasks`."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
@@ -75,7 +75,7 @@ class _SingleLora(Method):
 
 @final
 class LoraSequential(_SingleLora):
-    """The natural control of LoRAC: one module, no protection (method.md section 9.3)."""
+    """Control for LoRAC: one module without protection from forgetting (method.md section 9.3)."""
 
     ranks = "task"
 
@@ -88,7 +88,7 @@ class JointLora(_SingleLora):
 
 
 def carried_adapters(method: Method, rank: int) -> dict[Matrix, SiteAdapter]:
-    """One module per matrix, as the last task left it, or fresh for the first one."""
+    """Return one module per matrix, from the last task or newly initialized for the first one."""
     config, state = lora_fields(method.run), method.state
     adapters: dict[Matrix, SiteAdapter] = {}
     for matrix in adapted_matrices(config, method.backbone.facts.blocks):
@@ -100,7 +100,7 @@ def carried_adapters(method: Method, rank: int) -> dict[Matrix, SiteAdapter]:
 
 
 def factor_names(adapters: dict[Matrix, SiteAdapter]) -> dict[str, nn.Parameter]:
-    """The factors by the names under which the state keeps them."""
+    """Return the factors by their names in the state."""
     return {
         f"lora.{matrix}.{factor}": parameter
         for matrix, adapter in adapters.items()
@@ -109,7 +109,7 @@ def factor_names(adapters: dict[Matrix, SiteAdapter]) -> dict[str, nn.Parameter]
 
 
 def carried_deltas(run: RunConfig, backbone: FrozenBackbone, state: State) -> dict[Matrix, Tensor]:
-    """(b, a) update of every matrix whose module the state holds."""
+    """Return the update (b, a) of every matrix whose module the state contains."""
     config = lora_fields(run)
     deltas: dict[Matrix, Tensor] = {}
     for matrix in adapted_matrices(config, backbone.facts.blocks):

@@ -1,12 +1,13 @@
-"""SLCA (arXiv 2303.05118): a slow learner with classifier alignment.
+"""SLCA (arXiv 2303.05118): slow learner with classifier alignment.
 
-The network learns slowly, so that the statistics of old classes stay nearly true. After each task
-from the second on, a copy of the head is trained on features drawn from them. State, by name,
-beside the weights and the head of `finetuning.py`, which the next task goes on from:
+The network is trained with a low learning rate, so that the feature statistics of old classes
+remain approximately valid. After each task except the first, a copy of the head is trained on
+features drawn from these statistics. The next task continues from the original head. State, by
+name, in addition to the weights and the head of `finetuning.py`:
 
     class.LABEL.mean               (D,) mean feature of a class when it was learned, in float64
     class.LABEL.root               (k, D) R with R^T R = covariance, k <= D, in float64
-    aligned.weight, aligned.bias   the aligned head, which is what predicts
+    aligned.weight, aligned.bias   the aligned head, which is used for prediction
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from torch import Tensor
 from clmethods.config.methods import SlcaConfig
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
-from clmethods.methods.base import LinearHead, Predictor, State
+from clmethods.methods.base import LinearHead, Predictor, State, method_config
 from clmethods.methods.finetuning import Finetuning, full_predictor
 from clmethods.methods.lora import seen_classes
 from clmethods.nn.backbone import FrozenBackbone
 
 DIAGONAL = 1e-4
-"""Added to the variance of every feature."""
+"""Variance added to every feature."""
 
 
 @final
 class Slca(Finetuning):
-    """Local cross-entropy, then alignment (method.md section 9.9)."""
+    """Local cross-entropy, then alignment of the head (method.md section 9.9)."""
 
     def evidence(self, data: TaskData) -> State:
-        found = Predictor(self.backbone, self.network, lambda h: h).features(data.images)
+        embedded = Predictor(self.backbone, self.network, lambda h: h).features(data.images)
         statistics: State = {}
         for label in self.stage.classes:
-            mean, root = class_gaussian(found[data.labels.to(found.device) == label])
+            mean, root = class_gaussian(embedded[data.labels.to(embedded.device) == label])
             statistics |= {f"class.{label}.mean": mean, f"class.{label}.root": root}
-        config = slca_config(self.run)
+        config = method_config(self.run, SlcaConfig)
         if self.stage.position == 0 or config.align_epochs == 0:
             return statistics
         weight, bias = self.head.merged()
@@ -66,11 +67,11 @@ class Slca(Finetuning):
     def _align(
         self, config: SlcaConfig, statistics: State, start: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Rows of the seen classes (C, D) and (C,), trained on drawn features."""
+        """Return the rows of the seen classes (C, D) and (C,), trained on drawn features."""
         seen, generator = seen_classes(self), self.generator("align")
         positions = [g.classes for g in self.run.stream.sequence()[: self.stage.position + 1]]
         slices = [torch.tensor([seen.index(label) for label in own]) for own in positions]
-        shrink = {  # a class is drawn the closer to 0 the longer ago it was learned
+        shrink = {  # the mean of a class shrinks with the number of tasks since
             label: 0.9 + 0.1 * (i + 1) / len(positions)
             for i, own in enumerate(positions)
             for label in own
@@ -98,19 +99,19 @@ class Slca(Finetuning):
                 with torch.enable_grad():
                     logits = F.linear(drawn[chosen], weight, bias)
                     if config.logit_norm is not None:
-                        logits = normalised_logits(logits, slices, config.logit_norm)
+                        logits = normalized_logits(logits, slices, config.logit_norm)
                     loss = F.cross_entropy(logits, labels[chosen].to(logits.device))
                     loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         return weight.detach(), bias.detach()
 
 
-def class_gaussian(found: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, D) features to their mean (D,) and a root (k, D) of their unbiased covariance.
+def class_gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) of features (n, D) and a root (k, D) of their unbiased covariance.
 
-    The root is exact, has min(n, D) rows, and so never more numbers than the covariance.
+    The root is exact and has min(n, D) rows, so it is never larger than the covariance.
     """
-    exact = found.double()
+    exact = features.double()
     mean = exact.mean(dim=0)
     scatter = (exact - mean) / math.sqrt(max(1, len(exact) - 1))
     root: Tensor = torch.linalg.qr(scatter, mode="r").R
@@ -118,25 +119,18 @@ def class_gaussian(found: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_features(mean: Tensor, root: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    """(samples, D) from the normal distribution of that mean and R^T R + 1e-4 I."""
+    """Return samples (samples, D) of the normal distribution with covariance R^T R + 1e-4 I."""
     spread = torch.randn(samples, len(root), generator=generator, dtype=root.dtype)
     floor = torch.randn(samples, len(mean), generator=generator, dtype=root.dtype)
     return mean + spread @ root + math.sqrt(DIAGONAL) * floor
 
 
-def normalised_logits(logits: Tensor, slices: list[Tensor], temperature: float) -> Tensor:
-    """Logits (B, C) over `temperature` and the mean of their norms within each task's slice."""
+def normalized_logits(logits: Tensor, slices: list[Tensor], temperature: float) -> Tensor:
+    """Return logits (B, C) divided by `temperature` and by the mean of their norms per task."""
     norms = [logits[:, own].norm(dim=1, keepdim=True) + 1e-7 for own in slices]
     return logits / (temperature * torch.cat(norms, dim=1).mean(dim=1, keepdim=True))
 
 
 def cosine(rate: float, epoch: int, epochs: int) -> float:
-    """Rate of an epoch, from `rate` towards 0."""
+    """Return the learning rate of an epoch, which decays from `rate` to 0."""
     return 0.5 * rate * (1.0 + math.cos(math.pi * epoch / epochs))
-
-
-def slca_config(run: RunConfig) -> SlcaConfig:
-    """The method's configuration, which must be that of SLCA."""
-    if not isinstance(run.method, SlcaConfig):
-        raise TypeError(f"expected slca, got {run.method.kind}")
-    return run.method

@@ -1,7 +1,7 @@
-"""A fresh LoRA module per task on top of the frozen sum of the earlier ones.
+"""New LoRA module per task in addition to the frozen sum of the earlier ones.
 
-What LoRA-merge and O-LoRA have in common. Earlier modules are merged into the weights while a task
-trains, but kept as factors, so history stays low-rank and every snapshot can be read. State:
+Base of LoRA-merge and O-LoRA. Earlier modules are merged into the weights during training, but
+stored as factors, so that the state remains low-rank and every snapshot can be restored. State:
 
     lora.t.BLOCK.SITE.A / .B   factors of the module that task t trained
     head.weight, head.bias     the classifier
@@ -48,11 +48,11 @@ class TaskModules(Method):
         self.head = task_head(self)
 
     def extra_terms(self) -> dict[str, Tensor]:
-        """Terms of the loss beside the cross-entropy."""
+        """Return loss terms in addition to the cross-entropy."""
         return {}
 
     def past(self, matrix: Matrix) -> list[Tensor]:
-        """(r, a) A of every earlier module of a matrix."""
+        """Return A (r, a) of every earlier module of a matrix."""
         return [self.state[f"lora.{i}.{matrix}.A"] for i in range(self.stage.position)]
 
     def parameter_groups(self) -> list[ParamGroup]:
@@ -95,17 +95,17 @@ class TaskModules(Method):
     ) -> LowRank | None:
         config = lora_fields(run)
         scale = config.lora_alpha / config.rank
-        found: dict[Matrix, tuple[Tensor, Tensor]] = {}
+        updates: dict[Matrix, tuple[Tensor, Tensor]] = {}
         for matrix in adapted_matrices(config, backbone.facts.blocks):
             a, b = module_factors(state, matrix, snapshot)
-            found[matrix] = folded(a, b, a[0].new_ones(len(a)), scale)
-        return found
+            updates[matrix] = folded(a, b, a[0].new_ones(len(a)), scale)
+        return updates
 
 
 def summed_deltas(
     run: RunConfig, backbone: FrozenBackbone, state: State, last: int
 ) -> dict[Matrix, Tensor]:
-    """(b, a) sum of the updates of every matrix up to the task at `last`; empty for -1."""
+    """Return the summed updates (b, a) of every matrix up to the task at `last`; empty for -1."""
     config = lora_fields(run)
     deltas: dict[Matrix, Tensor] = {}
     for matrix in adapted_matrices(config, backbone.facts.blocks) if last >= 0 else ():
@@ -116,6 +116,6 @@ def summed_deltas(
 
 
 def module_factors(state: State, matrix: Matrix, last: int) -> tuple[list[Tensor], list[Tensor]]:
-    """A_i (r, a) and B_i (b, r) of a matrix, for every task up to the one at `last`."""
+    """Return A_i (r, a) and B_i (b, r) of a matrix, for every task up to the one at `last`."""
     names = [f"lora.{i}.{matrix}" for i in range(last + 1)]
     return [state[f"{name}.A"] for name in names], [state[f"{name}.B"] for name in names]

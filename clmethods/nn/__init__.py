@@ -1,1 +1,1 @@
-"""Building blocks: the frozen backbone, composed LoRA, head, penalty, importance."""
+"""Network modules: frozen backbone, composed LoRA, head, penalties and importance scores."""

@@ -1,4 +1,4 @@
-"""A Vision Transformer with some matrices adapted, or with updates merged into its weights."""
+"""Vision Transformers with adapted weight matrices or with updates merged into their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clmethods.nn.lora import Adapter, ComposedLinear
 
 
 class Matrix(NamedTuple):
-    """One adapted weight matrix: a site of a block."""
+    """One adapted weight matrix, identified by its block and its site."""
 
     block: int
     site: str
@@ -26,7 +26,10 @@ class Matrix(NamedTuple):
 
 
 def adapted_matrices(config: AdapterFields, blocks: int) -> tuple[Matrix, ...]:
-    """All adapted matrices, by block and then by site: the order of every per-matrix vector."""
+    """Return all adapted matrices, ordered by block and then by site.
+
+    Every vector with one entry per matrix uses this order.
+    """
     depth = config.adapted_blocks(blocks)
     return tuple(Matrix(block, site) for block in range(depth) for site in config.ordered_sites())
 
@@ -36,7 +39,10 @@ def adapted_network(
     adapters: Mapping[Matrix, Adapter],
     merged: Mapping[Matrix, Tensor] | None = None,
 ) -> VisionTransformer:
-    """A network with trainable adapters; `merged` updates (b, a) are added to constant weights."""
+    """Return a network with trainable adapters.
+
+    The updates `merged`, each (b, a), are added to the constant weights.
+    """
     network = backbone.build(merged_weights(backbone, merged or {}))
     modules: dict[tuple[int, str], dict[int, Adapter]] = defaultdict(dict)
     for matrix in (*adapters, *(merged or {})):
@@ -56,7 +62,7 @@ def adapted_network(
 
 
 def merged_weights(backbone: FrozenBackbone, deltas: Mapping[Matrix, Tensor]) -> dict[str, Tensor]:
-    """Replacement tensors for `FrozenBackbone.build`: weights with the updates (b, a) added."""
+    """Return replacement tensors for `FrozenBackbone.build`: weights plus the updates (b, a)."""
     replaced: dict[str, Tensor] = {}
     for matrix, delta in deltas.items():
         slot = SITE_SLOTS[matrix.site]
@@ -69,7 +75,7 @@ def merged_weights(backbone: FrozenBackbone, deltas: Mapping[Matrix, Tensor]) ->
 
 
 def composed_layers(network: VisionTransformer) -> dict[tuple[int, str], ComposedLinear]:
-    """The adapted layers of a network by (block, module name)."""
+    """Return the adapted layers of a network by (block, module name)."""
     return {
         (block, name): layer
         for block, module in enumerate(network.blocks)

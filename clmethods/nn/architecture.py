@@ -1,4 +1,4 @@
-"""Networks by name, ours and timm's, and which of timm's have the matrices that adapters need."""
+"""Vision Transformer architectures of clmethods and timm, and a check that adapters fit them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from clmethods.config.backbone import BackboneConfig
 
 @dataclass(frozen=True, slots=True)
 class SiteSlot:
-    """Where a site lives in timm's block: a module and a slice of its output rows."""
+    """Location of a site in timm's block: a module and a slice of its output rows."""
 
     module: str
     part: int
-    """Which of the `parts` equal slices of the output."""
+    """Index of the slice among the `parts` equal slices of the output."""
     parts: int
 
     def rows(self, fan_out: int) -> slice:
-        """Rows of the module's weight that belong to the site."""
+        """Return the rows of the module's weight that belong to the site."""
         size = fan_out // self.parts
         return slice(self.part * size, (self.part + 1) * size)
 
@@ -37,13 +37,13 @@ SITE_SLOTS: dict[str, SiteSlot] = {
     "f1": SiteSlot("mlp.fc1", 0, 1),
     "f2": SiteSlot("mlp.fc2", 0, 1),
 }
-"""timm fuses query, key and value in one linear layer; they are three sites here."""
+"""Slots by site. timm fuses query, key and value into one linear layer; they are three sites."""
 
 MODULES = tuple(dict.fromkeys(slot.module for slot in SITE_SLOTS.values()))
 
 
 def architecture(config: BackboneConfig) -> VisionTransformer:
-    """The network with timm's own initial weights, on torch's default device; no head."""
+    """Return a network without a head, with timm's initial weights, on torch's default device."""
     facts = config.facts
     if facts.timm:
         network: VisionTransformer = timm.create_model(
@@ -67,17 +67,17 @@ def architecture(config: BackboneConfig) -> VisionTransformer:
 
 
 def unfit(network: nn.Module) -> list[str]:
-    """Why a network of timm cannot be adapted; empty if it can.
+    """Return the reasons why a timm network cannot be adapted; empty if it can be adapted.
 
     `network` is on the meta device. It needs timm's plain patch embedding and, in every block, the
-    four linear layers that hold the six sites, called as layers: a block that reads their weights
-    itself would pass adapters by.
+    four linear layers that contain the six sites. The block must call them as layers: adapters
+    have no effect in a block that reads the weights directly.
     """
     if not isinstance(network, VisionTransformer):
         kind = type(network).__name__
-        found = list(getattr(network, "blocks", None) or [])
-        return [f"it is a {kind}, not a VisionTransformer of timm", *_matrix_faults(found)]
-    issues = _matrix_faults(network.blocks)
+        blocks = list(getattr(network, "blocks", None) or [])
+        return [f"it is a {kind}, not a VisionTransformer of timm", *_matrix_issues(blocks)]
+    issues = _matrix_issues(network.blocks)
     stem = network.patch_embed
     if hasattr(stem, "backbone") or not isinstance(getattr(stem, "proj", None), nn.Conv2d):
         issues.append(f"its stem is a {type(stem).__name__}, not one convolution patch_embed.proj")
@@ -86,7 +86,7 @@ def unfit(network: nn.Module) -> list[str]:
     return issues or _bypassed(network)
 
 
-def _matrix_faults(blocks: Iterable[nn.Module]) -> list[str]:
+def _matrix_issues(blocks: Iterable[nn.Module]) -> list[str]:
     issues: dict[str, list[int]] = defaultdict(list)
     for index, block in enumerate(blocks):
         layers = {name: module for name, module in block.named_modules() if name in MODULES}
@@ -108,11 +108,11 @@ def _matrix_faults(blocks: Iterable[nn.Module]) -> list[str]:
                 if actual != shape:
                     gated = " as in an MLP without gates" if name == "mlp.fc2" else ""
                     issues[f"{name} is {actual}, expected {shape}{gated}"].append(index)
-    return [f"{issue} in {len(found)} blocks" for issue, found in issues.items()]
+    return [f"{issue} in {len(indices)} blocks" for issue, indices in issues.items()]
 
 
 def _bypassed(network: VisionTransformer) -> list[str]:
-    """Layers that a forward pass does not call."""
+    """Return messages for the layers that a forward pass does not call."""
     called: set[str] = set()
     names = [f"blocks.{i}.{name}" for i in range(len(network.blocks)) for name in MODULES]
     for name in names:

@@ -1,4 +1,4 @@
-"""FrozenBackbone: a timm Vision Transformer whose tensors are shared and never written."""
+"""`FrozenBackbone`: a timm Vision Transformer whose tensors are shared and read-only."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ STATISTICS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
-"""Mean and standard deviation of red, green and blue, by the names of `normalise`."""
+"""Mean and standard deviation of red, green and blue, by the values of `normalise`."""
 
 
 @final
 class FrozenBackbone:
-    """The pre-trained network: a set of tensors, from which networks are built at no cost.
+    """Pre-trained network: a set of tensors from which networks are built without copying weights.
 
-    A built network shares these tensors, so a stage that adapts it cannot leak into the next. All
-    of them are frozen, the final norm too (D16 of method.md). `ignored` names what the weights
-    file has beside the backbone, such as heads.
+    All built networks share these tensors. Every tensor is frozen, including the final norm (D16
+    of method.md), so adaptation in one stage cannot change the next stage. `ignored` lists the
+    tensors of the weights file that are not part of the backbone, such as heads.
     """
 
     def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:
@@ -59,29 +59,30 @@ class FrozenBackbone:
 
     @property
     def width(self) -> int:
-        """D, the width of a feature."""
+        """Feature width D."""
         return self.facts.width
 
     def build(self, replaced: Mapping[str, Tensor] | None = None) -> VisionTransformer:
-        """A network over the shared tensors, some of them replaced; nothing requires a gradient.
+        """Return a network over the shared tensors, some of them replaced, without gradients.
 
-        In evaluation mode always: the method uses no dropout, and batches must not interact.
+        The network is always in evaluation mode: the method uses no dropout, and the images of a
+        batch must not affect each other.
         """
-        network = copy.deepcopy(self._template)  # much cheaper than to build one, even on meta
+        network = copy.deepcopy(self._template)  # much cheaper than building one, even on meta
         network.load_state_dict({**self.tensors, **(replaced or {})}, strict=True, assign=True)
         return network.requires_grad_(False).eval()
 
     def weight(self, block: int, site: str) -> Tensor:
-        """(b, a): the frozen weight matrix at a site, a view."""
+        """Return the frozen weight matrix (b, a) at a site, as a view."""
         slot = SITE_SLOTS[site]
         full = self.tensors[f"blocks.{block}.{slot.module}.weight"]
         return full[slot.rows(full.shape[0])]
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """uint8 images to (B, 3, H, W) in the dtype and range that the network expects.
+        """Convert uint8 images to (B, 3, H, W) in the dtype and range that the network expects.
 
-        `images` is (B, H, W), grey, which becomes three equal channels, or (B, H, W, 3), RGB;
-        originals smaller than the network's input are enlarged.
+        `images` is (B, H, W) for grayscale, which is repeated over three channels, or (B, H, W, 3)
+        for RGB. Images smaller than the network's input are enlarged.
         """
         images = enlarged(images, self.config.image_size)
         pixels = images.to(device=self.device, dtype=self.dtype) / 255.0
@@ -96,10 +97,10 @@ class FrozenBackbone:
 
 
 def features(network: nn.Module, pixels: Tensor) -> Tensor:
-    """(B, 3, H, W) to (B, D): what timm's head would read, after the last norm.
+    """Return the features (B, D) of pixels (B, 3, H, W), after the last norm.
 
-    The class token, or the mean of the patch tokens with `pooling: avg`; of a distilled DeiT the
-    mean of its class and distillation tokens.
+    The feature is the input of timm's head: the class token, or the mean of the patch tokens with
+    `pooling: avg`. For a distilled DeiT it is the mean of the class and distillation tokens.
     """
     tokens = network.forward_features(pixels)  # type: ignore[operator]  # (B, N, D)
     return network.forward_head(tokens, pre_logits=True)  # type: ignore[operator, no-any-return]
@@ -107,7 +108,7 @@ def features(network: nn.Module, pixels: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def load_backbone(config: BackboneConfig, precision: str, device: str) -> FrozenBackbone:
-    """A backbone, loaded once per process and configuration."""
+    """Return a backbone, loaded once per process and configuration."""
     return FrozenBackbone(config, getattr(torch, precision), device)
 
 
@@ -115,16 +116,16 @@ def _load(config: BackboneConfig, network: VisionTransformer) -> tuple[Tensors, 
     if config.weights == "random":
         return _random(config), ()
     path = weights_path(resolve_backbone(config))
-    found = read(path)
+    stored = read(path)
     try:
-        tensors, ignored = fit(found, network)
+        tensors, ignored = fit(stored, network)
     except WeightsError as error:
         raise WeightsError(f"{path.name} does not fit {config.name}: {error}") from error
     return tensors, tuple(ignored)
 
 
 def _random(config: BackboneConfig) -> Tensors:
-    """timm's own initialisation under a seed that depends on the architecture alone."""
+    """Return timm's initial weights under a seed that depends only on the architecture."""
     state = torch.get_rng_state()
     try:
         torch.manual_seed(derive_seed(0, "random_backbone", config.architecture))

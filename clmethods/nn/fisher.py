@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information, from the gradient of every single image."""
+"""Diagonal of the Fisher information, computed from per-image gradients."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from clmethods.nn.backbone import features
 
 CHUNK_FLOATS = 2**26
-"""Scalars of per-image gradients that are held at once (256 MB in single precision)."""
+"""Maximum number of per-image gradient scalars in memory (256 MB in single precision)."""
 
 
 def images_at_once(weights: Mapping[str, Tensor]) -> int:
-    """How many images' gradients fit. It can change bits, so only the weights decide on it."""
+    """Return the number of images whose gradients are computed together.
+
+    The number can change the bits of the result, so it depends only on the size of the weights.
+    """
     total = sum(weight.numel() for weight in weights.values())
     return max(1, min(64, CHUNK_FLOATS // max(1, total)))
 
@@ -29,10 +32,11 @@ def diagonal_fisher(
     classifier: tuple[Tensor, Tensor],
     batches: Iterable[tuple[Tensor, Tensor]],
 ) -> dict[str, Tensor]:
-    """mean over images of (d log p(y|x) / d theta)^2, by the names of `weights`.
+    """Return the mean over images of (d log p(y|x) / d theta)^2, by the names of `weights`.
 
-    The square of each image's gradient, not of a batch's. `weights` are parameters of `network`;
-    `classifier` is (K, D) and (K,); `batches` hold pixels (B, 3, H, W) and targets (B,) in 0..K-1.
+    The gradient of each image is squared, not the gradient of a batch. `weights` are parameters of
+    `network`; `classifier` is a weight (K, D) and a bias (K,); `batches` contain pixels (B, 3, H,
+    W) and targets (B,) in 0..K-1.
     """
     module = _Features(network)
     names = {id(weight): name for name, weight in weights.items()}
@@ -41,23 +45,25 @@ def diagonal_fisher(
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     images = 0
 
-    def surprise(parameters: dict[str, Tensor], image: Tensor, target: Tensor) -> Tensor:
-        found = functional_call(module, parameters, (image[None],))  # (1, D)
-        return F.cross_entropy(F.linear(found, *classifier), target[None])
+    def negative_log_likelihood(
+        parameters: dict[str, Tensor], image: Tensor, target: Tensor
+    ) -> Tensor:
+        feature = functional_call(module, parameters, (image[None],))  # (1, D)
+        return F.cross_entropy(F.linear(feature, *classifier), target[None])
 
-    gradients = vmap(grad(surprise), in_dims=(None, 0, 0))
+    gradients = vmap(grad(negative_log_likelihood), in_dims=(None, 0, 0))
     for pixels, targets in batches:
-        with sdpa_kernel(SDPBackend.MATH):  # the fused ones cannot be batched over images
-            found = gradients(values, pixels, targets)
+        with sdpa_kernel(SDPBackend.MATH):  # vmap does not support the fused kernels
+            per_image = gradients(values, pixels, targets)
         for n, name in inner.items():
-            totals[name] += found[n].square().sum(dim=0)
+            totals[name] += per_image[n].square().sum(dim=0)
         images += len(targets)
     return {name: total / max(1, images) for name, total in totals.items()}
 
 
 @final
 class _Features(nn.Module):
-    """A network as a module whose forward pass gives features."""
+    """Wrapper around a network whose forward pass returns features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which of the matrices that are left freeze next (method.md sections 4.3 and 4.4)."""
+"""Selection of the matrices that are frozen next (method.md sections 4.3 and 4.4)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from torch import Tensor
 def freeze_top(
     scores: Tensor, frozen: Tensor, k: int, groups: Sequence[object] | None = None
 ) -> Tensor:
-    """(M,) bool: `frozen` and the k best of the others (section 4.4, rule ours).
+    """Return flags (M,) that add the k matrices with the best scores to `frozen` (section 4.4).
 
-    Exactly min(k, not yet frozen) are added; ties fall to the earlier matrix; a score that is not
-    finite never freezes its matrix. With `groups`, a label per matrix, each group gives its best
-    k // (number of groups), as far as it has them, and the best of all others make up k.
+    Exactly min(k, number of matrices not yet frozen) are added. This rule is ours, not the
+    paper's. Ties are resolved in favor of the earlier matrix. A matrix whose score is not finite
+    is never selected. With `groups`, one label per matrix, the best k // (number of groups)
+    matrices of each group are selected first, or all of a smaller group; the best remaining
+    matrices complete k.
     """
     chosen = frozen.clone()
     if groups is not None:
@@ -28,7 +30,7 @@ def freeze_top(
 
 
 def _best(scores: Tensor, among: Tensor, k: int) -> Tensor:
-    """(M,) bool: the k largest finite scores `among` some."""
+    """Return flags (M,) of the k largest finite scores within the mask `among`."""
     eligible = among & torch.isfinite(scores)
     ranked = torch.where(eligible, scores, -torch.inf).sort(descending=True, stable=True).indices
     best = torch.zeros_like(among)

@@ -1,4 +1,4 @@
-"""The linear classifier: one row per original class, trained only for the task's classes."""
+"""Linear classifier with one row per original class; a task trains the rows of its classes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from clmethods.canonical import derive_seed
 
 
 def initial_head(classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(C, D) truncated normal with std 0.02 and (C,) zeros, in float64.
+    """Return the initial weight (C, D), truncated normal with std 0.02, and a zero bias (C,).
 
-    Every row has a generator of its own, so that it does not depend on the order of the classes.
+    Both are in float64. Every row is drawn from a separate generator, so it does not depend on the
+    class order.
     """
     weight = torch.empty(classes, width, dtype=torch.float64)
     for label in range(classes):
@@ -25,10 +26,10 @@ def initial_head(classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @final
 class TaskHead(nn.Module):
-    """Rows of the head that a task trains; all other rows are not even parameters.
+    """Rows of the head that a task trains; the other rows are not parameters.
 
-    Cross-entropy over these rows alone is the loss with every other logit at minus infinity
-    (method.md section 2.6), and no optimiser setting can move the others (invariant I10).
+    Cross-entropy over these rows equals the loss with all other logits at minus infinity
+    (method.md section 2.6), and no optimizer setting can change the other rows (invariant I10).
     """
 
     def __init__(
@@ -38,10 +39,10 @@ class TaskHead(nn.Module):
         classes: tuple[int, ...],
         among: tuple[int, ...] | None = None,
     ) -> None:
-        """`weight` (C, D) and `bias` (C,) of all classes; `classes`, ascending, are trained.
+        """Take `weight` (C, D) and `bias` (C,) of all classes, and train the ascending `classes`.
 
-        `among` narrows the cross-entropy to some of them, for methods in which another term of
-        the loss trains the rest.
+        `among` restricts the cross-entropy to a subset of `classes`, for methods in which another
+        term of the loss trains the rest.
         """
         super().__init__()
         self.rows = torch.tensor(classes, device=weight.device)
@@ -54,19 +55,19 @@ class TaskHead(nn.Module):
         self.bias = nn.Parameter(bias[self.rows])
 
     def cross_entropy(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the batch; `features` (B, D), `labels` (B,) original class ids."""
+        """Return the mean loss of `features` (B, D) and `labels` (B,), original class ids."""
         logits = self.logits(features)
         if self.columns is not None:
             logits = logits[:, self.columns]
         return F.cross_entropy(logits, torch.searchsorted(self.among, labels))
 
     def logits(self, features: Tensor) -> Tensor:
-        """(B, D) features to (B, rows) logits of the trained rows."""
+        """Return the logits (B, rows) of the trained rows for features (B, D)."""
         return F.linear(features, self.weight, self.bias)
 
     @torch.no_grad()
     def merged(self) -> tuple[Tensor, Tensor]:
-        """(C, D) and (C,): all rows, with the trained ones put back."""
+        """Return weight (C, D) and bias (C,) of all classes, including the trained rows."""
         weight, bias = self.all_weight.clone(), self.all_bias.clone()  # type: ignore[operator]
         weight[self.rows], bias[self.rows] = self.weight, self.bias
         return weight, bias

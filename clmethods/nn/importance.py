@@ -1,4 +1,4 @@
-"""How much the loss depends on each matrix: measured while a task trains, scored after it."""
+"""Importance of matrices: sampled during the training of a task, scored afterward."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda entries: entries.sum(),
     "l2": lambda entries: torch.linalg.vector_norm(entries),
 }
-"""How the entries |E * dL/dE| of a matrix, none negative, become one number."""
+"""Functions that reduce the nonnegative entries |E * dL/dE| of a matrix to one number."""
 
 
 @final
 class RunningScore:
-    """A statistic of a sequence of tensors of one shape, entry by entry (method.md section 4.1).
+    """Running statistic, entry by entry, of tensors I of one shape (method.md section 4.1).
 
         I_bar = b1 I_bar + (1 - b1) I;   U_bar = b2 U_bar + (1 - b2) |I - I_bar|
 
-    Both start at 0. `product` is I_bar * U_bar, AdaLoRA's score; `sensitivity` and `uncertainty`
-    are its factors. `ema_unbiased` is the product of averages divided by the weight that they have
-    seen, 1 - b^n, also where I_bar is compared with I. `epoch_mean` is the plain mean.
+    Both averages start at 0. `product` is I_bar * U_bar, AdaLoRA's score; `sensitivity` and
+    `uncertainty` are its factors. `ema_unbiased` is the product of the bias-corrected averages:
+    each is divided by 1 - b^n after n samples, and the corrected I_bar is also the one compared
+    with I. `epoch_mean` is the arithmetic mean.
     """
 
     def __init__(self, stat: str, beta1: float, beta2: float) -> None:
@@ -38,7 +39,7 @@ class RunningScore:
         self._second: Tensor | None = None
 
     def add(self, sample: Tensor) -> None:
-        """The next I."""
+        """Add the next sample I."""
         if self._first is None or self._second is None:
             self._first, self._second = torch.zeros_like(sample), torch.zeros_like(sample)
         self._count += 1
@@ -52,7 +53,7 @@ class RunningScore:
         self._second = self.beta2 * self._second + (1 - self.beta2) * (sample - mean).abs()
 
     def score(self) -> Tensor | None:
-        """The statistic of what was added; None before anything was."""
+        """Return the statistic of the samples; None if there are none."""
         first, second = self._first, self._second
         if first is None or second is None:
             return None
@@ -71,7 +72,10 @@ class RunningScore:
 def importance_scores(
     trace: Tensor, beta1: float, beta2: float, stat: str = "product", last: int | None = None
 ) -> Tensor:
-    """(steps, M) to (M,): a statistic of the samples, or of the `last` ones; 0 without samples."""
+    """Return scores (M,) of all samples of a trace (steps, M), or of the `last` ones.
+
+    Scores are 0 if there are no samples.
+    """
     running = RunningScore(stat, beta1, beta2)
     for sample in trace if last is None else trace[len(trace) - min(last, len(trace)) :]:
         running.add(sample)
@@ -81,13 +85,14 @@ def importance_scores(
 
 @final
 class ImportanceTrace:
-    """Keeps I_m = mean |T_m * dL/dT_m| of a task's last sampled steps, for every matrix.
+    """Samples I_m = mean |T_m * dL/dT_m| of every matrix in the last sampled steps of a task.
 
-    The target T_m is the effective weight, the composed delta, or B A of the current module as
-    they are in the forward pass. Their gradients follow from the dense one of the effective
-    weight, which is that of the loss before clipping and without the penalty, and is dropped at
-    once. For the target `factors` the entries of A and B are scored one by one as the task goes,
-    and the trace is a single row: the score of A, reduced, plus that of B (section 4.2).
+    The target T_m is the effective weight, the composed delta, or B A of the current module, with
+    its value in the forward pass. The gradient of each target follows from the dense gradient of
+    the effective weight. This is the gradient of the loss before clipping and without the penalty;
+    it is discarded immediately. For the target `factors`, the entries of A and B are scored
+    individually during training, and the trace is a single row: the reduced score of A plus that
+    of B (section 4.2).
     """
 
     def __init__(
@@ -98,7 +103,10 @@ class ImportanceTrace:
         device: str,
         last_epoch: Callable[[int], bool] = lambda step: True,
     ) -> None:
-        """`last_epoch` says whether a step, counted from 0, belongs to the task's last epoch."""
+        """Create a trace.
+
+        `last_epoch` returns True for the steps, counted from 0, of the last epoch.
+        """
         self.settings = settings
         self._reduce = REDUCERS[settings.reducer]
         self._samples: deque[Tensor] = deque(maxlen=settings.window)
@@ -108,9 +116,9 @@ class ImportanceTrace:
         self._step = 0
 
     def watch(self, layer: ComposedLinear, columns: Mapping[int, int]) -> None:
-        """Observe a layer; `columns` says which column each of its adapted parts fills.
+        """Observe a layer; `columns` maps each of its adapted parts to a column of the trace.
 
-        Columns that nobody fills, those of frozen matrices, stay 0.
+        The columns of frozen matrices, which no part fills, stay 0.
         """
         size = layer.part_size
 
@@ -124,13 +132,13 @@ class ImportanceTrace:
         layer.observer = lambda: observe if self._step % self.settings.every == 0 else None
 
     def end_step(self) -> None:
-        """Close a training step; call it once after every backward pass."""
+        """Finish a training step; call it once after every backward pass."""
         if self._step % self.settings.every == 0 and self.settings.target != "factors":
             self._samples.append(self._current.clone())
         self._step += 1
 
     def tensor(self) -> Tensor:
-        """(steps, M): the samples kept, oldest first; (1, M) scores for `factors`."""
+        """Return the kept samples (steps, M), oldest first, or scores (1, M) for `factors`."""
         if self.settings.target == "factors":
             scores = torch.zeros_like(self._current)
             for (column, _), running in self._entries.items():

@@ -1,8 +1,8 @@
-"""The original JAX checkpoints of ViT and AugReg (.npz) under timm's names.
+"""Conversion of the original JAX checkpoints of ViT and AugReg (.npz) to timm's tensor names.
 
-Dense kernels are stored (a, b), heads apart from widths, and convolutions (H, W, in, out). timm
-reads the same files; here names come first, so that all that a file lacks or has too much can be
-listed before anything is loaded.
+Dense kernels are stored (a, b), with heads and widths in separate dimensions, and convolutions as
+(H, W, in, out). timm reads the same files. Here the names are converted first, so that all missing
+and surplus tensors of a file can be listed before anything is loaded.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FUSED = re.compile(r"MultiHeadDotProductAttention_1/(query|key|value)/(kernel|bi
 
 
 def from_jax(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Tensors by timm's names; what has no place there keeps its own name."""
+    """Return tensors by timm's names; a tensor without a counterpart in timm keeps its name."""
     tensors: dict[str, Array] = {}
     thirds: dict[str, dict[str, Array]] = {}
     for full, array in arrays.items():

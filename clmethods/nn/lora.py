@@ -1,7 +1,7 @@
 """Composed LoRA: a frozen linear layer plus a weighted sum of per-task low-rank modules.
 
-A is stored (r, a) and B (b, r), as in PEFT; the formulas of the specification use row vectors and
-the transposed factors.
+A is stored (r, a) and B (b, r), as in PEFT. The formulas of method.md use row vectors and the
+transposed factors.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from clmethods.nn.module_weights import ModuleWeights
 from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
-"""Asked in every forward pass: None, or what is to be called in the backward pass with the
-effective weight (b, a) and its gradient."""
+"""Function called in every forward pass. It returns None, or a function that the backward pass
+calls with the effective weight (b, a) and its gradient."""
 
 
 def initial_a(
@@ -29,12 +29,12 @@ def initial_a(
     generator: torch.Generator,
     earlier: Tensor | None = None,
 ) -> Tensor:
-    """(r, a) in float64: uniform within a bound, or orthonormal rows.
+    """Return A (r, a) in float64: uniform within a bound, or with orthonormal rows.
 
-    The bound is 1/sqrt(r) (`kaiming_ref`) or 1/sqrt(a). The public code lets the initialiser read
-    the rank as fan-in, hence the larger one; it is written out here because A is stored transposed
-    (method.md section 2.5). Rows of `complement` are orthogonal to those of `earlier` (K*r, a)
-    too, for which K*r + r may be at most a.
+    The bound is 1/sqrt(r) for `kaiming_ref` and 1/sqrt(a) for `kaiming_fan_in`. In the public code
+    the initializer takes the rank for the fan-in, which gives the larger bound; it is explicit
+    here because A is stored transposed (method.md section 2.5). With `complement` the rows are
+    also orthogonal to those of `earlier` (K*r, a), which requires K*r + r <= a.
     """
     if rule in {"orthonormal", "complement"}:
         gaussian = torch.randn(rank, fan_in, generator=generator, dtype=torch.float64)
@@ -50,7 +50,7 @@ def initial_a(
 def folded(
     a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """One module (K*r, a), (b, K*r) for a weighted sum of K: its channels are theirs, scaled."""
+    """Return one module A (K*r, a), B (b, K*r) that equals the weighted, scaled sum of K."""
     rank = a[0].shape[0]
     stacked_b = torch.cat(list(b), dim=1) * (scale * omega).repeat_interleave(rank)  # (b, K*r)
     return torch.cat(list(a), dim=0), stacked_b
@@ -59,9 +59,9 @@ def folded(
 def composed_delta(
     a: Sequence[Tensor], b: Sequence[Tensor], omega: Tensor, scale: float
 ) -> Tensor:
-    """(b, a): scale * sum_i omega_i B_i A_i, from factors (r, a) and (b, r) and omega (K,).
+    """Return scale * sum_i omega_i B_i A_i (b, a), from factors (r, a), (b, r) and omega (K,).
 
-    One function for training, snapshots and merging, so that a frozen matrix has the same bits
+    Training, snapshots and merging share this function, so that a frozen matrix has the same bits
     everywhere (invariant I22).
     """
     stacked_a, stacked_b = folded(a, b, omega, scale)
@@ -70,25 +70,26 @@ def composed_delta(
 
 
 class Adapter(nn.Module):
-    """The trainable part of one matrix: what is added to the frozen layer's output."""
+    """Trainable part of one matrix: its output is added to the output of the frozen layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., a) to (..., b)."""
+        """Return the output (..., b) for an input (..., a)."""
         raise NotImplementedError
 
     def update(self) -> Tensor:
-        """(b, a): the update of the weight that `forward` applies, with gradients."""
+        """Return the weight update (b, a) that `forward` applies, with gradients."""
         raise NotImplementedError
 
 
 @final
 class SiteAdapter(Adapter):
-    """The low-rank part of one matrix while a task trains.
+    """Low-rank part of one matrix while a task trains.
 
         scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (method.md section 2.1)
 
-    Earlier factors are constants. The current module weighs 1, and its own omega enters the graph
-    only when the next task trains, unless the weights that are given count it too.
+    Earlier factors are constants. The current module has weight 1, and its own omega enters the
+    graph only when the next task trains, unless the given weights include an entry for the current
+    module.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class SiteAdapter(Adapter):
         *,
         learn_omega: bool = False,
     ) -> None:
-        """`a` (r, a), `b` (b, r) are start values; `past` (A_i, B_i) are old.
+        """Take initial `a` (r, a) and `b` (b, r), and the earlier modules `past` (A_i, B_i).
 
-        `omega` (K,) weighs the K old modules; as `ModuleWeights` it may be shared with other
-        matrices, and may have an entry more, which weighs the current module.
+        `omega` (K,) contains the weights of the K earlier modules. As `ModuleWeights` it may be
+        shared with other matrices, and may have one more entry, the weight of the current module.
+        Raises `ValueError` if the number of weights does not match.
         """
         super().__init__()
         self.scale, self.rank = scale, a.shape[0]
@@ -126,13 +128,13 @@ class SiteAdapter(Adapter):
 
     @property
     def omega(self) -> nn.Parameter:
-        """(K,) what is learned of the weights; an error where there are none."""
+        """Trainable values (K,) of the weights. Raises `AttributeError` if there are none."""
         if self.weights is None:
             raise AttributeError("a matrix without earlier modules has no module weights")
         return self.weights.value
 
     def factor_parameters(self) -> list[nn.Parameter]:
-        """What is trained of A and B."""
+        """Return the trainable parameters of A and B."""
         return [
             parameter
             for name, parameter in self.named_parameters()
@@ -140,7 +142,7 @@ class SiteAdapter(Adapter):
         ]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., a) to (..., b)."""
+        """Return the output (..., b) for an input (..., a)."""
         omega = None if self.weights is None else self.weights()
         y = F.linear(F.linear(x, self.a) * self._own_scale(omega), self.b)
         if self.past == 0 or omega is None:
@@ -149,7 +151,7 @@ class SiteAdapter(Adapter):
         return y + F.linear(F.linear(x, self.past_a) * weight, self.past_b)  # type: ignore[arg-type]
 
     def update(self) -> Tensor:
-        """(b, a): the update of the weight that `forward` applies, with gradients."""
+        """Return the weight update (b, a) that `forward` applies, with gradients."""
         omega = None if self.weights is None else self.weights()
         current = (self.b * self._own_scale(omega)) @ self.a
         if self.past == 0 or omega is None:
@@ -159,7 +161,7 @@ class SiteAdapter(Adapter):
         return update + current
 
     def current_scale(self) -> float:
-        """What B A of the current module is multiplied by, as a plain number."""
+        """Return the factor of B A of the current module, as a Python float."""
         own = self.weights().detach()[-1].item() if self.weighs_itself and self.weights else 1.0
         return self.scale * float(own)
 
@@ -169,17 +171,18 @@ class SiteAdapter(Adapter):
 
 @final
 class ComposedLinear(nn.Module):
-    """A frozen linear layer whose output consists of equal parts, each adapted or not.
+    """Frozen linear layer whose output consists of equal parts; each part may have an adapter.
 
-    timm's fused qkv has three parts, every other layer one. There are two ways to the same output:
-    thin products beside the frozen layer, which never form a dense gradient, and, when an observer
-    asks for the dense gradient of the effective weight, one product with that weight.
+    timm's fused qkv has three parts, every other layer has one. The output is computed in one of
+    two ways. By default, low-rank products are added to the output of the frozen layer, which
+    never creates a dense gradient. If an observer requests the dense gradient of the effective
+    weight, the output is one product with that weight.
     """
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, adapters: Mapping[int, Adapter], parts: int
     ) -> None:
-        """`weight` (b, a) and `bias` (b,) are constants; `adapters` by part."""
+        """Take the constants `weight` (b, a) and `bias` (b,), and the adapters by part."""
         super().__init__()
         self.register_buffer("weight", weight, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
@@ -189,7 +192,7 @@ class ComposedLinear(nn.Module):
         self.observer: Observer | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., a) to (..., b)."""
+        """Return the output (..., b) for an input (..., a)."""
         if self.adapters and self.observer is not None and torch.is_grad_enabled():
             observe = self.observer()
             if observe is not None:
@@ -202,7 +205,7 @@ class ComposedLinear(nn.Module):
         )
 
     def effective_weight(self) -> Tensor:
-        """(b, a): the frozen weight plus every adapter's update, with gradients."""
+        """Return the frozen weight plus the update of every adapter (b, a), with gradients."""
         weight: Tensor = self.weight  # type: ignore[assignment]
         if not self.adapters:
             return weight
@@ -224,7 +227,7 @@ class ComposedLinear(nn.Module):
     def _assemble(
         self, adapted: Callable[[Adapter], Tensor], empty: Callable[[], Tensor], dim: int
     ) -> Tensor:
-        """One tensor per part, side by side."""
+        """Concatenate one tensor per part."""
         tensors = [
             adapted(self.adapters[str(part)])  # type: ignore[arg-type]
             if str(part) in self.adapters

@@ -1,4 +1,4 @@
-"""Weights of the modules that a matrix composes, in the forms that can be learned."""
+"""Parametrizations of the weights of the modules that a matrix composes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 Rule = Literal["free", "constant_sum", "magnitude"]
 
 SMALLEST = 1e-12
-"""Least weight that has a logarithm here, and least norm of a module that is divided by."""
+"""Lower bound of a weight before its logarithm, and of a module's norm before a division."""
 
 
 @final
 class ModuleWeights(nn.Module):
-    """(K,) weights omega of K modules, as a function of K numbers (method.md section 2.8).
+    """Weights omega (K,) of K modules, as a function of K parameters (method.md section 2.8).
 
         free           omega = value
-        constant_sum   omega = S softmax(value), where S is the sum at the start
+        constant_sum   omega = S softmax(value), where S is the initial sum
         magnitude      omega = value / n, where n = ||A_i||_F ||B_i||_F: value is a module's norm
 
-    Each starts at the omega that it is given, so that nothing jumps when a task begins. Several
-    matrices share weights by sharing the object.
+    Each rule starts at the given omega, so that the function of the network does not change at the
+    start of a task. Several matrices share weights by sharing the object.
     """
 
     total: Tensor
@@ -36,7 +36,10 @@ class ModuleWeights(nn.Module):
         *,
         learn: bool = True,
     ) -> None:
-        """`start` (K,) omegas, copied; `norms` (K,) of the modules, for `magnitude`."""
+        """Take the omegas `start` (K,), copied, and for `magnitude` the modules' `norms` (K,).
+
+        Raises `ValueError` if the rule `magnitude` is used without norms.
+        """
         super().__init__()
         self.rule = rule
         if rule == "constant_sum":
@@ -45,7 +48,7 @@ class ModuleWeights(nn.Module):
         elif rule == "magnitude":
             if norms is None:
                 raise ValueError("the rule `magnitude` needs the norms of the modules")
-            # A module that is zero has no direction: its weight keeps its meaning, which is none.
+            # A zero module contributes nothing, whatever its weight: avoid a division by zero.
             self.register_buffer("norms", torch.where(norms > SMALLEST, norms, 1.0))
             value = start * self.norms
         else:
@@ -56,7 +59,7 @@ class ModuleWeights(nn.Module):
         return len(self.value)
 
     def forward(self) -> Tensor:
-        """(K,) omegas, with gradients."""
+        """Return the omegas (K,), with gradients."""
         if self.rule == "constant_sum":
             return torch.softmax(self.value, dim=0) * self.total
         if self.rule == "magnitude":

@@ -1,7 +1,7 @@
-"""Orthogonality of LoRA modules across tasks: penalties and the residual they leave.
+"""Penalties on overlaps between LoRA modules of different tasks, and the remaining overlap.
 
-Current and earlier modules of a matrix are given as A (r, a) and stacked (K*r, a). Matrices of
-equal shape are one batched product. Only the current A gets a gradient.
+The current module of a matrix is given as A (r, a), the earlier ones stacked as (K*r, a). Matrices
+of equal shape are processed as one batched product. Only the current A receives a gradient.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 WELL_CONDITIONED = 1e-6
-"""Least ratio of the diagonal of R for which a QR decomposition is differentiated."""
+"""Smallest relative diagonal entry of R for which a QR decomposition is differentiated."""
 
 
 class Penalty(ABC):
-    """A sum over matrices of what their current module costs."""
+    """Penalty term: a sum over matrices of the cost of their current module."""
 
     def __init__(self, current: Sequence[Tensor], past: Sequence[Tensor | None]) -> None:
-        """Per matrix: the trainable (r, a) and the earlier modules stacked (K*r, a), if any."""
+        """Take, per matrix, the trainable A (r, a) and the stacked earlier modules (K*r, a)."""
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, (a, before) in enumerate(zip(current, past, strict=True)):
             by_shape[(a.shape[1], 0 if before is None else before.shape[0])].append(index)
@@ -33,7 +33,7 @@ class Penalty(ABC):
             self._groups.append((factors, torch.stack(stacked) if modules else None))
 
     def __call__(self) -> Tensor:
-        """The penalty, a scalar; 0 with no gradient where nothing trains."""
+        """Return the scalar penalty; 0 without a gradient if there are no matrices."""
         total = torch.zeros(())
         for group, (factors, past) in enumerate(self._groups):
             costs = self._costs(group, torch.stack(factors), past)  # (n,)
@@ -42,15 +42,18 @@ class Penalty(ABC):
 
     @abstractmethod
     def _costs(self, group: int, a: Tensor, past: Tensor | None) -> Tensor:
-        """(n,) costs of the matrices of a group, from `a` (n, r, a) and `past` (n, K*r, a)."""
+        """Return the costs (n,) of the matrices of a group.
+
+        `a` (n, r, a) are the current modules, `past` (n, K*r, a) the earlier ones.
+        """
 
 
 @final
 class GramPenalty(Penalty):
-    """sum_m || Abar_m Abar_m^T - I ||_F, where Abar_m stacks all modules' A (section 3.1).
+    """Penalty sum_m || Abar_m Abar_m^T - I ||_F, where Abar_m stacks all modules' A (section 3.1).
 
-    The norm is not squared, unless asked for; then it is divided by the number of rows. The blocks
-    among earlier modules are constants, computed once per task.
+    The norm is not squared by default. With `squared` it is squared and divided by the number of
+    rows. The blocks between earlier modules are constants, computed once per task.
     """
 
     def __init__(
@@ -75,9 +78,10 @@ class GramPenalty(Penalty):
 
 @final
 class CrossPenalty(Penalty):
-    """sum_m sum_{i<t} || A_i A_t^T ||_F^2, or the sum of sizes of the entries (`l1`).
+    """Penalty sum_m sum_{i<t} || A_i A_t^T ||_F^2, or the sum of absolute entries with `l1`.
 
-    The first is O-LoRA's idea, the second what its code computes (section 3.4). Norms are free.
+    The squared form is that of the O-LoRA paper, the `l1` form that of its code (section 3.4). The
+    norms of the modules are not constrained.
     """
 
     def __init__(
@@ -95,12 +99,12 @@ class CrossPenalty(Penalty):
 
 @final
 class QrPenalty(Penalty):
-    """sum_m ( 2 sum_{i<t} || Q_i Q_t^T ||_F^2 )^(1/2), Q the orthonormal rows of A (section 3.2).
+    """Penalty sum_m ( 2 sum_{i<t} || Q_i Q_t^T ||_F^2 )^(1/2), Q the orthonormal rows of A.
 
-    The norm of the deviation of all stacked Q from orthonormality, over the blocks that the
-    current module shares with earlier ones. It depends on the subspaces alone. Where A is so badly
-    conditioned that the decomposition has no usable derivative, the matrix costs `cross` instead,
-    for this step; `fallbacks` counts that.
+    The penalty is the norm of the deviation of all stacked Q from orthonormality, over the blocks
+    that the current module shares with earlier ones (section 3.2). It depends only on the
+    subspaces. If A is too ill-conditioned for a usable derivative of the decomposition, the cost
+    of the matrix in this step is that of `cross` instead; `fallbacks` counts these cases.
     """
 
     def __init__(self, current: Sequence[Tensor], past: Sequence[Tensor | None]) -> None:
@@ -123,7 +127,7 @@ class QrPenalty(Penalty):
         if count == 0:
             return _norm(2.0 * (bases @ q).square().sum(dim=(1, 2)))
         self.fallbacks += count
-        # Decomposed again without the bad ones, whose derivative would be NaN even unused.
+        # Decompose again without the bad ones: even unused, their derivative would be NaN.
         identity = torch.eye(*a.shape[1:]).to(a)
         q = torch.linalg.qr(torch.where(bad[:, None, None], identity, a).mT).Q
         cross = (past @ a.mT).square().sum(dim=(1, 2))
@@ -135,7 +139,7 @@ def penalty_of(
     current: Sequence[Tensor],
     past: Sequence[Tensor | None],
 ) -> Penalty:
-    """The penalty of an `ortho_mode` that has one."""
+    """Return the penalty of an `ortho_mode` that has one."""
     if mode == "qr":
         return QrPenalty(current, past)
     if mode in {"gram", "gram_sq"}:
@@ -144,9 +148,10 @@ def penalty_of(
 
 
 def orthogonality_residual(current: Tensor, past: Tensor) -> float:
-    """Largest cosine between the spans of `current` (r, a) and `past` (K*r, a), module by module.
+    """Return the largest cosine between the spans of `current` (r, a) and a module of `past`.
 
-    max_i || Q_i Q_t^T ||_2, comparable across modes (section 3.4).
+    `past` (K*r, a) stacks the earlier modules. The value max_i || Q_i Q_t^T ||_2 is comparable
+    across modes (section 3.4).
     """
     rank = current.shape[0]
     basis = torch.linalg.qr(current.T.double()).Q  # (a, r)
@@ -158,7 +163,7 @@ def orthogonality_residual(current: Tensor, past: Tensor) -> float:
 
 
 def _module_bases(past: Tensor, rank: int) -> Tensor:
-    """(n, K*r, a): the orthonormal rows of each earlier module by itself."""
+    """Return the orthonormal rows of each earlier module, stacked (n, K*r, a)."""
     matrices, rows, size = past.shape
     modules = past.reshape(matrices, rows // rank, rank, size)
     bases: Tensor = torch.linalg.qr(modules.mT).Q.mT.reshape(past.shape)
@@ -166,12 +171,12 @@ def _module_bases(past: Tensor, rank: int) -> Tensor:
 
 
 def _squared_distance_to_identity(a: Tensor) -> Tensor:
-    """(n, k, a) to (n,): || A A^T - I ||_F^2."""
+    """Return || A A^T - I ||_F^2 (n,) for A (n, k, a)."""
     gram = a @ a.transpose(1, 2)
     return (gram - torch.eye(a.shape[1]).to(a)).square().sum(dim=(1, 2))
 
 
 def _norm(squared: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 (invariant I19)."""
+    """Return the square root, with gradient 0 at 0 (invariant I19)."""
     positive = squared > 0
     return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

@@ -1,4 +1,4 @@
-"""Ridge regression from sums: what RanPAC keeps of the data (method.md section 9.11)."""
+"""Ridge regression from accumulated sums, as RanPAC uses it (method.md section 9.11)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 CANDIDATES = tuple(10.0**power for power in range(-8, 9))
-"""Penalties to choose from."""
+"""Candidate penalties."""
 FLOOR = 1e-8
-"""Smallest penalty that is chosen, over the mean of the Gram matrix's diagonal. With float64 the
-solution then keeps about half of its digits whatever the rank of the Gram matrix."""
+"""Smallest penalty that is selected, relative to the mean diagonal of the Gram matrix. In float64
+the solution then keeps about half of its digits for any rank of the Gram matrix."""
 
 
 def pack(gram: Tensor) -> Tensor:
-    """(M, M) symmetric to (M (M + 1) / 2,): the upper triangle, row by row."""
+    """Return the upper triangle (M (M + 1) / 2,) of a symmetric matrix (M, M), row by row."""
     return torch.cat([row[index:] for index, row in enumerate(gram)])
 
 
 def unpack(packed: Tensor, width: int) -> Tensor:
-    """Inverse of `pack`."""
+    """Return the symmetric matrix (width, width) that `pack` packed."""
     upper = packed.new_zeros(width, width)
     rows = torch.split(packed, [width - index for index in range(width)])
     for index, row in enumerate(rows):
@@ -27,9 +27,9 @@ def unpack(packed: Tensor, width: int) -> Tensor:
 
 
 def ridge_weights(gram: Tensor, target: Tensor, ridge: float) -> Tensor:
-    """(M, M) and (M, C) to (M, C): (G + ridge I)^-1 Q by Cholesky.
+    """Solve (G + ridge I) W = Q by Cholesky, for G (M, M) and Q (M, C); return W (M, C).
 
-    Raises `ValueError` where the penalty is too small for the rank of G.
+    Raises `ValueError` if the penalty is too small for the rank of G.
     """
     eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
@@ -39,14 +39,14 @@ def ridge_weights(gram: Tensor, target: Tensor, ridge: float) -> Tensor:
 
 
 def choose_ridge(inputs: Tensor, target: Tensor, order: Tensor, floor: float) -> float:
-    """The candidate, `floor` or more, with the least squared error on held-out rows.
+    """Return the candidate of at least `floor` with the smallest squared error on held-out rows.
 
-    `inputs` (n, M), `target` (n, C); the first four fifths of `order` (n,) are fitted, the rest is
+    `inputs` (n, M), `target` (n, C). The first four fifths of `order` (n,) are fitted, the rest is
     held out. One singular value decomposition serves all candidates.
     """
     allowed = [c for c in CANDIDATES if c >= floor] or [floor]
     fitted = min(max(1, int(0.8 * len(order))), len(order) - 1)
-    if fitted < 1:  # one image: nothing can be held out
+    if fitted < 1:  # a single image: no held-out row
         return allowed[0]
     here, there = order[:fitted], order[fitted:]
     left, singular, right = torch.linalg.svd(inputs[here], full_matrices=False)

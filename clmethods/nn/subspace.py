@@ -1,4 +1,4 @@
-"""Modules that are orthogonal to earlier ones exactly, by construction or by projection.
+"""Parametrizations and projections that keep modules exactly orthogonal to earlier ones.
 
 A is stored (r, a): its rows span the subspace that the module reads. Earlier modules are given
 stacked, (K*r, a), and T*r may be at most a (method.md section 3.4).
@@ -14,13 +14,13 @@ from torch.nn.utils import parametrize
 
 
 def row_basis(rows: Tensor) -> Tensor:
-    """(a, k): orthonormal columns that span the k `rows` (k, a)."""
+    """Return orthonormal columns (a, k) that span the `rows` (k, a)."""
     q: Tensor = torch.linalg.qr(rows.mT).Q
     return q
 
 
 def orthonormal_rows(rows: Tensor) -> Tensor:
-    """(r, a): the orthonormal factor of a thin QR decomposition, made unique by diag(R) > 0."""
+    """Return the orthonormal factor (r, a) of a thin QR decomposition, unique by diag(R) > 0."""
     q, r = torch.linalg.qr(rows.mT)
     signs = torch.where(torch.diagonal(r) < 0, -1.0, 1.0).to(q)
     unique: Tensor = (q * signs).mT
@@ -28,9 +28,10 @@ def orthonormal_rows(rows: Tensor) -> Tensor:
 
 
 def project_off(rows: Tensor, basis: Tensor) -> Tensor:
-    """`rows` (r, a) without their part in the span of `basis` (a, k).
+    """Return `rows` (r, a) without their component in the span of `basis` (a, k).
 
-    Twice, because rounding leaves a trace of what was large (Gram-Schmidt with one repetition).
+    The projection is applied twice, because rounding leaves a residue of large components
+    (Gram-Schmidt with reorthogonalization).
     """
     for _ in range(2):
         rows = rows - (rows @ basis) @ basis.mT
@@ -39,7 +40,7 @@ def project_off(rows: Tensor, basis: Tensor) -> Tensor:
 
 @final
 class OrthonormalOff(nn.Module):
-    """A = Q factor of X (I - P), where P projects on the earlier modules; X (r, a) is free."""
+    """Map X (r, a) to A = Q factor of X (I - P), where P projects onto the earlier modules."""
 
     basis: Tensor | None
 
@@ -48,24 +49,25 @@ class OrthonormalOff(nn.Module):
         self.register_buffer("basis", None if earlier is None else row_basis(earlier))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(r, a) to (r, a)."""
+        """Return A (r, a) for X (r, a)."""
         return orthonormal_rows(x if self.basis is None else project_off(x, self.basis))
 
 
 @final
 class StiefelOff(nn.Module):
-    """A = O N^T, where N (a, n) spans the complement of the earlier modules, n = a - K*r.
+    """Map reflection vectors to A = O N^T, where N spans the complement of earlier modules.
 
-    O (r, n) has orthonormal rows: a product of Householder reflections whose vectors are free,
-    the map that suits long matrices. It is that of `torch.nn.utils.parametrizations.orthogonal`,
-    except that the signs of R are constants here, where weight decay cannot reach them.
+    N is (a, n) with n = a - K*r, and O (r, n) has orthonormal rows. O is a product of Householder
+    reflections with free vectors, the map that suits long matrices. It equals the map of
+    `torch.nn.utils.parametrizations.orthogonal`, except that the signs of R are constants here, so
+    that weight decay cannot change them.
     """
 
     complement: Tensor
     signs: Tensor
 
     def __init__(self, a: Tensor, earlier: Tensor | None) -> None:
-        """`a` (r, a) is only asked for its shape, type and device."""
+        """Take the shape, dtype and device from `a` (r, a); its values are not used."""
         super().__init__()
         size, taken = a.shape[1], 0 if earlier is None else len(earlier)
         full = torch.eye(size).to(a)
@@ -75,7 +77,7 @@ class StiefelOff(nn.Module):
         self.register_buffer("signs", a.new_ones(len(a)))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(n, r) reflection vectors, of which the entries below the diagonal count, to (r, a)."""
+        """Return A (r, a) for vectors (n, r), of which the entries below the diagonal are used."""
         below = vectors.tril(diagonal=-1)
         tau = 2.0 / (1.0 + below.square().sum(dim=0))  # (r,)
         columns = torch.linalg.householder_product(below, tau) * self.signs  # (n, r)
@@ -84,19 +86,22 @@ class StiefelOff(nn.Module):
 
     @torch.no_grad()
     def right_inverse(self, a: Tensor) -> Tensor:
-        """The reflections of a start (r, a) that is orthonormal and in the complement."""
+        """Return the reflection vectors of A (r, a), orthonormal and in the complement."""
         vectors, tau = torch.geqrf((a @ self.complement).mT)
-        # Where LAPACK spares a reflection it means the identity; here it is the mirror.
+        # tau == 0 is the identity in LAPACK, but a reflection in `forward`: flip the sign.
         signs = torch.diagonal(vectors).sign()
         self.signs = torch.where(tau == 0, -signs, signs)
         return vectors.tril(diagonal=-1)
 
 
 def keep_orthonormal(module: nn.Module, earlier: Tensor | None) -> None:
-    """Make `module.a` the orthonormal factor of a free matrix, off the `earlier` modules."""
+    """Parametrize `module.a`, orthogonal to `earlier`, by the QR factor of a free matrix."""
     parametrize.register_parametrization(module, "a", OrthonormalOff(earlier))
 
 
 def keep_on_stiefel(module: nn.Module, earlier: Tensor | None) -> None:
-    """Make `module.a`, orthonormal and off the `earlier` modules, a product of reflections."""
+    """Parametrize `module.a`, orthogonal to `earlier`, as a product of reflections.
+
+    The initial value of `module.a` must be orthonormal and orthogonal to `earlier`.
+    """
     parametrize.register_parametrization(module, "a", StiefelOff(module.a, earlier))  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
-"""What planning asks timm, in a process of its own: `python -m clmethods.nn.timm_subprocess`.
+"""Queries to timm in a subprocess: `python -m clmethods.nn.timm_subprocess COMMAND NAME`.
 
     facts ARCHITECTURE    the fields of `BackboneFacts`
     fetch NAME.TAG        {"file": path}, downloaded into the hub's cache
 
-The answer is one JSON object; {"refused": reason} if there is none.
+Planning runs without torch, so it starts this subprocess. The answer is one JSON object, or
+{"refused": reason}.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from clmethods.user_data import hub_cache as hub
 
 
 def facts(name: str) -> dict[str, Any]:
-    """Shape of a Vision Transformer of timm, or why it cannot be adapted."""
+    """Return the shape of a timm Vision Transformer, or the reason why it cannot be adapted."""
     if not timm.is_model(name):
         hint = nearest(name, timm.list_models(["*vit_*", "deit*"]))
         return {"refused": f"timm {timm.__version__} has no {name!r}. {hint}".strip()}
@@ -51,7 +52,7 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def _pools(name: str, pooling: str) -> bool:
-    """Whether timm builds the network with this pooling; it asserts what a pooling needs."""
+    """Return True if timm builds the network with this pooling; timm asserts its requirements."""
     try:
         with torch.device("meta"):
             timm.create_model(name, pretrained=False, num_classes=0, global_pool=pooling)
@@ -61,11 +62,11 @@ def _pools(name: str, pooling: str) -> bool:
 
 
 def fetch(name: str) -> dict[str, Any]:
-    """Download the weights of a tag into the hub's cache."""
+    """Download the weights of a tag into the hub's cache and return the path, or a refusal."""
     if name not in timm.list_pretrained():
         architecture = name.partition(".")[0]
         known = sorted(timm.list_pretrained(f"{architecture}.*"))
-        return {"refused": f"timm {timm.__version__} knows no weights {name}, only {known}."}
+        return {"refused": f"timm {timm.__version__} has no weights {name}, only {known}."}
     try:
         return {"file": hf_hub_download(hub.repository(name), hub.FILE)}
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
@@ -73,5 +74,5 @@ def fetch(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    question, subject = sys.argv[1:]
-    sys.stdout.write(json.dumps({"facts": facts, "fetch": fetch}[question](subject)))
+    command, name = sys.argv[1:]
+    sys.stdout.write(json.dumps({"facts": facts, "fetch": fetch}[command](name)))

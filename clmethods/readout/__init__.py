@@ -1,1 +1,1 @@
-"""Readouts: how a prediction is read from a trained chain. Training never depends on them."""
+"""Readouts: rules that derive predictions from a trained chain. Training never depends on them."""

@@ -1,7 +1,7 @@
-"""Task-adaptive prediction: a copy of the head, aligned to all classes on drawn features.
+"""Task-adaptive prediction: a copy of the head is aligned to all classes on drawn features.
 
-Each class keeps Gaussians of its features under the snapshot of its own task; from the second task
-on the head alone is trained on features drawn from them (method.md section 5.3).
+The features of each class under the snapshot of its task are modeled by Gaussians. From the second
+task on, the copy of the head is trained on features drawn from them (method.md section 5.3).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.readout.gaussians import RIDGE, Gaussians
 
 MOMENTUM, DECAY = 0.9, 5e-4
-"""Of the SGD that aligns the head."""
+"""Momentum and weight decay of the SGD optimizer that aligns the head."""
 
 Head = tuple[Tensor, Tensor]
-"""(C, D) weight and (C,) bias, over all classes."""
+"""Weight (C, D) and bias (C,) over all classes."""
 
 
 @final
 class ClassMixtures:
-    """Features of the classes seen, to be drawn from: mean + U^T a + sqrt(spread + RIDGE) b."""
+    """Gaussian mixtures of the seen classes' features: mean + U^T a + sqrt(spread + RIDGE) b."""
 
     def __init__(self, tasks: Sequence[Gaussians]) -> None:
         self.classes = torch.unique(torch.cat([task.labels for task in tasks]))  # ascending
@@ -38,7 +38,7 @@ class ClassMixtures:
         self.rank = max(map(len, self.roots))
 
     def draw(self, clusters: Tensor, generator: torch.Generator) -> Tensor:
-        """(n,) clusters to (n, d) features."""
+        """Return one feature (n, d) for each entry of `clusters` (n,)."""
         shape, like = (len(clusters), self.means.shape[1]), self.means
         noise = torch.randn(shape, generator=generator, dtype=like.dtype).to(like.device)
         drawn = self.means[clusters] + self.deviations[clusters] * noise
@@ -56,10 +56,10 @@ class ClassMixtures:
     def epoch(
         self, steps: int, size: int, readout: ReadoutConfig, generator: torch.Generator
     ) -> Tensor:
-        """(steps, size) clusters to draw in an epoch, shuffled.
+        """Return the clusters (steps, size) to draw in an epoch, shuffled.
 
-        `ours` has `size` features of every class and uses all of them. `ref` has `size` of every
-        cluster and uses those of the first `steps` batches, as the public code does.
+        `ours` has `size` features of every class and uses all of them. `ref` has `size` features
+        of every cluster and uses those of the first `steps` batches, as in the public code.
         """
         rows: list[Tensor] = []
         for label in self.classes.tolist():
@@ -69,7 +69,7 @@ class ClassMixtures:
             )
             count = size * len(own) if readout.tap_steps == "ref" else size
             start = torch.rand(1, generator=generator, dtype=torch.float64)
-            points = (torch.arange(count) + start) / count  # evenly spaced: shares are kept
+            points = (torch.arange(count) + start) / count  # evenly spaced: preserves the shares
             chosen = torch.searchsorted((weights / weights.sum()).cumsum(0), points, right=True)
             rows.append(own[chosen.clamp_max(len(own) - 1)])
         drawn = torch.cat(rows)
@@ -84,9 +84,10 @@ def align_head(
     size: int,
     generator: torch.Generator,
 ) -> Head:
-    """A copy of `head` whose rows of the classes seen are aligned; `size` features a step.
+    """Return a copy of `head` in which the rows of the seen classes are aligned.
 
-    `tasks` holds the statistics of all tasks seen, the latest last. Other rows keep their bits.
+    `tasks` contains the statistics of all seen tasks, the latest last. A step uses `size`
+    features. The other rows are copied bit for bit.
     """
     mixtures = ClassMixtures(tasks)
     rows = mixtures.classes.to(head[0].device)

@@ -1,7 +1,8 @@
-"""k-means clusters of a class, none of them too small to have a covariance.
+"""k-means clusters of a class, each large enough to have a covariance.
 
-Lloyd's algorithm is written out here: scikit-learn is no dependency of the package, and scipy's
-`kmeans2` runs a fixed number of steps, divides by zero where images repeat, and leaves the device.
+Lloyd's algorithm is implemented here: scikit-learn is not a dependency of the package, and scipy's
+`kmeans2` runs a fixed number of steps, divides by zero for repeated images, and moves data to the
+CPU.
 """
 
 from __future__ import annotations
@@ -12,64 +13,65 @@ import torch
 from torch import Tensor
 
 MIN_SHARE = 0.05
-"""Smallest cluster, as a share of its class; smaller ones are merged (method.md, D12)."""
+"""Minimum cluster size as a fraction of the class; smaller ones are merged (method.md, D12)."""
 MAX_STEPS = 100
 
 
 def split_class(features: Tensor, clusters: int, generator: torch.Generator) -> list[Tensor]:
-    """Rows of each cluster of a class, at most `clusters` of them; `features` is (n, d).
+    """Return the row indices of each cluster of a class with features (n, d).
 
-    At most n / 2 clusters are asked for, and one that is smaller than max(2, 5 % of n) joins the
-    one whose centre is nearest, so a class of 2 or more images has a covariance everywhere.
+    At most min(`clusters`, n / 2) clusters are computed. A cluster smaller than max(2, 5 % of n)
+    is merged into the cluster with the nearest center, so every cluster of a class with at least 2
+    images has a covariance.
     """
     n = len(features)
     labels = k_means(features, max(1, min(clusters, n // 2)), generator)
-    found = [(labels == label).nonzero().flatten() for label in torch.unique(labels)]
+    members = [(labels == label).nonzero().flatten() for label in torch.unique(labels)]
     least = max(2, math.ceil(MIN_SHARE * n))
-    while len(found) > 1 and min(map(len, found)) < least:
-        centres = torch.stack([features[rows].mean(dim=0) for rows in found])
-        small = min(range(len(found)), key=lambda index: len(found[index]))
-        distance = (centres - centres[small]).square().sum(dim=1)
+    while len(members) > 1 and min(map(len, members)) < least:
+        centers = torch.stack([features[rows].mean(dim=0) for rows in members])
+        small = min(range(len(members)), key=lambda index: len(members[index]))
+        distance = (centers - centers[small]).square().sum(dim=1)
         distance[small] = math.inf
         nearest = int(distance.argmin())
-        found[nearest] = torch.cat([found[nearest], found[small]]).sort().values
-        del found[small]
-    return found
+        members[nearest] = torch.cat([members[nearest], members[small]]).sort().values
+        del members[small]
+    return members
 
 
 def k_means(x: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """(n,) cluster of each row of `x` (n, d): Lloyd's algorithm from k-means++ centres.
+    """Return the cluster (n,) of each row of `x` (n, d): Lloyd's algorithm with k-means++ centers.
 
-    It stops when no row changes its cluster. Rows that repeat make fewer clusters.
+    It stops when no row changes its cluster. Repeated rows can lead to fewer clusters.
     """
-    centres = _spread_centres(x, clusters, generator)
-    labels = _nearest(x, centres)
+    centers = _spread_centers(x, clusters, generator)
+    labels = _nearest(x, centers)
     for _ in range(MAX_STEPS):
-        member = torch.nn.functional.one_hot(labels, len(centres)).to(x.dtype)  # (n, K)
+        member = torch.nn.functional.one_hot(labels, len(centers)).to(x.dtype)  # (n, K)
         sizes = member.sum(dim=0).unsqueeze(1)
-        centres = torch.where(sizes > 0, member.T @ x / sizes.clamp_min(1), centres)
-        moved = _nearest(x, centres)
+        centers = torch.where(sizes > 0, member.T @ x / sizes.clamp_min(1), centers)
+        moved = _nearest(x, centers)
         if torch.equal(moved, labels):
             break
         labels = moved
     return labels
 
 
-def _spread_centres(x: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
-    """Rows drawn one after another, by the squared distance to those drawn before."""
+def _spread_centers(x: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+    """Draw rows as in k-means++: the probability is proportional to the squared distance."""
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     distance = (x - x[chosen[0]]).square().sum(dim=1)
     while len(chosen) < clusters:
-        reach = distance.double().cpu().cumsum(dim=0)
-        if reach[-1] <= 0:
+        cumulative = distance.double().cpu().cumsum(dim=0)
+        if cumulative[-1] <= 0:
             break
-        drawn = torch.rand(1, generator=generator, dtype=torch.float64) * reach[-1]
-        index = min(int(torch.searchsorted(reach, drawn, right=True)), len(x) - 1)
+        drawn = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
+        index = min(int(torch.searchsorted(cumulative, drawn, right=True)), len(x) - 1)
         chosen.append(index)
         distance = torch.minimum(distance, (x - x[index]).square().sum(dim=1))
     return x[chosen]
 
 
-def _nearest(x: Tensor, centres: Tensor) -> Tensor:
-    products = x @ centres.T  # (n, K)
-    return (centres.square().sum(dim=1) - 2 * products).argmin(dim=1)
+def _nearest(x: Tensor, centers: Tensor) -> Tensor:
+    products = x @ centers.T  # (n, K)
+    return (centers.square().sum(dim=1) - 2 * products).argmin(dim=1)

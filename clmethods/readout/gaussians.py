@@ -1,9 +1,10 @@
-"""Gaussian clusters of training features, with covariances kept as low-rank roots.
+"""Gaussian clusters of training features, with covariances stored as low-rank roots.
 
-A covariance Sigma (d, d) of n samples is U^T U with U (n, d), so U is what is kept, in half the
-width of the run's precision; with more than `ROWS_PER_CLASS` samples in a class its leading part.
-What U leaves out stays on the diagonal: Sigma is stood for by U^T U + diag(spread). Rounding
-aside, its diagonal is exact always, and all of it while the samples are few enough.
+A covariance Sigma (d, d) of n samples is U^T U with U (n, d). U is stored in half the width of the
+run's precision; if a class has more than `ROWS_PER_CLASS` samples, only its leading part is
+stored. The variances that U omits are stored as a diagonal: Sigma is approximated by U^T U +
+diag(spread). Apart from rounding, the diagonal is always exact, and the whole matrix is exact for
+few samples.
 """
 
 from __future__ import annotations
@@ -22,57 +23,60 @@ from clmethods.methods.base import DivergedError
 from clmethods.readout.clusters import split_class
 
 RIDGE = 1e-4
-"""Added to every variance where a Gaussian is used (method.md sections 5.1 and 5.3)."""
+"""Added to every variance when a Gaussian is used (method.md sections 5.1 and 5.3)."""
 HALF = {torch.float32: torch.float16, torch.float64: torch.float32}
-"""Type of a root by that of the features."""
+"""Dtype of a root by the dtype of the features."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Gaussians:
-    """Clusters of the classes of one task: G of them, in d dimensions."""
+    """Clusters of the classes of one task: G clusters in d dimensions."""
 
     labels: Tensor
     """(G,) int64, original class ids."""
     sizes: Tensor
-    """(G,) int64, samples."""
+    """(G,) int64, number of samples."""
     means: Tensor
     """(G, d)."""
     spread: Tensor
-    """(G, d): variances that the root leaves out; all of them where there is no root."""
+    """(G, d): variances that the root omits; all variances if there is no root."""
     covariances: Tensor
-    """(G,): mean of the covariances of different features; 0 where none is kept."""
+    """(G,): mean of the off-diagonal covariances; 0 if no root is stored."""
     ranks: Tensor
-    """(G,) int64: rows of each root."""
+    """(G,) int64: number of rows of each root."""
     scales: Tensor
-    """(G,): by which the stored rows are multiplied, so that small ones do not vanish."""
+    """(G,): factors of the stored rows, which prevent underflow of small values."""
     roots: Tensor
-    """(sum of ranks, d): the rows of all roots, one cluster after the other."""
+    """(sum of ranks, d): the rows of all roots, cluster by cluster."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def root(self, cluster: int) -> Tensor:
-        """(rank, d) U of a cluster, in the type of the means."""
+        """Return U (rank, d) of a cluster, in the dtype of the means."""
         start = int(self.ranks[:cluster].sum())
         rows = self.roots[start : start + int(self.ranks[cluster])]
         return rows.to(self.means.dtype) * self.scales[cluster]
 
     def variances(self, cluster: int) -> Tensor:
-        """(d,) diagonal of the covariance of a cluster."""
+        """Return the diagonal (d,) of the covariance of a cluster."""
         return self.spread[cluster] + self.root(cluster).square().sum(dim=0)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All there is, by name; `from_tensors` is the inverse."""
+        """Return all tensors by name; `from_tensors` is the inverse."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Gaussians:
-        """From what `tensors` gave."""
+        """Create Gaussians from the result of `tensors`."""
         return cls(**tensors)
 
     def to(self, device: str) -> Gaussians:
-        """The same on another device; whole numbers stay on the CPU, where they index."""
+        """Return the Gaussians on another device; integer tensors stay on the CPU.
+
+        The integer tensors are used as indices.
+        """
         return Gaussians(
             **{
                 name: tensor.to(device) if tensor.is_floating_point() else tensor
@@ -82,16 +86,16 @@ class Gaussians:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all tensors take."""
+        """Total size of all tensors in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
 
 @torch.no_grad()
 def fit(features: Tensor, labels: Tensor, kind: GaussianKind, seed: int) -> Gaussians:
-    """Clusters of every class in `labels` (n,), from features (n, d).
+    """Fit clusters to every class in `labels` (n,), from features (n, d).
 
-    Every class is clustered with the same random numbers, so class ids do not matter. Raises
-    `DivergedError` where a feature is not finite.
+    Every class is clustered with the same random numbers, so the result does not depend on class
+    ids. Raises `DivergedError` if a feature is not finite.
     """
     if not torch.isfinite(features).all():
         raise DivergedError(
@@ -116,14 +120,14 @@ class _Cluster:
     size: int
     mean: Tensor
     variances: Tensor | None
-    """None for a single sample, which has none."""
+    """None for a single sample, which has no variance."""
     covariance: float
     root: Tensor
-    """(rank, d) as computed."""
+    """(rank, d), before rounding to the stored dtype."""
 
 
 def _cluster(label: int, x: Tensor, limit: int) -> _Cluster:
-    """Mean, variances and root of the samples `x` (n, d); the root has at most `limit` rows."""
+    """Return statistics of the samples `x` (n, d); the root has at most `limit` rows."""
     n, d = x.shape
     mean = x.mean(dim=0)
     if n == 1:
@@ -144,7 +148,7 @@ def _packed(parts: Sequence[_Cluster]) -> Gaussians:
     means = torch.stack([part.mean for part in parts])
     half = HALF[means.dtype]
     known = [(part.size, part.variances) for part in parts if part.variances is not None]
-    pooled = means.new_zeros(())  # mean variance within clusters: stands in for a single sample's
+    pooled = means.new_zeros(())  # mean variance within clusters, used for single samples
     if known:
         weight = sum(size - 1 for size, _ in known)
         pooled = torch.stack([v.mean() * ((size - 1) / weight) for size, v in known]).sum()

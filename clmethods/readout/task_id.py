@@ -1,8 +1,7 @@
-"""Task-ID inference: which task an image belongs to, from its first-snapshot feature.
+"""Task-ID inference: assignment of images to tasks, from their features under the first snapshot.
 
-The first snapshot is fixed for the whole run, so the statistics of a class never change, and
-neither does the distance of an image to them (method.md section 5.1). For a cluster of mean mu and
-covariance Sigma,
+The first snapshot is fixed for the whole run, so the statistics of a class and the distance of an
+image to them never change (method.md section 5.1). For a cluster of mean mu and covariance Sigma,
 
     S = Sigma + RIDGE I + g1 mean(diag) I + g2 mean(off-diagonal) (11^T - I)
     delta(u) = z^T S^-1 z      z = u - mu in `cov`,  z = D^(1/2) (u - mu), D = diag S in `corr`
@@ -26,15 +25,15 @@ from clmethods.methods.base import DivergedError
 from clmethods.readout.gaussians import RIDGE, Gaussians
 
 CHUNK = 4096
-"""Images whose distances are computed at once; it bounds memory."""
+"""Images whose distances are computed at once; bounds the memory."""
 
 
 @torch.no_grad()
 def task_distances(readout: ReadoutConfig, task: Gaussians, features: Tensor) -> Tensor:
-    """(n,) distance of each feature (n, d) to the nearest class of a task.
+    """Return the distance (n,) of each feature (n, d) to the nearest class of a task.
 
-    For `cosine` it is the negative similarity. Not for `shared_cov`, whose distances depend on
-    all classes: see `infer_tasks`.
+    For `cosine` it is the negative similarity. `shared_cov` is not supported, because its
+    distances depend on all classes: see `infer_tasks`.
     """
     unit = F.normalize(features, dim=1)
     if readout.metric == "cosine":
@@ -42,7 +41,7 @@ def task_distances(readout: ReadoutConfig, task: Gaussians, features: Tensor) ->
     if readout.metric == "euclid":
         return torch.cdist(unit, task.means).min(dim=1).values
     diagonal, off = readout.shrinkage_diag, readout.shrinkage_off
-    spheres = [
+    ellipsoids = [
         Ellipsoid(
             task.root(index),
             task.spread[index],
@@ -54,7 +53,12 @@ def task_distances(readout: ReadoutConfig, task: Gaussians, features: Tensor) ->
         for index in range(len(task))
     ]
     distances = [
-        torch.stack([s(part - mean) for s, mean in zip(spheres, task.means, strict=True)])
+        torch.stack(
+            [
+                ellipsoid(part - mean)
+                for ellipsoid, mean in zip(ellipsoids, task.means, strict=True)
+            ]
+        )
         for part in torch.split(unit, CHUNK)
     ]
     return _finite(torch.cat(distances, dim=1).min(dim=0).values)
@@ -62,7 +66,10 @@ def task_distances(readout: ReadoutConfig, task: Gaussians, features: Tensor) ->
 
 @torch.no_grad()
 def infer_tasks(readout: ReadoutConfig, tasks: Sequence[Gaussians], features: Tensor) -> Tensor:
-    """(n,) position of the inferred task of each feature (n, d), among those learned: `tasks`."""
+    """Return the position (n,) of the inferred task of each feature (n, d).
+
+    `tasks` contains the statistics of the learned tasks.
+    """
     if readout.metric == "shared_cov":
         return nearest_task(shared_distances(readout, tasks, features))
     return nearest_task([task_distances(readout, task, features) for task in tasks])
@@ -72,7 +79,7 @@ def infer_tasks(readout: ReadoutConfig, tasks: Sequence[Gaussians], features: Te
 def shared_distances(
     readout: ReadoutConfig, tasks: Sequence[Gaussians], features: Tensor
 ) -> list[Tensor]:
-    """(n,) distance to the nearest class of each task, under the pooled covariance of all."""
+    """Return the distance (n,) to the nearest class of each task, under the pooled covariance."""
     unit = F.normalize(features, dim=1).double()
     width = unit.shape[1]
     pooled, weight = unit.new_zeros(width, width), 0
@@ -103,14 +110,15 @@ def shared_distances(
 
 
 def nearest_task(distances: Sequence[Tensor]) -> Tensor:
-    """(n,) index of the smallest of the distances (n,), on the CPU; the earlier one if equal."""
+    """Return the index (n,) of the smallest distance, on the CPU; ties go to the earlier one."""
     return torch.stack(list(distances)).argmin(dim=0).cpu()
 
 
 def vote(inferred: Tensor, order: Tensor, size: int) -> Tensor:
-    """(n,) majority of `inferred` (n,) in its batch: `size` images, consecutive in `order` (n,).
+    """Return the majority (n,) of `inferred` (n,) in each batch of `size` images.
 
-    The last batch may be smaller; of equally many votes the earlier task wins.
+    Batches are consecutive in `order` (n,); the last one may be smaller. Ties go to the earlier
+    task.
     """
     voted = torch.empty_like(inferred)
     for batch in torch.split(order.argsort(stable=True), size):
@@ -120,11 +128,11 @@ def vote(inferred: Tensor, order: Tensor, size: int) -> Tensor:
 
 @final
 class Ellipsoid:
-    """Squared Mahalanobis distance to a centre, from the root of the covariance.
+    """Squared Mahalanobis distance to a center, computed from the root of the covariance.
 
     S = U^T U + diag(p) + b 11^T, so S^-1 follows from the (rank, rank) matrix I + U diag(p)^-1 U^T
-    (Woodbury) and one vector (Sherman and Morrison); no (d, d) matrix is formed. It is positive
-    definite while the off-diagonal shrinkage is at most the diagonal one.
+    (Woodbury) and one vector (Sherman and Morrison); no (d, d) matrix is formed. S is positive
+    definite if the off-diagonal shrinkage is at most the diagonal one.
     """
 
     def __init__(
@@ -137,7 +145,7 @@ class Ellipsoid:
         *,
         correlation: bool,
     ) -> None:
-        """`root` (rank, d), `spread` (d,) the variances beyond it, `covariance` their mean."""
+        """Take `root` (rank, d), the remaining variances `spread` (d,), the mean `covariance`."""
         u = root.double()
         variances = spread.double() + u.square().sum(dim=0) + RIDGE
         added = shrinkage_diag * variances.mean()
@@ -154,7 +162,7 @@ class Ellipsoid:
         self.total = 1.0 + self.b * float(ones @ self.ones)
 
     def __call__(self, differences: Tensor) -> Tensor:
-        """(n, d) differences from the centre to (n,) squared distances, 0 or more."""
+        """Return squared distances (n,), at least 0, for differences (n, d) from the center."""
         y = differences.double() * self.stretch / self.scale  # (n, d)
         quadratic = y.square().sum(dim=1) - (y @ self.w.T).square().sum(dim=1)
         if self.b != 0:

@@ -1,1 +1,1 @@
-"""Training: one stage, and a whole sequence of stages."""
+"""Training of one stage and of a whole sequence of stages."""

@@ -1,4 +1,4 @@
-"""run_sequence: a trial without Ray, as the fold of run_stage over its chain of stages."""
+"""`run_sequence`: a complete run without Ray, stage by stage, with optional archives."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from clmethods.training.stage import StageOutcome, run_stage
 
 
 class StageArchive(Protocol):
-    """Where finished stages are kept; `sweeps.stages.stage_store.StageStore` is one."""
+    """Storage of finished stages, such as `sweeps.stages.stage_store.StageStore`."""
 
     def load_delta(self, key: str) -> State | None:
-        """The delta of a finished stage, or None if it is not (or no longer) there."""
+        """Return the delta of a finished stage; None if it is not available."""
 
     def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
-        """Keep a finished stage; a stage that is there already is left as it is."""
+        """Store a finished stage; an existing stage is left unchanged."""
 
 
 class CountArchive(Protocol):
-    """Where evaluations of stages are kept; the same store is one too."""
+    """Storage of evaluations of stages; `StageStore` implements it too."""
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """The fields of every `EvalCount` of a readout; None if they are not there."""
+        """Return the fields of every `EvalCount` of a readout; None if they are not available."""
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
-        """Keep the counts of one readout of a stage; counts that are there stay."""
+        """Store the counts of one readout of a stage; existing counts are left unchanged."""
 
 
 @final
@@ -52,7 +52,7 @@ class SequenceStep:
     counts: dict[str, list[EvalCount]]
     """By readout id."""
     state_bytes: int
-    """What the folded state takes after this stage."""
+    """Size of the folded state after this stage in bytes."""
 
 
 def run_sequence(
@@ -63,10 +63,10 @@ def run_sequence(
     on_step: Callable[[SequenceStep], None] = lambda step: None,
     statistics: ReadoutStatistics | None = None,
 ) -> list[SequenceStep]:
-    """Train and evaluate every task in order; what the archives hold is not computed again.
+    """Train and evaluate every task in order; results in the archives are not computed again.
 
-    `statistics` stand in for the training images of the tasks they cover, and take up those that
-    the readouts need of the others.
+    `statistics` replace the training images of the tasks that they cover. Statistics of the other
+    tasks that the readouts need are added to them.
     """
     run = resolve(run)
     chain = stage_chain(run)
@@ -76,20 +76,20 @@ def run_sequence(
     )
     steps: list[SequenceStep] = []
     for stage in chain:
-        then = as_trained(run, stage.position)
+        stage_run = as_trained(run, stage.position)
         delta = archive.load_delta(stage.key) if archive is not None else None
         reused = delta is not None
         if delta is None:
             watch = Stopwatch()
-            outcome = run_stage(then, stage, fold(deltas))
+            outcome = run_stage(stage_run, stage, fold(deltas))
             delta = outcome.delta
             if archive is not None:
                 archive.save(stage, outcome, watch.cost())
         deltas.append(delta)
         state = fold(deltas)
-        counts = evaluated.counts(then, stage, state)
-        taken = sum(tensor.nbytes for tensor in state.values())
-        steps.append(SequenceStep(stage, reused, counts, taken))
+        counts = evaluated.counts(stage_run, stage, state)
+        size = sum(tensor.nbytes for tensor in state.values())
+        steps.append(SequenceStep(stage, reused, counts, size))
         on_step(steps[-1])
     return steps
 
@@ -100,7 +100,7 @@ def evaluate_chain(
     states: Sequence[State],
     readouts: Sequence[ReadoutConfig],
 ) -> list[SequenceStep]:
-    """Counts after every stage of a trained chain, from its folded states alone."""
+    """Return the counts after every stage of a trained chain, computed from its folded states."""
     evaluations = _Evaluations(chain, readouts, None, lambda position: states[position])
     return [
         SequenceStep(
@@ -115,7 +115,7 @@ def evaluate_chain(
 
 @final
 class _Evaluations:
-    """Counts of the stages of a chain, from an archive where it has them."""
+    """Counts of the stages of a chain, from an archive if it contains them."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class _Evaluations:
         self._evaluator: Evaluator | None = None
 
     def counts(self, run: RunConfig, stage: StageSpec, state: State) -> dict[str, list[EvalCount]]:
-        """By readout id, after `stage` of `run`, whose folded state is `state`."""
+        """Return counts by readout id, after `stage` of `run`, whose folded state is `state`."""
         partition = partition_id(run)
         counts: dict[str, list[EvalCount]] = {}
         missing: list[ReadoutConfig] = []
@@ -147,28 +147,28 @@ class _Evaluations:
                 self._evaluator = Evaluator(
                     run, self.chain[: run.stages], self.states, self.statistics
                 )
-            found = self._evaluator.counts(stage.position, state, missing)
+            computed = self._evaluator.counts(stage.position, state, missing)
             for readout in missing:
                 if self.archive is not None:
                     identity = evaluation_id(readout, partition)
-                    self.archive.save_evaluation(stage.key, identity, found[readout.readout_id])
-            counts |= found
+                    self.archive.save_evaluation(stage.key, identity, computed[readout.readout_id])
+            counts |= computed
         return {readout.readout_id: counts[readout.readout_id] for readout in self.readouts}
 
 
 def accuracy_matrix(
     run: RunConfig, steps: Sequence[SequenceStep], readout_id: str, split: str = "test"
 ) -> list[list[float]]:
-    """a[t][j]: accuracy on the j-th task learned after task t; NaN where it was not yet seen."""
+    """Return a[t][j], the accuracy on the j-th learned task after task t; NaN if not yet seen."""
     rows: list[list[float]] = []
     for step in steps:
         counts = [c for c in step.counts[readout_id] if c.split == split]
         row: list[float] = []
         for task in run.stream.order:
-            mine = [c for c in counts if c.task == task]
-            correct = [c.correct for c in mine if c.correct is not None]
-            known = len(correct) == len(mine) and mine
-            row.append(sum(correct) / sum(c.n for c in mine) if known else float("nan"))
+            of_task = [c for c in counts if c.task == task]
+            correct = [c.correct for c in of_task if c.correct is not None]
+            known = len(correct) == len(of_task) and of_task
+            row.append(sum(correct) / sum(c.n for c in of_task) if known else float("nan"))
         rows.append(row)
     return rows
 
@@ -180,11 +180,11 @@ def sequence_counts(
     split: str = "test",
     references: Mapping[str, Sequence[float]] | None = None,
 ) -> Counts:
-    """What `clmethods.metrics.every_metric` takes: stages by tasks, in the order of learning.
+    """Return the input of `clmethods.metrics.every_metric`: stages by tasks, in learning order.
 
     `references` are accuracies of other runs per task in the same order, by the names of
-    `clmethods.metrics.REFERENCES`. A run with `epochs: 0` has those of the untrained model in the
-    first row of its `task_incremental`.
+    `clmethods.metrics.REFERENCES`. A run with `epochs: 0` gives the accuracies of the untrained
+    model, in the first row of its `task_incremental`.
     """
     order = run.stream.order
     table = np.zeros((4, len(steps), len(order)), dtype=np.int64)
@@ -192,8 +192,8 @@ def sequence_counts(
     for stage, step in enumerate(steps):
         for row in step.counts[readout_id]:
             if row.split == split:
-                found = [row.n, row.correct, row.correct_task_given, row.task_id_correct]
-                table[:, stage, order.index(row.task)] += [count or 0 for count in found]
+                fields = [row.n, row.correct, row.correct_task_given, row.task_id_correct]
+                table[:, stage, order.index(row.task)] += [count or 0 for count in fields]
                 inferred = inferred or row.task_id_correct is not None
     return Counts(
         n=table[0],

@@ -1,4 +1,4 @@
-"""run_stage: the only training loop. One task, from the parent's state to a delta."""
+"""`run_stage`: the training loop. It trains one task, from the parent's state to a delta."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clmethods.methods.base import DivergedError as DivergedError
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingReport:
-    """Figures of a stage's training, means over the last epoch."""
+    """Figures of a stage's training, averaged over the last epoch."""
 
     steps: int = 0
     cross_entropy: float | None = None
@@ -34,7 +34,7 @@ class TrainingReport:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StageOutcome:
-    """What a stage leaves behind. `delta` and both reports depend on the stage key alone."""
+    """Result of a stage. `delta` and both reports depend only on the stage key."""
 
     delta: State
     training: TrainingReport
@@ -44,7 +44,7 @@ class StageOutcome:
 def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     """Train the task of `stage` on top of `state`, the folded state of its parent.
 
-    Raises `DivergedError` when a loss term stops being finite.
+    Raises `DivergedError` if a loss term is not finite.
     """
     prepare_process(run.train)
     backbone, stream = open_run(run)
@@ -52,11 +52,11 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     method = METHODS[run.method.kind](run, stage, backbone, state)
     data = stream.data_of_all(stage.groups, "train")
     method.begin_task(data)
-    whole = data
-    if run.train.augment != "none":  # crops are cut from the whole picture
-        whole = stream.data_of_all(stage.groups, "train", margin=True)
+    training_data = data
+    if run.train.augment != "none":  # crops are cut from the whole image
+        training_data = stream.data_of_all(stage.groups, "train", margin=True)
     trains = run.method.trains_at(stage.position, run.context)
-    training = _train(method, whole) if trains else TrainingReport()
+    training = _train(method, training_data) if trains else TrainingReport()
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)
@@ -64,9 +64,9 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
 
 
 def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
-    """Rate of an epoch (counted from 0): cosine from lr to lr_min (method.md section 2.6).
+    """Return the rate of an epoch (from 0): cosine from lr to lr_min (method.md section 2.6).
 
-    `cosine_ref` lags one epoch, as in the public code: epochs 0 and 1 both run at the full rate.
+    `cosine_ref` lags one epoch, as in the public code: epochs 0 and 1 both use the full rate.
     """
     rate = train.lr_at(position)
     if train.schedule == "constant":

@@ -24,8 +24,8 @@ from clmethods.config import (
 from clmethods.data.streams import Split, TaskData
 from clmethods.determinism import open_run
 from clmethods.methods import METHODS, Method, Predictor, State
+from clmethods.methods.base import method_config
 from clmethods.methods.composition import Composition
-from clmethods.methods.lorac_ipc import lorac_config
 from clmethods.nn.adapted import adapted_matrices
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.training.stage import StageOutcome, run_stage
@@ -95,7 +95,7 @@ class Trained:
         )
 
     def composition(self, state: State | None = None) -> Composition:
-        config = lorac_config(self.run)
+        config = method_config(self.run, LoracIpcConfig)
         matrices = adapted_matrices(config, self.backbone.facts.blocks)
         return Composition(config, matrices, self.state(self.last) if state is None else state)
 

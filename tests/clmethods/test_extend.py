@@ -24,7 +24,7 @@ from clmethods.data.extended import open_stream
 from clmethods.data.source import DatasetError, Source
 from clmethods.determinism import open_run
 from clmethods.export import ExportedModel, ExportOptions, export_model
-from clmethods.extend import Standing, extend_model
+from clmethods.extend import Comparison, extend_model
 from clmethods.nn.head import initial_head
 from clmethods.training.stage import run_stage
 from tests.clmethods.models import INSTANCE, damage, finished
@@ -50,7 +50,7 @@ def test_old_stages_stay_and_the_new_one_learns(kind: str, tmp_path: Path) -> No
     assert [sum(a is not None for a in row) for row in matrix] == [1, 2, 3, 4]
     before = old.metrics().splits["test"]["last"]["accuracy"]
     assert [row[:3] for row in matrix[:3]] == before
-    standing = found.standings[1]
+    standing = found.comparisons[1]
     assert standing.new == matrix[-1][3]
     assert standing.old == pytest.approx(sum(matrix[-1][:3]) / 3)
 
@@ -93,13 +93,13 @@ def test_the_comparison_is_what_the_methods_alone_give(tmp_path: Path) -> None:
     """Class means over the whole chain are those of a run that had the task from the start."""
     old = finished(tmp_path / "m", tiny_run(small_method("nearest_class_mean")))
     found = extend_model(old, GLYPHS, tmp_path / "n")
-    by_way = {standing.way: standing for standing in found.standings}
+    by_way = {row.way: row for row in found.comparisons}
     on_top = by_way["nearest_class_mean on top of it"]
     means = by_way["class means on the frozen backbone"]
     fields = ("new_given", "new", "old")
     assert [getattr(on_top, f) for f in fields] == [getattr(means, f) for f in fields]
     alone = by_way["nearest_class_mean without the old tasks"]
-    assert alone == Standing(way=alone.way, new_given=means.new_given)
+    assert alone == Comparison(way=alone.way, new_given=means.new_given)
     before = old.metrics().splits["test"]["last"]["average_accuracy"]
     assert by_way["the model before"].old == before
 
@@ -123,10 +123,10 @@ def test_without_the_old_data_the_new_task_is_learned_all_the_same(
     finally:
         for opened in (open_stream, _open):
             opened.cache_clear()
-    assert found.old_data == "the glyphs are gone"
+    assert found.old_data_error == "the glyphs are gone"
     assert differences(fold(found.archive.deltas()), fold(whole.archive.deltas())) == []
-    assert [s.old is None for s in found.standings[1:]] == [True] * 4
-    assert [s.new_given for s in found.standings] == [s.new_given for s in whole.standings]
+    assert [s.old is None for s in found.comparisons[1:]] == [True] * 4
+    assert [s.new_given for s in found.comparisons] == [s.new_given for s in whole.comparisons]
 
 
 def test_kept_statistics_route_to_old_tasks_without_their_images(

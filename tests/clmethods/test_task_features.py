@@ -17,7 +17,7 @@ from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data import task_tables
 from clmethods.data.source import DatasetError
 from clmethods.data.task_tables import keep_table, kept_table
-from clmethods.task_features import main, measured, task_table
+from clmethods.task_features import compute_table, main, task_table
 from tests.clmethods.data.files import noise, write_png
 from tests.clmethods.runs import TINY
 
@@ -40,7 +40,7 @@ def cloud(centre: list[float], n: int, seed: int) -> Tensor:
 
 
 def slow_difficulty(task: list[Tensor]) -> tuple[float, float]:
-    """Leave-one-out by leaving out: the same numbers as `measured`, image by image."""
+    """Leave-one-out by leaving out: the same numbers as `compute_table`, image by image."""
     wrong, shares = [], []
     for label, found in enumerate(task):
         for i, x in enumerate(found):
@@ -60,7 +60,7 @@ def test_distances_are_those_of_prototypes_in_units_of_the_spread() -> None:
         [cloud([30.0, 0.0], 20, 2)],
         [cloud([40.0, 0.0], 20, 3)],
     ]
-    table = measured("made up", tasks)
+    table = compute_table("made up", tasks)
     within = [(c - c.mean(dim=0)).square().sum(dim=1).mean() for task in tasks for c in task]
     spread = float(torch.stack(within).mean().sqrt())
     expected = [[0, 30, 40], [30, 0, 10], [40, 10, 0]]
@@ -74,11 +74,11 @@ def test_distances_are_those_of_prototypes_in_units_of_the_spread() -> None:
 @pytest.mark.parametrize("gap", [0.5, 2.0, 8.0])
 def test_difficulty_is_the_leave_one_out_error_of_the_nearest_class_mean(gap: float) -> None:
     task = [cloud([0.0, 0.0], 12, 0), cloud([gap, 0.0], 7, 1), cloud([0.0, 3 * gap], 1, 2)]
-    table = measured("made up", [task])
+    table = compute_table("made up", [task])
     error, ambiguity = slow_difficulty(task)
     assert table.error[0] == pytest.approx(error, abs=1e-5)
     assert table.ambiguity[0] == pytest.approx(ambiguity, abs=1e-4)
-    easier = measured("made up", [[c + 100 * i for i, c in enumerate(task[:2])]])
+    easier = compute_table("made up", [[c + 100 * i for i, c in enumerate(task[:2])]])
     assert easier.error[0] == 0 < table.ambiguity[0]
     assert easier.ambiguity[0] < table.ambiguity[0]
 

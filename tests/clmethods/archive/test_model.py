@@ -90,9 +90,9 @@ def test_another_run_is_refused_and_every_difference_named(tmp_path: Path) -> No
     with pytest.raises(ArchiveError) as refusal:
         ModelArchive.create(tmp_path / "m", other)
     message = str(refusal.value)
-    assert "holds another run" in message
-    assert "seed: 0 there, 3 asked for" in message
-    assert "train.lr: 0.005 there, 0.125 asked for" in message
+    assert "contains another run" in message
+    assert "seed: 0 stored, 3 requested" in message
+    assert "train.lr: 0.005 stored, 0.125 requested" in message
     assert len(message.splitlines()) == 3
 
 
@@ -129,7 +129,7 @@ def test_weights_count_by_content(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ArchiveError, match="holds files that are not a model"):
+    with pytest.raises(ArchiveError, match=r"contains files but no run\.json"):
         ModelArchive.create(tmp_path, tiny_run())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -144,8 +144,8 @@ def test_a_folder_that_is_not_a_model_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("state-*.safetensors", "does not have the checksum in its name"),
-        ("stage.json", "its checksum does not fit its content"),
+        ("state-*.safetensors", "its checksum differs from the one in its name"),
+        ("stage.json", "its checksum does not match its content"),
     ],
 )
 def test_damage_is_refused_when_read_and_repaired_when_trained(
@@ -165,7 +165,7 @@ def test_damage_is_refused_when_read_and_repaired_when_trained(
     assert differences(fold(again.deltas()), before) == []
     assert len(told) == 1
     assert message in told[0]
-    assert "is trained again" in told[0]
+    assert "will be trained again" in told[0]
 
 
 def edit(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None]:
@@ -184,7 +184,7 @@ def edit(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None]:
     [
         (lambda folder: damage(folder / "run.json"), "is damaged"),
         (edit(lambda document: document.update(format=99)), "has format 99"),
-        (edit(lambda document: document.update(stages=["0" * 64])), "have other keys"),
+        (edit(lambda document: document.update(stages=["0" * 64])), "keys differ"),
     ],
 )
 def test_a_run_document_that_cannot_be_trusted_is_refused(

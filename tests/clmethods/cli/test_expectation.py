@@ -37,7 +37,7 @@ def test_the_ends_belong_to_the_interval() -> None:
         "average_accuracy: 55.0 is inside 50.0 to 60.0, the 95% prediction interval for one new "
         "run (test)"
     )
-    assert "this run has none" in verdict_text(one, None)
+    assert "this run has no value" in verdict_text(one, None)
     size = Expected("trainable_parameters", "test", 0.95, 1000.0, 2000.0)
     assert "1,500 is inside 1,000 to 2,000" in verdict_text(size, 1500)
 
@@ -87,7 +87,7 @@ def train(folder: Path, *options: str, **ends: object) -> tuple[str, str]:
 
 
 def test_a_result_inside_is_told_and_one_outside_is_a_warning(tmp_path: Path) -> None:
-    """The exit code is 0 either way: one run in twenty falls outside by luck."""
+    """The exit code is 0 either way: one run in twenty falls outside by chance."""
     out, err = train(tmp_path, low=0.0, high=1.0)
     assert "is inside 0.0 to 100.0, the 95% prediction interval" in out
     assert "warning" not in err

@@ -56,13 +56,13 @@ def test_train_goes_on_and_prints_the_same(tmp_path: Path) -> None:
     plain = call("train", file, "--json")
     assert first.stdout == second.stdout == plain.stdout
     assert first.stderr.count(": trained") == 3
-    assert second.stderr.count(": was there") == 3
+    assert second.stderr.count(": already trained") == 3
     assert plain.stderr == ""
 
 
 def test_train_refuses_the_directory_of_another_run(model: Path, tmp_path: Path) -> None:
     result = call("train", written(tmp_path, RUN | {"seed": 7}), "-o", model)
-    refused(result, 2, "seed: 0 there, 7 asked for")
+    refused(result, 2, "seed: 0 stored, 7 requested")
 
 
 def test_a_file_that_names_its_readout_is_evaluated_with_it(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_evaluate_agrees_with_what_is_stored(model: Path, split: str) -> None:
     found = json.loads(result.stdout)
     assert found["agrees"] is True
     assert found[split] == ModelArchive.open(model).metrics().splits[split]
-    assert "give the stored metrics" in call("evaluate", model).output
+    assert "reproduce the stored metrics" in call("evaluate", model).output
 
 
 def test_evaluate_tells_metrics_that_the_weights_do_not_give(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_evaluate_tells_metrics_that_the_weights_do_not_give(tmp_path: Path) -> 
     splits["test"]["last"]["accuracy"][2][0] += 0.25
     archive.save_metrics(StoredMetrics(kept.readouts, splits))
     result = call("evaluate", tmp_path / "m")
-    refused(result, 1, "do NOT give the stored metrics: last: accuracy[2][0].")
+    refused(result, 1, "do NOT reproduce the stored metrics: last: accuracy[2][0].")
     assert call("evaluate", tmp_path / "m", "--tolerance", "0.3").exit_code == 0
 
 
@@ -109,10 +109,10 @@ def test_evaluate_refuses_what_it_cannot_compare(model: Path, tmp_path: Path) ->
     refused(call("evaluate", tmp_path), 2, "is not a model directory")
     shutil.copytree(model, tmp_path / "m")
     damage(next((tmp_path / "m").rglob("state-*.safetensors")))
-    refused(call("evaluate", tmp_path / "m"), 2, "does not have the checksum in its name")
+    refused(call("evaluate", tmp_path / "m"), 2, "its checksum differs from the one in its name")
     shutil.copytree(model, tmp_path / "n")
     damage(tmp_path / "n" / "metrics.json")
-    refused(call("evaluate", tmp_path / "n"), 2, "its checksum does not fit its content")
+    refused(call("evaluate", tmp_path / "n"), 2, "its checksum does not match its content")
 
 
 def test_export_writes_what_was_asked_for(model: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_export_keeps_its_promise_and_is_extended(
     assert call("export", model, "-o", out, "--readout", readout).exit_code == 0
     agreed = call("evaluate", out)
     assert agreed.exit_code == 0, agreed.output
-    assert "The exported files give the stored accuracies." in agreed.output
+    assert "The exported files reproduce the stored accuracies." in agreed.output
     grown = call("extend", out, "--task", "glyph100:3", "-o", tmp_path / "grown")
     same = call("extend", model, "--task", "glyph100:3", "-o", tmp_path / "same")
     assert grown.exit_code == 0, grown.output
@@ -157,7 +157,7 @@ def test_evaluate_tells_an_export_that_does_not_keep_its_promise(
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--readout", "instance-cosine", "--format", "timm"], "timm has no place for"),
+        (["--readout", "instance-cosine", "--format", "timm"], "timm does not support"),
         (["--readout", "oracle"], "one of ['last', 'instance-cosine']"),
     ],
 )

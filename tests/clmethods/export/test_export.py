@@ -276,7 +276,7 @@ def test_an_export_carries_its_chain_and_can_be_gone_on_from(
 def test_a_readout_that_is_told_the_task_is_not_exported(
     lorac_model: ModelArchive, tmp_path: Path
 ) -> None:
-    with pytest.raises(ExportError, match="told the true task"):
+    with pytest.raises(ExportError, match="requires the true task"):
         export_model(
             lorac_model, tmp_path / "out", ExportOptions(readout=ReadoutConfig(routing="oracle"))
         )
@@ -312,7 +312,7 @@ def test_a_method_that_does_not_predict_as_it_says_is_found_out(
 def test_a_damaged_export_is_refused(exported: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(exported, tmp_path / "out")
     damage(tmp_path / "out" / name)
-    with pytest.raises(ExportError, match=r"does not have the checksum in export\.json"):
+    with pytest.raises(ExportError, match=r"its checksum differs from export\.json"):
         ExportedModel.load(tmp_path / "out")
 
 

@@ -117,9 +117,9 @@ def test_rates_act_in_the_first_session_alone() -> None:
     assert [s.key for s in frozen[0].chain] == [s.key for s in frozen[1].chain]
 
 
-def test_a_penalty_that_float64_does_not_bear_is_refused_in_words() -> None:
+def test_a_penalty_too_small_for_float64_is_refused_with_a_message() -> None:
     trained = train(tiny_run(replace(FROZEN, ridge=1e-300)), until=0)
-    with pytest.raises(InvalidConfigError, match=r"method\.ridge: got 1e-300.*Raise it"):
+    with pytest.raises(InvalidConfigError, match=r"method\.ridge: got 1e-300.*Increase it"):
         trained.predictor(0, 0)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.config import SequentialFinetuningConfig, SlcaConfig
-from clmethods.methods.slca import class_gaussian, draw_features, normalised_logits
+from clmethods.methods.slca import class_gaussian, draw_features, normalized_logits
 from tests.clmethods.runs import Trained, differences, same_bits, tiny_run, train
 
 CONFIG = SlcaConfig(align_samples=16)
@@ -96,7 +96,7 @@ def test_drawn_features_have_the_stored_mean_and_covariance() -> None:
 def test_logits_are_divided_by_the_mean_norm_of_the_tasks() -> None:
     logits = torch.tensor([[3.0, 4.0, 0.0, 5.0, 12.0]])
     slices = [torch.tensor([0, 1]), torch.tensor([2]), torch.tensor([3, 4])]
-    found = normalised_logits(logits, slices, 0.5)
+    found = normalized_logits(logits, slices, 0.5)
     torch.testing.assert_close(found, logits / (0.5 * (5.0 + 0.0 + 13.0) / 3))
 
 

@@ -74,5 +74,5 @@ def test_layers_that_are_not_called_would_pass_adapters_by() -> None:
 
 def test_a_tag_that_timm_does_not_know_is_refused_with_those_it_knows() -> None:
     refused = fetch("test_vit.in22k")["refused"]
-    assert "knows no weights test_vit.in22k" in refused
+    assert "has no weights test_vit.in22k" in refused
     assert "test_vit.r160_in1k" in refused

@@ -153,7 +153,7 @@ def test_d16_the_final_norm_is_the_files_and_frozen(
         ),
         (
             {"norm.weight": None, "fc_norm.weight": torch.ones(64)},
-            ["surplus fc_norm.weight", "the file is of a network with pooling: avg"],
+            ["surplus fc_norm.weight", "the file belongs to a network with pooling: avg"],
         ),
     ],
 )
@@ -195,9 +195,11 @@ def test_a_truncated_file_is_refused(suffix: str, state: Tensors, tmp_path: Path
 def test_a_checkpoint_that_must_run_code_is_not_opened(state: Tensors, tmp_path: Path) -> None:
     path = tmp_path / "pickled.pth"
     torch.save({"model": state, "args": argparse.Namespace(lr=0.1)}, path)
-    with pytest.raises(WeightsError, match=r"holds objects .*\(argparse\.Namespace\)") as refused:
+    with pytest.raises(
+        WeightsError, match=r"contains objects .*\(argparse\.Namespace\)"
+    ) as refused:
         load(path)
-    assert "store its tensors alone as .safetensors" in str(refused.value)
+    assert "Store only its tensors as .safetensors" in str(refused.value)
 
 
 def test_arrays_that_must_run_code_are_not_opened(tmp_path: Path) -> None:
@@ -210,5 +212,5 @@ def test_arrays_that_must_run_code_are_not_opened(tmp_path: Path) -> None:
 def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.pth"
     torch.save({"epoch": 3}, path)
-    with pytest.raises(WeightsError, match=r"empty\.pth holds no tensors by name"):
+    with pytest.raises(WeightsError, match=r"empty\.pth contains no named tensors"):
         load(path)
