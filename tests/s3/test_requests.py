@@ -21,7 +21,7 @@ from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
 from clmethods.training.stage import StageOutcome, TrainingReport
 from sweeps.definition import TrialSpec, sweep_from_dict
-from sweeps.execution.driver import Job, run_sweep
+from sweeps.execution.driver import SweepExecutor, run_sweep
 from sweeps.execution.worker.trainable import StageTrainable
 from sweeps.planning.plan import make_plan
 from sweeps.planning.stage_tree import StageTree
@@ -134,13 +134,13 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             ]
             return {readout.readout_id: rows for readout in readouts}
 
-    def advance(job: Job, trial: TrialSpec) -> dict[str, Any]:
-        worker = StageTrainable({"message": job._message(trial)})
+    def advance(executor: SweepExecutor, trial: TrialSpec) -> dict[str, Any]:
+        worker = StageTrainable({"message": executor._message(trial)})
         while not (step := worker.step())["done"]:
             assert step["outcome"] == "trained", step
         return step
 
-    def run(self: Job, address: str | None) -> bool:
+    def run(self: SweepExecutor, address: str | None) -> bool:
         from sweeps.stages.trial_rows import Ending
 
         with ThreadPoolExecutor(8) as pool:
@@ -153,7 +153,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)
     monkeypatch.setattr(clmethods.evaluate, "Evaluator", Counter)
-    monkeypatch.setattr(Job, "run", run)
+    monkeypatch.setattr(SweepExecutor, "run", run)
 
 
 @pytest.mark.usefixtures("without_ray")
