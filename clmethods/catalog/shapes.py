@@ -1,8 +1,8 @@
 """Lookup of the facts of an architecture: in the table, in the user's cache, or in timm.
 
 Planning must not load torch. timm is therefore queried in a subprocess
-(`clmethods.nn.timm_subprocess`). Its answer is cached in the user's cache directory, separately for
-each version of timm.
+(`clmethods.nn.timm_subprocess`). Its answer is cached in the user's cache directory, with the
+version of timm in the path.
 """
 
 from __future__ import annotations
