@@ -35,14 +35,14 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (LoracIpcConfig, {"depth": -1}, "depth", "0 or more"),
     (LoracIpcConfig, {"importance_threshold": -0.1}, "importance_threshold", "from 0 to 1"),
     (LoracIpcConfig, {"importance_threshold": 1.01}, "importance_threshold", "from 0 to 1"),
-    (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score, is 0"),
+    (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score is 0"),
     (LoracIpcConfig, {"ipc_beta2": 1.0}, "ipc_beta2", "below 1"),
     (LoracIpcConfig, {"ipc_beta1": 0.0, "ipc_stat": "ema_unbiased"}, "ipc_beta1", "every score"),
     (
         LoracIpcConfig,
         {"ipc_beta1": 0.97, "ipc_stat": "sensitivity", "ipc_window": 9},
         "ipc_window",
-        "to forget",
+        "Older samples would still have weight",
     ),
     (LoracIpcConfig, {"ipc_window": 0, "ipc_stat": "epoch_mean"}, "ipc_window", "1 or more"),
     (LoracIpcConfig, {"omega_pull": -0.1}, "omega_pull", "0 or more"),
@@ -52,13 +52,13 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
         LoracIpcConfig,
         {"omega_share": "task", "module_weights": "direction_magnitude"},
         "omega_share",
-        "differ in norm",
+        "Modules of different norm",
     ),
     (
         LoracIpcConfig,
         {"omega_current": True, "module_weights": "normalised"},
         "omega_current",
-        "It goes with learned, learned_pull, decayed, live",
+        "It requires module_weights: learned, learned_pull, decayed or live.",
     ),
     (LoracIpcConfig, {"ipc_every": 0}, "ipc_every", "1 or more"),
     (LoracIpcConfig, {"ipc_window": 50}, "ipc_window", "Raise ipc_window or lower ipc_beta"),
@@ -165,7 +165,7 @@ def test_what_a_threshold_comes_to_is_said_when_it_is_hardly_meant() -> None:
     assert warnings(importance_threshold=0.1) == []
     assert warnings(importance_threshold=0.0) == []
     (nothing,) = warnings(importance_threshold=0.05)
-    assert "0.05 of 12 matrices is less than one (floor), so nothing is ever frozen" in nothing
+    assert "0.05 of 12 matrices is rounded to 0 (ipc_round: floor), so no matrix" in nothing
     assert warnings(importance_threshold=0.05, ipc_round="ceil") == []
     (everything,) = warnings(importance_threshold=0.4)
     assert "all 12 matrices are frozen from task 4 of 5 on" in everything
