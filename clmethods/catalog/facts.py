@@ -14,7 +14,7 @@ class BackboneFacts:
     """Shape of a Vision Transformer."""
 
     native_size: int
-    """Side in pixels of the images that the position embedding was trained for."""
+    """Side of an image in pixels that matches the position embedding."""
     patch_size: int
     width: int
     """D, the embedding dimension of a token."""

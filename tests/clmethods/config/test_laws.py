@@ -113,7 +113,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
         BackboneConfig,
         {"name": "deit_tiny_patch16_224", "image_size": 16},
         "image_size",
-        "was made for 224",
+        " is 224.",
     ),
     (
         BackboneConfig,

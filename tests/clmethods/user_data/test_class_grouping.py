@@ -88,7 +88,7 @@ def test_a_cut_survives_json() -> None:
         ({"dataset": "image-folder"}, "root: got None, allowed: the folder with the images"),
         ({"manifest": "m.csv"}, "null unless dataset is manifest"),
         ({"dataset": "manifest"}, "manifest: got None, allowed: a .csv or .parquet file"),
-        ({"split_file": "test.txt"}, "digits says itself which images are test images"),
+        ({"split_file": "test.txt"}, "digits defines its own test images"),
     ],
 )
 def test_what_contradicts_itself_is_refused(fields: dict[str, object], message: str) -> None:

@@ -104,7 +104,7 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
                 "readouts": [{"routing": "last"}, {"tap": True, "tap_restore": False}],
             },
             "readouts[1].tap_restore",
-            "true for sequential_finetuning on this stream. Its training reads head rows",
+            "true for sequential_finetuning on this stream. Its training uses head rows",
         ),
         (
             {"method": {"kind": "nearest_class_mean"}, "readouts": [{"tap": True}]},
