@@ -1,4 +1,4 @@
-"""Several datasets as one: 5-datasets (Ebrahimi et al., ECCV 2020)."""
+"""Reader of 5-datasets, a combination of five datasets (Ebrahimi et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_o
 from clmethods.data.svhn import svhn
 
 SIDE = 32
-"""Of every picture: the larger of the two original sizes, 28 and 32."""
+"""Side of all images in pixels: the larger of the two original sizes, 28 and 32."""
 
 PARTS: dict[str, Callable[[str | None], Source]] = {
     "svhn": svhn,
@@ -25,11 +25,11 @@ PARTS: dict[str, Callable[[str | None], Source]] = {
     "notmnist": notmnist,
     "fashion-mnist": lambda root: named("fashion-mnist", root),
 }
-"""In the order of the reference; labels are offset by 10 from one to the next."""
+"""Readers of the parts in the order of the paper. The labels of part i start at 10 i."""
 
 
 def five_datasets(root: str | None) -> Source:
-    """50 classes in RGB; each part lies in a folder of its name below `root`."""
+    """Read 5-datasets: 50 classes, RGB. Each part is in the folder of its name below `root`."""
     if root is None:
         raise missing("5-datasets", root, f"the folders {', '.join(PARTS)}, each with its files")
     parts = [part(str(Path(root) / name)) for name, part in PARTS.items()]
@@ -37,14 +37,14 @@ def five_datasets(root: str | None) -> Source:
     return Source(
         labels=np.concatenate([part.labels + 10 * i for i, part in enumerate(parts)]),
         splits=np.concatenate([part.splits for part in parts]),
-        read=lambda: np.concatenate([_colour(part) for part in parts]),
+        read=lambda: np.concatenate([_rgb(part) for part in parts]),
         stamp=tuple(stamp for part in parts for stamp in part.stamp) + stamp_of(*files),
         base=Path(root),
     )
 
 
-def _colour(part: Source) -> Pixels:
-    """(n, 32, 32, 3)."""
+def _rgb(part: Source) -> Pixels:
+    """Return the images (n, 32, 32, 3) of a part."""
     if part.read is not None:
         images = fitted(part.read(), SIDE, "stretch")
         return np.repeat(images[..., None], 3, axis=3) if images.ndim == 3 else images
