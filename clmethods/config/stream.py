@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from clmethods.canonical import derive_seed, plain
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
 from clmethods.errors import ConfigIssue, nearest, refuse, require
-from clmethods.user_data.class_grouping import Cut
+from clmethods.user_data.class_grouping import ClassGrouping
 from clmethods.user_data.folder_listing import Listing, list_folder, list_idx
 from clmethods.user_data.manifest import list_manifest
 
@@ -87,12 +87,14 @@ class StreamConfig:
     """Fingerprint of `split_file`; set when the run is resolved."""
 
     def __post_init__(self) -> None:
-        cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
+        grouping = ClassGrouping(
+            self.tasks, self.classes_per_task, self.init_classes, self.increment
+        )
         refuse(self._source_issues())
         facts = self.facts
-        issues = cut.issues(self.dataset, facts)
+        issues = grouping.issues(self.dataset, facts)
         if not any(issues):
-            object.__setattr__(self, "tasks", len(cut.sizes(facts)))
+            object.__setattr__(self, "tasks", len(grouping.sizes(facts)))
         order = self.task_order
         refuse(
             [
@@ -215,8 +217,10 @@ class StreamConfig:
                 TaskGroup(i, task.classes, task.name if facts.recurring else "", task.name)
                 for i, task in enumerate(facts.given)
             )
-        cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
-        return _cut_groups(self.dataset, cut.sizes(facts), self.class_order_seed)
+        grouping = ClassGrouping(
+            self.tasks, self.classes_per_task, self.init_classes, self.increment
+        )
+        return _grouped_classes(self.dataset, grouping.sizes(facts), self.class_order_seed)
 
     def sequence(self) -> tuple[TaskGroup, ...]:
         """Return the groups in the order in which they are learned."""
@@ -252,8 +256,8 @@ class StreamConfig:
 
     def identity(self) -> dict[str, object]:
         """Return the fields, in which files are identified by their content, not by their path."""
-        paths = {"root", "manifest", "download", "split_file"}
-        values = {name: value for name, value in plain(self).items() if name not in paths}
+        excluded = {"root", "manifest", "download", "split_file"}
+        values = {name: value for name, value in plain(self).items() if name not in excluded}
         return values | {"split_version": self.split_id()}
 
     def split_id(self) -> str | None:
@@ -265,7 +269,9 @@ class StreamConfig:
 
 
 @lru_cache(maxsize=1024)
-def _cut_groups(dataset: str, sizes: tuple[int, ...], seed: int | None) -> tuple[TaskGroup, ...]:
+def _grouped_classes(
+    dataset: str, sizes: tuple[int, ...], seed: int | None
+) -> tuple[TaskGroup, ...]:
     labels = list(range(sum(sizes)))
     if seed is not None:
         random.Random(derive_seed(seed, "class_order", dataset)).shuffle(labels)

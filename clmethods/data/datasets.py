@@ -109,7 +109,7 @@ def _open_listing(
     dataset: str, listing: Listing, image_size: int, resize: Resize
 ) -> LabelledImages:
     if dataset == "idx":
-        source = idx.named(dataset, str(listing.base))
+        source = idx.idx_dataset(dataset, str(listing.base))
     else:
         source = folders.listed_source(listing)
     return LabelledImages(pixels_of(dataset, source, image_size, resize), source)

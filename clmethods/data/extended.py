@@ -12,7 +12,7 @@ from torch import Tensor
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.data.streams import Split, TaskData, TaskStream
-from clmethods.data.transforms import alike
+from clmethods.data.transforms import to_same_shape
 
 
 class ImageSource(Protocol):
@@ -128,5 +128,5 @@ def open_stream(config: StreamConfig, image_size: int) -> TaskStream | ExtendedT
 
 def _joined(parts: list[TaskData]) -> TaskData:
     """Concatenate parts; gray images become RGB and small images are enlarged if necessary."""
-    images = alike([part.images for part in parts])
+    images = to_same_shape([part.images for part in parts])
     return TaskData(torch.cat(images), torch.cat([part.labels for part in parts]))

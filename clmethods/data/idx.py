@@ -16,20 +16,20 @@ from clmethods.user_data.folder_listing import IDX_FILES, idx_file
 
 def mnist(root: str | None) -> Source:
     """Read MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 gray."""
-    return named("mnist", root)
+    return idx_dataset("mnist", root)
 
 
 def fashion_mnist(root: str | None) -> Source:
     """Read Fashion-MNIST: 60,000 + 10,000 images of clothes, 28 x 28 gray."""
-    return named("fashion-mnist", root)
+    return idx_dataset("fashion-mnist", root)
 
 
 def kmnist(root: str | None) -> Source:
     """Read KMNIST: 60,000 + 10,000 handwritten hiragana, 28 x 28 gray, 10 classes."""
-    return named("kmnist", root)
+    return idx_dataset("kmnist", root)
 
 
-def named(dataset: str, root: str | None) -> Source:
+def idx_dataset(dataset: str, root: str | None) -> Source:
     """Read a dataset from its IDX files below `root`, or from the Parquet files of the hub.
 
     Raises `MissingDataError` if there are no such files.

@@ -11,7 +11,7 @@ from PIL import Image
 from clmethods.data.cifar import cifar10
 from clmethods.data.decode import fit, fitted, open_rgb
 from clmethods.data.folders import notmnist
-from clmethods.data.idx import named
+from clmethods.data.idx import idx_dataset
 from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_of
 from clmethods.data.svhn import svhn
 
@@ -20,10 +20,10 @@ SIDE = 32
 
 PARTS: dict[str, Callable[[str | None], Source]] = {
     "svhn": svhn,
-    "mnist": lambda root: named("mnist", root),
+    "mnist": lambda root: idx_dataset("mnist", root),
     "cifar10": cifar10,
     "notmnist": notmnist,
-    "fashion-mnist": lambda root: named("fashion-mnist", root),
+    "fashion-mnist": lambda root: idx_dataset("fashion-mnist", root),
 }
 """Readers of the parts in the order of the paper. The labels of part i start at 10 i."""
 

@@ -48,7 +48,7 @@ def enlarged(images: Tensor, size: int) -> Tensor:
     return _bytes(larger, images)
 
 
-def alike(images: list[Tensor]) -> list[Tensor]:
+def to_same_shape(images: list[Tensor]) -> list[Tensor]:
     """Convert batches of images to the same shape: the largest side, and RGB if any is RGB."""
     any_rgb = any(part.ndim == 4 for part in images)
     side = max(part.shape[1] for part in images)

@@ -10,7 +10,7 @@ from clmethods.errors import ConfigIssue, require
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ClassGrouping:
     """Fields of a stream that group its classes into tasks, as the user wrote them."""
 
     tasks: int | None
