@@ -1,4 +1,4 @@
-"""One spelling for every value: canonical JSON, fingerprints, derived seeds."""
+"""Canonical JSON, and the fingerprints, ids and seeds that are derived from it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 _FINAL = frozenset({str, int, bool, type(None)})
 
 ID_LENGTH = 16
-"""Hex digits of an id that a person reads (64 bits); stage keys keep all 64 digits."""
+"""Number of hex digits of a short id (64 bits). Stage keys keep all 64 digits."""
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as dicts and lists, in a form that JSON can hold."""
-    if type(value) in _FINAL:  # most of what is met; the other questions cost more
+    """Convert dataclasses, tuples, sets and mappings to the lists and dicts that JSON supports."""
+    if type(value) in _FINAL:  # the most frequent case; the checks below are slower
         return value
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
@@ -31,36 +31,41 @@ def plain(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no blanks; equal values have equal text.
+    """Return JSON with sorted keys and no whitespace. Equal values have equal text.
 
-    A float that is a whole number is written as the integer, so that `1` and `1.0`, which act
-    alike, are one setting.
+    A float with an integer value is written as an integer, because `1` and `1.0` have the same
+    effect and must count as the same setting.
+
+    Raises `ValueError` for a float that is infinite or not a number.
     """
     return _ENCODER.encode(_whole(plain(value)))
 
 
 def joined_json(parts: Mapping[str, str]) -> str:
-    """Canonical JSON of a mapping whose values are canonical JSON already."""
+    """Return the canonical JSON of a mapping whose values are already canonical JSON."""
     return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of the canonical JSON, as 64 hex digits."""
+    """Return the SHA-256 digest of the canonical JSON as 64 hex digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def short_id(value: Any) -> str:
-    """The first digits of the fingerprint, for ids that a person reads."""
+    """Return the first `ID_LENGTH` digits of the fingerprint, for ids that users read."""
     return fingerprint(value)[:ID_LENGTH]
 
 
 def short_id_of_json(text: str) -> str:
-    """`short_id` of the value whose canonical JSON is `text`."""
+    """Return the `short_id` of the value whose canonical JSON is `text`."""
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
 def derive_seed(root: int, *purpose: str | int) -> int:
-    """A 63-bit seed that depends on all of `purpose` and on no generator's state."""
+    """Return a 63-bit seed derived from `root` and all of `purpose`.
+
+    The seed does not depend on the state of any random generator.
+    """
     digest = hashlib.sha256(canonical_json([root, *purpose]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -1,8 +1,7 @@
-"""Tensors to bytes and back: safetensors, never pickle, with no metadata block."""
+"""Serialization of state dictionaries: safetensors without a metadata block, never pickle."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from safetensors import SafetensorError
@@ -11,16 +10,22 @@ from torch import Tensor
 
 
 class DamagedStateError(ValueError):
-    """Bytes that are not the state that was written."""
+    """Exception for bytes that are not a valid serialized state."""
 
 
 def state_to_bytes(state: dict[str, Tensor]) -> bytes:
-    """The same tensors give the same bytes; safetensors orders them by type and name."""
+    """Return the tensors as safetensors bytes.
+
+    Equal tensors give equal bytes, because safetensors orders them by type and name.
+    """
     return save({name: state[name].detach().cpu().contiguous() for name in sorted(state)})
 
 
 def state_from_bytes(data: bytes) -> dict[str, Tensor]:
-    """Inverse of `state_to_bytes`; raises `DamagedStateError`."""
+    """Return the tensors that `state_to_bytes` wrote.
+
+    Raises `DamagedStateError` if the bytes are not valid safetensors.
+    """
     try:
         return load(data)
     except SafetensorError as error:
@@ -28,13 +33,8 @@ def state_from_bytes(data: bytes) -> dict[str, Tensor]:
 
 
 def fold(deltas: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The state after the last of `deltas`, given in order from the first stage on."""
+    """Return the state after the last of `deltas`, which are ordered from the first stage on."""
     state: dict[str, Tensor] = {}
     for delta in deltas:
         state.update(delta)
     return state
-
-
-def sha256(data: bytes) -> str:
-    """64 hex digits."""
-    return hashlib.sha256(data).hexdigest()

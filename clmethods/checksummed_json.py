@@ -1,4 +1,4 @@
-"""JSON documents that carry their own checksum."""
+"""JSON documents that contain the checksum of their content."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from clmethods.canonical import canonical_json, plain
 
 
 def sha256(data: bytes) -> str:
-    """64 hex digits."""
+    """Return the SHA-256 digest as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sealed(content: Any, *, readable: bool = False) -> bytes:
-    """A JSON document with the checksum of its content; `readable` is indented, for people."""
+    """Return a JSON document with the checksum of its content; `readable` indents it."""
     document = {"content": content, "sha256": sha256(canonical_json(content).encode())}
     if readable:
         return (json.dumps(plain(document), indent=2, allow_nan=False) + "\n").encode()
@@ -23,11 +23,11 @@ def sealed(content: Any, *, readable: bool = False) -> bytes:
 
 
 def unsealed(data: bytes) -> Any | None:
-    """The content of a sealed document; None if it is not what was written."""
+    """Return the content of a document from `sealed`; None if it is damaged or was modified."""
     try:
         document = json.loads(data)
         content = document["content"]
-        whole = sha256(canonical_json(content).encode()) == document["sha256"]
+        intact = sha256(canonical_json(content).encode()) == document["sha256"]
     except (ValueError, KeyError, TypeError):
         return None
-    return content if whole else None
+    return content if intact else None

@@ -1,4 +1,4 @@
-"""Errors in what a user wrote: all issues at once, each with field, value, constraint and hint."""
+"""Errors in a user's configuration: field, value, constraint and hint of every issue."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """One thing that is wrong with what a user wrote."""
+    """A field of a configuration with an invalid value."""
 
     path: str
     """Key path of the field, such as `method.rank`."""
     value: object
-    """What was given."""
+    """Value that was given."""
     allowed: str
-    """What must hold, or the choices."""
+    """Constraint on the value, or the list of choices."""
     hint: str = ""
-    """What to do about it, if the constraint alone does not say it."""
+    """Advice on how to fix the issue; empty if the constraint is enough."""
 
     def __str__(self) -> str:
         given = value if len(value := repr(self.value)) <= 90 else value[:87] + "..."
@@ -27,12 +27,12 @@ class ConfigIssue:
         return f"{line}. {self.hint}" if self.hint else line
 
     def under(self, prefix: str) -> ConfigIssue:
-        """The same issue seen from an enclosing section."""
+        """Return the same issue with `prefix`, an enclosing section, before its path."""
         return replace(self, path=f"{prefix}.{self.path}" if self.path else prefix)
 
 
 class InvalidConfigError(ValueError):
-    """A configuration that is not valid; `issues` holds everything that is wrong with it."""
+    """Exception for an invalid configuration; `issues` holds all of its issues."""
 
     def __init__(self, issues: Iterable[ConfigIssue]) -> None:
         self.issues: tuple[ConfigIssue, ...] = tuple(issues)
@@ -40,21 +40,21 @@ class InvalidConfigError(ValueError):
 
 
 def refuse(issues: Iterable[ConfigIssue | None]) -> None:
-    """Raise one `InvalidConfigError` over the issues that are there; None entries are passes."""
-    found = [issue for issue in issues if issue is not None]
-    if found:
-        raise InvalidConfigError(found)
+    """Raise one `InvalidConfigError` with all issues; an entry None is a check that passed."""
+    failed = [issue for issue in issues if issue is not None]
+    if failed:
+        raise InvalidConfigError(failed)
 
 
 def require(
     holds: bool, path: str, value: object, allowed: str, hint: str = ""
 ) -> ConfigIssue | None:
-    """None if the constraint holds, else the issue."""
+    """Return None if the constraint holds, else its issue."""
     return None if holds else ConfigIssue(path, value, allowed, hint)
 
 
 def finite(config: object) -> list[ConfigIssue | None]:
-    """Faults of the float fields of a dataclass that are infinite or not a number."""
+    """Return the issues of float fields of a dataclass that are infinite or not a number."""
     values = {f.name: getattr(config, f.name) for f in fields(config)}  # type: ignore[arg-type]
     return [
         require(math.isfinite(value), name, value, "a finite number")
@@ -64,8 +64,8 @@ def finite(config: object) -> list[ConfigIssue | None]:
 
 
 def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str:
-    """A sentence that offers the closest choice, or nothing."""
-    if name in choices:  # callers ask before they know whether the constraint holds
+    """Return a sentence that suggests the closest choice, or an empty string."""
+    if name in choices:  # callers build the hint before they check the constraint
         return ""
     close = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
     return f"Did you mean {close[0]!r}?" if close else ""

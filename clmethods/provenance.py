@@ -1,4 +1,7 @@
-"""Who computed a stage, with what, at what cost. None of it is part of a stage's identity."""
+"""Provenance and cost of a stage: machine, package versions, time and memory.
+
+None of these values is part of the identity of a stage.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from clmethods import __version__
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The package's version, with the commit if it runs from a git checkout."""
+    """Return the version of the package, with the commit if it runs from a git checkout."""
     here = Path(__file__).resolve().parent
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
             cwd=here,
             capture_output=True,
@@ -30,12 +33,15 @@ def code_version() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return __version__
-    return f"{__version__}+{found.stdout.strip()}"
+    return f"{__version__}+{done.stdout.strip()}"
 
 
 @lru_cache(maxsize=1)
 def host_kind() -> str:
-    """Kind of machine; bits are only compared within one."""
+    """Return operating system, architecture and CPU model of this machine.
+
+    Results are compared bit for bit only between machines of the same kind.
+    """
     model = platform.processor() or "unknown"
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -47,20 +53,20 @@ def host_kind() -> str:
 
 @lru_cache
 def _installed(package: str) -> str:
-    """Its version; reading a package's metadata takes several milliseconds each time."""
+    """Return the version of a package, cached because each read takes several milliseconds."""
     return version(package)
 
 
 @final
 class Stopwatch:
-    """Measures one stage from its construction on."""
+    """Measurement of the time and memory of one stage, started by the constructor."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def cost(self) -> dict[str, object]:
-        """Seconds, memory and provenance, as kept in `cost.json`."""
+        """Return seconds, memory in bytes and provenance, the content of `cost.json`."""
         return {
             "wall_s": time.perf_counter() - self._wall,
             "cpu_s": time.process_time() - self._cpu,

@@ -1,1 +1,1 @@
-"""Known backbones and datasets: sizes, versions, shapes."""
+"""Catalog of known backbones and datasets: sizes, shapes and versions."""

@@ -1,4 +1,4 @@
-"""What planning must know about backbones and datasets without loading torch or data."""
+"""Facts about backbones and datasets that planning needs without loading torch or data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 SITES = ("q", "k", "v", "o", "f1", "f2")
-"""Adaptable matrices of a block: query, key, value, attention output, both MLP layers."""
+"""Matrices of a block that can be adapted: query, key, value, attention output, MLP layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,22 +14,22 @@ class BackboneFacts:
     """Shape of a Vision Transformer."""
 
     native_size: int
-    """Side in pixels that the position embedding was made for."""
+    """Side of an image in pixels that matches the position embedding."""
     patch_size: int
     width: int
-    """D, the width of a token."""
+    """D, the embedding dimension of a token."""
     blocks: int
     heads: int
     mlp_ratio: float = 4
     shipped: bool = False
-    """Whether weights ship with the package."""
+    """True if weights ship with the package."""
     timm: bool = False
-    """Whether timm builds it under this name; else it is built from the numbers above."""
+    """True if timm builds the network under this name; else it is built from the fields above."""
     poolings: tuple[str, ...] = ("token", "avg")
-    """What may become of the tokens; `token` needs a class token."""
+    """Supported poolings of the tokens; `token` needs a class token."""
 
     def fan(self, site: str) -> tuple[int, int]:
-        """(a, b) = (fan-in, fan-out) of the matrix at `site`."""
+        """Return (a, b) = (fan-in, fan-out) of the matrix at `site`."""
         hidden = round(self.width * self.mlp_ratio)
         return {"f1": (self.width, hidden), "f2": (hidden, self.width)}.get(
             site, (self.width, self.width)
@@ -38,11 +38,11 @@ class BackboneFacts:
 
 @dataclass(frozen=True, slots=True)
 class GivenTask:
-    """A task that the data itself names: a domain, or the `task` column of a manifest."""
+    """Task that the dataset defines: a domain, or a value of the `task` column of a manifest."""
 
     name: str
     classes: tuple[int, ...]
-    """Original class ids, ascending."""
+    """Original class ids in ascending order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,39 +50,40 @@ class DatasetFacts:
     """Labels, tasks and version of a dataset."""
 
     version: str
-    """Changes whenever an image, a label or a split changes; part of every stage key."""
+    """Version of the data. It changes whenever an image, a label or a split changes, and it is
+    part of every stage key."""
     classes: int
     tasks: int
-    """T where a stream does not say otherwise."""
+    """Default of T, the number of tasks of a stream."""
     given: tuple[GivenTask, ...] = ()
-    """Tasks that the data names; empty where classes are cut into tasks."""
+    """Tasks that the dataset defines; empty if a stream groups the classes into tasks."""
     seeded_split: bool = False
-    """Whether `split_seed` decides which images are test images, as none are given."""
+    """True if the dataset has no test split, so that `split_seed` selects the test images."""
     test_fraction: float = 0.2
-    """Share of each class's images that then become test images."""
+    """Fraction of the images of each class that a seeded split assigns to the test set."""
     given_validation: bool = False
-    """Whether the data names its validation images, so that none are held out."""
+    """True if the dataset defines its validation images, so that none are held out."""
     resize: Literal["stretch", "crop"] = "stretch"
-    """How images come to the size of the backbone; see `StreamConfig.resize`."""
+    """Default resizing of images to the size of the backbone; see `StreamConfig.resize`."""
     images: int | None = None
-    """Number of images of the whole original, if it is known: a smaller copy is refused."""
+    """Number of images of the complete dataset, if known. An incomplete copy is rejected."""
     embedded: bool = False
-    """Whether the images ship with the package."""
+    """True if the images ship with the package."""
 
     @property
     def recurring(self) -> bool:
-        """Whether a class occurs in more than one task."""
+        """True if a class occurs in more than one task."""
         return sum(len(task.classes) for task in self.given) > self.classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneAlias:
-    """A short name for an architecture together with the weights that it stands for."""
+    """Architecture and weights that a short name stands for."""
 
     timm: str
-    """Name in timm, with the tag of the weights if the hub has them."""
+    """Name in timm, with the tag of the weights if the model hub has them."""
     file: str
-    """The published file that `weights` may point to, and where it comes from."""
+    """Published file that `weights` may point to, and its source."""
 
 
 _SIZES = {
@@ -91,7 +92,7 @@ _SIZES = {
     "base": {"width": 768, "blocks": 12, "heads": 12},
     "large": {"width": 1024, "blocks": 24, "heads": 16},
 }
-"""What ViT, DeiT and DINOv2 share."""
+"""Sizes that ViT, DeiT and DINOv2 share."""
 
 _FAMILIES: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "vit_{}_patch16_224": (224, 16, "tiny small base large", ("token", "avg")),
@@ -102,7 +103,7 @@ _FAMILIES: dict[str, tuple[int, int, str, tuple[str, ...]]] = {
     "vit_{}_patch14_dinov2": (518, 14, "small base large", ("token", "avg")),
     "vit_{}_patch14_reg4_dinov2": (518, 14, "small base large", ("token", "avg")),
 }
-"""Native size, patch size, sizes and poolings of timm's families that are known without timm."""
+"""Native size, patch size, sizes and poolings of the timm families that are known without timm."""
 
 BACKBONES: dict[str, BackboneFacts] = {
     "nano_vit32": BackboneFacts(
@@ -126,9 +127,9 @@ BACKBONES: dict[str, BackboneFacts] = {
         for size in sizes.split()
     },
 }
-"""By architecture. `nano_vit32` is the embedded benchmark's; `tiny_vit8`, random only, and timm's
-`test_vit` make tests fast. timm is asked for its other architectures when one is first named
-(`clmethods.catalog.shapes`)."""
+"""Facts by architecture. `nano_vit32` belongs to the embedded benchmark. `tiny_vit8`, which has
+random weights only, and `test_vit` of timm keep tests fast. Facts of other timm architectures are
+queried from timm when an architecture is used for the first time (`clmethods.catalog.shapes`)."""
 
 ALIASES: dict[str, BackboneAlias] = {
     "sup21k": BackboneAlias(
@@ -145,7 +146,7 @@ ALIASES: dict[str, BackboneAlias] = {
         file="vit-b-300ep.pth.tar of the MoCo v3 repository (ViT-Base, 300 epochs)",
     ),
 }
-"""The backbones of the paper (method.md section 8): all three are ViT-B/16."""
+"""Backbones of the paper (method.md section 8). All three are ViT-B/16."""
 
 
 def _domains(classes: int, *names: str) -> tuple[GivenTask, ...]:
@@ -153,7 +154,7 @@ def _domains(classes: int, *names: str) -> tuple[GivenTask, ...]:
 
 
 DOMAINNET = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
-"""The six domains, in the alphabetical order of the original's files."""
+"""The six domains in the alphabetical order of the original files."""
 
 DATASETS: dict[str, DatasetFacts] = {
     "digits": DatasetFacts(version="1", classes=10, tasks=5, embedded=True),
@@ -190,7 +191,8 @@ DATASETS: dict[str, DatasetFacts] = {
         version="1", classes=345, tasks=6, given=_domains(345, *DOMAINNET), resize="crop"
     ),
 }
-"""Datasets whose classes and splits are known (method.md section 10)."""
+"""Facts of the built-in datasets by name (method.md section 10)."""
 
 USER_DATASETS = ("image-folder", "idx", "manifest")
-"""Data of one's own: its classes are read from names, not from images, when a run is planned."""
+"""Dataset names for the user's own data. Planning reads its classes from file and column names and
+does not read images."""

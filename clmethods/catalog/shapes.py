@@ -1,8 +1,8 @@
-"""Facts of any architecture: from the table, from a cache of the user, or asked of timm once.
+"""Lookup of the facts of an architecture: in the table, in the user's cache, or in timm.
 
-Planning must not load torch, so timm is asked in a process of its own
-(`clmethods.nn.timm_subprocess`) and its answer is kept in the user's cache directory, by the
-version of timm that gave it.
+Planning must not load torch. timm is therefore queried in a subprocess
+(`clmethods.nn.timm_subprocess`). Its answer is cached in the user's cache directory, with the
+version of timm in the path.
 """
 
 from __future__ import annotations
@@ -24,62 +24,69 @@ from clmethods.catalog.facts import ALIASES, BACKBONES, BackboneFacts
 from clmethods.errors import nearest
 
 NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-"""An architecture, and after a dot the tag of its weights."""
+"""Pattern of a timm name: an architecture, and after a dot the optional tag of its weights."""
 
 
 class UnknownBackboneError(ValueError):
-    """A name that stands for no backbone of ours; the message says why."""
+    """Exception for a name that is not a supported backbone; the message gives the reason."""
 
 
 @lru_cache(maxsize=256)
 def split_tag(name: str) -> tuple[str, str]:
-    """Architecture and tag of a timm name; the tag is empty if there is none."""
+    """Return (architecture, tag) of a timm name; the tag is empty if there is none."""
     architecture, _, tag = name.partition(".")
     return architecture, tag
 
 
 def architecture_facts(architecture: str) -> BackboneFacts:
-    """Shape of an architecture, without tag.
+    """Return the facts of an architecture, given by its name without tag.
 
-    Raises `UnknownBackboneError` if timm has none of this name, or one that cannot be adapted.
+    Raises `UnknownBackboneError` if timm has no architecture of this name, or one that cannot be
+    adapted.
     """
     known = BACKBONES.get(architecture)
     if known is not None:
         return known
     own = [*ALIASES, *(name for name, facts in BACKBONES.items() if not facts.timm)]
-    slip = nearest(architecture, own, cutoff=0.85)
-    if slip:  # spares the seconds that asking takes
-        raise UnknownBackboneError(slip)
+    suggestion = nearest(architecture, own, cutoff=0.85)
+    if suggestion:  # a typing error: do not spend seconds on querying timm
+        raise UnknownBackboneError(suggestion)
     if not NAME.fullmatch(architecture):
-        raise UnknownBackboneError("A name has letters, digits, _ and one dot before a tag.")
-    return _asked(architecture)
+        raise UnknownBackboneError(
+            "A name consists of letters, digits and _, and may end in a dot and a tag."
+        )
+    return _facts_from_timm(architecture)
 
 
 @lru_cache(maxsize=64)
-def _asked(architecture: str) -> BackboneFacts:
+def _facts_from_timm(architecture: str) -> BackboneFacts:
     try:
         cache = cache_folder() / f"timm-{version('timm')}" / f"{architecture}.json"
     except PackageNotFoundError as error:
         raise UnknownBackboneError("timm, which may know the name, is not installed.") from error
-    kept = _kept(cache)
-    if kept is not None:
-        return kept
+    cached = _read_cache(cache)
+    if cached is not None:
+        return cached
     answer = ask_timm("facts", architecture)
     if "refused" in answer:
         raise UnknownBackboneError(str(answer["refused"]))
     facts = _facts(answer)
-    _keep(cache, facts)
+    _write_cache(cache, facts)
     return facts
 
 
 def cache_folder() -> Path:
-    """Where answers are kept, by the XDG base directory specification."""
+    """Return the folder of cached answers, following the XDG base directory specification."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "lorac-sweeps" / "backbones"
 
 
 def ask_timm(question: str, name: str) -> dict[str, Any]:
-    """The answer of `python -m clmethods.nn.timm_subprocess QUESTION NAME`, some seconds later."""
+    """Run `python -m clmethods.nn.timm_subprocess QUESTION NAME` and return its answer.
+
+    The subprocess takes several seconds. If it fails, the answer has the single key `refused`,
+    whose value is the reason.
+    """
     root = str(Path(str(files("clmethods"))).parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -93,7 +100,7 @@ def ask_timm(question: str, name: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return {"refused": f"timm could not be asked: {last}"}
+        return {"refused": f"timm cannot be queried: {last}"}
     return answer
 
 
@@ -101,15 +108,18 @@ def _facts(answer: dict[str, Any]) -> BackboneFacts:
     return BackboneFacts(**{**answer, "poolings": tuple(answer["poolings"])})
 
 
-def _kept(cache: Path) -> BackboneFacts | None:
+def _read_cache(cache: Path) -> BackboneFacts | None:
     try:
         return _facts(json.loads(cache.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or of another version of ours
+    except (OSError, ValueError, KeyError, TypeError):  # missing, or of another package version
         return None
 
 
-def _keep(cache: Path, facts: BackboneFacts) -> None:
-    """Write aside and rename, as several workers may ask at once; a read-only home is no fault."""
+def _write_cache(cache: Path, facts: BackboneFacts) -> None:
+    """Write to a temporary file and rename it, because several workers may write at once.
+
+    A folder that is not writable is ignored, because the cache only saves time.
+    """
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(

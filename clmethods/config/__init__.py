@@ -1,4 +1,4 @@
-"""Configurations, their effects and stage keys. Needs only the standard library."""
+"""Configurations of runs and readouts, and stage keys. Requires only the standard library."""
 
 from clmethods.canonical import canonical_json, derive_seed, fingerprint, short_id
 from clmethods.config.backbone import BackboneConfig

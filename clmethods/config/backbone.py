@@ -1,4 +1,4 @@
-"""Which frozen Vision Transformer, with which weights, at which image size."""
+"""Configuration of the frozen Vision Transformer: architecture, weights and image size."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 Normalise = Literal["half", "none", "imagenet", "cifar", "ref"]
 
 FORMATS = (".safetensors", ".npz", ".pth", ".pt", ".pth.tar")
-"""How the name of a weights file ends: ours and timm's, the original JAX files, PyTorch's."""
+"""File name extensions of weights: of this package and timm, of the original JAX files, and of
+PyTorch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneConfig:
-    """The pre-trained network that is never trained."""
+    """Pre-trained network that is not trained."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     name: str = "nano_vit32"
-    """`nano_vit32`, a timm Vision Transformer (with or without tag), or a key of `ALIASES`."""
+    """`nano_vit32`, a Vision Transformer of timm (with or without tag), or a key of `ALIASES`."""
     weights: str = "shipped"
-    """`shipped` with the package, `random` (a control), `timm` (the tag's weights, from the local
-    cache of the hub or downloaded), or the path of a file that ends as one of `FORMATS`."""
+    """Source of the weights: `shipped` with the package; `random` (a control); `timm`, the weights
+    of the tag, from the local cache of the hub or downloaded; or the path of a file with one of
+    the extensions in `FORMATS`."""
     weights_sha256: str | None = None
-    """Checksum that the weights must have; filled in when the run is resolved."""
+    """Required SHA-256 checksum of the weights; set when the run is resolved."""
     image_size: int = 16
-    """Side of the input in pixels; position embeddings are resampled to it."""
+    """Side of the input in pixels. Position embeddings are resampled to it."""
     normalise: Normalise = "half"
-    """Mean and standard deviation per channel. `half`: 0.5 and 0.5; `imagenet`, `cifar`: those of
-    the data; `none`: pixels stay in [0, 1]; `ref`: what the public code does, see `resolve`."""
+    """Normalization with mean and standard deviation per channel. `half`: 0.5 and 0.5; `imagenet`,
+    `cifar`: statistics of the dataset; `none`: pixels stay in [0, 1]; `ref`: as in the public
+    code, see `resolve`."""
     pooling: Literal["token", "avg"] = "token"
-    """The feature is the class token, or the mean of the patch tokens as timm defines it."""
+    """Feature of an image: the class token, or the mean of the patch tokens as defined by timm."""
 
     def __post_init__(self) -> None:
         try:
             facts = self.facts
         except UnknownBackboneError as error:
-            choices = f"a Vision Transformer of timm, or one of {_own_names()}"
+            choices = f"a Vision Transformer of timm, or one of {_names_outside_timm()}"
             raise InvalidConfigError(
                 [ConfigIssue("name", self.name, choices, str(error))]
             ) from error
         side, patch = self.image_size, facts.patch_size
-        smallest = 2 * patch if facts.timm else patch  # one patch is never meant, our own apart
-        of_file = self.weights.endswith(FORMATS)
+        # A single patch is a mistake, except for the small backbones of this package.
+        smallest = 2 * patch if facts.timm else patch
+        is_file = self.weights.endswith(FORMATS)
         refuse(
             [
                 require(
@@ -57,7 +61,7 @@ class BackboneConfig:
                     f"No weights of {self.name!r} ship with the package.",
                 ),
                 require(
-                    of_file or self.weights in {"shipped", "random", "timm"},
+                    is_file or self.weights in {"shipped", "random", "timm"},
                     "weights",
                     self.weights,
                     f"`shipped`, `random`, `timm`, or the path of a {', '.join(FORMATS)} file",
@@ -67,7 +71,7 @@ class BackboneConfig:
                     "weights",
                     self.weights,
                     f"{self._choices()}, or `random`",
-                    "`timm` needs a name with the tag of the weights, such as "
+                    "`timm` requires a name with the tag of the weights, such as "
                     "vit_base_patch16_224.augreg_in21k.",
                 ),
                 require(
@@ -75,7 +79,7 @@ class BackboneConfig:
                     "image_size",
                     side,
                     f"a positive multiple of the patch size {patch}, {smallest} or more",
-                    f"{self.name} was made for {facts.native_size}.",
+                    f"The native image size of {self.name} is {facts.native_size}.",
                 ),
                 require(
                     self.pooling in facts.poolings,
@@ -88,21 +92,21 @@ class BackboneConfig:
 
     @property
     def timm_name(self) -> str:
-        """The name with an alias spelt out."""
+        """Name in timm; an alias is replaced by the name that it stands for."""
         return ALIASES[self.name].timm if self.name in ALIASES else self.name
 
     @property
     def architecture(self) -> str:
-        """The name of the architecture alone: a tag says where weights come from, no more."""
+        """Name of the architecture without tag, because a tag only identifies weights."""
         return split_tag(self.timm_name)[0]
 
     @property
     def facts(self) -> BackboneFacts:
-        """Shape of the network."""
+        """Shape of the network. Raises `UnknownBackboneError` for an unknown architecture."""
         return architecture_facts(self.architecture)
 
     def identity(self) -> dict[str, object]:
-        """What of the backbone changes results: weights by content, not by where they lie."""
+        """Return the properties that affect results. Weights are identified by their checksum."""
         identity: dict[str, object] = {
             "name": self.architecture,
             "weights": self.weights_sha256 or self.weights,
@@ -118,5 +122,5 @@ class BackboneConfig:
         return f"the path of {alias.file}" if alias else f"the path of a {FORMATS[0]} file"
 
 
-def _own_names() -> list[str]:
+def _names_outside_timm() -> list[str]:
     return sorted([*ALIASES, *(name for name, facts in BACKBONES.items() if not facts.timm)])

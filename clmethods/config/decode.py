@@ -1,4 +1,4 @@
-"""Nested dicts to configurations: strict, all issues together, no library needed."""
+"""Conversion of nested dicts to configurations, with strict validation of all fields."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 
 
 def run_from_dict(data: Mapping[str, Any]) -> RunConfig:
-    """A run from what JSON or YAML holds; raises `InvalidConfigError` with every issue."""
+    """Return the run in a dict from JSON or YAML; raises `InvalidConfigError` with all issues."""
     run: RunConfig = _dataclass(RunConfig, data, "")
     return run
 
 
 def readout_from_dict(data: Mapping[str, Any]) -> ReadoutConfig:
-    """A readout from what JSON or YAML holds; raises `InvalidConfigError` with every issue."""
+    """Return the readout in a dict from JSON or YAML; raises `InvalidConfigError`."""
     readout: ReadoutConfig = _dataclass(ReadoutConfig, data, "readout")
     return readout
 

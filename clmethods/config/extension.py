@@ -1,8 +1,9 @@
-"""A task that arrived after a run was finished, and the stream that it continues.
+"""Extension of a finished run by a new task.
 
-An extended stream has one task more than the stream below it. Original class ids of the new task
-follow the old ones, so a head that has a row per class grows at its end, and everything that reads
-`groups`, `sequence` and `facts` of a stream (training, evaluation, export) reads the longer one.
+An extended stream has one more task than its base stream. The class ids of the new task follow the
+ids of the base stream, so that a head with one row per class grows at its end. Training,
+evaluation and export use `groups`, `sequence` and `facts` of a stream, and therefore also work
+with an extended stream.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """Some classes of a stream of their own, of all its domains, learned as one task."""
+    """New task with some classes of another stream, from all of its domains."""
 
     stream: StreamConfig
-    """Where the images come from and how they are split; its tasks and orders do not act."""
+    """Source and split of the images. Its tasks and orders have no effect."""
     classes: tuple[int, ...]
-    """Ids of the classes in that stream's dataset, ascending."""
+    """Class ids in the dataset of `stream`, in ascending order."""
 
     def __post_init__(self) -> None:
         total = self.stream.facts.classes
@@ -43,7 +44,7 @@ class NewTask:
         )
 
     def identity(self) -> dict[str, object]:
-        """What of the task's images acts, wherever it comes."""
+        """Return the properties that identify the images of the task, at any position."""
         facts = self.stream.facts
         return {
             "dataset": self.stream.dataset,
@@ -55,36 +56,39 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtendedStream(StreamConfig):
-    """`base` and then one `added` task; made by `extended`, which fills in the other fields."""
+    """Stream with the tasks of `base` and one `added` task.
+
+    It is created by `extended`, which sets the inherited fields.
+    """
 
     base: StreamConfig
     added: NewTask
     added_first: bool = False
-    """The added task comes before the others: what it would be without them."""
+    """True puts the added task first, to measure its accuracy without earlier tasks."""
 
     def __post_init__(self) -> None:
-        """Both parts have checked themselves."""
+        """Check nothing, because `base` and `added` are already valid."""
 
     @property
     def facts(self) -> DatasetFacts:
-        """Labels of both parts; the version stands for both too."""
-        below, above = self.base.facts, self.added.stream.facts
-        total = below.classes + len(self.added.classes)
-        new = GivenTask("added", tuple(range(below.classes, total)))
+        """Labels, tasks and version of both parts together."""
+        base, added = self.base.facts, self.added.stream.facts
+        total = base.classes + len(self.added.classes)
+        new = GivenTask("added", tuple(range(base.classes, total)))
         return DatasetFacts(
-            version=f"{below.version}+{above.version}",
+            version=f"{base.version}+{added.version}",
             classes=total,
             tasks=self.base.tasks + 1,
-            given=(*below.given, new) if below.given else (),
+            given=(*base.given, new) if base.given else (),
         )
 
     @property
     def settled(self) -> bool:
-        """Whether both parts are."""
+        """True if both parts are settled."""
         return self.base.settled and self.added.stream.settled
 
     def identity(self) -> dict[str, object]:
-        """Both parts, each with its files by their content."""
+        """Return the identities of both parts, in which files are identified by their content."""
         added = self.added.stream.identity() | {"classes": list(self.added.classes)}
         return {
             "base": self.base.identity(),
@@ -94,48 +98,51 @@ class ExtendedStream(StreamConfig):
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The order of the base, and the new task last."""
+        """Task order: the order of the base, and the new task last, or first if `added_first`."""
         new = self.base.tasks
         return (new, *self.base.order) if self.added_first else (*self.base.order, new)
 
     def groups(self) -> tuple[TaskGroup, ...]:
-        """The groups of the base, and one of the new classes, whose ids follow the old ones."""
+        """Return the groups of the base, and a group of the new classes with the next ids."""
         first = self.base.facts.classes
         new = tuple(range(first, first + len(self.added.classes)))
         return (*self.base.groups(), TaskGroup(self.base.tasks, new))
 
     def sequence(self) -> tuple[TaskGroup, ...]:
-        """The groups in the order in which they are learned."""
+        """Return the groups in the order in which they are learned."""
         groups = self.groups()
         return tuple(groups[index] for index in self.order)
 
 
 def extended(run: RunConfig, added: NewTask) -> RunConfig:
-    """The run with one task more. Raises `InvalidConfigError` where the method cannot go on."""
+    """Return the run with one more task.
+
+    Raises `InvalidConfigError` if the method trains on all tasks at once and cannot be continued.
+    """
     if run.method.ORDER_FREE:
-        hint = "It sees all tasks at once: train it again on all of them."
+        hint = "It trains on all tasks at once: train it again on all tasks."
         raise InvalidConfigError(
             [
                 ConfigIssue(
-                    "method.kind", run.method.kind, "a method that learns task after task", hint
+                    "method.kind", run.method.kind, "a method that trains task after task", hint
                 )
             ]
         )
     base = run.stream
-    own = {f.name: getattr(base, f.name) for f in fields(StreamConfig)}
-    own |= {"tasks": base.tasks + 1, "task_order": None}
-    return replace(run, stream=ExtendedStream(**own, base=base, added=added))
+    inherited = {f.name: getattr(base, f.name) for f in fields(StreamConfig)}
+    inherited |= {"tasks": base.tasks + 1, "task_order": None}
+    return replace(run, stream=ExtendedStream(**inherited, base=base, added=added))
 
 
 def as_trained(run: RunConfig, position: int) -> RunConfig:
-    """The run as it was when the task at `position` was trained, before later ones arrived."""
+    """Return the run that trained the task at `position`, without tasks that were added later."""
     while isinstance(run.stream, ExtendedStream) and position < run.stream.base.tasks:
         run = replace(run, stream=run.stream.base)
     return run
 
 
 def unextended(run: RunConfig) -> tuple[RunConfig, tuple[NewTask, ...]]:
-    """The run that was there first, and the tasks added to it, in order."""
+    """Return the original run and the tasks that were added to it, in order."""
     added: list[NewTask] = []
     while isinstance(run.stream, ExtendedStream):
         added.insert(0, run.stream.added)
@@ -144,12 +151,16 @@ def unextended(run: RunConfig) -> tuple[RunConfig, tuple[NewTask, ...]]:
 
 
 def new_task_to_dict(task: NewTask) -> dict[str, Any]:
-    """The fields of the stream and `classes`, as a person would write them in a file."""
+    """Return a dict of the stream's fields and `classes`, in the form of `new_task_from_dict`."""
     return asdict(task.stream) | {"classes": list(task.classes)}
 
 
 def new_task_from_dict(data: Mapping[str, Any]) -> NewTask:
-    """A task from the fields of a stream and `classes`, a list of ids; without it, all classes."""
+    """Return the task in a dict of a stream's fields and `classes`.
+
+    `classes` is a list of class ids, by default all classes of the dataset. Raises
+    `InvalidConfigError` if a field is invalid.
+    """
     stream = run_from_dict({"stream": {k: v for k, v in data.items() if k != "classes"}}).stream
     classes = data.get("classes")
     if classes is None:

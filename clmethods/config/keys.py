@@ -1,7 +1,7 @@
-"""Stage keys: what the state after each task depends on, and nothing else.
+"""Stage keys: hashes of exactly those settings that the state after a task depends on.
 
-A trial is a chain of stages. The key of a stage hashes the key of its parent and what, in effect,
-acts at its own position; so two trials share every stage up to the first in which they differ.
+A trial is a chain of stages. The key of a stage is a hash of its parent's key and of the settings
+that act at its position. Two trials therefore share all stages before their first difference.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.config.train import TrainConfig
 
 STAGE_FORMAT = 1
-"""Bumped when the meaning or the layout of a stored stage changes."""
+"""Version of stored stages, increased when their meaning or their layout changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """One stage of a chain: train the task at `position` from the state of `parent`."""
+    """Stage of a chain, which trains the task at `position` from the state of `parent`."""
 
     key: str
-    """64 hex digits."""
+    """Stage key, 64 hex digits."""
     parent: str | None
+    """Key of the previous stage; None for the first stage."""
     position: int
     groups: tuple[TaskGroup, ...]
-    """What is trained on: one group, or all of them for a joint method."""
+    """Groups that are trained: one, or all groups for a joint method."""
     task_key: str
     effect: dict[str, Any]
-    """What acts here, in canonical form; `sweeps why` compares these."""
+    """Settings that act at this stage, in canonical form. `sweeps why` compares them."""
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Original ids of the classes trained here, ascending."""
+        """Original ids of the classes that are trained, in ascending order."""
         return tuple(sorted({c for group in self.groups for c in group.classes}))
 
 
 def task_key(stream: StreamConfig, groups: Sequence[TaskGroup]) -> str:
-    """Identity of a task wherever it comes in the sequence: dataset, version, domain, classes.
+    """Return the id of a task at any position: its dataset, version, domain and classes.
 
-    A joint task over several domains is the list of them, in no order of its own.
+    The id of a joint task over several domains is derived from the sorted list of its domains.
     """
     version = stream.facts.version
     domains = sorted({group.domain for group in groups})
@@ -61,13 +62,13 @@ def task_key(stream: StreamConfig, groups: Sequence[TaskGroup]) -> str:
 
 
 def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
-    """What, in effect, acts at `position`: data, backbone, training, method and seed."""
-    method = _method_acts(run.method, position, run.context)
+    """Return the settings that act at `position`: data, backbone, training, method and seed."""
+    method = _method_effect(run.method, position, run.context)
     acts: dict[str, Any] = {
         "backbone": run.backbone.identity(),
         "data": run.stream.effect(),
         "method": method.effect,
-        "train": _trained(run.train, position == 0, method.trains),
+        "train": _train_effect(run.train, position == 0, method.trains),
         "seed": run.seed,
     }
     if not method.draws:
@@ -76,8 +77,8 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _MethodActs:
-    """What of a method acts at one position. Shared by all that ask: nobody may change it."""
+class _MethodEffect:
+    """Effect of a method at one position. It is cached and shared: do not modify it."""
 
     effect: dict[str, Any]
     trains: bool
@@ -85,10 +86,10 @@ class _MethodActs:
 
 
 @lru_cache(maxsize=16384)
-def _method_acts(method: MethodConfig, position: int, context: EffectContext) -> _MethodActs:
-    named = {"kind": method.kind, "version": method.VERSION}
-    return _MethodActs(
-        named | method.effect(position, context),
+def _method_effect(method: MethodConfig, position: int, context: EffectContext) -> _MethodEffect:
+    identity = {"kind": method.kind, "version": method.VERSION}
+    return _MethodEffect(
+        identity | method.effect(position, context),
         method.trains_at(position, context),
         method.draws_at(position, context),
     )
@@ -96,46 +97,49 @@ def _method_acts(method: MethodConfig, position: int, context: EffectContext) ->
 
 @lru_cache(maxsize=16384)
 def _method_text(method: MethodConfig, position: int, context: EffectContext) -> str:
-    return canonical_json(_method_acts(method, position, context).effect)
+    return canonical_json(_method_effect(method, position, context).effect)
 
 
 @lru_cache(maxsize=4096)
-def _trained(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
-    trained = asdict(train) | {"lr": train.lr_at(0 if first else 1)}
+def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
+    acts = asdict(train) | {"lr": train.lr_at(0 if first else 1)}
     if not trains:
-        return {name: trained[name] for name in ("precision", "device", "threads")}
-    del trained["lr_first_task"]
+        return {name: acts[name] for name in ("precision", "device", "threads")}
+    del acts["lr_first_task"]
     if train.augment == "none":
-        del trained["augment"]
+        del acts["augment"]
     if train.schedule == "constant":
-        del trained["lr_min"]
+        del acts["lr_min"]
     if train.optimizer == "adamw" and train.weight_decay == 0:
-        trained["optimizer"] = "adam"  # they differ by how weights decay alone
-    return trained
+        acts["optimizer"] = "adam"  # they only differ in weight decay
+    return acts
 
 
 def acts_alike(run: RunConfig, other: RunConfig) -> bool:
-    """Whether every stage of both is the same, orders apart; the first difference ends it."""
+    """Return True if both runs have the same stages when their task orders are equal.
+
+    The comparison stops at the first difference.
+    """
     if run.stages != other.stages:
         return False
     context = another = run.context
     if run.backbone is not other.backbone or run.stream is not other.stream:
         if run.backbone.identity() != other.backbone.identity():
             return False
-        mine, theirs = _tasks(run.stream), _tasks(other.stream)
-        if (mine.groups_id, mine.data) != (theirs.groups_id, theirs.data):
+        tasks, other_tasks = _tasks(run.stream), _tasks(other.stream)
+        if (tasks.groups_id, tasks.data) != (other_tasks.groups_id, other_tasks.data):
             return False
         another = other.context
     same = run.method is other.method and context is another
     for position in range(run.stages):
-        left = _method_acts(run.method, position, context)
-        right = left if same else _method_acts(other.method, position, another)
+        left = _method_effect(run.method, position, context)
+        right = left if same else _method_effect(other.method, position, another)
         if left is right and run.train == other.train and run.seed == other.seed:
             continue
         if left is not right and (left.effect, left.draws) != (right.effect, right.draws):
             return False
-        trained = _trained(run.train, position == 0, left.trains)
-        if trained != _trained(other.train, position == 0, right.trains):
+        train = _train_effect(run.train, position == 0, left.trains)
+        if train != _train_effect(other.train, position == 0, right.trains):
             return False
         if left.draws and run.seed != other.seed:
             return False
@@ -143,25 +147,25 @@ def acts_alike(run: RunConfig, other: RunConfig) -> bool:
 
 
 def effect_id(run: RunConfig) -> str:
-    """Equal for runs that share every stage where their task orders are equal."""
-    found = hashlib.sha256(f"{_tasks(run.stream).groups_id} {run.seed}".encode())
-    for acts in _acts(run):
-        found.update(f"{acts.before}{acts.draws}{acts.after}".encode())
-    return found.hexdigest()
+    """Return an id that two runs share if their stages are equal apart from the task order."""
+    digest = hashlib.sha256(f"{_tasks(run.stream).groups_id} {run.seed}".encode())
+    for acts in _stage_effects(run):
+        digest.update(f"{acts.before}{acts.draws}{acts.after}".encode())
+    return digest.hexdigest()
 
 
 def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
-    """The stages of a run, in order. `run` must be resolved, so that its weights are known.
+    """Return the stages of a run in order. `run` must be resolved, so that its weights are known.
 
-    A key is the fingerprint of {format, parent, position, task, effect}. Its canonical JSON is
-    put together from texts that the seeds and orders of a configuration share.
+    A key is the fingerprint of {format, parent, position, task, effect}. For speed, its canonical
+    JSON is assembled from strings that are cached for all seeds and orders of a configuration.
     """
     if isinstance(run.stream, ExtendedStream):
         return _extended_chain(run, run.stream)
     tasks, seed = _tasks(run.stream), canonical_json(run.seed)
     chain: list[StageSpec] = []
     parent: str | None = None
-    for position, acts in enumerate(_acts(run)):
+    for position, acts in enumerate(_stage_effects(run)):
         if run.method.ORDER_FREE:
             groups, identity = tasks.groups, tasks.joint
         else:
@@ -181,7 +185,7 @@ def stage_chain(run: RunConfig) -> tuple[StageSpec, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Tasks:
-    """What stage keys read of a stream."""
+    """Properties of a stream that stage keys depend on."""
 
     groups: tuple[TaskGroup, ...]
     groups_id: str
@@ -189,13 +193,13 @@ class _Tasks:
     identities: tuple[str, ...]
     """Task keys in the order of learning."""
     joint: str
-    """Task key of all of them at once."""
+    """Task key of all groups together."""
     data: str
-    """Canonical JSON of the stream's effect."""
+    """Canonical JSON of the effect of the stream."""
 
 
 def _tasks(stream: StreamConfig) -> _Tasks:
-    return (_kept_tasks if stream.settled else _read_tasks)(stream)
+    return (_cached_tasks if stream.settled else _read_tasks)(stream)
 
 
 def _read_tasks(stream: StreamConfig) -> _Tasks:
@@ -206,82 +210,89 @@ def _read_tasks(stream: StreamConfig) -> _Tasks:
     return _Tasks(groups, groups_id, sequence, identities, joint, data)
 
 
-_kept_tasks = lru_cache(maxsize=4096)(_read_tasks)
+_cached_tasks = lru_cache(maxsize=4096)(_read_tasks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _StageActs:
-    """What acts at one position, whatever the seed. Shared: nobody may change it."""
+class _StageEffect:
+    """Effect of a run at one position, without the seed. It is cached: do not modify it."""
 
     effect: dict[str, Any]
-    """Without the seed."""
     draws: bool
+    """True if the seed acts."""
     before: str
-    """Canonical JSON of what goes into the key, up to the seed."""
+    """Canonical JSON of the key's content, up to the seed."""
     after: str
-    """From the seed to the end of the effect."""
+    """Canonical JSON after the seed, up to the end of the effect."""
 
 
-def _acts(run: RunConfig) -> tuple[_StageActs, ...]:
+def _stage_effects(run: RunConfig) -> tuple[_StageEffect, ...]:
     data = _tasks(run.stream).data
-    return _kept_acts(run.backbone, run.method, run.train, data, run.context, run.stages)
+    return _cached_stage_effects(
+        run.backbone, run.method, run.train, data, run.context, run.stages
+    )
 
 
-@lru_cache(maxsize=32768)  # as many configurations as a large sweep has
-def _kept_acts(
+@lru_cache(maxsize=32768)  # the number of configurations of a large sweep
+def _cached_stage_effects(
     backbone: BackboneConfig,
     method: MethodConfig,
     train: TrainConfig,
     data: str,
     context: EffectContext,
     stages: int,
-) -> tuple[_StageActs, ...]:
-    identity, backbone_text = _identity(backbone)
-    given = _read(data)
-    found: list[_StageActs] = []
+) -> tuple[_StageEffect, ...]:
+    identity, backbone_text = _backbone_identity(backbone)
+    of_stream = _stream_effect(data)
+    effects: list[_StageEffect] = []
     for position in range(stages):
-        acts = _method_acts(method, position, context)
-        trained = _trained(train, position == 0, acts.trains)
-        effect = {"backbone": identity, "data": given, "method": acts.effect, "train": trained}
-        if found and effect == found[-1].effect and acts.draws == found[-1].draws:
-            found.append(found[-1])
+        acts = _method_effect(method, position, context)
+        of_train = _train_effect(train, position == 0, acts.trains)
+        effect = {
+            "backbone": identity,
+            "data": of_stream,
+            "method": acts.effect,
+            "train": of_train,
+        }
+        if effects and effect == effects[-1].effect and acts.draws == effects[-1].draws:
+            effects.append(effects[-1])
             continue
         method_text = _method_text(method, position, context)
         before = f'{{"effect":{{"backbone":{backbone_text},"data":{data},"method":{method_text},'
         after = f'"train":{_train_text(train, position == 0, acts.trains)}}}'
-        found.append(_StageActs(effect, acts.draws, before, after))
-    return tuple(found)
+        effects.append(_StageEffect(effect, acts.draws, before, after))
+    return tuple(effects)
 
 
 @lru_cache(maxsize=1024)
-def _identity(backbone: BackboneConfig) -> tuple[dict[str, Any], str]:
-    """(identity, its canonical JSON). Shared: nobody may change it."""
+def _backbone_identity(backbone: BackboneConfig) -> tuple[dict[str, Any], str]:
+    """Return (identity, its canonical JSON). They are cached: do not modify them."""
     identity = backbone.identity()
     return identity, canonical_json(identity)
 
 
 @lru_cache(maxsize=4096)
-def _read(data: str) -> dict[str, Any]:
-    """A stream's effect from its canonical JSON. Shared: nobody may change it."""
-    found: dict[str, Any] = json.loads(data)
-    return found
+def _stream_effect(data: str) -> dict[str, Any]:
+    """Return the effect of a stream from its canonical JSON. It is cached: do not modify it."""
+    effect: dict[str, Any] = json.loads(data)
+    return effect
 
 
 @lru_cache(maxsize=4096)
 def _train_text(train: TrainConfig, first: bool, trains: bool) -> str:
-    return canonical_json(_trained(train, first, trains))
+    return canonical_json(_train_effect(train, first, trains))
 
 
 def _extended_chain(run: RunConfig, stream: ExtendedStream) -> tuple[StageSpec, ...]:
-    """The chain of the run below, and one stage more, keyed by the new task's own data."""
-    before = stage_chain(replace(run, stream=stream.base))
-    position, added = len(before), stream.added
+    """Return the chain of the base run and a stage of the added task, keyed by its own data."""
+    base = stage_chain(replace(run, stream=stream.base))
+    position, added = len(base), stream.added
     data = stage_effect(replace(run, stream=added.stream, method=NearestClassMeanConfig()), 0)
     acts = stage_effect(run, position)
     acts["data"] = data["data"] | {"first_class": stream.base.facts.classes}
     identity = short_id(added.identity())
     group = stream.groups()[-1]
-    parent = before[-1].key
+    parent = base[-1].key
     key = fingerprint(
         {
             "format": STAGE_FORMAT,
@@ -291,16 +302,19 @@ def _extended_chain(run: RunConfig, stream: ExtendedStream) -> tuple[StageSpec, 
             "effect": acts,
         }
     )
-    return (*before, StageSpec(key, parent, position, (group,), identity, acts))
+    return (*base, StageSpec(key, parent, position, (group,), identity, acts))
 
 
 def evaluation_id(readout: ReadoutConfig, partition: str) -> str:
-    """Under which a stage's counts are kept: the readout, and how classes form tasks."""
+    """Return the id under which a stage's counts are stored: the readout and the partition."""
     return short_id([readout.fingerprint, partition])
 
 
 def partition_id(run: RunConfig) -> str:
-    """Identity of how the images are grouped; evaluations with the task given depend on it."""
+    """Return the id of the grouping of images into tasks.
+
+    Task-incremental evaluations depend on it.
+    """
     return _partition_id(_tasks(run.stream).groups)
 
 

@@ -1,4 +1,7 @@
-"""How predictions are read from a trained chain; training never depends on it."""
+"""Configuration of readouts: task-ID inference and prediction with a trained chain.
+
+Training never depends on a readout.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,33 @@ from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, finite, refuse, require
 
 READOUT_VERSION = 1
-"""Bumped when a readout's meaning changes: its evaluations are then computed anew."""
+"""Version of readouts, increased when their results change. Evaluations are then recomputed."""
 
 Metric = Literal["corr", "cov", "shared_cov", "cosine", "euclid"]
 Storage = Literal["multi_centroid", "covariance", "variance"]
 
 GAUSSIAN_METRICS: tuple[Metric, ...] = ("corr", "cov", "shared_cov")
-"""Metrics that fit Gaussian clusters; the others compare with class means."""
+"""Metrics that fit Gaussian clusters. The other metrics use class means."""
 ROWS_PER_CLASS = 512
-"""Rows of all covariance roots of a class together; it bounds what statistics take."""
+"""Maximum number of rows of all covariance roots of a class, which bounds the memory of
+statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianKind:
-    """Which statistics of the training features a readout reads; equal kinds share them."""
+    """Kind of statistics of the training features. Readouts with equal kinds share statistics."""
 
     features: Literal["first", "own"]
-    """Unit features under the first snapshot, or raw ones under that of the class's own task."""
+    """Unit features of the first snapshot, or raw features of the snapshot of the class's own
+    task."""
     clusters: int
-    """At most this many per class."""
+    """Maximum number of clusters per class."""
     covariance: bool
-    """A whole covariance per cluster, or variances alone."""
+    """True for a full covariance per cluster, False for variances only."""
 
     @property
     def name(self) -> str:
-        """Prefix of the tensors that hold such statistics."""
+        """Prefix of the names of the tensors with these statistics."""
         return f"{self.features}-{'full' if self.covariance else 'diagonal'}-{self.clusters}"
 
 
@@ -46,36 +51,40 @@ class ReadoutConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     routing: Literal["last", "instance", "batch", "oracle"] = "last"
-    """`last` snapshot for all, `instance`: inferred per image, `batch`: by majority vote over
-    test batches of one task, which leaks the task, `oracle`: the true task."""
+    """Selection of the snapshot for an image. `last`: the last snapshot for all images;
+    `instance`: the task is inferred per image; `batch`: the task is inferred by majority vote over
+    test batches of one task, which leaks the task; `oracle`: the true task."""
     metric: Metric = "cosine"
-    """Distance of first-snapshot features, for task-ID inference: Mahalanobis to clusters in
-    correlation form (`corr`, the public code's), by their covariance (`cov`) or by one for all
-    (`shared_cov`); angle or Euclidean distance to class means (`cosine`, `euclid`)."""
+    """Distance between features of the first snapshot, for task-ID inference. Mahalanobis distance
+    to clusters in correlation form (`corr`, as in the public code), with their covariance (`cov`),
+    or with a common covariance (`shared_cov`); cosine or Euclidean distance to class means
+    (`cosine`, `euclid`)."""
     clusters: int = 4
-    """k-means clusters per class; fewer where they would be too small."""
+    """Number of k-means clusters per class. It is lowered if clusters would be too small."""
     shrinkage_diag: float = 1.0
-    """Share of the mean variance added to every variance."""
+    """Fraction of the mean variance that is added to every variance."""
     shrinkage_off: float = 0.0
-    """Share of the mean covariance added to every covariance."""
+    """Fraction of the mean covariance that is added to every covariance."""
     batch_size: int = 64
-    """Images that vote together, in the order of the dataset."""
+    """Number of images per vote, in the order of the dataset."""
     tap: bool = False
-    """Task-adaptive prediction: align a copy of the head to all classes on features drawn from
-    their Gaussians."""
+    """Task-adaptive prediction: align a copy of the head with all classes, on features that are
+    sampled from the Gaussians of the classes."""
     tap_steps: Literal["ours", "ref"] = "ours"
-    """Steps an epoch: one per class seen, class-balanced, or one per old class (`ref`)."""
+    """Steps per epoch: one per class seen, class-balanced (`ours`); one per old class (`ref`)."""
     tap_mix: Literal["size", "uniform"] = "size"
-    """How a class's clusters are drawn: by their sizes, or all alike (the public code)."""
+    """Sampling of the clusters of a class: by their sizes, or uniform (as in the public code)."""
     tap_storage: Storage = "multi_centroid"
-    """What is kept of a class: clusters with variances, one covariance, or one variance."""
+    """Statistics stored per class: clusters with variances, one covariance, or one variance."""
     tap_clusters: int = 10
-    """k-means clusters per class of `multi_centroid`."""
+    """Number of k-means clusters per class for `multi_centroid`."""
     tap_epochs: int = 50
     tap_lr: float = 5e-3
-    """Initial rate of SGD with momentum 0.9 and decay 5e-4; a cosine takes it to 0."""
+    """Initial learning rate of SGD with momentum 0.9, weight decay 5e-4 and a cosine schedule to
+    0."""
     tap_restore: bool = True
-    """Start from the trained head at every task; False goes on from the last aligned one."""
+    """True starts the alignment from the trained head at every task; False continues from the
+    previous aligned head."""
 
     def __post_init__(self) -> None:
         batch = ("batch_size",)
@@ -114,7 +123,7 @@ class ReadoutConfig:
                     "shrinkage_off",
                     self.shrinkage_off,
                     f"from 0 to shrinkage_diag, {self.shrinkage_diag:g}",
-                    "Beyond it a covariance need not stay positive definite.",
+                    "With a larger value, a covariance may not be positive definite.",
                 ),
                 require(self.batch_size >= 1, "batch_size", self.batch_size, "1 or more"),
                 require(self.tap_clusters >= 1, "tap_clusters", self.tap_clusters, "1 or more"),
@@ -124,7 +133,7 @@ class ReadoutConfig:
         )
 
     def _idle(self, names: Sequence[str], acts: bool, condition: str) -> list[ConfigIssue | None]:
-        """Faults of fields that were given although they do nothing here."""
+        """Return the issues of fields that were given but have no effect in this readout."""
         return [
             require(
                 acts or getattr(self, name) == _DEFAULTS[name],
@@ -136,9 +145,9 @@ class ReadoutConfig:
         ]
 
     def faults_in(self, run: RunConfig) -> list[ConfigIssue]:
-        """Why `run` cannot be read in this way; empty if it can."""
+        """Return the issues of this readout for `run`; empty if it can be used."""
         method = run.method
-        found = [
+        issues = [
             require(
                 self.routing in method.ROUTINGS,
                 "routing",
@@ -150,37 +159,37 @@ class ReadoutConfig:
                 "tap",
                 self.tap,
                 f"false for {method.kind}",
-                "Task-adaptive prediction aligns a linear head that learns task after task.",
+                "Task-adaptive prediction requires a linear head that is trained task after task.",
             ),
             require(
                 self.tap_restore or method.head == "none" or _head_settles(run),
                 "tap_restore",
                 self.tap_restore,
                 f"true for {method.kind} on this stream",
-                "Its training reads head rows of earlier tasks, so it would go on from the "
-                "aligned head, and readouts never reach training.",
+                "Its training uses head rows of earlier tasks and would continue from the aligned "
+                "head, but a readout must not affect training.",
             ),
         ]
-        return [issue for issue in found if issue is not None]
+        return [issue for issue in issues if issue is not None]
 
     @property
     def route(self) -> Literal["last", "instance", "batch", "oracle"]:
-        """The routing in effect: a batch of one image votes for itself."""
+        """Routing in effect: `batch` with a batch size of 1 is `instance`."""
         return "instance" if self.routing == "batch" and self.batch_size == 1 else self.routing
 
     @property
     def infers(self) -> bool:
-        """Whether the task of an image is inferred."""
+        """True if the task of an image is inferred."""
         return self.routing in {"instance", "batch"}
 
     @property
     def adapts(self) -> bool:
-        """Whether the head is aligned, from the second task on."""
+        """True if the head is aligned, from the second task on."""
         return self.tap and self.tap_epochs > 0
 
     @property
     def task_id_kind(self) -> GaussianKind | None:
-        """Statistics that the routing needs."""
+        """Statistics that the routing needs; None if it needs no statistics."""
         if not self.infers:
             return None
         gaussian = self.metric in GAUSSIAN_METRICS
@@ -189,16 +198,16 @@ class ReadoutConfig:
 
     @property
     def tap_kind(self) -> GaussianKind | None:
-        """Statistics that task-adaptive prediction draws from."""
+        """Statistics that task-adaptive prediction samples from; None without alignment."""
         if not self.adapts:
             return None
         clusters = self.tap_clusters if self.tap_storage == "multi_centroid" else 1
-        whole = self.tap_storage == "covariance"
-        return GaussianKind(features="own", clusters=clusters, covariance=whole)
+        full = self.tap_storage == "covariance"
+        return GaussianKind(features="own", clusters=clusters, covariance=full)
 
     @property
     def task_id_effect(self) -> dict[str, Any]:
-        """What acts on the inferred tasks, before any vote; the metric is spelt out always."""
+        """Settings that act on the inferred tasks, before any vote; always with the metric."""
         acts: dict[str, Any] = {"metric": self.metric if self.infers else "cosine"}
         if self.infers and self.metric in GAUSSIAN_METRICS:
             acts["clusters"] = self.clusters
@@ -207,13 +216,13 @@ class ReadoutConfig:
 
     @property
     def routing_alone(self) -> ReadoutConfig:
-        """The same way through the snapshots, with their own head."""
+        """Readout with the same routing, without task-adaptive prediction."""
         plain = {name: value for name, value in _DEFAULTS.items() if name.startswith("tap")}
         return replace(self, **plain)
 
     @property
     def tap_effect(self) -> dict[str, Any]:
-        """What acts on the aligned head; empty if there is none."""
+        """Settings that act on the aligned head; empty if the head is not aligned."""
         kind = self.tap_kind
         if kind is None:
             return {}
@@ -228,9 +237,9 @@ class ReadoutConfig:
 
     @property
     def readout_id(self) -> str:
-        """Readable and unique: `last`, `instance-cosine`, `batch-corr-k2`, `oracle-tap-e5`.
+        """Readable id, such as `last`, `instance-cosine`, `batch-corr-k2` or `oracle-tap-e5`.
 
-        Defaults are left out. Readouts of equal effect have one id, others have different ones.
+        Defaults are omitted. Readouts have the same id if and only if they have the same effect.
         """
         return "-".join([self.route, *self._task_id_words(), *self._tap_words()])
 
@@ -263,7 +272,7 @@ class ReadoutConfig:
 
     @property
     def effect(self) -> dict[str, Any]:
-        """What acts, in canonical form."""
+        """Settings that act, in canonical form."""
         acts: dict[str, Any] = {"routing": self.route, **self.task_id_effect}
         if self.route == "batch":
             acts["batch_size"] = self.batch_size
@@ -271,12 +280,12 @@ class ReadoutConfig:
 
     @property
     def fingerprint(self) -> str:
-        """Part of the key under which evaluations of a stage are stored."""
+        """Fingerprint of the effect, part of the key under which evaluations are stored."""
         return short_id({"readout": self.effect, "version": READOUT_VERSION})
 
 
 def _head_settles(run: RunConfig) -> bool:
-    """Whether the head's rows of a class are read and moved by the task alone that brings it."""
+    """Return True if only the task of a class uses and changes the head's row of the class."""
     labels = [label for group in run.stream.groups() for label in group.classes]
     return run.method.head == "settled" and len(set(labels)) == len(labels)
 
@@ -285,26 +294,32 @@ _DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(ReadoutConfig)}
 
 
 def is_upper_bound(readout_id: str) -> bool:
-    """Whether the readout is told the true task: a line to compare with, never a choice."""
+    """Return True if the readout uses the true task.
+
+    Its results are upper bounds for comparison, and it must never be selected.
+    """
     return readout_id.split("-")[0] == "oracle"
 
 
 def is_batch_wise(readout_id: str) -> bool:
-    """Whether test images of one task vote together; never to be mixed with other readouts."""
+    """Return True if test images of one task vote together.
+
+    Its results must never be compared with those of other readouts.
+    """
     return readout_id.split("-")[0] == "batch"
 
 
 def readout_notes(readout_id: str) -> list[str]:
-    """What must be said wherever figures of a readout are shown."""
+    """Return the notes that must accompany all reported results of a readout."""
     first, *rest = readout_id.split("-")
     notes: list[str] = []
     if is_upper_bound(readout_id):
-        notes.append("told the true task: an upper bound")
+        notes.append("uses the true task: an upper bound")
     if is_batch_wise(readout_id):
         notes.append(
             "batch-wise: test images of one task vote together, which leaks the task; "
-            "not comparable with instance-wise figures"
+            "not comparable with instance-wise results"
         )
     if first == "last" and "tap" in rest:
-        notes.append("the head is aligned with statistics of old classes under older snapshots")
+        notes.append("the head is aligned with statistics of old classes from older snapshots")
     return notes

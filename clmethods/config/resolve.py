@@ -1,4 +1,4 @@
-"""From a run as written to a run that says everything: weights become checksums."""
+"""Resolution of a run: checksums of weights, facts of the data, absolute paths, task order."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, require
 from clmethods.user_data import hub_cache as hub
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
-"""File stem below `clmethods/weights/` of the backbones that ship."""
+"""File stems below `clmethods/weights/` of the backbones that ship with the package."""
 
 CIFAR_IN_REFERENCE = ("vit_base_patch16_224.orig_in21k", "cifar100")
-"""The one pair of weights and dataset whose pixels the public code standardises, with CIFAR's
-statistics; all others stay in [0, 1], whatever the weights expect (method.md section 10)."""
+"""Weights and dataset for which the public code normalizes pixels, with the statistics of CIFAR.
+For all other pairs, pixels stay in [0, 1], regardless of the weights (method.md section 10)."""
 
 
 class MissingWeightsError(InvalidConfigError):
-    """Weights that are not here; all else of the run may be sound."""
+    """Exception for weights that cannot be found; the rest of the run may be valid."""
 
 
 def resolve(run: RunConfig, *, without_weights: bool = False) -> RunConfig:
-    """The run with its weights' checksum, its data's facts, its task order and `normalise: ref`.
+    """Return the run with weights checksum, data facts, task order and `normalise: ref` resolved.
 
-    Raises `InvalidConfigError` when weights are not those that were asked for, and its subclass
-    `MissingWeightsError` when they are missing. `without_weights` does not look for them: their
-    path stands for their checksum, so that stages can be counted but none is ever found.
+    `without_weights` skips the checksum. The path of the weights then replaces it in stage keys,
+    so that stages can be counted, but no stored stage can be found.
+
+    Raises `InvalidConfigError` if the weights do not have the required checksum, and its subclass
+    `MissingWeightsError` if they cannot be found.
     """
     backbone = run.backbone if without_weights else resolve_backbone(run.backbone)
     if backbone.normalise == "ref":
@@ -45,10 +47,10 @@ def resolve(run: RunConfig, *, without_weights: bool = False) -> RunConfig:
 
 
 def resolve_stream(stream: StreamConfig) -> StreamConfig:
-    """The stream with its order spelt out, absolute paths, and what is known of one's own data.
+    """Return the stream with explicit task order, absolute paths, and facts of the user's data.
 
-    What a run recorded is kept: it can be read where the data is not, and before anything is
-    trained the data must still agree.
+    Facts that a run recorded earlier are kept, so that the run can be read without its data.
+    Before training, the data is compared with these facts.
     """
     if isinstance(stream, ExtendedStream):
         added = replace(stream.added, stream=resolve_stream(stream.added.stream))
@@ -58,7 +60,7 @@ def resolve_stream(stream: StreamConfig) -> StreamConfig:
     return replace(
         stream,
         task_order=stream.order,
-        # absolute, because a worker may run in another directory
+        # Paths are absolute, because a worker may run in another directory.
         root=_absolute(stream.root),
         manifest=_absolute(stream.manifest),
         split_file=_absolute(stream.split_file),
@@ -72,7 +74,11 @@ def _absolute(path: str | None) -> str | None:
 
 
 def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
-    """The backbone with the checksum of its weights filled in, or checked if it was given."""
+    """Return the backbone with the checksum of its weights, which is checked if it was given.
+
+    Raises `MissingWeightsError` if the weights cannot be found, and `InvalidConfigError` if they
+    have another checksum.
+    """
     if backbone.weights == "random":
         return replace(backbone, weights_sha256=None)
     path = weights_path(backbone)
@@ -87,21 +93,21 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
         "backbone.weights",
         backbone.weights,
         f"a file with SHA-256 {expected}",
-        f"{path.name} has {actual}: restore the file, or correct weights_sha256.",
+        f"{path.name} has SHA-256 {actual}: restore the file, or correct weights_sha256.",
     )
     if issue is not None:
         raise InvalidConfigError([issue])
     if backbone.weights in {"shipped", "timm"}:  # each host has its own copy
         return replace(backbone, weights_sha256=actual)
-    # absolute, because a worker may run in another directory
+    # The path is absolute, because a worker may run in another directory.
     return replace(backbone, weights=str(path.resolve()), weights_sha256=actual)
 
 
 def weights_path(backbone: BackboneConfig) -> Path:
-    """The file that holds the weights of a backbone that is not random.
+    """Return the path of the weights file of a backbone that is not random.
 
-    With `weights: timm` it is downloaded if it is not in the hub's local cache and the hub can be
-    reached. Raises `InvalidConfigError` if it cannot.
+    With `weights: timm`, the file is downloaded if it is not in the local cache of the hub.
+    Raises `MissingWeightsError` if the download fails or is disabled.
     """
     if backbone.weights == "shipped":
         return Path(str(files("clmethods"))) / "weights" / f"{SHIPPED[backbone.name]}.safetensors"
@@ -113,7 +119,7 @@ def weights_path(backbone: BackboneConfig) -> Path:
 def _downloaded(backbone: BackboneConfig) -> Path:
     name = backbone.timm_name
     if hub.offline():
-        reason = "HF_HUB_OFFLINE forbids to download it."
+        reason = "HF_HUB_OFFLINE disables the download."
     else:
         answer = ask_timm("fetch", name)
         if "file" in answer:
@@ -121,8 +127,8 @@ def _downloaded(backbone: BackboneConfig) -> Path:
         reason = str(answer["refused"])
     allowed = f"weights in the hub's cache {hub.hub_cache()}"
     hint = (
-        f"{reason} Where there is a network, download {hub.FILE} of the hub's repository "
-        f"{hub.repository(name)}, bring it here, and give `weights` its path."
+        f"{reason} Download {hub.FILE} from the hub's repository {hub.repository(name)} on a "
+        "machine with network access, copy it to this machine, and set `weights` to its path."
     )
     raise MissingWeightsError([ConfigIssue("backbone.weights", backbone.weights, allowed, hint)])
 

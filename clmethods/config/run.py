@@ -1,4 +1,4 @@
-"""RunConfig: one training chain, which is one trial."""
+"""Configuration of a run: the training of one chain of stages, which is one trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """Everything that a trial's result depends on, readouts apart."""
+    """All settings that determine the result of a trial, except readouts."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -30,38 +30,39 @@ class RunConfig:
     method: MethodConfig = field(default_factory=LoracIpcConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
-    """Initialisation and batches. Class order and split have seeds of their own."""
+    """Seed of initialization and batches. Class order and split have separate seeds."""
 
     def __post_init__(self) -> None:
-        issues = self.method.faults_in(self.context)
-        found = [issue.under("method") if issue is not None else None for issue in issues]
-        takes = sorted(k for k, config in METHOD_CONFIGS.items() if config.RECURRING_CLASSES)
-        found.append(
+        of_method = self.method.faults_in(self.context)
+        issues = [issue.under("method") if issue is not None else None for issue in of_method]
+        kinds = sorted(k for k, config in METHOD_CONFIGS.items() if config.RECURRING_CLASSES)
+        issues.append(
             require(
                 self.method.RECURRING_CLASSES or not self.stream.facts.recurring,
                 "method.kind",
                 self.method.kind,
-                f"one of {takes} for a stream in which classes recur",
+                f"one of {kinds} for a stream in which classes recur",
                 f"The tasks of {self.stream.dataset} share their classes.",
             )
         )
-        refuse(found)
+        refuse(issues)
 
     @property
     def stages(self) -> int:
-        """Number of stages of the chain: T, or 1 for a method that sees all tasks at once."""
+        """Number of stages of the chain: T, or 1 for a method that trains on all tasks at once."""
         return 1 if self.method.ORDER_FREE else self.stream.tasks
 
     @property
     def context(self) -> EffectContext:
-        """What the method's effect may look at."""
+        """Properties of the run that the effect of the method may depend on."""
         return EffectContext(tasks=self.stream.tasks, backbone=self.backbone.facts)
 
     def unchecked(self, backbone: BackboneConfig, stream: StreamConfig, seed: int) -> RunConfig:
-        """The run with another seed and order, or resolved; a plan makes many thousands of them.
+        """Return the run with another seed, task order, or resolved sections, without validation.
 
-        Nothing is checked again, as no law across sections depends on the seed, on the task order
-        or on what resolving fills in: in nothing else may `backbone` and `stream` differ.
+        A plan creates many thousands of such runs, and validation would be slow. No constraint
+        depends on the seed, the task order, or the fields that `resolve` sets. `backbone` and
+        `stream` must not differ from those of this run in any other field.
         """
         run = object.__new__(RunConfig)
         kept = {"method": self.method, "train": self.train}
@@ -71,7 +72,7 @@ class RunConfig:
 
     @property
     def trial_id(self) -> str:
-        """Id of the whole resolved run; files count by their content, not by their path."""
+        """Id of the resolved run. Files are identified by their content, not by their path."""
         return _id(self, _stream_text(self.stream), self.seed)
 
     @property
@@ -81,12 +82,12 @@ class RunConfig:
 
     @property
     def order_id(self) -> str:
-        """The task order, spelt out; `any` for a method that does not depend on it."""
+        """Task order, such as `0-1-2`; `any` for a method that does not depend on it."""
         return "any" if self.method.ORDER_FREE else "-".join(map(str, self.stream.order))
 
 
 def run_to_dict(run: RunConfig) -> dict[str, Any]:
-    """The run as nested dicts that JSON can hold; `run_from_dict` is its inverse."""
+    """Return the run as nested dicts for JSON; `run_from_dict` is the inverse."""
     return asdict(run)
 
 
@@ -112,7 +113,7 @@ def _text(section: MethodConfig | TrainConfig) -> str:
 
 
 def _stream_text(stream: StreamConfig, unordered: bool = False) -> str:
-    return (_kept_text if stream.settled else _identity_text)(stream, unordered)
+    return (_cached_text if stream.settled else _identity_text)(stream, unordered)
 
 
 def _identity_text(stream: StreamConfig, unordered: bool) -> str:
@@ -121,4 +122,4 @@ def _identity_text(stream: StreamConfig, unordered: bool) -> str:
     return canonical_json(stream.identity())
 
 
-_kept_text = lru_cache(maxsize=4096)(_identity_text)
+_cached_text = lru_cache(maxsize=4096)(_identity_text)

@@ -1,4 +1,4 @@
-"""Which tasks, made of which images, come in which order."""
+"""Configuration of a stream: the dataset, its split, and the grouping and order of its tasks."""
 
 from __future__ import annotations
 
@@ -12,86 +12,89 @@ from typing import ClassVar, Literal
 from clmethods.canonical import derive_seed, plain
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
 from clmethods.errors import ConfigIssue, nearest, refuse, require
-from clmethods.user_data.class_grouping import Cut
+from clmethods.user_data.class_grouping import ClassGrouping
 from clmethods.user_data.folder_listing import Listing, list_folder, list_idx
 from clmethods.user_data.manifest import list_manifest
 
 
 @dataclass(frozen=True, slots=True)
 class TaskGroup:
-    """The images that form one task. Where it comes in the sequence is not its business."""
+    """Classes and images of one task, independent of its position in the sequence."""
 
     index: int
-    """Number of the group under the class order; `task_order` permutes these."""
+    """Index of the group in the class order; `task_order` permutes these indices."""
     classes: tuple[int, ...]
-    """Original class ids, ascending."""
+    """Original class ids in ascending order."""
     domain: str = ""
-    """Which images of these classes, where classes recur; empty stands for all of them."""
+    """Domain of the images if classes recur; empty for all images of the classes."""
     name: str = ""
-    """What the data calls the task, for people; empty where classes were cut into tasks."""
+    """Name of the task in the dataset; empty if the stream groups the classes into tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
-    """A stream of tasks over one dataset.
+    """Stream of tasks from one dataset.
 
-    In a class-incremental stream every task brings classes of its own; in a domain-incremental
-    one the same classes come back under other conditions. The class order decides which classes
-    form a task, the task order in which order the tasks come. They are separate: order studies
-    vary the second and keep the first.
+    In a class-incremental stream, every task has new classes. In a domain-incremental stream, the
+    same classes recur under other conditions. The class order determines which classes form a
+    task. The task order determines the sequence of the tasks. They are separate settings: studies
+    of task orders vary the task order and keep the class order.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     dataset: str = "digits"
     """A key of `clmethods.catalog.facts.DATASETS`, or `image-folder`, `idx` or `manifest`."""
-    tasks: int = None  # type: ignore[assignment]  # filled in below: readers get a number
-    """T. Each task takes ceil(C / T) classes, the last one takes the remainder.
+    tasks: int = None  # type: ignore[assignment]  # set in __post_init__, so it is never None
+    """T, the number of tasks. Each task has ceil(C / T) classes, the last one the remainder.
 
-    Left out, it follows from the fields below, or is the number that the dataset is known by.
+    If omitted, it is computed from the fields below, or is the default of the dataset.
     """
     classes_per_task: int | None = None
-    """Classes of each task, in place of `tasks`; the last one takes the remainder."""
+    """Number of classes of each task, instead of `tasks`; the last task has the remainder."""
     init_classes: int | None = None
-    """Classes of the first task, in place of `tasks`; the others take `increment`."""
+    """Number of classes of the first task, instead of `tasks`; requires `increment`."""
     increment: int | None = None
-    """Classes of every task after the first, together with `init_classes`."""
+    """Number of classes of every task after the first; requires `init_classes`."""
     class_order_seed: int | None = None
-    """None keeps the natural class order, an integer permutes the labels before grouping."""
+    """Seed of a permutation of the classes before grouping; None keeps the natural order."""
     task_order: tuple[int, ...] | None = None
     """Permutation of the groups 0..T-1; None is the identity."""
     split_seed: int = 0
-    """Which training images are held out for validation, and which images test where the dataset
-    comes without a test split. A given test split is fixed."""
+    """Seed that selects the validation images, and the test images if the dataset has no test
+    split. A given test split is fixed."""
     validation_fraction: float = 0.15
-    """Share of each class's training images held out for search and selection."""
+    """Fraction of the training images of each class that is held out for search and selection."""
     limit: int | None = None
-    """At most this many images per class and split, for quick looks; None takes all."""
+    """Maximum number of images per class and split, for quick tests; None uses all images."""
     resize: Literal["auto", "stretch", "crop"] = "auto"
-    """How images come to the backbone's size S: `stretch` both sides to S; `crop` brings the
-    shorter side to 8/7 S (256 for 224) and takes the centre; `auto` is the dataset's own."""
+    """Resizing of images to the size S of the backbone. `stretch`: both sides to S; `crop`: the
+    shorter side to 8/7 S (256 for 224), then the center of size S; `auto`: the default of the
+    dataset."""
     root: str | None = None
     """Folder of the original files, for datasets that do not ship with the package."""
     manifest: str | None = None
     """CSV or Parquet file of `dataset: manifest`; its paths are relative to `root` if given."""
     split_file: str | None = None
-    """Text file with the relative path of every test image, one a line, in place of a seeded
+    """Text file with the relative path of every test image, one per line. It replaces the seeded
     split of a folder."""
     download: bool = False
-    """Whether missing originals may be fetched into `root`."""
+    """True downloads missing original files into `root`."""
     record: DatasetFacts | None = None
-    """What is known of data of one's own; filled in when the run is resolved, so that a finished
-    run can be read where the data is not. To be trained on, the data must agree with it."""
+    """Facts of the user's own data; set when the run is resolved, so that a finished run can be
+    read without its data. Training requires data that matches these facts."""
     split_version: str | None = None
-    """Fingerprint of `split_file`; filled in when the run is resolved."""
+    """Fingerprint of `split_file`; set when the run is resolved."""
 
     def __post_init__(self) -> None:
-        cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
-        refuse(self._source_faults())
+        grouping = ClassGrouping(
+            self.tasks, self.classes_per_task, self.init_classes, self.increment
+        )
+        refuse(self._source_issues())
         facts = self.facts
-        issues = cut.issues(self.dataset, facts)
+        issues = grouping.issues(self.dataset, facts)
         if not any(issues):
-            object.__setattr__(self, "tasks", len(cut.sizes(facts)))
+            object.__setattr__(self, "tasks", len(grouping.sizes(facts)))
         order = self.task_order
         refuse(
             [
@@ -100,7 +103,7 @@ class StreamConfig:
                     not facts.given or self.class_order_seed is None,
                     "class_order_seed",
                     self.class_order_seed,
-                    f"null, as {self.dataset} names its tasks itself",
+                    f"null, because {self.dataset} defines its own tasks",
                 ),
                 require(
                     order is None or any(issues) or sorted(order) == list(range(self.tasks)),
@@ -108,15 +111,15 @@ class StreamConfig:
                     order,
                     f"a permutation of 0..{(self.tasks or 1) - 1}, each group once",
                 ),
-                *self._split_faults(facts),
+                *self._split_issues(facts),
                 require(self.limit is None or self.limit >= 2, "limit", self.limit, "2 or more"),
             ]
         )
 
-    def _source_faults(self) -> list[ConfigIssue | None]:
-        """What is wrong with where the data comes from; a listing raises its own issues."""
+    def _source_issues(self) -> list[ConfigIssue | None]:
+        """Return the issues of the data source, except those that a listing raises."""
         known = [*DATASETS, *USER_DATASETS]
-        own = self.dataset in USER_DATASETS
+        is_user_data = self.dataset in USER_DATASETS
         needs_root = self.dataset in {"image-folder", "idx"}
         is_manifest = self.dataset == "manifest"
         return [
@@ -140,15 +143,15 @@ class StreamConfig:
                 "a .csv or .parquet file" if is_manifest else "null unless dataset is manifest",
             ),
             require(
-                own or self.record is None,
+                is_user_data or self.record is None,
                 "record",
                 self.record,
                 f"null unless dataset is one of {list(USER_DATASETS)}",
             ),
         ]
 
-    def _split_faults(self, facts: DatasetFacts) -> list[ConfigIssue | None]:
-        listed = self.split_file
+    def _split_issues(self, facts: DatasetFacts) -> list[ConfigIssue | None]:
+        path = self.split_file
         return [
             require(
                 0.0 <= self.validation_fraction < 1.0,
@@ -157,16 +160,16 @@ class StreamConfig:
                 "at least 0 and below 1",
             ),
             require(
-                listed is None or (facts.seeded_split and self.dataset != "manifest"),
+                path is None or (facts.seeded_split and self.dataset != "manifest"),
                 "split_file",
-                listed,
-                f"null, as {self.dataset} says itself which images are test images",
+                path,
+                f"null, because {self.dataset} defines its own test images",
             ),
             require(
-                listed is None or self.split_version is not None or Path(listed).is_file(),
+                path is None or self.split_version is not None or Path(path).is_file(),
                 "split_file",
-                listed,
-                "an existing file with one relative path a line",
+                path,
+                "an existing file with one relative path per line",
             ),
         ]
 
@@ -179,9 +182,9 @@ class StreamConfig:
         return DATASETS[self.dataset] if listing is None else listing.facts
 
     def listing(self) -> Listing | None:
-        """Names and labels of data of one's own; None for a dataset of the table.
+        """Return the listing of the user's own data; None for a built-in dataset.
 
-        Raises `InvalidConfigError` with what is wrong with the data or where it lies.
+        Raises `InvalidConfigError` if the data is missing or invalid.
         """
         if self.dataset == "manifest" and self.manifest is not None:
             return list_manifest(self.manifest, self.root)
@@ -193,37 +196,39 @@ class StreamConfig:
 
     @property
     def resizing(self) -> Literal["stretch", "crop"]:
-        """`resize`, spelt out."""
+        """`resize`, where `auto` is replaced by the default of the dataset."""
         return self.facts.resize if self.resize == "auto" else self.resize
 
     @property
     def seeded_split(self) -> bool:
-        """Whether `split_seed` decides which images are test images."""
+        """True if `split_seed` selects the test images."""
         return self.facts.seeded_split and self.split_file is None
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The task order, spelt out."""
+        """Task order as a permutation of 0..T-1."""
         return self.task_order if self.task_order is not None else tuple(range(self.tasks))
 
     def groups(self) -> tuple[TaskGroup, ...]:
-        """The T groups, by index; neither task order nor run seed changes them."""
+        """Return the T groups by index. They do not depend on the task order or the run's seed."""
         facts = self.facts
         if facts.given:
             return tuple(
                 TaskGroup(i, task.classes, task.name if facts.recurring else "", task.name)
                 for i, task in enumerate(facts.given)
             )
-        cut = Cut(self.tasks, self.classes_per_task, self.init_classes, self.increment)
-        return _cut_groups(self.dataset, cut.sizes(facts), self.class_order_seed)
+        grouping = ClassGrouping(
+            self.tasks, self.classes_per_task, self.init_classes, self.increment
+        )
+        return _grouped_classes(self.dataset, grouping.sizes(facts), self.class_order_seed)
 
     def sequence(self) -> tuple[TaskGroup, ...]:
-        """The groups in the order in which they are learned."""
+        """Return the groups in the order in which they are learned."""
         groups = self.groups()
         return tuple(groups[index] for index in self.order)
 
     def effect(self) -> dict[str, object]:
-        """What of the data acts in every stage, whichever its task is."""
+        """Return the settings of the data that act in every stage, for any task."""
         facts = self.facts
         acts: dict[str, object] = {
             "dataset": self.dataset,
@@ -244,19 +249,19 @@ class StreamConfig:
 
     @property
     def settled(self) -> bool:
-        """Whether all that the stream says follows from its fields, without a look at files."""
-        own = self.dataset in USER_DATASETS
-        listed = self.split_file is not None and self.split_version is None
-        return not listed and (self.record is not None or not own)
+        """True if all properties follow from the fields, without reading files."""
+        is_user_data = self.dataset in USER_DATASETS
+        unread_split = self.split_file is not None and self.split_version is None
+        return not unread_split and (self.record is not None or not is_user_data)
 
     def identity(self) -> dict[str, object]:
-        """The stream with files by their content, not by where they lie."""
-        placeless = {"root", "manifest", "download", "split_file"}
-        found = {name: value for name, value in plain(self).items() if name not in placeless}
-        return found | {"split_version": self.split_id()}
+        """Return the fields, in which files are identified by their content, not by their path."""
+        excluded = {"root", "manifest", "download", "split_file"}
+        values = {name: value for name, value in plain(self).items() if name not in excluded}
+        return values | {"split_version": self.split_id()}
 
     def split_id(self) -> str | None:
-        """Fingerprint of the list of test images, whatever their order; None without one."""
+        """Return the fingerprint of the set of test images; None without `split_file`."""
         if self.split_file is None or self.split_version is not None:
             return self.split_version
         lines = "\n".join(sorted(split_file_paths(self.split_file)))
@@ -264,7 +269,9 @@ class StreamConfig:
 
 
 @lru_cache(maxsize=1024)
-def _cut_groups(dataset: str, sizes: tuple[int, ...], seed: int | None) -> tuple[TaskGroup, ...]:
+def _grouped_classes(
+    dataset: str, sizes: tuple[int, ...], seed: int | None
+) -> tuple[TaskGroup, ...]:
     labels = list(range(sum(sizes)))
     if seed is not None:
         random.Random(derive_seed(seed, "class_order", dataset)).shuffle(labels)
@@ -277,6 +284,6 @@ def _cut_groups(dataset: str, sizes: tuple[int, ...], seed: int | None) -> tuple
 
 
 def split_file_paths(path: str) -> list[str]:
-    """The relative paths that a split file lists."""
+    """Return the relative paths in a split file."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]

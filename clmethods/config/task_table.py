@@ -1,4 +1,4 @@
-"""TaskTable: how alike the tasks of a stream are, and how hard each one is."""
+"""Task table: measured similarity and difficulty of the tasks of a stream."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from clmethods.config.stream import StreamConfig
 from clmethods.errors import refuse, require
 
 LAYOUT = 1
-"""Bumped when the same identity would give other numbers."""
+"""Version of the numbers, increased when the same identity gives different numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTable:
-    """Measured on features of the frozen backbone, of training images only.
+    """Similarity and difficulty of tasks, measured on features of the training images.
 
-    `clmethods.task_features` measures it.
+    The features are those of the frozen backbone; `clmethods.task_features` measures the table.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     of: str = ""
-    """Id of all that the numbers depend on, see `table_id`."""
+    """Id of the settings and data that the numbers depend on; see `table_id`."""
     distance: tuple[tuple[float, ...], ...] = ()
-    """(T, T): between the prototypes of two tasks, in units of the spread within classes."""
+    """(T, T) distance between prototypes of two tasks, divided by the spread within classes."""
     error: tuple[float, ...] = ()
-    """(T,): leave-one-out error of the nearest class mean among the classes of the task."""
+    """(T,) leave-one-out error of the nearest class mean classifier on the classes of the task."""
     ambiguity: tuple[float, ...] = ()
-    """(T,): mean share of the distance to the own class mean in that and the nearest other one: 0
-    is easy, 1/2 undecided. Tells tasks of equal error apart."""
+    """(T,) mean over images of d / (d + d'), where d is the distance to the mean of the image's
+    own class and d' the distance to the nearest other class mean. 0 is easy, 1/2 is undecided. It
+    distinguishes tasks of equal error."""
 
     def __post_init__(self) -> None:
         t = len(self.error)
@@ -41,22 +42,26 @@ class TaskTable:
             [
                 require(square, "distance", self.distance, f"{t} x {t} numbers, as `error` has"),
                 require(
-                    len(self.ambiguity) == t, "ambiguity", self.ambiguity, f"{t} numbers, as error"
+                    len(self.ambiguity) == t,
+                    "ambiguity",
+                    self.ambiguity,
+                    f"{t} numbers, as `error` has",
                 ),
             ]
         )
 
     @property
     def tasks(self) -> int:
-        """T."""
+        """T, the number of tasks."""
         return len(self.error)
 
 
-@lru_cache(maxsize=256)  # the configurations of a sweep mostly have the same stream
+@lru_cache(maxsize=256)  # most configurations of a sweep have the same stream
 def table_id(backbone: BackboneConfig, stream: StreamConfig) -> str:
-    """Id of the data, its grouping into tasks, its split and the backbone; both resolved.
+    """Return the id of a table: the data, its grouping into tasks, its split and the backbone.
 
-    Neither the task order nor the place of the files is in it.
+    `backbone` and `stream` must be resolved. The id depends neither on the task order nor on the
+    location of the files.
     """
     groups = [plain(group) for group in stream.groups()]
     return short_id(["task_table", LAYOUT, backbone.identity(), stream.effect(), groups])

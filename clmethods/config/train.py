@@ -1,4 +1,4 @@
-"""How one task is trained."""
+"""Configuration of the training of a stage: optimizer, schedule and numerics."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from clmethods.errors import finite, refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Optimiser, schedule and numerics of a stage (method.md section 2.6)."""
+    """Optimizer, schedule and numerics of a stage (method.md section 2.6)."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     epochs: int = 5
     batch_size: int = 64
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """Rebuilt for every task, so that no optimiser state crosses a task boundary."""
+    """Optimizer. A new one is created for every task, so that no state is carried over."""
     lr: float = 5e-3
-    """Effective learning rate, never scaled by the batch size."""
+    """Initial learning rate. It is not scaled by the batch size."""
     lr_first_task: float | None = None
-    """Learning rate of the first task; None uses `lr`."""
+    """Initial learning rate of the first task; None uses `lr`."""
     lr_min: float = 1e-5
-    """Where the cosine schedule ends."""
+    """Final learning rate of the cosine schedule."""
     schedule: Literal["cosine", "cosine_ref", "constant"] = "cosine"
-    """`cosine_ref` lags one epoch, as the public code does."""
+    """Learning rate schedule. `cosine_ref` lags one epoch behind, as in the public code."""
     weight_decay: float = 0.0
     grad_clip: float | None = 1.0
-    """Largest global L2 norm of the gradient, all loss terms together; None does not clip."""
+    """Largest global L2 norm of the gradient of all loss terms; None disables clipping."""
     precision: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     augment: Literal["none", "crop_flip", "cifar_ref"] = "none"
-    """Random crops and horizontal flips of the training images, as in the public code; `cifar_ref`
-    is what it does to CIFAR-100, with brightness. Statistics and evaluation never see them."""
+    """Augmentation of the training images: random crops and horizontal flips, as in the public
+    code. `cifar_ref` is the public code's augmentation for CIFAR-100, with random brightness.
+    Statistics and evaluation use images without augmentation."""
     threads: int = 1
-    """Threads of the trial. Part of the result's identity, because it changes bits."""
+    """Number of CPU threads of the trial. It is part of the stage key, because it changes the
+    bits of results."""
 
     def __post_init__(self) -> None:
         positive = "greater than 0"
@@ -64,6 +66,6 @@ class TrainConfig:
         )
 
     def lr_at(self, position: int) -> float:
-        """Initial learning rate of the task at `position`."""
+        """Return the initial learning rate of the task at `position`."""
         first = position == 0 and self.lr_first_task is not None
         return self.lr_first_task if first and self.lr_first_task is not None else self.lr

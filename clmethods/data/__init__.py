@@ -1,1 +1,1 @@
-"""Datasets and class-incremental streams over them."""
+"""Datasets, their splits, and streams of tasks."""

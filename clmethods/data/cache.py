@@ -1,7 +1,8 @@
-"""Decoded images on disk, as memory-mapped uint8 arrays that all processes of a user share.
+"""Cache of decoded images: memory-mapped uint8 arrays that all processes of a user share.
 
-A file is written aside and renamed, so nobody sees half of one. Its name is a fingerprint of all
-that its bits depend on, so nothing in it can be stale; files may be deleted at any time.
+A file is written to a temporary file and renamed, so that no process reads an incomplete file. The
+name of a file is a fingerprint of everything that its content depends on, so that no file can be
+outdated. Files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ from clmethods.canonical import fingerprint
 from clmethods.data.source import DatasetError, Pixels
 
 LAYOUT = 1
-"""Bumped when the same identity would give other bits."""
+"""Version of the cache, increased when the same identity gives different bits."""
 
 
 def cache_dir() -> Path:
-    """`CLMETHODS_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("CLMETHODS_CACHE")
-    if chosen:
-        return Path(chosen)
+    """Return `CLMETHODS_CACHE`, or `clmethods` in the user's cache folder."""
+    folder = os.environ.get("CLMETHODS_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clmethods"
 
 
 def cached_pixels(name: str, identity: object, write: Callable[[Path], None]) -> Pixels:
-    """A read-only array, memory-mapped; `write` makes its .npy file if no process has yet.
+    """Return a read-only, memory-mapped array; `write` creates its .npy file if it is missing.
 
-    One process writes while the others wait.
+    One process writes the file while the others wait. Raises `DatasetError` if the cache folder
+    is not writable.
     """
     key = fingerprint([LAYOUT, PIL.__version__, identity])[:32]
     path = cache_dir() / f"{name}-{key}.npy"
@@ -44,23 +46,27 @@ def cached_pixels(name: str, identity: object, write: Callable[[Path], None]) ->
         if not path.exists():
             with _locked(path.with_suffix(".lock")):
                 if not path.exists():
-                    _aside(path, write)
+                    write_atomically(path, write)
     except OSError as error:
         raise DatasetError(
-            f"{name}: decoded images cannot be kept in {path.parent}: {error.strerror or error}. "
-            "Set CLMETHODS_CACHE to a folder with room."
+            f"{name}: decoded images cannot be stored in {path.parent}: "
+            f"{error.strerror or error}. Set CLMETHODS_CACHE to a folder with enough space."
         ) from error
     return cast(Pixels, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _aside(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary path in the same folder and rename the file to `path`.
+
+    If `write` raises an exception, the temporary file is removed.
+    """
     with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as new:
-        aside = Path(new.name)
+        temporary = Path(new.name)
     try:
-        write(aside)
-        aside.replace(path)
+        write(temporary)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

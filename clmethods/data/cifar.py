@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: torchvision's layout, the original archive, or the hub's files."""
+"""Readers of CIFAR-10 and CIFAR-100: torchvision's folders, original archives, or hub files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_o
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Names inside one of the two archives."""
+    """Names of the files of CIFAR-10 or CIFAR-100, and of the key of the labels."""
 
     name: str
+    """Name of the dataset."""
     folder: str
     archive: str
     train: tuple[str, ...]
     test: str
     label: bytes
+    """Key of the labels in a batch."""
 
 
 CIFAR10 = Layout(
@@ -55,27 +57,27 @@ MD5 = {
     "train": "16019d7e3df5f24257cddd939b257f8d",
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
 }
-"""As published with the archives."""
+"""Published MD5 checksums of the archives and of their files."""
 
 
 def cifar10(root: str | None) -> Source:
-    """50,000 + 10,000 colour photographs of 32 x 32 pixels, 10 classes."""
+    """Read CIFAR-10: 50,000 + 10,000 color photographs of 32 x 32 pixels, 10 classes."""
     return _source(root, CIFAR10)
 
 
 def cifar100(root: str | None) -> Source:
-    """50,000 + 10,000 colour photographs of 32 x 32 pixels, 100 classes (the fine labels)."""
+    """Read CIFAR-100: 50,000 + 10,000 color photographs of 32 x 32 pixels, 100 fine classes."""
     return _source(root, CIFAR100)
 
 
 def _source(root: str | None, layout: Layout) -> Source:
     files = _files(root, layout)
     if not files:
-        found = hub_source(root, ("img", "image"), ("fine_label", "label"))
-        if found is None:
+        source = hub_source(root, ("img", "image"), ("fine_label", "label"))
+        if source is None:
             what = f"{layout.archive}, the unpacked folder {layout.folder}, or the hub's Parquet"
             raise missing(layout.name, root, f"{what} files train-*.parquet and test-*.parquet")
-        return found
+        return source
     batches = _batches(files, layout)
     labels = [np.array(batch[layout.label], np.int64) for batch in batches]
     test = len(labels[-1])
@@ -93,7 +95,7 @@ def _source(root: str | None, layout: Layout) -> Source:
 
 
 def _files(root: str | None, layout: Layout) -> tuple[Path, ...]:
-    """The archive, or its batches with the test batch last; nothing if neither is whole."""
+    """Return the batches with the test batch last, or the archive, or nothing."""
     folder = first_folder(root, (layout.folder,), layout.test)
     if folder is not None:
         batches = tuple(folder / name for name in (*layout.train, layout.test))
@@ -116,14 +118,16 @@ def _batches(files: tuple[Path, ...], layout: Layout) -> list[dict[bytes, Any]]:
                     for name in (*layout.train, layout.test)
                 ]
         except (tarfile.TarError, KeyError, EOFError, OSError) as error:
-            raise DatasetError(f"{archive} is not the whole archive: {error}") from error
-    found: list[dict[bytes, Any]] = []
+            raise DatasetError(
+                f"{archive} is not a complete archive: {error}. Download it again."
+            ) from error
+    batches: list[dict[bytes, Any]] = []
     for path, data in parts:
         batch = load_arrays(check_md5(path, data, MD5.get(path.name)), str(path))
         if not isinstance(batch, dict) or b"data" not in batch or layout.label not in batch:
-            raise DatasetError(f"{path} is no batch of {layout.name}")
-        found.append(batch)
-    return found
+            raise DatasetError(f"{path} is not a batch of {layout.name}. Download it again.")
+        batches.append(batch)
+    return batches
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
@@ -134,7 +138,7 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
 
 
 def _images(batch: dict[bytes, Any], path: Path) -> Pixels:
-    """(n, 3072) channel after channel to (n, 32, 32, 3)."""
+    """Convert the rows (n, 3072) of a batch, channel after channel, to images (n, 32, 32, 3)."""
     data = batch[b"data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise DatasetError(f"{path}: images must be rows of 3072 bytes")

@@ -1,4 +1,4 @@
-"""CUB-200-2011 with its official split."""
+"""Reader of CUB-200-2011 with its official split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clmethods.data.originals import first_folder
+from clmethods.data.originals import first_folder, require_files
 from clmethods.data.source import DatasetError, Source, missing
 from clmethods.user_data.folder_listing import TEST, TRAIN
 
@@ -14,7 +14,10 @@ LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 
 
 def cub200(root: str | None) -> Source:
-    """5,994 + 5,794 photographs of 200 bird species, as `train_test_split.txt` says."""
+    """Read CUB-200: 5,994 + 5,794 photographs of 200 bird species.
+
+    The split is that of `train_test_split.txt`.
+    """
     folder = first_folder(root, ("CUB_200_2011", "CUB_200_2011/CUB_200_2011"), LISTS[0])
     if folder is None or not all((folder / name).is_file() for name in LISTS):
         lists = ", ".join(LISTS)
@@ -23,9 +26,7 @@ def cub200(root: str | None) -> Source:
     if not paths.keys() == labels.keys() == training.keys():
         raise DatasetError(f"{folder}: {', '.join(LISTS)} do not list the same images")
     files = tuple(folder / "images" / path for path in paths.values())
-    absent = [str(path) for path in files if not path.is_file()]
-    if absent:
-        raise DatasetError(f"cub200: {len(absent)} listed images are missing: {absent[0]}, ...")
+    require_files("cub200", files)
     return Source(
         labels=np.array([int(labels[number]) - 1 for number in paths], np.int64),
         splits=np.array([TRAIN if training[n] == "1" else TEST for n in paths], np.int8),
@@ -35,7 +36,7 @@ def cub200(root: str | None) -> Source:
 
 
 def _column(path: Path) -> dict[str, str]:
-    """`<image number> <value>` by line."""
+    """Return the values by image number of a file with lines `<image number> <value>`."""
     rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
     if any(len(row) != 2 for row in rows):
         raise DatasetError(f"{path}: every line must hold a number and a value")

@@ -1,4 +1,4 @@
-"""DATASETS: from a stream's configuration to its images; decoded once, kept as uint8."""
+"""Loading of the images of a stream: readers of all datasets, and the size of stored images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from clmethods.user_data.folder_listing import Listing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Images of one dataset, in a fixed order. Read-only, and often memory-mapped."""
+    """Images of a dataset in a fixed order. They are read-only, and often memory-mapped."""
 
     images: Pixels
-    """(n, s, s) grey or (n, s, s, 3) RGB, at `clmethods.data.decode.stored_side` or smaller."""
+    """(n, s, s) gray or (n, s, s, 3) RGB, where s is `clmethods.data.decode.stored_side` or
+    smaller."""
     source: Source
-    """Labels, splits, domains and groups of the same n images."""
+    """Labels, splits, domains and groups of the n images."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -53,25 +54,25 @@ DATASETS: dict[str, Callable[[str | None], Source]] = {
     "domainnet": domainnet.domainnet,
     "domainnet-dil": domainnet.domainnet,
 }
-"""Readers by the names of `clmethods.catalog.facts.DATASETS`; each takes `stream.root`."""
+"""Readers by the names of `clmethods.catalog.facts.DATASETS`; the argument is `stream.root`."""
 
 
 def open_images(stream: StreamConfig, image_size: int) -> LabelledImages:
-    """The images of a stream's dataset at the size for `image_size`: treat them as read-only.
+    """Return the images of a stream's dataset for `image_size`. Do not modify them.
 
-    Raises `DatasetError` when files are missing, damaged, or not those that the run was planned
-    with; nothing has been trained by then.
+    Raises `DatasetError` if files are missing or damaged, or have changed since the run was
+    planned.
     """
     try:
         listing = stream.listing()
-    except InvalidConfigError as error:  # it was there when the run was planned
+    except InvalidConfigError as error:  # the data was valid when the run was planned
         raise DatasetError(f"{stream.dataset}: {error}") from error
     if listing is not None:
         if stream.record not in {None, listing.facts}:
             raise DatasetError(
                 f"{stream.dataset}: the files below {listing.base} have changed since the run was "
                 f"planned: their fingerprint is {listing.version}, not {stream.facts.version}. "
-                "Restore them, or plan the run anew."
+                "Restore the files, or plan the run again."
             )
         return _open_listing(stream.dataset, listing, image_size, stream.resizing)
     return _open(stream.dataset, stream.root, stream.download, image_size, stream.resizing)
@@ -91,12 +92,15 @@ def _open(
     facts = FACTS[dataset]
     if facts.images not in {None, len(source.labels)}:
         raise DatasetError(
-            f"{dataset} has {facts.images} images, but {len(source.labels)} are below {root}. "
-            "Complete the copy; a selection of your own can be read as image-folder or manifest."
+            f"{dataset} has {facts.images} images, but {root} contains {len(source.labels)}. "
+            "Complete the copy, or read a subset with dataset: image-folder or manifest."
         )
     unknown = set(source.labels.tolist()) - set(range(facts.classes))
     if unknown:
-        raise DatasetError(f"{dataset} has labels 0 to {facts.classes - 1}, not {min(unknown)}")
+        raise DatasetError(
+            f"{dataset}: got label {min(unknown)}, allowed: 0 to {facts.classes - 1}. "
+            "Restore the original files."
+        )
     return LabelledImages(pixels_of(dataset, source, image_size, resize), source)
 
 
@@ -105,7 +109,7 @@ def _open_listing(
     dataset: str, listing: Listing, image_size: int, resize: Resize
 ) -> LabelledImages:
     if dataset == "idx":
-        source = idx.named(dataset, str(listing.base))
+        source = idx.idx_dataset(dataset, str(listing.base))
     else:
         source = folders.listed_source(listing)
     return LabelledImages(pixels_of(dataset, source, image_size, resize), source)

@@ -1,4 +1,4 @@
-"""Pixels of a source at the size that is needed: decoded once, in uint8 throughout."""
+"""Decoding and resizing of the images of a source to uint8 arrays."""
 
 from __future__ import annotations
 
@@ -16,35 +16,41 @@ from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
 Resize = Literal["stretch", "crop"]
 
 EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"})
-"""Pillow's modes of at most eight bits a channel; others would be cut off by a conversion."""
+"""Modes of Pillow with at most eight bits per channel. Conversion would truncate other modes."""
 
-MOST_NAMED = 10
-"""So many unreadable files are named."""
+MAX_REPORTED_FILES = 10
+"""Largest number of unreadable files that an error lists."""
 
 
 def stored_side(image_size: int, resize: Resize) -> int:
-    """Side at which images are kept: S, or 8/7 S where the centre of S is cut out later.
+    """Return the side of stored images: S for `stretch`, 8/7 S for `crop`.
 
-    256 for 224, as in the papers; the margin is what random crops use.
+    8/7 S is 256 for 224, as in the papers. Evaluation uses the center of size S; random crops also
+    use the margin.
     """
     return image_size if resize == "stretch" else round(image_size * 8 / 7)
 
 
-def centre(images: Pixels, resize: Resize) -> Pixels:
-    """(n, s, s, ...) to the view (n, c, c, ...) that a test image shows, c = 7/8 s."""
+def center_crop(images: Pixels, resize: Resize) -> Pixels:
+    """Return the center (n, c, c, ...), c = 7/8 s, of images (n, s, s, ...) as a view.
+
+    With `stretch`, the images are returned unchanged.
+    """
     if resize == "stretch":
         return images
     side = images.shape[1]
-    kept = round(side * 7 / 8)
-    start = (side - kept) // 2
-    return images[:, start : start + kept, start : start + kept]
+    cropped = round(side * 7 / 8)
+    start = (side - cropped) // 2
+    return images[:, start : start + cropped, start : start + cropped]
 
 
 def pixels_of(name: str, source: Source, image_size: int, resize: Resize) -> Pixels:
-    """(n, s, s) or (n, s, s, 3): all images at `stored_side`, or as they are if that is smaller.
+    """Return all images of a source, (n, s, s) or (n, s, s, 3), where s is at most `stored_side`.
 
-    Small originals are kept small: their enlargement would take memory and hold nothing new.
-    Images that ship are enlarged here, by Pillow. Raises `DatasetError` naming unreadable files.
+    Originals that are smaller keep their size, because enlarged images would need more memory
+    without more information. Only images that ship with the package are enlarged here, by Pillow.
+
+    Raises `DatasetError` with the names of unreadable files.
     """
     side = stored_side(image_size, resize)
     read = source.read
@@ -65,14 +71,17 @@ def pixels_of(name: str, source: Source, image_size: int, resize: Resize) -> Pix
 
 
 def fitted(images: Pixels, side: int, resize: Resize) -> Pixels:
-    """(n, H, W[, 3]) to (n, side, side[, 3]) by bicubic interpolation, so that bits are stable."""
+    """Resize images (n, H, W[, 3]) to (n, side, side[, 3]) by bicubic interpolation.
+
+    The bits of the result do not depend on the machine.
+    """
     if images.shape[1:3] == (side, side):
         return images
     return np.stack([fit(Image.fromarray(image), side, resize) for image in images])
 
 
 def fit(image: Image.Image, side: int, resize: Resize) -> Pixels:
-    """(side, side) grey or (side, side, 3): stretched, or the centre of the shorter side."""
+    """Return the image as (side, side) gray or (side, side, 3), stretched or center-cropped."""
     if resize == "stretch":
         return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
     width, height = image.size
@@ -84,19 +93,19 @@ def fit(image: Image.Image, side: int, resize: Resize) -> Pixels:
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """A picture as RGB; raises OSError, ValueError or SyntaxError if it cannot be read."""
+    """Read an image as RGB. Raises OSError, ValueError or SyntaxError if it cannot be read."""
     with Image.open(path) as image:
         if image.mode not in EIGHT_BIT:
-            raise ValueError(f"mode {image.mode}: more than eight bits a channel")
+            raise ValueError(f"mode {image.mode}: more than eight bits per channel")
         return image.convert("RGB")
 
 
 def _decode(files: tuple[Path, ...], side: int, resize: Resize, path: Path) -> None:
-    """Write (n, side, side, 3) to `path` without holding it in memory."""
+    """Write the images (n, side, side, 3) to `path` without loading all of them into memory."""
     shape = (len(files), side, side, 3)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
-    def one(index: int) -> str | None:
+    def decode(index: int) -> str | None:
         try:
             out[index] = fit(open_rgb(files[index]), side, resize)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -104,12 +113,12 @@ def _decode(files: tuple[Path, ...], side: int, resize: Resize, path: Path) -> N
         return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        issues = [issue for issue in pool.map(one, range(len(files))) if issue is not None]
+        issues = [issue for issue in pool.map(decode, range(len(files))) if issue is not None]
     if issues:
-        more = f"\n  and {len(issues) - MOST_NAMED} more" if len(issues) > MOST_NAMED else ""
+        rest = len(issues) - MAX_REPORTED_FILES
         raise DatasetError(
             f"{len(issues)} of {len(files)} images cannot be read; replace or remove them:\n  "
-            + "\n  ".join(issues[:MOST_NAMED])
-            + more
+            + "\n  ".join(issues[:MAX_REPORTED_FILES])
+            + (f"\n  and {rest} more" if rest > 0 else "")
         )
     out.flush()

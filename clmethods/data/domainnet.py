@@ -1,4 +1,4 @@
-"""DomainNet with its published split lists."""
+"""Reader of DomainNet with its published split lists."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from clmethods.catalog.facts import DOMAINNET
-from clmethods.data.originals import first_folder
+from clmethods.data.originals import first_folder, require_files
 from clmethods.data.source import DatasetError, Source, missing
 from clmethods.user_data.folder_listing import TEST, TRAIN
 
 
 def domainnet(root: str | None) -> Source:
-    """345 classes in six domains: `<domain>_train.txt` and `<domain>_test.txt` name the images.
+    """Read DomainNet: 345 classes in six domains.
 
-    A line is a path relative to the folder of the lists, and a label.
+    `<domain>_train.txt` and `<domain>_test.txt` list the images. A line consists of a path,
+    relative to the folder of the lists, and a label.
     """
     expected = "the folders of the six domains and <domain>_train.txt, <domain>_test.txt of each"
     folder = first_folder(root, ("domainnet", "DomainNet"), f"{DOMAINNET[0]}_train.txt")
@@ -27,16 +28,16 @@ def domainnet(root: str | None) -> Source:
         for side, split in (("train", TRAIN), ("test", TEST)):
             source = folder / f"{name}_{side}.txt"
             if not source.is_file():
-                raise missing("domainnet", root, f"{source.name}, besides {expected}")
+                raise missing("domainnet", root, f"{source.name}, together with {expected}")
             for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
                 path, _, label = line.strip().rpartition(" ")
                 if not path or not label.isdecimal():
-                    raise DatasetError(f"{source}, line {number}: a path and a label are needed")
+                    raise DatasetError(
+                        f"{source}, line {number}: got {line!r}, allowed: a path and a label"
+                    )
                 files.append(folder / path)
                 rows.append((int(label), split, domain))
-    absent = [str(path) for path in files if not path.is_file()]
-    if absent:
-        raise DatasetError(f"domainnet: {len(absent)} listed images are missing: {absent[0]}, ...")
+    require_files("domainnet", files)
     labels, splits, domains = zip(*rows, strict=True)
     return Source(
         labels=np.array(labels, np.int64),

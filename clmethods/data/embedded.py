@@ -1,4 +1,4 @@
-"""Data that ships with the package (`clmethods/data/files/README.md`)."""
+"""Readers of the datasets that ship with the package (`clmethods/data/files/README.md`)."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ SHA256 = {
     "fashion.npz": "3116a19bf2f2a363ed0f593f6ec2aa0a07c7bb97b86848444c01c387d14b0394",
     "scripts.npz": "ce211b1c2c4650f918ca968872067ff1284638710f4cf397ae2955a38fb8f5f0",
 }
-"""Of the arrays, not of their packing."""
+"""SHA-256 checksums of the arrays, which do not depend on the compression of the files."""
 
 
 def digits() -> Source:
-    """Handwritten digits, 8 x 8 grey."""
+    """Read handwritten digits, 8 x 8 gray."""
     return _source(*_arrays("digits.npz"))
 
 
 def glyph100() -> Source:
-    """100 characters of seven scripts in fonts that differ between the splits, 28 x 28 grey.
+    """Read 100 characters of seven scripts, 28 x 28 gray, whose fonts differ between the splits.
 
-    The embedded stand-in for Split CIFAR-100.
+    It is the embedded replacement for Split CIFAR-100.
     """
     return _source(*_arrays("glyph100.npz"))
 
 
 def embedded4() -> Source:
-    """Digits, clothes, Latin letters, hiragana: 40 classes, 28 x 28 grey, ten after ten.
+    """Read digits, clothes, Latin letters and hiragana: 40 classes, 10 of each, 28 x 28 gray.
 
-    The embedded stand-in for 5-datasets: in the natural class order with 4 tasks every task is
-    one domain.
+    It is the embedded replacement for 5-datasets. In the natural class order with 4 tasks, each
+    task is one domain.
     """
     images, labels, test = _arrays("digits.npz")
     parts = [(fitted(images, 28, "stretch"), labels, test)]
@@ -52,9 +52,10 @@ def embedded4() -> Source:
 
 
 def digits_dil() -> Source:
-    """The digits under four conditions, 16 x 16 grey: plain, inverted, rotated, noisy.
+    """Read the digits in four domains, 16 x 16 gray: plain, inverted, rotated, noisy.
 
-    The same pictures in every domain, so a test digit is never trained on in another one.
+    All domains have the same images and the same split, so that no test image is a training image
+    of another domain.
     """
     images, labels, test = _arrays("digits.npz")
     plain = np.kron(images, np.ones((1, 2, 2), np.uint8))
@@ -68,30 +69,32 @@ def digits_dil() -> Source:
 
 
 def rotated(images: Pixels) -> Pixels:
-    """(n, s, s) turned by 45 degrees and made smaller, so that corners stay inside; bilinear.
+    """Rotate images (n, s, s) by 45 degrees and shrink them, so that corners stay inside.
 
-    Written out in double precision: a library's rotation may move grey levels with its version.
+    The bilinear interpolation is implemented here in double precision, because gray levels of a
+    library's rotation may change with its version.
     """
     side = images.shape[1]
     grid = np.arange(side) - (side - 1) / 2
     y, x = np.meshgrid(grid, grid, indexing="ij")
-    # Turned by 45 degrees a square needs sqrt(2) of its side: x' = x + y and y' = y - x do both.
+    # A square rotated by 45 degrees is sqrt(2) times as wide. x' = x + y, y' = y - x rotates and
+    # shrinks it by sqrt(2).
     source_x, source_y = x + y + (side - 1) / 2, y - x + (side - 1) / 2
     left, top = np.floor(source_x).astype(int), np.floor(source_y).astype(int)
-    right_share, low_share = source_x - left, source_y - top
+    right_weight, lower_weight = source_x - left, source_y - top
     padded = np.pad(images.astype(np.float64), ((0, 0), (side, side), (side, side)))
     left, top = left + side, top + side
-    upper = padded[:, top, left] * (1 - right_share) + padded[:, top, left + 1] * right_share
-    lower = padded[:, top + 1, left] * (1 - right_share) + padded[:, top + 1, left + 1] * (
-        right_share
+    upper = padded[:, top, left] * (1 - right_weight) + padded[:, top, left + 1] * right_weight
+    lower = padded[:, top + 1, left] * (1 - right_weight) + padded[:, top + 1, left + 1] * (
+        right_weight
     )
-    turned = upper * (1 - low_share) + lower * low_share
-    levels: Pixels = np.rint(turned).astype(np.uint8)
+    interpolated = upper * (1 - lower_weight) + lower * lower_weight
+    levels: Pixels = np.rint(interpolated).astype(np.uint8)
     return levels
 
 
 def noisy(images: Pixels) -> Pixels:
-    """(n, s, s) on a background of noise up to grey 127, another one for every image."""
+    """Put images (n, s, s) on a background of noise up to gray 127, different for each image."""
     noise = np.random.default_rng(0).integers(0, 128, images.shape, dtype=np.uint8)
     brighter: Pixels = np.maximum(images, noise)
     return brighter

@@ -1,4 +1,4 @@
-"""Fetching originals where `download: true` asks for it: published archives, checked, unpacked."""
+"""Download of original datasets for `download: true`: published archives with checksums."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clmethods.data import cifar, svhn
+from clmethods.data.cache import write_atomically
 from clmethods.data.source import DatasetError
 
 CHUNK = 1 << 20
@@ -19,16 +20,17 @@ TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One published file."""
+    """Published file of a dataset."""
 
     url: str
     md5: str | None = None
-    """As published; None where no checksum is."""
+    """Published MD5 checksum; None if no checksum is published."""
     unpack: bool = False
+    """True if the archive is unpacked after the download."""
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """File name."""
         return self.url.rpartition("/")[2]
 
 
@@ -82,22 +84,22 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
     "imagenet-r": (Archive(f"{_HENDRYCKS}/imagenet-r.tar", unpack=True),),
     "imagenet-a": (Archive(f"{_HENDRYCKS}/imagenet-a.tar", unpack=True),),
 }
-"""What can be fetched without a form or an agreement."""
+"""Archives by dataset, of those that can be downloaded without a form or an agreement."""
 
 
 def fetch(dataset: str, root: str | None) -> None:
-    """Download the originals of `dataset` into `root`, verify and, where needed, unpack them.
+    """Download the original files of `dataset` into `root`, verify them, and unpack archives.
 
-    Raises `DatasetError` saying what to do by hand instead.
+    Raises `DatasetError` with instructions for a manual download if this fails.
     """
     archives = ARCHIVES.get(dataset)
     if archives is None:
         raise DatasetError(
             f"{dataset} cannot be downloaded; these can: {', '.join(ARCHIVES)}. Put its files "
-            "into a folder and name it as stream.root."
+            "into a folder and set stream.root to it."
         )
     if root is None:
-        raise DatasetError(f"{dataset}: name the folder to download into as stream.root")
+        raise DatasetError(f"{dataset}: set stream.root to the folder for the download")
     folder = Path(root)
     folder.mkdir(parents=True, exist_ok=True)
     for archive in archives:
@@ -108,32 +110,31 @@ def fetch(dataset: str, root: str | None) -> None:
 
 
 def _download(archive: Archive, folder: Path) -> None:
-    """Written aside, checked, renamed: several workers may fetch at once."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as stream:
-        aside = Path(stream.name)
-    try:
+    """Download and verify an archive; several workers may download it at once."""
+
+    def download(path: Path) -> None:
+        digest = hashlib.md5(usedforsecurity=False)
         opened = urllib.request.urlopen(archive.url, timeout=TIMEOUT_S)
-        with opened as source, aside.open("wb") as out:
+        with opened as source, path.open("wb") as out:
             while chunk := source.read(CHUNK):
                 digest.update(chunk)
                 out.write(chunk)
         if archive.md5 not in {None, digest.hexdigest()}:
             raise DatasetError(
-                f"{archive.url} gave a file with MD5 {digest.hexdigest()}, not {archive.md5}"
+                f"the file from {archive.url} has MD5 {digest.hexdigest()}, expected {archive.md5}"
             )
-        aside.replace(folder / archive.name)
+
+    try:
+        write_atomically(folder / archive.name, download)
     except OSError as error:  # urllib's errors are OSErrors
         raise DatasetError(
-            f"{archive.url} could not be downloaded: {error}. Fetch it where there is a network "
-            f"and put it into {folder}."
+            f"{archive.url} cannot be downloaded: {error}. Download it on a machine with network "
+            f"access and copy it into {folder}."
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Into a scratch folder first, so that a broken archive leaves nothing half unpacked."""
+    """Unpack into a temporary folder first, so that a damaged archive leaves no files."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         try:
             if path.suffix == ".zip":

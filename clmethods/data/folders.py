@@ -1,4 +1,4 @@
-"""Datasets that are one folder of pictures per class and come without a test split."""
+"""Readers of datasets with one folder of images per class and without a test split."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from clmethods.data.source import DatasetError, Source, missing
 from clmethods.errors import InvalidConfigError
 from clmethods.user_data.folder_listing import OPEN, Listing, list_folder
 
-BROKEN = frozenset(
+UNREADABLE = frozenset(
     {
         "A/RGVtb2NyYXRpY2FCb2xkT2xkc3R5bGUgQm9sZC50dGY=.png",
         "F/Q3Jvc3NvdmVyIEJvbGRPYmxpcXVlLnR0Zg==.png",
     }
 )
-"""Two files of notMNIST (small) that are empty in the original; everybody leaves them out."""
+"""Two files of notMNIST (small) that are empty in the original. They are always excluded."""
 
 
 def imagenet_r(root: str | None) -> Source:
-    """30,000 renditions of 200 ImageNet classes; class ids follow the sorted folder names."""
+    """Read ImageNet-R: 30,000 renditions of 200 ImageNet classes, sorted by folder name."""
     return _classes("imagenet-r", root, "imagenet-r.tar or its folder imagenet-r with 200 folders")
 
 
 def imagenet_a(root: str | None) -> Source:
-    """7,500 adversarial photographs of 200 ImageNet classes, in the order of folder names."""
+    """Read ImageNet-A: 7,500 adversarial photographs of 200 classes, sorted by folder name."""
     return _classes("imagenet-a", root, "imagenet-a.tar or its folder imagenet-a with 200 folders")
 
 
 def notmnist(root: str | None) -> Source:
-    """About 18,700 letters A to J in odd fonts (the small set), 28 x 28."""
-    found = _classes("notmnist", root, "the folder notMNIST_small with the folders A to J")
-    keep = [i for i, p in enumerate(found.files) if "/".join(p.parts[-2:]) not in BROKEN]
+    """Read notMNIST (small): about 18,700 letters A to J in various fonts, 28 x 28."""
+    source = _classes("notmnist", root, "the folder notMNIST_small with the folders A to J")
+    keep = [i for i, p in enumerate(source.files) if "/".join(p.parts[-2:]) not in UNREADABLE]
     return replace(
-        found,
-        labels=found.labels[keep],
-        splits=found.splits[keep],
-        files=tuple(found.files[i] for i in keep),
+        source,
+        labels=source.labels[keep],
+        splits=source.splits[keep],
+        files=tuple(source.files[i] for i in keep),
     )
 
 
 def listed_source(listing: Listing) -> Source:
-    """The pictures of a listing."""
+    """Return the images of a listing as a source."""
     return Source(
         labels=np.array(listing.labels, np.int64),
         splits=np.array(listing.splits, np.int8),
@@ -69,6 +69,7 @@ def _classes(dataset: str, root: str | None, expected: str) -> Source:
         raise DatasetError(f"{dataset}: {error}") from error
     if set(listing.splits) != {OPEN}:
         raise DatasetError(
-            f"{dataset}: {folder} is split into train and test already; read it as image-folder"
+            f"{dataset}: {folder} is already split into train and test; read it with dataset: "
+            "image-folder"
         )
     return listed_source(listing)

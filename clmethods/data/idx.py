@@ -1,4 +1,4 @@
-"""IDX files, the format of the MNIST family, packed or not, in torchvision's places too."""
+"""Readers of MNIST, Fashion-MNIST and KMNIST, and of IDX files, the format of MNIST."""
 
 from __future__ import annotations
 
@@ -15,36 +15,39 @@ from clmethods.user_data.folder_listing import IDX_FILES, idx_file
 
 
 def mnist(root: str | None) -> Source:
-    """60,000 + 10,000 handwritten digits, 28 x 28 grey."""
-    return named("mnist", root)
+    """Read MNIST: 60,000 + 10,000 handwritten digits, 28 x 28 gray."""
+    return idx_dataset("mnist", root)
 
 
 def fashion_mnist(root: str | None) -> Source:
-    """60,000 + 10,000 pictures of clothes, 28 x 28 grey."""
-    return named("fashion-mnist", root)
+    """Read Fashion-MNIST: 60,000 + 10,000 images of clothes, 28 x 28 gray."""
+    return idx_dataset("fashion-mnist", root)
 
 
 def kmnist(root: str | None) -> Source:
-    """60,000 + 10,000 handwritten hiragana, 28 x 28 grey, 10 classes."""
-    return named("kmnist", root)
+    """Read KMNIST: 60,000 + 10,000 handwritten hiragana, 28 x 28 gray, 10 classes."""
+    return idx_dataset("kmnist", root)
 
 
-def named(dataset: str, root: str | None) -> Source:
-    """A member of the family below `root`, or the hub's Parquet files of it."""
-    found = idx_source(root) or hub_source(root, ("image",), ("label",))
-    if found is None:
+def idx_dataset(dataset: str, root: str | None) -> Source:
+    """Read a dataset from its IDX files below `root`, or from the Parquet files of the hub.
+
+    Raises `MissingDataError` if there are no such files.
+    """
+    source = idx_source(root) or hub_source(root, ("image",), ("label",))
+    if source is None:
         files = ", ".join(IDX_FILES)
-        raise missing(dataset, root, f"{files} (each as it is or with .gz)")
-    return found
+        raise missing(dataset, root, f"{files} (each of them may end in .gz)")
+    return source
 
 
 def idx_source(root: str | None) -> Source | None:
-    """The four files below `root`; None if one of them is not there."""
+    """Return the source of the four IDX files below `root`; None if a file is missing."""
     if root is None:
         return None
-    found = [idx_file(Path(root), name) for name in IDX_FILES]
-    files = [path for path in found if path is not None]
-    if len(files) < len(found):
+    paths = [idx_file(Path(root), name) for name in IDX_FILES]
+    files = [path for path in paths if path is not None]
+    if len(files) < len(paths):
         return None
     train_images, train_labels, test_images, test_labels = files
     train, test = read_idx(train_labels, 1), read_idx(test_labels, 1)
@@ -52,7 +55,9 @@ def idx_source(root: str | None) -> Source | None:
     def read() -> Pixels:
         images = [read_idx(path, 3) for path in (train_images, test_images)]
         if [len(part) for part in images] != [len(train), len(test)]:
-            raise DatasetError(f"{root}: the numbers of images and of labels differ")
+            raise DatasetError(
+                f"{root}: the numbers of images and labels differ. Restore the original files."
+            )
         return np.concatenate(images)
 
     return Source(
@@ -64,7 +69,10 @@ def idx_source(root: str | None) -> Source | None:
 
 
 def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
-    """The array of unsigned bytes in an IDX file; raises `DatasetError` unless it is whole."""
+    """Return the array of unsigned bytes in an IDX file with `rank` dimensions.
+
+    Raises `DatasetError` if the file is incomplete or has another format.
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             data = stream.read()
@@ -72,9 +80,9 @@ def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     start = 4 + 4 * rank
     if len(data) < start or data[:4] != bytes((0, 0, 8, rank)):
-        raise DatasetError(f"{path} is no IDX file of unsigned bytes in {rank} dimensions")
+        raise DatasetError(f"{path} is not an IDX file of unsigned bytes with {rank} dimensions")
     shape = struct.unpack(f">{rank}I", data[4:start])
     expected = int(np.prod(shape))
     if len(data) - start != expected:
-        raise DatasetError(f"{path} is cut off: {len(data) - start} of {expected} bytes are there")
+        raise DatasetError(f"{path} is incomplete: it has {len(data) - start} of {expected} bytes")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -1,4 +1,4 @@
-"""What the readers of originals share: finding files, checksums, columns of the hub's files."""
+"""Shared functions of dataset readers: search for files, checksums, Parquet files of the hub."""
 
 from __future__ import annotations
 
@@ -17,29 +17,43 @@ from clmethods.user_data.parquet_columns import ParquetError, read_parquet
 
 
 def first_folder(root: str | None, names: Sequence[str], inside: str) -> Path | None:
-    """`root` or a folder of one of the names below it: the first that contains `inside`."""
+    """Return the first of `root` and its subfolders `names` that contains `inside`, or None."""
     if root is None:
         return None
     base = Path(root)
     return next((p for p in (base, *(base / n for n in names)) if (p / inside).exists()), None)
 
 
+def require_files(dataset: str, files: Sequence[Path]) -> None:
+    """Raise `DatasetError` if some of the listed images do not exist."""
+    absent = [str(path) for path in files if not path.is_file()]
+    if absent:
+        raise DatasetError(
+            f"{dataset}: {len(absent)} listed images are missing: {absent[0]}, ... "
+            "Complete the copy."
+        )
+
+
 def check_md5(path: Path, data: bytes, expected: str | None) -> bytes:
-    """`data`, if it is what the publisher's MD5 says; no check where none is published."""
+    """Return `data` if it has the MD5 checksum `expected`; None skips the check.
+
+    Raises `DatasetError` if the checksum differs.
+    """
     if expected is not None:
-        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if found != expected:
+        actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if actual != expected:
             raise DatasetError(
-                f"{path} is damaged or another version: its MD5 is {found}, that of the original "
-                f"{expected}. Fetch it again; a variant of your own can be read as image-folder."
+                f"{path} is damaged or another version: its MD5 is {actual}, the original has "
+                f"{expected}. Download it again, or read a variant with dataset: image-folder."
             )
     return data
 
 
 def hub_source(root: str | None, image: Sequence[str], label: Sequence[str]) -> Source | None:
-    """The Parquet files of the Hugging Face hub: train-*.parquet and test-*.parquet below `root`.
+    """Return the source of the hub's files train-*.parquet and test-*.parquet below `root`.
 
-    `image` and `label` are names that the columns may have. None if there are no such files.
+    `image` and `label` are the possible names of the two columns. Returns None if there are no
+    such files.
     """
     if root is None:
         return None
@@ -50,9 +64,9 @@ def hub_source(root: str | None, image: Sequence[str], label: Sequence[str]) -> 
     splits: list[int] = []
     for side, paths in ((TRAIN, train), (TEST, test)):
         for path in paths:
-            found = _column(path, label)
-            labels += [int(str(value)) for value in found]
-            splits += [side] * len(found)
+            column = _column(path, label)
+            labels += [int(str(value)) for value in column]
+            splits += [side] * len(column)
 
     def read() -> Pixels:
         pictures = []
@@ -60,7 +74,10 @@ def hub_source(root: str | None, image: Sequence[str], label: Sequence[str]) -> 
             for row, cell in enumerate(_column(path, image), start=1):
                 pictures.append(_picture(cell, f"row {row} of {path}"))
         if len({picture.shape for picture in pictures}) > 1:
-            raise DatasetError(f"{root}: images differ in size; extract them to an image-folder")
+            raise DatasetError(
+                f"{root}: the images differ in size. Extract them to a folder per class, and read "
+                "it with dataset: image-folder."
+            )
         return np.stack(pictures)
 
     return Source(
@@ -91,5 +108,5 @@ def _picture(cell: object, what: str) -> Pixels:
 
 
 def two_splits(train: int, test: int) -> NDArray[np.int8]:
-    """(train + test,) split codes."""
+    """Return the split codes (train + test,) of `train` training and `test` test images."""
     return np.repeat(np.array([TRAIN, TEST], np.int8), [train, test])

@@ -1,7 +1,7 @@
-"""Pickles of plain data and arrays, read by an unpickler that refuses everything else.
+"""Safe reader of pickle files that contain only plain data and numpy arrays.
 
-A pickle is a program: a file from somewhere could run any code. Of the names that it may ask for,
-only what numpy's own arrays are made of is granted.
+Loading a pickle can execute arbitrary code. This unpickler only allows the names that numpy needs
+for its arrays.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from clmethods.data.source import DatasetError
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """What protocol 2 writes for bytes; the real `codecs.encode` knows dangerous codecs."""
+    """Decode bytes as written by protocol 2; `codecs.encode` would allow dangerous codecs."""
     if encoding not in {"latin1", "latin-1"}:
         raise pickle.UnpicklingError(f"the encoding {encoding!r} is not allowed")
     return text.encode("latin1")
 
 
-_reconstruct = np.ndarray(0, np.uint8).__reduce__()[0]  # numpy's own, wherever it lives today
+_reconstruct = np.ndarray(0, np.uint8).__reduce__()[0]  # its module depends on numpy's version
 
 ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
@@ -36,16 +36,17 @@ ALLOWED: dict[tuple[str, str], Any] = {
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not allowed")
         return ALLOWED[module, name]
 
 
 def load_arrays(data: bytes, what: str) -> Any:
-    """The object in a pickle of dicts, lists, text and arrays; text of Python 2 comes as bytes.
+    """Return the object in a pickle of dicts, lists, text and arrays.
 
-    Raises `DatasetError` for anything else and for a damaged file.
+    Text from Python 2 is returned as bytes. `what` is the name of the file in error messages.
+    Raises `DatasetError` for a pickle with other content and for a damaged file.
     """
     try:
         return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # damage shows as any error; none may run on
+    except Exception as error:  # a damaged pickle can raise any exception
         raise DatasetError(f"{what} is not a readable pickle of arrays: {error}") from error

@@ -1,4 +1,4 @@
-"""Source: the images of a dataset before they have a size, in a fixed order."""
+"""Images of a dataset in a fixed order, before they are resized, and errors of datasets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Pixels = NDArray[np.uint8]
 
 
 class DatasetError(RuntimeError):
-    """Data is missing, damaged, or not the version that was asked for."""
+    """Exception for data that is missing, damaged, or not the requested version."""
 
 
 class MissingDataError(DatasetError):
-    """The original files are not where they were looked for; they may be downloaded."""
+    """Exception for original files that do not exist at the given path."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Labels and splits of n images, and where their pixels are.
+    """Labels and splits of n images, and the location of their pixels.
 
-    Either `files` names one picture each, or `read` gives all of them as they are.
+    Either `files` has the path of each image, or `read` returns all images in their original size.
     """
 
     labels: NDArray[np.int64]
@@ -33,35 +33,38 @@ class Source:
     """(n,) `TRAIN`, `VALIDATION`, `TEST` or `OPEN` of `clmethods.user_data.folder_listing`."""
     files: tuple[Path, ...] = ()
     read: Callable[[], Pixels] | None = None
-    """(n, H, W) grey or (n, H, W, 3) RGB."""
+    """Function that returns the images, (n, H, W) gray or (n, H, W, 3) RGB."""
     stamp: tuple[tuple[str, int, int], ...] = ()
-    """(path, bytes, mtime) of what `read` reads; empty for data that ships with the package."""
+    """(path, bytes, mtime) of the files that `read` uses; empty for data that ships with the
+    package."""
     domains: NDArray[np.int64] | None = None
-    """(n,) index of the given task, where the dataset names its tasks."""
+    """(n,) index of the given task of each image, if the dataset defines its tasks."""
     groups: tuple[str, ...] = ()
-    """Images of one group stay on one side of a drawn split; empty where there are none."""
+    """(n,) group of each image; empty if there are no groups. No random split divides a group."""
     class_names: tuple[str, ...] = ()
+    """Class names by class id; empty if they are not known."""
     base: Path | None = None
     """Folder that the paths of a split file are relative to."""
 
 
 def stamp_of(*files: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells that a file has changed."""
-    found = ((path.resolve(), path.stat()) for path in files)
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found)
+    """Return (path, size in bytes, mtime) of each file, which detects that a file has changed."""
+    stats = ((path.resolve(), path.stat()) for path in files)
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
 def as_bytes(values: NDArray[np.generic], what: str) -> Pixels:
-    """Pixels as uint8. Floats are refused unless they are whole numbers from 0 to 255.
+    """Convert pixels to uint8.
 
-    A picture in [0, 1], or with a value that is not a number, would silently become black.
+    Raises `DatasetError` unless all values are integers from 0 to 255, because images in [0, 1]
+    or with NaN would silently become black. `what` is the name of the file in error messages.
     """
     if values.dtype == np.uint8:
         return values  # type: ignore[return-value]
     numbers = values.astype(np.float64)
-    odd = ~np.isfinite(numbers)
-    if odd.any():
-        first = tuple(int(i) for i in np.argwhere(odd)[0])
+    invalid = ~np.isfinite(numbers)
+    if invalid.any():
+        first = tuple(int(i) for i in np.argwhere(invalid)[0])
         raise DatasetError(
             f"{what}: the pixel at {first} is {numbers[first]}, not a finite number"
         )
@@ -69,17 +72,17 @@ def as_bytes(values: NDArray[np.generic], what: str) -> Pixels:
     if not fits.all():
         first = tuple(int(i) for i in np.argwhere(~fits)[0])
         raise DatasetError(
-            f"{what}: the pixel at {first} is {numbers[first]:g}; pixels must be whole numbers "
-            "from 0 to 255 (multiply pictures in [0, 1] by 255 and round)"
+            f"{what}: the pixel at {first} is {numbers[first]:g}; pixels must be integers from 0 "
+            "to 255 (multiply images in [0, 1] by 255 and round)"
         )
     return numbers.astype(np.uint8)
 
 
 def missing(dataset: str, root: str | None, expected: str) -> MissingDataError:
-    """The error that says which files to put where."""
-    where = "stream.root is not set" if root is None else f"not found below {root}"
+    """Return the error for missing files; its message contains the expected files and the fix."""
+    reason = "stream.root is not set" if root is None else f"they are not below {root}"
     return MissingDataError(
-        f"{dataset}: the original files are needed and {where}. Put {expected} into a folder and "
-        "name it as `root` in the section `stream`. Where the machine has a network, "
-        "`download: true` in that section fetches what can be fetched."
+        f"{dataset}: the original files are required, but {reason}. Put {expected} into a folder "
+        "and set `root` in the section `stream` to this folder. On a machine with network access, "
+        "`download: true` in this section downloads the datasets that are freely available."
     )

@@ -1,4 +1,4 @@
-"""Which images train, validate and test. Neither the task order nor the run's seed has a say."""
+"""Splits of images into training, validation and test, independent of task order and run seed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ Indices = NDArray[np.intp]
 
 
 def drawn_splits(stream: StreamConfig, source: Source) -> NDArray[np.int8]:
-    """(n,) `TRAIN`, `VALIDATION` or `TEST`.
+    """Return the split (n,) of each image: `TRAIN`, `VALIDATION` or `TEST`.
 
-    A given split is kept. What is open is drawn by `split_seed`: stratified by class or, where
-    images have groups, by whole groups. Domains of a class are drawn with the same seed, so that
-    pictures of the same thing in several domains fall on the same side.
+    A given split is kept. Open images are split at random with `split_seed`, stratified by class,
+    or by whole groups if the images have groups. All domains of a class use the same seed, so that
+    images of the same object in several domains have the same split.
+
+    Raises `DatasetError` if `split_file` lists unknown images.
     """
     splits = source.splits.copy()
     facts = stream.facts
@@ -30,17 +32,17 @@ def drawn_splits(stream: StreamConfig, source: Source) -> NDArray[np.int8]:
         splits[_listed(stream.split_file, source)] = TEST
     draw = _draw_groups if source.groups else _draw_images
     if (splits == OPEN).any():
-        chosen = draw(stream, source, splits == OPEN, facts.test_fraction, "test")
+        selected = draw(stream, source, splits == OPEN, facts.test_fraction, "test")
         splits[splits == OPEN] = TRAIN
-        splits[chosen] = TEST
+        splits[selected] = TEST
     if stream.validation_fraction > 0 and not facts.given_validation:
-        chosen = draw(stream, source, splits == TRAIN, stream.validation_fraction, "split")
-        splits[chosen] = VALIDATION
+        selected = draw(stream, source, splits == TRAIN, stream.validation_fraction, "split")
+        splits[selected] = VALIDATION
     return splits
 
 
 def cells(source: Source) -> Iterator[tuple[int, Indices]]:
-    """(class id, its images in one domain), images in the order of the source."""
+    """Yield (class id, indices of its images in one domain), indices in ascending order."""
     domains = np.zeros_like(source.labels) if source.domains is None else source.domains
     key = source.labels * (int(domains.max(initial=0)) + 1) + domains
     order = np.argsort(key, kind="stable")
@@ -56,14 +58,14 @@ def _draw_images(
     fraction: float,
     purpose: str,
 ) -> Indices:
-    """A share of every class's images."""
-    chosen: list[Indices] = []
+    """Select `fraction` of the images of every class and domain at random."""
+    selected: list[Indices] = []
     for label, cell in cells(source):
         members = cell[among[cell]]
         seed = derive_seed(stream.split_seed, purpose, stream.dataset, label)
         shuffled = np.random.default_rng(seed).permutation(members)
-        chosen.append(shuffled[: round(fraction * len(members))])
-    return np.concatenate(chosen)
+        selected.append(shuffled[: round(fraction * len(members))])
+    return np.concatenate(selected)
 
 
 def _draw_groups(
@@ -73,44 +75,46 @@ def _draw_groups(
     fraction: float,
     purpose: str,
 ) -> Indices:
-    """Whole groups, in a drawn order, as long as no class exceeds its share by them.
+    """Select whole groups in random order, while no class exceeds its fraction.
 
-    A group without a name is an image of its own. Sizes are therefore approximate: a class may
-    fall short of its share, but one with two groups or more gets one on each side.
+    An image without a group name is a group of one image. A class may get less than its fraction,
+    but a class with two or more groups gets at least one group on each side.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index in np.flatnonzero(among).tolist():
         members[source.groups[index] or f"\0{index}"].append(index)
-    content = {g: Counter(source.labels[rows].tolist()) for g, rows in members.items()}
-    total: Counter[int] = sum(content.values(), Counter())
+    labels = {g: Counter(source.labels[rows].tolist()) for g, rows in members.items()}
+    total: Counter[int] = sum(labels.values(), Counter())
     quota = {label: max(1, round(fraction * n)) for label, n in total.items()}
     names = sorted(members)
     seed = derive_seed(stream.split_seed, purpose, stream.dataset)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names)).tolist()]
-    taken: Counter[int] = Counter()
-    chosen: list[str] = []
-    for strict in (True, False):  # then one group for each class that has got none
+    count: Counter[int] = Counter()
+    selected: list[str] = []
+    for strict in (True, False):  # the second pass adds a group for each class without any
         for name in order:
-            after = taken + content[name]
-            missing = any(taken[label] == 0 for label in content[name])
-            fits = all(after[label] <= quota[label] for label in content[name])
-            leaves = all(after[label] < total[label] for label in content[name])
-            if name not in chosen and leaves and (fits if strict else missing):
-                chosen.append(name)
-                taken = after
-    return np.array(sorted(i for name in chosen for i in members[name]), np.intp)
+            after = count + labels[name]
+            missing = any(count[label] == 0 for label in labels[name])
+            fits = all(after[label] <= quota[label] for label in labels[name])
+            leaves = all(after[label] < total[label] for label in labels[name])
+            if name not in selected and leaves and (fits if strict else missing):
+                selected.append(name)
+                count = after
+    return np.array(sorted(i for name in selected for i in members[name]), np.intp)
 
 
 def _listed(split_file: str, source: Source) -> Indices:
-    """The images that a split file names."""
+    """Return the indices of the images in a split file."""
     base = source.base
     if base is None:
-        raise DatasetError(f"{split_file}: this dataset has no files that a list could name")
+        raise DatasetError(
+            f"{split_file}: this dataset has no image files. Remove stream.split_file."
+        )
     index = {path.relative_to(base).as_posix(): i for i, path in enumerate(source.files)}
-    selected = split_file_paths(split_file)
-    unknown = [path for path in selected if path not in index]
+    paths = split_file_paths(split_file)
+    unknown = [path for path in paths if path not in index]
     if unknown:
         raise DatasetError(
-            f"{split_file} names {len(unknown)} images that {base} lacks: {unknown[0]}, ..."
+            f"{split_file} lists {len(unknown)} images that are not in {base}: {unknown[0]}, ..."
         )
-    return np.array([index[path] for path in selected], np.intp)
+    return np.array([index[path] for path in paths], np.intp)

@@ -1,4 +1,4 @@
-"""TaskStream: the images of a task, in the split asked for."""
+"""Images and labels of the tasks of a stream, by split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.data.datasets import open_images
-from clmethods.data.decode import centre
+from clmethods.data.decode import center_crop
 from clmethods.data.source import DatasetError
 from clmethods.data.splits import Indices, cells, drawn_splits
 from clmethods.user_data.folder_listing import TEST, TRAIN, VALIDATION
@@ -24,11 +24,11 @@ CODES: dict[Split, int] = {"train": TRAIN, "validation": VALIDATION, "test": TES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskData:
-    """Images of some classes, ordered by class, by domain and by their place in the dataset."""
+    """Images of some classes, ordered by class, domain and index in the dataset."""
 
     images: Tensor
-    """(n, s, s) grey or (n, s, s, 3) RGB, uint8. `FrozenBackbone.preprocess` takes both and
-    brings s to the image size, where originals are smaller."""
+    """(n, s, s) gray or (n, s, s, 3) RGB, uint8. `FrozenBackbone.preprocess` supports both, and
+    enlarges images that are smaller than the image size."""
     labels: Tensor
     """(n,) int64, original class ids."""
 
@@ -38,10 +38,14 @@ class TaskData:
 
 @final
 class TaskStream:
-    """Splits of a dataset; neither the task order nor the run's seed changes what they hold."""
+    """Images of a stream by class, domain and split, independent of task order and run seed."""
 
     def __init__(self, config: StreamConfig, image_size: int) -> None:
-        """Raises `DatasetError` if data is missing or unreadable, or a split lacks a class."""
+        """Open the dataset and split it.
+
+        Raises `DatasetError` if data is missing or unreadable, or if a class has no images in a
+        split.
+        """
         self.config = config
         self._data = open_images(config, image_size)
         splits = drawn_splits(config, self._data.source)
@@ -56,33 +60,36 @@ class TaskStream:
                 before = self._cells.get((label, domain, split), members[:0])
                 self._cells[label, domain, split] = np.concatenate([before, members])
         held_out = config.validation_fraction > 0 or facts.given_validation
-        for group in config.groups():  # before anything is trained
+        for group in config.groups():  # check all tasks before the first one is trained
             for label in group.classes:
                 for split in get_args(Split):
                     if held_out or split != "validation":
                         self._require(label, group, split)
 
     def data(self, classes: tuple[int, ...], split: Split) -> TaskData:
-        """All images of `classes` in `split`, whatever their domain."""
+        """Return all images of `classes` in `split`, from all domains."""
         return self._gather(((c, d) for c in sorted(classes) for d in self._domains), split)
 
     def places(self, classes: tuple[int, ...], split: Split) -> Tensor:
-        """(n,) index in the dataset of every image that `data` gives for the same arguments."""
+        """Return the index (n,) in the dataset of each image that `data` returns."""
         selected = ((c, d) for c in sorted(classes) for d in self._domains)
-        return torch.from_numpy(self._chosen(selected, split))
+        return torch.from_numpy(self._indices(selected, split))
 
     def data_of(self, group: TaskGroup, split: Split) -> TaskData:
-        """The images of one task in `split`."""
+        """Return the images of one task in `split`."""
         return self.data_of_all((group,), split)
 
     def places_of(self, group: TaskGroup, split: Split) -> Tensor:
-        """(n,) index in the dataset of every image that `data_of` gives."""
-        return torch.from_numpy(self._chosen(self._cells_of((group,)), split))
+        """Return the index (n,) in the dataset of each image that `data_of` returns."""
+        return torch.from_numpy(self._indices(self._cells_of((group,)), split))
 
     def data_of_all(
         self, groups: Iterable[TaskGroup], split: Split, *, margin: bool = False
     ) -> TaskData:
-        """The images of several tasks. With `margin`, cropped streams give the whole picture."""
+        """Return the images of several tasks.
+
+        With `resize: crop`, `margin` returns the stored images without the center crop.
+        """
         return self._gather(self._cells_of(groups), split, margin)
 
     def _cells_of(self, groups: Iterable[TaskGroup]) -> list[tuple[int, str]]:
@@ -90,7 +97,7 @@ class TaskStream:
         selected = {(c, order[g.domain]) for g in groups for c in g.classes}
         return [(c, self._domains[i]) for c, i in sorted(selected)]
 
-    def _chosen(self, selected: Iterable[tuple[int, str]], split: Split) -> Indices:
+    def _indices(self, selected: Iterable[tuple[int, str]], split: Split) -> Indices:
         none = np.empty(0, np.intp)
         parts = [self._cells.get((label, domain, split), none) for label, domain in selected]
         return np.concatenate([none, *parts])
@@ -98,12 +105,12 @@ class TaskStream:
     def _gather(
         self, selected: Iterable[tuple[int, str]], split: Split, margin: bool = False
     ) -> TaskData:
-        chosen = self._chosen(selected, split)
+        indices = self._indices(selected, split)
         images = self._data.images
         if not margin:
-            images = centre(images, self.config.resizing)
-        pixels = np.ascontiguousarray(np.asarray(images[chosen]))
-        return TaskData(torch.from_numpy(pixels), torch.from_numpy(self._data.labels[chosen]))
+            images = center_crop(images, self.config.resizing)
+        pixels = np.ascontiguousarray(np.asarray(images[indices]))
+        return TaskData(torch.from_numpy(pixels), torch.from_numpy(self._data.labels[indices]))
 
     def _require(self, label: int, group: TaskGroup, split: Split) -> None:
         if len(self._cells.get((label, group.domain, split), ())) > 0:

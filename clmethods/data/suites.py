@@ -1,4 +1,4 @@
-"""Several datasets as one: 5-datasets (Ebrahimi et al., ECCV 2020)."""
+"""Reader of 5-datasets, a combination of five datasets (Ebrahimi et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image
 from clmethods.data.cifar import cifar10
 from clmethods.data.decode import fit, fitted, open_rgb
 from clmethods.data.folders import notmnist
-from clmethods.data.idx import named
+from clmethods.data.idx import idx_dataset
 from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_of
 from clmethods.data.svhn import svhn
 
 SIDE = 32
-"""Of every picture: the larger of the two original sizes, 28 and 32."""
+"""Side of all images in pixels: the larger of the two original sizes, 28 and 32."""
 
 PARTS: dict[str, Callable[[str | None], Source]] = {
     "svhn": svhn,
-    "mnist": lambda root: named("mnist", root),
+    "mnist": lambda root: idx_dataset("mnist", root),
     "cifar10": cifar10,
     "notmnist": notmnist,
-    "fashion-mnist": lambda root: named("fashion-mnist", root),
+    "fashion-mnist": lambda root: idx_dataset("fashion-mnist", root),
 }
-"""In the order of the reference; labels are offset by 10 from one to the next."""
+"""Readers of the parts in the order of the paper. The labels of part i start at 10 i."""
 
 
 def five_datasets(root: str | None) -> Source:
-    """50 classes in RGB; each part lies in a folder of its name below `root`."""
+    """Read 5-datasets: 50 classes, RGB. Each part is in the folder of its name below `root`."""
     if root is None:
         raise missing("5-datasets", root, f"the folders {', '.join(PARTS)}, each with its files")
     parts = [part(str(Path(root) / name)) for name, part in PARTS.items()]
@@ -37,14 +37,14 @@ def five_datasets(root: str | None) -> Source:
     return Source(
         labels=np.concatenate([part.labels + 10 * i for i, part in enumerate(parts)]),
         splits=np.concatenate([part.splits for part in parts]),
-        read=lambda: np.concatenate([_colour(part) for part in parts]),
+        read=lambda: np.concatenate([_rgb(part) for part in parts]),
         stamp=tuple(stamp for part in parts for stamp in part.stamp) + stamp_of(*files),
         base=Path(root),
     )
 
 
-def _colour(part: Source) -> Pixels:
-    """(n, 32, 32, 3)."""
+def _rgb(part: Source) -> Pixels:
+    """Return the images (n, 32, 32, 3) of a part."""
     if part.read is not None:
         images = fitted(part.read(), SIDE, "stretch")
         return np.repeat(images[..., None], 3, axis=3) if images.ndim == 3 else images

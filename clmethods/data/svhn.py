@@ -1,4 +1,4 @@
-"""SVHN in its original MATLAB files, cropped digits."""
+"""Reader of SVHN (cropped digits) from its original MATLAB files, or from hub files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ MD5 = {
 
 
 def svhn(root: str | None) -> Source:
-    """73,257 + 26,032 house numbers, 32 x 32 RGB; the files' label 10 is the digit 0."""
+    """Read SVHN: 73,257 + 26,032 house numbers, 32 x 32 RGB.
+
+    Label 10 in the files is the digit 0.
+    """
     folder = first_folder(root, ("SVHN", "svhn"), "test_32x32.mat")
     files = [] if folder is None else [folder / name for name in MD5]
     if not files or not all(path.is_file() for path in files):
-        found = hub_source(root, ("image",), ("label",))
-        if found is None:
+        source = hub_source(root, ("image",), ("label",))
+        if source is None:
             raise missing("svhn", root, " and ".join(MD5))
-        return found
+        return source
     labels = [_labels(path) for path in files]
     return Source(
         labels=np.concatenate(labels),
@@ -37,12 +40,12 @@ def svhn(root: str | None) -> Source:
 
 def _variable(path: Path, name: str) -> np.ndarray[Any, Any]:
     try:
-        found = loadmat(path, variable_names=[name])
+        variables = loadmat(path, variable_names=[name])
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
         raise DatasetError(f"{path} is not a readable MATLAB file: {error}") from error
-    if name not in found:
+    if name not in variables:
         raise DatasetError(f"{path} has no variable {name!r}")
-    return np.asarray(found[name])
+    return np.asarray(variables[name])
 
 
 def _labels(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -51,6 +54,6 @@ def _labels(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def _images(path: Path) -> Pixels:
-    """(32, 32, 3, n) to (n, 32, 32, 3)."""
+    """Return the images (n, 32, 32, 3), which the file stores as (32, 32, 3, n)."""
     images = as_bytes(_variable(path, "X"), str(path))
     return np.ascontiguousarray(images.transpose(3, 0, 1, 2))

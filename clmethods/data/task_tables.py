@@ -1,44 +1,41 @@
-"""Measured task tables on disk, beside the decoded images: read without torch."""
+"""Cache of measured task tables, in the folder of the decoded images; it does not need torch."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from clmethods.canonical import plain
 from clmethods.config.task_table import TaskTable
-from clmethods.data.cache import cache_dir
+from clmethods.data.cache import cache_dir, write_atomically
 from clmethods.data.source import DatasetError
 
 
 def kept_table(identity: str) -> TaskTable | None:
-    """The table with that id (`clmethods.config.task_table.table_id`), if it is in the cache."""
+    """Return the cached table with an id of `clmethods.config.task_table.table_id`, or None."""
     try:
-        found = json.loads(_path(identity).read_bytes())
+        content = json.loads(_path(identity).read_bytes())
         table = TaskTable(
-            of=found["of"],
-            distance=tuple(map(tuple, found["distance"])),
-            error=tuple(found["error"]),
-            ambiguity=tuple(found["ambiguity"]),
+            of=content["of"],
+            distance=tuple(map(tuple, content["distance"])),
+            error=tuple(content["error"]),
+            ambiguity=tuple(content["ambiguity"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut off: measured again
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: measure it again
         return None
     return table if table.of == identity else None
 
 
 def keep_table(table: TaskTable) -> None:
-    """Write the table to the cache: aside, then renamed. Raises `DatasetError` without room."""
-    path = _path(table.of)
+    """Write the table to the cache. Raises `DatasetError` if the cache folder is not writable."""
+    path, text = _path(table.of), json.dumps(plain(table))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as aside:
-            json.dump(plain(table), aside)
-        Path(aside.name).replace(path)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise DatasetError(
-            f"the task table cannot be kept in {path.parent}: {error.strerror or error}. "
-            "Set CLMETHODS_CACHE to a folder with room."
+            f"the task table cannot be stored in {path.parent}: {error.strerror or error}. "
+            "Set CLMETHODS_CACHE to a folder with enough space."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What happens to a batch of uint8 images before the network sees it."""
+"""Transforms of batches of uint8 images: enlargement and random augmentation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 
 Augment = Literal["none", "crop_flip", "cifar_ref"]
 ATTEMPTS = 10
-"""Crops drawn per image, of which the first that fits is taken, as torchvision does."""
+"""Number of random crops per image, of which the first that fits is used, as in torchvision."""
 
 
 @dataclass(frozen=True, slots=True)
 class CropRecipe:
-    """A random resized crop, a horizontal flip with probability 1/2, and a brightness factor."""
+    """Parameters of random resized crops, flips with probability 1/2, and random brightness."""
 
     smallest: float
-    """Least share of the area that a crop shows; the most is 1."""
+    """Smallest fraction of the area in a crop; the largest is 1."""
     interpolation: Literal["bilinear", "bicubic"]
     brightness: float = 0.0
-    """The factor is uniform within 1 ± this."""
+    """Half-width b of the brightness factor, which is uniform in [1 - b, 1 + b]."""
     log_ratio: float = math.log(4 / 3)
-    """Width over height is log-uniform within exp of ± this."""
+    """Bound l of the aspect ratio: log(width / height) is uniform in [-l, l]."""
 
 
 RECIPES: dict[Augment, CropRecipe] = {
@@ -36,9 +36,10 @@ RECIPES: dict[Augment, CropRecipe] = {
 
 
 def enlarged(images: Tensor, size: int) -> Tensor:
-    """(B, s, s[, 3]) to (B, S, S[, 3]) uint8, bicubic; images that have the size are returned.
+    """Resize images (B, s, s[, 3]) to (B, S, S[, 3]) uint8 by bicubic interpolation.
 
-    For originals smaller than the network's input, which are stored as they are.
+    It enlarges originals that are smaller than the input of the network and are stored in their
+    original size. Images of size S are returned unchanged.
     """
     if images.shape[1:3] == (size, size):
         return images
@@ -47,21 +48,22 @@ def enlarged(images: Tensor, size: int) -> Tensor:
     return _bytes(larger, images)
 
 
-def alike(images: list[Tensor]) -> list[Tensor]:
-    """Images of one shape: RGB if any is, at the largest side."""
-    colour = any(part.ndim == 4 for part in images)
+def to_same_shape(images: list[Tensor]) -> list[Tensor]:
+    """Convert batches of images to the same shape: the largest side, and RGB if any is RGB."""
+    any_rgb = any(part.ndim == 4 for part in images)
     side = max(part.shape[1] for part in images)
-    found = [enlarged(part, side) for part in images]
-    if not colour:
-        return found
-    return [p if p.ndim == 4 else p.unsqueeze(-1).expand(-1, -1, -1, 3) for p in found]
+    resized = [enlarged(part, side) for part in images]
+    if not any_rgb:
+        return resized
+    return [p if p.ndim == 4 else p.unsqueeze(-1).expand(-1, -1, -1, 3) for p in resized]
 
 
 def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generator) -> Tensor:
-    """(B, s, s[, 3]) to (B, S, S[, 3]) uint8: another crop of every image; `none` changes nothing.
+    """Augment images (B, s, s[, 3]) to (B, S, S[, 3]) uint8; `none` returns them unchanged.
 
-    All draws come from `generator`, a fixed number for a batch. Crops are sampled without a
-    low-pass filter: stored images are at most 8/7 as large as S, so there is little to alias.
+    All random numbers come from `generator`; their number depends only on B. Crops are sampled
+    without a low-pass filter, because stored images are at most 8/7 as large as S, so that there
+    is little aliasing.
     """
     if kind == "none":
         return images
@@ -83,24 +85,24 @@ def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generat
 
 
 def _boxes(batch: int, recipe: CropRecipe, generator: torch.Generator) -> Tensor:
-    """(B, 4) left, top, width, height as shares of the side."""
+    """Return crops (B, 4): left, top, width and height as fractions of the side."""
     draws = torch.rand(4, batch, ATTEMPTS, generator=generator)
     area = recipe.smallest + (1.0 - recipe.smallest) * draws[0]
     ratio = torch.exp(recipe.log_ratio * (2.0 * draws[1] - 1.0))
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()
     fits = (width <= 1.0) & (height <= 1.0)
     first = fits.int().argmax(dim=1, keepdim=True)  # the first that fits, or 0
-    some = fits.any(dim=1)
+    any_fits = fits.any(dim=1)
     width, height, x, y = (
         value.gather(1, first).squeeze(1) for value in (width, height, draws[2], draws[3])
     )
-    width = torch.where(some, width, torch.ones_like(width))  # else the whole, which is square
-    height = torch.where(some, height, torch.ones_like(height))
+    width = torch.where(any_fits, width, torch.ones_like(width))  # else the full, square image
+    height = torch.where(any_fits, height, torch.ones_like(height))
     return torch.stack([x * (1.0 - width), y * (1.0 - height), width, height], dim=1)
 
 
 def _planes(images: Tensor) -> Tensor:
-    """(B, H, W) or (B, H, W, 3) uint8 to (B, 1 or 3, H, W) float32."""
+    """Convert images (B, H, W) or (B, H, W, 3) uint8 to (B, 1 or 3, H, W) float32."""
     planes = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return planes.to(torch.float32)
 

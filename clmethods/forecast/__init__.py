@@ -1,1 +1,1 @@
-"""Forecasts of what a run stores and needs in memory, from shapes alone."""
+"""Forecasts of the storage and memory that a run needs, computed from tensor shapes."""

@@ -1,10 +1,11 @@
-"""How many bytes a run stores and holds, from shapes alone: what a plan forecasts.
+"""Forecast of the bytes that a run stores and keeps in memory, computed from tensor shapes.
 
-A stage stores the tensors that it changed, and its state is the fold of those of its chain. Both
-are given here as groups of tensors by name, of which later ones win. Shapes decide nearly all of
-it. Where data decides, the largest possible size stands: which of LoRAC-IPC's matrices freeze if
-their sites differ in size, how many samples of importance a short task takes, how far InfLoRA's
-bases grow, how many images (of a class) there are, and how many clusters these make.
+A stage stores the tensors that it changed. Its state consists of the tensors of all stages of its
+chain, where later tensors replace earlier ones of the same name. Shapes determine nearly all
+sizes. The following sizes depend on data, and the forecast uses the largest possible size: which
+matrices of LoRAC-IPC freeze if their sites differ in size, the number of importance samples of a
+short task, the size of the bases of InfLoRA, the number of images (per class), and the number of
+clusters.
 """
 
 from __future__ import annotations
@@ -17,51 +18,62 @@ from clmethods.config.methods import MethodConfig
 from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind, ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.forecast.stored_tensors import DOUBLE, STORED, Groups, Room, Size, network, total
+from clmethods.forecast.stored_tensors import (
+    DOUBLE,
+    STORED,
+    Groups,
+    RunShapes,
+    Size,
+    network,
+    total,
+)
 
 WORDS = {"float32": 4, "float64": 8}
-"""Bytes of a number by `train.precision`."""
+"""Bytes per number for each `train.precision`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSize:
-    """What one stage comes to."""
+    """Sizes of one stage."""
 
     delta: Size
-    """The tensors that it stores."""
+    """Tensors that the stage stores."""
     state: Size
-    """The folded state after it."""
+    """State after the stage, folded from the tensors of its chain."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunMemory:
-    """What a run and its readouts come to, at most."""
+    """Upper bounds of the sizes of a run and its readouts."""
 
     stages: tuple[StageSize, ...]
-    """In order."""
+    """Sizes of the stages in order."""
     statistics: tuple[Size, ...]
-    """What the readouts keep of the classes of each stage while a trial is evaluated; those that
-    read the same statistics share them."""
+    """Statistics of the classes of each stage that the readouts keep while a trial is evaluated.
+    Readouts with the same statistics share them."""
     network: Size
-    """The backbone's weights, which every process holds once."""
+    """Weights of the backbone, of which every process holds one copy."""
 
 
 def run_memory(run: RunConfig, readouts: Sequence[ReadoutConfig] = ()) -> RunMemory:
-    """The forecast of a run, without weights or data. Cheap where runs are alike."""
-    room = _room(run)
+    """Return the forecast of a run, without loading weights or data.
+
+    Results are cached, so that the forecast of many similar runs is fast.
+    """
+    shapes = _run_shapes(run)
     return RunMemory(
-        _stage_sizes(run.method, room), _statistics(tuple(readouts), room), network(room)
+        _stage_sizes(run.method, shapes), _statistics(tuple(readouts), shapes), network(shapes)
     )
 
 
-def _room(run: RunConfig) -> Room:
+def _run_shapes(run: RunConfig) -> RunShapes:
     train, stream = run.train, run.stream
     sizes = _task_sizes(stream)
     if run.method.ORDER_FREE:
         sizes = (sum(sizes),)
     known = stream.limit is not None or train.epochs == 0
     images = stream.limit or 0
-    return Room(
+    return RunShapes(
         run.context,
         run.backbone.image_size,
         stream.facts.classes,
@@ -75,49 +87,49 @@ def _room(run: RunConfig) -> Room:
 
 
 def _task_sizes(stream: StreamConfig) -> tuple[int, ...]:
-    """Classes of each task, in the order of learning."""
-    return (_kept_sizes if stream.settled else _sizes)(stream)
+    """Return the number of classes of each task, in the order of learning."""
+    return (_cached_sizes if stream.settled else _sizes)(stream)
 
 
 def _sizes(stream: StreamConfig) -> tuple[int, ...]:
     return tuple(len(group.classes) for group in stream.sequence())
 
 
-_kept_sizes = lru_cache(maxsize=4096)(_sizes)
+_cached_sizes = lru_cache(maxsize=4096)(_sizes)
 
 
-@lru_cache(maxsize=32768)  # as many configurations as a large sweep has
-def _stage_sizes(method: MethodConfig, room: Room) -> tuple[StageSize, ...]:
-    found, state, whole = list[StageSize](), Groups(), Size()
-    for groups in STORED[method.kind](method, room):
+@lru_cache(maxsize=32768)  # the number of configurations of a large sweep
+def _stage_sizes(method: MethodConfig, shapes: RunShapes) -> tuple[StageSize, ...]:
+    sizes, state, state_size = list[StageSize](), Groups(), Size()
+    for groups in STORED[method.kind](method, shapes):
         delta = total(groups.values())
         replaced = total(state[name] for name in groups if name in state)
-        whole = Size(
-            whole.tensors + delta.tensors - replaced.tensors,
-            whole.nbytes + delta.nbytes - replaced.nbytes,
+        state_size = Size(
+            state_size.tensors + delta.tensors - replaced.tensors,
+            state_size.nbytes + delta.nbytes - replaced.nbytes,
         )
         state |= groups
-        found.append(StageSize(delta, whole))
-    return tuple(found)
+        sizes.append(StageSize(delta, state_size))
+    return tuple(sizes)
 
 
 @lru_cache(maxsize=1024)
-def _statistics(readouts: tuple[ReadoutConfig, ...], room: Room) -> tuple[Size, ...]:
+def _statistics(readouts: tuple[ReadoutConfig, ...], shapes: RunShapes) -> tuple[Size, ...]:
     kinds = {kind for r in readouts for kind in (r.task_id_kind, r.tap_kind) if kind is not None}
     return tuple(
-        total(_gaussians(kind, classes, room) for kind in kinds) for classes in room.stages
+        total(_gaussians(kind, classes, shapes) for kind in kinds) for classes in shapes.stages
     )
 
 
-def _gaussians(kind: GaussianKind, classes: int, room: Room) -> Size:
-    """The clusters of so many classes, as `clmethods.readout.gaussians.Gaussians` has them."""
-    width, rows = room.facts.width, ROWS_PER_CLASS
+def _gaussians(kind: GaussianKind, classes: int, shapes: RunShapes) -> Size:
+    """Return the size of the clusters in a `clmethods.readout.gaussians.Gaussians`."""
+    width, rows = shapes.facts.width, ROWS_PER_CLASS
     clusters = kind.clusters
-    if room.images is not None:
-        clusters, rows = max(1, min(clusters, room.images // 2)), min(rows, room.images)
+    if shapes.images is not None:
+        clusters, rows = max(1, min(clusters, shapes.images // 2)), min(rows, shapes.images)
     number = classes * clusters
     root = (classes * rows if kind.covariance else 0, width)
-    whole = room.of((number,), (number,), (number,), word=DOUBLE)  # labels, sizes, ranks
-    means_and_spread = room.of((number, width), (number, width))
-    scales = room.of((number,), (number,))  # of the roots, and mean covariances
-    return whole + means_and_spread + scales + room.of(root, word=room.word // 2)
+    integers = shapes.size_of((number,), (number,), (number,), word=DOUBLE)  # labels, sizes, ranks
+    means_and_spread = shapes.size_of((number, width), (number, width))
+    scales = shapes.size_of((number,), (number,))  # of the roots, and mean covariances
+    return integers + means_and_spread + scales + shapes.size_of(root, word=shapes.word // 2)

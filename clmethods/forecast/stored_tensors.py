@@ -1,6 +1,7 @@
-"""What each method stores of a stage, as numbers and bytes of tensors: shapes without tensors.
+"""Number and bytes of the tensors that each method stores per stage, computed from shapes.
 
-Where data decides a shape, the largest possible one stands; `memory.py` says where.
+If a shape depends on data, the largest possible one is used; `clmethods.forecast.memory` lists
+these cases.
 """
 
 from __future__ import annotations
@@ -25,33 +26,35 @@ from clmethods.config.methods import (
 )
 
 DOUBLE = 8
-"""Bytes of a number in float64 or int64, whatever the precision of the run."""
+"""Bytes of a number in float64 or int64, which does not depend on the precision of the run."""
 ENTRY_BYTES = 80
-"""What a tensor takes in the header of a safetensors file, with a name as they are here."""
+"""Approximate bytes of a tensor's entry in the header of a safetensors file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Some tensors."""
+    """Total size of some tensors."""
 
     tensors: int = 0
+    """Number of tensors."""
     nbytes: int = 0
+    """Bytes of their content."""
 
     def __add__(self, other: Size) -> Size:
         return Size(self.tensors + other.tensors, self.nbytes + other.nbytes)
 
     def times(self, count: int) -> Size:
-        """So many of it."""
+        """Return the size of `count` copies."""
         return Size(self.tensors * count, self.nbytes * count)
 
     @property
     def file_bytes(self) -> int:
-        """About what a safetensors file of it takes."""
+        """Approximate bytes of a safetensors file with these tensors."""
         return self.nbytes + ENTRY_BYTES * self.tensors
 
 
 def total(sizes: Iterable[Size]) -> Size:
-    """All of them together."""
+    """Return the sum of sizes."""
     tensors = nbytes = 0
     for size in sizes:
         tensors, nbytes = tensors + size.tensors, nbytes + size.nbytes
@@ -59,45 +62,53 @@ def total(sizes: Iterable[Size]) -> Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What of a run sizes depend on beside its method. Equal for most runs of a sweep."""
+class RunShapes:
+    """Properties of a run, apart from its method, that determine tensor sizes.
+
+    They are equal for most runs of a sweep, so that cached sizes are shared.
+    """
 
     context: EffectContext
     side: int
-    """Of the image, in pixels."""
+    """Side of an image in pixels."""
     classes: int
-    """C, for which the head has rows from the beginning."""
+    """C, the number of rows that the head has from the first stage on."""
     stages: tuple[int, ...]
-    """Classes of each stage."""
+    """Number of classes of each stage."""
     word: int
+    """Bytes per number in the precision of the run."""
     images: int | None
-    """Of a class, at most; None if only the data says it."""
+    """Largest number of images of a class; None if it is not known without the data."""
     steps: tuple[int | None, ...]
-    """Of training at each stage, at most; None if only the data says it."""
+    """Largest number of training steps of each stage; None if not known without the data."""
 
     @property
     def facts(self) -> BackboneFacts:
+        """Facts of the backbone."""
         return self.context.backbone
 
-    def of(self, *shapes: tuple[int, ...], word: int | None = None) -> Size:
-        """Tensors of these shapes, in the precision of the run unless `word` says another."""
-        return Size(len(shapes), sum(map(math.prod, shapes)) * (word or self.word))
+    def size_of(self, *tensors: tuple[int, ...], word: int | None = None) -> Size:
+        """Return the size of tensors of these shapes.
+
+        `word` is the number of bytes per number, by default that of the run's precision.
+        """
+        return Size(len(tensors), sum(map(math.prod, tensors)) * (word or self.word))
 
 
 Groups = dict[str, Size]
-"""Tensors by the beginning of their names; a stage replaces those that its parents had."""
-Stored = list[Groups]
-"""By stage."""
+"""Sizes of tensors by name prefix. The tensors of a stage replace those of its parents."""
+GroupsByStage = list[Groups]
+"""Groups of each stage in order."""
 
 
-def _head(room: Room) -> Groups:
-    return {"head": room.of((room.classes, room.facts.width), (room.classes,))}
+def _head(shapes: RunShapes) -> Groups:
+    return {"head": shapes.size_of((shapes.classes, shapes.facts.width), (shapes.classes,))}
 
 
-def _modules(method: AdapterFields, room: Room, rank: int) -> tuple[Size, ...]:
-    """A and B of the n largest adapted matrices, for every n from 0 to all of them."""
-    fans = tuple(room.facts.fan(site) for site in method.ordered_sites())
-    return _largest_first(fans, method.adapted_blocks(room.facts.blocks), rank, room.word)
+def _modules(method: AdapterFields, shapes: RunShapes, rank: int) -> tuple[Size, ...]:
+    """Return the size of A and B of the n largest adapted matrices, for n from 0 to all."""
+    fans = tuple(shapes.facts.fan(site) for site in method.ordered_sites())
+    return _largest_first(fans, method.adapted_blocks(shapes.facts.blocks), rank, shapes.word)
 
 
 @lru_cache(maxsize=1024)
@@ -105,123 +116,137 @@ def _largest_first(
     fans: tuple[tuple[int, int], ...], depth: int, rank: int, word: int
 ) -> tuple[Size, ...]:
     each = sorted((rank * (fan_in + fan_out) * word for fan_in, fan_out in fans), reverse=True)
-    found = [Size()]
+    sizes = [Size()]
     for nbytes in each:
-        found += [found[-1] + Size(2 * n, n * nbytes) for n in range(1, depth + 1)]
-    return tuple(found)
+        sizes += [sizes[-1] + Size(2 * n, n * nbytes) for n in range(1, depth + 1)]
+    return tuple(sizes)
 
 
 @lru_cache(maxsize=1024)
-def network(room: Room) -> Size:
-    """A plain Vision Transformer; what variants have beside it is below one per cent."""
-    facts, width = room.facts, room.facts.width
+def network(shapes: RunShapes) -> Size:
+    """Return the size of a plain Vision Transformer.
+
+    The additional tensors of variants, less than one percent, are ignored.
+    """
+    facts, width = shapes.facts, shapes.facts.width
     hidden, patch = facts.fan("f1")[1], facts.patch_size
-    tokens = (room.side // patch) ** 2 + 1
-    stem = room.of((width,), (tokens, width), (width, 3, patch, patch), (width,))
-    norms = room.of((width,), (width,))
-    attention = room.of((3 * width, width), (3 * width,), (width, width), (width,))
-    mlp = room.of((hidden, width), (hidden,), (width, hidden), (width,))
+    tokens = (shapes.side // patch) ** 2 + 1
+    stem = shapes.size_of((width,), (tokens, width), (width, 3, patch, patch), (width,))
+    norms = shapes.size_of((width,), (width,))
+    attention = shapes.size_of((3 * width, width), (3 * width,), (width, width), (width,))
+    mlp = shapes.size_of((hidden, width), (hidden,), (width, hidden), (width,))
     return stem + (norms.times(2) + attention + mlp).times(facts.blocks) + norms
 
 
-def _linear(method: Any, room: Room) -> Stored:
-    return [_head(room)] * len(room.stages)
+def _linear(method: Any, shapes: RunShapes) -> GroupsByStage:
+    return [_head(shapes)] * len(shapes.stages)
 
 
-def _finetuned(method: Any, room: Room) -> Stored:
-    return [_head(room) | {"vit": network(room)}] * len(room.stages)
+def _finetuned(method: Any, shapes: RunShapes) -> GroupsByStage:
+    return [_head(shapes) | {"vit": network(shapes)}] * len(shapes.stages)
 
 
-def _slca(method: SlcaConfig, room: Room) -> Stored:
-    width = room.facts.width
-    rows = width if room.images is None else min(room.images, width)
-    each = room.of((width,), (rows, width), word=DOUBLE)
-    aligned = {"aligned": _head(room)["head"]} if method.align_epochs > 0 else {}
+def _slca(method: SlcaConfig, shapes: RunShapes) -> GroupsByStage:
+    width = shapes.facts.width
+    rows = width if shapes.images is None else min(shapes.images, width)
+    each = shapes.size_of((width,), (rows, width), word=DOUBLE)
+    aligned = {"aligned": _head(shapes)["head"]} if method.align_epochs > 0 else {}
     return [
-        groups | {f"class.{t}": each.times(room.stages[t])} | (aligned if t > 0 else {})
-        for t, groups in enumerate(_finetuned(method, room))
+        groups | {f"class.{t}": each.times(shapes.stages[t])} | (aligned if t > 0 else {})
+        for t, groups in enumerate(_finetuned(method, shapes))
     ]
 
 
-def _ewc(method: EwcConfig, room: Room) -> Stored:
+def _ewc(method: EwcConfig, shapes: RunShapes) -> GroupsByStage:
     full = method.scope == "full"
-    weights = network(room) if full else _modules(method, room, method.rank)[-1]
-    return [_head(room) | {"weights": weights, "fisher": weights}] * len(room.stages)
+    weights = network(shapes) if full else _modules(method, shapes, method.rank)[-1]
+    return [_head(shapes) | {"weights": weights, "fisher": weights}] * len(shapes.stages)
 
 
-def _one_module(method: AdapterFields, room: Room) -> Stored:
-    return [_head(room) | {"lora": _modules(method, room, method.rank)[-1]}] * len(room.stages)
+def _one_module(method: AdapterFields, shapes: RunShapes) -> GroupsByStage:
+    return [_head(shapes) | {"lora": _modules(method, shapes, method.rank)[-1]}] * len(
+        shapes.stages
+    )
 
 
-def _joint_lora(method: JointLoraConfig, room: Room) -> Stored:
-    return [_head(room) | {"lora": _modules(method, room, method.rank * room.context.tasks)[-1]}]
+def _joint_lora(method: JointLoraConfig, shapes: RunShapes) -> GroupsByStage:
+    return [
+        _head(shapes) | {"lora": _modules(method, shapes, method.rank * shapes.context.tasks)[-1]}
+    ]
 
 
-def _module_each(method: AdapterFields, room: Room) -> Stored:
-    module = _modules(method, room, method.rank)[-1]
-    return [_head(room) | {f"lora.{t}": module} for t in range(len(room.stages))]
+def _module_each(method: AdapterFields, shapes: RunShapes) -> GroupsByStage:
+    module = _modules(method, shapes, method.rank)[-1]
+    return [_head(shapes) | {f"lora.{t}": module} for t in range(len(shapes.stages))]
 
 
-def _sd_lora(method: AdapterFields, room: Room) -> Stored:
-    found = _module_each(method, room)
-    if method.matrices(room.facts.blocks) == 0:
-        return found
-    return [groups | {f"magnitudes.{t}": room.of((t + 1,))} for t, groups in enumerate(found)]
+def _sd_lora(method: AdapterFields, shapes: RunShapes) -> GroupsByStage:
+    modules = _module_each(method, shapes)
+    if method.matrices(shapes.facts.blocks) == 0:
+        return modules
+    return [
+        groups | {f"magnitudes.{t}": shapes.size_of((t + 1,))} for t, groups in enumerate(modules)
+    ]
 
 
-def _inflora(method: InfLoraConfig, room: Room) -> Stored:
-    """Sites that read one layer's input share A. A basis has at most half of the directions."""
-    fans = {site: room.facts.fan(site) for site in method.ordered_sites()}
+def _inflora(method: InfLoraConfig, shapes: RunShapes) -> GroupsByStage:
+    """Return the groups of InfLoRA.
+
+    Sites with the same input share A. A basis has at most half of all directions.
+    """
+    fans = {site: shapes.facts.fan(site) for site in method.ordered_sites()}
     inputs = {"qkv" if site in "qkv" else site: fan_in for site, (fan_in, _) in fans.items()}
-    depth = method.adapted_blocks(room.facts.blocks)
-    ups = room.of(*((fan_out, method.rank) for _, fan_out in fans.values()))
-    downs = room.of(*((method.rank, fan_in) for fan_in in inputs.values()))
-    bases = room.of(*((fan_in, fan_in // 2) for fan_in in inputs.values()), word=DOUBLE)
-    sides = Size(len(inputs), len(inputs))  # one truth value for each basis
+    depth = method.adapted_blocks(shapes.facts.blocks)
+    ups = shapes.size_of(*((fan_out, method.rank) for _, fan_out in fans.values()))
+    downs = shapes.size_of(*((method.rank, fan_in) for fan_in in inputs.values()))
+    bases = shapes.size_of(*((fan_in, fan_in // 2) for fan_in in inputs.values()), word=DOUBLE)
+    sides = Size(len(inputs), len(inputs))  # one boolean per basis
     module, basis = (ups + downs).times(depth), (bases + sides).times(depth)
-    return [_head(room) | {f"lora.{t}": module, "basis": basis} for t in range(len(room.stages))]
+    return [
+        _head(shapes) | {f"lora.{t}": module, "basis": basis} for t in range(len(shapes.stages))
+    ]
 
 
-def _lorac_ipc(method: LoracIpcConfig, room: Room) -> Stored:
-    matrices, head = method.matrices(room.facts.blocks), _head(room)
-    modules, trace = _modules(method, room, method.rank), method.trace_settings(room.context)
-    found: Stored = []
-    for t, frozen in enumerate(method.forecast(room.context)):
-        rows, steps = 1 if trace.target == "factors" else trace.window, room.steps[t]
+def _lorac_ipc(method: LoracIpcConfig, shapes: RunShapes) -> GroupsByStage:
+    matrices, head = method.matrices(shapes.facts.blocks), _head(shapes)
+    modules, trace = _modules(method, shapes, method.rank), method.trace_settings(shapes.context)
+    stages: GroupsByStage = []
+    for t, frozen in enumerate(method.forecast(shapes.context)):
+        rows, steps = 1 if trace.target == "factors" else trace.window, shapes.steps[t]
         if steps is not None and trace.target != "factors":
             rows = min(rows, -(-steps // trace.every))
-        weights = room.of((matrices, t + 1))
+        weights = shapes.size_of((matrices, t + 1))
         groups = {
             f"lora.{t}": modules[matrices - frozen],
             f"omega.{t}": weights,
             f"frozen.{t}": Size(1, matrices),
-            f"trace.{t}": room.of((rows, matrices)),
+            f"trace.{t}": shapes.size_of((rows, matrices)),
         }
         if t > 0 and frozen < matrices and method.module_weights == "live":
             groups["live"] = weights
-        found.append(head | groups)
-    return found
+        stages.append(head | groups)
+    return stages
 
 
-def _class_means(method: NearestClassMeanConfig, room: Room) -> Stored:
+def _class_means(method: NearestClassMeanConfig, shapes: RunShapes) -> GroupsByStage:
     bias = [()] if method.metric == "euclid" else []
-    each = room.of((room.facts.width,), *bias)
-    return [{f"mean.{t}": each.times(classes)} for t, classes in enumerate(room.stages)]
+    each = shapes.size_of((shapes.facts.width,), *bias)
+    return [{f"mean.{t}": each.times(classes)} for t, classes in enumerate(shapes.stages)]
 
 
-def _ranpac(method: RanpacConfig, room: Room) -> Stored:
-    width = method.projection or room.facts.width
-    column = room.of((width,), word=DOUBLE)
-    sums = room.of((width * (width + 1) // 2,), (), word=DOUBLE)  # and the penalty
-    session = {"lora": _modules(method, room, method.rank)[-1]}
+def _ranpac(method: RanpacConfig, shapes: RunShapes) -> GroupsByStage:
+    width = method.projection or shapes.facts.width
+    column = shapes.size_of((width,), word=DOUBLE)
+    sums = shapes.size_of((width * (width + 1) // 2,), (), word=DOUBLE)  # with the penalty
+    session = {"lora": _modules(method, shapes, method.rank)[-1]}
     return [
         {"sums": sums, f"target.{t}": column.times(classes)}
-        | (session if method.trains_at(t, room.context) else {})
-        for t, classes in enumerate(room.stages)
+        | (session if method.trains_at(t, shapes.context) else {})
+        for t, classes in enumerate(shapes.stages)
     ]
 
 
-STORED: dict[str, Callable[[Any, Room], Stored]] = {
+STORED: dict[str, Callable[[Any, RunShapes], GroupsByStage]] = {
     "lorac_ipc": _lorac_ipc,
     "lora_sequential": _one_module,
     "lora_merge": _module_each,
@@ -239,4 +264,4 @@ STORED: dict[str, Callable[[Any, Room], Stored]] = {
     "joint_lora": _joint_lora,
     "joint_linear": _linear,
 }
-"""What each method's `end_task` returns, by `kind`."""
+"""Sizes of the tensors that `end_task` of each method returns, by `kind`."""

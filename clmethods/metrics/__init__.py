@@ -1,4 +1,4 @@
-"""Counts -> average accuracy, forgetting, transfer and their relatives. Needs numpy only."""
+"""Metrics of continual learning: average accuracy, forgetting, transfer. Requires only numpy."""
 
 from clmethods.metrics.counts import (
     COUNT_METRICS,

@@ -1,8 +1,9 @@
-"""Counts of one run -> every metric, class- and task-incremental.
+"""Class-incremental and task-incremental metrics, computed from the evaluation counts of a run.
 
-Class-incremental accuracy is among all classes seen, task-incremental (`til_`) among those of the
-image's own task. METRICS are functions of a class-incremental matrix; COUNT_METRICS need more:
-numbers of images, the task-incremental matrix, inferred tasks, memory, or reference runs.
+Class-incremental accuracy compares all classes seen so far. Task-incremental accuracy (`til_`)
+compares only the classes of the image's own task. METRICS are functions of a class-incremental
+matrix. COUNT_METRICS need more: numbers of images, the task-incremental matrix, inferred tasks,
+memory, or reference runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.metrics.matrix import METRICS
-from clmethods.metrics.stacks import Direction, Matrix, OfMany, Values, checked_stack
+from clmethods.metrics.stacks import Direction, Matrix, OfMany, Values, checked_stack, scalar
 from clmethods.metrics.transfer import (
     forward_transfer,
     forward_transfer_all_pairs,
@@ -26,11 +27,11 @@ from clmethods.metrics.transfer import (
 
 
 def pooled_accuracy(counts: npt.ArrayLike) -> float | None:
-    """Accuracy over all images, so that large tasks weigh more.
+    """Compute the accuracy over all images, in which large tasks have more weight.
 
-    A° = sum_j correct_j / sum_j n_j, in [0, 1], higher is better; the "top-1" of PILOT, InfLoRA
-    and SD-LoRA. `counts` has one row (correct, n) per task. Equal n give the average accuracy.
-    None where there is no image. Raises ValueError unless 0 <= correct <= n.
+    A° = sum_j correct_j / sum_j n_j, in [0, 1], higher is better. PILOT, InfLoRA and SD-LoRA call
+    it "top-1". `counts` is (T, 2), one row (correct, n) per task. For equal n it is the average
+    accuracy. Returns None if there are no images. Raises ValueError unless 0 <= correct <= n.
     """
     table = np.asarray(counts)
     if table.ndim != 2 or table.shape[1] != 2:
@@ -44,24 +45,26 @@ def pooled_accuracy(counts: npt.ArrayLike) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Counts:
-    """What one run got right: S stages by T tasks, both in the order of learning, in images.
+    """Numbers of images per stage and task that one run classified correctly.
 
-    S is T, or 1 for a joint run. Where a task was not evaluated, `n` is 0. Counts of many runs of
-    the same S and T may be stacked, (N, S, T): see `metrics_of_many`.
+    Rows are the S stages and columns the T tasks, both in the order of learning. S is T, or 1 for
+    a joint run. If a task was not evaluated at a stage, `n` is 0. Counts of N runs with the same S
+    and T may be stacked to (N, S, T); see `metrics_of_many`.
     """
 
     n: npt.NDArray[np.int64]
-    """(S, T)."""
+    """(S, T) number of evaluated images."""
     correct: npt.NDArray[np.int64]
-    """(S, T) among all classes seen; read on and below the diagonal."""
+    """(S, T) number of images that are correct among all classes seen. Only entries on and below
+    the diagonal are used."""
     correct_task_given: npt.NDArray[np.int64]
-    """(S, T) among the classes of the task."""
+    """(S, T) number of images that are correct among the classes of their task."""
     task_id_correct: npt.NDArray[np.int64] | None = None
-    """(S, T) routed to its own task; None where the readout infers none."""
+    """(S, T) number of images routed to their own task; None if the readout infers no tasks."""
     memory: npt.NDArray[np.float64] | None = None
-    """(S,) what the model takes after each stage, in bytes."""
+    """(S,) bytes of the model after each stage."""
     references: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
-    """(T,) accuracies of reference runs on each task, by the names of `REFERENCES`."""
+    """Accuracies (T,) of reference runs on each task, by the names of `REFERENCES`."""
 
     @property
     def class_incremental(self) -> Matrix:
@@ -83,23 +86,25 @@ REFERENCES: dict[str, str] = {
     "single": "accuracy on each task of a model trained on it alone, among its classes",
     "joint_final": "accuracy on each task of a model trained jointly on all tasks",
 }
-"""Runs that some metrics compare with, by the name in `Counts.references`."""
+"""Definitions of the reference runs that some metrics need, by the name in `Counts.references`."""
 
 
 OfManyCounts = Callable[[Counts], Values | None]
-"""Stacked counts to values (...), NaN where undefined; None if none of them has it."""
+"""Function from stacked counts to values (...). A value is NaN if the metric is undefined for its
+run; the result is None if the metric is undefined for all runs."""
 
 
 class CountMetric(NamedTuple):
-    """How a metric is computed from counts, and how to read it."""
+    """Metric of the evaluation counts of a run, with its direction and definition."""
 
     function: Callable[[Counts], float | None]
     direction: Direction
+    """`max` if higher is better, else `min`."""
     definition: str
     needs: str | None = None
-    """A run of `REFERENCES`, or `memory`: the metric is None where it is not given."""
+    """Name in `REFERENCES`, or `memory`. The metric is None if it is not given."""
     of_many: OfManyCounts | None = None
-    """The same of stacked counts; those that need a reference have none."""
+    """Function for stacked counts; None for metrics that need a reference run or memory."""
 
 
 def _pooled(counts: Counts) -> Values:
@@ -118,7 +123,7 @@ def _pooled_incremental(counts: Counts) -> Values | None:
 
 
 def _pooled_rate(correct: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> Values:
-    """Right answers over images, of all tasks together; NaN where there is no image."""
+    """Return correct / n summed over the tasks; NaN if there are no images."""
     if np.any(correct < 0) or np.any(correct > n):
         raise ValueError(f"0 <= correct <= n must hold, got {correct.tolist()} of {n.tolist()}")
     return _rates(np.asarray(correct.sum(axis=-1)), np.asarray(n.sum(axis=-1)))
@@ -131,12 +136,11 @@ def _task_id_accuracy(counts: Counts) -> Values | None:
     return np.asarray(np.ascontiguousarray(rates).mean(axis=-1))
 
 
-def _one(of_many: OfManyCounts) -> Callable[[Counts], float | None]:
-    """The metric of one run; None where it is undefined."""
+def _for_one_run(of_many: OfManyCounts) -> Callable[[Counts], float | None]:
+    """Return the function for one run, which returns None if the metric is undefined."""
 
     def function(counts: Counts) -> float | None:
-        found = of_many(counts)
-        return None if found is None or np.isnan(found) else float(found)
+        return scalar(of_many(counts))
 
     return function
 
@@ -164,21 +168,21 @@ def _intransigence(reference: str) -> Callable[[Counts], float | None]:
 
 COUNT_METRICS: dict[str, CountMetric] = {
     "pooled_accuracy": CountMetric(
-        _one(_pooled),
+        _for_one_run(_pooled),
         "max",
-        "accuracy over all images after the last task, each image alike",
+        "accuracy over all images after the last task, with equal weight for each image",
         of_many=_pooled,
     ),
     "pooled_incremental_accuracy": CountMetric(
-        _one(_pooled_incremental),
+        _for_one_run(_pooled_incremental),
         "max",
-        "mean, over the tasks, of the pooled accuracy on the tasks seen by then",
+        "mean over all stages of the pooled accuracy on the tasks seen so far",
         of_many=_pooled_incremental,
     ),
     "task_id_accuracy": CountMetric(
-        _one(_task_id_accuracy),
+        _for_one_run(_task_id_accuracy),
         "max",
-        "images routed to their own task at the end, before any vote",
+        "share of images routed to their own task after the last task, before any vote",
         of_many=_task_id_accuracy,
     ),
     **{
@@ -193,92 +197,96 @@ COUNT_METRICS: dict[str, CountMetric] = {
     "fwt_til": CountMetric(
         _forward_transfer,
         "max",
-        "task-incremental accuracy on the next task before it is learned, over the untrained one",
+        "mean gain in task-incremental accuracy on the next task over the untrained model",
         "untrained",
     ),
     "fwt_til_all_pairs": CountMetric(
         _task_given(forward_transfer_all_pairs),
         "max",
-        "mean task-incremental accuracy on tasks not learned yet",
+        "mean task-incremental accuracy on tasks before they are learned",
         of_many=_task_given_many(forward_transfer_all_pairs_of_many),
     ),
     "intransigence": CountMetric(
         _intransigence("joint_until"),
         "min",
-        "mean shortfall of each new task behind joint training on the tasks so far",
+        "mean accuracy deficit of each new task relative to joint training on the tasks so far",
         "joint_until",
     ),
     "intransigence_single": CountMetric(
         _intransigence("single"),
         "min",
-        "stand-in for intransigence: shortfall behind a model of the task alone",
+        "proxy for intransigence: accuracy deficit relative to a model of the task alone",
         "single",
     ),
     "intransigence_joint_final": CountMetric(
         _intransigence("joint_final"),
         "min",
-        "stand-in for intransigence: shortfall behind joint training on all tasks",
+        "proxy for intransigence: accuracy deficit relative to joint training on all tasks",
         "joint_final",
     ),
     "model_size_efficiency": CountMetric(
         lambda counts: None if counts.memory is None else model_size_efficiency(counts.memory),
         "max",
-        "how little the model grows over the tasks",
+        "mean ratio of the model's first size to its size after each task; 1 is no growth",
         "memory",
     ),
 }
-"""Metrics of more than a class-incremental matrix, by their names in tables."""
+"""Metrics that need more than a class-incremental matrix, by their names in tables."""
 
 OF_COUNTS: tuple[str, ...] = (
     *METRICS,
     *(name for name, metric in COUNT_METRICS.items() if metric.needs is None),
 )
-"""Metrics of a run by itself: evaluation counts are all they need."""
+"""Names of the metrics that need only the evaluation counts of a run."""
 
 DIRECTIONS: dict[str, Direction] = {
     name: metric.direction for table in (METRICS, COUNT_METRICS) for name, metric in table.items()
 }
-"""Of every metric, `max` if higher is better."""
+"""Direction of every metric: `max` if higher is better, else `min`."""
 
 
 def every_metric(counts: Counts) -> dict[str, float | None]:
-    """All METRICS and COUNT_METRICS by name. Raises ValueError where a needed count is missing."""
+    """Compute all METRICS and COUNT_METRICS; return them by name.
+
+    Raises ValueError if a required count is missing.
+    """
     return some_metrics(counts, [*METRICS, *COUNT_METRICS])
 
 
 def some_metrics(counts: Counts, names: Iterable[str]) -> dict[str, float | None]:
-    """Those METRICS and COUNT_METRICS that are named; names of neither are left out. Raises
-    ValueError where a needed count is missing.
+    """Compute the metrics called `names`; unknown names are ignored.
+
+    Raises ValueError if a required count is missing.
     """
     matrix = counts.class_incremental
-    found: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
     for name in names:
         if name in METRICS:
-            found[name] = METRICS[name].function(matrix)
+            values[name] = METRICS[name].function(matrix)
         elif name in COUNT_METRICS:
-            found[name] = COUNT_METRICS[name].function(counts)
-    return found
+            values[name] = COUNT_METRICS[name].function(counts)
+    return values
 
 
 def metrics_of_many(counts: Counts) -> dict[str, Values]:
-    """The metrics of `OF_COUNTS` for N runs with counts (N, S, T): (N,) each, NaN where undefined.
+    """Compute the metrics in `OF_COUNTS` for N runs with stacked counts (N, S, T).
 
-    Bit for bit what `every_metric` gives for each run. Raises ValueError where a needed count is
-    missing in one.
+    Returns (N,) values by name, NaN where a metric is undefined. They are equal bit for bit to the
+    values of `every_metric` for each run. Raises ValueError if a required count is missing.
     """
-    nothing = np.full(len(counts.n), np.nan)
+    undefined = np.full(len(counts.n), np.nan)
     matrices = checked_stack(counts.class_incremental)
     checked_stack(counts.task_incremental)
-    found = {name: metric.of_many(matrices) for name, metric in METRICS.items()}
-    found |= {
+    values = {name: metric.of_many(matrices) for name, metric in METRICS.items()}
+    values |= {
         name: metric.of_many(counts)
         for name, metric in COUNT_METRICS.items()
         if metric.of_many is not None
     }
-    return {name: nothing if (v := found[name]) is None else v for name in OF_COUNTS}
+    return {name: undefined if (v := values[name]) is None else v for name in OF_COUNTS}
 
 
 def _rates(correct: npt.NDArray[np.int64], n: npt.NDArray[np.int64]) -> Matrix:
-    """correct / n, and NaN where n is 0."""
+    """Return correct / n, and NaN where n is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(n > 0, correct / n, np.nan)

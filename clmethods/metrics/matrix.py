@@ -1,15 +1,17 @@
-"""Accuracy matrix -> average accuracy, forgetting, backward transfer and their relatives.
+"""Metrics of an accuracy matrix: average accuracy, forgetting, backward transfer and others.
 
-One definition each (method.md section 6.2), because published code disagrees on most of them. A
-matrix a has one row per finished task and one column per task, in the order of learning: a[t, j]
-is the accuracy on task j after task t, a fraction in [0, 1]. Entries above the diagonal are NaN
-or the accuracy on a task not learned yet; no metric here reads them. A run that saw all tasks at
-once has a single row of T columns: it has an average accuracy and no history.
-Formulas count tasks from 1. A metric that is undefined is None and never 0.
+Each metric has one definition (method.md section 6.2), because published implementations disagree
+on most of them. An accuracy matrix a has one row per finished task and one column per task, in the
+order of learning: a[t, j] is the accuracy on task j after task t, a fraction in [0, 1]. Entries
+above the diagonal are NaN or the accuracy on a task that is not learned yet; no metric in this
+module uses them. A joint run, which trains on all tasks at once, has a single row of T columns. It
+has an average accuracy but no history. Formulas count tasks from 1. An undefined metric is None
+and never 0.
 
-Each is defined on stacks (..., S, T) of matrices, by a function whose name begins with `_`: a
-sweep has thousands of runs. It gives NaN for a matrix, and None for a shape, without the metric.
-The function of one matrix is that of a stack of one, bit for bit.
+Each metric is computed by a private function of stacks (..., S, T) of matrices, because a sweep
+has thousands of runs. This function returns NaN for a matrix, and None for a shape, for which the
+metric is undefined. The public function of one matrix gives the same bits as a stack of one.
+All functions raise ValueError for an invalid matrix.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ from clmethods.metrics.stacks import (
 
 
 def average_accuracy(matrix: npt.ArrayLike) -> float:
-    """Mean accuracy over all tasks at the end, each task weighing the same.
+    """Compute the mean accuracy over all tasks after the last one, with equal weights.
 
     A = (1/T) sum_j a[T, j], in [0, 1], higher is better. Lopez-Paz and Ranzato 2017 (ACC); the
-    "Avg. Acc" of arXiv 2504.13407. Raises ValueError for a malformed matrix, as all functions do.
+    "Avg. Acc" of arXiv 2504.13407.
     """
     return float(_average_accuracy(checked(matrix)))
 
@@ -48,10 +50,10 @@ def _average_accuracy(a: Matrix) -> Values:
 
 
 def average_incremental_accuracy(matrix: npt.ArrayLike) -> float | None:
-    """Mean over the tasks of the average accuracy on the tasks seen by then.
+    """Compute the mean over all stages of the average accuracy on the tasks seen so far.
 
     AIA = (1/T) sum_t (1/t) sum_{j<=t} a[t, j], in [0, 1], higher is better. Rebuffi et al. 2017
-    (iCaRL), task-uniform. None for a joint run.
+    (iCaRL), with equal weights of the tasks. Returns None for a joint run.
     """
     return of_one(_average_incremental_accuracy, matrix)
 
@@ -63,11 +65,11 @@ def _average_incremental_accuracy(a: Matrix) -> Values | None:
 
 
 def forgetting(matrix: npt.ArrayLike) -> float | None:
-    """Mean drop from each old task's best accuracy before the last task.
+    """Compute the mean drop of each old task from its best accuracy before the last task.
 
     F = (1/(T-1)) sum_{j<T} (max_{j<=l<T} a[l, j] - a[T, j]), in [-1, 1], lower is better.
-    Chaudhry et al. 2018 (RWalk). The maximum leaves the last row out, so that an old task that
-    improved counts as negative forgetting. None for T = 1 and for a joint run.
+    Chaudhry et al. 2018 (RWalk). The maximum excludes the last row, so that an old task that
+    improved has negative forgetting. Returns None for T = 1 and for a joint run.
     """
     return of_one(_forgetting, matrix)
 
@@ -77,10 +79,10 @@ def _forgetting(a: Matrix) -> Values | None:
 
 
 def forgetting_mammoth(matrix: npt.ArrayLike) -> float | None:
-    """Forgetting as the library mammoth computes it: the maximum takes in the last task.
+    """Compute forgetting as the library mammoth does: the maximum includes the last task.
 
-    (1/(T-1)) sum_{j<T} (max_{j<=l<=T} a[l, j] - a[T, j]), in [0, 1], lower is better. It is
-    forgetting with every task's improvement counted as 0. None for T = 1 and for a joint run.
+    (1/(T-1)) sum_{j<T} (max_{j<=l<=T} a[l, j] - a[T, j]), in [0, 1], lower is better. It equals
+    forgetting with negative terms set to 0. Returns None for T = 1 and for a joint run.
     """
     return of_one(_forgetting_mammoth, matrix)
 
@@ -92,11 +94,11 @@ def _forgetting_mammoth(a: Matrix) -> Values | None:
 
 
 def forgetting_avalanche(matrix: npt.ArrayLike) -> float | None:
-    """Forgetting as the library avalanche computes it: first accuracy less the last.
+    """Compute forgetting as the library avalanche does: first accuracy minus last accuracy.
 
-    (1/(T-1)) sum_{j<T} (a[j, j] - a[T, j]), in [-1, 1], lower is better; -BWT. What a task gained
-    before it was forgotten does not count, so it is at most `forgetting`. None for T = 1 and for a
-    joint run.
+    (1/(T-1)) sum_{j<T} (a[j, j] - a[T, j]), in [-1, 1], lower is better. It equals -BWT. Gains
+    of a task between its first and its last accuracy do not count, so it is at most `forgetting`.
+    Returns None for T = 1 and for a joint run.
     """
     return of_one(_forgetting_avalanche, matrix)
 
@@ -107,11 +109,12 @@ def _forgetting_avalanche(a: Matrix) -> Values | None:
 
 
 def forgetting_continuum(matrix: npt.ArrayLike) -> float | None:
-    """Forgetting as the library continuum 1.2.7 computes it, to compare with numbers from there.
+    """Compute forgetting as the library continuum 1.2.7 does, for comparison with its results.
 
-    (1/(T-1)) sum_{j<T-1} (max_{j<=l<T-1} a[l, j] - a[T, j]), lower is better: its loops end one
-    task early, so the task before the last counts as not forgotten and its row is no peak
-    (Continvvm/continuum issue 291). None for T = 1 and for a joint run.
+    (1/(T-1)) sum_{j<T-1} (max_{j<=l<T-1} a[l, j] - a[T, j]), lower is better. The loops of
+    continuum end one task early: the second-to-last task counts as not forgotten, and its row is
+    not part of the maximum (Continvvm/continuum issue 291). Returns None for T = 1 and for a joint
+    run.
     """
     return of_one(_forgetting_continuum, matrix)
 
@@ -125,10 +128,10 @@ def _forgetting_continuum(a: Matrix) -> Values | None:
 
 
 def bwt(matrix: npt.ArrayLike) -> float | None:
-    """Backward transfer: mean change of the old tasks since each was learned.
+    """Compute the backward transfer: the mean change of old tasks since each was learned.
 
     BWT = (1/(T-1)) sum_{j<T} (a[T, j] - a[j, j]), in [-1, 1], higher is better. Lopez-Paz and
-    Ranzato 2017 (GEM). -BWT <= F always. None for T = 1 and for a joint run.
+    Ranzato 2017 (GEM). -BWT <= F always. Returns None for T = 1 and for a joint run.
     """
     return of_one(_bwt, matrix)
 
@@ -138,9 +141,9 @@ def _bwt(a: Matrix) -> Values | None:
 
 
 def bwt_plus(matrix: npt.ArrayLike) -> float | None:
-    """Positive backward transfer: max(BWT, 0), in [0, 1], higher is better.
+    """Compute the positive backward transfer max(BWT, 0), in [0, 1], higher is better.
 
-    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    Diaz-Rodriguez et al. 2018. Returns None for T = 1 and for a joint run.
     """
     return of_one(_bwt_plus, matrix)
 
@@ -151,9 +154,9 @@ def _bwt_plus(a: Matrix) -> Values | None:
 
 
 def remembering(matrix: npt.ArrayLike) -> float | None:
-    """REM = 1 - |min(BWT, 0)|, in [0, 1], higher is better.
+    """Compute remembering, REM = 1 - |min(BWT, 0)|, in [0, 1], higher is better.
 
-    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    Diaz-Rodriguez et al. 2018. Returns None for T = 1 and for a joint run.
     """
     return of_one(_remembering, matrix)
 
@@ -164,10 +167,10 @@ def _remembering(a: Matrix) -> Values | None:
 
 
 def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
-    """Backward transfer over all pairs of tasks, not only at the end.
+    """Compute the backward transfer over all pairs of tasks, not only after the last task.
 
     (2/(T(T-1))) sum_{i>=2} sum_{j<i} (a[i, j] - a[j, j]), in [-1, 1], higher is better.
-    Diaz-Rodriguez et al. 2018. None for T = 1 and for a joint run.
+    Diaz-Rodriguez et al. 2018. Returns None for T = 1 and for a joint run.
     """
     return of_one(_bwt_all_pairs, matrix)
 
@@ -175,16 +178,16 @@ def bwt_all_pairs(matrix: npt.ArrayLike) -> float | None:
 def _bwt_all_pairs(a: Matrix) -> Values | None:
     if a.shape[-2] < 2:
         return None
-    changes = a - diagonal(a)[..., None, :]  # column j less what task j began with
+    changes = a - diagonal(a)[..., None, :]  # column j minus the first accuracy on task j
     rows, columns = np.tril_indices(a.shape[-1], -1)
     return mean_of(changes[..., rows, columns])
 
 
 def learning_accuracy(matrix: npt.ArrayLike) -> float | None:
-    """Plasticity: mean accuracy on each task right after it was learned.
+    """Compute the learning accuracy (plasticity): mean accuracy on each task right after it.
 
-    LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. None for a joint
-    run. A = LA + ((T-1)/T) BWT holds exactly.
+    LA = (1/T) sum_j a[j, j], in [0, 1], higher is better. Riemer et al. 2019. A = LA +
+    ((T-1)/T) BWT holds exactly. Returns None for a joint run.
     """
     return of_one(_learning_accuracy, matrix)
 
@@ -194,11 +197,12 @@ def _learning_accuracy(a: Matrix) -> Values | None:
 
 
 def stability(matrix: npt.ArrayLike) -> float | None:
-    """Share of each old task's best accuracy that is left at the end.
+    """Compute the mean ratio of each old task's final accuracy to its best earlier accuracy.
 
-    S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, above 1 where the last task
-    helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
-    T = 1, for a joint run, and if no task is left.
+    S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, higher is better (method.md
+    section 6.2). A ratio above 1 means that the last task improved the old task. Tasks with a best
+    accuracy of 0 are excluded. Returns None for T = 1, for a joint run, and if all tasks are
+    excluded.
     """
     return of_one(_stability, matrix)
 
@@ -209,19 +213,19 @@ def _stability(a: Matrix) -> Values | None:
     best = peaks(a).reshape(-1, a.shape[-1] - 1)  # (N, T - 1)
     last = a[..., -1, :-1].reshape(best.shape)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        left = last / best  # a peak next to nothing gives inf, not an error
-    found = mean_of(left)
+        ratios = last / best  # a tiny best accuracy gives inf, not an error
+    values = mean_of(ratios)
     for row in np.flatnonzero(~(best > 0).all(axis=1)):
-        kept = left[row][best[row] > 0]
-        found[row] = kept.mean() if len(kept) else np.nan
-    return np.asarray(found.reshape(a.shape[:-2]))
+        included = ratios[row][best[row] > 0]
+        values[row] = included.mean() if len(included) else np.nan
+    return np.asarray(values.reshape(a.shape[:-2]))
 
 
 def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
-    """Harmonic mean of stability S and learning accuracy LA: 2 S LA / (S + LA).
+    """Compute the harmonic mean of stability S and learning accuracy LA: 2 S LA / (S + LA).
 
-    At least 0, higher is better (method.md section 6.2); 0 where either is 0. None where
-    stability is.
+    At least 0, higher is better (method.md section 6.2). It is 0 if S or LA is 0. Returns None if
+    stability is None.
     """
     return of_one(_stability_plasticity, matrix)
 
@@ -231,19 +235,19 @@ def _stability_plasticity(a: Matrix) -> Values | None:
     if kept is None or learned is None:
         return None
     with np.errstate(divide="ignore", over="ignore"):
-        both = 2.0 / (1.0 / kept + 1.0 / learned)  # 0 where one of them is, or nearly so
+        both = 2.0 / (1.0 / kept + 1.0 / learned)  # 0 if one of them is 0 or tiny
     return np.where(np.isnan(kept), np.nan, np.where((kept > 0) & (learned > 0), both, 0.0))
 
 
 class Metric(NamedTuple):
-    """How a metric is computed from an accuracy matrix, and how to read it."""
+    """Metric of an accuracy matrix, with its direction and definition."""
 
     function: Callable[[npt.ArrayLike], float | None]
     direction: Direction
-    """`max` if higher is better."""
+    """`max` if higher is better, else `min`."""
     definition: str
     of_many: OfMany
-    """The same of a stack of matrices."""
+    """Function for a stack of matrices."""
 
 
 METRICS: dict[str, Metric] = {
@@ -256,7 +260,7 @@ METRICS: dict[str, Metric] = {
     "average_incremental_accuracy": Metric(
         average_incremental_accuracy,
         "max",
-        "mean, over the tasks, of the average accuracy on the tasks seen by then",
+        "mean over all stages of the average accuracy on the tasks seen so far",
         _average_incremental_accuracy,
     ),
     "forgetting": Metric(
@@ -268,7 +272,7 @@ METRICS: dict[str, Metric] = {
     "forgetting_mammoth": Metric(
         forgetting_mammoth,
         "min",
-        "forgetting with the last task in the maximum, as in mammoth and PILOT",
+        "forgetting with the last task included in the maximum, as in mammoth and PILOT",
         _forgetting_mammoth,
     ),
     "forgetting_avalanche": Metric(
@@ -280,18 +284,18 @@ METRICS: dict[str, Metric] = {
     "forgetting_continuum": Metric(
         forgetting_continuum,
         "min",
-        "forgetting with the ranges of continuum 1.2.7, which end one task early",
+        "forgetting with the index ranges of continuum 1.2.7, which end one task early",
         _forgetting_continuum,
     ),
     "bwt": Metric(bwt, "max", "mean change of old tasks since each was learned", _bwt),
-    "bwt_plus": Metric(
-        bwt_plus, "max", "backward transfer where it is positive, else 0", _bwt_plus
+    "bwt_plus": Metric(bwt_plus, "max", "backward transfer if it is positive, else 0", _bwt_plus),
+    "remembering": Metric(
+        remembering, "max", "1 minus the size of negative backward transfer", _remembering
     ),
-    "remembering": Metric(remembering, "max", "1 less what backward transfer lost", _remembering),
     "bwt_all_pairs": Metric(
         bwt_all_pairs,
         "max",
-        "mean change of old tasks since learned, over all later tasks",
+        "mean change of old tasks since each was learned, over all later tasks",
         _bwt_all_pairs,
     ),
     "learning_accuracy": Metric(
@@ -303,7 +307,7 @@ METRICS: dict[str, Metric] = {
     "stability": Metric(
         stability,
         "max",
-        "share of the old tasks' best accuracy that is left at the end",
+        "mean ratio of the old tasks' final accuracy to their best accuracy",
         _stability,
     ),
     "stability_plasticity": Metric(
@@ -313,4 +317,4 @@ METRICS: dict[str, Metric] = {
         _stability_plasticity,
     ),
 }
-"""Every metric of a class-incremental accuracy matrix, by its name in tables and objectives."""
+"""All metrics of a class-incremental accuracy matrix, by their names in tables and objectives."""

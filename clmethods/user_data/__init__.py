@@ -1,1 +1,1 @@
-"""The user's own data as planning sees it: manifests, folders, cached weights."""
+"""Readers for the user's own data at planning time: manifests, folders, cached weights."""

@@ -1,4 +1,4 @@
-"""How classes are cut into tasks: a number of tasks, a size, or a first task and an increment."""
+"""Grouping of classes into tasks by number of tasks, task size, or first task and increment."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from clmethods.errors import ConfigIssue, require
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """The fields of a stream that say how its classes become tasks, as they were written."""
+class ClassGrouping:
+    """Fields of a stream that group its classes into tasks, as the user wrote them."""
 
     tasks: int | None
     classes_per_task: int | None
@@ -19,10 +19,10 @@ class Cut:
     increment: int | None
 
     def sizes(self, facts: DatasetFacts) -> tuple[int, ...]:
-        """Classes of each task, T numbers, for a cut that obeys its laws.
+        """Return the number of classes of each of the T tasks; the fields must be valid.
 
-        A number of tasks gives ceil(C / T) classes to each; otherwise the sizes are as written.
-        The last task takes the remainder (method.md section 10).
+        If only the number of tasks is given, each task has ceil(C / T) classes. Otherwise the
+        sizes are as given. The last task has the remaining classes (method.md section 10).
         """
         if facts.given:
             return tuple(len(task.classes) for task in facts.given)
@@ -33,22 +33,22 @@ class Cut:
             first = size = self.classes_per_task
         else:
             first = size = math.ceil(total / (self.tasks or facts.tasks))
-        found = [first]
-        while (left := total - sum(found)) > 0:
-            found.append(min(size, left))
-        return tuple(found)
+        sizes = [first]
+        while (remaining := total - sum(sizes)) > 0:
+            sizes.append(min(size, remaining))
+        return tuple(sizes)
 
     def issues(self, dataset: str, facts: DatasetFacts) -> list[ConfigIssue | None]:
-        """Broken laws; entries that are None are passes."""
+        """Return the issues of the fields; an entry None is a check that passed."""
         if facts.given:
-            return self._faults_of_given(dataset, facts)
+            return self._issues_of_given_tasks(dataset, facts)
         total = facts.classes
         written = self._written()
-        whole = f"1 to {total}, the number of classes of {dataset}"
-        found = [
+        limits = f"1 to {total}, the number of classes of {dataset}"
+        issues = [
             *(
                 require(
-                    1 <= value <= total, name, value, whole, "A task needs at least one class."
+                    1 <= value <= total, name, value, limits, "A task needs at least one class."
                 )
                 for name, value in written.items()
             ),
@@ -62,26 +62,29 @@ class Cut:
                 self.classes_per_task is None or self.init_classes is None,
                 "classes_per_task",
                 self.classes_per_task,
-                "null where init_classes and increment are given",
-                "They are two ways of saying how many classes a task has.",
+                "null if init_classes and increment are given",
+                "Both define the number of classes of a task: set only one of them.",
             ),
         ]
-        if any(found) or self.tasks is None:
-            return found
+        if any(issues) or self.tasks is None:
+            return issues
         if len(written) > 1:
             number = len(self.sizes(facts))
-            constraint = f"{number}, which follows from the classes of each task"
+            constraint = f"{number}, which follows from the number of classes of each task"
             return [
                 require(self.tasks == number, "tasks", self.tasks, constraint, "Leave it out.")
             ]
         size = math.ceil(total / self.tasks)
-        constraint = (
-            f"a number that leaves the last task a class: {size} classes a task fill "
-            f"only {math.ceil(total / size)} tasks"
+        filled = math.ceil(total / size)
+        hint = (
+            f"With {size} classes per task, the {total} classes of {dataset} fill only {filled} "
+            f"tasks: use {filled}."
         )
-        return [require(size * (self.tasks - 1) < total, "tasks", self.tasks, constraint)]
+        constraint = "a number of tasks that leaves no task empty"
+        return [require(size * (self.tasks - 1) < total, "tasks", self.tasks, constraint, hint)]
 
     def _written(self) -> dict[str, int]:
+        """Return the fields that were given, by name."""
         values = {
             "tasks": self.tasks,
             "classes_per_task": self.classes_per_task,
@@ -90,9 +93,11 @@ class Cut:
         }
         return {name: value for name, value in values.items() if value is not None}
 
-    def _faults_of_given(self, dataset: str, facts: DatasetFacts) -> list[ConfigIssue | None]:
+    def _issues_of_given_tasks(
+        self, dataset: str, facts: DatasetFacts
+    ) -> list[ConfigIssue | None]:
         names = ", ".join(task.name for task in facts.given[:6])
-        hint = f"{dataset} names its tasks itself: {names}" + ", ..." * (len(facts.given) > 6)
+        hint = f"{dataset} defines its own tasks: {names}" + ", ..." * (len(facts.given) > 6)
         number = len(facts.given)
         return [
             require(

@@ -1,4 +1,4 @@
-"""Data of one's own, as planning sees it: names, labels and sizes of files, but no pixel."""
+"""Listings of image folders and IDX files: names, labels and sizes, without reading images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clmethods.catalog.facts import DatasetFacts, GivenTask
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 
 TRAIN, VALIDATION, TEST, OPEN = 0, 1, 2, -1
-"""Which split an image belongs to. `OPEN`: training or test, as `split_seed` decides."""
+"""Split of an image. For `OPEN` images, `split_seed` selects training or test."""
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
@@ -28,33 +28,35 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-"""Names of the MNIST family's files; each may end in .gz."""
+"""File names of datasets in the format of MNIST; each may also end in .gz."""
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """Images of a dataset in a fixed order, known from names alone."""
+    """Images of a dataset in a fixed order, as known from file names and labels."""
 
     base: Path
     classes: tuple[str, ...]
-    """Names by class id."""
+    """Class names by class id."""
     paths: tuple[str, ...]
-    """Relative to `base`."""
+    """Paths of the n images relative to `base`; empty for IDX files."""
     labels: tuple[int, ...]
+    """(n,) class ids."""
     splits: tuple[int, ...]
+    """(n,) values of `TRAIN`, `VALIDATION`, `TEST` or `OPEN`."""
     version: str
     """Fingerprint of the content."""
     tasks: tuple[GivenTask, ...] = ()
     task_of: tuple[int, ...] = ()
-    """Index into `tasks` of every image, where tasks are given."""
+    """(n,) index into `tasks` for each image; empty if no tasks are given."""
     groups: tuple[str, ...] = ()
-    """Images of one group stay on one side of every split; empty where there are none."""
+    """(n,) group of each image; empty if no groups are given. No split divides a group."""
     resize: Literal["stretch", "crop"] = "crop"
-    """How they come to size unless the stream says otherwise."""
+    """Default resizing of the images; see `StreamConfig.resize`."""
 
     @cached_property
     def facts(self) -> DatasetFacts:
-        """What the stream needs to know."""
+        """Labels, tasks and version, in the form of the catalog."""
         return DatasetFacts(
             version=self.version,
             classes=len(self.classes),
@@ -67,27 +69,37 @@ class Listing:
 
 
 def default_tasks(classes: int) -> int:
-    """Tasks of two classes up to ten classes, and ten tasks beyond, if that leaves none empty."""
+    """Return the default number of tasks: one per two classes, but at most ten.
+
+    For more than ten classes the default is ten. The number is lowered if a task would be empty.
+    """
     most = max(1, classes // 2) if classes <= 10 else 10
     return max(t for t in range(1, most + 1) if -(-classes // t) * (t - 1) < classes)
 
 
 def list_folder(root: str) -> Listing:
-    """One folder of images per class, below `root` or below `root/train` and `root/test`.
+    """List a folder with one subfolder of images per class.
 
-    Class ids follow the sorted names of the folders. `val` serves where there is no `test`.
-    Without such folders the split is left to the stream. Raises `InvalidConfigError`.
+    The subfolders are in `root`, or in `root/train` and `root/test`; `root/val` is used if there
+    is no `root/test`. If these folders do not exist, the stream splits the images. Class ids
+    follow the sorted names of the subfolders.
+
+    Raises `InvalidConfigError` if the folder is missing or empty, or if a class has no images for
+    training or test.
     """
     return cached_listing("folder", root, _list_folder)
 
 
 def list_idx(root: str) -> Listing:
-    """The four files of the MNIST family; labels are read, images are not."""
+    """List the four files of a dataset in the format of MNIST. Only the labels are read.
+
+    Raises `InvalidConfigError` if a file is missing or damaged.
+    """
     return cached_listing("idx", root, _list_idx)
 
 
 def fingerprint_of(files: Iterable[tuple[str, int]], *also: bytes) -> str:
-    """16 hex digits over sorted (relative path, size in bytes), and over `also`."""
+    """Return 16 hex digits of the hash of `also` and of sorted (relative path, size in bytes)."""
     digest = hashlib.sha256(b"\0".join(also))
     for path, size in sorted(files):
         digest.update(f"\n{path}\0{size}".encode())
@@ -95,7 +107,7 @@ def fingerprint_of(files: Iterable[tuple[str, int]], *also: bytes) -> str:
 
 
 def refused(field: str, value: object, allowed: str, hint: str = "") -> InvalidConfigError:
-    """The error of one issue."""
+    """Return an error with a single issue."""
     return InvalidConfigError([ConfigIssue(field, value, allowed, hint)])
 
 
@@ -105,16 +117,16 @@ _CACHE: dict[tuple[str, str], tuple[tuple[tuple[str, int], ...], Listing]] = {}
 def cached_listing(
     kind: str, root: str, build: Callable[[Path], tuple[Listing, list[Path]]]
 ) -> Listing:
-    """A listing, built again when a file or folder that it was read from has another mtime.
+    """Return a cached listing; rebuild it if the mtime of one of its sources has changed.
 
-    `build` gives the listing and what it was read from.
+    `build` returns the listing and its sources, the files and folders that it was read from.
     """
-    known = _CACHE.get((kind, root))
-    if known is not None and all(_mtime(path) == when for path, when in known[0]):
-        return known[1]
-    listing, read = build(Path(root))
-    seen = tuple((str(path), _mtime(str(path))) for path in read)
-    _CACHE[kind, root] = (seen, listing)
+    cached = _CACHE.get((kind, root))
+    if cached is not None and all(_mtime(path) == when for path, when in cached[0]):
+        return cached[1]
+    listing, sources = build(Path(root))
+    mtimes = tuple((str(path), _mtime(str(path))) for path in sources)
+    _CACHE[kind, root] = (mtimes, listing)
     return listing
 
 
@@ -131,12 +143,12 @@ def _list_folder(root: Path) -> tuple[Listing, list[Path]]:
     train = root / "train"
     test = next((path for name in ("test", "val") if (path := root / name).is_dir()), None)
     sides = {TRAIN: train, TEST: test} if train.is_dir() and test else {OPEN: root}
-    rows: list[tuple[str, str, int, int]] = []
-    read = [root]
+    rows: list[tuple[str, str, int, int]] = []  # relative path, class name, split, bytes
+    sources = [root]
     for split, side in sides.items():
-        read.append(side)
+        sources.append(side)
         for name in sorted(entry.name for entry in os.scandir(side) if entry.is_dir()):
-            for path, size in _walk(side / name, read):
+            for path, size in _images_below(side / name, sources):
                 rows.append((path.relative_to(root).as_posix(), name, split, size))
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     if not rows:
@@ -152,16 +164,16 @@ def _list_folder(root: Path) -> tuple[Listing, list[Path]]:
         labels=tuple(ids[r[1]] for r in rows),
         splits=tuple(r[2] for r in rows),
         version=fingerprint_of((r[0], r[3]) for r in rows),
-    ), read
+    ), sources
 
 
-def _walk(folder: Path, read: list[Path]) -> Iterator[tuple[Path, int]]:
-    """Images below a folder, sorted, with their sizes; folders are noted in `read`."""
-    read.append(folder)
+def _images_below(folder: Path, sources: list[Path]) -> Iterator[tuple[Path, int]]:
+    """Yield (path, size in bytes) of the images, sorted; append every folder to `sources`."""
+    sources.append(folder)
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir():
-            yield from _walk(Path(entry.path), read)
+            yield from _images_below(Path(entry.path), sources)
         elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
             yield Path(entry.path), entry.stat().st_size
 
@@ -169,20 +181,23 @@ def _walk(folder: Path, read: list[Path]) -> Iterator[tuple[Path, int]]:
 def untrainable(
     field: str, value: str, classes: tuple[str, ...], rows: Iterable[tuple[int, int]]
 ) -> list[ConfigIssue]:
-    """Classes without images to train on, or to test on; rows are (label, split)."""
+    """Return an issue for each class without training or test images; rows are (label, split)."""
     counts = Counter(rows)
     issues = []
     for label, name in enumerate(classes):
-        free = counts[label, OPEN]
+        unassigned = counts[label, OPEN]
         for split, word, needed in ((TRAIN, "training", 1), (TEST, "test", 2)):
-            if counts[label, split] == 0 and free < needed:
+            if counts[label, split] == 0 and unassigned < needed:
                 constraint = f"{word} images for every class"
                 issues.append(ConfigIssue(field, value, constraint, f"Class {name!r} has none."))
     return issues
 
 
 def idx_file(root: Path, name: str) -> Path | None:
-    """One of `IDX_FILES` below `root`, in torchvision's places too, packed or not."""
+    """Return the path of one of `IDX_FILES`, compressed or not; None if it is missing.
+
+    The folders that torchvision uses below `root` are searched as well.
+    """
     for folder in (root, root / "raw", *sorted(root.glob("*/raw"))):
         for spelling in (name, name.replace("-idx", ".idx")):
             for suffix in ("", ".gz"):
@@ -192,7 +207,10 @@ def idx_file(root: Path, name: str) -> Path | None:
 
 
 def idx_labels(path: Path) -> bytes:
-    """The labels of an IDX file of rank one; raises `InvalidConfigError` if it is none."""
+    """Return the labels in an IDX file of rank 1, one byte per label.
+
+    Raises `InvalidConfigError` if the file cannot be read or has another format.
+    """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             data = stream.read()
@@ -200,15 +218,16 @@ def idx_labels(path: Path) -> bytes:
         raise refused("root", str(path), "a readable IDX file", f"{error}.") from error
     header = struct.pack(">HBBI", 0, 8, 1, max(len(data) - 8, 0))  # bytes, rank 1, length
     if data[:8] != header:
-        raise refused("root", str(path), "an IDX file of unsigned bytes, whole and of rank 1")
+        constraint = "a complete IDX file of unsigned bytes with rank 1"
+        raise refused("root", str(path), constraint, "Restore the original file.")
     return data[8:]
 
 
 def _list_idx(root: Path) -> tuple[Listing, list[Path]]:
-    found = {name: idx_file(root, name) for name in IDX_FILES}
-    files = [path for path in found.values() if path is not None]
-    if len(files) < len(found):
-        missing = ", ".join(name for name, path in found.items() if path is None)
+    paths = {name: idx_file(root, name) for name in IDX_FILES}
+    files = [path for path in paths.values() if path is not None]
+    if len(files) < len(paths):
+        missing = ", ".join(name for name, path in paths.items() if path is None)
         raise refused(
             "root", str(root), "a folder with the four IDX files", f"Missing: {missing}."
         )

@@ -1,4 +1,4 @@
-"""Weights of a timm tag in the local cache of the model hub, found without its libraries."""
+"""Lookup of timm weights in the local cache of the model hub, without the hub's library."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ FILE = "model.safetensors"
 
 
 def repository(name: str) -> str:
-    """The hub's repository of a timm name with its tag."""
+    """Return the repository on the hub for a timm name with tag."""
     return f"timm/{name}"
 
 
 def hub_cache() -> Path:
-    """Where the hub's own library keeps what it has downloaded."""
+    """Return the folder into which the hub's own library downloads files."""
     given = os.environ.get("HF_HUB_CACHE")
     if given:
         return Path(given).expanduser()
@@ -24,7 +24,7 @@ def hub_cache() -> Path:
 
 
 def cached_file(name: str) -> Path | None:
-    """The weights of a timm name with its tag, as last downloaded; None if they never were."""
+    """Return the most recently downloaded weights of a timm name with tag; None without any."""
     folder = hub_cache() / ("models--" + repository(name).replace("/", "--"))
     try:
         revision = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -35,5 +35,5 @@ def cached_file(name: str) -> Path | None:
 
 
 def offline() -> bool:
-    """Whether the user has forbidden the hub, by the variable of the hub's own library."""
+    """Return True if `HF_HUB_OFFLINE`, a variable of the hub's own library, disables the hub."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -1,9 +1,9 @@
-"""A manifest: one row per image, which says its label and, if wanted, its task, split and group.
+"""Manifests of the user's images: tables with one row per image.
 
-Columns: `path` and `label` always. `task` names the task; a class may occur in several. `split` is
-train, validation or test; without the column the stream splits by `split_seed`. Images that share
-a `group` (one patient, one burst of photographs) stay on one side of every split that is drawn.
-Row numbers count the header as row 1, as a spreadsheet does.
+The columns `path` and `label` are required. `task` is the name of the task; a class may occur in
+several tasks. `split` is train, validation or test; without this column the stream splits by
+`split_seed`. Images with the same `group` (one patient, one burst of photographs) stay on the same
+side of every random split. Row numbers count the header as row 1, as in a spreadsheet.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from clmethods.user_data.parquet_columns import ParquetError, read_parquet
 REQUIRED = ("path", "label")
 OPTIONAL = ("task", "split", "group")
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-MOST_FAULTS = 20
-"""So many are told one by one; of the others only the number."""
+MAX_REPORTED_ISSUES = 20
+"""Largest number of issues that are reported individually; of the others, only the number is."""
 
 
 def list_manifest(manifest: str, root: str | None) -> Listing:
-    """The images of a manifest; paths are relative to `root`, or to the manifest's folder.
+    """List the images of a manifest. Paths are relative to `root`, or to the manifest's folder.
 
-    Raises `InvalidConfigError` with every issue and its row.
+    Raises `InvalidConfigError` with the issues of all rows.
     """
     file = Path(manifest)
     base = Path(root) if root is not None else file.parent
@@ -48,14 +48,14 @@ def list_manifest(manifest: str, root: str | None) -> Listing:
 
 
 def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
-    columns = _read(file)
+    columns = _read_columns(file)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InvalidConfigError(
             ConfigIssue(
                 "manifest",
                 str(file),
-                f"the columns {list(REQUIRED)}, and {list(OPTIONAL)} if wanted",
+                f"the columns {list(REQUIRED)}, and optionally {list(OPTIONAL)}",
                 f"Column {name!r} is missing. {nearest(name, list(columns))}".rstrip(),
             )
             for name in missing
@@ -63,9 +63,9 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     rows = len(columns["path"])
     if rows == 0:
         raise refused("manifest", str(file), "one or more rows below the header")
-    issues, sizes = _row_faults(file, base, columns)
+    issues, sizes = _check_rows(file, base, columns)
     refuse(_shortened(file, issues))
-    names = _ordered(columns["label"])
+    names = _class_names(columns["label"])
     ids = {name: label for label, name in enumerate(names)}
     labels = tuple(ids[name] for name in columns["label"])
     splits = tuple(SPLITS.get(name, OPEN) for name in columns.get("split", [""] * rows))
@@ -84,12 +84,12 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
         task_of=task_of,
         groups=tuple(columns.get("group", ())),
     )
-    refuse(_untrained_tasks(file, listing))
+    refuse(_untrainable_tasks(file, listing))
     return listing, [file]
 
 
-def _read(file: Path) -> dict[str, list[str]]:
-    """Columns as text; an absent value is the empty text."""
+def _read_columns(file: Path) -> dict[str, list[str]]:
+    """Return the columns as text; a missing value is an empty string."""
     if not file.is_file():
         raise refused("manifest", str(file), "an existing .csv or .parquet file")
     columns: dict[str, list[Any]]
@@ -99,8 +99,8 @@ def _read(file: Path) -> dict[str, list[str]]:
         else:
             with file.open(encoding="utf-8-sig", newline="") as stream:
                 reader = csv.DictReader(stream)
-                read = list(reader)
-                columns = {name: [row[name] for row in read] for name in reader.fieldnames or ()}
+                rows = list(reader)
+                columns = {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
     except (ParquetError, UnicodeDecodeError, csv.Error) as error:
         raise refused("manifest", str(file), "a readable file", f"{error}.") from error
     return {
@@ -109,10 +109,10 @@ def _read(file: Path) -> dict[str, list[str]]:
     }
 
 
-def _row_faults(
+def _check_rows(
     file: Path, base: Path, columns: dict[str, list[str]]
 ) -> tuple[list[ConfigIssue], list[int]]:
-    """Faults of single rows, and the size in bytes of every image."""
+    """Return the issues of single rows, and the size in bytes of every image."""
     issues: list[ConfigIssue] = []
     sizes: list[int] = []
     seen: dict[str, tuple[int, str]] = {}
@@ -125,7 +125,9 @@ def _row_faults(
                 issues.append(ConfigIssue(f"{where}, {name}", "", f"the name of a {name}"))
         if "split" in columns and split not in SPLITS:
             constraint = f"one of {list(SPLITS)}"
-            hint = nearest(split, list(SPLITS)) or "Without the column, split_seed decides."
+            hint = nearest(split, list(SPLITS)) or (
+                "If you remove the column, split_seed selects the splits."
+            )
             issues.append(ConfigIssue(f"{where}, split", split, constraint, hint))
         first = seen.setdefault(path, (row, split))
         if first[0] != row and (split != first[1] or "split" not in columns):
@@ -141,17 +143,17 @@ def _row_faults(
 
 
 def _shortened(file: Path, issues: list[ConfigIssue]) -> list[ConfigIssue]:
-    if len(issues) <= MOST_FAULTS:
+    if len(issues) <= MAX_REPORTED_ISSUES:
         return issues
-    rest = len(issues) - MOST_FAULTS
+    rest = len(issues) - MAX_REPORTED_ISSUES
     return [
-        *issues[:MOST_FAULTS],
-        ConfigIssue("manifest", str(file), "sound rows", f"{rest} more."),
+        *issues[:MAX_REPORTED_ISSUES],
+        ConfigIssue("manifest", str(file), "valid rows", f"The file has {rest} more issues."),
     ]
 
 
-def _ordered(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct names by class id: by number if all are numbers, else by alphabet."""
+def _class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct labels: in numeric order if all are numbers, else alphabetically."""
     names = set(labels)
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
@@ -161,7 +163,7 @@ def _ordered(labels: Iterable[str]) -> tuple[str, ...]:
 def _tasks(
     column: list[str] | None, labels: tuple[int, ...]
 ) -> tuple[tuple[GivenTask, ...], tuple[int, ...]]:
-    """Tasks in the order in which they first occur, and the task of every image."""
+    """Return the tasks in order of first occurrence, and the index of each image's task."""
     if column is None:
         return (), ()
     names = list(dict.fromkeys(column))
@@ -173,8 +175,8 @@ def _tasks(
     return tasks, tuple(index[name] for name in column)
 
 
-def _untrained_tasks(file: Path, listing: Listing) -> list[ConfigIssue]:
-    """A class that recurs needs images in every task that has it."""
+def _untrainable_tasks(file: Path, listing: Listing) -> list[ConfigIssue]:
+    """Return an issue for each recurring class without images in one of its tasks."""
     if not listing.facts.recurring:
         return []
     cells = [(task, label) for task, given in enumerate(listing.tasks) for label in given.classes]

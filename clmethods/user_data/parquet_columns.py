@@ -1,7 +1,7 @@
-"""Reading columns of a Parquet file: the one place of `clmethods` that knows pyarrow.
+"""Reader for columns of a Parquet file, the only module of `clmethods` that imports pyarrow.
 
-pyarrow is optional here and is loaded when a Parquet file is read, never before: whoever has no
-such file needs no pyarrow. The import contract of pyproject.toml names this module as its only
+pyarrow is optional. It is imported only when a Parquet file is read, so that users without such
+files do not need it. The import contract in pyproject.toml lists this module as its only
 exception.
 """
 
@@ -12,11 +12,16 @@ from typing import Any
 
 
 class ParquetError(RuntimeError):
-    """A Parquet file cannot be read, or pyarrow is not installed."""
+    """Exception for a Parquet file that cannot be read, or for a missing pyarrow."""
 
 
 def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> dict[str, list[Any]]:
-    """Columns by name, all of them by default; a name that the file lacks is left out."""
+    """Return the values of columns by name, by default of all columns.
+
+    Names in `columns` that the file does not contain are ignored.
+
+    Raises `ParquetError` if the file cannot be read or pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -8,7 +8,8 @@ from unittest import mock
 
 from torch import Tensor
 
-from clmethods.checkpoint import fold, sha256, state_from_bytes, state_to_bytes
+from clmethods.checkpoint import fold, state_from_bytes, state_to_bytes
+from clmethods.checksummed_json import sha256
 from clmethods.config import (
     METHOD_CONFIGS,
     BackboneConfig,

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clmethods.checkpoint import DamagedStateError, fold, sha256, state_from_bytes, state_to_bytes
+from clmethods.checkpoint import DamagedStateError, fold, state_from_bytes, state_to_bytes
+from clmethods.checksummed_json import sha256
 from tests.clmethods.runs import Trained, differences
 
 names = st.text("abc.01", min_size=1, max_size=8)

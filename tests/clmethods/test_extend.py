@@ -160,7 +160,7 @@ def test_kept_statistics_route_to_old_tasks_without_their_images(
 
 def test_what_cannot_be_extended_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     joint = finished(tmp_path / "joint", tiny_run(JointLoraConfig(rank=2)))
-    with pytest.raises(ValueError, match="train it again on all of them"):
+    with pytest.raises(ValueError, match="train it again on all tasks"):
         extend_model(joint, GLYPHS, tmp_path / "n")
     begun = ModelArchive.create(tmp_path / "begun", tiny_run())
     with pytest.raises(ArchiveError, match="is not finished"):

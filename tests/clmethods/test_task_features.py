@@ -141,7 +141,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path / "file"))
     table = TaskTable(of="x", distance=((0.0,),), error=(0.0,), ambiguity=(0.0,))
-    with pytest.raises(DatasetError, match="Set CLMETHODS_CACHE to a folder with room"):
+    with pytest.raises(DatasetError, match="Set CLMETHODS_CACHE to a folder with enough space"):
         keep_table(table)
     assert task_tables.kept_table("x") is None
 
@@ -152,4 +152,4 @@ def test_the_command_tells_what_is_missing(
     run = RunConfig(backbone=TINY, stream=StreamConfig(dataset="cifar100", root=str(tmp_path)))
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps([run_to_dict(run)])))
     assert main() == 1
-    assert capsys.readouterr().err.startswith("cifar100: the original files are needed")
+    assert capsys.readouterr().err.startswith("cifar100: the original files are required")

@@ -1,4 +1,4 @@
-"""Hyperparameters of every method, and which of them act at which task."""
+"""Configurations of all methods, and the effect of their hyperparameters on each task."""
 
 from clmethods.config.methods.ewc import EwcConfig
 from clmethods.config.methods.fields import (
@@ -61,7 +61,7 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "joint_lora": JointLoraConfig,
     "joint_linear": JointLinearConfig,
 }
-"""Every method by its `kind`; `clmethods.methods.METHODS` holds the implementations."""
+"""Configuration classes by `kind`; `clmethods.methods.METHODS` has the implementations."""
 
 __all__ = [
     "METHOD_CONFIGS",

@@ -1,9 +1,10 @@
-"""What every method's configuration has: what it is allowed to assume, and what acts when.
+"""Base classes of the method configurations: shared fields, properties and effects.
 
-`effect(position, context)` says what, in effect, acts when the task at `position` is trained, in
-canonical form. Stage keys, sharing and merging follow from it, so it must be exact: two runs with
-equal effects up to a position must give equal bits there, and a field that is said to act must be
-able to change them. `tests/clmethods/test_contract.py` holds every method to both.
+`effect(position, context)` returns the settings that influence the training of the task at
+`position`, in canonical form. Stage keys and the sharing of stages are derived from it, so it must
+be exact. Two runs with equal effects up to a position must have bit-for-bit equal states there.
+Conversely, every field in an effect must be able to change the state.
+`tests/clmethods/test_contract.py` tests both conditions for every method.
 """
 
 from __future__ import annotations
@@ -22,102 +23,112 @@ Effect = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class EffectContext:
-    """What a method must know of the rest of the run to say what acts."""
+    """Properties of the rest of the run that the effect of a method depends on."""
 
     tasks: int
-    """T of the stream."""
+    """T, the number of tasks of the stream."""
     backbone: BackboneFacts
 
     @property
     def blocks(self) -> int:
-        """Blocks of the backbone."""
+        """Number of blocks of the backbone."""
         return self.backbone.blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodFields:
-    """Base of every method's configuration; a subclass adds its `kind` and its fields."""
+    """Base class of all method configurations; a subclass adds its `kind` and its fields."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
     VERSION: ClassVar[int] = 1
-    """Bumped when the method's meaning changes."""
+    """Version of the method, increased when the method computes different results."""
     TRAINS: ClassVar[bool] = True
-    """False where no task is ever trained, nor anything drawn."""
+    """False if the method never trains a task and uses no random numbers."""
     ORDER_FREE: ClassVar[bool] = False
-    """Whether one stage sees all tasks at once."""
+    """True if the method trains on all tasks at once, in a single stage."""
     REFERENCE: ClassVar[bool] = False
-    """A line in a plot, not a point on a front."""
+    """True if plots show the method as a reference line, not as a point of the front."""
     RECURRING_CLASSES: ClassVar[bool] = False
-    """Whether a class may come back in a later task, as in a domain-incremental stream."""
+    """True if a class may occur in several tasks, as in a domain-incremental stream."""
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last",)
-    """Routings of a readout that the method's snapshots allow."""
+    """Routings of a readout that are supported by the snapshots of the method."""
 
     @property
     def head(self) -> HeadKind:
-        """What a readout may assume of the linear head `head.weight`, `head.bias` in the state.
+        """Kind of the linear head `head.weight`, `head.bias` in the state.
 
-        `settled`: training neither reads nor moves the rows of classes learned earlier; `moving`:
-        it may; `none`: the method has no such head.
+        `settled`: training neither uses nor changes the rows of classes learned earlier;
+        `moving`: training may use or change them; `none`: the method has no such head.
         """
         return "none"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """What acts at `position`."""
+        """Return the fields that act at `position`, in canonical form."""
         raise NotImplementedError
 
     def trains_at(self, position: int, context: EffectContext) -> bool:
-        """Whether the task at `position` is trained: else the rates of `train` do not act."""
+        """Return True if the task at `position` is trained.
+
+        If it is not trained, only `precision`, `device` and `threads` of `train` act.
+        """
         return self.TRAINS
 
     def draws_at(self, position: int, context: EffectContext) -> bool:
-        """Whether anything is drawn at `position`: else `seed` does not act."""
+        """Return True if random numbers are drawn at `position`; else `seed` does not act."""
         return self.trains_at(position, context)
 
     @property
     def moves_snapshots(self) -> bool:
-        """Whether later tasks change what an earlier snapshot computes."""
+        """True if later tasks change the outputs of earlier snapshots."""
         return False
 
     def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
-        """Laws that only the whole run can break, such as more modules than a matrix has room."""
+        """Return issues that depend on the whole run, such as too many modules for a matrix.
+
+        An entry None is a check that passed.
+        """
         return []
 
     def warnings_in(self, context: EffectContext) -> list[str]:
-        """What is allowed in this run but hardly meant, a sentence each, for a plan to show."""
+        """Return warnings about settings that are valid but probably unintended.
+
+        Each warning is a sentence. `sweeps plan` prints them.
+        """
         return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullFields(MethodFields):
-    """What the methods share that train every weight of the network."""
+    """Shared fields of the methods that train all weights of the network."""
 
     body_lr_scale: float = 0.1
-    """Learning rate of the backbone's weights over that of the head."""
+    """Ratio of the backbone's learning rate to that of the head."""
 
-    def full_faults(self) -> list[ConfigIssue | None]:
-        """Broken laws of the shared fields."""
+    def full_issues(self) -> list[ConfigIssue | None]:
+        """Return the issues of the shared fields; an entry None is a check that passed."""
         scale = self.body_lr_scale
         return [*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFields(MethodFields):
-    """What all low-rank methods share: where modules sit and how large they are."""
+    """Shared fields of all low-rank methods: position and size of the modules."""
 
     rank: int = 16
-    """r of the module of one task."""
+    """r, the rank of the module of one task."""
     sites: tuple[Site, ...] = SITES  # type: ignore[assignment]  # a tuple of the same literals
-    """Matrices adapted in each block; their order never matters."""
+    """Matrices that are adapted in each block. Their order has no effect."""
     depth: int | None = None
-    """Number of leading blocks that are adapted; None is all of them, 0 is a linear probe."""
+    """Number of adapted blocks, counted from the input. None adapts all blocks; 0 is a linear
+    probe."""
 
     @property
     def head(self) -> HeadKind:
-        """Local cross-entropy: rows of other tasks are not even parameters."""
+        """`settled`: with local cross-entropy, rows of other tasks are not parameters."""
         return "settled"
 
-    def adapter_faults(self) -> list[ConfigIssue | None]:
-        """Broken laws of the shared fields."""
+    def adapter_issues(self) -> list[ConfigIssue | None]:
+        """Return the issues of the shared fields; an entry None is a check that passed."""
         return [
             *finite(self),
             require(self.rank >= 1, "rank", self.rank, "1 or more"),
@@ -131,43 +142,44 @@ class AdapterFields(MethodFields):
         ]
 
     def ordered_sites(self) -> tuple[str, ...]:
-        """The adapted sites in the order of `SITES`."""
+        """Return the adapted sites in the order of `SITES`."""
         return tuple(site for site in SITES if site in self.sites)
 
     def adapted_blocks(self, blocks: int) -> int:
-        """Number of leading blocks with adapters, in a backbone of `blocks`."""
+        """Return the number of adapted blocks in a backbone of `blocks` blocks."""
         return blocks if self.depth is None else min(self.depth, blocks)
 
     def matrices(self, blocks: int) -> int:
-        """M: number of adapted matrices."""
+        """Return M, the number of adapted matrices."""
         return self.adapted_blocks(blocks) * len(self.sites)
 
     def smallest_fan_in(self, context: EffectContext) -> tuple[str, int]:
-        """(site, a) of the adapted matrix with the least room for orthogonal rows."""
+        """Return (site, a) of the adapted matrix with the smallest fan-in a."""
         fans = {site: context.backbone.fan(site)[0] for site in self.ordered_sites()}
         site = min(fans, key=lambda name: fans[name])
         return site, fans[site]
 
-    def capacity_fault(self, context: EffectContext, modules: int, why: str) -> ConfigIssue | None:
-        """The issue of `modules` modules whose A cannot all be orthogonal in some matrix.
+    def capacity_issue(self, context: EffectContext, modules: int, why: str) -> ConfigIssue | None:
+        """Return an issue if the rows of A of `modules` modules cannot all be orthogonal.
 
-        `why` names the setting that asks for it, such as `ortho_mode: project`.
+        Orthogonal rows need `modules` times `rank` dimensions, at most the smallest fan-in. `why`
+        is the setting that requires orthogonal rows, such as `ortho_mode: project`.
         """
         if self.matrices(context.blocks) == 0:
             return None
-        site, room = self.smallest_fan_in(context)
-        each = f"{modules} modules of this rank have" if modules > 1 else "this rank has"
+        site, fan_in = self.smallest_fan_in(context)
+        each = f"{modules} modules of this rank" if modules > 1 else "the rows of this rank"
         return require(
-            modules * self.rank <= room,
+            modules * self.rank <= fan_in,
             "rank",
             self.rank,
-            f"at most {room // modules} with {why}",
-            f"At site {site!r}, whose fan-in is {room}, {each} to be orthogonal: lower the rank, "
-            f"train fewer tasks, leave the site out or choose another setting than {why}.",
+            f"at most {fan_in // modules} with {why}",
+            f"At site {site!r}, whose fan-in is {fan_in}, {each} must be orthogonal: lower the "
+            f"rank, train fewer tasks, remove the site, or change {why}.",
         )
 
     def adapter_effect(self, context: EffectContext) -> Effect:
-        """The shared fields in canonical form; they act at every task that adapts something."""
+        """Return the shared fields in canonical form; they act at every task with adapters."""
         if self.matrices(context.blocks) == 0:
             return {"depth": 0}
         return {
@@ -179,41 +191,42 @@ class AdapterFields(MethodFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraFields(AdapterFields):
-    """Low-rank modules that start from a drawn A and are scaled as in LoRA."""
+    """Shared fields of methods with LoRA modules: random initial A, scaling by lora_alpha / r."""
 
     lora_alpha: float = 1.0
-    """The composed update is scaled by lora_alpha / rank; 1 is the public code's value."""
+    """Numerator of the scale lora_alpha / rank of the composed update. The public code uses 1."""
     a_init: AInit = "kaiming_ref"
-    """Start of A: uniform within 1/sqrt(r), as in the public code, or within 1/sqrt(fan-in);
-    orthonormal rows; orthonormal rows that are orthogonal to all earlier modules' A as well."""
+    """Initialization of A. `kaiming_ref`: uniform in ±1/sqrt(r), as in the public code;
+    `kaiming_fan_in`: uniform in ±1/sqrt(fan-in); `orthonormal`: orthonormal rows; `complement`:
+    orthonormal rows that are also orthogonal to A of all earlier modules."""
 
-    def lora_faults(self) -> list[ConfigIssue | None]:
-        """Broken laws of the shared fields."""
+    def lora_issues(self) -> list[ConfigIssue | None]:
+        """Return the issues of the shared fields; an entry None is a check that passed."""
         return [
-            *self.adapter_faults(),
+            *self.adapter_issues(),
             require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
         ]
 
     def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
-        """Capacity: orthonormal starts need as many dimensions as they have rows."""
+        """Return an issue if an orthonormal initial A has more rows than dimensions."""
         if self.a_init not in {"orthonormal", "complement"}:
             return []
         modules = self.orthonormal_modules(context)
-        return [self.capacity_fault(context, modules, f"a_init: {self.a_init}")]
+        return [self.capacity_issue(context, modules, f"a_init: {self.a_init}")]
 
     def orthonormal_modules(self, context: EffectContext) -> int:
-        """How many modules of rank r `a_init` makes orthogonal to each other in one matrix."""
+        """Return the number of modules per matrix that `a_init` makes orthogonal to each other."""
         return context.tasks if self.a_init == "complement" else 1
 
     def lora_effect(self, context: EffectContext, position: int = 0) -> Effect:
-        """The shared fields in canonical form; they act at every task that adapts something.
+        """Return the shared fields in canonical form; they act at every task with adapters.
 
-        `position` counts the modules that a matrix has already: with none, a complement is of
-        nothing. A method whose A has no earlier modules leaves it out.
+        `position` is the number of earlier modules of a matrix. Without earlier modules,
+        `complement` has the effect of `orthonormal`. Methods without earlier modules omit it.
         """
         acts = self.adapter_effect(context)
         if self.matrices(context.blocks) == 0:
             return acts
-        alone = self.a_init == "complement" and position == 0
-        start = "orthonormal" if alone else self.a_init
-        return acts | {"lora_alpha": self.lora_alpha, "a_init": start}
+        first = self.a_init == "complement" and position == 0
+        a_init = "orthonormal" if first else self.a_init
+        return acts | {"lora_alpha": self.lora_alpha, "a_init": a_init}

@@ -1,4 +1,4 @@
-"""How many matrices are frozen before which task: pure arithmetic, used to train and to plan."""
+"""Numbers of frozen matrices at each task and of importance samples, for training and planning."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 Rounding = Literal["floor", "nearest", "ceil"]
 
 TOLERANCE = 1e-9
-"""Keeps 0.29 * 100, which is 28.999999999999996, from being rounded down to 28."""
+"""Tolerance of rounding: 0.29 * 100, which is 28.999999999999996, is rounded down to 29."""
 
 
 def matrices_per_task(threshold: float, matrices: int, rounding: Rounding = "floor") -> int:
-    """k: `threshold`, a fraction, of `matrices`, as a whole number (method.md section 4.3).
+    """Return k, the fraction `threshold` of `matrices` as an integer (method.md section 4.3).
 
     `nearest` rounds halves up.
     """
@@ -23,7 +23,7 @@ def matrices_per_task(threshold: float, matrices: int, rounding: Rounding = "flo
     return math.floor(share + (0.5 if rounding == "nearest" else 0.0) + TOLERANCE)
 
 
-@lru_cache(maxsize=4096)  # a plan asks for it at every task of every setting
+@lru_cache(maxsize=4096)  # a plan needs it at every task of every configuration
 def frozen_forecast(
     threshold: float,
     matrices: int,
@@ -32,26 +32,27 @@ def frozen_forecast(
     *,
     relative: bool = False,
 ) -> tuple[int, ...]:
-    """Number of frozen matrices in force while each task trains; the first entry is 0.
+    """Return the number of frozen matrices while each task is trained; the first entry is 0.
 
-    Every finished task adds `threshold` of all matrices, or, if `relative`, of those that are not
-    frozen yet. Masks are cumulative and never released; when fewer are left, all are frozen.
+    After each task, the fraction `threshold` of all matrices is frozen, or, if `relative`, of the
+    matrices that are not frozen yet. Frozen matrices stay frozen. If fewer matrices remain, all of
+    them are frozen.
     """
     frozen = [0]
     while len(frozen) < tasks:
-        left = matrices - frozen[-1]
-        k = matrices_per_task(threshold, left if relative else matrices, rounding)
-        frozen.append(frozen[-1] + min(k, left))
+        remaining = matrices - frozen[-1]
+        k = matrices_per_task(threshold, remaining if relative else matrices, rounding)
+        frozen.append(frozen[-1] + min(k, remaining))
     return tuple(frozen)
 
 
 def last_epoch_samples(images: int, batch_size: int, epochs: int, every: int) -> int:
-    """How many samples of importance a task's last epoch takes, one of every `every` steps.
+    """Return the number of importance samples in the last epoch of a task.
 
-    Steps are counted through the whole task. At least 1: a task of few steps and rare samples is
-    judged by its last one.
+    One sample is taken every `every` steps, counted from the start of the task. The number is at
+    least 1: if the last epoch has no sample, the last sample of the task is used.
     """
     steps = -(-images // batch_size)
     first = (epochs - 1) * steps
-    taken = len(range(-(-first // every) * every, epochs * steps, every))
-    return max(1, taken)
+    samples = len(range(-(-first // every) * every, epochs * steps, every))
+    return max(1, samples)

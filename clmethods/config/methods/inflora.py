@@ -11,9 +11,9 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfLoraConfig(AdapterFields):
-    """InfLoRA (arXiv 2404.00228): modules that cannot act on the inputs of earlier tasks.
+    """InfLoRA (arXiv 2404.00228): modules that do not act on the inputs of earlier tasks.
 
-    The down-projection is computed from the task's inputs and stays as it is; sites that read the
+    The down-projection is computed from the inputs of the task and is not trained. Sites with the
     same input share it. Presets: Adam 5e-4, batch 128, 20 epochs (CIFAR-100) or 50 (ImageNet-R,
     lambda_e 0.98); DomainNet SGD, rank 30, 5 epochs (method.md section 9.5).
     """
@@ -23,16 +23,17 @@ class InfLoraConfig(AdapterFields):
 
     kind: Literal["inflora"] = "inflora"
     rank: int = 10
-    """r of the module of one task; there is no scale."""
+    """r, the rank of the module of one task. The module is not scaled."""
     sites: tuple[Site, ...] = ("k", "v")
-    """Matrices adapted in each block; their order never matters."""
+    """Matrices that are adapted in each block. Their order has no effect."""
     lambda_e: float = 0.95
-    """Share of the inputs' energy that is protected after the first task; it grows towards 1."""
+    """Fraction of the energy of the inputs that is protected after the first task. It increases
+    toward 1 with later tasks."""
 
     def __post_init__(self) -> None:
         refuse(
             [
-                *self.adapter_faults(),
+                *self.adapter_issues(),
                 require(
                     0.0 < self.lambda_e <= 1.0, "lambda_e", self.lambda_e, "above 0, at most 1"
                 ),
@@ -40,11 +41,11 @@ class InfLoraConfig(AdapterFields):
         )
 
     def energy(self, position: int, tasks: int) -> float:
-        """epsilon_t: share of the energy that the bases hold after the task at `position`."""
+        """Return epsilon_t, the fraction of energy in the bases after the task at `position`."""
         return self.lambda_e + (1.0 - self.lambda_e) * position / tasks
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """T acts through the share alone, from the second task on."""
+        """Return the fields that act. T acts only through the energy, from the second task on."""
         acts = self.adapter_effect(context)
         if self.matrices(context.blocks) > 0:
             acts["energy"] = self.energy(position, context.tasks)

@@ -11,7 +11,7 @@ from clmethods.errors import refuse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointFullConfig(FullFields):
-    """All weights trained once on all tasks together (method.md section 9.2).
+    """Training of all weights on all tasks at once (method.md section 9.2).
 
     RanPAC's preset: 30 epochs, head 1e-2, body_lr_scale 0.01, weight decay 5e-4, batch 128.
     """
@@ -23,8 +23,8 @@ class JointFullConfig(FullFields):
     kind: Literal["joint_full"] = "joint_full"
 
     def __post_init__(self) -> None:
-        refuse(self.full_faults())
+        refuse(self.full_issues())
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """The one field acts in the single stage."""
+        """Return the only field, which acts in the single stage."""
         return {"body_lr_scale": self.body_lr_scale}

@@ -1,4 +1,4 @@
-"""Hyperparameters of a linear classifier on the frozen backbone: there are none."""
+"""Configurations of linear classifiers on the frozen backbone, which have no hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, Met
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearProbeConfig(MethodFields):
-    """The head alone, one task after the other: the floor of what a task can be learned with."""
+    """Training of only the head, task after task: a lower baseline for other methods."""
 
     RECURRING_CLASSES: ClassVar[bool] = True
 
@@ -18,17 +18,17 @@ class LinearProbeConfig(MethodFields):
 
     @property
     def head(self) -> HeadKind:
-        """Local cross-entropy: rows of other tasks are not even parameters."""
+        """`settled`: with local cross-entropy, rows of other tasks are not parameters."""
         return "settled"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """It has no hyperparameters: backbone, data and training decide."""
+        """Return no fields: the method has no hyperparameters."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointLinearConfig(MethodFields):
-    """The head alone, trained once on all tasks together."""
+    """Training of only the head, on all tasks at once."""
 
     ORDER_FREE: ClassVar[bool] = True
     REFERENCE: ClassVar[bool] = True
@@ -37,5 +37,5 @@ class JointLinearConfig(MethodFields):
     kind: Literal["joint_linear"] = "joint_linear"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """It has no hyperparameters: backbone, data and training decide."""
+        """Return no fields: the method has no hyperparameters."""
         return {}

@@ -1,4 +1,4 @@
-"""Hyperparameters of LoRA modules merged one after the other."""
+"""Hyperparameters of LoRA modules that are merged after each task."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clmethods.errors import refuse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraMergeConfig(LoraFields):
-    """A fresh LoRA module per task, merged into the weights when the task ends.
+    """LoRA with a new module per task, which is merged into the weights after the task.
 
-    The sum of T modules without weights, penalty or constraint (method.md section 9.3). The
-    modules are kept as factors, so every earlier snapshot can be read.
+    The update is the sum of T modules without module weights, penalty or constraint (method.md
+    section 9.3). The modules are stored as factors, so that every earlier snapshot is available.
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
@@ -23,8 +23,8 @@ class LoraMergeConfig(LoraFields):
     kind: Literal["lora_merge"] = "lora_merge"
 
     def __post_init__(self) -> None:
-        refuse(self.lora_faults())
+        refuse(self.lora_issues())
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """All fields act at every task."""
+        """Return the fields that act; all fields act at every task."""
         return self.lora_effect(context)

@@ -1,6 +1,7 @@
-"""What acts of LoRAC-IPC at which task: pure arithmetic, read by stage keys and by training.
+"""Effect of the LoRAC-IPC hyperparameters on each task, used by stage keys and by training.
 
-Settings that are equal in effect are spelt alike here; `test_contract.py` holds both directions.
+Settings with the same effect have the same canonical form. `tests/clmethods/test_contract.py`
+tests this in both directions.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ Statistic = Literal["product", "sensitivity", "uncertainty", "ema_unbiased", "ep
 Selector = Literal["importance", "inverse", "random", "first_blocks", "last_blocks", "magnitude"]
 
 SOFT_ORTHOGONALITY = ("gram", "gram_sq", "cross", "cross_l1", "qr")
-"""Modes that add a penalty to the loss."""
+"""Values of `ortho_mode` that add a penalty to the loss."""
 HARD_ORTHOGONALITY = ("project", "reparam_qr", "reparam_torch", "fixed_basis")
-"""Modes that are orthogonal exactly, for which a matrix must have room for all modules."""
+"""Values of `ortho_mode` with exact orthogonality. They need T * r dimensions in each matrix."""
 ACROSS_TASKS = ("cross", "cross_l1", "qr", "project")
-"""Modes that speak of pairs of modules only, so that the first task does not know them."""
+"""Values of `ortho_mode` that only affect pairs of modules, and therefore not the first task."""
 EVIDENCE_SELECTORS = ("importance", "inverse")
-"""Selectors that read the importance trace."""
+"""Values of `ipc_selector` that use the importance trace."""
 AVERAGES: dict[str, int] = {
     "product": 2,
     "sensitivity": 1,
@@ -32,25 +33,25 @@ AVERAGES: dict[str, int] = {
     "ema_unbiased": 2,
     "epoch_mean": 0,
 }
-"""How many of the two moving averages a statistic takes; the second builds on the first."""
+"""Number of moving averages that a statistic uses; the second one is computed from the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSettings:
-    """What shapes the importance trace that a task leaves behind."""
+    """Settings of the importance trace that a stage stores."""
 
     target: str
     reducer: str
     every: int
     window: int
     stat: str
-    """For the target `factors`, whose entries are averaged while the task trains."""
+    """Statistic; it acts only for the target `factors`, which is averaged during training."""
     beta1: float
     beta2: float
 
     @classmethod
     def of(cls, config: LoracIpcConfig) -> TraceSettings:
-        """The settings as a configuration has them."""
+        """Return the settings of a configuration."""
         return cls(
             config.ipc_target,
             config.ipc_reducer,
@@ -63,11 +64,15 @@ class TraceSettings:
 
     @property
     def scores_last_epoch(self) -> bool:
-        """Whether only the last epoch counts while the task trains."""
+        """True if training accumulates the scores of the last epoch only."""
         return self.target == "factors" and self.stat == "epoch_mean"
 
     def effect(self) -> Effect:
-        """In canonical form, without what is at its default since before it was a setting."""
+        """Return the settings in canonical form.
+
+        Settings that were added later are omitted at their default, so that older stage keys stay
+        valid.
+        """
         acts: Effect = {"every": self.every}
         if self.reducer != "mean":
             acts["reducer"] = self.reducer
@@ -79,7 +84,10 @@ class TraceSettings:
 
 
 def effect(config: LoracIpcConfig, position: int, context: EffectContext) -> Effect:
-    """What acts at `position`: a task saves evidence, the next one takes decisions."""
+    """Return the fields that act at `position`, in canonical form.
+
+    A task stores its importance trace; the next task selects the matrices to freeze.
+    """
     total = config.matrices(context.blocks)
     acts = config.lora_effect(context, position)
     if total == 0:
@@ -93,28 +101,31 @@ def effect(config: LoracIpcConfig, position: int, context: EffectContext) -> Eff
     if position > 0:
         newly = frozen[position] - frozen[position - 1]
         acts["newly_frozen"] = newly
-        if newly > 0 and trainable > 0:  # which ones is a choice only while some are left over
-            acts["ipc"] = _choice(config, newly, context)
+        if newly > 0 and trainable > 0:  # if all matrices freeze, there is nothing to select
+            acts["ipc"] = _selection(config, newly, context)
     if trainable > 0:
         acts |= _weights(config, position, trainable, context)
     return acts
 
 
 def pull_weight(config: LoracIpcConfig) -> float:
-    """lambda_w, or 0 where nothing is pulled or what is pulled cannot move."""
+    """Return lambda_w, the weight of the pull; 0 if there is no pull or no trained weight."""
     pulls = config.module_weights == "learned_pull" and config.omega_lr_scale > 0
     return config.omega_pull if pulls else 0.0
 
 
 def boundary_factor(config: LoracIpcConfig) -> float:
-    """gamma, or 1 where module weights cross a boundary as they are."""
+    """Return gamma, the decay of module weights at a task boundary; 1 if they do not decay."""
     return config.omega_decay if config.module_weights == "decayed" else 1.0
 
 
 def weight_rule(config: LoracIpcConfig, position: int) -> str:
-    """The scheme of module weights in force, told apart by what it does at `position`."""
+    """Return the scheme of module weights that is in effect at `position`.
+
+    Schemes that act alike at `position` have the same name.
+    """
     if config.module_weights == "normalised" and position < 2:
-        return "ones"  # one weight whose sum is constant
+        return "ones"  # a single weight with a constant sum
     if config.module_weights == "learned_pull" and pull_weight(config) == 0:
         return "learned"
     if config.module_weights == "decayed" and boundary_factor(config) == 1:
@@ -123,7 +134,10 @@ def weight_rule(config: LoracIpcConfig, position: int) -> str:
 
 
 def share_in_effect(config: LoracIpcConfig, blocks: int, trainable: int) -> Share:
-    """The coarsest spelling-free name of who shares a weight, among that many matrices."""
+    """Return the canonical value of `omega_share` for `trainable` matrices.
+
+    Values that give the same sharing are equal: with one site, `block` is the same as `matrix`.
+    """
     depth, sites = config.adapted_blocks(blocks), len(config.sites)
     if trainable == 1:
         return "matrix"
@@ -137,7 +151,11 @@ def share_in_effect(config: LoracIpcConfig, blocks: int, trainable: int) -> Shar
 def _weights(
     config: LoracIpcConfig, position: int, trainable: int, context: EffectContext
 ) -> Effect:
-    """Module weights act from the second task on; the current module's own from the first."""
+    """Return the settings of module weights that act.
+
+    Weights of earlier modules act from the second task on, the weight of the current module from
+    the first task on.
+    """
     rule = weight_rule(config, position)
     current = config.omega_current and rule != "ones"
     acts: Effect = {}
@@ -158,7 +176,10 @@ def _weights(
 
 
 def _orthogonality(config: LoracIpcConfig, position: int, trainable: int) -> Effect:
-    """A penalty of weight 0, or one over pairs at the first task, is no penalty."""
+    """Return the settings of orthogonality that act.
+
+    A penalty of weight 0 does not act, nor does a penalty on pairs of modules at the first task.
+    """
     mode, off = config.ortho_mode, {"ortho_lambda": 0.0}
     if trainable == 0 or (position == 0 and mode in ACROSS_TASKS):
         return off
@@ -170,8 +191,8 @@ def _orthogonality(config: LoracIpcConfig, position: int, trainable: int) -> Eff
     return penalty if mode == "gram" else penalty | {"ortho_mode": mode}
 
 
-def _choice(config: LoracIpcConfig, newly: int, context: EffectContext) -> Effect:
-    """How the newly frozen matrices are chosen."""
+def _selection(config: LoracIpcConfig, newly: int, context: EffectContext) -> Effect:
+    """Return the settings that select the `newly` frozen matrices."""
     acts: Effect = {}
     if config.ipc_selector != "importance":
         acts["selector"] = config.ipc_selector
@@ -182,7 +203,7 @@ def _choice(config: LoracIpcConfig, newly: int, context: EffectContext) -> Effec
         "per_site": len(config.sites),
         "per_block": config.adapted_blocks(context.blocks),
     }[config.ipc_scope]
-    if 1 < groups <= newly:  # else no group has a share of its own
+    if 1 < groups <= newly:  # else no group gets a matrix of its own share
         acts["scope"] = config.ipc_scope
     return acts
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of LoRAC-IPC, and the laws they obey; what acts when is in `lorac_effect.py`."""
+"""Hyperparameters of LoRAC-IPC and their constraints."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from clmethods.config.methods.lorac_effect import (
 from clmethods.errors import ConfigIssue, refuse, require
 
 WINDOW_TOLERANCE = 1e-6
-"""Largest weight that a moving average may still give to the samples that were not kept."""
+"""Largest total weight of samples outside the window in a moving average."""
 
 CURRENT_WEIGHTS = ("ones", "learned", "learned_pull", "decayed", "live")
-"""Schemes of module weights that can weigh the current module too (constant ones do not)."""
+"""Values of `module_weights` that support `omega_current`. With `ones` it has no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoracIpcConfig(LoraFields):
     """LoRAC-IPC (arXiv 2504.13407): composed LoRA, orthogonality, important-parameter constraints.
 
-    Every part can be off: `module_weights: ones`, `ortho_mode: none`, `importance_threshold: 0`.
+    Each component can be disabled: `module_weights: ones`, `ortho_mode: none`,
+    `importance_threshold: 0`.
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
@@ -46,22 +47,24 @@ class LoracIpcConfig(LoraFields):
         "direction_magnitude",
         "live",
     ] = "learned"
-    """Weights of earlier tasks' modules: constant 1; learned and kept in a bank per task; learned
-    and pulled towards the bank; decayed at every boundary, then learned; learned with a constant
-    sum; learned as the norm of a normalised module; learned without a bank, so that every
-    snapshot reads the newest weights."""
+    """Weights of the modules of earlier tasks. `ones`: constant 1; `learned`: learned, and stored
+    in a bank after each task; `learned_pull`: learned, with a penalty on the distance to the bank;
+    `decayed`: decayed at every task boundary, then learned; `normalised`: learned with a constant
+    sum; `direction_magnitude`: learned as the norm of a normalized module; `live`: learned without
+    a bank, so that every snapshot uses the newest weights."""
     omega_lr_scale: float = 0.1
-    """Learning rate of the module weights over that of the adapters."""
+    """Ratio of the learning rate of the module weights to that of the adapters."""
     omega_pull: float = 0.01
-    """`learned_pull`: weight of the squared distance to the weights of the task before."""
+    """Weight of the penalty of `learned_pull`, the squared distance to the weights after the
+    previous task."""
     omega_decay: float = 0.95
-    """`decayed`: factor on all module weights at every task boundary; 1 is `learned`."""
+    """Factor of `decayed` on all module weights at every task boundary; 1 equals `learned`."""
     omega_share: Share = "matrix"
-    """One weight per earlier task and matrix, block or site, or one for the whole task. A frozen
-    matrix keeps the weights it had; what it shared goes on for the others."""
+    """Sharing of module weights: one weight per earlier task and matrix, block or site, or one for
+    the whole task. A matrix keeps its weights when it freezes; the others continue to share."""
     omega_current: bool = False
-    """Whether the module of the task in training has a learned weight too, as the paper draws it;
-    else it weighs 1 until the next task, as in the public code."""
+    """True if the module of the current task has a learned weight too, as in the paper's figure;
+    else its weight is 1 until the next task, as in the public code."""
     ortho_mode: Literal[
         "none",
         "gram",
@@ -74,48 +77,53 @@ class LoracIpcConfig(LoraFields):
         "reparam_torch",
         "fixed_basis",
     ] = "gram"
-    """Penalties, with all modules' A stacked: `gram` || A A^T - I ||_F, not squared; `gram_sq`
-    squared, over the number of rows; `cross` sum || A_i A_t^T ||_F^2 over earlier tasks i;
-    `cross_l1` the sum of its entries' sizes; `qr` the same norm between orthonormal bases, the
-    paper's. Exact: `project` after each step; `reparam_qr` and `reparam_torch`, A as the
-    orthonormal factor of a free matrix or of Householder reflections; `fixed_basis`, A drawn
-    orthonormal and never trained."""
+    """Orthogonality of modules. Penalties on the stacked A of all modules: `gram`, the norm
+    || A A^T - I ||_F, not squared; `gram_sq`, its square divided by the number of rows; `cross`,
+    the sum of || A_i A_t^T ||_F^2 over earlier tasks i; `cross_l1`, the sum of the absolute values
+    of the entries of A_i A_t^T; `qr`, the norm (2 sum || Q_i Q_t^T ||_F^2)^(1/2) with orthonormal
+    bases Q of the modules, as in the paper. Exact modes: `project`, a projection after each step;
+    `reparam_qr` and `reparam_torch`, A as the orthonormal factor of a free matrix or of
+    Householder reflections; `fixed_basis`, a random orthonormal A that is not trained."""
     ortho_lambda: float = 1.0
     """Weight of the orthogonality penalty."""
     importance_threshold: float = 0.05
-    """Fraction of all adapted matrices that each finished task adds to the frozen ones."""
+    """Fraction of all adapted matrices that is frozen after each task."""
     ipc_relative: bool = False
-    """Whether the threshold is a fraction of the matrices that are not frozen yet."""
+    """True if the threshold is a fraction of the matrices that are not frozen yet."""
     ipc_round: Rounding = "floor"
-    """How that fraction becomes a number of matrices; halves are rounded up by `nearest`."""
+    """Rounding of that fraction to a number of matrices. `nearest` rounds halves up."""
     ipc_target: Literal["effective", "delta", "current", "factors"] = "effective"
-    """What importance is measured on: the effective weight W + delta; the composed delta; the
-    current module's B A; or the entries of its factors, averaged over time one by one."""
+    """Matrix whose importance is measured. `effective`: the effective weight W + delta; `delta`:
+    the composed delta; `current`: B A of the current module; `factors`: the entries of its factors
+    A and B, each averaged over time."""
     ipc_reducer: Literal["mean", "sum", "l2"] = "mean"
-    """How the entries of a matrix become one number."""
+    """Reduction of the entries of a matrix to one number."""
     ipc_stat: Statistic = "product"
-    """Score of a matrix: sensitivity times uncertainty; either alone; the product without the bias
-    of averages that start at 0; or the mean importance of the task's last epoch."""
+    """Score of a matrix. `product`: sensitivity times uncertainty; `sensitivity` or `uncertainty`
+    alone; `ema_unbiased`: the product of averages without the bias of the initial 0;
+    `epoch_mean`: the mean importance in the last epoch of the task."""
     ipc_selector: Selector = "importance"
-    """Which matrices freeze: the most or the least important, random ones, those of the first or
-    last blocks, or those with the largest mean |delta|."""
+    """Selection of the matrices to freeze: the most important (`importance`), the least important
+    (`inverse`), random ones, those of the first or last blocks, or those with the largest mean
+    |delta| (`magnitude`)."""
     ipc_scope: Literal["global", "per_site", "per_block"] = "global"
-    """Matrices compete all together, or each site or block gives an equal share; what does not
-    divide evenly goes to the best of all."""
+    """Groups for the selection: all matrices together, or equal numbers from each site or block.
+    The remainder of the division is selected from all matrices."""
     ipc_beta1: float = 0.85
     """Decay of the moving average of the sensitivity."""
     ipc_beta2: float = 0.85
     """Decay of the moving average of the uncertainty."""
     ipc_every: int = 1
-    """Importance is sampled every so many steps."""
+    """Number of steps between two importance samples."""
     ipc_window: int = 300
-    """How many of a task's last samples are kept; the averages must have forgotten older ones."""
+    """Number of importance samples that are kept, the last ones of a task. Older samples must have
+    negligible weight in the moving averages."""
 
     def __post_init__(self) -> None:
         betas = (("ipc_beta1", self.ipc_beta1), ("ipc_beta2", self.ipc_beta2))
         used = {name for name, _ in betas[: lorac_effect.AVERAGES[self.ipc_stat]]}
         issues = [
-            *self.lora_faults(),
+            *self.lora_issues(),
             require(self.omega_lr_scale >= 0, "omega_lr_scale", self.omega_lr_scale, "0 or more"),
             require(self.omega_pull >= 0, "omega_pull", self.omega_pull, "0 or more"),
             require(
@@ -129,14 +137,15 @@ class LoracIpcConfig(LoraFields):
                 "omega_share",
                 self.omega_share,
                 "matrix with module_weights: direction_magnitude",
-                "Matrices whose modules differ in norm cannot share one.",
+                "Modules of different norm cannot share a weight that is their norm.",
             ),
             require(
                 not self.omega_current or self.module_weights in CURRENT_WEIGHTS,
                 "omega_current",
                 self.omega_current,
                 f"false with module_weights: {self.module_weights}",
-                f"It goes with {', '.join(CURRENT_WEIGHTS[1:])}.",
+                f"It requires module_weights: {', '.join(CURRENT_WEIGHTS[1:-1])} or "
+                f"{CURRENT_WEIGHTS[-1]}.",
             ),
             require(self.ortho_lambda >= 0, "ortho_lambda", self.ortho_lambda, "0 or more"),
             require(
@@ -144,7 +153,7 @@ class LoracIpcConfig(LoraFields):
                 "importance_threshold",
                 self.importance_threshold,
                 "from 0 to 1",
-                "It is a share of the matrices, not a score.",
+                "It is a fraction of the matrices, not a score.",
             ),
             *(
                 require(0.0 <= beta < 1.0, name, beta, "0 or more, below 1")
@@ -155,7 +164,7 @@ class LoracIpcConfig(LoraFields):
                 "ipc_beta1",
                 self.ipc_beta1,
                 f"greater than 0 with ipc_stat: {self.ipc_stat}",
-                "With 0 the uncertainty, and so every score, is 0.",
+                "With 0, the uncertainty and therefore every score is 0.",
             ),
             require(self.ipc_every >= 1, "ipc_every", self.ipc_every, "1 or more"),
             require(self.ipc_window >= 1, "ipc_window", self.ipc_window, "1 or more"),
@@ -164,22 +173,23 @@ class LoracIpcConfig(LoraFields):
                     not 0.0 < beta < 1.0 or beta ** max(self.ipc_window, 1) <= WINDOW_TOLERANCE,
                     "ipc_window",
                     self.ipc_window,
-                    f"enough samples for {name}={beta} to forget older ones "
-                    f"({name}**ipc_window at most {WINDOW_TOLERANCE})",
+                    f"a window with {name}**ipc_window at most {WINDOW_TOLERANCE}, here with "
+                    f"{name}={beta}",
+                    "Older samples would still have weight in the moving average. "
                     f"Raise ipc_window or lower {name}.",
                 )
                 for name, beta in betas
-                if name in used and self.ipc_target != "factors"  # which average as they go
+                if name in used and self.ipc_target != "factors"  # averaged without a window
             ),
         ]
         refuse(issues)
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """What acts at `position`: a task saves evidence, the next one takes decisions."""
+        """Return the fields that act at `position`; see `lorac_effect.effect`."""
         return lorac_effect.effect(self, position, context)
 
     def forecast(self, context: EffectContext) -> tuple[int, ...]:
-        """Number of frozen matrices in force while each task trains."""
+        """Return the number of frozen matrices while each task is trained."""
         return frozen_forecast(
             self.importance_threshold,
             self.matrices(context.blocks),
@@ -189,66 +199,69 @@ class LoracIpcConfig(LoraFields):
         )
 
     def trace_settings(self, context: EffectContext) -> TraceSettings:
-        """What shapes the importance trace; the defaults where nothing ever reads it.
+        """Return the settings of the importance trace; the defaults if the trace is never used.
 
-        A run that never freezes, or never by importance, has no use for its trace, so it keeps
-        the default one and shares its stages with the runs whose constraint acts later.
+        A run that freezes no matrices, or does not select them by importance, does not use its
+        trace. It stores a trace with default settings, so that it shares stages with other runs.
         """
-        read = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
-        return TraceSettings.of(self) if read else DEFAULT_TRACE
+        used = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
+        return TraceSettings.of(self) if used else DEFAULT_TRACE
 
     def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
-        """Capacity: exact orthogonality needs T * r dimensions, a QR decomposition r of them."""
+        """Return an issue if a matrix has too few dimensions for orthogonal modules.
+
+        Exact orthogonality needs T * r dimensions, a QR decomposition needs r dimensions.
+        """
         issues = LoraFields.faults_in(self, context) if self.trains_a_init else []
         setting = f"ortho_mode: {self.ortho_mode}"
         if self.ortho_mode in HARD_ORTHOGONALITY:
-            issues.append(self.capacity_fault(context, context.tasks, setting))
+            issues.append(self.capacity_issue(context, context.tasks, setting))
         if self.ortho_mode == "qr":
-            issues.append(self.capacity_fault(context, 1, setting))
+            issues.append(self.capacity_issue(context, 1, setting))
         return issues
 
     @property
     def moves_snapshots(self) -> bool:
-        """With `live` weights every snapshot reads the newest ones."""
+        """True with `live` weights, because every snapshot then uses the newest weights."""
         return self.module_weights == "live"
 
     @property
     def trains_a_init(self) -> bool:
-        """Whether A starts from `a_init`; two of the exact modes draw their own start."""
+        """True if `a_init` initializes A; two of the exact modes have their own initialization."""
         return self.ortho_mode not in {"reparam_torch", "fixed_basis"}
 
     def warnings_in(self, context: EffectContext) -> list[str]:
-        """A penalty that cannot reach 0; a threshold that freezes nothing, or everything."""
+        """Return warnings about a penalty above 0 and about freezing no or all matrices."""
         total = self.matrices(context.blocks)
         if total == 0:
             return []
-        found: list[str] = []
-        site, room = self.smallest_fan_in(context)
+        warnings: list[str] = []
+        site, fan_in = self.smallest_fan_in(context)
         if (
             self.ortho_mode in SOFT_ORTHOGONALITY
             and self.ortho_lambda > 0
-            and context.tasks * self.rank > room
+            and context.tasks * self.rank > fan_in
         ):
-            found.append(
+            warnings.append(
                 f"method.rank: {context.tasks} modules of rank {self.rank} cannot all be "
-                f"orthogonal at site {site!r}, whose fan-in is {room}; the penalty of "
+                f"orthogonal at site {site!r}, whose fan-in is {fan_in}; the penalty of "
                 f"ortho_mode: {self.ortho_mode} cannot reach 0 there."
             )
         k = matrices_per_task(self.importance_threshold, total, self.ipc_round)
         if self.importance_threshold > 0 and k == 0:
-            found.append(
+            warnings.append(
                 f"method.importance_threshold: {self.importance_threshold} of {total} matrices "
-                f"is less than one ({self.ipc_round}), so nothing is ever frozen."
+                f"is rounded to 0 (ipc_round: {self.ipc_round}), so no matrix is ever frozen."
             )
         forecast = self.forecast(context)
         if forecast[-1] == total:
-            found.append(
-                f"method.importance_threshold: with {self.importance_threshold} all {total} "
+            warnings.append(
+                f"method.importance_threshold: with {self.importance_threshold}, all {total} "
                 f"matrices are frozen from task {forecast.index(total) + 1} of {context.tasks} "
-                "on; from there only the head learns."
+                "on; later tasks train only the head."
             )
-        return found
+        return warnings
 
 
 DEFAULT_TRACE = TraceSettings.of(LoracIpcConfig())
-"""What a run leaves behind whose trace nobody reads."""
+"""Settings of the importance trace of runs that do not use it."""

@@ -1,4 +1,4 @@
-"""Nearest class mean: how a feature is compared with the means."""
+"""Hyperparameters of the nearest class mean classifier."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestClassMeanConfig(MethodFields):
-    """Class means on the frozen backbone: no training at all (method.md section 9.10)."""
+    """Nearest class mean on features of the frozen backbone, without training (method.md 9.10)."""
 
     TRAINS: ClassVar[bool] = False
 
     kind: Literal["nearest_class_mean"] = "nearest_class_mean"
     metric: Literal["cosine", "euclid"] = "cosine"
-    """The largest cosine to a mean (SimpleCIL), or the smallest distance (NMC)."""
+    """Decision by the largest cosine similarity to a class mean (SimpleCIL), or by the smallest
+    Euclidean distance (NMC)."""
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """The distance needs a constant per class beside the mean, so it acts at every task."""
+        """Return the fields that act.
+
+        `euclid` acts at every task, because it stores a constant per class besides the mean.
+        """
         return {} if self.metric == "cosine" else {"metric": self.metric}

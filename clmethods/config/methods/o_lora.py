@@ -11,10 +11,10 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OLoraConfig(LoraFields):
-    """O-LoRA (arXiv 2310.14152): a fresh module per task, orthogonal to all earlier ones.
+    """O-LoRA (arXiv 2310.14152): a new module per task, with a penalty toward orthogonality.
 
-    The public code's values are lambda1 0.5, lambda2 0 to 0.3, rank 8, sites q and v, on T5. For
-    Vision Transformers sweep lambda1 in 1e-3..1 with lambda2 0 (method.md section 9.4).
+    The public code uses lambda1 0.5, lambda2 0 to 0.3, rank 8, sites q and v, on T5. For Vision
+    Transformers sweep lambda1 in 1e-3..1 with lambda2 0 (method.md section 9.4).
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
@@ -22,7 +22,7 @@ class OLoraConfig(LoraFields):
 
     kind: Literal["o_lora"] = "o_lora"
     olora_pow: Literal[1, 2] = 1
-    """The overlap of two modules is the sum of |A_i A_t^T|, entry by entry, to this power."""
+    """Exponent p. The overlap of two modules is the sum over the entries of |A_i A_t^T|^p."""
     lambda1: float = 0.5
     """Weight of the overlap with earlier modules."""
     lambda2: float = 0.0
@@ -31,7 +31,7 @@ class OLoraConfig(LoraFields):
     def __post_init__(self) -> None:
         refuse(
             [
-                *self.lora_faults(),
+                *self.lora_issues(),
                 require(self.olora_pow in {1, 2}, "olora_pow", self.olora_pow, "1 or 2"),
                 require(self.lambda1 >= 0, "lambda1", self.lambda1, "0 or more"),
                 require(self.lambda2 >= 0, "lambda2", self.lambda2, "0 or more"),
@@ -39,7 +39,10 @@ class OLoraConfig(LoraFields):
         )
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """The overlap acts from the second task on, its power where it has a weight."""
+        """Return the fields that act.
+
+        `lambda1` acts from the second task on, and `olora_pow` only if `lambda1` is not 0.
+        """
         acts = self.lora_effect(context)
         if self.matrices(context.blocks) == 0:
             return acts

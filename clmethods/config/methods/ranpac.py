@@ -13,24 +13,25 @@ from clmethods.errors import refuse, require
 class RanpacConfig(LoraFields):
     """RanPAC (arXiv 2307.02251): ridge regression on randomly projected features.
 
-    The first session may adapt the backbone, here by LoRA; after it nothing is trained. Preset of
-    that session: SGD 0.01, weight decay 5e-4, cosine, batch 48, 20 epochs; projection 10000
-    (method.md section 9.11).
+    The first session can adapt the backbone, here with LoRA. Later sessions do not train. Preset
+    of the first session: SGD 0.01, weight decay 5e-4, cosine, batch 48, 20 epochs; projection
+    10000 (method.md section 9.11).
     """
 
     kind: Literal["ranpac"] = "ranpac"
     first_session: bool = True
-    """Whether LoRA modules are trained on the first task, and then kept as they are."""
+    """True trains LoRA modules on the first task, which are frozen afterwards."""
     projection: int = 2000
-    """M, the width of the random projection; 0 is ridge regression on the features themselves.
-    The state holds M (M + 1) / 2 numbers of 8 bytes: 16 MB here, 400 MB at the published 10000."""
+    """M, the width of the random projection; 0 uses the features without a projection. The state
+    contains M (M + 1) / 2 numbers of 8 bytes: 16 MB for 2000, 400 MB for the published 10000."""
     ridge: float | None = None
-    """Penalty of the regression; None chooses a power of ten on a fifth of each task."""
+    """Penalty of the ridge regression. None selects a power of ten by its error on a fifth of the
+    images of each task."""
 
     def __post_init__(self) -> None:
         refuse(
             [
-                *self.lora_faults(),
+                *self.lora_issues(),
                 require(self.projection >= 0, "projection", self.projection, "0 or more"),
                 require(
                     self.ridge is None or self.ridge > 0,
@@ -42,25 +43,32 @@ class RanpacConfig(LoraFields):
         )
 
     def trains_at(self, position: int, context: EffectContext) -> bool:
-        """Only the first task is trained, and only where there is something to adapt."""
+        """Return True at the first task if there are matrices to adapt."""
         return position == 0 and self.adapts(context)
 
     def draws_at(self, position: int, context: EffectContext) -> bool:
-        """The projection is drawn once, the images of the choice at every task."""
+        """Return True if random numbers are drawn.
+
+        The projection is drawn once. The images that select the penalty are drawn at every task.
+        """
         draws = self.projection > 0 or self.ridge is None
         return draws or self.trains_at(position, context)
 
     def adapts(self, context: EffectContext) -> bool:
-        """Whether the first session leaves modules behind."""
+        """Return True if the first session trains modules."""
         return self.first_session and self.matrices(context.blocks) > 0
 
     @property
     def head(self) -> HeadKind:
-        """The regression is no linear head that a task trains."""
+        """`none`: the regression is not a linear head that is trained."""
         return "none"
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """The modules act where they are trained; later stages have them from their parents."""
+        """Return the fields that act.
+
+        The fields of the modules act at the first task, where they are trained. Later stages
+        depend on them through their parents.
+        """
         acts: Effect = {"projection": self.projection, "ridge": self.ridge}
         if position == 0 and self.adapts(context):
             acts["first_session"] = self.lora_effect(context)

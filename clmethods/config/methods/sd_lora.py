@@ -11,7 +11,7 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdLoraConfig(AdapterFields):
-    """SD-LoRA (arXiv 2501.13198): frozen directions, and a trained magnitude for every task.
+    """SD-LoRA (arXiv 2501.13198): modules with frozen directions and trained magnitudes.
 
     Presets: SGD, batch 128, 20 epochs, constant rate 8e-3 (CIFAR-100), 1e-2 (ImageNet-R), 0.02
     with 10 epochs (DomainNet); no weight decay (method.md section 9.6).
@@ -22,31 +22,32 @@ class SdLoraConfig(AdapterFields):
 
     kind: Literal["sd_lora"] = "sd_lora"
     rank: int = 10
-    """r of the module of one task; the magnitude is its scale."""
+    """r, the rank of the module of one task. The magnitude scales the module."""
     sites: tuple[Site, ...] = ("q", "v")
-    """Matrices adapted in each block; their order never matters."""
+    """Matrices that are adapted in each block. Their order has no effect."""
     a_init: Literal["kaiming_ref", "kaiming_fan_in"] = "kaiming_fan_in"
-    """Uniform within 1/sqrt(r) or within 1/sqrt(fan-in)."""
+    """Initialization of A: uniform in ±1/sqrt(r) (`kaiming_ref`) or in ±1/sqrt(fan-in)."""
     sd_carry: Literal["ref", "continuous"] = "ref"
-    """What a new task finds. `ref`: old modules become unit directions and every magnitude starts
-    anew, so the function jumps. `continuous`: old modules keep their size and their magnitude."""
+    """State of old modules when a new task starts. `ref`: they are normalized and all magnitudes
+    are reset, so that the outputs change at the task boundary. `continuous`: they keep their norm
+    and their magnitude."""
     magnitude_init: float = 0.8
-    """Where magnitudes start."""
+    """Initial value of the magnitudes."""
     magnitude_lr_scale: float = 1.0
-    """Learning rate of the magnitudes over that of the modules."""
+    """Ratio of the learning rate of the magnitudes to that of the modules."""
 
     def __post_init__(self) -> None:
         start, scale = self.magnitude_init, self.magnitude_lr_scale
         refuse(
             [
-                *self.adapter_faults(),
+                *self.adapter_issues(),
                 require(start > 0, "magnitude_init", start, "greater than 0"),
                 require(scale >= 0, "magnitude_lr_scale", scale, "0 or more"),
             ]
         )
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """What is carried over acts from the second task on."""
+        """Return the fields that act; `sd_carry` acts from the second task on."""
         acts = self.adapter_effect(context)
         if self.matrices(context.blocks) == 0:
             return acts

@@ -1,4 +1,4 @@
-"""Hyperparameters of one LoRA module for all tasks: one after another, or jointly."""
+"""Hyperparameters of a single LoRA module per matrix, trained sequentially or jointly."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from clmethods.errors import refuse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSequentialConfig(LoraFields):
-    """One LoRA module fine-tuned task after task: the natural control of LoRAC."""
+    """Fine-tuning of one LoRA module per matrix, task after task: the control for LoRAC."""
 
     RECURRING_CLASSES: ClassVar[bool] = True
 
     kind: Literal["lora_sequential"] = "lora_sequential"
 
     def __post_init__(self) -> None:
-        refuse(self.lora_faults())
+        refuse(self.lora_issues())
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """All fields act at every task."""
+        """Return the fields that act; all fields act at every task."""
         return self.lora_effect(context)
 
     def orthonormal_modules(self, context: EffectContext) -> int:
-        """One: there is no earlier module whose complement to start in."""
+        """Return 1, because there are no earlier modules."""
         return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointLoraConfig(LoraFields):
-    """LoRA of rank r * T trained once on all tasks together: the upper reference.
+    """Training of a LoRA module of rank r * T on all tasks at once: the upper reference.
 
-    `lora_alpha / rank` stays the scale, so that its capacity is that of T modules of rank r.
+    The scale remains `lora_alpha / rank`, so that the capacity equals that of T modules of rank r.
     """
 
     ORDER_FREE: ClassVar[bool] = True
@@ -43,15 +43,15 @@ class JointLoraConfig(LoraFields):
     kind: Literal["joint_lora"] = "joint_lora"
 
     def __post_init__(self) -> None:
-        refuse(self.lora_faults())
+        refuse(self.lora_issues())
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """All fields act in the single stage, and so does T through the rank of the modules."""
+        """Return the fields that act: all fields, and T through the rank of the module."""
         acts = self.lora_effect(context)
         if self.matrices(context.blocks) > 0:
             acts["joint_rank"] = self.rank * context.tasks
         return acts
 
     def orthonormal_modules(self, context: EffectContext) -> int:
-        """T: the one module has the rank of so many."""
+        """Return T, because the module has the rank of T modules."""
         return context.tasks

@@ -11,28 +11,30 @@ from clmethods.errors import refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlcaConfig(FullFields):
-    """SLCA (arXiv 2303.05118): a slow learner, then a classifier aligned on sampled features.
+    """SLCA (arXiv 2303.05118): slow training of the body, then alignment of the classifier.
 
-    Preset: SGD 1e-2 for the head and a hundredth of it for the body, weight decay 5e-4, batch
-    128, 20 epochs on CIFAR-100, 50 on ImageNet-R (method.md section 9.9).
+    The alignment uses sampled features of all classes. Preset: SGD with 1e-2 for the head and 1e-4
+    for the body, weight decay 5e-4, batch 128, 20 epochs on CIFAR-100, 50 on ImageNet-R (method.md
+    section 9.9).
     """
 
     kind: Literal["slca"] = "slca"
     body_lr_scale: float = 0.01
-    """Learning rate of the backbone's weights over that of the head."""
+    """Ratio of the backbone's learning rate to that of the head."""
     align_epochs: int = 5
-    """Epochs of the alignment, of as many steps as classes were seen; 0 leaves it out."""
+    """Number of epochs of the alignment; 0 disables it. An epoch has one step per class seen."""
     align_lr: float = 0.01
-    """Learning rate of the alignment: SGD with momentum 0.9, cosine to 0."""
+    """Initial learning rate of the alignment, which uses SGD with momentum 0.9 and a cosine
+    schedule to 0."""
     align_samples: int = 256
-    """Features drawn per class and epoch, and the batch size of the alignment."""
+    """Number of features sampled per class and epoch, and batch size of the alignment."""
     logit_norm: float | None = 0.1
-    """Temperature of the normalised logits; None aligns with plain cross-entropy."""
+    """Temperature of the normalized logits; None uses cross-entropy without normalization."""
 
     def __post_init__(self) -> None:
         refuse(
             [
-                *self.full_faults(),
+                *self.full_issues(),
                 require(self.align_epochs >= 0, "align_epochs", self.align_epochs, "0 or more"),
                 require(self.align_lr > 0, "align_lr", self.align_lr, "greater than 0"),
                 require(self.align_samples >= 1, "align_samples", self.align_samples, "1 or more"),
@@ -46,7 +48,10 @@ class SlcaConfig(FullFields):
         )
 
     def effect(self, position: int, context: EffectContext) -> Effect:
-        """Statistics are saved at every task, the alignment starts at the second."""
+        """Return the fields that act.
+
+        Statistics are stored at every task. The alignment acts from the second task on.
+        """
         acts: Effect = {"body_lr_scale": self.body_lr_scale}
         if position > 0:
             acts["align_epochs"] = self.align_epochs

@@ -20,7 +20,7 @@ ASKED = "test_vit2"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    shapes._asked.cache_clear()
+    shapes._facts_from_timm.cache_clear()
     return tmp_path
 
 
@@ -37,10 +37,10 @@ def test_timm_is_asked_once_per_user(cache: Path, monkeypatch: pytest.MonkeyPatc
         poolings=("avg",),
     )
     (kept,) = cache.rglob("*.json")
-    shapes._asked.cache_clear()
+    shapes._facts_from_timm.cache_clear()
     monkeypatch.setattr(shapes, "ask_timm", lambda *_: pytest.fail("asked again"))
     assert shapes.architecture_facts(ASKED) == asked
-    shapes._asked.cache_clear()
+    shapes._facts_from_timm.cache_clear()
     kept.write_text("{}", encoding="utf-8")  # as a damaged disk or another version would leave it
     monkeypatch.setattr(shapes, "ask_timm", lambda *_: {"refused": "it was damaged"})
     with pytest.raises(shapes.UnknownBackboneError, match="it was damaged"):
@@ -77,11 +77,11 @@ def test_a_home_that_cannot_be_written_costs_time_only(
     occupied = tmp_path / "file"
     occupied.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(occupied))
-    shapes._asked.cache_clear()
+    shapes._facts_from_timm.cache_clear()
     answer = {"native_size": 8, "patch_size": 4, "width": 8, "blocks": 1, "heads": 1}
     monkeypatch.setattr(shapes, "ask_timm", lambda *_: answer | {"poolings": ["avg"]})
     assert shapes.architecture_facts("vit_giga").poolings == ("avg",)
-    shapes._asked.cache_clear()
+    shapes._facts_from_timm.cache_clear()
 
 
 def test_planning_with_a_known_backbone_loads_no_torch() -> None:

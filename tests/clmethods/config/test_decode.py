@@ -74,7 +74,7 @@ def faults_of(data: Any) -> dict[str, str]:
         (
             {"method": {"kind": "lorac_ipc", "importance_threshold": 1.5}},
             "method.importance_threshold",
-            "got 1.5, allowed: from 0 to 1. It is a share of the matrices, not a score.",
+            "got 1.5, allowed: from 0 to 1. It is a fraction of the matrices, not a score.",
         ),
         (
             {"method": {"kind": "lorac_ipc", "sites": ["q", "kv"]}},

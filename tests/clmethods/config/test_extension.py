@@ -94,7 +94,7 @@ def test_class_ids_are_checked(classes: tuple[int, ...]) -> None:
 
 
 def test_a_joint_run_has_no_next_task() -> None:
-    with pytest.raises(InvalidConfigError, match="train it again on all of them"):
+    with pytest.raises(InvalidConfigError, match="train it again on all tasks"):
         extended(replace(RUN, method=JointLoraConfig(rank=2)), task(0))
 
 

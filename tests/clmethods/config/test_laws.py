@@ -35,14 +35,14 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (LoracIpcConfig, {"depth": -1}, "depth", "0 or more"),
     (LoracIpcConfig, {"importance_threshold": -0.1}, "importance_threshold", "from 0 to 1"),
     (LoracIpcConfig, {"importance_threshold": 1.01}, "importance_threshold", "from 0 to 1"),
-    (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score, is 0"),
+    (LoracIpcConfig, {"ipc_beta1": 0.0}, "ipc_beta1", "every score is 0"),
     (LoracIpcConfig, {"ipc_beta2": 1.0}, "ipc_beta2", "below 1"),
     (LoracIpcConfig, {"ipc_beta1": 0.0, "ipc_stat": "ema_unbiased"}, "ipc_beta1", "every score"),
     (
         LoracIpcConfig,
         {"ipc_beta1": 0.97, "ipc_stat": "sensitivity", "ipc_window": 9},
         "ipc_window",
-        "to forget",
+        "Older samples would still have weight",
     ),
     (LoracIpcConfig, {"ipc_window": 0, "ipc_stat": "epoch_mean"}, "ipc_window", "1 or more"),
     (LoracIpcConfig, {"omega_pull": -0.1}, "omega_pull", "0 or more"),
@@ -52,13 +52,13 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
         LoracIpcConfig,
         {"omega_share": "task", "module_weights": "direction_magnitude"},
         "omega_share",
-        "differ in norm",
+        "Modules of different norm",
     ),
     (
         LoracIpcConfig,
         {"omega_current": True, "module_weights": "normalised"},
         "omega_current",
-        "It goes with learned, learned_pull, decayed, live",
+        "It requires module_weights: learned, learned_pull, decayed or live.",
     ),
     (LoracIpcConfig, {"ipc_every": 0}, "ipc_every", "1 or more"),
     (LoracIpcConfig, {"ipc_window": 50}, "ipc_window", "Raise ipc_window or lower ipc_beta"),
@@ -88,7 +88,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (StreamConfig, {"dataset": "digit"}, "dataset", "Did you mean 'digits'?"),
     (StreamConfig, {"tasks": 0}, "tasks", "A task needs at least one class."),
     (StreamConfig, {"tasks": 11}, "tasks", "1 to 10"),
-    (StreamConfig, {"tasks": 7}, "tasks", "2 classes a task fill only 5 tasks"),
+    (StreamConfig, {"tasks": 7}, "tasks", "the 10 classes of digits fill only 5 tasks: use 5"),
     (StreamConfig, {"tasks": 2, "task_order": (0, 2)}, "task_order", "a permutation of 0..1"),
     (StreamConfig, {"tasks": 2, "task_order": (0,)}, "task_order", "a permutation of 0..1"),
     (StreamConfig, {"validation_fraction": 1.0}, "validation_fraction", "below 1"),
@@ -104,7 +104,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     (TrainConfig, {"threads": 0}, "threads", "1 or more"),
     (BackboneConfig, {"name": "nano_vit"}, "name", "Did you mean 'nano_vit32'?"),
     (BackboneConfig, {"name": "tiny_vit8"}, "weights", "No weights of 'tiny_vit8' ship"),
-    (BackboneConfig, {"name": "vit base"}, "name", "A name has letters, digits"),
+    (BackboneConfig, {"name": "vit base"}, "name", "A name consists of letters, digits"),
     (BackboneConfig, {"name": "sup21k"}, "weights", "the path of ViT-B_16.npz"),
     (BackboneConfig, {"name": "moco1k", "weights": "timm"}, "weights", "vit-b-300ep.pth.tar"),
     (BackboneConfig, {"weights": "timm"}, "weights", "a name with the tag"),
@@ -113,7 +113,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
         BackboneConfig,
         {"name": "deit_tiny_patch16_224", "image_size": 16},
         "image_size",
-        "was made for 224",
+        " is 224.",
     ),
     (
         BackboneConfig,
@@ -165,7 +165,7 @@ def test_what_a_threshold_comes_to_is_said_when_it_is_hardly_meant() -> None:
     assert warnings(importance_threshold=0.1) == []
     assert warnings(importance_threshold=0.0) == []
     (nothing,) = warnings(importance_threshold=0.05)
-    assert "0.05 of 12 matrices is less than one (floor), so nothing is ever frozen" in nothing
+    assert "0.05 of 12 matrices is rounded to 0 (ipc_round: floor), so no matrix" in nothing
     assert warnings(importance_threshold=0.05, ipc_round="ceil") == []
     (everything,) = warnings(importance_threshold=0.4)
     assert "all 12 matrices are frozen from task 4 of 5 on" in everything

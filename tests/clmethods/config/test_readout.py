@@ -194,7 +194,7 @@ def test_evaluations_stored_by_the_first_readouts_are_still_found() -> None:
         ({"routing": "instance", "metric": "cov", "clusters": 0}, "clusters: got 0, allowed: 1"),
         (
             {"routing": "instance", "metric": "cov", "shrinkage_off": 2.0},
-            "shrinkage_off: got 2.0, allowed: from 0 to shrinkage_diag, 1. Beyond it",
+            "shrinkage_off: got 2.0, allowed: from 0 to shrinkage_diag, 1. With a larger",
         ),
         (
             {"routing": "instance", "metric": "cov", "shrinkage_diag": float("nan")},

@@ -13,7 +13,7 @@ from PIL import Image
 from clmethods.config import StreamConfig
 from clmethods.data import decode
 from clmethods.data.datasets import _open_listing, open_images
-from clmethods.data.decode import centre, fit, fitted, stored_side
+from clmethods.data.decode import center_crop, fit, fitted, stored_side
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import TaskStream
 from tests.clmethods.data.files import noise, write_folder, write_idx, write_png
@@ -86,7 +86,7 @@ def test_sixteen_bits_are_refused_and_not_cut_to_eight(tmp_path: Path) -> None:
     write_folder(tmp_path / "x", 2, 2)
     deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
     deep.save(tmp_path / "x" / "class00" / "00.png")
-    with pytest.raises(DatasetError, match="mode I;16: more than eight bits a channel"):
+    with pytest.raises(DatasetError, match="mode I;16: more than eight bits per channel"):
         open_images(folder(tmp_path / "x"), 8)
 
 
@@ -103,10 +103,10 @@ def test_a_crop_keeps_a_margin_and_shows_the_centre(size: int, side: int) -> Non
     """256 and 224, as in the papers, and the same share at every size."""
     assert stored_side(size, "crop") == side
     stored = noise(2, side, side, 3)
-    assert centre(stored, "crop").shape == (2, size, size, 3)
+    assert center_crop(stored, "crop").shape == (2, size, size, 3)
     start = (side - size) // 2
-    assert (centre(stored, "crop")[:, 0, 0] == stored[:, start, start]).all()
-    assert centre(stored, "stretch") is stored
+    assert (center_crop(stored, "crop")[:, 0, 0] == stored[:, start, start]).all()
+    assert center_crop(stored, "stretch") is stored
 
 
 def test_the_shorter_side_decides_and_the_centre_stays() -> None:
@@ -134,7 +134,7 @@ def test_a_cache_without_room_says_what_to_set(
     write_folder(tmp_path / "x", 1, 2)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.raises(DatasetError, match="Set CLMETHODS_CACHE to a folder with room"):
+    with pytest.raises(DatasetError, match="Set CLMETHODS_CACHE to a folder with enough space"):
         open_images(folder(tmp_path / "x"), 8)
 
 

@@ -118,7 +118,7 @@ def test_a_list_says_which_images_test(tmp_path: Path) -> None:
     assert [opened.places((label,), "test").tolist() for label in (0, 1)] == [[0], [6]]
     assert opened.places((0,), "train").tolist() == [1, 2, 3]
     listed.write_text("class01/02.png\nclass09/00.png\n")
-    with pytest.raises(DatasetError, match=r"names 1 images that .* lacks: class09/00\.png"):
+    with pytest.raises(DatasetError, match=r"lists 1 images that are not in .*: class09/00\.png"):
         TaskStream(stream, 8)
 
 

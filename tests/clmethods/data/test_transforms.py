@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clmethods.data.transforms import RECIPES, Augment, _boxes, alike, augmented, enlarged
+from clmethods.data.transforms import RECIPES, Augment, _boxes, augmented, enlarged, to_same_shape
 from tests.clmethods.data.files import noise
 
 KINDS: tuple[Augment, ...] = ("crop_flip", "cifar_ref")
@@ -37,7 +37,7 @@ def test_enlarging_is_what_pillow_does() -> None:
 
 
 def test_grey_and_small_become_like_colour_and_large() -> None:
-    grey, colour = alike([images(2, 4, 4), images(3, 8, 8, 3)])
+    grey, colour = to_same_shape([images(2, 4, 4), images(3, 8, 8, 3)])
     assert grey.shape == (2, 8, 8, 3)
     assert torch.equal(grey[..., 0], grey[..., 2])
     assert torch.equal(colour, images(3, 8, 8, 3))

@@ -76,16 +76,19 @@ def test_a_cut_survives_json() -> None:
         ({"init_classes": 11, "increment": 1}, "init_classes: got 11, allowed: 1 to 10"),
         ({"init_classes": 5}, "init_classes and increment together"),
         ({"increment": 5}, "init_classes and increment together"),
-        ({"classes_per_task": 2, "init_classes": 2, "increment": 2}, "two ways of saying"),
+        (
+            {"classes_per_task": 2, "init_classes": 2, "increment": 2},
+            "Both define the number of classes of a task",
+        ),
         ({"tasks": 4, "classes_per_task": 2}, "tasks: got 4, allowed: 5, which follows"),
         ({"dataset": "digits-dil", "tasks": 5}, "tasks: got 5, allowed: 4, or left out"),
-        ({"dataset": "digits-dil", "classes_per_task": 2}, "digits-dil names its tasks itself"),
+        ({"dataset": "digits-dil", "classes_per_task": 2}, "digits-dil defines its own tasks"),
         ({"dataset": "digits-dil", "class_order_seed": 1}, "class_order_seed: got 1"),
         ({"dataset": "cifar-100"}, "Did you mean 'cifar100'?"),
         ({"dataset": "image-folder"}, "root: got None, allowed: the folder with the images"),
         ({"manifest": "m.csv"}, "null unless dataset is manifest"),
         ({"dataset": "manifest"}, "manifest: got None, allowed: a .csv or .parquet file"),
-        ({"split_file": "test.txt"}, "digits says itself which images are test images"),
+        ({"split_file": "test.txt"}, "digits defines its own test images"),
     ],
 )
 def test_what_contradicts_itself_is_refused(fields: dict[str, object], message: str) -> None:

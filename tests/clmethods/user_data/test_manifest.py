@@ -148,7 +148,7 @@ def test_many_faults_are_counted_and_not_all_listed(tmp_path: Path) -> None:
     rows = "".join(f"{i}.png,cat,nowhere\n" for i in range(30))
     found = issues(tmp_path, "path,label,split\n" + rows)
     assert len(found) == 21
-    assert found[-1].endswith("10 more.")
+    assert found[-1].endswith("The file has 10 more issues.")
 
 
 def test_the_same_image_twice_cannot_be_split_by_chance(tmp_path: Path) -> None:

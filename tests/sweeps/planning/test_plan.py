@@ -46,21 +46,21 @@ def test_what_acts_is_computed_once_for_all_orders_and_seeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
-    plain = keys._method_acts.__wrapped__
+    plain = keys._method_effect.__wrapped__
 
     def asking(*arguments: object) -> object:
         asked.append(1)
         return plain(*arguments)
 
-    monkeypatch.setattr(keys, "_method_acts", asking)
-    keys._kept_acts.cache_clear()
+    monkeypatch.setattr(keys, "_method_effect", asking)
+    keys._cached_stage_effects.cache_clear()
     sweep = small_sweep(orders={"design": "all"}, seeds=[*range(7)])
     asked.clear()
-    keys._kept_acts.cache_clear()
+    keys._cached_stage_effects.cache_clear()
     tree = StageTree.of(expand(sweep))
     assert (tree.trials, tree.total) == (42, 126)
     assert len(asked) == 3  # once per position
-    keys._kept_acts.cache_clear()
+    keys._cached_stage_effects.cache_clear()
 
 
 @pytest.mark.slow

@@ -152,7 +152,7 @@ def test_instance_wise_and_batch_wise_never_share_a_figure(text: str, page: Page
     }
     assert homes["front-0"] == "last"
     assert homes["front-1"].startswith("batch")
-    assert "not comparable with instance-wise figures" in page.sections["front"]
+    assert "not comparable with instance-wise results" in page.sections["front"]
     others = [name for name, readout in homes.items() if readout is None]
     assert others  # everything else is of the one readout that the summary names
     assert "readout last" in page.sections["summary"]

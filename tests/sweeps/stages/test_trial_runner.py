@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clmethods.training.stage
-from clmethods.checkpoint import sha256
+from clmethods.checksummed_json import sha256
 from clmethods.config import METHOD_CONFIGS, ReadoutConfig, evaluation_id, partition_id
 from clmethods.methods import METHODS
 from clmethods.readout.features import FeatureCache

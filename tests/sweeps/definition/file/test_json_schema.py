@@ -95,6 +95,6 @@ def test_hints_are_the_docstrings_of_the_fields() -> None:
     schema = sweep_schema()
     axis = schema["properties"]["search"]["properties"]["method.importance_threshold"]
     assert axis["description"].startswith("Fraction of all adapted matrices")
-    assert "r of the module of one task." in str(schema["$defs"]["LoracIpcConfig"])
+    assert "r, the rank of the module of one task." in str(schema["$defs"]["LoracIpcConfig"])
     undescribed = [name for name, found in schema["$defs"].items() if not found.get("description")]
     assert undescribed == []

@@ -73,7 +73,7 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
         (
             {"method": {"importance_threshold": 1.5}},
             "method.importance_threshold",
-            "got 1.5, allowed: from 0 to 1. It is a share of the matrices, not a score.",
+            "got 1.5, allowed: from 0 to 1. It is a fraction of the matrices, not a score.",
         ),
         ({"stream": {"tasks": 11}}, "stream.tasks", "1 to 10, the number of classes of digits"),
         ({"stream": {"task_order": [1, 0]}}, "stream.task_order", "come from `orders`"),
@@ -104,7 +104,7 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
                 "readouts": [{"routing": "last"}, {"tap": True, "tap_restore": False}],
             },
             "readouts[1].tap_restore",
-            "true for sequential_finetuning on this stream. Its training reads head rows",
+            "true for sequential_finetuning on this stream. Its training uses head rows",
         ),
         (
             {"method": {"kind": "nearest_class_mean"}, "readouts": [{"tap": True}]},
