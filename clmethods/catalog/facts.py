@@ -145,7 +145,7 @@ ALIASES: dict[str, BackboneAlias] = {
         file="vit-b-300ep.pth.tar of the MoCo v3 repository (ViT-Base, 300 epochs)",
     ),
 }
-"""The backbones of the paper (method.md section 8): all three are ViT-B/16."""
+"""The backbones of the paper (docs/method.md section 8): all three are ViT-B/16."""
 
 
 def _domains(classes: int, *names: str) -> tuple[GivenTask, ...]:
@@ -190,7 +190,7 @@ DATASETS: dict[str, DatasetFacts] = {
         version="1", classes=345, tasks=6, given=_domains(345, *DOMAINNET), resize="crop"
     ),
 }
-"""Datasets whose classes and splits are known (method.md section 10)."""
+"""Datasets whose classes and splits are known (docs/method.md section 10)."""
 
 USER_DATASETS = ("image-folder", "idx", "manifest")
 """Data of one's own: its classes are read from names, not from images, when a run is planned."""

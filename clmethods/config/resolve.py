@@ -23,7 +23,7 @@ SHIPPED = {"nano_vit32": "nano_vit32"}
 
 CIFAR_IN_REFERENCE = ("vit_base_patch16_224.orig_in21k", "cifar100")
 """The one pair of weights and dataset whose pixels the public code standardises, with CIFAR's
-statistics; all others stay in [0, 1], whatever the weights expect (method.md section 10)."""
+statistics; all others stay in [0, 1], whatever the weights expect (docs/method.md section 10)."""
 
 
 class MissingWeightsError(InvalidConfigError):

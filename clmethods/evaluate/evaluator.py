@@ -102,7 +102,7 @@ class Evaluator:
     ) -> dict[int, float]:
         """By group index, how far the features of each old task's images have turned since.
 
-        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md section 6.2).
+        The mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (docs/method.md section 6.2).
         """
         stage = self._stage(position, state)
         return {

@@ -20,7 +20,7 @@ LIVE = "live"
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Composition:
-    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (method.md section 2.2).
+    """Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i   (docs/method.md section 2.2).
 
     Omega_m[j] is the matrix's row j of the bank, or, where the state holds weights that all
     snapshots read (`module_weights: live`), the beginning of those.

@@ -1,4 +1,4 @@
-"""LoRA-merge: after each task the module is merged and a new one begins (method.md 9.3)."""
+"""LoRA-merge: after each task the module is merged and a new one begins (docs/method.md 9.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRAC-IPC's decision at the start of a task: which matrices freeze (method.md section 4.3)."""
+"""LoRAC-IPC's decision at the start of a task: which matrices freeze (docs/method.md 4.3)."""
 
 from __future__ import annotations
 

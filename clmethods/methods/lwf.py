@@ -23,7 +23,7 @@ class Lwf(Finetuning):
     """CE + alpha T^2 KL( softmax(z_old / T) || softmax(z / T) ) over the old classes.
 
     Both networks see the same batch. The rows of old classes are trained, by the second term
-    alone where the first one is local (method.md section 9.8); so invariant I10 does not hold
+    alone where the first one is local (docs/method.md section 9.8); so invariant I10 does not hold
     for them, and nothing but them and the task's own rows moves.
     """
 

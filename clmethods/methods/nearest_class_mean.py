@@ -25,7 +25,7 @@ from clmethods.nn.backbone import FrozenBackbone
 
 @final
 class NearestClassMean(Method):
-    """The class whose mean is nearest to the feature, by angle or by distance (method.md 9.10)."""
+    """The class whose mean is nearest, by angle or by distance (docs/method.md 9.10)."""
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []

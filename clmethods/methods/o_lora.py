@@ -20,7 +20,7 @@ class OLora(TaskModules):
     """Loss = CE + lambda1 sum_m sum_{i<t} overlap(A_i, A_t) + lambda2 sum_m (|A_t| + |B_t|).
 
     The overlap sums the entries of |A_i A_t^T|, as in the public code, or their squares, as in
-    the paper (method.md section 9.4). It is LoRAC with weights of one, the penalty on overlaps
+    the paper (docs/method.md 9.4). It is LoRAC with weights of one, the penalty on overlaps
     alone, and no freezing.
     """
 

@@ -1,4 +1,4 @@
-"""Sequential fine-tuning of all weights (method.md section 9.1): what forgetting looks like."""
+"""Sequential fine-tuning of all weights (docs/method.md 9.1): what forgetting looks like."""
 
 from __future__ import annotations
 

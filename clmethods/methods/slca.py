@@ -32,7 +32,7 @@ DIAGONAL = 1e-4
 
 @final
 class Slca(Finetuning):
-    """Local cross-entropy, then alignment (method.md section 9.9)."""
+    """Local cross-entropy, then alignment (docs/method.md section 9.9)."""
 
     def evidence(self, data: TaskData) -> State:
         found = Predictor(self.backbone, self.network, lambda h: h).features(data.images)

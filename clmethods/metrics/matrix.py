@@ -1,6 +1,6 @@
 """Accuracy matrix -> average accuracy, forgetting, backward transfer and their relatives.
 
-One definition each (method.md section 6.2), because published code disagrees on most of them. A
+One definition each (docs/method.md 6.2), because published code disagrees on most of them. A
 matrix a has one row per finished task and one column per task, in the order of learning: a[t, j]
 is the accuracy on task j after task t, a fraction in [0, 1]. Entries above the diagonal are NaN
 or the accuracy on a task not learned yet; no metric here reads them. A run that saw all tasks at
@@ -197,7 +197,7 @@ def stability(matrix: npt.ArrayLike) -> float | None:
     """Share of each old task's best accuracy that is left at the end.
 
     S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, above 1 where the last task
-    helped; higher is better (method.md section 6.2). Tasks whose peak is 0 are left out. None for
+    helped; higher is better (docs/method.md 6.2). Tasks whose peak is 0 are left out. None for
     T = 1, for a joint run, and if no task is left.
     """
     return of_one(_stability, matrix)
@@ -220,7 +220,7 @@ def _stability(a: Matrix) -> Values | None:
 def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
     """Harmonic mean of stability S and learning accuracy LA: 2 S LA / (S + LA).
 
-    At least 0, higher is better (method.md section 6.2); 0 where either is 0. None where
+    At least 0, higher is better (docs/method.md section 6.2); 0 where either is 0. None where
     stability is.
     """
     return of_one(_stability_plasticity, matrix)

@@ -76,7 +76,7 @@ def model_size_efficiency(memory: npt.ArrayLike) -> float | None:
 def feature_drift(then: npt.ArrayLike, now: npt.ArrayLike) -> float:
     """Mean of 1 - cos(h(x), h'(x)) over images: how far features have turned, in [0, 2].
 
-    `then` and `now` are (n, D) features of the same images under two snapshots (method.md
+    `then` and `now` are (n, D) features of the same images under two snapshots (docs/method.md
     section 6.2). Lower is better.
     """
     left, right = (np.asarray(h, dtype=np.float64) for h in (then, now))

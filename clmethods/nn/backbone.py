@@ -40,8 +40,8 @@ class FrozenBackbone:
     """The pre-trained network: a set of tensors, from which networks are built at no cost.
 
     A built network shares these tensors, so a stage that adapts it cannot leak into the next. All
-    of them are frozen, the final norm too (D16 of method.md). `ignored` names what the weights
-    file has beside the backbone, such as heads.
+    of them are frozen, the final norm too (D16 of docs/method.md). `ignored` names what the
+    weights file has beside the backbone, such as heads.
     """
 
     def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Which of the matrices that are left freeze next (method.md sections 4.3 and 4.4)."""
+"""Which of the matrices that are left freeze next (docs/method.md sections 4.3 and 4.4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def freeze_top(
     scores: Tensor, frozen: Tensor, k: int, groups: Sequence[object] | None = None
 ) -> Tensor:
-    """(M,) bool: `frozen` and the k best of the others (section 4.4, rule ours).
+    """(M,) bool: `frozen` and the k best of the others (section 4.4).
 
     Exactly min(k, not yet frozen) are added; ties fall to the earlier matrix; a score that is not
     finite never freezes its matrix. With `groups`, a label per matrix, each group gives its best

@@ -28,7 +28,7 @@ class TaskHead(nn.Module):
     """Rows of the head that a task trains; all other rows are not even parameters.
 
     Cross-entropy over these rows alone is the loss with every other logit at minus infinity
-    (method.md section 2.6), and no optimiser setting can move the others (invariant I10).
+    (docs/method.md section 2.6), and no optimiser setting can move the others (invariant I10).
     """
 
     def __init__(

@@ -22,7 +22,7 @@ REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @final
 class RunningScore:
-    """A statistic of a sequence of tensors of one shape, entry by entry (method.md section 4.1).
+    """A statistic of a sequence of tensors of one shape, entry by entry (docs/method.md 4.1).
 
         I_bar = b1 I_bar + (1 - b1) I;   U_bar = b2 U_bar + (1 - b2) |I - I_bar|
 

@@ -1,7 +1,6 @@
 """Composed LoRA: a frozen linear layer plus a weighted sum of per-task low-rank modules.
 
-A is stored (r, a) and B (b, r), as in PEFT; the formulas of the specification use row vectors and
-the transposed factors.
+A is stored (r, a) and B (b, r), as in PEFT and in docs/method.md.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def initial_a(
 
     The bound is 1/sqrt(r) (`kaiming_ref`) or 1/sqrt(a). The public code lets the initialiser read
     the rank as fan-in, hence the larger one; it is written out here because A is stored transposed
-    (method.md section 2.5). Rows of `complement` are orthogonal to those of `earlier` (K*r, a)
+    (docs/method.md 2.5). Rows of `complement` are orthogonal to those of `earlier` (K*r, a)
     too, for which K*r + r may be at most a.
     """
     if rule in {"orthonormal", "complement"}:
@@ -85,7 +84,7 @@ class Adapter(nn.Module):
 class SiteAdapter(Adapter):
     """The low-rank part of one matrix while a task trains.
 
-        scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (method.md section 2.1)
+        scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (docs/method.md section 2.1)
 
     Earlier factors are constants. The current module weighs 1, and its own omega enters the graph
     only when the next task trains, unless the weights that are given count it too.

@@ -15,7 +15,7 @@ SMALLEST = 1e-12
 
 @final
 class ModuleWeights(nn.Module):
-    """(K,) weights omega of K modules, as a function of K numbers (method.md section 2.8).
+    """(K,) weights omega of K modules, as a function of K numbers (docs/method.md section 2.8).
 
         free           omega = value
         constant_sum   omega = S softmax(value), where S is the sum at the start

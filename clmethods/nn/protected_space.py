@@ -1,7 +1,7 @@
 """DualGPM: the input directions that earlier tasks need, and those that are still free.
 
 A space of input directions is kept by a basis of itself while it is small, and by a basis of its
-complement once it fills half of all directions (method.md section 9.5, arXiv 2404.00228). All in
+complement once it fills half of all directions (docs/method.md 9.5, arXiv 2404.00228). All in
 float64 on the CPU; C (a, a) is the mean of x x^T over a task's inputs.
 """
 

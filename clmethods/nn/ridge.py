@@ -1,4 +1,4 @@
-"""Ridge regression from sums: what RanPAC keeps of the data (method.md section 9.11)."""
+"""Ridge regression from sums: what RanPAC keeps of the data (docs/method.md section 9.11)."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def _final_norm(found: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
     """With average pooling timm normalises after pooling, by a norm of another name.
 
     Left to itself it stays as it was born, in timm, and in the public code, where it then trains
-    (D16 of method.md). Here it is the norm of the file.
+    (D16 of docs/method.md). Here it is the norm of the file.
     """
     if "fc_norm.weight" not in expected or "fc_norm.weight" in found:
         return found

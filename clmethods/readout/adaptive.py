@@ -1,7 +1,7 @@
 """Task-adaptive prediction: a copy of the head, aligned to all classes on drawn features.
 
 Each class keeps Gaussians of its features under the snapshot of its own task; from the second task
-on the head alone is trained on features drawn from them (method.md section 5.3).
+on the head alone is trained on features drawn from them (docs/method.md section 5.3).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 MIN_SHARE = 0.05
-"""Smallest cluster, as a share of its class; smaller ones are merged (method.md, D12)."""
+"""Smallest cluster, as a share of its class; smaller ones are merged (docs/method.md, D12)."""
 MAX_STEPS = 100
 
 

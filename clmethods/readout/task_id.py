@@ -1,7 +1,7 @@
 """Task-ID inference: which task an image belongs to, from its first-snapshot feature.
 
 The first snapshot is fixed for the whole run, so the statistics of a class never change, and
-neither does the distance of an image to them (method.md section 5.1). For a cluster of mean mu and
+neither does the distance of an image to them (docs/method.md 5.1). For a cluster of mean mu and
 covariance Sigma,
 
     S = Sigma + RIDGE I + g1 mean(diag) I + g2 mean(off-diagonal) (11^T - I)

@@ -22,7 +22,7 @@ class Cut:
         """Classes of each task, T numbers, for a cut that obeys its laws.
 
         A number of tasks gives ceil(C / T) classes to each; otherwise the sizes are as written.
-        The last task takes the remainder (method.md section 10).
+        The last task takes the remainder (docs/method.md section 10).
         """
         if facts.given:
             return tuple(len(task.classes) for task in facts.given)

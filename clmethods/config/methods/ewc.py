@@ -13,7 +13,7 @@ from clmethods.errors import refuse, require
 class EwcConfig(LoraFields):
     """Online EWC (arXiv 1612.00796, 1805.06370): weights that mattered are held by springs.
 
-    Sweep ewc_lambda over 1..1e6: its scale is that of the Fisher information (method.md 9.7).
+    Sweep ewc_lambda over 1..1e6: its scale is that of the Fisher information (docs/method.md 9.7).
     """
 
     RECURRING_CLASSES: ClassVar[bool] = True

@@ -13,7 +13,7 @@ TOLERANCE = 1e-9
 
 
 def matrices_per_task(threshold: float, matrices: int, rounding: Rounding = "floor") -> int:
-    """k: `threshold`, a fraction, of `matrices`, as a whole number (method.md section 4.3).
+    """k: `threshold`, a fraction, of `matrices`, as a whole number (docs/method.md section 4.3).
 
     `nearest` rounds halves up.
     """

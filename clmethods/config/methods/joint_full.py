@@ -11,7 +11,7 @@ from clmethods.errors import refuse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointFullConfig(FullFields):
-    """All weights trained once on all tasks together (method.md section 9.2).
+    """All weights trained once on all tasks together (docs/method.md section 9.2).
 
     RanPAC's preset: 30 epochs, head 1e-2, body_lr_scale 0.01, weight decay 5e-4, batch 128.
     """

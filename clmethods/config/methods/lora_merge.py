@@ -13,7 +13,7 @@ from clmethods.errors import refuse
 class LoraMergeConfig(LoraFields):
     """A fresh LoRA module per task, merged into the weights when the task ends.
 
-    The sum of T modules without weights, penalty or constraint (method.md section 9.3). The
+    The sum of T modules without weights, penalty or constraint (docs/method.md section 9.3). The
     modules are kept as factors, so every earlier snapshot can be read.
     """
 

@@ -10,7 +10,7 @@ from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestClassMeanConfig(MethodFields):
-    """Class means on the frozen backbone: no training at all (method.md section 9.10)."""
+    """Class means on the frozen backbone: no training at all (docs/method.md section 9.10)."""
 
     TRAINS: ClassVar[bool] = False
 

@@ -15,7 +15,7 @@ class RanpacConfig(LoraFields):
 
     The first session may adapt the backbone, here by LoRA; after it nothing is trained. Preset of
     that session: SGD 0.01, weight decay 5e-4, cosine, batch 48, 20 epochs; projection 10000
-    (method.md section 9.11).
+    (docs/method.md section 9.11).
     """
 
     kind: Literal["ranpac"] = "ranpac"

@@ -14,7 +14,7 @@ class SlcaConfig(FullFields):
     """SLCA (arXiv 2303.05118): a slow learner, then a classifier aligned on sampled features.
 
     Preset: SGD 1e-2 for the head and a hundredth of it for the body, weight decay 5e-4, batch
-    128, 20 epochs on CIFAR-100, 50 on ImageNet-R (method.md section 9.9).
+    128, 20 epochs on CIFAR-100, 50 on ImageNet-R (docs/method.md section 9.9).
     """
 
     kind: Literal["slca"] = "slca"

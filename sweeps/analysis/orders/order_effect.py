@@ -1,7 +1,7 @@
 """How much the task order matters, and how much of that is only the seed.
 
 Order-normalised performance disparity (Yoon et al. 2020, additive parameter decomposition;
-method.md section 6.3) over R orders of the same T task groups, with P[r, j] the final accuracy on
+docs/method.md 6.3) over R orders of the same T task groups, with P[r, j] the final accuracy on
 group j under order r, wherever it came:
 
     OPD_j = max_r P[r, j] - min_r P[r, j]     AOPD = mean_j OPD_j     MOPD = max_j OPD_j
