@@ -182,6 +182,16 @@ def test_every_method_is_in_the_section_of_the_baselines() -> None:
     assert METHOD_CONFIGS.keys() - {"lorac_ipc"} - named == set()
 
 
+def test_inline_math_has_nothing_that_markdown_would_change() -> None:
+    """GitHub reads Markdown before math: escapes of punctuation and `a<b` do not survive that."""
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", TEXT, flags=re.DOTALL)
+    assert prose.count("$") > 500
+    for line in prose.splitlines():
+        assert line.count("$") % 2 == 0, line
+        for formula in re.findall(r"\$(.*?)\$", line):
+            assert not re.search(r"[<>*]|\\[^a-zA-Z]", formula), formula
+
+
 @pytest.mark.parametrize("reader", ["README.md", "clmethods/README.md"])
 def test_the_readmes_link_it(reader: str) -> None:
     text = (ROOT / reader).read_text(encoding="utf-8")
