@@ -146,7 +146,7 @@ ALIASES: dict[str, BackboneAlias] = {
         file="vit-b-300ep.pth.tar of the MoCo v3 repository (ViT-Base, 300 epochs)",
     ),
 }
-"""Backbones of the paper (method.md section 8). All three are ViT-B/16."""
+"""Backbones of the paper (docs/method.md section 8). All three are ViT-B/16."""
 
 
 def _domains(classes: int, *names: str) -> tuple[GivenTask, ...]:
@@ -191,7 +191,7 @@ DATASETS: dict[str, DatasetFacts] = {
         version="1", classes=345, tasks=6, given=_domains(345, *DOMAINNET), resize="crop"
     ),
 }
-"""Facts of the built-in datasets by name (method.md section 10)."""
+"""Facts of the built-in datasets by name (docs/method.md section 10)."""
 
 USER_DATASETS = ("image-folder", "idx", "manifest")
 """Dataset names for the user's own data. Planning reads its classes from file and column names and

@@ -46,7 +46,7 @@ class GaussianKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadoutConfig:
-    """Task-ID inference and task-adaptive prediction (method.md section 5)."""
+    """Task-ID inference and task-adaptive prediction (docs/method.md section 5)."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

@@ -23,7 +23,7 @@ SHIPPED = {"nano_vit32": "nano_vit32"}
 
 CIFAR_IN_REFERENCE = ("vit_base_patch16_224.orig_in21k", "cifar100")
 """Weights and dataset for which the public code normalizes pixels, with the statistics of CIFAR.
-For all other pairs, pixels stay in [0, 1], regardless of the weights (method.md section 10)."""
+For all other pairs, pixels stay in [0, 1], regardless of the weights (docs/method.md 10)."""
 
 
 class MissingWeightsError(InvalidConfigError):

@@ -10,7 +10,7 @@ from clmethods.errors import finite, refuse, require
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Optimizer, schedule and numerics of a stage (method.md section 2.6)."""
+    """Optimizer, schedule and numerics of a stage (docs/method.md section 2.6)."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 

@@ -32,7 +32,7 @@ RECIPES: dict[Augment, CropRecipe] = {
     "crop_flip": CropRecipe(0.05, "bilinear"),
     "cifar_ref": CropRecipe(0.08, "bicubic", brightness=63 / 255),
 }
-"""Parameters of the public code (method.md section 10)."""
+"""Parameters of the public code (docs/method.md section 10)."""
 
 
 def enlarged(images: Tensor, size: int) -> Tensor:

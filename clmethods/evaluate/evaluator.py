@@ -105,7 +105,7 @@ class Evaluator:
     ) -> dict[int, float]:
         """Return the drift of the features of each old task's images, by group index.
 
-        The drift is the mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (method.md
+        The drift is the mean of 1 - cos(h_j(x), h_t(x)) over the images of task j (docs/method.md
         section 6.2).
         """
         stage = self._stage(position, state)

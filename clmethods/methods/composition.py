@@ -22,7 +22,7 @@ LIVE = "live"
 class Composition:
     """Composed updates of a state.
 
-        Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i      (method.md section 2.2)
+        Delta_m(j) = scale * sum_{i<=j} Omega_m[j, i] B_i A_i      (docs/method.md section 2.2)
 
     Omega_m[j] is row j of the bank of the matrix. If the state contains weights that all snapshots
     use (`module_weights: live`), Omega_m[j] consists of their first j + 1 entries.

@@ -32,7 +32,7 @@ class Ewc(Finetuning):
     """Local CE + lambda sum_k F_k (theta_k - theta*_k)^2; F <- gamma F + F_t after a task.
 
     The head has no penalty: with a local loss the rows of earlier classes cannot change, and those
-    of the task are new (method.md section 9.7).
+    of the task are new (docs/method.md section 9.7).
     """
 
     def __init__(

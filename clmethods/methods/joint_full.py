@@ -1,4 +1,4 @@
-"""Joint training of all weights on all tasks at once (method.md section 9.2)."""
+"""Joint training of all weights on all tasks at once (docs/method.md section 9.2)."""
 
 from __future__ import annotations
 

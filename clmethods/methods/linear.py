@@ -54,9 +54,9 @@ class _Linear(Method):
 
 @final
 class LinearProbe(_Linear):
-    """One task after another (method.md section 9.1): the lower reference of plasticity."""
+    """One task after another (docs/method.md section 9.1): the lower reference of plasticity."""
 
 
 @final
 class JointLinear(_Linear):
-    """One stage over all tasks (method.md section 9.2)."""
+    """One stage over all tasks (docs/method.md section 9.2)."""

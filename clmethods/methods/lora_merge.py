@@ -1,4 +1,4 @@
-"""LoRA-merge: every task trains a new module, which is then merged (method.md section 9.3)."""
+"""LoRA-merge: every task trains a new module, which is then merged (docs/method.md 9.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection of the matrices that LoRAC-IPC freezes before a task (method.md section 4.3)."""
+"""Selection of the matrices that LoRAC-IPC freezes before a task (docs/method.md section 4.3)."""
 
 from __future__ import annotations
 

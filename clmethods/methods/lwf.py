@@ -23,7 +23,7 @@ class Lwf(Finetuning):
     """CE + alpha T^2 KL( softmax(z_old / T) || softmax(z / T) ) over the old classes.
 
     Both networks receive the same batch. The rows of old classes are trained; if the cross-entropy
-    is local, only the distillation term trains them (method.md section 9.8). Invariant I10
+    is local, only the distillation term trains them (docs/method.md section 9.8). Invariant I10
     therefore does not hold for them: the rows of old classes and those of the task change, all
     others do not.
     """

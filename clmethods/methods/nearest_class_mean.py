@@ -26,7 +26,7 @@ from clmethods.nn.backbone import FrozenBackbone
 
 @final
 class NearestClassMean(Method):
-    """Nearest class mean by cosine or Euclidean distance (method.md section 9.10)."""
+    """Nearest class mean by cosine or Euclidean distance (docs/method.md section 9.10)."""
 
     def parameter_groups(self) -> list[ParamGroup]:
         return []

@@ -20,8 +20,8 @@ class OLora(TaskModules):
     """Loss = CE + lambda1 sum_m sum_{i<t} overlap(A_i, A_t) + lambda2 sum_m (|A_t| + |B_t|).
 
     The overlap is the sum of the entries of |A_i A_t^T|, as in the public code, or of their
-    squares, as in the paper (method.md section 9.4). The method equals LoRAC with module weights
-    of 1, the overlap penalty and no freezing.
+    squares, as in the paper (docs/method.md section 9.4). The method equals LoRAC with module
+    weights of 1, the overlap penalty and no freezing.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Sequential fine-tuning of all weights (method.md section 9.1): the lower reference."""
+"""Sequential fine-tuning of all weights (docs/method.md section 9.1): the lower reference."""
 
 from __future__ import annotations
 

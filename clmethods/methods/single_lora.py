@@ -75,14 +75,14 @@ class _SingleLora(Method):
 
 @final
 class LoraSequential(_SingleLora):
-    """Control for LoRAC: one module without protection from forgetting (method.md section 9.3)."""
+    """Control for LoRAC: one module without protection from forgetting (docs/method.md 9.3)."""
 
     ranks = "task"
 
 
 @final
 class JointLora(_SingleLora):
-    """Rank r * T, one stage over all tasks (method.md section 9.2): the upper reference."""
+    """Rank r * T, one stage over all tasks (docs/method.md section 9.2): the upper reference."""
 
     ranks = "all_tasks"
 

@@ -33,7 +33,7 @@ DIAGONAL = 1e-4
 
 @final
 class Slca(Finetuning):
-    """Local cross-entropy, then alignment of the head (method.md section 9.9)."""
+    """Local cross-entropy, then alignment of the head (docs/method.md section 9.9)."""
 
     def evidence(self, data: TaskData) -> State:
         embedded = Predictor(self.backbone, self.network, lambda h: h).features(data.images)

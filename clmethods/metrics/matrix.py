@@ -1,12 +1,12 @@
 """Metrics of an accuracy matrix: average accuracy, forgetting, backward transfer and others.
 
-Each metric has one definition (method.md section 6.2), because published implementations disagree
-on most of them. An accuracy matrix a has one row per finished task and one column per task, in the
-order of learning: a[t, j] is the accuracy on task j after task t, a fraction in [0, 1]. Entries
-above the diagonal are NaN or the accuracy on a task that is not learned yet; no metric in this
-module uses them. A joint run, which trains on all tasks at once, has a single row of T columns. It
-has an average accuracy but no history. Formulas count tasks from 1. An undefined metric is None
-and never 0.
+Each metric has one definition (docs/method.md section 6.2), because published implementations
+disagree on most of them. An accuracy matrix a has one row per finished task and one column per
+task, in the order of learning: a[t, j] is the accuracy on task j after task t, between 0 and 1.
+Entries above the diagonal are NaN or the accuracy on a task that is not learned yet; no metric
+in this module uses them. A joint run, which trains on all tasks at once, has a single row of T
+columns. It has an average accuracy but no history. Formulas count tasks from 1. An undefined
+metric is None and never 0.
 
 Each metric is computed by a private function of stacks (..., S, T) of matrices, because a sweep
 has thousands of runs. This function returns NaN for a matrix, and None for a shape, for which the
@@ -199,10 +199,10 @@ def _learning_accuracy(a: Matrix) -> Values | None:
 def stability(matrix: npt.ArrayLike) -> float | None:
     """Compute the mean ratio of each old task's final accuracy to its best earlier accuracy.
 
-    S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, higher is better (method.md
-    section 6.2). A ratio above 1 means that the last task improved the old task. Tasks with a best
-    accuracy of 0 are excluded. Returns None for T = 1, for a joint run, and if all tasks are
-    excluded.
+    S = mean over j < T of a[T, j] / max_{j<=l<T} a[l, j], at least 0, higher is better
+    (docs/method.md section 6.2). A ratio above 1 means that the last task improved the old task.
+    Tasks with a best accuracy of 0 are excluded. Returns None for T = 1, for a joint run, and if
+    all tasks are excluded.
     """
     return of_one(_stability, matrix)
 
@@ -224,8 +224,8 @@ def _stability(a: Matrix) -> Values | None:
 def stability_plasticity(matrix: npt.ArrayLike) -> float | None:
     """Compute the harmonic mean of stability S and learning accuracy LA: 2 S LA / (S + LA).
 
-    At least 0, higher is better (method.md section 6.2). It is 0 if S or LA is 0. Returns None if
-    stability is None.
+    At least 0, higher is better (docs/method.md section 6.2). It is 0 if S or LA is 0. Returns
+    None if stability is None.
     """
     return of_one(_stability_plasticity, matrix)
 

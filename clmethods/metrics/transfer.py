@@ -81,7 +81,7 @@ def model_size_efficiency(memory: npt.ArrayLike) -> float | None:
 def feature_drift(then: npt.ArrayLike, now: npt.ArrayLike) -> float:
     """Compute the mean of 1 - cos(h(x), h'(x)) over images, in [0, 2], lower is better.
 
-    `then` and `now` are (n, D) features of the same images under two snapshots (method.md
+    `then` and `now` are (n, D) features of the same images under two snapshots (docs/method.md
     section 6.2). Raises ValueError if their shapes differ or n is 0.
     """
     left, right = (np.asarray(h, dtype=np.float64) for h in (then, now))

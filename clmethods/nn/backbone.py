@@ -40,8 +40,8 @@ class FrozenBackbone:
     """Pre-trained network: a set of tensors from which networks are built without copying weights.
 
     All built networks share these tensors. Every tensor is frozen, including the final norm (D16
-    of method.md), so adaptation in one stage cannot change the next stage. `ignored` lists the
-    tensors of the weights file that are not part of the backbone, such as heads.
+    of docs/method.md), so adaptation in one stage cannot change the next stage. `ignored` lists
+    the tensors of the weights file that are not part of the backbone, such as heads.
     """
 
     def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:

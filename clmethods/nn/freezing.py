@@ -1,4 +1,4 @@
-"""Selection of the matrices that are frozen next (method.md sections 4.3 and 4.4)."""
+"""Selection of the matrices that are frozen next (docs/method.md sections 4.3 and 4.4)."""
 
 from __future__ import annotations
 

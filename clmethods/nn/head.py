@@ -29,7 +29,8 @@ class TaskHead(nn.Module):
     """Rows of the head that a task trains; the other rows are not parameters.
 
     Cross-entropy over these rows equals the loss with all other logits at minus infinity
-    (method.md section 2.6), and no optimizer setting can change the other rows (invariant I10).
+    (docs/method.md section 2.6), and no optimizer setting can change the other rows (invariant
+    I10).
     """
 
     def __init__(

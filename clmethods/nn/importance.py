@@ -22,7 +22,7 @@ REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @final
 class RunningScore:
-    """Running statistic, entry by entry, of tensors I of one shape (method.md section 4.1).
+    """Running statistic, entry by entry, of tensors I of one shape (docs/method.md section 4.1).
 
         I_bar = b1 I_bar + (1 - b1) I;   U_bar = b2 U_bar + (1 - b2) |I - I_bar|
 

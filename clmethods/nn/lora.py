@@ -1,7 +1,6 @@
 """Composed LoRA: a frozen linear layer plus a weighted sum of per-task low-rank modules.
 
-A is stored (r, a) and B (b, r), as in PEFT. The formulas of method.md use row vectors and the
-transposed factors.
+A is stored (r, a) and B (b, r), as in PEFT and in docs/method.md.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ def initial_a(
 
     The bound is 1/sqrt(r) for `kaiming_ref` and 1/sqrt(a) for `kaiming_fan_in`. In the public code
     the initializer takes the rank for the fan-in, which gives the larger bound; it is explicit
-    here because A is stored transposed (method.md section 2.5). With `complement` the rows are
-    also orthogonal to those of `earlier` (K*r, a), which requires K*r + r <= a.
+    here because A is stored transposed (docs/method.md section 2.5). With `complement` the rows
+    are also orthogonal to those of `earlier` (K*r, a), which requires K*r + r <= a.
     """
     if rule in {"orthonormal", "complement"}:
         gaussian = torch.randn(rank, fan_in, generator=generator, dtype=torch.float64)
@@ -85,7 +84,7 @@ class Adapter(nn.Module):
 class SiteAdapter(Adapter):
     """Low-rank part of one matrix while a task trains.
 
-        scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (method.md section 2.1)
+        scale * ( sum_{i<t} omega_i B_i A_i  +  omega_t B_t A_t )      (docs/method.md section 2.1)
 
     Earlier factors are constants. The current module has weight 1, and its own omega enters the
     graph only when the next task trains, unless the given weights include an entry for the current

@@ -15,7 +15,7 @@ SMALLEST = 1e-12
 
 @final
 class ModuleWeights(nn.Module):
-    """Weights omega (K,) of K modules, as a function of K parameters (method.md section 2.8).
+    """Weights omega (K,) of K modules, as a function of K parameters (docs/method.md section 2.8).
 
         free           omega = value
         constant_sum   omega = S softmax(value), where S is the initial sum

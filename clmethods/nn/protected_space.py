@@ -1,7 +1,7 @@
 """DualGPM: input directions that earlier tasks need, and the remaining free directions.
 
 A space of input directions is stored as a basis of the space while it is small, and as a basis of
-its complement once it contains more than half of all directions (method.md section 9.5, arXiv
+its complement once it contains more than half of all directions (docs/method.md section 9.5, arXiv
 2404.00228). All computation is in float64 on the CPU. C (a, a) is the mean of x x^T over the
 inputs of a task.
 """

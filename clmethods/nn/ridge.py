@@ -1,4 +1,4 @@
-"""Ridge regression from accumulated sums, as RanPAC uses it (method.md section 9.11)."""
+"""Ridge regression from accumulated sums, as RanPAC uses it (docs/method.md section 9.11)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parametrizations and projections that keep modules exactly orthogonal to earlier ones.
 
 A is stored (r, a): its rows span the subspace that the module reads. Earlier modules are given
-stacked, (K*r, a), and T*r may be at most a (method.md section 3.4).
+stacked, (K*r, a), and T*r may be at most a (docs/method.md section 3.4).
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _final_norm(stored: Tensors, expected: Mapping[str, Tensor]) -> Tensors:
 
     With average pooling, timm normalizes after pooling, with a norm of another name. Without this
     step that norm keeps its initial values, as in timm and in the public code, which then trains
-    it (D16 of method.md).
+    it (D16 of docs/method.md).
     """
     if "fc_norm.weight" not in expected or "fc_norm.weight" in stored:
         return stored

@@ -1,7 +1,7 @@
 """Task-adaptive prediction: a copy of the head is aligned to all classes on drawn features.
 
 The features of each class under the snapshot of its task are modeled by Gaussians. From the second
-task on, the copy of the head is trained on features drawn from them (method.md section 5.3).
+task on, the copy of the head is trained on features drawn from them (docs/method.md section 5.3).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 MIN_SHARE = 0.05
-"""Minimum cluster size as a fraction of the class; smaller ones are merged (method.md, D12)."""
+"""Minimum cluster size as a fraction of the class; others are merged (docs/method.md D12)."""
 MAX_STEPS = 100
 
 

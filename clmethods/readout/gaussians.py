@@ -23,7 +23,7 @@ from clmethods.methods.base import DivergedError
 from clmethods.readout.clusters import split_class
 
 RIDGE = 1e-4
-"""Added to every variance when a Gaussian is used (method.md sections 5.1 and 5.3)."""
+"""Added to every variance when a Gaussian is used (docs/method.md sections 5.1 and 5.3)."""
 HALF = {torch.float32: torch.float16, torch.float64: torch.float32}
 """Dtype of a root by the dtype of the features."""
 

@@ -1,7 +1,8 @@
 """Task-ID inference: assignment of images to tasks, from their features under the first snapshot.
 
 The first snapshot is fixed for the whole run, so the statistics of a class and the distance of an
-image to them never change (method.md section 5.1). For a cluster of mean mu and covariance Sigma,
+image to them never change (docs/method.md section 5.1). For a cluster of mean mu and covariance
+Sigma,
 
     S = Sigma + RIDGE I + g1 mean(diag) I + g2 mean(off-diagonal) (11^T - I)
     delta(u) = z^T S^-1 z      z = u - mu in `cov`,  z = D^(1/2) (u - mu), D = diag S in `corr`

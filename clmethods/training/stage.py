@@ -64,7 +64,7 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
 
 
 def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
-    """Return the rate of an epoch (from 0): cosine from lr to lr_min (method.md section 2.6).
+    """Return the rate of an epoch (from 0): cosine from lr to lr_min (docs/method.md section 2.6).
 
     `cosine_ref` lags one epoch, as in the public code: epochs 0 and 1 both use the full rate.
     """

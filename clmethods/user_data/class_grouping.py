@@ -22,7 +22,7 @@ class ClassGrouping:
         """Return the number of classes of each of the T tasks; the fields must be valid.
 
         If only the number of tasks is given, each task has ceil(C / T) classes. Otherwise the
-        sizes are as given. The last task has the remaining classes (method.md section 10).
+        sizes are as given. The last task has the remaining classes (docs/method.md section 10).
         """
         if facts.given:
             return tuple(len(task.classes) for task in facts.given)

@@ -1,4 +1,4 @@
-"""Metrics against closed forms, hand-worked matrices and the laws of method.md section 11."""
+"""Metrics against closed forms, hand-worked matrices and the laws of docs/method.md section 11."""
 
 from __future__ import annotations
 

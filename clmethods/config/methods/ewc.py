@@ -14,7 +14,7 @@ class EwcConfig(LoraFields):
     """Online EWC (arXiv 1612.00796, 1805.06370): penalty on changes of important weights.
 
     Sweep ewc_lambda over 1..1e6, because its scale depends on the scale of the Fisher information
-    (method.md section 9.7).
+    (docs/method.md section 9.7).
     """
 
     RECURRING_CLASSES: ClassVar[bool] = True

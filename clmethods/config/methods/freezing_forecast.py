@@ -13,7 +13,7 @@ TOLERANCE = 1e-9
 
 
 def matrices_per_task(threshold: float, matrices: int, rounding: Rounding = "floor") -> int:
-    """Return k, the fraction `threshold` of `matrices` as an integer (method.md section 4.3).
+    """Return k, the fraction `threshold` of `matrices` as an integer (docs/method.md section 4.3).
 
     `nearest` rounds halves up.
     """

@@ -15,7 +15,7 @@ class InfLoraConfig(AdapterFields):
 
     The down-projection is computed from the inputs of the task and is not trained. Sites with the
     same input share it. Presets: Adam 5e-4, batch 128, 20 epochs (CIFAR-100) or 50 (ImageNet-R,
-    lambda_e 0.98); DomainNet SGD, rank 30, 5 epochs (method.md section 9.5).
+    lambda_e 0.98); DomainNet SGD, rank 30, 5 epochs (docs/method.md section 9.5).
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")

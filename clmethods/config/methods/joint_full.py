@@ -11,7 +11,7 @@ from clmethods.errors import refuse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointFullConfig(FullFields):
-    """Training of all weights on all tasks at once (method.md section 9.2).
+    """Training of all weights on all tasks at once (docs/method.md section 9.2).
 
     RanPAC's preset: 30 epochs, head 1e-2, body_lr_scale 0.01, weight decay 5e-4, batch 128.
     """

@@ -13,8 +13,9 @@ from clmethods.errors import refuse
 class LoraMergeConfig(LoraFields):
     """LoRA with a new module per task, which is merged into the weights after the task.
 
-    The update is the sum of T modules without module weights, penalty or constraint (method.md
-    section 9.3). The modules are stored as factors, so that every earlier snapshot is available.
+    The update is the sum of T modules without module weights, penalty or constraint
+    (docs/method.md section 9.3). The modules are stored as factors, so that every earlier snapshot
+    is available.
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")

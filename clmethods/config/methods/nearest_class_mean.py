@@ -10,7 +10,8 @@ from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestClassMeanConfig(MethodFields):
-    """Nearest class mean on features of the frozen backbone, without training (method.md 9.10)."""
+    """Nearest class mean on features of the frozen backbone, without training (docs/method.md
+    9.10)."""
 
     TRAINS: ClassVar[bool] = False
 

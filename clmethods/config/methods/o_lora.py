@@ -14,7 +14,7 @@ class OLoraConfig(LoraFields):
     """O-LoRA (arXiv 2310.14152): a new module per task, with a penalty toward orthogonality.
 
     The public code uses lambda1 0.5, lambda2 0 to 0.3, rank 8, sites q and v, on T5. For Vision
-    Transformers sweep lambda1 in 1e-3..1 with lambda2 0 (method.md section 9.4).
+    Transformers sweep lambda1 in 1e-3..1 with lambda2 0 (docs/method.md section 9.4).
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")

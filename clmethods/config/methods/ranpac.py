@@ -15,7 +15,7 @@ class RanpacConfig(LoraFields):
 
     The first session can adapt the backbone, here with LoRA. Later sessions do not train. Preset
     of the first session: SGD 0.01, weight decay 5e-4, cosine, batch 48, 20 epochs; projection
-    10000 (method.md section 9.11).
+    10000 (docs/method.md section 9.11).
     """
 
     kind: Literal["ranpac"] = "ranpac"

@@ -14,7 +14,7 @@ class SdLoraConfig(AdapterFields):
     """SD-LoRA (arXiv 2501.13198): modules with frozen directions and trained magnitudes.
 
     Presets: SGD, batch 128, 20 epochs, constant rate 8e-3 (CIFAR-100), 1e-2 (ImageNet-R), 0.02
-    with 10 epochs (DomainNet); no weight decay (method.md section 9.6).
+    with 10 epochs (DomainNet); no weight decay (docs/method.md section 9.6).
     """
 
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")

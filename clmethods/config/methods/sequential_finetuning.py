@@ -14,7 +14,7 @@ class SequentialFinetuningConfig(FullFields):
     """Training of all weights on one task after another: the lower reference.
 
     PILOT's preset: SGD 1e-3 constant, body_lr_scale 1, weight decay 2e-4, batch 128, 20 epochs,
-    local loss (method.md section 9.1).
+    local loss (docs/method.md section 9.1).
     """
 
     RECURRING_CLASSES: ClassVar[bool] = True

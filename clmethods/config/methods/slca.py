@@ -14,8 +14,8 @@ class SlcaConfig(FullFields):
     """SLCA (arXiv 2303.05118): slow training of the body, then alignment of the classifier.
 
     The alignment uses sampled features of all classes. Preset: SGD with 1e-2 for the head and 1e-4
-    for the body, weight decay 5e-4, batch 128, 20 epochs on CIFAR-100, 50 on ImageNet-R (method.md
-    section 9.9).
+    for the body, weight decay 5e-4, batch 128, 20 epochs on CIFAR-100, 50 on ImageNet-R
+    (docs/method.md section 9.9).
     """
 
     kind: Literal["slca"] = "slca"

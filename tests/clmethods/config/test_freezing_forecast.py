@@ -1,4 +1,4 @@
-"""The k rule, as in the tables of method.md section 4.3."""
+"""The k rule, as in the tables of docs/method.md section 4.3."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_fraction_of_k_matrices_means_k(k: int, matrices: int) -> None:
 def test_i23_a_relative_threshold_counts_what_is_left(
     matrices: int, threshold: float, frozen: tuple[int, ...]
 ) -> None:
-    """The rows `new_mask` of method.md section 4.3."""
+    """The rows `ipc_relative` of docs/method.md section 4.3."""
     assert frozen_forecast(threshold, matrices, 10, relative=True) == frozen
 
 

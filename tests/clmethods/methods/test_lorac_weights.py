@@ -1,4 +1,4 @@
-"""Module weights: every scheme and every sharing over a whole chain (method.md section 2.8)."""
+"""Module weights: every scheme and every sharing over a whole chain (docs/method.md 2.8)."""
 
 from __future__ import annotations
 

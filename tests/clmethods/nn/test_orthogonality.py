@@ -120,7 +120,7 @@ SOFT = ["gram", "gram_sq", "cross", "cross_l1", "qr"]
 
 
 def plain_of(mode: str, a: Tensor, past: Tensor) -> Tensor:
-    """One matrix, by the formulas of method.md section 3.4."""
+    """One matrix, by the formulas of docs/method.md section 3.4."""
     stacked, rank = torch.cat([past, a]), len(a)
     if mode == "gram_sq":
         return (stacked @ stacked.T - torch.eye(len(stacked))).square().sum() / len(stacked)

@@ -27,7 +27,7 @@ def infer(readout: ReadoutConfig, features: dict[int, Tensor], x: Tensor) -> Ten
 
 
 def dense_covariance(samples: Tensor, diag: float, off: float) -> Tensor:
-    """S of method.md section 5.1, term by term."""
+    """S of docs/method.md section 5.1, term by term."""
     sigma = torch.cov(samples.T) + RIDGE * torch.eye(samples.shape[1]).double()
     eye = torch.eye(len(sigma)).double()
     away = 1 - eye
