@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
-from sweeps.definition import Sweep, sweep_from_dict
+from sweeps.definition import Sweep, stored_document, sweep_of
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -159,10 +159,11 @@ def _beat(table: LeaseTable, key: str) -> str | None:
 def _stored_document(objects: ObjectStore, name: str) -> Document | None:
     """The sweep as it was asked for last; None if there is none that could be read."""
     try:
-        found = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
-    except (MissingObjectError, yaml.YAMLError):
-        return None
-    return found if isinstance(found, dict) else None
+        found = stored_document(objects, name)
+        _identity(found)
+    except (MissingObjectError, InvalidConfigError, TypeError, ValueError, RecursionError):
+        return None  # TypeError: a date or a binary, which no sweep file holds
+    return found
 
 
 def _identity(document: Document) -> str:
@@ -191,7 +192,7 @@ def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
 def _of_file(document: Document) -> list[tuple[str, Meaning]]:
     """What the stored file asked for; nothing if this version cannot read it any more."""
     try:
-        return [*meanings(sweep_from_dict(document)).items()]
+        return [*meanings(sweep_of(document)).items()]
     except InvalidConfigError:
         return []
 

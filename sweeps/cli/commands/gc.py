@@ -6,7 +6,7 @@ import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.cli.errors import exit_on_user_error
-from sweeps.cli.locate import stored_sweep, usable_storage
+from sweeps.cli.locate import usable_storage
 
 
 @click.command()
@@ -24,6 +24,7 @@ def gc(storage: str, delete: bool) -> None:
     """
     from pathlib import Path
 
+    from sweeps.definition import stored_sweep
     from sweeps.planning.garbage import delete_stages, find_garbage, needed_stages
     from sweeps.results.load import sweep_names
     from sweeps.stages.stage_store import StageStore
