@@ -22,7 +22,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -32,6 +32,8 @@ from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
 TIME_TO_LIVE_S = 20.0
 """How long a beat must stand still before its owner counts as gone."""
+LONGEST_LIFE_S = 86400.0
+"""The longest time to live. A greater one in a lease does not hold: it may be no number at all."""
 BEATS_PER_LIFE = 8
 LOOK_EVERY = 4
 """Every so many beats an owner looks whether the lease is still its own, in place of a write."""
@@ -55,6 +57,9 @@ class LeaseTable:
         time_to_live_s: float = TIME_TO_LIVE_S,
         folder: str = "leases",
     ) -> None:
+        """`time_to_live_s`: of leases taken here, and the least before others are taken over."""
+        if not 0 < time_to_live_s <= LONGEST_LIFE_S:  # false for NaN too
+            raise ValueError(f"a time to live is from 0 to {LONGEST_LIFE_S:g} s: {time_to_live_s}")
         self.objects = objects
         self.time_to_live_s = time_to_live_s
         self.folder = folder
@@ -278,12 +283,22 @@ class LeaseWatch:
         if (generation, last) != (newest, beat):
             self._seen[key] = (newest, beat, now)
             return False
-        theirs = _fields(beat).get("time_to_live_s")
-        patience = max(table.time_to_live_s, theirs if isinstance(theirs, int | float) else 0)
+        patience = max(table.time_to_live_s, time_to_live_of(_fields(beat)))
         if now - since < patience:
             return False
         table.expire(key, newest, beat)
         return True
+
+
+def time_to_live_of(fields: Mapping[str, Any]) -> float:
+    """Return the time to live that a lease states; 0 if it states none that can hold.
+
+    One that is not finite would let no lease expire, or all of them at once.
+    """
+    stated = fields.get("time_to_live_s")
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return 0.0
+    return float(stated) if 0 < stated <= LONGEST_LIFE_S else 0.0
 
 
 def _now() -> str:

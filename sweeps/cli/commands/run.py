@@ -15,6 +15,7 @@ from sweeps.cli.locate import (
     storage_option,
     usable_storage,
 )
+from sweeps.cli.options import FiniteRange
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 PROBED_TASKS = 2
+SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
 
 
 @click.command()
@@ -99,7 +101,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
 @click.option("--retry-failed", is_flag=True, help="Also run trials that failed before.")
 @click.option(
     "--lease-ttl",
-    type=click.FloatRange(min=0.5),
+    type=FiniteRange(SHORTEST_LEASE_S, LONGEST_LEASE_S),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
