@@ -77,7 +77,7 @@ def read_beats(
         generations.setdefault(key, set()).add(generation)
     names = {}
     for key, found in generations.items():
-        newest = max((int(g) for g in found if g.isdigit()), default=None)
+        newest = max((int(g) for g in found if g.isascii() and g.isdigit()), default=None)
         if newest is not None and f"{newest}.expired" not in found and chosen(key):
             names[key] = f"{folder}/{key}/{newest}"
     with ThreadPoolExecutor(READERS) as pool:

@@ -47,6 +47,10 @@ def _uptime() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
+class BlockedLeaseError(RuntimeError):
+    """A lease cannot be taken, although nobody holds it; the text says why and what to do."""
+
+
 @final
 class LeaseTable:
     """All leases of a storage."""
@@ -135,8 +139,20 @@ class LeaseTable:
         for names in (verdicts, later, ["0"] if "0" in gone else []):
             self.objects.delete_all([f"{self.folder}/{key}/{name}" for name in names])
 
+    def require_no_obstacle(self, key: str) -> None:
+        """Raise `BlockedLeaseError` if a folder is in the place of a lease.
+
+        Only a file system can have one. The lease can be neither taken nor expired.
+        """
+        names = [name for name in self.objects.folders(f"{self.folder}/{key}") if _is_number(name)]
+        if names:
+            place = f"{self.objects.location}/{self.folder}/{key}/{names[0]}"
+            raise BlockedLeaseError(f"{place} is a folder, not a lease: remove it")
+
     def _names(self, key: str) -> list[str]:
-        return [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
+        prefix = f"{self.folder}/{key}/"
+        names = [name.removeprefix(prefix) for name in self.objects.list(f"{self.folder}/{key}")]
+        return [name for name in names if _is_number(name.removesuffix(".expired"))]
 
     def _verdict_holds(self, key: str, generation: int) -> bool:
         """Whether the verdict about a generation is about the lease that is there."""
@@ -308,13 +324,17 @@ def _now() -> str:
 
 def _newest_of(names: list[str]) -> int | None:
     """The greatest number among the names of leases."""
-    return max((int(name) for name in names if name.isdigit()), default=None)
+    return max((int(name) for name in names if _is_number(name)), default=None)
 
 
 def _is_up_to(name: str, generation: int) -> bool:
     """Whether `3` or `3.expired` is about this generation or an earlier one."""
-    number = name.removesuffix(".expired")
-    return number.isdigit() and int(number) <= generation
+    return int(name.removesuffix(".expired")) <= generation
+
+
+def _is_number(name: str) -> bool:
+    """Whether a name is that of a generation; a storage may hold files of other programs."""
+    return name.isascii() and name.isdigit()
 
 
 def _fields(beat: str | None) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
         if (
             steps[-1]["outcome"] == "waiting"
         ):  # another driver trains this stage: take the next one
+            worker.require_leasable(steps[-1]["key"])
             del steps[-1]
             time.sleep(POLL_S)
         steps.append(worker.step())
