@@ -90,7 +90,7 @@ def presence(
     since the start for as long as their leases last.
     """
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
-    mine = short_id(_identity(sweep.document))
+    mine = version_of(sweep.document)
     lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
     if lease is None:
         raise RuntimeError("a driver's number that nobody else can have was taken")
@@ -164,6 +164,11 @@ def _stored_document(objects: ObjectStore, name: str) -> Document | None:
     except (MissingObjectError, InvalidConfigError, TypeError, ValueError, RecursionError):
         return None  # TypeError: a date or a binary, which no sweep file holds
     return found
+
+
+def version_of(document: Document) -> str:
+    """Return the id of a version of a sweep file, with which the names of its drivers begin."""
+    return short_id(_identity(document))
 
 
 def _identity(document: Document) -> str:
