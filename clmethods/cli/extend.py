@@ -17,6 +17,7 @@ from clmethods.config import (
     StreamConfig,
     new_task_from_dict,
 )
+from clmethods.standard_streams import output_that_may_end
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
 """Fields of the new task's stream that are the old one's where they are left out."""
@@ -40,6 +41,7 @@ INHERITED = ("split_seed", "validation_fraction", "limit")
     help="A new or an empty directory for the model with the task.",
 )
 @click.option("--weights", help="Where the backbone's file lies now, if it was moved.")
+@output_that_may_end()
 def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
     """Learn one more task on top of the finished run in the directory MODEL.
 

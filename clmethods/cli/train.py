@@ -15,6 +15,7 @@ from clmethods.cli.files import read_mapping
 from clmethods.cli.messages import exit_on_user_error
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
+from clmethods.standard_streams import output_that_may_end
 
 if TYPE_CHECKING:
     from clmethods.archive import ModelArchive
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Train on the validation images too; voids what a production file predicts.",
 )
+@output_that_may_end()
 def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
     """Train the run that FILE (YAML or JSON) describes, task after task, and evaluate it.
 

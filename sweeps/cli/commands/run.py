@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.errors import refuse
+from clmethods.standard_streams import output_that_may_end
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import (
     find_stored_sweep,
@@ -38,6 +39,7 @@ SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
     is_flag=True,
     help="Train the first two tasks of configurations whose cost is unknown, to measure it.",
 )
+@output_that_may_end()  # a probe trains
 @exit_on_user_error
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Show what a run would train, its cost, and likely problems."""
@@ -107,6 +109,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
     metavar="SECONDS",
     help="Time without a heartbeat after which another worker may take over a stage.",
 )
+@output_that_may_end()
 @exit_on_user_error
 def run(
     sweep: str,
