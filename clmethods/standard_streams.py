@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _GONE = (errno.EPIPE, errno.EIO)
 """What a write reports when the reader of a pipe has ended, and when a terminal is gone."""
@@ -52,16 +55,16 @@ def output_that_may_end() -> Iterator[None]:
 class _TolerantFile(io.FileIO):
     """A descriptor that is led to the null device when nobody reads it any more."""
 
-    def write(self, data: object, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data)  # type: ignore[call-overload, no-any-return]
+            return super().write(data)
         except OSError as error:
             if error.errno not in _GONE:
                 raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        return super().write(data)  # type: ignore[call-overload, no-any-return]
+        return super().write(data)
 
 
 def _tolerant(stream: TextIO, descriptor: int) -> TextIO:
