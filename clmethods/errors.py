@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
+from clmethods.hidden_values import printable
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
@@ -15,14 +17,15 @@ class ConfigIssue:
     path: str
     """Key path of the field, such as `method.rank`."""
     value: object
-    """Value that was given."""
+    """Value that was given. Messages replace what may be a secret; see `hidden_values`."""
     allowed: str
     """Constraint on the value, or the list of choices."""
     hint: str = ""
     """Advice on how to fix the issue; empty if the constraint is enough."""
 
     def __str__(self) -> str:
-        given = value if len(value := repr(self.value)) <= 90 else value[:87] + "..."
+        given = repr(printable(self.path, self.value))
+        given = given if len(given) <= 90 else given[:87] + "..."
         line = f"{self.path}: got {given}, allowed: {self.allowed}"
         return f"{line}. {self.hint}" if self.hint else line
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import pyarrow as pa
-import yaml
 
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.runs.reference_metrics import full_summary
@@ -142,12 +141,11 @@ def _column(values: list[Any]) -> pa.Array:
 
 def _requested(place: Location, stored: StoredTables) -> set[str] | None:
     """Return the ids of the requested trials; None if the sweep file can no longer be resolved."""
-    from sweeps.definition import sweep_from_dict  # pydantic, which only this part needs
+    from sweeps.definition import stored_sweep  # pydantic, which only this part needs
     from sweeps.search.stored_observations import current_step
 
-    document = yaml.safe_load(place.objects.get(f"sweeps/{stored.sweep}/sweep.yaml"))
     try:
-        step = current_step(sweep_from_dict(document), place.objects)
+        step = current_step(stored_sweep(place.objects, stored.sweep), place.objects)
     except InvalidConfigError:
         return None
     return {trial.trial_id for trial in step.trials}

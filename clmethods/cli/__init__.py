@@ -9,12 +9,14 @@ from clmethods.cli.evaluate import evaluate
 from clmethods.cli.export import export
 from clmethods.cli.extend import extend
 from clmethods.cli.train import train
+from clmethods.standard_streams import open_missing_streams
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Continual learning with LoRA on a frozen Vision Transformer."""
+    open_missing_streams()
 
 
 for command in (train, evaluate, export, extend):

@@ -17,6 +17,7 @@ from clmethods.config import (
     StreamConfig,
     new_task_from_dict,
 )
+from clmethods.standard_streams import output_that_may_end
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
 """Stream fields that the new task inherits from the old stream if they are not set."""
@@ -40,6 +41,7 @@ INHERITED = ("split_seed", "validation_fraction", "limit")
     help="New or empty directory for the extended model.",
 )
 @click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
+@output_that_may_end()
 def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
     """Learn one more task on top of the finished run in the directory MODEL.
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from clmethods.config import ConfigIssue, InvalidConfigError
+from clmethods.hidden_values import masked_text
 
 
 def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
@@ -21,7 +22,7 @@ def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
         issue = ConfigIssue(name, str(file), "a file that can be read", f"{error.strerror}.")
         raise InvalidConfigError([issue]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+        reason = masked_text(" ".join(str(error).split()))  # it quotes the line
         raise InvalidConfigError(
             [ConfigIssue(name, str(file), f"YAML or JSON: {reason}")]
         ) from error

@@ -15,6 +15,7 @@ from clmethods.cli.files import read_mapping
 from clmethods.cli.messages import exit_on_user_error
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
+from clmethods.standard_streams import output_that_may_end
 
 if TYPE_CHECKING:
     from clmethods.archive import ModelArchive
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="Train on the validation images too. The prediction of a production file then does not "
     "apply.",
 )
+@output_that_may_end()
 def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
     """Train the run that FILE (YAML or JSON) describes, task by task, and evaluate it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clmethods import __version__
+from clmethods.standard_streams import open_missing_streams
 from sweeps.cli.commands.compare import compare
 from sweeps.cli.commands.dashboard import dashboard
 from sweeps.cli.commands.effects import effects
@@ -34,6 +35,7 @@ def main() -> None:
     SWEEP is the name of a shipped study (such as digits_demo) or the path of a YAML file. DIR is
     a storage that holds one sweep, or STORAGE/sweeps/NAME.
     """
+    open_missing_streams()
 
 
 for command in (

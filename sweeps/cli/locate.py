@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import click
-import yaml
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from clmethods.errors import nearest
+from clmethods.errors import nearest, refuse
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -43,13 +42,6 @@ class StoredSweep:
 
     sweep: Sweep
     objects: ObjectStore
-
-
-def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
-    """What the sweep of that name wants now, by the file that its last run left."""
-    from sweeps.definition import sweep_from_dict
-
-    return sweep_from_dict(yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml")))
 
 
 def usable_storage(
@@ -89,10 +81,13 @@ def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
 
     Raises `InvalidConfigError` with the names that there are.
     """
+    from sweeps.definition import stored_document, stored_sweep
+    from sweeps.definition.logging import secret_issues
     from sweeps.results.load import sweep_names
 
     names = list(sweep_names(objects))
     if name in names:
+        refuse(secret_issues(stored_document(objects, name).get("logging")))
         return stored_sweep(objects, name)
     allowed = f"a sweep of {objects.location}: {names}" if names else "the name of a stored sweep"
     hint = nearest(name, names) if names else f"No sweep was run on {objects.location}."
@@ -104,6 +99,7 @@ def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
 
     With `write` the storage must be one that can be written, too.
     """
+    from sweeps.definition import stored_sweep
     from sweeps.results.load import locate
 
     place = locate(directory, say_aside, write=write)

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
+
+
+class FiniteRange(click.FloatRange):
+    """A number within limits. The type of click accepts NaN whatever the limits are."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or end the command with a message."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 split_option = click.option(
     "--split",

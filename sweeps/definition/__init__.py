@@ -6,6 +6,7 @@ from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dic
 from sweeps.definition.file.missing_data import missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
+from sweeps.definition.file.stored_file import stored_document, stored_sweep, sweep_of
 from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.definition.resources import Resources
 from sweeps.definition.space.ablation import AblationPlan, Part
@@ -42,6 +43,9 @@ __all__ = [
     "missing_data",
     "replicate_sequence",
     "shipped_studies",
+    "stored_document",
+    "stored_sweep",
     "sweep_from_dict",
+    "sweep_of",
     "tolerated_weights",
 ]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from clmethods.errors import ConfigIssue, refuse
+from clmethods.errors import ConfigIssue
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Python package that each logger requires."""
 
-KEYS = {"mlflow": ("tracking_token",), "wandb": ("api_key", "api_key_file")}
-"""Arguments that put a key into the stored sweep file or, by Ray, into an environment variable."""
-
-_PASSWORD_IN_URL = re.compile(r"://[^/@\s]+:[^/@\s]+@")
-_KEYS_BELONG = (
-    "Put the key into a file of mode 0600 on the host that runs the driver: ~/.netrc for W&B, "
-    "~/.mlflow/credentials for MLflow"
-)
+_WHERE_KEYS_BELONG = {
+    "mlflow": "write it to ~/.mlflow/credentials, mode 0600, on the host of the driver",
+    "wandb": "run `wandb login` on the host of the driver, which writes ~/.netrc. Ray's callback "
+    "copies the key of an `api_key_file` into an environment variable, which Ray logs",
+    "tensorboard": "specify only the directory",
+}
+"""Advice by logger. Environment variables are no place for keys, because Ray logs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +59,50 @@ class Logging:
                     "logging.tensorboard", True, constraint, "For example: tensorboard: logs"
                 )
             )
-        refuse([*issues, *self._keys()])
+        refuse(issues)
 
-    def _keys(self) -> list[ConfigIssue]:
-        """Return issues for arguments that hold a key; their values are not repeated."""
-        constraint = (
-            "no key: sweep files are stored, and Ray writes environment variables to its logs"
+
+def secret_issues(section: Any) -> list[ConfigIssue]:
+    """Return an issue for each secret in a `logging` section: the sweep file is stored."""
+    if not isinstance(section, Mapping):
+        return []
+    return [
+        ConfigIssue(
+            f"logging.{'.'.join(path)}",
+            HIDDEN,
+            "no secret, as sweep files are stored and can be read by others",
+            f"Remove it. {_advice(path[0])}.",
         )
-        return [
-            ConfigIssue(f"logging.{logger}.{name}", "(not shown)", constraint, _KEYS_BELONG)
-            for logger in KEYS
-            for name, value in (self.enabled.get(logger) or {}).items()
-            if name in KEYS[logger] or (isinstance(value, str) and _PASSWORD_IN_URL.search(value))
-        ]
+        for path in _secret_paths(section)
+    ]
+
+
+def _advice(logger: str) -> str:
+    text = _WHERE_KEYS_BELONG.get(logger, "keep it out of the sweep file")
+    return text[0].upper() + text[1:]
+
+
+def without_secrets(section: Any) -> Any:
+    """Return a `logging` section without its secrets, which earlier versions accepted."""
+    if isinstance(section, Mapping):
+        kept = {k: v for k, v in section.items() if not _is_secret(str(k), v)}
+        return {name: without_secrets(value) for name, value in kept.items()}
+    if isinstance(section, list):
+        return [without_secrets(item) for item in section if not _is_secret("", item)]
+    return section
+
+
+def _secret_paths(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    pairs = section.items() if isinstance(section, Mapping) else enumerate(section)
+    for key, value in pairs:
+        here = (*path, str(key))
+        if _is_secret(str(key), value):
+            yield here
+        elif isinstance(value, Mapping | list):
+            yield from _secret_paths(value, here)
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    if looks_secret(name):
+        return value not in (None, "", {}, [])
+    return isinstance(value, str) and without_url_secrets(value) != value

@@ -112,7 +112,7 @@ def _who(document: str, options: RunOptions) -> RunStarted:
         user=_user(),
         host=socket.gethostname(),
         pid=os.getpid(),
-        file=options.file or None,
+        file=os.fsencode(options.file).decode(errors="replace") or None,  # a log is in UTF-8
         document=document,
         code_version=code_version(),
         host_kind=host_kind(),

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
-from sweeps.definition import Sweep, sweep_from_dict
+from sweeps.definition import Sweep, stored_document, sweep_of
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -98,7 +98,7 @@ def presence(
     since the start for as long as their leases last.
     """
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
-    mine = short_id(_identity(sweep.document))
+    mine = version_of(sweep.document)
     lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
     if lease is None:
         raise RuntimeError("a driver's number that nobody else can have was taken")
@@ -187,10 +187,16 @@ def _driver_text(table: LeaseTable, name: str, key: str) -> str:
 def _stored_document(objects: ObjectStore, name: str) -> Document | None:
     """The sweep as it was asked for last; None if there is none that could be read."""
     try:
-        found = yaml.safe_load(objects.get(f"sweeps/{name}/sweep.yaml"))
-    except (MissingObjectError, yaml.YAMLError):
-        return None
-    return found if isinstance(found, dict) else None
+        found = stored_document(objects, name)
+        _identity(found)
+    except (MissingObjectError, InvalidConfigError, TypeError, ValueError, RecursionError):
+        return None  # TypeError: a date or a binary, which no sweep file holds
+    return found
+
+
+def version_of(document: Document) -> str:
+    """Return the id of a version of a sweep file, with which the names of its drivers begin."""
+    return short_id(_identity(document))
 
 
 def _identity(document: Document) -> str:
@@ -219,7 +225,7 @@ def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
 def _of_file(document: Document) -> list[tuple[str, Meaning]]:
     """What the stored file asked for; nothing if this version cannot read it any more."""
     try:
-        return [*meanings(sweep_from_dict(document)).items()]
+        return [*meanings(sweep_of(document)).items()]
     except InvalidConfigError:
         return []
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, final
 
-from sweeps.stages.leases import BEATS_PER_LIFE
+from sweeps.stages.leases import BEATS_PER_LIFE, time_to_live_of
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8
@@ -24,6 +24,8 @@ MISSED_BEATS = 3
 """Beats that a driver may miss before it counts as silent."""
 LATENCY_S = 1.0
 """Added to that, for a slow storage."""
+SHORTEST_PAUSE_S = 0.02
+"""Between two looks at leases that state no time to live."""
 
 
 @final
@@ -75,7 +77,7 @@ def read_beats(
         generations.setdefault(key, set()).add(generation)
     names = {}
     for key, found in generations.items():
-        newest = max((int(g) for g in found if g.isdigit()), default=None)
+        newest = max((int(g) for g in found if g.isascii() and g.isdigit()), default=None)
         if newest is not None and f"{newest}.expired" not in found and chosen(key):
             names[key] = f"{folder}/{key}/{newest}"
     with ThreadPoolExecutor(READERS) as pool:
@@ -91,7 +93,7 @@ def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
         return None
     if not isinstance(fields, dict):
         return None
-    number, life = fields.get("beat"), fields.get("time_to_live_s")
+    number = fields.get("beat")
     return Beat(
         name=name,
         key=key,
@@ -100,7 +102,7 @@ def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
         since=_time(fields.get("since")),
         at=_time(fields.get("at")),
         number=number if isinstance(number, int) else 0,
-        time_to_live_s=float(life) if isinstance(life, int | float) else 0.0,
+        time_to_live_s=time_to_live_of(fields),
     )
 
 
@@ -133,7 +135,8 @@ def look_again(
                 continue
             del waiting[name]
         if waiting:
-            sleep(min(beat.time_to_live_s for beat in waiting.values()) / BEATS_PER_LIFE / 2)
+            shortest = min(beat.time_to_live_s for beat in waiting.values())
+            sleep(max(SHORTEST_PAUSE_S, shortest / BEATS_PER_LIFE / 2))
     return found
 
 

@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import final
 
-import yaml
-
 from clmethods.config import InvalidConfigError
-from sweeps.definition import sweep_from_dict, tolerated_weights
+from sweeps.definition import stored_sweep, tolerated_weights
 from sweeps.planning.lease_readings import Beat, Sign, look_again, read_beats
 from sweeps.planning.plan import Plan, make_plan
 from sweeps.planning.progress_counts import Counts, counts_of_log, counts_of_plan, row_counts
@@ -222,11 +220,9 @@ def _plan(
     key = f"sweeps/{name}/sweep.yaml"
     try:
         with tolerated_weights() as missing:
-            sweep = sweep_from_dict(yaml.safe_load(objects.get(key)))
+            sweep = stored_sweep(objects, name)
     except MissingObjectError:
         return None, f"{key} was removed"
-    except yaml.YAMLError as error:
-        return None, f"{key} cannot be read: {' '.join(str(error).split())}"
     except InvalidConfigError as error:
         return None, str(error.issues[0])
     if missing:

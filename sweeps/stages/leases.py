@@ -26,7 +26,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -36,6 +36,8 @@ from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
 TIME_TO_LIVE_S = 20.0
 """Seconds without a new heartbeat after which an owner counts as stopped."""
+LONGEST_LIFE_S = 86400.0
+"""Maximum time to live. A greater one in a lease is ignored: the lease may be damaged."""
 BEATS_PER_LIFE = 8
 """Number of heartbeats per time to live."""
 LOOK_EVERY = 4
@@ -50,6 +52,10 @@ def _uptime() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
+class BlockedLeaseError(RuntimeError):
+    """A lease cannot be taken, although nobody holds it; the text says why and what to do."""
+
+
 @final
 class LeaseTable:
     """All leases of a storage."""
@@ -60,6 +66,9 @@ class LeaseTable:
         time_to_live_s: float = TIME_TO_LIVE_S,
         folder: str = "leases",
     ) -> None:
+        """`time_to_live_s`: of leases taken here, and the least before others are taken over."""
+        if not 0 < time_to_live_s <= LONGEST_LIFE_S:  # false for NaN too
+            raise ValueError(f"a time to live is from 0 to {LONGEST_LIFE_S:g} s: {time_to_live_s}")
         self.objects = objects
         self.time_to_live_s = time_to_live_s
         self.folder = folder
@@ -135,8 +144,20 @@ class LeaseTable:
         for names in (verdicts, later, ["0"] if "0" in removed else []):
             self.objects.delete_all([f"{self.folder}/{key}/{name}" for name in names])
 
+    def require_no_obstacle(self, key: str) -> None:
+        """Raise `BlockedLeaseError` if a folder is in the place of a lease.
+
+        Only a file system can have one. The lease can be neither taken nor expired.
+        """
+        names = [name for name in self.objects.folders(f"{self.folder}/{key}") if _is_number(name)]
+        if names:
+            place = f"{self.objects.location}/{self.folder}/{key}/{names[0]}"
+            raise BlockedLeaseError(f"{place} is a folder, not a lease: remove it")
+
     def _names(self, key: str) -> list[str]:
-        return [name.rsplit("/", 1)[1] for name in self.objects.list(f"{self.folder}/{key}")]
+        prefix = f"{self.folder}/{key}/"
+        names = [name.removeprefix(prefix) for name in self.objects.list(f"{self.folder}/{key}")]
+        return [name for name in names if _is_number(name.removesuffix(".expired"))]
 
     def _verdict_holds(self, key: str, generation: int) -> bool:
         """Return True if the verdict about a generation names the lease that is stored."""
@@ -292,12 +313,22 @@ class LeaseWatch:
         if (generation, last) != (newest, beat):
             self._seen[key] = (newest, beat, now)
             return False
-        of_owner = _fields(beat).get("time_to_live_s")
-        timeout = max(table.time_to_live_s, of_owner if isinstance(of_owner, int | float) else 0)
+        timeout = max(table.time_to_live_s, time_to_live_of(_fields(beat)))
         if now - since < timeout:
             return False
         table.expire(key, newest, beat)
         return True
+
+
+def time_to_live_of(fields: Mapping[str, Any]) -> float:
+    """Return the time to live that a lease states; 0 if it states none that can hold.
+
+    One that is not finite would let no lease expire, or all of them at once.
+    """
+    stated = fields.get("time_to_live_s")
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return 0.0
+    return float(stated) if 0 < stated <= LONGEST_LIFE_S else 0.0
 
 
 def _now() -> str:
@@ -307,13 +338,18 @@ def _now() -> str:
 
 def _newest_of(names: list[str]) -> int | None:
     """Return the greatest generation number among the names of leases."""
-    return max((int(name) for name in names if name.isdigit()), default=None)
+    return max((int(name) for name in names if _is_number(name)), default=None)
 
 
 def _is_up_to(name: str, generation: int) -> bool:
     """Return True if `3` or `3.expired` belongs to this generation or an earlier one."""
     number = name.removesuffix(".expired")
-    return number.isdigit() and int(number) <= generation
+    return _is_number(number) and int(number) <= generation
+
+
+def _is_number(name: str) -> bool:
+    """Return True for the name of a generation; a storage may hold files of other programs."""
+    return name.isascii() and name.isdigit()
 
 
 def _fields(beat: str | None) -> dict[str, Any]:

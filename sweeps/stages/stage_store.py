@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import StageSpec, canonical_json
 from sweeps.storage import MissingObjectError, ObjectStore
-from sweeps.storage.layout import evaluation_name, stage_folder
+from sweeps.storage.layout import evaluation_name, stage_and_file, stage_folder
 
 if TYPE_CHECKING:
     from clmethods.evaluate import EvalCount
@@ -92,11 +92,15 @@ class StageStore:
         marked: set[str] = set()
         evaluated: dict[str, set[str]] = {}
         for name in self.objects.list("stages"):
-            _, _, key, *rest = name.split("/")
-            if rest == ["stage.json"]:
+            found = stage_and_file(name)
+            if found is None:
+                continue
+            key, file = found
+            if file == "stage.json":
                 marked.add(key)
-            elif rest[0] == "evals":
-                evaluated.setdefault(key, set()).add(rest[1].removesuffix(".json"))
+            elif file.startswith("evals/"):
+                eval_id = file.removeprefix("evals/").removesuffix(".json")
+                evaluated.setdefault(key, set()).add(eval_id)
         return {key: evaluated.get(key, set()) for key in marked}
 
     def marker(self, key: str) -> dict[str, Any] | None:

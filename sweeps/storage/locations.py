@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from clmethods.errors import ConfigIssue, InvalidConfigError
-from sweeps.storage.options import HIDDEN, KEYS_BELONG
+from clmethods.hidden_values import HIDDEN
+from sweeps.storage.options import KEYS_BELONG
 
 SCHEMES = ("s3", "gs", "az", "memory")
 """URLs that are understood; `memory://` lives and dies with its `ObjectStore`, for tests."""

@@ -173,7 +173,8 @@ class ObjectStore:
         """Keys below the folder `prefix`, at any depth, sorted; the empty prefix lists all.
 
         Folders match by whole segments: `stages/a` does not list `stages/ab/x`. Files that are
-        still being written are not listed.
+        still being written are not listed, and neither are those whose names are no keys: they
+        are of other programs.
         """
         return (key for key, _ in self.sizes(prefix))
 
@@ -186,6 +187,7 @@ class ObjectStore:
                 (str(entry["path"]), int(entry["size"]))
                 for chunk in obstore.list(self._backend.quick, folder, chunk_size=1000)
                 for entry in chunk
+                if _is_key(str(entry["path"]))
             ]
             return iter(sorted(found))
 
@@ -197,7 +199,8 @@ class ObjectStore:
 
         def attempt() -> tuple[str, ...]:
             found = obstore.list_with_delimiter(self._backend.quick, folder)
-            return tuple(sorted(str(p).rsplit("/", 1)[-1] for p in found["common_prefixes"]))
+            names = (str(path).rsplit("/", 1)[-1] for path in found["common_prefixes"])
+            return tuple(sorted(name for name in names if _is_key(name)))
 
         return self._run(f"list {prefix or 'it'}", attempt) or ()
 
@@ -280,9 +283,14 @@ def _folder(prefix: str) -> str | None:
 
 
 def _checked(key: str) -> str:
-    for segment in key.split("/"):
-        if not _SEGMENT.fullmatch(segment) or segment in {".", ".."}:
-            raise ValueError(
-                f"a key is relative, its segments made of letters, digits and ._=+-, got {key!r}"
-            )
+    if not _is_key(key):
+        raise ValueError(
+            f"a key is relative, its segments made of letters, digits and ._=+-, got {key!r}"
+        )
     return key
+
+
+def _is_key(name: str) -> bool:
+    return all(
+        _SEGMENT.fullmatch(segment) and segment not in {".", ".."} for segment in name.split("/")
+    )

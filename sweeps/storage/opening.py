@@ -96,4 +96,13 @@ def _existing(location: str) -> Path:
 def _root(location: str) -> Path:
     if not location.strip():
         raise location_error(location, "a directory or a URL")
-    return Path(location).expanduser().resolve()
+    try:
+        location.encode()  # the file system may hold other names, but obstore takes text alone
+        root = Path(location).expanduser().resolve()
+        str(root).encode()
+    except UnicodeEncodeError as error:
+        raise location_error(location, "a path in UTF-8") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a loop, no such user, a null character
+        allowed = "the path of a directory"
+        raise location_error(location, allowed, f"{error}".rstrip(".") + ".") from error
+    return root

@@ -7,10 +7,12 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from types import NoneType
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from clmethods.errors import ConfigIssue, nearest, refuse, require
+from clmethods.hidden_values import HIDDEN, looks_secret
 
 RETRY_FOR_S = 600.0
 
@@ -141,29 +143,29 @@ def hidden_faults(section: Any) -> list[ConfigIssue]:
         for name in section
         if name not in known
     ]
-    texts = [
-        ConfigIssue(f"storage.{name}", HIDDEN, "text, or null")
-        for name in ("endpoint", "region")
-        if not isinstance(section.get(name), str | None)
+    ill_typed = [
+        ConfigIssue(f"storage.{name}", HIDDEN, _TYPES[name][1])
+        for name, value in section.items()
+        if name in known and type(value) not in _TYPES[name][0]
     ]
-    return unknown + texts
+    return unknown + ill_typed
 
 
-def looks_secret(name: str) -> bool:
-    """Whether the name of a field or of a parameter of a URL is that of a secret."""
-    plain = name.lower().replace("-", "").replace("_", "")
-    return any(word in plain for word in _SECRET_WORDS)
-
-
-HIDDEN = "(not shown)"
 KEYS_BELONG = (
     "Keys belong neither into URLs nor into sweep files, which are stored and sent around: put "
     "them where the provider's own tools look, such as ~/.aws/credentials, on every node, or give "
     "the nodes an identity"
 )
 
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "endpoint": ((str, NoneType), "text, or null"),
+    "region": ((str, NoneType), "text, or null"),
+    "allow_http": ((bool, NoneType), "true, false or null"),
+    "retry_for_s": ((int, float), "a number"),
+}
+"""Types of plain data that each field can hold, and what a message says about them."""
+
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_SECRET_WORDS = ("key", "secret", "token", "password", "credential", "sas", "sig", "user")
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.cli.errors import exit_on_user_error
-from sweeps.cli.locate import stored_sweep, usable_storage
+from sweeps.cli.locate import usable_storage
 
 
 @click.command()
@@ -24,8 +24,13 @@ def gc(storage: str, delete: bool) -> None:
     """
     from pathlib import Path
 
-    from sweeps.planning.garbage import delete_stages, find_garbage, needed_stages
-    from sweeps.results.load import sweep_names
+    from sweeps.planning.garbage import (
+        delete_stages,
+        find_garbage,
+        needed_stages,
+        stage_sizes,
+        stored_sweeps,
+    )
     from sweeps.stages.stage_store import StageStore
 
     if "://" not in storage and not Path(storage, "stages").is_dir():
@@ -33,8 +38,9 @@ def gc(storage: str, delete: bool) -> None:
             [ConfigIssue("STORAGE", storage, "a storage, which holds `stages/`")]
         )
     store = StageStore(usable_storage(storage, write=delete, create=False), click.echo)
-    sweeps = [stored_sweep(store.objects, name) for name in sweep_names(store.objects)]
-    found = find_garbage(store, needed_stages(sweeps, store.objects))
+    sizes = stage_sizes(store)  # before what is needed is read: see `planning.garbage`
+    sweeps = stored_sweeps(store.objects)
+    found = find_garbage(store, sizes, needed_stages(sweeps, store.objects))
     click.echo(f"{found.needed} stages are needed by {len(sweeps)} sweeps")
     if found.leased:
         click.echo(f"{len(found.leased)} are not, but are being trained right now: they stay")
@@ -42,7 +48,9 @@ def gc(storage: str, delete: bool) -> None:
     if not found.stages:
         click.echo("nothing to delete")
     elif delete:
-        delete_stages(store, found)
+        kept = len(found.stages) - len(delete_stages(store, found))
         click.echo(f"{what}: deleted")
+        if kept:
+            click.echo(f"except {kept} that a sweep needs by now")
     else:
         click.echo(f"{what}; `sweeps gc {storage} --delete` deletes them")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.errors import refuse
+from clmethods.standard_streams import output_that_may_end
 from sweeps.cli.errors import CodeLineCommand, exit_on_user_error, exit_with_code_line
 from sweeps.cli.locate import (
     find_stored_sweep,
@@ -16,6 +17,7 @@ from sweeps.cli.locate import (
     storage_option,
     usable_storage,
 )
+from sweeps.cli.options import FiniteRange
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 
 PROBED_TASKS = 2
+SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
 
 
 @click.command()
@@ -37,6 +40,7 @@ PROBED_TASKS = 2
     is_flag=True,
     help="Train the first two tasks of configurations whose cost is unknown, to measure it.",
 )
+@output_that_may_end()  # a probe trains
 @exit_on_user_error
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Show what a run would train, its cost, and likely problems."""
@@ -105,12 +109,13 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
 @click.option("--retry-failed", is_flag=True, help="Also run trials that failed before.")
 @click.option(
     "--lease-ttl",
-    type=click.FloatRange(min=0.5),
+    type=FiniteRange(SHORTEST_LEASE_S, LONGEST_LEASE_S),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
     help="Time without a heartbeat after which another worker may take over a stage.",
 )
+@output_that_may_end()
 @exit_with_code_line
 def run(
     sweep: str,

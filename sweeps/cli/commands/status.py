@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.options import FiniteRange
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import SweepStatus
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SHORTEST_S = 1.0
 """Least time between two looks of --watch: each takes requests to the storage."""
+LONGEST_S = 86400.0
 
 
 @click.command()
@@ -25,7 +27,7 @@ SHORTEST_S = 1.0
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; see sweeps/README.md.")
 @click.option(
     "--watch",
-    type=click.FloatRange(min=SHORTEST_S),
+    type=FiniteRange(SHORTEST_S, LONGEST_S),
     metavar="SECONDS",
     help="Refresh every SECONDS until Ctrl-C.",
 )

@@ -24,7 +24,7 @@ from sweeps.definition.file.extends import Layer, extended, with_origin
 from sweeps.definition.file.messages import validated
 from sweeps.definition.file.plain_data import plain, read_yaml
 from sweeps.definition.file.run_sections import SECTIONS, CheckedRun, check_run
-from sweeps.definition.logging import Logging
+from sweeps.definition.logging import Logging, secret_issues
 from sweeps.definition.orders import OrderDesign
 from sweeps.definition.orders.task_similarity_measurement import measured_design
 from sweeps.definition.resources import Resources
@@ -134,6 +134,7 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
     document = extended(document, folder, issues)
     value_issues += hidden_faults(document.get("storage"))
+    value_issues += secret_issues(document.get("logging"))
     checked = validated(SweepFile, document)
     file = checked.value
     unparsed = {_head(issue.path) for issue in checked.issues}

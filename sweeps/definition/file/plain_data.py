@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
+from clmethods.hidden_values import HIDDEN, masked_text
 
 MAX_DEPTH = 32
 """Maximum depth of nesting; an alias that contains itself would be nested infinitely."""
@@ -121,6 +122,10 @@ def _syntax_issue(path: Path, text: bytes, error: yaml.MarkedYAMLError) -> Confi
     line, column = (mark.line, mark.column) if mark else (0, 0)
     written = lines[line].strip() if line < len(lines) else ""
     reason = " ".join(part for part in (error.context, error.problem) if part)
+    before = lines[line - 1] if 0 < line <= len(lines) else ""
+    if HIDDEN in masked_text(written) or HIDDEN in masked_text(f"{before} {written}"):
+        written = HIDDEN  # the parser quotes parts of the line too
+        reason = re.sub(r"'.*'|\".*\"", HIDDEN, reason)
     where = f"{path}, line {line + 1}, column {column + 1}"
     return ConfigIssue(where, written, "well-formed YAML", f"{reason[:1].upper()}{reason[1:]}.")
 

@@ -116,13 +116,13 @@ def _require_versions(address: str, known: str) -> None:
     from ray._private.utils import compute_version_info
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
-    there = get_cluster_metadata(GcsClient(address=known))
+    there = get_cluster_metadata(GcsClient(address=known)) or {}
     names = ("ray", "python")
-    theirs = (there["ray_version"], there["python_version"])
+    theirs = (there.get("ray_version"), there.get("python_version"))  # a cluster may record none
     differing = [
         (name, mine, other)
         for name, mine, other in zip(names, compute_version_info(), theirs, strict=False)
-        if mine != other
+        if other is not None and mine != other
     ]
     if differing:
         mine = ", ".join(f"{name} {version}" for name, version, _ in differing)

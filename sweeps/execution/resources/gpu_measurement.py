@@ -18,6 +18,7 @@ from sweeps.execution.resources.gpu_sizing import (
     GpuShare,
     MemoryRecord,
     decide,
+    device_of,
     find_record,
     memory_estimate,
     record_of,
@@ -56,6 +57,7 @@ def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
         if (
             steps[-1]["outcome"] == "waiting"
         ):  # another driver trains this stage: take the next one
+            worker.require_leasable(steps[-1]["key"])
             del steps[-1]
             time.sleep(POLL_S)
         steps.append(worker.step())
@@ -113,7 +115,10 @@ class GpuSizing:
         shapes = [*shapes_of(eligible), *(types.shapes if types else ())]
         threads = min(trial.run.train.threads for trial in todo)
         suited = [shape for shape in shapes if shape.gpu and shape.has_type_of(whole)]
-        share = decide(record, self._devices(eligible), suited, threads)
+        devices = self._devices(eligible)
+        if devices and _may_join(record, types):
+            devices.append(device_of(record))
+        share = decide(record, devices, suited, threads)
         self._on.event(share.event)
         return share
 
@@ -255,6 +260,17 @@ def _text(error: BaseException) -> str:
 
 def _devices_here(probe: GpuProbe) -> list[dict[str, Any]]:
     return [asdict(device) for device in probe.devices()]
+
+
+def _may_join(record: MemoryRecord, types: NodeTypes | None) -> bool:
+    """Return whether a node with the device of a record can be added to the cluster.
+
+    If not, and it is in no node now, it must not limit the trials on the others.
+    """
+    if types is None or types.growth is Growth.NONE:
+        return False
+    labels = {shape.gpu_type for shape in types.shapes if shape.gpu}
+    return types.growth is Growth.UNKNOWN or not labels.isdisjoint({"", record.device})
 
 
 def _whole_gpu(trial: TrialSpec, resources: Resources) -> Demand:

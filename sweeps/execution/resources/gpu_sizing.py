@@ -112,9 +112,10 @@ def decide(
     """Return the share for a measured trial; with several types of GPU the smallest one decides.
 
     A trial needs `threads` CPUs too. More trials per GPU than the CPUs of any node allow would
-    only make the memory of each smaller. `devices` are those known beside the measured one.
+    only make the memory of each smaller. `devices`: those on which trials may run; if none is
+    known yet, the measured one stands for them.
     """
-    known = [*devices, Device(name=record.device, total_bytes=record.device_bytes)]
+    known = [*devices] or [device_of(record)]
     smallest = min(known, key=lambda device: device.total_bytes)
     by_memory = max(1, min(MOST_TRIALS, smallest.total_bytes // max(1, record.needed_bytes)))
     per_gpu = [int(node.cpu // (threads * int(node.gpu))) for node in nodes if int(node.gpu)]
@@ -125,6 +126,11 @@ def decide(
         smallest=smallest,
         cpu_limited=by_cpu < by_memory,
     )
+
+
+def device_of(record: MemoryRecord) -> Device:
+    """Return the device on which a record was measured. It may be gone by now."""
+    return Device(name=record.device, total_bytes=record.device_bytes)
 
 
 def memory_estimate(trial: TrialSpec) -> int:
@@ -208,9 +214,24 @@ def find_record(
 
 def _read(objects: ObjectStore, name: str) -> MemoryRecord | None:
     try:
-        return MemoryRecord(**json.loads(objects.get(name)))
+        record = MemoryRecord(**json.loads(objects.get(name)))
     except (MissingObjectError, ValueError, TypeError):
         return None  # written by another version, or damaged: it is measured again
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: MemoryRecord) -> bool:
+    """Return whether a record read from a file has the types and the signs of one."""
+    texts = (record.device, record.stage)
+    counts = (
+        *(record.device_bytes, record.peak_bytes, record.context_bytes),
+        *(record.growth_bytes, record.estimate),
+    )
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(count) is int and count >= 0 for count in counts)
+        and record.device_bytes > 0
+    )
 
 
 def _folder(trial: TrialSpec) -> str:

@@ -12,7 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from sweeps.execution.failures.failure_causes import worker_failure
 from sweeps.execution.tune.param_space import trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
-from sweeps.results.event_kinds import WorkerLost
+from sweeps.results.event_kinds import Notice, WorkerLost
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
 
@@ -44,6 +44,9 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                     "stopping: the running stages are finished first "
                     "(again: stop now, lose only those)"
                 )
+        for message in self._scheduler.take_messages():
+            self._executor.progress.say(message)
+            self._executor.events.add(Notice(text=message))
         tally = self._executor.progress.tally
         tally.active = self._scheduler.running
         tally.most_active = max(tally.most_active, tally.active)

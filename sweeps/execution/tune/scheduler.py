@@ -16,13 +16,19 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.execution.tune.param_space import trial_id
-from sweeps.stages.leases import LeaseWatch
+from sweeps.stages.leases import BlockedLeaseError, LeaseWatch
+from sweeps.storage import StorageError
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 POLL_S = 0.5
 """How often a stage that another driver has leased is looked at."""
+
+REFUSALS = 3
+"""How often a stage that nobody holds may not be leased before that is reported."""
+BLOCKED_POLL_S = 10.0
+"""How often it is tried from then on."""
 
 MISPLACED = ("unshared", "other_versions", "unreachable", "gpu_too_small")
 """Outcomes of a step on a node that cannot run the trial, which then runs elsewhere."""
@@ -56,6 +62,8 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._known = set(known)  # and what some trial of this driver has passed since
         self._seen: set[str] = set()
         self._given_up: set[str] = set()
+        self._refusals: dict[str, int] = {}
+        self._messages: list[str] = []
         self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,8 +126,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._known.update(self._chains[mine][: result["position"]])
         if result["outcome"] == "waiting":
             self._known.discard(result["key"])  # complete for another trial, or damaged since
-            self._foreign[result["key"]] = 0.0
-            self._watch.is_free(result["key"])  # its owner's time runs from now on
+            self._waits_for(result["key"])
             self._active.pop(trial.trial_id, None)
             tune_controller.pause_trial(trial, should_checkpoint=False)
             return str(FIFOScheduler.NOOP)
@@ -143,6 +150,40 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
         self._active.pop(trial.trial_id, None)
+
+    def take_messages(self) -> list[str]:
+        """Return what users must know, once."""
+        taken, self._messages = self._messages, []
+        return taken
+
+    def _waits_for(self, key: str) -> None:
+        """Look at a stage that could not be leased again when it is free.
+
+        One that seems free and cannot be leased, again and again, is reported.
+        """
+        self._foreign[key] = 0.0
+        is_free = self._watch.is_free(key)  # its owner's time runs from now on
+        self._refusals[key] = self._refusals.get(key, 0) + 1 if is_free else 0
+        if self._refusals[key] < REFUSALS:
+            return
+        self._foreign[key] = self._clock() + BLOCKED_POLL_S
+        if self._refusals[key] == REFUSALS:
+            self._messages.append(self._blocked(key))
+
+    def _blocked(self, key: str) -> str:
+        """Return which lease cannot be taken and what to do about it."""
+        table = self._watch.table
+        reason = f"look at {table.objects.location}/{table.folder}/{key}"
+        try:
+            table.at_once().require_no_obstacle(key)
+        except BlockedLeaseError as error:
+            reason = str(error)
+        except StorageError:
+            pass  # what stands there is not known now
+        return (
+            f"stage {key[:12]} cannot be leased, although nobody holds it: {reason}. This sweep "
+            f"tries again every {BLOCKED_POLL_S:g} s"
+        )
 
     @property
     def running(self) -> int:

@@ -152,6 +152,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             **fields,
         }
 
+    def require_leasable(self, key: str) -> None:
+        """Raise `BlockedLeaseError` where waiting for the lease of a stage would never end."""
+        if self._runner is not None:
+            self._runner.leases.require_no_obstacle(key)
+
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: the store knows."""
         return {}

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
-from sweeps.definition import load_sweep
-from sweeps.planning.driver_lock import keep_sweep_file
+from clmethods.config import InvalidConfigError
+from sweeps.definition import Sweep, load_sweep
+from sweeps.planning import garbage as garbage_module
+from sweeps.planning.driver_lock import keep_sweep_file, presence
+from sweeps.planning.garbage import (
+    Garbage,
+    delete_stages,
+    find_garbage,
+    needed_stages,
+    stage_sizes,
+    stored_sweeps,
+)
 from sweeps.planning.plan import make_plan
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore, folder
-from sweeps.storage import open_storage
+from sweeps.storage import ObjectStore, open_storage
 
 Command = Callable[..., Result]
 
@@ -71,6 +83,116 @@ def test_half_written_stages_are_garbage_and_leased_ones_are_not(
     left = {key.split("/")[2] for key in objects.list("stages")}
     assert busy in left
     assert dead not in left
+
+
+def garbage_of(
+    sweep_file: Callable[..., Path], finished: Path, tmp_path: Path
+) -> tuple[StageStore, Garbage]:
+    """The stages of the seed that the stored sweep has dropped."""
+    storage, _ = shrunk(sweep_file, finished, tmp_path)
+    store = StageStore(open_storage(str(storage)))
+    sizes, sweeps = stage_sizes(store), stored_sweeps(store.objects)
+    garbage = find_garbage(store, sizes, needed_stages(sweeps, store.objects))
+    assert garbage.stages
+    return store, garbage
+
+
+def other_sweep(sweep_file: Callable[..., Path]) -> Sweep:
+    """A sweep that reuses what the first one has dropped."""
+    return load_sweep(sweep_file(name="other", seeds=[1]))
+
+
+def test_a_sweep_that_started_meanwhile_keeps_what_it_reuses(
+    sweep_file: Callable[..., Path], finished: Path, tmp_path: Path
+) -> None:
+    store, garbage = garbage_of(sweep_file, finished, tmp_path)
+    sweep = other_sweep(sweep_file)
+    with presence(sweep, store.objects, 2.0):
+        keep_sweep_file(sweep, store.objects)
+        plan = make_plan(sweep, store)
+        assert not plan.tree.remaining(plan.stored)  # it will train nothing
+        assert delete_stages(store, garbage) == ()
+    assert all(store.has(key) for key in plan.tree.nodes)
+
+
+def test_nothing_is_deleted_while_a_driver_has_not_written_its_file(
+    sweep_file: Callable[..., Path], finished: Path, tmp_path: Path
+) -> None:
+    store, garbage = garbage_of(sweep_file, finished, tmp_path)
+    with (
+        presence(other_sweep(sweep_file), store.objects, 2.0),
+        pytest.raises(InvalidConfigError, match=r"sweep 'other' has just started"),
+    ):
+        delete_stages(store, garbage)
+    assert all(store.has(key) for key in garbage.stages)
+    assert set(delete_stages(store, garbage)) == set(garbage.stages)  # it has ended
+
+
+def test_what_a_killed_driver_left_does_not_stop_the_deletion(
+    sweep_file: Callable[..., Path], finished: Path, tmp_path: Path
+) -> None:
+    store, garbage = garbage_of(sweep_file, finished, tmp_path)
+    dead = LeaseTable(store.objects, 1.0, "sweeps/other/running").acquire("abc.def", "run")
+    assert dead is not None
+    assert set(delete_stages(store, garbage)) == set(garbage.stages)
+
+
+def test_a_stage_that_is_leased_by_now_stays(
+    sweep_file: Callable[..., Path], finished: Path, tmp_path: Path
+) -> None:
+    store, garbage = garbage_of(sweep_file, finished, tmp_path)
+    busy = garbage.stages[0]
+    assert LeaseTable(store.objects).acquire(busy, "somebody") is not None
+    assert busy not in delete_stages(store, garbage)
+    assert store.has(busy)
+
+
+def test_a_driver_that_starts_during_the_deletion_is_noticed(
+    sweep_file: Callable[..., Path],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(garbage_module, "LOOK_EVERY", 2)
+    store, garbage = garbage_of(sweep_file, finished, tmp_path)
+    sweep = other_sweep(sweep_file)
+    looked = garbage_module._is_leased
+    seen: list[str] = []
+    with ExitStack() as stack:
+
+        def start(leases: LeaseTable, key: str) -> bool:
+            seen.append(key)
+            if len(seen) == 3:
+                stack.enter_context(presence(sweep, store.objects, 2.0))
+                keep_sweep_file(sweep, store.objects)
+            return looked(leases, key)
+
+        monkeypatch.setattr(garbage_module, "_is_leased", start)
+        deleted = delete_stages(store, garbage)
+    assert deleted == garbage.stages[:4]
+
+
+def test_a_stage_trained_after_the_listing_is_no_garbage(
+    sweeps_command: Command,
+    sweep_file: Callable[..., Path],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The command lists the stages before it reads the sweep files."""
+    storage = tmp_path / "storage"
+    shutil.copytree(finished, storage)
+    late, objects = "e" * 64, open_storage(str(storage))
+    read = garbage_module.stored_sweeps
+
+    def train(store: ObjectStore) -> list[Sweep]:
+        sweeps = read(store)
+        objects.put(f"{folder(late)}/stage.json", b"of a sweep that has just started")
+        return sweeps
+
+    monkeypatch.setattr(garbage_module, "stored_sweeps", train)
+    assert sweeps_command("gc", storage, "--delete").exit_code == 0
+    assert objects.exists(f"{folder(late)}/stage.json")
 
 
 def test_a_directory_that_is_no_storage_is_refused(

@@ -17,7 +17,7 @@ from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import result_text
 from sweeps.execution.driver import SweepExecutor, SweepOutcome, run_sweep
 from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.planning.garbage import find_garbage, needed_stages
+from sweeps.planning.garbage import find_garbage, needed_stages, stage_sizes
 from sweeps.planning.plan import make_plan
 from sweeps.results import latest_trials, read_table
 from sweeps.search.requested_results import read_results
@@ -205,7 +205,9 @@ def test_half_way_everything_knows_what_is_wanted(given: Given, tmp_path: Path) 
     assert len(results.trials) == 2
     keys = set(stage_files(tmp_path))
     assert keys <= needed_stages([sweep], store.objects)
-    assert find_garbage(store, needed_stages([sweep], store.objects)).stages == ()
+    assert (
+        find_garbage(store, stage_sizes(store), needed_stages([sweep], store.objects)).stages == ()
+    )
 
 
 def test_nothing_is_collected_while_the_wishes_are_unknown(given: Given, tmp_path: Path) -> None:
@@ -217,7 +219,9 @@ def test_nothing_is_collected_while_the_wishes_are_unknown(given: Given, tmp_pat
     for damaged in (tmp_path / "stages").glob(f"*/{first.chain[0].key}/evals/*.json"):
         damaged.write_text("{}")
     assert not make_plan(sweep, store).step.finished
-    assert find_garbage(store, needed_stages([sweep], store.objects)).stages == ()
+    assert (
+        find_garbage(store, stage_sizes(store), needed_stages([sweep], store.objects)).stages == ()
+    )
     again = swept(tmp_path, **MODEL)
     assert again.plan.step.finished
     assert again.trained == 0

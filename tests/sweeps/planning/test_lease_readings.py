@@ -141,3 +141,15 @@ def test_without_leases_nobody_is_waited_for(objects: ObjectStore) -> None:
     time = Time()
     assert look_again(objects, [], 0.0, time.clock, time.sleep) == {}
     assert time.slept == []
+
+
+@pytest.mark.parametrize("stated", ["NaN", "Infinity", "-3", "1e12"])
+def test_a_time_to_live_that_cannot_hold_is_not_waited_for(
+    objects: ObjectStore, stated: str
+) -> None:
+    objects.put("leases/ab/0", f'{{"owner": "x", "time_to_live_s": {stated}}}'.encode())
+    beat, time = read_beats(objects, FOLDER)["ab"], Time()
+    found = look_again(objects, [beat], time.now, time.clock, time.sleep)
+    assert found[beat.name][0] is Sign.SILENT
+    assert time.now < 2 * LATENCY_S
+    assert all(0 < pause < LATENCY_S for pause in time.slept)

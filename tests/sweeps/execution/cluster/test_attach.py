@@ -175,6 +175,19 @@ def test_a_driver_with_another_ray_is_refused(
     assert f"ray {ray.__version__}" in str(refused.value)
 
 
+@pytest.mark.parametrize("metadata", [None, {}, {"ray_version": None}])
+def test_a_cluster_that_has_recorded_no_versions_is_not_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch, metadata: dict[str, str] | None
+) -> None:
+    name = "ray._common.usage.usage_lib.get_cluster_metadata"
+    monkeypatch.setattr(name, lambda client: metadata)
+    attach_module._require_versions(address, address)
+    only_ray = {**(metadata or {}), "ray_version": "9.9.9"}
+    monkeypatch.setattr(name, lambda client: only_ray)
+    with pytest.raises(InvalidConfigError, match=r"The cluster has ray 9\.9\.9\."):
+        attach_module._require_versions(address, address)
+
+
 def test_a_port_that_accepts_and_is_no_cluster(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"127.0.0.1:{server.getsockname()[1]}"

@@ -124,6 +124,13 @@ def run(
     return start
 
 
+def can_add(gpu_type: str) -> NodeTypes:
+    """What an autoscaler can add: one node type with a GPU of that label, or without a label."""
+    labels = {GPU_TYPE_LABEL: gpu_type} if gpu_type else {}
+    shape = NodeShape(name="node type", cpu=64, gpu=1, labels=labels)
+    return NodeTypes(growth=Growth.LISTED, shapes=(shape,))
+
+
 def auto_sweep(gpu_type: Any = None, **fields: Any) -> Sweep:
     """Trained on the CPU, which the sweep file would refuse together with `auto`."""
     sweep = small_sweep(seeds=[0, 1], **fields)
@@ -185,6 +192,39 @@ def test_a_record_is_enough_before_any_gpu_is_there(tmp_path: Path) -> None:
     share = sizing.share([trial, *others], Resources(gpu="auto"), types)
     assert share.trials == 3
     assert events == [share.event]
+
+
+@pytest.mark.parametrize(
+    ("types", "trials"),
+    [
+        (None, 11),  # (80 - 1) / 7 GB: the GPU of this machine was exchanged
+        (NodeTypes(growth=Growth.NONE), 11),
+        (NodeTypes(growth=Growth.UNKNOWN), 3),  # 24 / 7 GB: a node like it may join again
+        (can_add("L4"), 3),
+        (can_add(""), 3),
+        (can_add("H100"), 11),
+    ],
+)
+def test_a_measured_gpu_that_is_gone_limits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, types: NodeTypes | None, trials: int
+) -> None:
+    objects, (trial, *others) = open_storage(str(tmp_path)), expand(auto_sweep())
+    use = MemoryUse(
+        device=Device(name="NVIDIA L4", total_bytes=24 * GB), peak_bytes=5 * GB, context_bytes=GB
+    )
+    record = replace(record_of(trial, 0, use, "L4"), growth_bytes=0)
+    save_record(objects, trial, record)
+    assert record.needed_bytes == 7 * GB
+    node = SimpleNamespace(
+        node_id="n", shown="n", alive=True, labels={}, resources={"CPU": 64.0, "GPU": 1.0}
+    )
+    callbacks = SimpleNamespace(needs_training=lambda trial: True, event=lambda event: None)
+    sizing = GpuSizing(objects, SimpleNamespace(all=lambda: [node]), MadeUp(), callbacks)
+    there = [Device(name="NVIDIA H100", total_bytes=80 * GB)]
+    monkeypatch.setattr(sizing, "_devices", lambda nodes: [*there])
+    monkeypatch.setattr(sizing, "_require_gpu", lambda whole, types: None)
+    monkeypatch.setattr(sizing, "_gpu_types", lambda whole, types: set())
+    assert sizing.share([trial, *others], Resources(gpu="auto"), types).trials == trials
 
 
 def test_steps_of_a_search_measure_once(run: Runner) -> None:

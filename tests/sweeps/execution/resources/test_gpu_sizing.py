@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,13 @@ def test_a_trial_needs_its_peak_its_growth_a_margin_and_a_context() -> None:
     [
         ([], [], 1, 6),  # 24 / 3.5
         ([Device(name="T4", total_bytes=16 * GB)], [], 1, 4),  # the smallest decides
-        ([Device(name="H100", total_bytes=80 * GB)], [], 1, 6),
+        ([Device(name="H100", total_bytes=80 * GB)], [], 1, 22),  # the measured one is gone
+        (
+            [Device(name="T4", total_bytes=16 * GB), Device(name="L4", total_bytes=24 * GB)],
+            [],
+            1,
+            4,
+        ),
         ([Device(name="T4", total_bytes=2 * GB)], [], 1, 1),  # too small for one: it is tried
         ([], [node(4)], 1, 4),  # no more than there are CPUs for
         ([], [node(4), node(16)], 1, 6),
@@ -194,6 +201,30 @@ def test_a_record_counts_for_the_types_on_which_trials_may_run() -> None:
     found = find_record(objects, trial, ["T4", "L4"])
     assert found is not None
     assert found.device == "L4"  # the larger of the two
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, value) for name in ("estimate", "peak_bytes") for value in ("1", None, 1.5, -1)),
+        ("device_bytes", 0),
+        ("device_bytes", [1]),
+        ("growth_bytes", True),
+        ("context_bytes", {}),
+        ("device", None),
+        ("stage", 3),
+    ],
+)
+def test_a_record_with_a_value_of_another_type_is_no_record(field: str, value: object) -> None:
+    """Also for another trial, for which estimates are compared."""
+    objects, trial = open_storage("memory://"), small_trial()
+    save_record(objects, trial, record_of(trial, 0, USE, "L4"))
+    (name,) = objects.list("gpu_memory")
+    objects.put(name, json.dumps({**json.loads(objects.get(name)), field: value}).encode())
+    assert find_record(objects, trial) is None
+    assert find_record(objects, small_trial(method={**DOCUMENT["method"], "rank": 1})) is None
+    save_record(objects, trial, record_of(trial, 0, USE, "T4"))
+    assert find_record(objects, trial) is not None
 
 
 @pytest.mark.parametrize("text", [b"", b"[1]", b'{"device": "L4"}'])

@@ -81,27 +81,6 @@ def test_what_is_not_installed_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     Logging().refuse("s3://bucket")
 
 
-@pytest.mark.parametrize(
-    ("logger", "name", "value"),
-    [
-        ("wandb", "api_key", "planted"),
-        ("wandb", "api_key_file", "~/planted"),
-        ("mlflow", "tracking_token", "planted"),
-        ("mlflow", "tracking_uri", "https://user:planted@mlflow.example.org"),
-    ],
-)
-def test_keys_in_the_sweep_file_are_refused_and_not_repeated(
-    monkeypatch: pytest.MonkeyPatch, logger: str, name: str, value: str
-) -> None:
-    monkeypatch.setitem(PACKAGES, logger, "yaml")  # one that is installed
-    with pytest.raises(InvalidConfigError) as refusal:
-        Logging(**{logger: {name: value}}).refuse("runs")
-    (issue,) = refusal.value.issues
-    assert issue.path == f"logging.{logger}.{name}"
-    assert "planted" not in str(issue)
-    Logging(**{logger: {"tracking_uri": "http://user@h:1", "project": "p"}}).refuse("runs")
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of libraries about each other
 def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(

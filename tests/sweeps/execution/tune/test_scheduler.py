@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +239,40 @@ def test_a_complete_stage_is_not_waited_for(objects: ObjectStore, clock: list[fl
     complete.add(("a", "X"))
     clock[0] += module.POLL_S
     assert tune.run() == ["a"]
+
+
+def test_a_stage_that_can_never_be_leased_is_reported_once(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    """A folder stands where its lease should be: nobody holds it, and nobody can take it."""
+    folder = tmp_path / "leases" / "X" / "0"
+    (folder / "x").mkdir(parents=True)
+    tune = tune_of(open_storage(str(tmp_path)), {"a": "X"}, clock)
+    messages: list[str] = []
+    for _ in range(3 * module.REFUSALS):
+        assert tune.run() == ["a"]
+        tune.result("a", "waiting", 0, "X")
+        messages += tune.scheduler.take_messages()
+        if messages:
+            assert tune.run() == []  # not tried without a pause
+        clock[0] += module.BLOCKED_POLL_S
+    (message,) = messages
+    assert f"{folder} is a folder, not a lease: remove it" in message
+
+
+def test_a_stage_that_others_take_first_is_not_reported(
+    objects: ObjectStore, clock: list[float]
+) -> None:
+    tune = tune_of(objects, {"a": "X"}, clock)
+    for _ in range(3 * module.REFUSALS):
+        assert tune.run() == ["a"]
+        lease = LeaseTable(objects).acquire("X", "other")
+        assert lease is not None
+        tune.result("a", "waiting", 0, "X")
+        with lease:
+            pass
+        clock[0] += module.POLL_S
+    assert tune.scheduler.take_messages() == []
 
 
 def test_a_stage_that_was_lost_is_waited_for_again(

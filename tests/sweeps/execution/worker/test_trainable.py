@@ -14,6 +14,7 @@ from clmethods.training.stage import run_stage
 from sweeps.definition import TrialSpec, expand
 from sweeps.execution.cluster.node_check import StorageProof, storage_proof
 from sweeps.execution.worker.trainable import StageTrainable, TrialMessage, resources_of
+from sweeps.stages.leases import BlockedLeaseError
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import open_storage
 from tests.sweeps.stages.small import metrics, run_trial, small_sweep
@@ -150,3 +151,19 @@ def test_damage_that_a_worker_meets_is_told(tmp_path: Path) -> None:
 
 def test_what_a_trial_takes(tmp_path: Path) -> None:
     assert resources_of(config_of(expand(SWEEP)[0], tmp_path)).required_resources == {"CPU": 1.0}
+
+
+def test_waiting_for_a_lease_that_is_a_folder_ends_with_an_error(tmp_path: Path) -> None:
+    """A measurement waits in its worker, where the scheduler does not see it."""
+    trial = expand(SWEEP)[0]
+    key = trial.chain[0].key
+    (tmp_path / "leases" / key / "0" / "x").mkdir(parents=True)
+    worker = StageTrainable(config_of(trial, tmp_path))
+    step = worker.step()
+    assert (step["outcome"], step["key"]) == ("waiting", key)
+    with pytest.raises(BlockedLeaseError, match="is a folder, not a lease: remove it"):
+        worker.require_leasable(key)
+    (tmp_path / "leases" / key / "0" / "x").rmdir()
+    (tmp_path / "leases" / key / "0").rmdir()
+    worker.require_leasable(key)
+    assert worker.step()["outcome"] == "trained"

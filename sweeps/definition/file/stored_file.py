@@ -1,0 +1,80 @@
+"""The sweep file that the last run of a sweep left in its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from clmethods.errors import ConfigIssue, InvalidConfigError
+from sweeps.definition.file.loading import sweep_from_dict
+from sweeps.definition.logging import without_secrets
+from sweeps.definition.sweep import Sweep
+from sweeps.storage import ObjectStore
+
+Document = dict[str, Any]
+
+
+def sweep_file_name(name: str) -> str:
+    """Return the key of the file in the storage."""
+    return f"sweeps/{name}/sweep.yaml"
+
+
+def stored_document(objects: ObjectStore, name: str) -> Document:
+    """Return the file as plain data.
+
+    Raises `InvalidConfigError` for bytes that are no mapping in YAML, and `MissingObjectError`.
+    """
+    data = objects.get(sweep_file_name(name))
+    try:
+        document = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date
+        raise _unreadable(objects, name, _reason(error)) from error
+    if not isinstance(document, dict):
+        raise _unreadable(objects, name, "It holds something else")
+    return document
+
+
+def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
+    """Return the sweep that the file specifies, without secrets that earlier versions accepted.
+
+    Raises `InvalidConfigError`, which names the file, and `MissingObjectError`.
+    """
+    document = stored_document(objects, name)
+    try:
+        return sweep_of(document)
+    except InvalidConfigError as error:
+        file = f"{objects.location}/{sweep_file_name(name)}"
+        raise InvalidConfigError(
+            replace(issue, hint=f"{issue.hint} It comes from {file}.".strip())
+            for issue in error.issues
+        ) from error
+
+
+def sweep_of(document: Mapping[str, Any]) -> Sweep:
+    """Return the sweep of a stored document."""
+    logging = {"logging": without_secrets(document["logging"])} if "logging" in document else {}
+    return sweep_from_dict({**document, **logging})
+
+
+def _unreadable(objects: ObjectStore, name: str, reason: str) -> InvalidConfigError:
+    folder = f"{objects.location}/sweeps/{name}"
+    constraint = "a sweep file in YAML, as `sweeps run` has written it"
+    hint = (
+        f"{reason}. Replace it with your sweep file, or with a version that was run: "
+        f"{folder}/versions/"
+    )
+    return InvalidConfigError(
+        [ConfigIssue(f"{folder}/sweep.yaml", "an unreadable file", constraint, hint)]
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return what the parser says, without the text around the place."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"Line {mark.line + 1}, column {mark.column + 1} is not well-formed YAML"
+    lines = str(error).splitlines()
+    return lines[0][:1].upper() + lines[0][1:] if lines else type(error).__name__
