@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from clmethods.errors import ConfigIssue
+from clmethods.errors import ConfigIssue, refuse
+from clmethods.hidden_values import HIDDEN, looks_secret, without_url_secrets
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """Python package that each logger requires."""
