@@ -100,7 +100,7 @@ def analysed(storage: str, step: Callable[[str], Any]) -> dict[str, int]:
         from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
         from sweeps.analysis.orders.rankings import agreement, by_order, extremes
         from sweeps.analysis.orders.variance_shares import variance_split
-        from sweeps.analysis.runs.replicates import replicates
+        from sweeps.analysis.trials.replicates import replicates
         from sweeps.cli.locate import open_stored_sweep
     stored = open_stored_sweep(storage)
     objectives = stored.sweep.objectives

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.decode import run_from_dict
+from clmethods.config.from_dict import run_from_dict
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.config.train import TrainConfig

@@ -9,7 +9,7 @@ from typing import Any, final
 import pyarrow as pa
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.runs.reference_metrics import full_summary
+from sweeps.analysis.trials.reference_metrics import full_summary
 from sweeps.results.load import Location, StoredTables, load_tables, locate, stacked
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES

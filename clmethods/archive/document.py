@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clmethods.archive.files import ArchiveError, read_sealed, write
+from clmethods.archive.stage_files import ArchiveError, read_sealed, write
 from clmethods.checksummed_json import sealed
 from clmethods.config import (
     BackboneConfig,

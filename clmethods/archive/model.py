@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, final
 
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
-from clmethods.archive.files import ArchiveError, read_sealed, stage_files, write
 from clmethods.archive.metrics import StoredMetrics
+from clmethods.archive.stage_files import ArchiveError, read_sealed, stage_files, write
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import FAILED, USER_FAULT, exit_on_user_error
+from clmethods.cli.errors import FAILED, USER_FAULT, exit_on_user_error
+from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import columns, metrics_text, percent
 from clmethods.config import (
     ConfigIssue,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clmethods.cli.messages import exit_on_user_error
+from clmethods.cli.errors import exit_on_user_error
 
 if TYPE_CHECKING:
     from clmethods.config import ReadoutConfig

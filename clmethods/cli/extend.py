@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import exit_on_user_error
+from clmethods.cli.errors import exit_on_user_error
+from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import columns, percent
 from clmethods.config import (
     ConfigIssue,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clmethods.cli.errors import exit_on_user_error
 from clmethods.cli.expectation import Expectation, expectation, verdict, verdict_text
-from clmethods.cli.files import read_mapping
-from clmethods.cli.messages import exit_on_user_error
+from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
 from clmethods.standard_streams import output_that_may_end

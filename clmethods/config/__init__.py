@@ -2,7 +2,6 @@
 
 from clmethods.canonical import canonical_json, derive_seed, fingerprint, short_id
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.decode import readout_from_dict, run_from_dict
 from clmethods.config.extension import (
     ExtendedStream,
     NewTask,
@@ -12,6 +11,7 @@ from clmethods.config.extension import (
     new_task_to_dict,
     unextended,
 )
+from clmethods.config.from_dict import readout_from_dict, run_from_dict
 from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
 from clmethods.config.methods import (
     METHOD_CONFIGS,

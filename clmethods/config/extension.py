@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from clmethods.catalog.facts import DatasetFacts, GivenTask
-from clmethods.config.decode import run_from_dict
+from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clmethods.catalog.facts import DATASETS as FACTS
 from clmethods.config.stream import StreamConfig
 from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
-from clmethods.data.decode import Resize, pixels_of
 from clmethods.data.fetch import fetch
+from clmethods.data.image_decoding import Resize, pixels_of
 from clmethods.data.source import DatasetError, MissingDataError, Pixels, Source
 from clmethods.errors import InvalidConfigError
 from clmethods.user_data.folder_listing import Listing
@@ -24,8 +24,7 @@ class LabelledImages:
     """Images of a dataset in a fixed order. They are read-only, and often memory-mapped."""
 
     images: Pixels
-    """(n, s, s) gray or (n, s, s, 3) RGB, where s is `clmethods.data.decode.stored_side` or
-    smaller."""
+    """(n, s, s) gray or (n, s, s, 3) RGB, where s is the stored side or smaller."""
     source: Source
     """Labels, splits, domains and groups of the n images."""
 

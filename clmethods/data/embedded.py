@@ -8,7 +8,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from clmethods.data.decode import fitted
+from clmethods.data.image_decoding import fitted
 from clmethods.data.source import DatasetError, Pixels, Source
 from clmethods.user_data.folder_listing import TEST, TRAIN
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.data.datasets import open_images
-from clmethods.data.decode import center_crop
+from clmethods.data.image_decoding import center_crop
 from clmethods.data.source import DatasetError
 from clmethods.data.splits import Indices, cells, drawn_splits
 from clmethods.user_data.folder_listing import TEST, TRAIN, VALIDATION

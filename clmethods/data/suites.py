@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from clmethods.data.cifar import cifar10
-from clmethods.data.decode import fit, fitted, open_rgb
 from clmethods.data.folders import notmnist
 from clmethods.data.idx import idx_dataset
+from clmethods.data.image_decoding import fit, fitted, open_rgb
 from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_of
 from clmethods.data.svhn import svhn
 

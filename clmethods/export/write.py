@@ -18,18 +18,18 @@ from clmethods.archive import CARRIED, ModelArchive, write
 from clmethods.checksummed_json import sealed, sha256
 from clmethods.config import ReadoutConfig, new_task_to_dict, run_to_dict, unextended
 from clmethods.export.adapter import LayerFactors, layer_factors, write_adapter
-from clmethods.export.finished_chain import ExportError, FinishedChain
-from clmethods.export.model_card import model_card
-from clmethods.export.predictor import DOCUMENT, EXPORT_FORMAT, ExportedModel
-from clmethods.export.router import Router
-from clmethods.export.timm_folder import read_config, write_network
-from clmethods.export.verification import (
+from clmethods.export.export_check import (
     difference,
     expected_scores,
     peft_scores,
     refuse_difference,
     timm_scores,
 )
+from clmethods.export.finished_chain import ExportError, FinishedChain
+from clmethods.export.model_card import model_card
+from clmethods.export.predictor import DOCUMENT, EXPORT_FORMAT, ExportedModel
+from clmethods.export.router import Router
+from clmethods.export.timm_folder import read_config, write_network
 from clmethods.methods import LowRank
 from clmethods.provenance import code_version
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from clmethods.canonical import canonical_json
-from clmethods.config.decode import run_from_dict
+from clmethods.config.from_dict import run_from_dict
 from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig

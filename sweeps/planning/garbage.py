@@ -24,7 +24,7 @@ from sweeps.search.stored_observations import current_step
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import MissingObjectError, ObjectStore
-from sweeps.storage.layout import stage_and_file
+from sweeps.storage.key_layout import stage_and_file
 
 LOOK_EVERY = 100
 """Every so many stages the drivers are listed again while stages are deleted."""

@@ -13,8 +13,8 @@ from clmethods.canonical import plain
 from clmethods.config import RunConfig, run_from_dict, run_to_dict
 from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
-from sweeps.analysis.runs.replicates import Replicates
 from sweeps.analysis.selection.selection import Candidate
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card import Question, prediction
 from sweeps.statistics.intervals import LEVEL
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clmethods.metrics import Direction
-from sweeps.analysis.runs.paired_differences import Comparison, compare
-from sweeps.analysis.runs.power import detectable, needed
-from sweeps.analysis.runs.replicates import Replicates
 from sweeps.analysis.selection.selection import Candidate, Choice, Limit, standing
+from sweeps.analysis.trials.paired_differences import Comparison, compare
+from sweeps.analysis.trials.power import detectable, needed
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card_numbers import (
     Question,
     ends,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clmethods.metrics import Direction
-from sweeps.analysis.runs.replicates import Cell, Replicates, sample
 from sweeps.analysis.selection.selection import Basis, Candidate, Limit
+from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 from sweeps.statistics.intervals import Interval, prediction_interval
 

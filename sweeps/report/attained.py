@@ -11,12 +11,12 @@ import numpy.typing as npt
 from clmethods.metrics import Direction
 from sweeps.analysis.front.membership_probability import attainment, cell_fronts
 from sweeps.analysis.front.pareto import front
-from sweeps.analysis.runs.paired_differences import configurations
+from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
-from sweeps.report.model import Column, Figure, table
+from sweeps.report.page_model import Column, Figure, table
 
 Values = npt.NDArray[np.float64]
 

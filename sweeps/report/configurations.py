@@ -12,8 +12,8 @@ from clmethods.canonical import canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
 from sweeps.analysis.effects.axis_effects import axes_of, points_of
 from sweeps.analysis.matrices.matrix_history import history_table
-from sweeps.analysis.runs.accuracy import Matrix
-from sweeps.analysis.runs.metric_choice import SPLITS
+from sweeps.analysis.trials.accuracy import Matrix
+from sweeps.analysis.trials.metric_choice import SPLITS
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
 

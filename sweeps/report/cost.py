@@ -9,7 +9,7 @@ from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
-from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.page_model import NOTHING, Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
 
 SHOWN = 24

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.analysis.runs.paired_differences import Comparison
+from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.report import plots
 from sweeps.report.formatting import axis_title, unit
-from sweeps.report.model import NOTHING
+from sweeps.report.page_model import NOTHING
 from sweeps.statistics.intervals import Interval
 
 

@@ -15,14 +15,14 @@ from sweeps.analysis.effects.axis_effects import (
 )
 from sweeps.analysis.effects.axis_effects import interactions as interactions_of
 from sweeps.analysis.effects.axis_importance import axis_importance
-from sweeps.analysis.runs.metric_choice import direction_of
-from sweeps.analysis.runs.paired_differences import Comparison
+from sweeps.analysis.trials.metric_choice import direction_of
+from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, interval_of, numbers
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
-from sweeps.report.model import Column, Figure, Section, table
+from sweeps.report.page_model import Column, Figure, Section, table
 
 INTERACTIONS = 10
 """Maximum number of interactions shown, the largest first."""

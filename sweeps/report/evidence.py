@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from sweeps.analysis.front.front_rows import front_rows
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
 from sweeps.analysis.orders.order_effect import order_sensitivity
-from sweeps.analysis.runs.accuracy import Matrix, task_counts
-from sweeps.analysis.runs.metric_choice import (
+from sweeps.analysis.selection.selection import Choice, select
+from sweeps.analysis.trials.accuracy import Matrix, task_counts
+from sweeps.analysis.trials.metric_choice import (
     SPLITS,
     Results,
     all_orders,
@@ -23,9 +24,8 @@ from sweeps.analysis.runs.metric_choice import (
     chosen_readout,
     summaries,
 )
-from sweeps.analysis.runs.paired_differences import configurations
-from sweeps.analysis.runs.replicates import Replicates, replicates
-from sweeps.analysis.selection.selection import Choice, select
+from sweeps.analysis.trials.paired_differences import configurations
+from sweeps.analysis.trials.replicates import Replicates, replicates
 from sweeps.presentation.selection_card import Question
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sweeps.presentation.text_tables import percent
-from sweeps.report.model import NOTHING
+from sweeps.report.page_model import NOTHING
 
 LONG = {
     "average_accuracy": "average accuracy",

@@ -10,7 +10,7 @@ from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import NOTHING, Column, Figure, Section, table
+from sweeps.report.page_model import NOTHING, Column, Figure, Section, table
 from sweeps.statistics.intervals import Interval
 
 PAIRS = 12

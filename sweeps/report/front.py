@@ -7,13 +7,13 @@ from typing import Any
 
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
-from sweeps.analysis.runs.metric_choice import few_replicates
+from sweeps.analysis.trials.metric_choice import few_replicates
 from sweeps.presentation.numbers import count, share
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
-from sweeps.report.model import Column, Figure, Section, Table
+from sweeps.report.page_model import Column, Figure, Section, Table
 
 Row = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
 from sweeps.presentation.numbers import p_value, points
 from sweeps.report import plots
-from sweeps.report.model import Figure, table
+from sweeps.report.page_model import Figure, table
 
 CURVES = 5
 """Maximum number of configurations in the plot."""

@@ -8,12 +8,12 @@ import numpy as np
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.presentation.numbers import between, count, p_value
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
-from sweeps.report.model import Column, Figure, Table, table
+from sweeps.report.page_model import Column, Figure, Table, table
 
 CURVES = 5
 """Maximum number of configurations in the plot."""

@@ -8,7 +8,7 @@ from sweeps.analysis.orders.task_similarity import similarity_association
 from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import NOTHING, Column, Figure, table
+from sweeps.report.page_model import NOTHING, Column, Figure, table
 from sweeps.statistics.intervals import Interval
 
 SHOWN = 12

@@ -16,14 +16,14 @@ from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section
 from sweeps.report.evidence import Evidence, read_evidence
-from sweeps.report.failures import failures_section
+from sweeps.report.failed_runs import failures_section
 from sweeps.report.formatting import metric_name
 from sweeps.report.freezing import freezing_section
 from sweeps.report.front import front_section
 from sweeps.report.glossary import glossary
-from sweeps.report.model import Section
 from sweeps.report.operations import operations_section
 from sweeps.report.orders import orders_section
+from sweeps.report.page_model import Section
 from sweeps.report.path import path_section
 from sweeps.report.provenance_section import setting_section
 from sweeps.report.stopping import declares_rules, stopping_section

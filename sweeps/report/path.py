@@ -8,14 +8,14 @@ from typing import Any
 from clmethods.errors import InvalidConfigError
 from sweeps.analysis.effects.axis_effects import Axis, Point, axes_of, points_of
 from sweeps.analysis.effects.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
-from sweeps.analysis.runs.metric_choice import direction_of
-from sweeps.analysis.runs.paired_differences import Comparison, compare, configurations
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.metric_choice import direction_of
+from sweeps.analysis.trials.paired_differences import Comparison, compare, configurations
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.numbers import count, points
 from sweeps.report.differences import forest, in_unit, interval_of, numbers, scale_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, shown, unit
-from sweeps.report.model import Column, Figure, Section, Table, table
+from sweeps.report.page_model import Column, Figure, Section, Table, table
 
 BySplit = Mapping[str, Mapping[str, Replicates]]
 """Searched configurations that have runs, by split and config_id."""

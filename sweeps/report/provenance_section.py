@@ -6,7 +6,7 @@ import yaml
 
 from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import Section, table
+from sweeps.report.page_model import Section, table
 
 
 def setting_section(evidence: Evidence) -> Section:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import Column, Table, table
+from sweeps.report.page_model import Column, Table, table
 from sweeps.search.step import Decision
 
 LISTED = 60

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 
 from sweeps.results.bundles import BUNDLED, members_of, parts_in
-from sweeps.results.files import DamagedFileError, PartFile
+from sweeps.results.parquet_files import DamagedFileError, PartFile
 from sweeps.results.parts import READERS
 from sweeps.storage import MissingObjectError, ObjectStore
 

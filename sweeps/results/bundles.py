@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.results.files import (
+from sweeps.results.parquet_files import (
     DamagedFileError,
     PartFile,
     decode,

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from sweeps.results.bundle_index import BundleIndex
 from sweeps.results.bundles import BUNDLED, is_bundle, parts_in
-from sweeps.results.files import (
+from sweeps.results.parquet_files import (
     DamagedFileError,
     PartFile,
     check_name,

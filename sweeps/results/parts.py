@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweeps.results.bundles import BUNDLED, FOLDER, is_bundle, parts_in
-from sweeps.results.files import (
+from sweeps.results.parquet_files import (
     DamagedFileError,
     PartFile,
     assembled,

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from clmethods.metrics import Counts, every_metric
-from sweeps.analysis.runs.summary import missing_evaluations
+from sweeps.analysis.trials.summary import missing_evaluations
 
 SPLIT = "validation"
 """Split that decisions use; they never use the test split."""
@@ -42,7 +42,7 @@ def objectives_of(
     `stages` are the counts of the evaluations of one readout: one list of `EvalCount` rows per
     stage. `order` lists the task groups in the order of learning: one per stage, or all of them
     for a run with a single stage. All values are None if an evaluation is missing. The metrics are
-    defined as in `sweeps.analysis.runs.summary`.
+    defined as in `sweeps.analysis.trials.summary`.
     """
     shape = (len(stages), len(order))
     position = {task: i for i, task in enumerate(order)}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.analysis.runs.metric_choice import Results
+from sweeps.analysis.trials.metric_choice import Results
 from sweeps.definition import Sweep
 from sweeps.results import latest_trials, read_tables
 from sweeps.search.missing_runs import missing_runs

@@ -18,7 +18,7 @@ from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.search.step import Request, Step
 from sweeps.storage import MissingObjectError, ObjectStore
-from sweeps.storage.layout import evaluation_name, stage_folder
+from sweeps.storage.key_layout import evaluation_name, stage_folder
 
 PARAMETERS = "trainable_parameters"
 

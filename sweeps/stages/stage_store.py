@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import StageSpec, canonical_json
 from sweeps.storage import MissingObjectError, ObjectStore
-from sweeps.storage.layout import evaluation_name, stage_and_file, stage_folder
+from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
 if TYPE_CHECKING:
     from clmethods.evaluate import EvalCount

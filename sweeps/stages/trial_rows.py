@@ -10,7 +10,7 @@ from clmethods.provenance import code_version
 from sweeps.definition import Sweep, TrialSpec
 from sweeps.results import trial_part_id, write_part
 from sweeps.results.bundles import parts_in
-from sweeps.results.files import DamagedFileError
+from sweeps.results.parquet_files import DamagedFileError
 from sweeps.stages.stage_rows import bundle_of, stage_row
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import MissingObjectError

@@ -16,7 +16,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
 from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.advice import KEYS_OF, allow_http_hint, region_places
-from sweeps.storage.failures import failure_of
+from sweeps.storage.failure_kinds import failure_of
 from sweeps.storage.locations import Location, location_error
 from sweeps.storage.options import StorageOptions, options_of_environment
 

@@ -24,7 +24,7 @@ from obstore.store import LocalStore
 
 from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
-from sweeps.storage.failures import says_conflict, says_no_bucket
+from sweeps.storage.failure_kinds import says_conflict, says_no_bucket
 from sweeps.storage.options import StorageOptions
 from sweeps.storage.patience import OutageNotice, Patience
 from sweeps.storage.recent import RecentObjects

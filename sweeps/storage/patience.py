@@ -18,7 +18,7 @@ from typing import TypeVar, final
 from obstore.exceptions import BaseError
 
 from sweeps.storage.errors import Kind, StorageRefusedError, StorageUnreachableError
-from sweeps.storage.failures import Failure, failure_of
+from sweeps.storage.failure_kinds import Failure, failure_of
 
 T = TypeVar("T")
 

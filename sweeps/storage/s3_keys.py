@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.errors import ConfigIssue, InvalidConfigError
-from sweeps.storage.failures import KeysInvalidError, KeysUnavailableError
+from sweeps.storage.failure_kinds import KeysInvalidError, KeysUnavailableError
 from sweeps.storage.options import StorageOptions
 
 if TYPE_CHECKING:

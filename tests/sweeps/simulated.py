@@ -26,7 +26,7 @@ from clmethods.config import evaluation_id, partition_id
 from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.results import TABLES, part_key, trial_part_id
-from sweeps.results.files import part_bytes
+from sweeps.results.parquet_files import part_bytes
 from sweeps.results.rows import to_table
 from sweeps.stages.stage_rows import NO_COST
 from sweeps.storage import ObjectStore, open_storage

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from clmethods.canonical import canonical_json
 from clmethods.errors import nearest, refuse, require
-from sweeps.analysis.runs.paired_differences import Comparison, compare_samples
-from sweeps.analysis.runs.replicates import Cell, Replicates, Sample
+from sweeps.analysis.trials.paired_differences import Comparison, compare_samples
+from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
 
 MOST_VALUES = 24
 """Maximum number of values of an axis whose effects are computed."""

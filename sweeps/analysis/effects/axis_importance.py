@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clmethods.canonical import canonical_json, derive_seed
 from clmethods.metrics import Direction
 from sweeps.analysis.effects.axis_effects import Axis, Point
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.fanova import fanova
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from clmethods.canonical import canonical_json
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from clmethods.metrics import Direction
 from sweeps.analysis.effects.axis_effects import Point
-from sweeps.analysis.runs.paired_differences import Comparison, compare
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.paired_differences import Comparison, compare
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval, mean_interval
 
 MAX_FACTORS = 12

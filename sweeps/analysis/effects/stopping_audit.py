@@ -17,8 +17,8 @@ from scipy.special import betaincinv, stdtrit
 
 from clmethods.metrics import Direction
 from sweeps.analysis.front.pareto import front_on_common_cells
-from sweeps.analysis.runs.paired_differences import compare
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.paired_differences import compare
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import LEVEL, Interval
 
 

@@ -14,9 +14,9 @@ from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import pareto_table
 from sweeps.analysis.front.training_free import Need, lora_need
-from sweeps.analysis.runs.metric_choice import SPLITS, all_orders
-from sweeps.analysis.runs.paired_differences import configurations
-from sweeps.analysis.runs.replicates import replicates
+from sweeps.analysis.trials.metric_choice import SPLITS, all_orders
+from sweeps.analysis.trials.paired_differences import configurations
+from sweeps.analysis.trials.replicates import replicates
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -30,7 +30,7 @@ def front_rows(
     The searched configurations under one readout come first, those on the front before the others.
     The front is computed from the objectives on validation images; those on test images are
     reported alongside. Baselines and references follow for comparison. `summaries` are those of
-    `sweeps.analysis.runs.metric_choice`. The keys are the columns of `pareto_table`, the same
+    `sweeps.analysis.trials.metric_choice`. The keys are the columns of `pareto_table`, the same
     columns with the prefix `test `, `p_front` (`front_probability`; None for single runs) and
     `knee`.
     """

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from clmethods.canonical import derive_seed
 from clmethods.metrics import Direction
 from sweeps.analysis.front.pareto import front, gains
-from sweeps.analysis.runs.replicates import ANY_ORDER, Replicates
+from sweeps.analysis.trials.replicates import ANY_ORDER, Replicates
 
 Values = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from clmethods.config.readout import is_batch_wise, is_upper_bound
 from clmethods.metrics import Direction
-from sweeps.analysis.runs.replicates import seed_of
+from sweeps.analysis.trials.replicates import seed_of
 from sweeps.statistics.intervals import iqm_interval, mean_interval
 
 Mask = npt.NDArray[np.bool_]
@@ -159,7 +159,7 @@ def pareto_table(
     """Return one row per configuration and readout: objectives with intervals, and the front.
 
     Args:
-        summary: Table of `sweeps.analysis.runs.summary`.
+        summary: Table of `sweeps.analysis.trials.summary`.
         objectives: Directions by column of the summary.
         fixed_orders: The orders are the whole population, see `mean_interval`.
         iqm: Use interquartile means instead of means, see `iqm_interval`.

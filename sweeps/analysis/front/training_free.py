@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from clmethods.config.methods import METHOD_CONFIGS
 from clmethods.metrics import Direction
-from sweeps.analysis.runs.paired_differences import Comparison, compare
-from sweeps.analysis.runs.power import needed
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.paired_differences import Comparison, compare
+from sweeps.analysis.trials.power import needed
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval
 
 

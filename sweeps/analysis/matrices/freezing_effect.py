@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from clmethods.config import LoracIpcConfig, run_from_dict, stage_chain
 from sweeps.analysis.matrices.matrix_history import Flags, MatrixRuns, Values, interval
-from sweeps.analysis.runs.replicates import Cell
+from sweeps.analysis.trials.replicates import Cell
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval
 

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from scipy.stats import rankdata
 
 from clmethods.catalog.facts import SITES
-from sweeps.analysis.runs.replicates import Cell, seed_of
+from sweeps.analysis.trials.replicates import Cell, seed_of
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval, mean_interval
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.metrics import METRICS, disparity
-from sweeps.analysis.runs.accuracy import SequenceCounts, task_counts
-from sweeps.analysis.runs.summary import counted_runs
+from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
+from sweeps.analysis.trials.summary import counted_runs
 from sweeps.results import latest_trials
 from sweeps.statistics.variance_components import components, crossed
 

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import fdtrc, stdtrit
 
-from sweeps.analysis.runs.accuracy import task_counts
-from sweeps.analysis.runs.summary import counted_runs
+from sweeps.analysis.trials.accuracy import task_counts
+from sweeps.analysis.trials.summary import counted_runs
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import LEVEL
 

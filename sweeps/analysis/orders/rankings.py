@@ -12,7 +12,7 @@ from scipy.special import chdtrc, ndtri
 from scipy.stats import rankdata
 
 from clmethods.metrics import Direction
-from sweeps.analysis.runs.replicates import Replicates, sample
+from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import LEVEL
 
 Values = npt.NDArray[np.float64]

@@ -20,9 +20,9 @@ import pyarrow as pa
 from scipy.stats import rankdata
 
 from clmethods.config.task_table import TaskTable
-from sweeps.analysis.runs.accuracy import task_counts
-from sweeps.analysis.runs.replicates import seed_of
-from sweeps.analysis.runs.summary import counted_run
+from sweeps.analysis.trials.accuracy import task_counts
+from sweeps.analysis.trials.replicates import seed_of
+from sweeps.analysis.trials.summary import counted_run
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval, mean_interval
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
 from sweeps.analysis.front.membership_probability import Blocks, blocks
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.intervals import LEVEL
 from sweeps.statistics.mixed_model import restricted_likelihood
 from sweeps.statistics.variance_components import ROUNDING

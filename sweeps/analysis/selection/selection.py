@@ -16,7 +16,7 @@ import numpy as np
 from clmethods.errors import refuse, require
 from clmethods.metrics import Direction
 from sweeps.analysis.front.hypervolume import knee
-from sweeps.analysis.runs.replicates import Cell, Replicates, sample, without_runs
+from sweeps.analysis.trials.replicates import Cell, Replicates, sample, without_runs
 from sweeps.statistics.intervals import Interval, mean_interval
 
 Basis = Literal["pessimistic", "mean"]

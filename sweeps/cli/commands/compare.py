@@ -8,18 +8,18 @@ import click
 
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
-from sweeps.analysis.runs.metric_choice import Results, chosen_readout, direction_of
+from sweeps.analysis.trials.metric_choice import Results, chosen_readout, direction_of
 from sweeps.cli.commands.effects import difference_columns
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.options import split_option
+from sweeps.cli.shared_options import split_option
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.runs.replicates import Cell, Replicates
-    from sweeps.analysis.runs.sweep_comparison import Compared, Matching
+    from sweeps.analysis.trials.replicates import Cell, Replicates
+    from sweeps.analysis.trials.sweep_comparison import Compared, Matching
     from sweeps.definition import Sweep
 
 NAMED = 5
@@ -66,11 +66,16 @@ def _read(directory: str) -> _Side:
 
 
 def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: str) -> str:
-    from sweeps.analysis.runs.metric_choice import all_orders
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.summary import summarise
-    from sweeps.analysis.runs.sweep_comparison import code_versions, compare_match, match, runs_of
+    from sweeps.analysis.trials.metric_choice import all_orders
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.sweep_comparison import (
+        code_versions,
+        compare_match,
+        match,
+        runs_of,
+    )
 
     found = [
         configurations(
@@ -104,7 +109,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
 def _metric_lines(
     metric: str, compared: Sequence[Compared], matching: Matching, fixed: bool
 ) -> list[str]:
-    from sweeps.analysis.runs.sweep_comparison import compare_all
+    from sweeps.analysis.trials.sweep_comparison import compare_all
     from sweeps.presentation.text_tables import render_table
 
     direction = direction_of(metric)
@@ -138,7 +143,7 @@ def _metric_lines(
 
 
 def _mean(one: Replicates, metric: str) -> str:
-    from sweeps.analysis.runs.replicates import sample
+    from sweeps.analysis.trials.replicates import sample
     from sweeps.presentation.selection_card import shown
 
     values = sample(one, metric).values

@@ -10,14 +10,14 @@ from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.options import split_option
+from sweeps.cli.shared_options import split_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweeps.analysis.effects.axis_effects import Axis, Effect, Interaction
-    from sweeps.analysis.runs.paired_differences import Comparison
-    from sweeps.analysis.runs.replicates import Replicates
+    from sweeps.analysis.trials.paired_differences import Comparison
+    from sweeps.analysis.trials.replicates import Replicates
 
 SHOWN = 10
 """Interactions shown, the largest first."""
@@ -44,10 +44,10 @@ def effects(
 ) -> None:
     """Show the effects, interactions and importance of all axes."""
     from sweeps.analysis.effects.axis_effects import axes_of, points_of
-    from sweeps.analysis.runs.metric_choice import all_orders, chosen_readout
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates, without_runs
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.metric_choice import all_orders, chosen_readout
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates, without_runs
+    from sweeps.analysis.trials.summary import summarise
     from sweeps.cli.text.front_table import left_out_text
     from sweeps.search.requested_results import read_results
 
@@ -93,7 +93,7 @@ def _text(
 ) -> str:
     from sweeps.analysis.effects.axis_effects import axis_effects, comparable, interactions
     from sweeps.analysis.effects.axis_importance import axis_importance
-    from sweeps.analysis.runs.metric_choice import direction_of
+    from sweeps.analysis.trials.metric_choice import direction_of
     from sweeps.presentation.text_tables import render_table
 
     asked, many = comparable(axes)

@@ -31,7 +31,7 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> Non
     One file per table, one for the summary, and a description of all columns.
     The summary has a row per trial, readout and split, with every metric and searched field.
     """
-    from sweeps.analysis.runs.column_descriptions import describe_tables
+    from sweeps.analysis.trials.column_descriptions import describe_tables
     from sweeps.api import summary_of
     from sweeps.results import TABLES, export_table, latest_trials, read_tables
     from sweeps.results.load import StoredTables

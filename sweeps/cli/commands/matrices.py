@@ -43,7 +43,7 @@ def matrices(directory: str, configuration: str | None) -> None:
 
     A matrix is a (block, site) pair, such as (3, "q").
     """
-    from sweeps.analysis.runs.metric_choice import all_orders
+    from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.results import read_table
     from sweeps.search.requested_results import read_results
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from sweeps.analysis.runs.metric_choice import chosen_metric
+from sweeps.analysis.trials.metric_choice import chosen_metric
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.options import split_option
+from sweeps.cli.shared_options import split_option
 from sweeps.cli.text.order_effect import orders_text
 from sweeps.search.requested_results import read_results
 

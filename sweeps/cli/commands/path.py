@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sweeps.analysis.effects.axis_effects import Point
     from sweeps.analysis.effects.paths import Gap, Step
-    from sweeps.analysis.runs.replicates import Replicates
+    from sweeps.analysis.trials.replicates import Replicates
     from sweeps.definition import Sweep
 
 PATHS = 2
@@ -54,10 +54,10 @@ def path(
     """
     from sweeps.analysis.effects.axis_effects import points_of
     from sweeps.analysis.effects.paths import find_configuration, gap, ranks, shortest_paths
-    from sweeps.analysis.runs.metric_choice import chosen_readout, direction_of
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.metric_choice import chosen_readout, direction_of
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.summary import summarise
     from sweeps.search.requested_results import read_results
 
     if output is not None:
@@ -107,7 +107,7 @@ def _path_text(
     metric: str,
 ) -> str:
     from sweeps.analysis.effects.paths import path_steps
-    from sweeps.analysis.runs.metric_choice import all_orders
+    from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.presentation.text_tables import render_table
 
     fixed = all_orders(sweep)

@@ -17,7 +17,7 @@ from sweeps.cli.locate import (
     storage_option,
     usable_storage,
 )
-from sweeps.cli.options import FiniteRange
+from sweeps.cli.shared_options import FiniteRange
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
 

@@ -14,7 +14,7 @@ import click
 def schema(tables: bool) -> None:
     """Print the JSON Schema of a sweep file, for editors."""
     if tables:
-        from sweeps.analysis.runs.column_descriptions import describe_tables
+        from sweeps.analysis.trials.column_descriptions import describe_tables
 
         click.echo(describe_tables())
         return

@@ -16,8 +16,8 @@ from sweeps.cli.locate import open_stored_sweep, write_new_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.runs.replicates import Cell, Replicates
     from sweeps.analysis.selection.selection import Limit
+    from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.definition import Sweep
 
 NOTHING_CHOSEN = 1
@@ -90,10 +90,10 @@ def select(
     """
     import yaml
 
-    from sweeps.analysis.runs.metric_choice import all_orders, direction_of
-    from sweeps.analysis.runs.replicates import check_names, measures, replicates
-    from sweeps.analysis.runs.summary import summarise
     from sweeps.analysis.selection.selection import select as decide
+    from sweeps.analysis.trials.metric_choice import all_orders, direction_of
+    from sweeps.analysis.trials.replicates import check_names, measures, replicates
+    from sweeps.analysis.trials.summary import summarise
     from sweeps.presentation.production_file import (
         parse_order,
         production_document,

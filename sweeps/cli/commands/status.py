@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli.errors import exit_on_user_error
-from sweeps.cli.options import FiniteRange
+from sweeps.cli.shared_options import FiniteRange
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import SweepStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.errors import refuse, require
-from sweeps.analysis.runs.metric_choice import Results, chosen_readout
+from sweeps.analysis.trials.metric_choice import Results, chosen_readout
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -20,9 +20,9 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     Raises `InvalidConfigError` unless the sweep has two objectives.
     """
     from sweeps.analysis.front.membership_probability import attainment
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.summary import summarise
     from sweeps.presentation.selection_card import shown
     from sweeps.presentation.text_tables import render_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clmethods.config.readout import readout_notes
-from sweeps.analysis.runs.metric_choice import (
+from sweeps.analysis.trials.metric_choice import (
     Results,
     chosen_metric,
     chosen_readout,

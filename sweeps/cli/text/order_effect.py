@@ -8,14 +8,14 @@ import numpy as np
 
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
-from sweeps.analysis.runs.metric_choice import Results, chosen_readout
+from sweeps.analysis.trials.metric_choice import Results, chosen_readout
 from sweeps.presentation.numbers import between, p_value, points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
-    from sweeps.analysis.runs.replicates import Replicates
+    from sweeps.analysis.trials.replicates import Replicates
     from sweeps.definition import Sweep
     from sweeps.statistics.intervals import Interval
 
@@ -32,9 +32,9 @@ def orders_text(
 ) -> str:
     """Return the order sensitivity of every configuration with one readout as text."""
     from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.summary import summarise
 
     name = chosen_readout(sweep, readout)
     every = replicates(summarise(results.trials, results.evals, split), [metric])
@@ -197,7 +197,7 @@ def _effects(
 def _similarity(sweep: Sweep, results: Results, readout: str, split: str) -> list[str]:
     """Return the association of task similarity with forgetting; empty if it was not measured."""
     from sweeps.analysis.orders.task_similarity import similarity_association
-    from sweeps.analysis.runs.metric_choice import all_orders
+    from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.definition.orders.task_similarity_measurement import known_tables
     from sweeps.presentation.text_tables import render_table
 

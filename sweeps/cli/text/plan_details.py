@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clmethods.config import ConfigIssue
-    from sweeps.analysis.runs.power import Spread
+    from sweeps.analysis.trials.power import Spread
     from sweeps.execution.resources.gpu_sizing import MemoryRecord
     from sweeps.planning.cost_forecast import CostForecast
     from sweeps.planning.plan import Plan
@@ -90,7 +90,7 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
 
 def power_line(plan: Plan, spread: Spread | None) -> str:
     """The difference between two configurations that the declared replicates can show."""
-    from sweeps.analysis.runs.power import POWER, Spread, detectable
+    from sweeps.analysis.trials.power import POWER, Spread, detectable
 
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
     seeds = len(plan.sweep.seeds)
@@ -113,9 +113,9 @@ def power_line(plan: Plan, spread: Spread | None) -> str:
 
 def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
     """How much paired differences of the first objective vary in the results that are there."""
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.result_spread import result_spread
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.result_spread import result_spread
+    from sweeps.analysis.trials.summary import summarise
     from sweeps.results import latest_trials, read_tables
 
     metric = next(iter(plan.sweep.objectives))

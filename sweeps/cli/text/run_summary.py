@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from sweeps.analysis.runs.metric_choice import chosen_readout, summaries
+from sweeps.analysis.trials.metric_choice import chosen_readout, summaries
 from sweeps.cli.text.front_table import front_text
 from sweeps.cli.text.layout import command, count, fitted, row
 from sweeps.cli.text.plan_overview import failed_lines

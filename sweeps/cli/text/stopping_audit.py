@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweeps.analysis.runs.metric_choice import Results, chosen_readout
+from sweeps.analysis.trials.metric_choice import Results, chosen_readout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +19,9 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
     Objectives are those on validation images with the first readout.
     """
     from sweeps.analysis.effects.stopping_audit import saving, stopping_cost, verdicts_of
-    from sweeps.analysis.runs.paired_differences import configurations
-    from sweeps.analysis.runs.replicates import replicates
-    from sweeps.analysis.runs.summary import summarise
+    from sweeps.analysis.trials.paired_differences import configurations
+    from sweeps.analysis.trials.replicates import replicates
+    from sweeps.analysis.trials.summary import summarise
 
     rungs = verdicts_of((d.config_id, d.verdict) for d in decisions if d.by == "early_stop")
     if not rungs.stopped:

@@ -21,9 +21,9 @@ from sweeps.definition.file.checked_values import (
     check_parts,
 )
 from sweeps.definition.file.extends import Layer, extended, with_origin
-from sweeps.definition.file.messages import validated
 from sweeps.definition.file.plain_data import plain, read_yaml
 from sweeps.definition.file.run_sections import SECTIONS, CheckedRun, check_run
+from sweeps.definition.file.validation import validated
 from sweeps.definition.logging import Logging, secret_issues
 from sweeps.definition.orders import OrderDesign
 from sweeps.definition.orders.task_similarity_measurement import measured_design

@@ -19,7 +19,7 @@ from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
-from sweeps.definition.file.messages import Validated, validated
+from sweeps.definition.file.validation import Validated, validated
 
 T = TypeVar("T")
 Sections = Mapping[str, Mapping[str, Any]]

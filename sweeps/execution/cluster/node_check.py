@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypedDict, final
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.execution.cluster.versions import Versions, installed_versions
+from sweeps.execution.cluster.software_versions import Versions, installed_versions
 from sweeps.storage import (
     MissingObjectError,
     ObjectStore,

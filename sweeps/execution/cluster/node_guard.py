@@ -16,7 +16,7 @@ from sweeps.execution.cluster.node_check import (
     version_issue,
 )
 from sweeps.execution.cluster.nodes import Node, Nodes, on_node
-from sweeps.execution.cluster.versions import Versions, installed_versions
+from sweeps.execution.cluster.software_versions import Versions, installed_versions
 
 if TYPE_CHECKING:
     from ray import ObjectRef

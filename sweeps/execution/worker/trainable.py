@@ -13,7 +13,7 @@ from ray import tune
 
 from sweeps.definition import TrialSpec
 from sweeps.execution.cluster.node_check import StorageProof, sees, version_issue
-from sweeps.execution.cluster.versions import Versions, installed_versions
+from sweeps.execution.cluster.software_versions import Versions, installed_versions
 from sweeps.execution.failures.failure_causes import error_kind, error_text
 from sweeps.execution.resources.gpu_memory import DeviceTooSmallError, limit_memory, torch_cuda
 from sweeps.execution.resources.gpu_placement import placement_of

@@ -13,8 +13,8 @@ from clmethods.catalog.facts import DATASETS as FACTS
 from clmethods.config import StreamConfig
 from clmethods.data import embedded
 from clmethods.data.datasets import DATASETS, open_images
-from clmethods.data.decode import fitted
 from clmethods.data.embedded import digits, digits_dil, embedded4
+from clmethods.data.image_decoding import fitted
 from clmethods.data.source import DatasetError, Pixels, Source
 from clmethods.data.streams import TaskStream
 from clmethods.user_data.folder_listing import TEST, TRAIN

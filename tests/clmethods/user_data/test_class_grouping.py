@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clmethods.config import InvalidConfigError, RunConfig, StreamConfig, stage_chain
-from clmethods.config.decode import run_from_dict
+from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
 
 

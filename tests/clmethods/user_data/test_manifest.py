@@ -13,7 +13,7 @@ import pytest
 
 from clmethods.config import InvalidConfigError, RunConfig, StreamConfig, resolve, stage_chain
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.decode import run_from_dict
+from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
 
 TINY = BackboneConfig(name="tiny_vit8", weights="random", image_size=8)

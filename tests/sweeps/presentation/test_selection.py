@@ -17,8 +17,8 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
-from sweeps.analysis.runs.replicates import Replicates
 from sweeps.analysis.selection.selection import Limit, select, standing
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.production_file import production_document, production_run
 from sweeps.presentation.selection_card import Question, card
 from sweeps.statistics.intervals import mean_interval, prediction_interval

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sweeps.analysis.front.pareto import pareto_table
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.summary import summarise
 from sweeps.presentation.text_tables import percent, render_table
 
 ROWS = [

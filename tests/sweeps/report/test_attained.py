@@ -9,7 +9,7 @@ import pytest
 
 from sweeps.report import Evidence, read_evidence, render
 from sweeps.report.attained import attained_figures
-from sweeps.report.model import Figure
+from sweeps.report.page_model import Figure
 from sweeps.storage import open_storage
 from tests.sweeps.report.pages import Page
 from tests.sweeps.simulated import Simulation, simulate

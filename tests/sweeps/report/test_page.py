@@ -16,8 +16,8 @@ from click.testing import Result
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.front_rows import front_rows
-from sweeps.analysis.runs.metric_choice import direction_of
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.metric_choice import direction_of
+from sweeps.analysis.trials.summary import summarise
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.definition import sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file

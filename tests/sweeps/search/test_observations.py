@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.summary import summarise
 from sweeps.definition import Sweep, expand
 from sweeps.results import latest_trials, read_table
 from sweeps.search.observations import Observation, mean_objectives
@@ -14,7 +14,7 @@ from sweeps.search.stored_observations import StoredObservations, failed_attempt
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.storage import ObjectStore, open_storage
-from sweeps.storage.layout import evaluation_name
+from sweeps.storage.key_layout import evaluation_name
 from tests.sweeps.stages.small import run_trial, runner_of, small_sweep
 
 OBJECTIVES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.summary import summarise
 from sweeps.results import read_table
 from sweeps.stages.live_metrics import figures_so_far
 from sweeps.stages.stage_store import StageStore

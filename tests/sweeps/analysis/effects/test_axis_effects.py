@@ -12,7 +12,7 @@ import pytest
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.effects.axis_effects import axes_of, axis_effects, interactions
 from sweeps.analysis.effects.axis_importance import axis_importance
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.intervals import mean_interval
 
 ORDERS, SEEDS = ("p", "q", "r"), (0, 1)

@@ -18,7 +18,7 @@ from sweeps.analysis.effects.paths import (
     ranks,
     shortest_paths,
 )
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 
 
 def named(points):

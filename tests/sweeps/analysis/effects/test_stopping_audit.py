@@ -13,10 +13,10 @@ from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import front_on_common_cells, pareto_table
 from sweeps.analysis.orders.order_effect import order_sensitivity
 from sweeps.analysis.orders.variance_shares import variance_split
-from sweeps.analysis.runs.metric_choice import Results
-from sweeps.analysis.runs.replicates import replicates, without_runs
-from sweeps.analysis.runs.summary import summarise
 from sweeps.analysis.selection.selection import select
+from sweeps.analysis.trials.metric_choice import Results
+from sweeps.analysis.trials.replicates import replicates, without_runs
+from sweeps.analysis.trials.summary import summarise
 from sweeps.cli.text.front_table import front_text
 from sweeps.cli.text.stopping_audit import stopping_lines
 from sweeps.definition import sweep_from_dict

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
 from sweeps.analysis.front.membership_probability import attainment, front_probability
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 
 moocore = pytest.importorskip("moocore")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sweeps.analysis.front.pareto import front, pareto_table
-from sweeps.analysis.runs.summary import SUMMARY, summarise
+from sweeps.analysis.trials.summary import SUMMARY, summarise
 
 DIRECTIONS = ("max", "min", "max")
 # Few distinct values, so that ties and duplicates are common.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sweeps.analysis.front.training_free import lora_need
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 
 
 def configuration(label, grid, method="lorac_ipc", role="search"):

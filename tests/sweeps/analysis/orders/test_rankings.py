@@ -11,7 +11,7 @@ from scipy.stats import friedmanchisquare
 from statsmodels.stats.proportion import proportion_confint
 
 from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 
 MEANS = st.tuples(st.integers(3, 6), st.integers(2, 6)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.integers(0, 5).map(lambda v: v / 10))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sweeps.analysis.orders.variance_shares import factorial, variance_split
-from sweeps.analysis.runs.replicates import Replicates
+from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.variance_components import components
 
 GRIDS = st.tuples(*[st.integers(2, 4)] * 3).flatmap(

@@ -17,7 +17,7 @@ from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.node_check import StorageProof, check_node, sees, storage_proof
 from sweeps.execution.cluster.node_guard import NodeEvents, NodeGuard
 from sweeps.execution.cluster.nodes import Node, Nodes
-from sweeps.execution.cluster.versions import installed_versions, source_checksum
+from sweeps.execution.cluster.software_versions import installed_versions, source_checksum
 from sweeps.execution.worker.notices import Notices, post_notice
 from sweeps.storage import ObjectStore, open_storage
 

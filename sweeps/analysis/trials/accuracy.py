@@ -136,7 +136,10 @@ class TaskCounts:
             ]
             orders = np.array([trials[k]["task_order"] for k in places], dtype=np.int64)
             at = np.array(places, dtype=np.int64)
-            stacks += [(at[selection], counts) for selection, counts in self._picked(np.array(sources), orders)]
+            stacks += [
+                (at[selection], counts)
+                for selection, counts in self._picked(np.array(sources), orders)
+            ]
         return stacks
 
     def _picked(
@@ -150,7 +153,9 @@ class TaskCounts:
         def picked(name: str, selection: npt.NDArray[np.int64]) -> Counts:
             if not self._tables[name].size:
                 return np.zeros(known[selection].shape, dtype=np.int64)
-            return np.where(known[selection], self._tables[name][rows[selection], columns[selection]], 0)
+            return np.where(
+                known[selection], self._tables[name][rows[selection], columns[selection]], 0
+            )
 
         routed = np.append(self._infers, False)  # the last entry is for missing evaluations, -1
         infers = np.asarray(routed[sources].any(axis=1))
@@ -162,7 +167,9 @@ class TaskCounts:
                     n=picked("seen_n", selection),
                     n_evaluated=picked("n", selection),
                     correct_task_given=picked("correct_task_given", selection),
-                    task_id_correct=picked("task_id_correct", selection) if infers[selection[0]] else None,
+                    task_id_correct=picked("task_id_correct", selection)
+                    if infers[selection[0]]
+                    else None,
                 ),
             )
             for selection in (np.flatnonzero(infers), np.flatnonzero(~infers))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from clmethods.metrics import COUNT_METRICS, METRICS, OF_COUNTS, REFERENCES
-from sweeps.analysis.runs.reference_metrics import NEEDY, REFERENCES_COLUMN
-from sweeps.analysis.runs.summary import SUMMARY
+from sweeps.analysis.trials.reference_metrics import NEEDY, REFERENCES_COLUMN
+from sweeps.analysis.trials.summary import SUMMARY
 from sweeps.results import SCHEMA_VERSION, TABLES, describe
 
 MEMORY = "the size of the stored stages: `stages.state_bytes`, cumulative over the tasks"

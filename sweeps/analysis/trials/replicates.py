@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clmethods.errors import nearest, refuse, require
 from clmethods.config.readout import is_batch_wise, is_upper_bound
+from clmethods.errors import nearest, refuse, require
 
 Cell = tuple[str, Hashable]
 """(order_id, seed); the seed stands for everything that changes with it."""
@@ -83,7 +83,7 @@ class Sample:
 def replicates(summary: pa.Table, names: Sequence[str]) -> list[Replicates]:
     """Return one entry per configuration, readout and split of a summary.
 
-    `summary` comes from `sweeps.analysis.runs.summary`; `names` are the metrics to keep.
+    `summary` comes from `sweeps.analysis.trials.summary`; `names` are the metrics to keep.
 
     Raises:
         InvalidConfigError: If the summary lacks a metric. The message suggests the nearest name.
@@ -169,7 +169,9 @@ def difference(
     )
 
 
-def without_runs(configurations: Sequence[Replicates], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def without_runs(
+    configurations: Sequence[Replicates], names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
     """Return labels of the configurations without a run that has all metrics, by reason.
 
     Configurations that were stopped early are included: `stopped after 2 of 5 tasks`.

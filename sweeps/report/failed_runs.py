@@ -7,7 +7,7 @@ from collections import Counter
 from clmethods.config.readout import readout_notes
 from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
-from sweeps.report.model import Section, table
+from sweeps.report.page_model import Section, table
 
 LISTED = 60
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.metrics import OF_COUNTS, metrics_of_many
-from sweeps.analysis.runs.accuracy import SequenceCounts, TaskCounts, task_counts
+from sweeps.analysis.trials.accuracy import SequenceCounts, TaskCounts, task_counts
 from sweeps.results import latest_trials
 
 _COPIED = (

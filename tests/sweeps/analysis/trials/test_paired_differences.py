@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import t as student
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.runs.paired_differences import compare
-from sweeps.analysis.runs.power import Spread, detectable, needed, spread_of
-from sweeps.analysis.runs.replicates import Replicates, Sample, difference, replicates, sample
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.paired_differences import compare
+from sweeps.analysis.trials.power import Spread, detectable, needed, spread_of
+from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
+from sweeps.analysis.trials.summary import summarise
 from sweeps.statistics.intervals import mean_interval
 
 

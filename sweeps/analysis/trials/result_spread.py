@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from sweeps.analysis.runs.power import Spread, detectable, spread_of
-from sweeps.analysis.runs.replicates import Replicates, difference
+from sweeps.analysis.trials.power import Spread, detectable, spread_of
+from sweeps.analysis.trials.replicates import Replicates, difference
 
 MOST_PAIRS = 200
 """Maximum number of pairs that are evaluated."""

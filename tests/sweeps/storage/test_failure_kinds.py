@@ -29,7 +29,7 @@ from sweeps.storage import (
     open_storage,
     storage_error_in,
 )
-from sweeps.storage.failures import failure_of
+from sweeps.storage.failure_kinds import failure_of
 from sweeps.storage.patience import LONGEST_PAUSE_S, OutageNotice, Patience
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from clmethods.metrics import COUNT_METRICS
-from sweeps.analysis.runs.reference_metrics import NEEDY, full_summary
+from sweeps.analysis.trials.reference_metrics import NEEDY, full_summary
 from sweeps.results import TABLES
 from sweeps.results.rows import to_table
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from clmethods.config import StreamConfig
-from clmethods.data import decode
+from clmethods.data import image_decoding as decode
 from clmethods.data.datasets import _open_listing, open_images
-from clmethods.data.decode import center_crop, fit, fitted, stored_side
+from clmethods.data.image_decoding import center_crop, fit, fitted, stored_side
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import TaskStream
 from tests.clmethods.data.files import noise, write_folder, write_idx, write_png

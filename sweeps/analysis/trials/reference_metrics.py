@@ -26,9 +26,9 @@ import pyarrow as pa
 
 from clmethods.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
-from sweeps.analysis.runs.accuracy import SequenceCounts, task_counts
-from sweeps.analysis.runs.replicates import seed_of
-from sweeps.analysis.runs.summary import missing_evaluations, summarise
+from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
+from sweeps.analysis.trials.replicates import seed_of
+from sweeps.analysis.trials.summary import missing_evaluations, summarise
 from sweeps.results import latest_trials
 
 NEEDY: tuple[str, ...] = tuple(
@@ -127,7 +127,9 @@ class _References:
         joint_runs = self._joint.get(setting, [])
         if not joint_runs or trial["stages_total"] == 1:
             return None
-        best = min(joint_runs, key=lambda joint_run: (_rank(joint_run["method"]), joint_run["label"]))
+        best = min(
+            joint_runs, key=lambda joint_run: (_rank(joint_run["method"]), joint_run["label"])
+        )
         return self._read(best, readout, "accuracy", -1)
 
     def _of_untrained(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
@@ -165,7 +167,11 @@ class _References:
             names = [name for name in (readout, "last") if name in other["readout_ids"]]
             run_counts = self._of(other, names[0]) if names else None
             if run_counts is not None and _complete(run_counts):
-                table = run_counts.accuracy if table_name == "accuracy" else run_counts.counts.task_incremental
+                table = (
+                    run_counts.accuracy
+                    if table_name == "accuracy"
+                    else run_counts.counts.task_incremental
+                )
                 values = dict(zip(other["task_order"], table[stage].tolist(), strict=True))
                 known = {group: value for group, value in values.items() if value == value}
                 suffix = "" if names[0] == readout else f", readout `{names[0]}`"

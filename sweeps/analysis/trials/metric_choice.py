@@ -9,7 +9,7 @@ import pyarrow as pa
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest, refuse, require
 from clmethods.metrics import DIRECTIONS, METRICS
-from sweeps.analysis.runs.summary import summarise
+from sweeps.analysis.trials.summary import summarise
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep

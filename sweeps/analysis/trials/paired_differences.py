@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeps.analysis.trials.power import Spread, detectable, spread_of
+from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
 from sweeps.statistics.intervals import LEVEL, Interval, iqm_interval, mean_interval
-from sweeps.analysis.runs.power import Spread, detectable, spread_of
-from sweeps.analysis.runs.replicates import Cell, Replicates, Sample, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ def compare(
 ) -> Comparison | None:
     """Compare two configurations over the cells that both have; None if there are none.
 
-    A cell is an (order, seed). The difference is first - second. `only` restricts the cells. The interval is that of `mean_interval`
-    over the differences (with `iqm`, that of `iqm_interval`): it covers the effects of orders and
-    seeds on the difference, but not the effects that both configurations share. Cells that only
-    one of them has are counted in `unpaired`.
+    A cell is an (order, seed). The difference is first - second. `only` restricts the cells. The
+    interval is that of `mean_interval` over the differences (with `iqm`, that of `iqm_interval`):
+    it covers the effects of orders and seeds on the difference, but not the effects that both
+    configurations share. Cells that only one of them has are counted in `unpaired`.
     """
     return compare_samples(
         difference(first, second, metric, only),

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.results.schema import TABLES, TableSchema
-from sweeps.results.versions import VERSIONS, VersionError, Versions
+from sweeps.results.schema_versions import VERSIONS, VersionError, Versions
 
 MERGED = "merged"
 """Folder of the merged files, below the folder of the table."""

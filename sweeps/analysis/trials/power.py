@@ -17,15 +17,15 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import chdtri, ndtr
 
-from sweeps.statistics.variance_components import components, crossed, unbalanced
+from sweeps.analysis.trials.replicates import Sample
 from sweeps.statistics.intervals import LEVEL
 from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
-from sweeps.analysis.runs.replicates import Sample
+from sweeps.statistics.variance_components import components, crossed, unbalanced
 
 POWER = 0.8
 """Probability of detection that a plan aims at."""
 PARTS = (12, 12, 4)
-"""Number of equally likely parts of the distribution of each mean square, sampled at the middle."""
+"""Numbers of parts of equal probability of each mean square, each represented by its middle."""
 MOST = 64
 """Maximum number of orders or seeds of a plan."""
 

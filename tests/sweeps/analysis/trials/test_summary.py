@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.runs.accuracy import TaskCounts
-from sweeps.analysis.runs.summary import SUMMARY, summarise
+from sweeps.analysis.trials.accuracy import TaskCounts
+from sweeps.analysis.trials.summary import SUMMARY, summarise
 from sweeps.results import TABLES
 
 MATRIX = [[0.9, 0.0, 0.0], [0.7, 0.6, 0.0], [0.6, 0.7, 0.8]]

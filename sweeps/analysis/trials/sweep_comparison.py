@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.canonical import canonical_json
-from sweeps.analysis.runs.paired_differences import Comparison, compare, compare_samples
-from sweeps.analysis.runs.replicates import Cell, Replicates, Sample, difference
+from sweeps.analysis.trials.paired_differences import Comparison, compare, compare_samples
+from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
 
 VARIED = ("seed", "stream.task_order", "stream.class_order_seed", "stream.split_seed")
 """Fields that differ between the runs of one configuration."""
@@ -64,6 +64,7 @@ class Compared:
     only_first: tuple[Cell, ...]
     """Cells of the first with the metric that the second lacks."""
     only_second: tuple[Cell, ...]
+
 
 def runs_of(trials: pa.Table) -> dict[str, dict[str, Any]]:
     """Return the run of each configuration as nested data, by config_id."""

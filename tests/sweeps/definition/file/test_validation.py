@@ -8,7 +8,7 @@ import pytest
 
 from clmethods.config import LoracIpcConfig, StreamConfig, TrainConfig
 from sweeps.definition.file.loading import SweepFile
-from sweeps.definition.file.messages import validated
+from sweeps.definition.file.validation import validated
 
 
 def messages(kind: type[Any], data: object) -> list[str]:

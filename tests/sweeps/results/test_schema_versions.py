@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.results import SCHEMA_VERSION, TABLES, part_key, read_table
-from sweeps.results.files import DamagedFileError, decode
+from sweeps.results.parquet_files import DamagedFileError, decode
 from sweeps.results.rows import to_table
-from sweeps.results.versions import (
+from sweeps.results.schema_versions import (
     VERSIONS,
     Versions,
     adding,
