@@ -193,7 +193,7 @@ def test_arguments_and_exit_code_are_passed_on(tmp_path: Path) -> None:
     package = tmp_path / "stand_in" / "sweeps"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "cli.py").write_text(
+    (package / "__main__.py").write_text(
         "import os, sys\n"
         "def main(args):\n"
         "    sys.stdout.write(repr([args, os.environ['RAY_AUTH_MODE'], 'ray' in sys.modules]))\n"

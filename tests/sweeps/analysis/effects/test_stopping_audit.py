@@ -147,7 +147,7 @@ def test_the_end_of_a_run_says_what_stopping_spared_and_cost(study):
     assert "not known" in unknown
     waiting = [*decisions, Decided("early_stop", "elsewhere", "audit")]
     (_, told) = stopping_lines(sweep, results, [d for d in waiting if d.config_id != "audited"])
-    assert told == "1 stopped configurations run on for the audit, which is not finished."
+    assert told == "1 stopped configurations continue for the audit, which is not finished."
 
 
 def test_a_mean_over_few_runs_is_not_set_against_one_over_many(study):
