@@ -1,0 +1,80 @@
+"""The vocabulary of documentation: docstrings, comments and documents."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "sweeps/README.md", "clmethods/README.md", ".github/CONTRIBUTING.md")
+
+RETIRED = re.compile(
+    r"\b(mend(s|ed|ing)?|for want of|stands? beside|ended well|hardly|twins?|in vain|wishes|held "
+    r"against|went on|given up|luck)\b",
+    re.IGNORECASE,
+)
+"""Idioms and private terms; docs/glossary.md has the terms of the field."""
+
+QUESTION = re.compile(r"(What|Whether|How|Which|Who|Where|Why)\b")
+"""Docstrings begin with a verb or a noun phrase."""
+
+
+def modules() -> list[Path]:
+    return sorted(path for name in ("clmethods", "sweeps") for path in (ROOT / name).rglob("*.py"))
+
+
+def docstrings(tree: ast.Module) -> list[str]:
+    """Return the docstrings of a module, its classes and its functions."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [text for text in found if text]
+
+
+def prose(source: str) -> list[str]:
+    """Return the comments and the strings of several lines or sentences of a module."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [
+        token.string
+        for token in tokens
+        if token.type == tokenize.COMMENT
+        or (token.type == tokenize.STRING and token.string.startswith('"""'))
+    ]
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    questions = [
+        f"{path.relative_to(ROOT)}: {text.splitlines()[0]}"
+        for path in modules()
+        for text in docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        if QUESTION.match(text)
+    ]
+    assert not questions, "\n".join(questions)
+
+
+def test_code_is_documented_without_retired_words() -> None:
+    uses = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in modules()
+        for text in prose(path.read_text(encoding="utf-8"))
+        for match in RETIRED.finditer(text)
+    ]
+    assert not uses, "\n".join(uses)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_do_without_retired_words(document: str) -> None:
+    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
+    uses = [f"{n}: {line}" for n, line in enumerate(lines, 1) if RETIRED.search(line)]
+    assert not uses, "\n".join(uses)
+
+
+def test_retired_words_are_found() -> None:
+    assert RETIRED.search("how to mend it")
+    assert not RETIRED.search("recommended amendment")
+    assert QUESTION.match("What a node found")
+    assert not QUESTION.match("Whatever")
