@@ -1,4 +1,4 @@
-"""Which names and texts look like secrets, and values with the secrets replaced.
+"""Detection of names and texts that look like secrets, and values without the secrets.
 
 Error messages are printed, logged and pasted into reports, so they must not repeat a password that
 a user wrote into the wrong field.

@@ -1,4 +1,4 @@
-"""Standard streams that a caller has closed, or whose reader goes away, end no command."""
+"""Standard streams that keep a command running when they are closed or their reader ends."""
 
 from __future__ import annotations
 

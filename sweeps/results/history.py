@@ -138,7 +138,7 @@ class History:
 
     @property
     def cluster_lost(self) -> bool:
-        """Whether the last run ended because the head of its cluster was lost."""
+        """Return True if the last run ended because the head of its cluster was lost."""
         return bool(self.runs) and self.runs[-1].outcome is RunOutcome.CLUSTER_LOST
 
     def run(self, run: str) -> DriverRun | None:
