@@ -39,7 +39,7 @@ Document = Mapping[str, Any]
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     """Refuse a file that would change the meaning of the stored sweep of its name.
 
-    The file may add settings to the stored sweep, or remove settings.
+    The file may add configurations to the stored sweep, or remove some of them.
 
     Raises `InvalidConfigError` with a diff if a label that has rows would mean a different run,
     and if the two sweeps have no configuration in common. Without rows, any other file may replace
