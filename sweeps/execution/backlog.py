@@ -102,8 +102,7 @@ class Backlog:
         return self._retried.get(trial.trial_id) == self.plan.attempts[trial.trial_id].number
 
     def _closed(self, trial: TrialSpec) -> bool:
-        """Write the rows of a trial whose stages were all found; return False if a stage is
-        damaged."""
+        """Write the rows of a trial with all stages; return False if a stage is damaged."""
         plan, chain = self.plan, self.plan.tree.chains[trial.trial_id]
         if not all(materialise_stage(self.store, self.sweep.name, trial, key) for key in chain):
             return False

@@ -109,8 +109,7 @@ def run_sweep(
 
 
 def _who(document: str, options: RunOptions) -> RunStarted:
-    """Return the start event: user, host, options and code. `document`: checksum of the sweep
-    file."""
+    """Return the start event. `document`: checksum of the sweep file."""
     return RunStarted(
         user=_user(),
         host=socket.gethostname(),

@@ -148,12 +148,12 @@ class SweepExecutor:
         self.progress.tick()
 
     def check_interruption(self) -> None:
-        """End an interrupted run: Python drops an exception that is raised in some places."""
+        """Raise KeyboardInterrupt after a signal, because Python drops it in some places."""
         if self.stop_now:
             raise KeyboardInterrupt
 
     def halt(self, reason: str) -> None:
-        """Let the running stages finish and start no others, because they would fail too."""
+        """Let the running stages finish and start no others, because they could not succeed."""
         self.halted = reason
         self.events.add(Halted(reason=reason))
         if self._scheduler is not None:
@@ -253,8 +253,10 @@ class SweepExecutor:
         )
 
     def _drain(self) -> bool:
-        """Stop when the running stages are finished; return False if none can finish, or if called
-        twice."""
+        """Stop when the running stages are finished; return False to stop at once.
+
+        The result is False if no stage can finish, or at the second call.
+        """
         if self._scheduler is None or self._scheduler.draining:
             self.stop_now = True
             return False

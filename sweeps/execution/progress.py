@@ -135,7 +135,7 @@ class Progress:
     def line(self) -> str:
         """Return one line of progress, for example:
 
-        stages 57/152 · trials 12/38 · 2 running · 3 nodes, 1 lost · 0:48, about 1:16 left
+        `stages 57/152 · trials 12/38 · 2 running · 3 nodes, 1 lost · 0:48, about 1:16 left`
         """
         tally = self.tally
         parts = [

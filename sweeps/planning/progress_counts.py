@@ -63,8 +63,7 @@ def counts_of_plan(plan: Plan, running: Collection[str]) -> Counts:
 
 
 def counts_of_log(history: History, rows: Mapping[str, int], running: int) -> Counts:
-    """Return counts from the last plan that a driver logged. `rows`: trials by status in the
-    table."""
+    """Return counts from the last logged plan. `rows`: trials by status in the table."""
     planning = [run for run in history.runs if run.planned is not None]
     last = planning[-1] if planning else None
     planned = last.planned if last is not None else None

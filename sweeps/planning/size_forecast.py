@@ -23,8 +23,7 @@ class Footprint:
     statistics: int
     """Bytes of the class statistics that its readouts keep by then, in memory only."""
     network: int
-    """Bytes of the backbone's weights, which are in memory in addition to `state` and
-    `statistics`."""
+    """Bytes of the backbone's weights, in memory together with `state` and `statistics`."""
     stages: int
     """Bytes of the files of all distinct stages; figures, counts and rows add some kB each."""
     left: int

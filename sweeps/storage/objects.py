@@ -91,12 +91,11 @@ class ObjectStore:
         return f"ObjectStore({self.location!r})"
 
     def without_retries(self) -> ObjectStore:
-        """The same storage; an operation that meets an outage raises at once."""
+        """Return the same storage without retries; an operation raises at once in an outage."""
         return ObjectStore(self._backend, self._patience.once(), self.recent)
 
     def on_first_contact(self) -> ObjectStore:
-        """Return the same storage, for which probable errors in the settings do not count as
-        outages."""
+        """Return the same storage, without retries of probable errors in the settings."""
         patience = self._patience.except_for(Kind.UNKNOWN_HOST, Kind.NO_KEYS)
         return ObjectStore(self._backend, patience, self.recent)
 
@@ -195,8 +194,7 @@ class ObjectStore:
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
     def folders(self, prefix: str = "") -> tuple[str, ...]:
-        """Return the names of the folders directly below `prefix`, sorted, without listing their
-        contents."""
+        """Return the sorted names of the folders directly below `prefix`; do not list contents."""
         folder = _folder(prefix)
 
         def attempt() -> tuple[str, ...]:

@@ -231,8 +231,10 @@ class GpuSizing:
         return record_of(trial, step["position"] - 1, use, label)
 
     def _devices(self, nodes: Sequence[Node]) -> list[Device]:
-        """Return the GPUs of these nodes. Each node is asked, as GPUs of one label may differ in
-        size."""
+        """Return the GPUs of these nodes.
+
+        Each node is asked, because GPUs of one label may differ in size.
+        """
         import ray
         from ray.exceptions import RayError
 

@@ -27,8 +27,7 @@ class MemoryUse:
 
     device: Device
     peak_bytes: int
-    """Maximum number of bytes that torch's allocator has reserved since the start of the
-    measurement."""
+    """Peak of the bytes that torch's allocator reserved during the measurement."""
     context_bytes: int
     """Bytes in use outside the allocator, including those of other processes on the device."""
 

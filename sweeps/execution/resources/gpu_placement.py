@@ -33,8 +33,7 @@ def selector(gpu_types: tuple[str, ...]) -> dict[str, str]:
 
 
 def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
-    """Return the placement group that Tune requests for a trial. Equal demands share their
-    workers."""
+    """Return Tune's placement request for a trial. Equal demands share their workers."""
     options: dict[str, Any] = {}
     if demand.gpu_types:
         options["bundle_label_selector"] = [selector(demand.gpu_types)]
@@ -45,8 +44,7 @@ def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
 
 @final
 class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray is untyped
-    """Requests a group on the first type with free resources, else on the first type that has
-    some."""
+    """Requests a group on the first type with free resources, else on any type of the list."""
 
     def __init__(self, demand: Demand, **options: Any) -> None:
         super().__init__([demand.amounts], **options)

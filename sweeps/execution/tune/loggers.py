@@ -152,8 +152,7 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         self._do(lambda: self._logger.on_experiment_end(trials=trials, **info))
 
     def _tell(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Log the metrics of a stage, after those of earlier stages that other drivers have
-        trained."""
+        """Log the metrics of a stage, after those of stages that other drivers trained."""
         logged, mine, position = self._start(trial), trial_id(trial), result["position"]
         for stages in range(self._told.get(mine, 0) + 1, position):
             figures = self._earlier(self._trials[mine], stages)

@@ -160,7 +160,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         return taken
 
     def _waits_for(self, key: str) -> None:
-        """Wait until a stage that could not be leased is free.
+        """Schedule the next check of a stage that could not be leased.
 
         A stage that repeatedly seems free but cannot be leased is reported.
         """

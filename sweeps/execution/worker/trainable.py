@@ -170,8 +170,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         """Do nothing: the state is in the store."""
 
     def _figures(self, runner: TrialRunner, report: StepReport) -> dict[str, float]:
-        """Return the metrics of the trial after the step; only a few, because they pass through
-        Ray."""
+        """Return the trial's metrics after the step: only a few, because they pass through Ray."""
         if report.outcome == "waiting":
             return {}
         chain, objectives = runner.chain[: report.position], self._message["objectives"]
