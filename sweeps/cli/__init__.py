@@ -1,4 +1,4 @@
-"""The command `sweeps`. Heavy imports stay inside the commands that need them."""
+"""The command `sweeps`. Slow imports are made only in the commands that need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's mistake is one message and exit code 2, never a traceback."""
+"""Error output of the commands: a user error is one message with exit code 2, not a traceback."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Last = Callable[[int, str], None]
-"""Prints what comes last, given the exit code and what it means."""
+"""Prints the last line, given the exit code and its meaning."""
 
 
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
-    """Print the issues of bad input, or why the storage cannot be used, and end.
+    """Print the issues of invalid input, or why the storage cannot be used, and exit.
 
-    Any other exception is raised on.
+    Other exceptions are not caught.
     """
     return _guarded(command, lambda code, meaning: None, catch_all=False)
 
@@ -44,10 +44,10 @@ def exit_with_code_line(command: Callable[P, R]) -> Callable[P, R]:
 
 
 class CodeLineCommand(click.Command):
-    """A command that prints the exit code in the last line after wrong options, too."""
+    """Command that prints the exit code in the last line after invalid options, too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the command line; a wrong one ends with Click's message and the code."""
+        """Parse the command line; an invalid one ends with Click's message and the exit code."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -98,12 +98,12 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
 
 
 def _leave(code: int) -> NoReturn:
-    """End at once after an interruption, and where Ray was running: nothing is left to be written.
+    """Exit at once after an interruption, and if Ray was running, because all output is written.
 
-    A KeyboardInterrupt inside of `exec` (dataclasses use it while modules are imported) makes
-    `python -m` end by SIGINT in place of the exit code, even if it was caught. With Ray the
-    exception has cut through Ray's own threads wherever they were; taking the interpreter down in
-    order then ends in a segmentation fault now and then.
+    If a KeyboardInterrupt is raised inside `exec` (dataclasses use it while modules are imported),
+    `python -m` ends by SIGINT instead of the exit code, even if the exception was caught. With
+    Ray, the exception has interrupted Ray's own threads at arbitrary points. A normal shutdown of
+    the interpreter then sometimes ends in a segmentation fault.
     """
     if code == INTERRUPTED or "ray" in sys.modules:
         sys.stdout.flush()

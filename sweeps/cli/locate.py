@@ -1,4 +1,4 @@
-"""Which sweep and which storage a user means."""
+"""Lookup of the sweep and the storage that a user names on the command line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore, StorageOptions
 
 NEW_FILE = "a file that does not exist yet"
-"""What a command may write: nothing is overwritten."""
+"""Requirement for an output path of a command: no file is overwritten."""
 
 
 def load_named_sweep(name: str) -> Sweep:
-    """A sweep by the name of a shipped study or by its path."""
+    """Return a sweep by the name of a shipped study or by its path."""
     from sweeps.definition import load_sweep, shipped_studies
 
     studies = shipped_studies()
@@ -38,7 +38,7 @@ def load_named_sweep(name: str) -> Sweep:
 @final
 @dataclass(frozen=True, slots=True)
 class StoredSweep:
-    """A sweep that was run before, in its storage."""
+    """Sweep that was run before, with its storage."""
 
     sweep: Sweep
     objects: ObjectStore
@@ -47,9 +47,9 @@ class StoredSweep:
 def usable_storage(
     location: str, options: StorageOptions | None = None, *, write: bool, create: bool = True
 ) -> ObjectStore:
-    """The storage at a directory or a URL, after a look that it can be used.
+    """Return the storage at a directory or a URL, after a check that it can be used.
 
-    Outages are reported on stderr. Raises `InvalidConfigError`, before anything is started, where
+    Outages are reported on stderr. Raises `InvalidConfigError` before anything is started if
     location, settings, keys or rights are wrong.
     """
     from sweeps.storage import open_storage, require_storage
@@ -60,7 +60,7 @@ def usable_storage(
 
 
 def planned_storage(location: str, options: StorageOptions) -> ObjectStore:
-    """The storage of a run that may follow; a directory that is missing is not made.
+    """Return the storage of a run that may follow; a missing directory is not created.
 
     Raises `InvalidConfigError` as `usable_storage` does.
     """
@@ -77,9 +77,9 @@ def say_aside(message: str) -> None:
 
 
 def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
-    """Return the sweep of a name, as its last run left it in the storage.
+    """Return the sweep of a name, as its last run wrote it to the storage.
 
-    Raises `InvalidConfigError` with the names that there are.
+    Raises `InvalidConfigError` with the names of the existing sweeps.
     """
     from sweeps.definition import stored_document, stored_sweep
     from sweeps.definition.logging import secret_issues
@@ -95,9 +95,9 @@ def find_stored_sweep(objects: ObjectStore, name: str) -> Sweep:
 
 
 def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
-    """The sweep at STORAGE/sweeps/NAME, or the only one of a storage, for reading.
+    """Return the sweep at STORAGE/sweeps/NAME, or the only sweep of a storage, for reading.
 
-    With `write` the storage must be one that can be written, too.
+    With `write` the storage must be writable, too.
     """
     from sweeps.definition import stored_sweep
     from sweeps.results.load import locate
@@ -107,7 +107,7 @@ def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
 
 
 def new_sweep_file_faults(output: Path) -> list[ConfigIssue]:
-    """What is wrong with the path of a sweep file to write; nothing is overwritten."""
+    """Return the issues of the path of a new sweep file; no file is overwritten."""
     name = str(output)
     issues: list[ConfigIssue] = []
     if output.suffix not in {".yaml", ".yml"}:
@@ -120,9 +120,9 @@ def new_sweep_file_faults(output: Path) -> list[ConfigIssue]:
 
 
 def write_new_file(output: Path, text: str) -> bool:
-    """Write a file, or leave it as it is where it holds that text already; whether it was written.
+    """Write a file; return False if a file with this text exists already.
 
-    Raises `InvalidConfigError` for one that holds anything else.
+    Raises `InvalidConfigError` if a file with other content exists.
     """
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -145,4 +145,4 @@ storage_option = click.option(
     metavar="DIR|URL",
     help="Where stages and results are kept: a directory, s3://…, gs://… or az://…",
 )
-"""Shared by the commands that need a storage."""
+"""Option shared by the commands that need a storage."""

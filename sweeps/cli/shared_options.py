@@ -9,7 +9,7 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """A number within limits. The type of click accepts NaN whatever the limits are."""
+    """Finite number within limits. The base type of Click accepts NaN for any limits."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

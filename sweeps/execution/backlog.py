@@ -1,4 +1,4 @@
-"""Left: what of a sweep is still to be trained, step by step."""
+"""Backlog: the part of a sweep that is still to be trained, step by step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sweeps.stages.trial_rows import Ending, record_trial
 
 @final
 class Backlog:
-    """What is left of a sweep, step by step: planned again whenever a step is over."""
+    """Remaining trials of a sweep, step by step; planned again whenever a step is over."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Backlog:
         self.sweep, self.store, self.only = sweep, store, only
         self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
         self.failed: dict[str, str] = {}
-        """Causes by trial id, of those whose last attempt failed and that are not tried again."""
+        """Causes, by trial id, of trials whose last attempt failed and that are not retried."""
         self._mended = mend_tables(store, sweep.name)
         self._retried = failed_attempts(sweep, store.objects) if retry_failed else {}
         self._observed = StoredObservations(sweep, store.objects, self._retried)
@@ -41,26 +41,27 @@ class Backlog:
         self.plan = self._look()
 
     def take(self) -> list[TrialSpec]:
-        """The trials of the next step of which something is missing; none if nothing is."""
+        """Return the incomplete trials of the next step; empty if no trial is left."""
         while True:
             if self._taken:
                 if self.plan.step.finished:
                     return []
                 before, self.plan = self.plan.step, self._look()
                 if (self.plan.step.number, self.plan.step.open) == (before.number, before.open):
-                    return []  # nothing came of it: what is missing is not to be had now
+                    # the step changed nothing: its missing results cannot be computed now
+                    return []
             self._taken = True
             todo = self._todo()
             if todo:
                 return todo
 
     def use(self, resources: Resources) -> None:
-        """Plan with these resources from now on: `resources.gpu: auto` is decided."""
+        """Use these resources in later plans: `resources.gpu: auto` is decided."""
         self.sweep = replace(self.sweep, resources=resources)
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
 
     def plan_as_found(self) -> Plan:
-        """The last plan, with the stages that were stored before any was trained."""
+        """Return the last plan, with the stages that were stored before any was trained."""
         return replace(self.plan, stored=frozenset(self._found))
 
     def _look(self) -> Plan:
@@ -73,7 +74,7 @@ class Backlog:
     def _todo(self) -> list[TrialSpec]:
         plan = self.plan
         chosen = chosen_trials(plan.trials, self.only)
-        unread = {*plan.step.open}  # stored as it seems, but it could not be read
+        unread = {*plan.step.open}  # stored according to the plan, but it could not be read
         done = {
             t.trial_id
             for t in plan.trials
@@ -97,11 +98,11 @@ class Backlog:
         return todo
 
     def _again(self, trial: TrialSpec) -> bool:
-        """Whether its failure is one that is to be tried again."""
+        """Return True if the trial's failure is one that is retried."""
         return self._retried.get(trial.trial_id) == self.plan.attempts[trial.trial_id].number
 
     def _closed(self, trial: TrialSpec) -> bool:
-        """Write the rows of a trial all of whose stages were found; False if one is damaged."""
+        """Write the rows of a trial with all stages; return False if a stage is damaged."""
         plan, chain = self.plan, self.plan.tree.chains[trial.trial_id]
         if not all(materialise_stage(self.store, self.sweep.name, trial, key) for key in chain):
             return False

@@ -1,4 +1,4 @@
-"""run_sweep: bring the storage to the state that a sweep wants, through Ray Tune."""
+"""run_sweep: trains, evaluates and stores everything that a sweep requests, through Ray Tune."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from sweeps.stages.stage_store import StageStore
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOutcome:
-    """What one run of a sweep did."""
+    """Result of one run of a sweep."""
 
     plan: Plan
-    """As it was found."""
+    """Plan at the start of the run."""
     trained: int
-    """Stages that this run trained."""
+    """Number of stages that this run trained."""
     finished: int
-    """Trials of the sweep that are finished now."""
+    """Number of trials of the sweep that are finished now."""
     failed: tuple[tuple[str, str], ...]
     """(label with order and seed, cause) of the trials whose last attempt failed."""
     interrupted: bool
     halted: str = ""
-    """Why the run ended before all was done, if it was not interrupted by anybody."""
+    """Reason why the run ended early; empty if it was complete or interrupted by a user."""
     budget_used: str | None = None
-    """The limit of the budget that ended it, in words."""
+    """Limit of the budget that ended the run, in words."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a sweep is run; none of it changes a result."""
+    """Options of a run; none of them changes a result."""
 
     address: str | None = None
     """HOST:PORT of a Ray cluster, or `auto`; None starts Ray on this machine."""
     retry_failed: bool = False
     only: Sequence[str] = ()
-    """Patterns of the trials to run; see `chosen_trials`. None of them: all."""
+    """Patterns of the trials to run; see `chosen_trials`. An empty sequence selects all."""
     time_to_live_s: float = TIME_TO_LIVE_S
     """Seconds without a beat after which a lease may be taken over."""
     file: str = ""
     """Path or name of the sweep file, for the audit trail."""
     probe: GpuProbe = field(default_factory=TorchProbe)
-    """How GPU memory is measured for `resources.gpu: auto`."""
+    """Measurement of GPU memory for `resources.gpu: auto`."""
 
 
 def run_sweep(
@@ -70,10 +70,11 @@ def run_sweep(
     options: RunOptions | None = None,
     announce: Callable[[Plan], None] = lambda plan: None,
 ) -> SweepOutcome:
-    """Train what is missing, evaluate it, write the tables. Run again, it does nothing.
+    """Train the missing stages, evaluate them and write the tables.
 
-    Raises `InvalidConfigError` before anything is done where the sweep would give rows of its
-    name another meaning, and while a driver runs another version of it.
+    A second run of a complete sweep does nothing. Raises `InvalidConfigError` before any work if
+    the sweep would change the meaning of existing rows of its name, and while a driver runs
+    another version of it.
     """
     options = options or RunOptions()
     sweep.logging.refuse(store.objects.location)
@@ -83,7 +84,8 @@ def run_sweep(
         document = keep_sweep_file(sweep, store.objects)
         events = EventLog(store.objects, sweep.name, run)
         events.add(_who(document, options))
-        events.flush(force=True)  # a driver that is killed at once is in the log too
+        # so that the log also records a driver that is killed immediately
+        events.flush(force=True)
         try:
             with store.objects.outages_told_to(lambda said: events.add(Notice(text=said))):
                 outcome = _run(sweep, store, options, announce, events, lease)
@@ -107,7 +109,7 @@ def run_sweep(
 
 
 def _who(document: str, options: RunOptions) -> RunStarted:
-    """Return who runs what, where and with which code. `document`: checksum of the sweep file."""
+    """Return the start event. `document`: checksum of the sweep file."""
     return RunStarted(
         user=_user(),
         host=socket.gethostname(),
@@ -131,10 +133,10 @@ def _ended_by(error: BaseException) -> RunEnded:
 
 
 def _user() -> str:
-    """Return the name of the user; the number where the system has no name, as in containers."""
+    """Return the name of the user; the number if the system has no name, as in containers."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # what it raises depends on the version of Python
+    except (KeyError, OSError):  # the type of the error depends on the version of Python
         return str(os.getuid())
 
 

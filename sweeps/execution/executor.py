@@ -1,4 +1,4 @@
-"""Job: trials as Tune experiments, one for every step of a sweep, in one Ray cluster."""
+"""Executor of sweeps: one Tune experiment per step of a sweep, in one Ray cluster."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ HEAD_LOST = (
 )
 
 RELEASE_S = 5.0
-"""How long a driver that has lost its cluster waits for a beat of its lease to be written."""
+"""Seconds that a driver without a cluster waits until a beat of its lease is written."""
 
 UNREACHABLE = (
     "the storage could not be reached; what is stored is whole, and the same command continues"
@@ -63,10 +63,11 @@ UNREACHABLE = (
 
 @final
 class SweepExecutor:
-    """The steps of a sweep in one Ray cluster, each of them a Tune experiment.
+    """Runs the steps of a sweep in one Ray cluster, each as a Tune experiment.
 
-    Tune keeps at most one worker while no trial waits for one, whether a searcher could suggest
-    more or not. So workers start anew in each step, and a lazy searcher would hardly save any.
+    If no trial waits for a worker, Tune keeps at most one worker, even if a searcher could suggest
+    more trials. Therefore workers start again in each step, and a lazy searcher would save almost
+    none of these starts.
     """
 
     def __init__(
@@ -82,16 +83,17 @@ class SweepExecutor:
         probe: GpuProbe | None = None,
         presence: Lease | None = None,
     ) -> None:
-        """`backlog`: where further steps come from; without it there is one.
+        """`backlog`: source of further steps; without it there is only one step.
 
-        `probe`: how GPU memory is measured. `presence`: the lease by which the driver is seen.
+        `probe`: measurement of GPU memory. `presence`: lease that shows the driver to others.
         """
         self.store, self.progress = store, progress
         self.spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.events = events or EventLog(store.objects, plan.sweep.name, uuid.uuid4().hex[:12])
-        self.owner = f"{self.events.run}.{uuid.uuid4().hex}"  # the run is named for people
+        # the run id is a readable name; the UUID makes it unique
+        self.owner = f"{self.events.run}.{uuid.uuid4().hex}"
         self.failed: dict[str, str] = {}
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
@@ -109,15 +111,15 @@ class SweepExecutor:
         self._scheduler: StageScheduler | None = None
         self.halted = ""
         self.stop_now = False
-        """Asked for by a signal; the KeyboardInterrupt it raised may have been lost on its way."""
+        """Set by a signal, because the KeyboardInterrupt that the signal raised may be lost."""
 
     def run(self, address: str | None) -> bool:
-        """Train what is left; return whether it was interrupted."""
+        """Train the remaining stages; return True if the run was interrupted."""
         self._local = address is None
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
-            draining(self._drain),  # once more: Ray has put its own handlers in place of ours
+            draining(self._drain),  # again, because Ray has replaced the signal handlers
             self._watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
@@ -134,7 +136,7 @@ class SweepExecutor:
                 self._begin(self._backlog.plan, todo)
 
     def tick(self) -> None:
-        """Do what is due now and then while trials run. Called by Tune at every turn."""
+        """Do periodic work while trials run. Tune calls this at every turn."""
         self.check_interruption()
         for sentence in self._notices.collect():
             self.progress.say(sentence)
@@ -146,12 +148,12 @@ class SweepExecutor:
         self.progress.tick()
 
     def check_interruption(self) -> None:
-        """End what was interrupted: Python drops an exception that meets it in a bad place."""
+        """Raise KeyboardInterrupt after a signal, because Python drops it in some places."""
         if self.stop_now:
             raise KeyboardInterrupt
 
     def halt(self, reason: str) -> None:
-        """Let the running stages finish and start none: going on would be in vain."""
+        """Let the running stages finish and start no others, because they could not succeed."""
         self.halted = reason
         self.events.add(Halted(reason=reason))
         if self._scheduler is not None:
@@ -166,25 +168,25 @@ class SweepExecutor:
         self._watch.leave_out(node_id, ConfigIssue("node", host, "the same software", error))
 
     def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
-        """A worker has given up waiting for the storage: leave its node out, or end the run."""
+        """Exclude a node whose worker could not reach the storage in time, or end the run."""
         issue = ConfigIssue("node", host, "a node that reaches the storage of this run", error)
         if not self._watch.reaches_storage() or not self._watch.leave_out(node_id, issue):
             self.halt(f"{UNREACHABLE} ({host}: {error})")
 
     def gpu_too_small(self, node_id: str, host: str, error: str) -> None:
-        """A share of this node's GPU is less than what a trial needs: leave the node out."""
+        """Exclude a node if a share of its GPU is less than a trial needs."""
         hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
         issue = ConfigIssue("node", host, "a node with enough GPU memory", hint)
         if not self._watch.leave_out(node_id, issue):
             self.halt(f"{error}. Set resources.gpu to a larger share")
 
     def spend(self, seconds: float) -> None:
-        """A stage was trained: count it, and start no other one if that was the last."""
+        """Count a trained stage; start no other one if it used up the budget."""
         self.spending = self.spending.with_stage(seconds)
         self._check_budget()
 
     def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record and count the stage of a step's result, if it computed one."""
+        """Record and count the stage of a step's result, if the step computed one."""
         if result["outcome"] in ("trained", "evaluated"):
             self.events.add(
                 StageDone(
@@ -203,7 +205,7 @@ class SweepExecutor:
             self.spend(result["seconds"])
 
     def ended(self, trial: TrialSpec, ending: Ending) -> None:
-        """An attempt is over: write its row, count it. A second call for it does nothing."""
+        """Write the row of an ended attempt and count it. A second call for it does nothing."""
         if trial.trial_id in self._ended:
             return
         self._ended.add(trial.trial_id)
@@ -251,7 +253,10 @@ class SweepExecutor:
         )
 
     def _drain(self) -> bool:
-        """Stop once the running stages are finished; False if none can be, or if asked again."""
+        """Stop when the running stages are finished; return False to stop at once.
+
+        The result is False if no stage can finish, or at the second call.
+        """
         if self._scheduler is None or self._scheduler.draining:
             self.stop_now = True
             return False
@@ -366,7 +371,7 @@ class SweepExecutor:
         )
 
     def _use(self, resources: Resources) -> None:
-        """Plan and count with decided resources."""
+        """Use decided resources for planning and counting."""
         if resources == self.plan.sweep.resources:
             return
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
@@ -387,7 +392,7 @@ class SweepExecutor:
         self.stage_done(trial.trial_id, result)
 
     def _release(self, trial: TrialSpec) -> None:
-        """Give up the lease of a worker that is gone, so that nobody waits for it to expire."""
+        """Release the lease of a lost worker, so that no driver waits until it expires."""
         from sweeps.execution.tune.scheduler import owner_of
 
         for key in self.plan.tree.chains[trial.trial_id]:

@@ -13,5 +13,8 @@ REFUSED_TEXT = "an input was refused"
 
 
 def exit_code_line(code: int, meaning: str) -> str:
-    """Return the last line of a run; it has the code, as `ray submit` makes 1 of every other."""
+    """Return the last line of a run, with its exit code.
+
+    The line contains the code because `ray submit` replaces every nonzero code by 1.
+    """
     return f"exit code {code}: {meaning}"

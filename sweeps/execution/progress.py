@@ -1,4 +1,4 @@
-"""Progress that a person can read: a live table in a terminal, now and then a line otherwise."""
+"""Progress output for users: a live table in a terminal, occasional lines otherwise."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ PLAIN_EVERY_S = 15.0
 @final
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best configuration so far by one objective."""
+    """Best configuration so far by one objective."""
 
     label: str
     mean: float
-    """On validation, over the trials of it that this run has finished."""
+    """Mean on validation images, over its trials that this run has finished."""
     runs: int
 
 
 @final
 @dataclass(slots=True)
 class Tally:
-    """What has happened so far."""
+    """Counts of a run so far."""
 
     trials: int
     stages: int
-    """To be trained."""
+    """Number of stages to train."""
     finished: int = 0
     failed: int = 0
     active: int = 0
     most_active: int = 0
     reused: int = 0
-    """Stages that were stored before."""
+    """Number of stages that were stored before."""
     trained: int = 0
-    """Stages trained by this run of the sweep."""
+    """Number of stages that this run of the sweep trained."""
     stage_seconds: float = 0.0
     nodes: NodeTally = field(default_factory=NodeTally)
-    """Of a cluster; none where Ray runs on this machine alone."""
+    """Nodes of a cluster; empty if Ray runs only on this machine."""
     objectives: Mapping[str, Literal["max", "min"]] = field(default_factory=dict)
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """Of finished trials: by objective, then by label."""
+    """Metrics of finished trials by objective, then by label."""
 
     def note(self, label: str, figures: Mapping[str, float]) -> None:
-        """A trial has finished with these metrics."""
+        """Record the metrics of a trial that has finished."""
         for name in self.objectives:
             if name in figures:
                 self.values.setdefault(name, {}).setdefault(label, []).append(figures[name])
 
     def best(self) -> dict[str, Best]:
-        """By objective, as far as a trial has finished that has it."""
+        """Return the best configuration by objective, for objectives that a finished trial has."""
         found: dict[str, Best] = {}
         for name, by_label in self.values.items():
             means = [
@@ -75,9 +75,9 @@ class Tally:
 
 @final
 class Progress:
-    """Shows the tally; everything that the sweep says while it runs goes through here.
+    """Shows the tally; all messages of a running sweep are printed through this class.
 
-    Used as a context manager: what is live goes when the block ends.
+    Used as a context manager: the live table is removed when the block ends.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class Progress:
     ) -> None:
         if self._live is not None:
             if kind is None:
-                self._live.update(self.table(), refresh=True)  # how it ended
+                self._live.update(self.table(), refresh=True)  # the final state
             self._live.stop()
             self._live = None
 
     def close(self) -> None:
-        """Take what is live off the terminal, so that plain lines follow."""
+        """Remove the live table from the terminal, so that plain lines follow."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def tick(self) -> None:
-        """Show the tally if it is time to."""
+        """Show the tally if its interval has passed."""
         now = self._clock()
         if now < self._next:
             return
@@ -126,15 +126,16 @@ class Progress:
             self._write(self.line())
 
     def say(self, message: str) -> None:
-        """Print a sentence of its own, above the table if there is one."""
+        """Print a sentence on a separate line, above the table if there is one."""
         if self._live is None:
             self._write(message)
         else:
             self._live.console.print(message, markup=False, highlight=False)
 
     def line(self) -> str:
-        """Return one line, such as
-        `stages 57/152 · trials 12/38 · 2 running · 3 nodes, 1 lost · 0:48, about 1:16 left`.
+        """Return one line of progress, for example:
+
+        `stages 57/152 · trials 12/38 · 2 running · 3 nodes, 1 lost · 0:48, about 1:16 left`
         """
         tally = self.tally
         parts = [
@@ -151,7 +152,7 @@ class Progress:
         return " · ".join(parts)
 
     def table(self) -> Table:
-        """The same and more, for a terminal."""
+        """Return the content of `line` and more details as a table, for a terminal."""
         from rich.table import Table
         from rich.text import Text
 
@@ -185,7 +186,11 @@ class Progress:
         return grid
 
     def _time(self) -> str:
-        """What is left is taken to need as long per stage, on as many slots as were ever busy."""
+        """Return the time used and the estimated time left.
+
+        The estimate assumes the mean time per stage so far, on the maximum number of slots that
+        were busy.
+        """
         tally, spent = self.tally, clock_text(self._clock() - self._start)
         if 0 < tally.trained < tally.stages:
             mean = tally.stage_seconds / tally.trained
@@ -194,7 +199,7 @@ class Progress:
         return spent
 
     def _shown(self) -> Live:
-        """The live table, begun when it is first needed."""
+        """Return the live table; create it at the first call."""
         if self._live is None:
             from rich.console import Console
             from rich.live import Live
@@ -202,13 +207,13 @@ class Progress:
             console = Console(file=self._stream, force_terminal=True)
             self._live = Live(
                 console=console,
-                auto_refresh=False,  # no thread: the driver ticks
+                auto_refresh=False,  # no thread: the driver refreshes it
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
             self._live.start()
-            console.show_cursor()  # a driver that is killed cannot bring it back
+            console.show_cursor()  # a killed driver cannot restore the cursor
         return self._live
 
     def _write(self, text: str) -> None:
@@ -217,12 +222,12 @@ class Progress:
 
 
 def shown(metric: str, value: float) -> str:
-    """A metric for people: fractions in percent, numbers of parameters as they are."""
+    """Return a metric as text: fractions in percent, numbers of parameters unchanged."""
     return f"{value:,.0f}" if metric == "trainable_parameters" else f"{100 * value:.1f} %"
 
 
 def clock_text(seconds: float) -> str:
-    """`4:05`, or `1:02:09` from an hour on."""
+    """Return `4:05`, or `1:02:09` for an hour or more."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

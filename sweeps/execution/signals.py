@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: once to finish the running stages and stop, twice to stop now."""
+"""Handlers of Ctrl-C, SIGTERM and SIGHUP: the first signal drains, the second one interrupts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""SIGHUP comes when a terminal or an ssh connection is closed."""
+"""Handled signals. SIGHUP is sent when a terminal or an ssh connection is closed."""
 
 
 @contextmanager
 def draining(drain: Callable[[], bool]) -> Iterator[None]:
-    """Call `drain` at every signal; where it returns False, KeyboardInterrupt ends the block.
+    """Call `drain` at every signal; if it returns False, KeyboardInterrupt ends the block.
 
-    A handler may run in the middle of anything, also of a write to the terminal, so `drain` must
-    only set a flag. SIGHUP stays ignored where it is (`nohup`).
+    A handler may run at any point, also during a write to the terminal, so `drain` must only set a
+    flag. If SIGHUP is ignored (`nohup`), it stays ignored.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -36,9 +36,9 @@ def draining(drain: Callable[[], bool]) -> Iterator[None]:
 
 
 def leave_terminal() -> None:
-    """Send further output nowhere if it went to a terminal: that terminal is gone.
+    """Discard further output if it went to a terminal, because that terminal is closed.
 
-    Every write to it would fail, and a sweep must not end for a line of its progress.
+    Every write to it would fail, and a failed progress line must not end a sweep.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -48,7 +48,10 @@ def leave_terminal() -> None:
 
 
 def _is_hung_up(stream: int) -> bool:
-    """Return whether the stream is a terminal whose other end was closed: `isatty` denies it."""
+    """Return True if the stream is a terminal whose other end was closed.
+
+    `isatty` returns False for such a stream.
+    """
     try:
         return os.readlink(f"/proc/self/fd/{stream}").startswith(("/dev/pts/", "/dev/tty"))
     except OSError:

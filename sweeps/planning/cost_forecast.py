@@ -1,10 +1,10 @@
-"""What the stages that are left will cost, from what stored stages of their kind have cost.
+"""Cost forecast of the remaining stages of a plan, from the cost of stored stages of their kind.
 
-Stages are of one kind if backbone, data, method with its size, and amount of training agree;
-learning rates, seeds, orders and splits do not change a cost. Training costs so much per class of
-the task, evaluation so much per stage: after each, all tasks are looked at. Both grow
-in a straight line with the position once three positions are known. Wall time of a run is the sum
-over the slots that work at once, and Ray's start.
+Stages are of one kind if backbone, data, method with its size, and amount of training agree.
+Learning rates, seeds, orders and splits do not change the cost. Training costs an amount per class
+of the task. Evaluation costs an amount per stage, because all tasks are evaluated after each
+stage. Both amounts grow linearly with the position if three positions are known. The wall time of
+a run is the sum divided among the slots that work at once, plus the start of Ray.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sweeps.planning.stage_tree import StageNode
 from sweeps.stages.stage_store import StageStore
 
 SAMPLE = 300
-"""At most so many stored stages are read per plan; on a bucket each is two round trips."""
+"""Maximum number of stored stages read per plan; on a bucket each takes two round trips."""
 _SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
 _AMOUNT = ("epochs", "batch_size", "optimizer", "augment", "precision", "device", "threads")
 
@@ -32,26 +32,27 @@ _TELLS: dict[str, Callable[[str], bool]] = {
     "method": lambda name: name in _SIZE,
     "train": lambda name: name in _AMOUNT,
 }
-"""Which fields of what acts make a kind, section by section."""
+"""Fields of each section of the effective configuration that determine a kind."""
 
 
 @final
 class Kinds:
-    """Kinds of stages, equal where costs can be compared.
+    """Kinds of stages; costs of stages of equal kind can be compared.
 
-    The stages of a plan share the sections of what acts in them; each is spelt out once.
+    The stages of a plan share sections of the effective configuration. Each section is converted
+    to text once.
     """
 
     def __init__(self) -> None:
         self._texts: dict[int, tuple[dict[str, Any], str]] = {}
 
     def of(self, spec: StageSpec) -> tuple[str, ...]:
-        """The kind of a stage."""
+        """Return the kind of a stage."""
         return tuple(self._text(name, spec.effect[name]) for name in _TELLS)
 
     def _text(self, name: str, section: dict[str, Any]) -> str:
         known = self._texts.get(id(section))
-        if known is None:  # the section is kept, so that its id stays its own
+        if known is None:  # the cache keeps the section, so that no other object gets its id
             acts = {field: value for field, value in section.items() if _TELLS[name](field)}
             known = self._texts[id(section)] = section, canonical_json(acts)
         return known[1]
@@ -60,20 +61,20 @@ class Kinds:
 @final
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one stored stage has cost."""
+    """Measured cost of one stored stage."""
 
     position: int
     classes: int
-    """Trained here."""
+    """Classes that the stage trained."""
     train_s: float
     evaluate_s: float | None
-    """None if no evaluation of it was timed."""
+    """Seconds of its evaluation; None if no evaluation was timed."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Law:
-    """Seconds of a stage of one kind."""
+    """Linear cost model: seconds of a stage of one kind."""
 
     start: float
     growth: float
@@ -83,13 +84,13 @@ class Law:
     """Evaluating at position p takes look + p * look_growth."""
 
     def seconds(self, position: int, classes: int) -> float:
-        """Of training and evaluating one stage."""
+        """Return the seconds of training and evaluating one stage."""
         train = max(0.0, self.start + position * self.growth) * classes
         return train + max(0.0, self.look + position * self.look_growth)
 
 
 def fitted(found: Iterable[Measured]) -> Law:
-    """The law of one kind from one or more measured stages, by least squares."""
+    """Return the least-squares fit of the cost model to one or more stages of one kind."""
     measured = list(found)
     timed = [(one, one.evaluate_s) for one in measured if one.evaluate_s is not None]
     train = _line([(one.position, one.classes, one.train_s) for one in measured])
@@ -97,9 +98,9 @@ def fitted(found: Iterable[Measured]) -> Law:
 
 
 def _line(costs: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
-    """(start, growth) of a unit, from (position, units, seconds).
+    """Return (start, growth) per unit, fitted to (position, units, seconds).
 
-    No growth from fewer than three positions, and nothing from nothing.
+    With fewer than three positions the growth is zero; without costs both values are zero.
     """
     if not costs:
         return 0.0, 0.0
@@ -114,22 +115,22 @@ def _line(costs: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostForecast:
-    """What is left to train, and what it will take."""
+    """Remaining stages of a plan and their estimated cost."""
 
     stages: int
-    """Left to train."""
+    """Number of stages left to train."""
     unknown: int
-    """Of these, how many are of a kind that was never measured."""
+    """Number of these stages whose kind was never measured."""
     seconds: float
-    """Of the others, training and evaluation, one after another."""
+    """Total seconds of training and evaluating the other stages, one after another."""
     measured: int
-    """Stored stages that were read for it."""
+    """Number of stored stages that were read for the forecast."""
 
 
 def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostForecast:
-    """The cost of the stages that are left, each once. `clock` is `wall_s` or `cpu_s`."""
+    """Return the cost of the remaining stages, each counted once. `clock`: `wall_s` or `cpu_s`."""
     left = plan.tree.remaining(plan.stored)
-    if not plan.stored:  # spares a large plan to be told apart by kinds of which none is known
+    if not plan.stored:  # no kind is known: a large plan need not be divided into kinds
         return CostForecast(stages=len(left), unknown=len(left), seconds=0.0, measured=0)
     kinds, found_kinds = Kinds(), dict[tuple[str, ...], list[StageNode]]()
     for key in sorted(plan.stored):
@@ -155,7 +156,7 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
 
 
 def probe_trials(plan: Plan) -> list[str]:
-    """Ids of trials whose first stages, trained, would measure every kind that is unknown."""
+    """Return ids of trials whose first stages, if trained, measure every unknown kind."""
     kinds, nodes = Kinds(), plan.tree.nodes
     known = {kinds.of(nodes[key].spec) for key in plan.stored}
     chosen: list[str] = []

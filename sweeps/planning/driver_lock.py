@@ -1,4 +1,4 @@
-"""Guards of the wanted state: one name, one sweep; and nobody changes it under a running one."""
+"""Checks before a driver starts: a name keeps its sweep, and a running sweep keeps its file."""
 
 from __future__ import annotations
 
@@ -29,20 +29,22 @@ from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 POLL_S = 0.2
-"""How often the beat of another driver is looked at."""
+"""Seconds between two reads of the beat of another driver."""
 SHOWN = 12
-"""How many changed fields a refusal lists."""
+"""Maximum number of changed fields that an error lists."""
 
 Document = Mapping[str, Any]
 
 
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
-    """Refuse a file that is not the stored sweep of its name, with more in it or with less.
+    """Refuse a file that would change the meaning of the stored sweep of its name.
 
-    Raises `InvalidConfigError` with a diff where a label that has rows would stand for another
-    run; and where the two sweeps have no configuration in common. Without rows the stored file
-    may be replaced by any other: a run of it was refused, or stopped before a trial ended.
-    Its stages need no guard, as a stage is found by the hash of everything that it rests on.
+    The file may add configurations to the stored sweep, or remove some of them.
+
+    Raises `InvalidConfigError` with a diff if a label that has rows would mean a different run,
+    and if the two sweeps have no configuration in common. Without rows, any other file may replace
+    the stored one: its run was refused, or stopped before a trial ended. Stages need no check,
+    because the key of a stage is the hash of everything that determines it.
     """
     stored = _stored_document(objects, sweep.name)
     if stored is None or _identity(stored) == _identity(sweep.document):
@@ -89,13 +91,13 @@ def presence(
     say: Callable[[str], None] = lambda message: None,
     run: str = "driver",
 ) -> Iterator[Lease]:
-    """Hold a lease, for the length of the block, that shows a driver of this version of the file.
+    """Hold a lease for the duration of the block, as a sign of a driver of this file version.
 
-    Any number of drivers may run one file. `run`: id of the driver's run in the event log, by
-    which `sweeps status` finds who it is. Raises `InvalidConfigError` while a driver of another
-    version of it lives; one that was killed is waited for, as long as its lease lasts. What
-    killed drivers of this version have left is removed at the end, if their beat has stood still
-    since the start for as long as their leases last.
+    Any number of drivers may run one file. `run`: id of the driver's run in the event log, from
+    which `sweeps status` reads the details of the driver. Raises `InvalidConfigError` while a
+    driver of another version is alive. A killed driver of another version is waited for until its
+    lease expires. Leases of killed drivers of this version are removed at the end, if their beat
+    has not changed since the start for as long as their leases last.
     """
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
     mine = version_of(sweep.document)
@@ -110,7 +112,7 @@ def presence(
         watch = LeaseWatch(table)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
-            watch.is_free(key)  # its time runs from now on
+            watch.is_free(key)  # starts the measurement of its beat
         try:
             yield lease
         finally:
@@ -118,7 +120,7 @@ def presence(
 
 
 def _remove_dead(table: LeaseTable, watch: LeaseWatch, keys: Sequence[str]) -> None:
-    """Remove the leases whose owners have stopped; a storage that fails now keeps them."""
+    """Remove the leases whose owners have stopped; if the storage fails now, they remain."""
     try:
         for key in keys:
             if watch.is_free(key):
@@ -137,7 +139,7 @@ def _remove(table: LeaseTable, key: str) -> None:
 def _refuse_others(
     table: LeaseTable, keys: Collection[str], name: str, say: Callable[[str], None]
 ) -> None:
-    """Watch drivers of other versions until each has shown that it lives, or has not."""
+    """Watch drivers of other versions until each has either sent a beat or expired."""
     watch = LeaseWatch(table)
     waiting = {key: _beat(table, key) for key in keys}
     if waiting:
@@ -167,7 +169,7 @@ def _beat(table: LeaseTable, key: str) -> str | None:
 
 
 def _driver_text(table: LeaseTable, name: str, key: str) -> str:
-    """Return who a driver is, by its lease and by the event log, which may not have it yet."""
+    """Return a description of a driver from its lease and, if present there, the event log."""
     newest = table.newest_number(key)
     beat = None if newest is None else read_beat(table.objects, key, table.name(key, newest))
     if beat is None:
@@ -185,34 +187,34 @@ def _driver_text(table: LeaseTable, name: str, key: str) -> str:
 
 
 def _stored_document(objects: ObjectStore, name: str) -> Document | None:
-    """The sweep as it was asked for last; None if there is none that could be read."""
+    """Return the stored sweep file; None if there is none that can be read."""
     try:
         found = stored_document(objects, name)
         _identity(found)
     except (MissingObjectError, InvalidConfigError, TypeError, ValueError, RecursionError):
-        return None  # TypeError: a date or a binary, which no sweep file holds
+        return None  # TypeError: a date or binary value, which no sweep file contains
     return found
 
 
 def version_of(document: Document) -> str:
-    """Return the id of a version of a sweep file, with which the names of its drivers begin."""
+    """Return the id of a version of a sweep file; the names of its drivers begin with this id."""
     return short_id(_identity(document))
 
 
 def _identity(document: Document) -> str:
-    """What a file asks for, without where it has it from and how the storage is reached."""
+    """Return the content of a file, without its sources and without the storage settings."""
     left_out = {"merged_from", "storage"}
     return canonical_json({k: v for k, v in document.items() if k not in left_out})
 
 
 def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
-    """What the labels that a model has proposed by now stand for."""
+    """Return the meanings of the labels that a model has proposed so far."""
     batches = current_step(sweep, objects).batches
     return {each.label: meaning_of(each.run) for batch in batches for each in batch.new}
 
 
 def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
-    """The runs that rows have under each label."""
+    """Return the runs that rows have under each label."""
     columns = ["label", "config_id", "class_order_seed", "split_seed", "run"]
     found: dict[tuple[Any, ...], tuple[str, Meaning]] = {}
     for row in read_table(objects, name, "trials").table.select(columns).to_pylist():
@@ -223,7 +225,7 @@ def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
 
 
 def _of_file(document: Document) -> list[tuple[str, Meaning]]:
-    """What the stored file asked for; nothing if this version cannot read it any more."""
+    """Return the runs that the stored file requests; empty if this version cannot read it."""
     try:
         return [*meanings(sweep_of(document)).items()]
     except InvalidConfigError:
@@ -231,7 +233,7 @@ def _of_file(document: Document) -> list[tuple[str, Meaning]]:
 
 
 def _in_common(before: Sequence[tuple[str, Meaning]], after: Mapping[str, Meaning]) -> bool:
-    """Whether some run is in both, under whatever label."""
+    """Return True if the two have some run in common, under any label."""
     old = {canonical_json(meaning) for _, meaning in before}
     return any(canonical_json(meaning) in old for meaning in after.values())
 
@@ -243,7 +245,7 @@ _NEW_NAME = (
 
 
 def _mend(changed: Sequence[Changed]) -> str:
-    """The diff, one field per line, and the way out."""
+    """Return the diff with one field per line, and the possible remedies."""
     lines = [f"{_NEW_NAME}. Stored | this file:"]
     for each in changed[:SHOWN]:
         difference, (first, *others) = each.difference, each.labels

@@ -1,9 +1,9 @@
-"""Stages that no sweep of a storage needs any more.
+"""Garbage collection: stages that no sweep of a storage needs.
 
-Sweeps may start while stages are collected. So the stages are listed first, and the sweep files
-are read after that: a stage that a later sweep trains is not in the list. Right before the
-deletion the drivers and the sweep files are read once more, as a sweep that has started meanwhile
-may reuse what was garbage. A driver writes its sweep file before it plans.
+Sweeps may start while stages are collected. Therefore the stages are listed first, and the sweep
+files are read after that: a stage that a later sweep trains is not in the list. Directly before
+the deletion, the drivers and the sweep files are read again, because a sweep that has started in
+the meantime may reuse unneeded stages. A driver writes its sweep file before it plans.
 """
 
 from __future__ import annotations
@@ -27,43 +27,44 @@ from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import stage_and_file
 
 LOOK_EVERY = 100
-"""Every so many stages the drivers are listed again while stages are deleted."""
+"""Number of deleted stages after which the drivers are listed again."""
 
 Drivers = Mapping[str, tuple[str, ...]]
-"""Ids of the drivers of each sweep, dead ones included."""
+"""Ids of the drivers of each sweep, including dead drivers."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garbage:
-    """What a collection would delete, and what it leaves alone."""
+    """Stages that a collection would delete, and stages that it keeps."""
 
     stages: tuple[str, ...]
-    """Keys of stages, stored or half-written, that no sweep needs."""
+    """Keys of the stages, stored or half-written, that no sweep needs."""
     size: int
-    """Their bytes, evaluations included."""
+    """Bytes of these stages, including evaluations."""
     leased: tuple[str, ...]
-    """Not needed either, but somebody is at work on them: they stay."""
+    """Keys of unneeded stages that are kept because a worker holds their lease."""
     needed: int
-    """Stages in the storage that some sweep needs."""
+    """Number of stages in the storage that some sweep needs."""
 
 
 def stored_sweeps(objects: ObjectStore) -> list[Sweep]:
-    """Return every sweep of a storage, as its last run wants it."""
+    """Return every sweep of a storage, as its last run requested it."""
     found: list[Sweep] = []
     for name in sweep_names(objects):
         try:
             found.append(stored_sweep(objects, name))
         except MissingObjectError:
-            continue  # it was removed meanwhile
+            continue  # it was removed in the meantime
     return found
 
 
 def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[str]:
-    """Keys of every stage of every trial that the sweeps want, ancestors included.
+    """Return the keys of every stage that the sweeps require, including ancestors.
 
-    What a sweep wants may depend on its results. While it is not finished everything that it has
-    ever used is kept: with a damaged evaluation its later wishes are unknown for the moment.
+    The stages that a sweep requires may depend on its results. While a sweep is not finished,
+    every stage that it has ever used is kept: if an evaluation is damaged, the later stages of the
+    sweep are temporarily unknown.
     """
     keys: set[str] = set()
     for sweep in sweeps:
@@ -75,7 +76,7 @@ def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[
 
 
 def _used(sweep: Sweep, objects: ObjectStore) -> list[str]:
-    """Keys of the stages that are in a sweep's table."""
+    """Return the keys of the stages that are in a sweep's table."""
     keys: list[str] = read_table(objects, sweep.name, "stages").table["stage_key"].to_pylist()
     return keys
 
@@ -90,9 +91,9 @@ def stage_sizes(store: StageStore) -> dict[str, int]:
 
 
 def find_garbage(store: StageStore, sizes: Mapping[str, int], needed: Collection[str]) -> Garbage:
-    """Return which of the listed stages are not `needed`; deletes nothing.
+    """Return the listed stages that are not `needed`; delete nothing.
 
-    `sizes`: from `stage_sizes`, called before what is needed was read.
+    `sizes`: from `stage_sizes`, called before the needed stages were read.
     """
     leases = LeaseTable(store.objects)
     loose = sorted(sizes.keys() - set(needed))
@@ -107,10 +108,10 @@ def find_garbage(store: StageStore, sizes: Mapping[str, int], needed: Collection
 
 
 def delete_stages(store: StageStore, garbage: Garbage) -> tuple[str, ...]:
-    """Delete what was found, less what is needed or leased by now; return what was deleted.
+    """Delete the stages in `garbage` that are still unneeded and not leased; return their keys.
 
     Raises `InvalidConfigError` while a driver is alive whose sweep file is not in the storage yet.
-    A stage's marker goes first: without it the stage does not exist.
+    The marker of a stage is deleted first: without it the stage does not exist.
     """
     objects, leases = store.objects, LeaseTable(store.objects)
     drivers: Drivers | None = None
@@ -130,19 +131,19 @@ def delete_stages(store: StageStore, garbage: Garbage) -> tuple[str, ...]:
 
 
 def _needed_with(objects: ObjectStore, drivers: Drivers) -> frozenset[str]:
-    """Return what is needed now; the drivers were listed before the sweep files are read here."""
+    """Return the stages needed now; the sweep files are read after the drivers were listed."""
     sweeps = stored_sweeps(objects)
     _require_known(objects, drivers, [sweep.name for sweep in sweeps])
     return needed_stages(sweeps, objects)
 
 
 def _drivers(objects: ObjectStore) -> Drivers:
-    """Return what is in `running/` of each sweep, whether it has a sweep file or not."""
+    """Return the driver ids in `running/` of each sweep, with or without a sweep file."""
     return {name: objects.folders(f"sweeps/{name}/running") for name in objects.folders("sweeps")}
 
 
 def _require_known(objects: ObjectStore, drivers: Drivers, stored: Collection[str]) -> None:
-    """Refuse while a driver is alive that runs another version of a sweep file than the stored."""
+    """Raise if an alive driver runs another version of a sweep file than the stored one."""
     started = time.monotonic()
     for name, keys in drivers.items():
         version = version_of(stored_document(objects, name)) if name in stored else None

@@ -1,7 +1,8 @@
-"""What the rows of a sweep mean: under a label stands one run, now and after every edit.
+"""Consistency of labels: a label means one run, before and after every edit of a sweep.
 
-A row's own ids follow from its content, so it stays true whatever the file says. What an edit can
-spoil is the table as a whole: rows of two different runs under one label would be averaged.
+The ids of a row follow from its content, so a row stays correct whatever the file contains. An
+edit can invalidate the table as a whole: rows of two different runs under one label would be
+averaged.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from sweeps.definition.derive.divergence import Difference, differences_of
 from sweeps.definition.sweep import Sweep
 
 Meaning = Mapping[str, Any]
-"""A run as plain data, without what differs between the trials of one configuration."""
+"""Run as plain data, without the fields that differ between the trials of one configuration."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A field that would mean something else under labels that are in use."""
+    """Field that would have a different meaning under labels that are in use."""
 
     difference: Difference
     labels: tuple[str, ...]
 
 
 def meaning_of(run: RunConfig | Mapping[str, Any]) -> Meaning:
-    """The run, or the same as plain data, less its seed and its task order."""
+    """Return the run as plain data, without its seed and its task order."""
     data: dict[str, Any] = json.loads(canonical_json(run))
     data.pop("seed", None)
     data["stream"].pop("task_order", None)
@@ -38,17 +39,17 @@ def meaning_of(run: RunConfig | Mapping[str, Any]) -> Meaning:
 
 
 def meanings(sweep: Sweep) -> dict[str, Meaning]:
-    """What each label of a sweep stands for."""
+    """Return the run that each label of a sweep means."""
     return {each.label: meaning_of(each.run) for each in sweep.configurations}
 
 
 def changed_meanings(
     before: Iterable[tuple[str, Meaning]], after: Mapping[str, Meaning]
 ) -> tuple[Changed, ...]:
-    """Fields in which labels that are in both stand for another run; equal changes come once.
+    """Return the fields in which labels of both sweeps mean different runs, equal changes once.
 
-    A label that only one of the two has changes nothing: values, baselines and axes may come and
-    go.
+    A label that only one of the two has is not a change: values, baselines and axes may be added
+    and removed.
     """
     found: dict[str, tuple[Difference, dict[str, None]]] = {}
     for label, old in before:

@@ -1,7 +1,8 @@
-"""Leases as a reader sees them: who holds what, and whether a driver still beats. Writes nothing.
+"""Read-only view of leases: their owners, and the signs of life of drivers.
 
-Nobody is declared expired here; that is for those who want a lease. Wall times in a lease are of
-its owner's clock, so differences are taken between two times of the same lease.
+This module declares no lease expired; only a process that requests a lease does so. Wall times in
+a lease are from the clock of its owner, so differences are computed only between two times of the
+same lease.
 """
 
 from __future__ import annotations
@@ -19,57 +20,57 @@ from sweeps.stages.leases import BEATS_PER_LIFE, time_to_live_of
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8
-"""Leases fetched at once."""
+"""Number of leases fetched at once."""
 MISSED_BEATS = 3
-"""Beats that a driver may miss before it counts as silent."""
+"""Number of beats that a driver may miss before it counts as silent."""
 LATENCY_S = 1.0
-"""Added to that, for a slow storage."""
+"""Seconds added to that limit, for a slow storage."""
 SHORTEST_PAUSE_S = 0.02
-"""Between two looks at leases that state no time to live."""
+"""Seconds between two reads of leases that specify no time to live."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """What the owner of a lease last wrote."""
+    """Last data that the owner of a lease wrote."""
 
     name: str
     """Key of the lease."""
     key: str
-    """What is leased: the key of a stage, or the id of a driver."""
+    """Key of the leased stage, or id of the driver."""
     owner: str
     host: str
-    """Empty for a lease of an earlier version of this code."""
+    """Host name; empty for a lease of an earlier version of this code."""
     since: datetime | None
     at: datetime | None
-    """When it was written."""
+    """Time at which it was written."""
     number: int
     time_to_live_s: float
 
     @property
     def held_s(self) -> float | None:
-        """Return for how long the lease is held."""
+        """Return the seconds for which the lease has been held."""
         if self.since is None or self.at is None:
             return None
         return max(0.0, (self.at - self.since).total_seconds())
 
 
 class Sign(StrEnum):
-    """What a second look at the lease of a driver showed."""
+    """Result of a second read of the lease of a driver."""
 
     ALIVE = "alive"
     SILENT = "silent"
-    """Its beat stands still: it was killed, or cannot reach the storage."""
+    """Its beat does not change: the driver was killed, or cannot reach the storage."""
     ENDED = "ended"
-    """It gave its lease back."""
+    """It returned its lease."""
 
 
 def read_beats(
     objects: ObjectStore, folder: str, chosen: Callable[[str], bool] = lambda key: True
 ) -> dict[str, Beat]:
-    """Return the leases of a folder that were not declared expired, by what is leased.
+    """Return the leases of a folder that were not declared expired, by the key of the leased item.
 
-    `chosen`: which of them to read; each takes a request.
+    `chosen`: selects the leases to read; each takes one request.
     """
     generations: dict[str, set[str]] = {}
     for name in objects.list(folder):
@@ -86,7 +87,7 @@ def read_beats(
 
 
 def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
-    """Return one lease; None if it was given back or is not what was written."""
+    """Return one lease; None if it was returned or is not valid."""
     try:
         fields: Any = json.loads(objects.get(name).decode(errors="replace"))
     except (MissingObjectError, ValueError):
@@ -113,10 +114,10 @@ def look_again(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, tuple[Sign, Beat]]:
-    """Look at leases again until each has moved, is gone, or has stood still for too long.
+    """Read leases again until each has changed, is gone, or has not changed for too long.
 
-    `started`: when they were read first, by `clock`. Returns by name what was seen and the last
-    beat.
+    `started`: time of the first read, by `clock`. Returns the sign and the last beat of each
+    lease, by name.
     """
     waiting = {beat.name: beat for beat in first}
     found: dict[str, tuple[Sign, Beat]] = {}

@@ -1,4 +1,4 @@
-"""Plan of a sweep: what it wants, less what the storage already holds."""
+"""Plan of a sweep: its requested trials and stages, and the part that is already stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeps.stages.stage_store import StageStore
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
-    """How the last attempt of a trial ended."""
+    """Result of the last attempt of a trial."""
 
     number: int
     status: str
@@ -31,29 +31,29 @@ class LastAttempt:
     error: str | None
     readout_ids: tuple[str, ...]
     told: tuple[str, str, str]
-    """Label, role and factors (canonical JSON) as they were when the row was written."""
+    """Label, role and factors (canonical JSON) at the time when the row was written."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All trials of a sweep that are known, and what is left to do."""
+    """All known trials of a sweep, and the stages that are left to train."""
 
     sweep: Sweep
     step: Step
-    """What the sweep has asked for by now; everything, unless it depends on results."""
+    """Trials that the sweep has requested so far; all of them, unless they depend on results."""
     trials: tuple[TrialSpec, ...]
     tree: StageTree
-    """Of the stages that are asked for: a chain may end before its trial does."""
+    """Tree of the requested stages: the chain of a trial may end before the trial does."""
     complete: frozenset[str]
-    """Keys of the stages that are stored, with every evaluation that is wanted of them."""
+    """Keys of the stages that are stored with every required evaluation."""
     stored: frozenset[str]
     """Keys of the stages that are stored: they need no training."""
     attempts: Mapping[str, LastAttempt]
-    """By trial id, of trials that have ended before."""
+    """Last attempts of the trials that have ended before, by trial id."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
-        """Whether a row says how the trial ended, with the readouts and labels now wanted."""
+        """Return True if a row has the trial's ending, with the required readouts and labels."""
         last = self.attempts.get(trial.trial_id)
         readout_ids = tuple(readout.readout_id for readout in trial.readouts)
         told = (trial.label, trial.role, canonical_json(trial.factors))
@@ -64,20 +64,20 @@ class Plan:
         return last.status == "finished" or (stopped and here)
 
     def is_whole(self, trial: TrialSpec) -> bool:
-        """Whether the trial is wanted to its end."""
+        """Return True if the trial is requested to its end."""
         return len(self.tree.chains[trial.trial_id]) == trial.run.stages
 
     def is_done(self, trial: TrialSpec) -> bool:
-        """Whether every stage that is asked for is complete."""
+        """Return True if every requested stage of the trial is complete."""
         return all(key in self.complete for key in self.tree.chains[trial.trial_id])
 
     def failed_before(self, trial: TrialSpec) -> bool:
-        """Whether its last attempt failed by a fault of its own."""
+        """Return True if the last attempt failed because of an error of the trial's own run."""
         last = self.attempts.get(trial.trial_id)
         return last is not None and last.status == "failed"
 
     def next_attempt(self, trial: TrialSpec) -> int:
-        """Number of the attempt that comes next."""
+        """Return the number of the next attempt."""
         last = self.attempts.get(trial.trial_id)
         return 1 if last is None else last.number + 1
 
@@ -88,10 +88,10 @@ def make_plan(
     step: Step | None = None,
     finished: Mapping[str, Set[str]] | None = None,
 ) -> Plan:
-    """Look up in the storage what of `sweep` is there. Trains and writes nothing.
+    """Return the plan of `sweep`, compared with the storage. Trains and writes nothing.
 
-    `step`: where the sweep stands, if that is known already. `finished`: what `store.finished`
-    returned, where several sweeps of a storage are planned at once.
+    `step`: current step of the sweep, if that is known already. `finished`: result of
+    `store.finished`, if several sweeps of a storage are planned at once.
     """
     with _nothing_collected():
         return _plan(sweep, store, step, finished)
@@ -99,8 +99,11 @@ def make_plan(
 
 @contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """A plan keeps all it makes, hundreds of thousands of objects: searching them for garbage
-    again and again would take a third of its time."""
+    """Disable garbage collection in the block.
+
+    A plan keeps hundreds of thousands of objects; collecting them repeatedly would take a third of
+    its time.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Trials by state and stages left, from a plan or, without one, from the event log."""
+"""Trials by state and remaining stages, from a plan or, without one, from the event log."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from sweeps.storage import ObjectStore
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Trials and stages that a sweep asks for by now. Each trial is in one state."""
+    """Counts of the requested trials and stages. Each trial has one state."""
 
     trials: int
     finished: int
     stopped: int
-    """By early stopping."""
+    """Number of trials ended by early stopping."""
     running: int
     failed: int
     waiting: int
     configurations: int | None
-    """None if it is not known."""
+    """Number of configurations; None if it is not known."""
     stages: int
-    """Distinct stages."""
+    """Number of distinct stages."""
     stored: int
     to_train: int
-    """Not stored, and needed by trials that run or wait."""
+    """Number of stages that are not stored and that running or waiting trials need."""
     exact: bool
-    """Whether it was looked up in the storage; else it was counted from the event log, which
-    lacks what a killed driver had not written yet."""
+    """True if the counts come from the storage. Otherwise they come from the event log, which
+    lacks the events that a killed driver had not written yet."""
 
 
 def counts_of_plan(plan: Plan, running: Collection[str]) -> Counts:
-    """Count what a plan found. `running`: ids of trials that are being computed."""
+    """Return the counts of a plan. `running`: ids of trials that are being computed."""
     states: Counter[str] = Counter()
     needed: set[str] = set()
     for trial in plan.trials:
@@ -63,7 +63,7 @@ def counts_of_plan(plan: Plan, running: Collection[str]) -> Counts:
 
 
 def counts_of_log(history: History, rows: Mapping[str, int], running: int) -> Counts:
-    """Count by the last plan that a driver logged. `rows`: trials by status in the table."""
+    """Return counts from the last logged plan. `rows`: trials by status in the table."""
     planning = [run for run in history.runs if run.planned is not None]
     last = planning[-1] if planning else None
     planned = last.planned if last is not None else None
@@ -87,7 +87,7 @@ def counts_of_log(history: History, rows: Mapping[str, int], running: int) -> Co
 
 
 def row_counts(objects: ObjectStore, sweep: str) -> Mapping[str, int]:
-    """Count the last attempts of trials in the table by their status."""
+    """Return the number of trials in the table by the status of their last attempt."""
     rows = latest_trials(read_table(objects, sweep, "trials").table)
     return Counter(rows["status"].to_pylist())
 

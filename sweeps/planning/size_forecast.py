@@ -1,4 +1,4 @@
-"""What a plan takes: bytes in the storage, and in the memory of a trial."""
+"""Size forecast of a plan: bytes in the storage, and bytes in the memory of a trial."""
 
 from __future__ import annotations
 
@@ -14,32 +14,31 @@ from sweeps.storage import ObjectStore
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """Bytes, at most, and the largest of all trials where it speaks of one."""
+    """Upper limits in bytes. Values of one stage or one trial are the largest of all trials."""
 
     stage: int
-    """Of what one stage stores: adapters, head, module weights and a method's own statistics."""
+    """Bytes that one stage stores: adapters, head, module weights and statistics of the method."""
     state: int
-    """Of all that a trial has stored once its last task is learned."""
+    """Bytes that a trial has stored once its last task is learned."""
     statistics: int
-    """Of what its readouts keep by then of the classes, in memory only."""
+    """Bytes of the class statistics that its readouts keep by then, in memory only."""
     network: int
-    """Of the backbone's weights, which stand in memory beside both."""
+    """Bytes of the backbone's weights, in memory together with `state` and `statistics`."""
     stages: int
-    """Of the files of all distinct stages. Their figures, counts and rows come on top, some kB
-    each."""
+    """Bytes of the files of all distinct stages; figures, counts and rows add some kB each."""
     left: int
-    """Of those that are not stored yet."""
+    """Bytes of the stages that are not stored yet."""
     free: int | None
-    """That the disk of the storage has left; None for a bucket."""
+    """Free bytes of the storage's disk; None for a bucket."""
 
     @property
     def fits(self) -> bool:
-        """Whether what is left to store has room."""
+        """True if the free space suffices for the stages that are not stored yet."""
         return self.free is None or self.left <= self.free
 
 
 def footprint(plan: Plan, objects: ObjectStore) -> Footprint:
-    """What a plan takes; every distinct stage is counted once."""
+    """Return the footprint of a plan; every distinct stage is counted once."""
     stage = state = statistics = network = stages = left = 0
     counted: set[str] = set()
     for trial in plan.trials:

@@ -1,4 +1,4 @@
-"""What a sweep has spent, by the records of the stages that it trained, against its budget."""
+"""Spending of a sweep compared with its budget, from the records of the stages that it trained."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sweeps.stages.stage_store import StageStore
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Stages, seconds and finished trials; in the units of a budget by `used`."""
+    """Spent stages, seconds and finished trials; `used` converts them to the units of a budget."""
 
     stages: int = 0
     stage_s: float = 0.0
-    """Wall seconds of training and evaluating, added up over the stages."""
+    """Total wall seconds of training and evaluating all stages."""
     trials: int = 0
     gpus: float = 0.0
-    """That each trial reserves."""
+    """GPUs that each trial reserves."""
 
     def used(self) -> dict[str, float]:
-        """By the names of `Budget`."""
+        """Return the spent amounts by the names of `Budget`."""
         hours = self.stage_s / 3600
         return {
             "gpu_hours": hours * self.gpus,
@@ -33,15 +33,15 @@ class Spending:
         }
 
     def with_stage(self, seconds: float) -> Spending:
-        """After one more stage."""
+        """Return the spending after one more stage."""
         return replace(self, stages=self.stages + 1, stage_s=self.stage_s + seconds)
 
     def with_trial(self) -> Spending:
-        """After one more finished trial."""
+        """Return the spending after one more finished trial."""
         return replace(self, trials=self.trials + 1)
 
     def reached(self, budget: Budget) -> str | None:
-        """The limit that is reached, in words; None while there is something left."""
+        """Return the limit that is reached, in words; None if no limit is reached."""
         used = self.used()
         for name, most in budget.limits().items():
             if used[name] >= most:
@@ -50,7 +50,7 @@ class Spending:
 
 
 def spent(plan: Plan, store: StageStore) -> Spending:
-    """What the sweep of a plan has spent so far: stages that other sweeps trained cost nothing."""
+    """Return the spending of a plan's sweep; stages that other sweeps trained cost nothing."""
     stages, seconds = 0, 0.0
     if plan.sweep.budget.limits():
         for key in sorted(plan.stored):

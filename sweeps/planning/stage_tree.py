@@ -1,7 +1,7 @@
-"""The stage tree: which stages a set of trials needs, and which of them they share.
+"""Stage tree: the stages that a set of trials needs, with shared stages merged.
 
-A trial is a path from a root; equal stage keys are one node, trained once. The term is that of
-Hippo (arXiv 2006.11972).
+A trial is a path from a root. Equal stage keys are one node, trained once. The term is from Hippo
+(arXiv 2006.11972).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clmethods.config.keys import StageSpec
 from sweeps.definition.trials import TrialSpec
 
 Done = Callable[[str], bool] | Collection[str]
-"""Which stages are stored: a set of keys, or a question to the store."""
+"""Stored stages: a set of keys, or a function that returns True for a stored key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,10 @@ class StageTree:
     def of(
         cls, trials: Iterable[TrialSpec], lengths: Mapping[str, int] | None = None
     ) -> StageTree:
-        """The tree of `trials`; a trial that comes twice counts once.
+        """Return the tree of `trials`; repeated trials count once.
 
-        `lengths`: how many of its stages are wanted, by trial_id; all of them unless it says.
+        `lengths`: number of requested stages by trial_id; a trial without an entry needs all its
+        stages.
         """
         specs: dict[str, StageSpec] = {}
         uses: dict[str, int] = {}
@@ -68,28 +69,29 @@ class StageTree:
 
     @property
     def trials(self) -> int:
-        """Number of trials."""
+        """Return the number of trials."""
         return len(self.chains)
 
     @property
     def total(self) -> int:
-        """Number of stages if nothing were shared: the sum of the chains' lengths."""
+        """Return the number of stages without sharing: the sum of the chains' lengths."""
         return sum(map(len, self.chains.values()))
 
     @property
     def distinct(self) -> int:
-        """Number of stages that must be trained."""
+        """Return the number of stages that must be trained."""
         return len(self.nodes)
 
     def remaining(self, done: Done = ()) -> tuple[StageNode, ...]:
-        """Distinct stages that are not stored, parents before children."""
+        """Return the distinct stages that are not stored, parents before children."""
         stored = _asks(done)
         return tuple(node for key, node in self.nodes.items() if not stored(key))
 
     def remaining_chains(self, done: Done = ()) -> dict[str, tuple[str, ...]]:
-        """Per trial, the keys of its stages that are not stored, in order.
+        """Return the keys of the stages of each trial that are not stored, in order.
 
-        A stage that lost its parent counts as stored: the parent alone must be computed again.
+        A stored stage whose parent is missing still counts as stored: only the parent must be
+        computed again.
         """
         stored = _asks(done)
         missing = {key for key in self.nodes if not stored(key)}
@@ -99,7 +101,7 @@ class StageTree:
         }
 
     def longest_first(self, done: Done = ()) -> tuple[str, ...]:
-        """Ids of the trials with stages left, the longest remaining chain first."""
+        """Return the ids of the trials with remaining stages, longest remaining chain first."""
         left = self.remaining_chains(done)
         unfinished = [trial_id for trial_id, keys in left.items() if keys]
         return tuple(sorted(unfinished, key=lambda trial_id: -len(left[trial_id])))

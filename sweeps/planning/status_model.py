@@ -1,4 +1,4 @@
-"""What `sweeps status` tells of a sweep: drivers, nodes, running stages, failed trials."""
+"""Data model of `sweeps status`: drivers, nodes, running stages and failed trials of a sweep."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class SweepState(StrEnum):
 
     RUNNING = "running"
     SILENT = "silent"
-    """Something is left to do, and a driver has not ended in order, but does not beat either."""
+    """Something is left to do, and a driver that has not ended properly sends no beats."""
     FINISHED = "finished"
     """Nothing is left to do; some trials may have failed."""
     STOPPED = "stopped"
-    """No driver is at work, and something is left to do."""
+    """Something is left to do, and no driver is active."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """A driver that has not ended in order."""
+    """Driver that has not ended properly."""
 
     run: str
     sign: Sign
@@ -39,55 +39,55 @@ class Driver:
     file: str
     since: datetime | None
     running_s: float | None
-    """By its own clock, up to its last beat."""
+    """Seconds since its start, by its own clock, up to its last beat."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStage:
-    """A stage that is being computed."""
+    """Stage that is being computed."""
 
     node: str
     trial: str
     name: str
-    """Configuration, order and seed; the trial's id where they are not known."""
+    """Configuration, order and seed; the trial's id if they are not known."""
     key: str
     position: int | None
-    """From 0; None if not known."""
+    """Position of the stage, from 0; None if it is not known."""
     stages: int | None
-    """Stages of the whole trial."""
+    """Number of stages of the whole trial."""
     held_s: float | None
-    """For how long, by the clock of its node."""
+    """Seconds for which its lease has been held, by the clock of its node."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """A node of the cluster of a driver that is alive."""
+    """Node in the cluster of a driver that is alive."""
 
     node: str
     address: str
     slots: int
     busy: int
-    """Stages of this sweep that it computes now."""
+    """Number of stages of this sweep that it is computing."""
     trained: int
-    """Stages of this sweep that it has trained, in all runs."""
+    """Number of stages of this sweep that it has trained, in all runs."""
     lost: int
-    """How often a cluster has lost it."""
+    """Number of times that a cluster has lost it."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedTrial:
-    """A trial whose last attempt failed."""
+    """Trial whose last attempt failed."""
 
     trial: str
     name: str
     cause: str
-    """Kind of the error; empty if not known."""
+    """Kind of the error; empty if it is not known."""
     error: str
     node: str
-    """Empty if not known."""
+    """Host name of the node; empty if it is not known."""
 
 
 @final
@@ -103,11 +103,11 @@ class SweepStatus:
     running: tuple[RunningStage, ...]
     speed: Throughput
     left_s: float | None
-    """Seconds until everything that is asked for by now is trained, at the throughput of the last
-    hour; None if nothing was trained in that hour."""
+    """Seconds until all requested stages are trained, at the throughput of the last hour; None if
+    no stage was trained in that hour."""
     failed: tuple[FailedTrial, ...]
     history: History
     plan: Plan | None
-    """None if the sweep file cannot be resolved on this machine."""
+    """Plan of the sweep; None if the sweep file cannot be resolved on this machine."""
     unresolved: str
-    """Why not."""
+    """Reason why there is no plan."""

@@ -1,4 +1,4 @@
-"""Reader of the status of sweeps: drivers, nodes, what runs, progress. Writes nothing."""
+"""Reader of the status of sweeps: drivers, nodes, running stages, progress. Writes nothing."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def read_statuses(
     clock: Callable[[], float] = monotonic,
     wait: Callable[[float], None] = sleep,
 ) -> list[SweepStatus]:
-    """Read the status of sweeps of one storage.
+    """Return the status of sweeps of one storage.
 
-    Drivers are looked at twice, before and after everything else, since a lease shows only by its
-    beat that its owner lives.
+    Drivers are read twice, before and after everything else, because only a change of its beat
+    shows that the owner of a lease is alive.
     """
     started = clock()
     drivers = {name: read_beats(objects, f"sweeps/{name}/running") for name in names}
@@ -61,7 +61,7 @@ def read_statuses(
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What was read of one sweep between the two looks at its drivers."""
+    """Data of one sweep that was read between the two reads of its drivers."""
 
     objects: ObjectStore
     name: str
@@ -69,7 +69,7 @@ class _Part:
     plan: Plan | None
     unresolved: str
     rows: Mapping[str, int]
-    """Trials by status, from the table, where there is no plan."""
+    """Number of trials by status, from the table, if there is no plan."""
 
     @classmethod
     def read(cls, objects: ObjectStore, name: str, finished: Mapping[str, set[str]]) -> _Part:
@@ -114,9 +114,10 @@ class _Part:
         )
 
     def _has_ended(self, sign: Sign, beat: Beat) -> bool:
-        """Return whether a driver has ended, by its lease or by the event log.
+        """Return True if a driver has ended, by its lease or by the event log.
 
-        One that lost its cluster, or that could not reach the storage in the end, leaves a lease.
+        A driver that lost its cluster, or that could not reach the storage at its end, leaves a
+        lease.
         """
         run = self.history.run(beat.owner)
         logged = run is not None and run.outcome is not RunOutcome.NOT_LOGGED
@@ -137,7 +138,7 @@ class _Part:
         )
 
     def _running(self, leases: Mapping[str, Beat], alive: set[str]) -> tuple[RunningStage, ...]:
-        """Return the stages that workers of drivers which are alive hold."""
+        """Return the stages that workers of alive drivers hold."""
         plan = self.plan
         trials = {t.trial_id: t for t in plan.trials} if plan is not None else {}
         found = []
@@ -166,7 +167,7 @@ class _Part:
         joined = {
             node.node_id: node for r in self.history.runs if r.run in alive for node in r.nodes
         }
-        slots: Counter[tuple[str, str]] = Counter()  # several of Ray's nodes may share a host
+        slots: Counter[tuple[str, str]] = Counter()  # several nodes of Ray may share a host
         for node in joined.values():
             slots[node.node, node.address] += node.slots
         return tuple(
@@ -182,7 +183,7 @@ class _Part:
         )
 
     def _failed(self, running: set[str]) -> tuple[FailedTrial, ...]:
-        """Return the failed trials that are not tried again right now."""
+        """Return the failed trials that are not being retried."""
         ends = self.history.ends
         if self.plan is None:
             failed = {
@@ -214,7 +215,7 @@ def _plan(
 ) -> tuple[Plan | None, str]:
     """Return the plan of a stored sweep, or None and why it cannot be made on this machine.
 
-    Without the weights of a backbone the keys of its stages are not known, and a plan would count
+    Without the weights of a backbone, the keys of its stages are not known, and a plan would count
     them as not trained.
     """
     key = f"sweeps/{name}/sweep.yaml"
@@ -235,7 +236,7 @@ def _state(drivers: Sequence[Driver], counts: Counts, plan: Plan | None) -> Swee
     if Sign.ALIVE in signs:
         return SweepState.RUNNING
     open_step = plan is not None and not plan.step.finished
-    is_open = counts.waiting or open_step or not counts.trials  # none: nothing is known
+    is_open = counts.waiting or open_step or not counts.trials  # without trials, nothing is known
     if not is_open:
         return SweepState.FINISHED
     return SweepState.SILENT if Sign.SILENT in signs else SweepState.STOPPED

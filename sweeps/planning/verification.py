@@ -1,4 +1,4 @@
-"""Verify: train stored stages again and compare bits."""
+"""Verification: train stored stages again and compare the bits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Outcome = Literal["equal", "differs", "other host", "damaged"]
 @final
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What training one stage again showed."""
+    """Result of training one stage again."""
 
     outcome: Outcome
     detail: str = ""
-    """Tensors and readouts that differ, or why nothing was compared."""
+    """Tensors and readouts that differ, or the reason why nothing was compared."""
 
 
 def sample_stages(plan: Plan, count: int, seed: int = 0) -> list[tuple[TrialSpec, int]]:
-    """(trial, position) of `count` stored stages, drawn without replacement."""
+    """Return (trial, position) of `count` stored stages, drawn without replacement."""
     where: dict[str, tuple[TrialSpec, int]] = {}
     for trial in plan.trials:
         for position, key in enumerate(plan.tree.chains[trial.trial_id]):

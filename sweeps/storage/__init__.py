@@ -1,4 +1,4 @@
-"""Where everything that a sweep keeps is stored: bytes under keys, over files and buckets."""
+"""Object storage of sweeps: bytes under keys, in directories, shared file systems and buckets."""
 
 from sweeps.storage.checking import StorageCheck, check_storage, require_storage
 from sweeps.storage.errors import (

@@ -1,4 +1,4 @@
-"""Sentences for a user whose storage cannot be used: what must hold, and how it is put right."""
+"""Advice for users whose storage cannot be used: the requirement that fails, and the remedy."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ KEYS_OF = {
     "az": "Set AZURE_STORAGE_ACCOUNT_NAME, and a key, a SAS or a client by the other AZURE_… "
     "variables, or give the machine an identity",
 }
-"""How keys are given, by scheme."""
+"""Ways to provide keys, by scheme."""
 
 
 def allowed(kind: Kind) -> str:
-    """What must hold of a storage, where a failure of this kind says that it does not."""
+    """Return the requirement that a storage violates if an operation fails with this kind."""
     return _ALLOWED[kind]
 
 
 def places(variable: str, field: str, *, config: str = "", sweep_file: bool) -> str:
-    """Return where a setting can be given: by a variable, a file of the provider, the sweep file.
+    """Return the places where a setting can be given: variable, provider's file, sweep file.
 
-    `sweep_file`: whether the command reads one before it opens the storage.
+    `sweep_file`: True if the command reads a sweep file before it opens the storage.
     """
     found = [variable, *([config] if config else [])]
     found += [f"`storage.{field}` in the sweep file"] if sweep_file else []
@@ -48,22 +48,22 @@ def places(variable: str, field: str, *, config: str = "", sweep_file: bool) -> 
 
 
 def region_places(*, sweep_file: bool) -> str:
-    """Return where the region of an `s3://` bucket can be given."""
+    """Return the places where the region of an `s3://` bucket can be given."""
     config = "`region` in ~/.aws/config"
     return places("AWS_REGION", "region", config=config, sweep_file=sweep_file)
 
 
 def allow_http_hint(scheme: str, *, sweep_file: bool) -> str:
-    """Return how plain http is allowed, in one sentence without its full stop."""
+    """Return one sentence, without its full stop, on how to allow plain http."""
     variable = f"{VARIABLES[scheme].allow_http[0]}=true"
     field = "`storage.allow_http: true` in the sweep file or " if sweep_file else ""
     return f"If that is meant, set {field}{variable}"
 
 
 def remedy(kind: Kind, location: str, *, sweep_file: bool = True) -> str:
-    """What to do about a failure of this kind, in one sentence without its full stop.
+    """Return the remedy for a failure of this kind, as one sentence without its full stop.
 
-    `sweep_file`: whether the command read a sweep file, whose section `storage` may help.
+    `sweep_file`: True if the command read a sweep file; its section `storage` may then help.
     """
     scheme = location.partition("://")[0]
     names = VARIABLES.get(scheme, Variables(("an environment variable",)))

@@ -1,7 +1,7 @@
-"""The stores of `obstore` behind a location, configured so that one attempt is bounded.
+"""Stores of `obstore` for locations, configured with a time limit for each attempt.
 
-Nothing is retried here: `patience` does that. A store for small objects gives up after
-`QUICK_S` without a byte; uploads of large ones go in parts, each of which may take `BULK_S`.
+This module retries nothing; `patience` does that. A store for small objects fails after `QUICK_S`
+without a byte. Large objects are uploaded in parts, each of which may take `BULK_S`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONNECT_S = 5.0
 QUICK_S = 10.0
 BULK_S = 60.0
 LARGE = 1024 * 1024
-"""Bytes from which an upload counts as large."""
+"""Minimum number of bytes of a large upload."""
 PART = 8 * 1024 * 1024
 """Bytes of one part of a large upload."""
 PARTS_AT_ONCE = 4
@@ -38,26 +38,26 @@ AZURE_KEYS = "the AZURE_… variables, or the identity of the machine"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What an `ObjectStore` talks to."""
+    """Connection of an `ObjectStore` to its storage."""
 
     location: str
-    """Without secrets; with the options it opens the same storage again."""
+    """Location without secrets. Together with the options it opens the same storage again."""
     options: StorageOptions
-    """What is in force: the given ones, then the environment, then defaults."""
+    """Options in force: the given ones, then those of the environment, then defaults."""
     quick: Any
-    """The store for everything but large uploads."""
+    """Store for everything except large uploads."""
     bulk: Any
-    """The store for large uploads."""
+    """Store for large uploads."""
     keys_from: Callable[[], str]
-    """Where the keys came from, in words; empty where there are none."""
+    """Returns a description of the source of the keys; empty if there are no keys."""
     file_system: str = ""
-    """A directory of the file system on which objects are stored; empty for a bucket."""
+    """Directory of the file system in which objects are stored; empty for a bucket."""
     sweep_file: bool = True
-    """Whether a sweep file gave options, so that its section `storage` can help."""
+    """True if a sweep file gave options, so that its section `storage` can help."""
 
     @property
     def access(self) -> str:
-        """Endpoint, region and source of the keys, for messages; empty for a directory."""
+        """Return endpoint, region and source of the keys for messages; empty for a directory."""
         options, keys = self.options, self.keys_from()
         parts = [
             f"endpoint {options.endpoint}" if options.endpoint else "",
@@ -68,13 +68,13 @@ class Backend:
 
 
 def local_backend(root: str, options: StorageOptions) -> Backend:
-    """The store of an existing directory."""
+    """Return the backend of an existing directory."""
     store = LocalStore(root)
     return Backend(root, options, store, store, lambda: "", file_system=root)
 
 
 def missing_backend(root: str, parent: str, options: StorageOptions) -> Backend:
-    """The store of a directory that does not exist yet, below `parent`: empty, in memory."""
+    """Return the backend of a missing directory below `parent`: an empty store in memory."""
     store = MemoryStore()
     return Backend(root, options, store, store, lambda: "", file_system=parent)
 
@@ -82,9 +82,9 @@ def missing_backend(root: str, parent: str, options: StorageOptions) -> Backend:
 def url_backend(
     location: Location, options: StorageOptions, *, sweep_file: bool = True
 ) -> Backend:
-    """The store of a URL; no server is contacted. Raises `InvalidConfigError`.
+    """Return the backend of a URL without contacting a server. Raises `InvalidConfigError`.
 
-    `sweep_file`: whether the options are those of a sweep file; it decides what is advised.
+    `sweep_file`: True if the options are those of a sweep file; it decides which advice is given.
     """
     if location.scheme == "memory":
         store = MemoryStore()
@@ -108,7 +108,7 @@ def _s3(location: Location, options: StorageOptions, sweep_file: bool) -> Backen
         constraint = "a bucket whose region is known"
         hint = f"Set {region_places(sweep_file=sweep_file)}."
         raise location_error(location.url, constraint, hint)
-    region = options.region or "us-east-1"  # servers of one's own seldom have any
+    region = options.region or "us-east-1"  # self-hosted servers seldom have a region
     endpoint = options.endpoint or f"https://s3.{region}.amazonaws.com"
     options = _checked(location, replace(options, region=region, endpoint=endpoint), sweep_file)
     keys = S3Keys()
@@ -117,7 +117,7 @@ def _s3(location: Location, options: StorageOptions, sweep_file: bool) -> Backen
         return S3Store(
             location.bucket,
             prefix=location.prefix or None,
-            # the other name of this field, `endpoint`, gives way to AWS_ENDPOINT_URL_S3
+            # AWS_ENDPOINT_URL_S3 takes precedence over the other name of this field, `endpoint`
             config={"aws_endpoint_url_s3": endpoint, "region": region},
             client_options=_client(options, patience_s),
             retry_config={"max_retries": 0},
@@ -165,7 +165,10 @@ _BACKENDS: dict[str, Callable[[Location, StorageOptions, bool], Backend]] = {
 
 
 def _client(options: StorageOptions, patience_s: float) -> dict[str, Any]:
-    """The HTTP client: an attempt ends when nothing has come for a while, however large it is."""
+    """Return the options of the HTTP client.
+
+    An attempt ends after `patience_s` seconds without data, however large the object is.
+    """
     return {
         "allow_http": bool(options.allow_http),
         "connect_timeout": timedelta(seconds=CONNECT_S),
@@ -175,7 +178,7 @@ def _client(options: StorageOptions, patience_s: float) -> dict[str, Any]:
 
 
 def _checked(location: Location, options: StorageOptions, sweep_file: bool) -> StorageOptions:
-    """The options, unless they ask for plain http without saying that it is meant."""
+    """Return the options. Raises `InvalidConfigError` for plain http that is not allowed."""
     if (options.endpoint or "").startswith("http://") and not options.allow_http:
         constraint = "https, as plain http lets everybody on the way read and change the data"
         hint = f"{allow_http_hint(location.scheme, sweep_file=sweep_file)}."

@@ -1,7 +1,7 @@
-"""A look whether a storage can be used, before anything rests on it.
+"""Checks that a storage can be used, before a command depends on it.
 
-`check_storage` returns plain data, so that a node of a cluster can send it to the driver;
-`require_storage` turns a fault into the refusal that a command prints.
+`check_storage` returns plain data, so that a node of a cluster can send it to the driver.
+`require_storage` converts an issue into the error that a command prints.
 """
 
 from __future__ import annotations
@@ -15,39 +15,40 @@ from sweeps.storage.errors import Kind, StorageError, StorageRefusedError
 from sweeps.storage.objects import MissingObjectError, ObjectStore
 
 FOLDER = "leases"
-"""Where a check writes, reads and deletes an object: a folder that storages have anyway."""
+"""Folder in which a check writes, reads and deletes an object. Every storage has this folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageCheck:
-    """What a check found; `dataclasses.asdict` makes it JSON."""
+    """Result of a check; `dataclasses.asdict` makes it JSON."""
 
     location: str
     access: str
-    """Endpoint, region and where the keys came from; empty for a directory."""
+    """Endpoint, region and source of the keys; empty for a directory."""
     kind: str = ""
-    """The value of the `Kind` of the fault; empty if the storage can be used."""
+    """Value of the `Kind` of the failure; empty if the storage can be used."""
     allowed: str = ""
-    """What a storage must be, and this one is not."""
+    """Requirement that this storage does not satisfy."""
     hint: str = ""
-    """What was tried, what the server said and what to do."""
+    """Attempted operation, answer of the server, and remedy."""
     writable: bool = False
-    """Objects can be written, read back and deleted; false too where that was not tried."""
+    """True if objects can be written, read back and deleted; False if that was not tried."""
     conditional_put: bool = False
-    """The first of several objects put under one key stays; false too where it was not tried."""
+    """True if a second conditional put of a key changes nothing; False if that was not tried."""
     free_bytes: int | None = None
-    """Space that is left on a file system; None for a bucket."""
+    """Free bytes of the file system; None for a bucket."""
 
     @property
     def usable(self) -> bool:
-        """Whether no fault was found."""
+        """True if the check found no failure."""
         return not self.kind
 
 
 def check_storage(objects: ObjectStore, *, write: bool = True) -> StorageCheck:
     """Put, read and delete a small object, or with `write=False` list and read only.
 
-    An outage is waited for, as by every operation of `objects`; then it is an issue as well.
+    The check waits during an outage, as every operation of `objects` does. An outage that lasts
+    too long is reported as an issue.
     """
     try:
         free = _look(objects, write)
@@ -70,10 +71,10 @@ def check_storage(objects: ObjectStore, *, write: bool = True) -> StorageCheck:
 
 
 def require_storage(objects: ObjectStore, *, write: bool = True) -> None:
-    """Check a storage. Raises `InvalidConfigError` where its settings or rights are wrong.
+    """Check a storage. Raises `InvalidConfigError` if its settings or rights are wrong.
 
     Raises `StorageUnreachableError` after an outage as long as `options.retry_for_s`, and
-    `StorageRefusedError` where no space is left.
+    `StorageRefusedError` if no space is left.
     """
     try:
         _look(objects, write)
@@ -87,11 +88,11 @@ def require_storage(objects: ObjectStore, *, write: bool = True) -> None:
 
 
 def _look(objects: ObjectStore, write: bool) -> int | None:
-    """Use a storage once; its free bytes, if it knows them."""
+    """Use a storage once; return its free bytes, or None if they are not known."""
     first = objects.on_first_contact()
     if not write:
         first.folders()
-        first.exists(f"{FOLDER}/probe")  # whether it is there does not matter
+        first.exists(f"{FOLDER}/probe")  # the answer does not matter, only that the call succeeds
     elif not _keeps_the_first(first):
         raise StorageRefusedError(
             objects.location,
@@ -103,7 +104,7 @@ def _look(objects: ObjectStore, write: bool) -> int | None:
 
 
 def _keeps_the_first(objects: ObjectStore) -> bool:
-    """Write, write again, read and delete an object; whether the first write stayed."""
+    """Write an object twice, read and delete it; return True if the first write stayed."""
     key = f"{FOLDER}/probe-{uuid.uuid4().hex}"
     objects.put_if_absent(key, b"first")
     objects.put_if_absent(key, b"second")
@@ -116,7 +117,7 @@ def _keeps_the_first(objects: ObjectStore) -> bool:
 
 
 def _advice(objects: ObjectStore, error: StorageError) -> tuple[str, str]:
-    """What must hold, and what was tried, what is wrong and how it is put right."""
+    """Return the violated requirement, and a hint with the attempt, the reason and the remedy."""
     tried = f"Tried with {objects.access}: " if objects.access else ""
     what = remedy(error.kind, objects.location, sweep_file=objects.advises_sweep_file)
     return allowed(error.kind), f"{tried}{error.reason}. {what}."

@@ -10,18 +10,18 @@ from obstore.exceptions import BaseError
 
 
 class Kind(Enum):
-    """What went wrong with a storage."""
+    """Kind of a storage failure."""
 
     UNREACHABLE = "unreachable"
-    """No connection, no answer in time, or an answer that asks to come again later."""
+    """No connection, no answer in time, or an answer that asks to try again later."""
     UNKNOWN_HOST = "unknown host"
     """The name of the server cannot be resolved. It may be an outage of the name service."""
     NO_KEYS = "no keys"
-    """No keys were found, or the service that issues them gave none."""
+    """No keys were found, or the service that issues keys returned none."""
     WRONG_KEYS = "wrong keys"
-    """The server does not know the key, or the secret does not belong to it, or both expired."""
+    """The server does not know the key, the secret does not match it, or both expired."""
     DENIED = "denied"
-    """The keys are valid, but do not have the right to do this."""
+    """The keys are valid, but they do not grant the right for this operation."""
     NO_BUCKET = "no bucket"
     """The bucket or container does not exist."""
     REGION = "region"
@@ -31,36 +31,36 @@ class Kind(Enum):
     CERTIFICATE = "certificate"
     """The server's certificate is not trusted, or it speaks no TLS."""
     PLAIN_HTTP = "plain http"
-    """The endpoint is not encrypted, and that was not allowed."""
+    """The endpoint is not encrypted, and plain http was not allowed."""
     FULL = "full"
     """No space or no quota is left."""
     UNSUPPORTED = "unsupported"
     """The server lacks an operation that a storage needs."""
     OTHER = "other"
-    """Anything else; waiting does not help."""
+    """Any other failure; waiting does not help."""
 
 
 FULL = (
     "no space is left; what is stored is whole. Free some space, then the same command continues"
 )
-"""Sentence for a storage without space."""
+"""Sentence for a storage without free space."""
 
 
 class StorageError(RuntimeError):
-    """An operation of a storage failed. Base class of the two that follow."""
+    """Base class of the errors that a failed operation of a storage raises."""
 
     kind: Kind
     location: str
     operation: str
     reason: str
-    """The last error, in one line without secrets."""
+    """Last error, in one line without secrets."""
 
 
 class StorageRefusedError(StorageError):
-    """The storage refused an operation for a reason that waiting does not remove."""
+    """Raised if the storage refuses an operation for a reason that waiting does not remove."""
 
     def __init__(self, location: str, operation: str, kind: Kind, reason: str) -> None:
-        """`reason`: what the server or the file system said, in one line without secrets."""
+        """`reason`: message of the server or the file system, in one line without secrets."""
         super().__init__(location, operation, kind, reason)
         self.location, self.operation, self.kind, self.reason = location, operation, kind, reason
 
@@ -70,12 +70,12 @@ class StorageRefusedError(StorageError):
 
 
 class StorageUnreachableError(StorageError):
-    """A storage could not be used for longer than `retry_for_s`."""
+    """Raised if a storage could not be used for longer than `retry_for_s`."""
 
     kind = Kind.UNREACHABLE
 
     def __init__(self, location: str, operation: str, seconds: float, reason: str) -> None:
-        """`seconds`: how long it was tried; `reason`: the last error in one line."""
+        """`seconds`: duration of the attempts; `reason`: the last error in one line."""
         super().__init__(location, operation, seconds, reason)
         self.location, self.operation = location, operation
         self.seconds, self.reason = seconds, reason
@@ -89,17 +89,17 @@ class StorageUnreachableError(StorageError):
 
 
 def is_storage_fault(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, was raised by a storage."""
+    """Return True if a storage raised the error or one of its causes."""
     return any(isinstance(each, StorageError | BaseError) for each in _chain(error))
 
 
 def storage_error_in(error: BaseException) -> StorageError | None:
-    """The error of a storage that an error is or came from."""
+    """Return the storage error among an error and its causes; None if there is none."""
     return next((each for each in _chain(error) if isinstance(each, StorageError)), None)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, says that there is no space or quota left."""
+    """Return True if the error or one of its causes reports that no space or quota is left."""
     return any(_says_full(each) for each in _chain(error))
 
 

@@ -1,9 +1,10 @@
-"""From an exception of `obstore` or of the file system to a `Failure`: decided here alone.
+"""Conversion of exceptions of `obstore` and of the file system to a `Failure`.
 
-The class of the exception decides where it says enough. `obstore` has one class, `GenericError`,
-for most of the rest; of it the HTTP status and the error code of the server's answer are read, and
-for connections the kind that its HTTP client reports. Those parts have a fixed form. The wording
-of a message decides only for certificates and for names that cannot be resolved.
+All such decisions are made in this module. The class of the exception decides if it is specific
+enough. `obstore` has one class, `GenericError`, for most other failures. For that class, the HTTP
+status and the error code of the server's answer are read, and for connections the kind that the
+HTTP client reports. Those parts have a fixed form. The text of a message decides only for
+certificates and for names that cannot be resolved.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _CLIENT = re.compile(r"HttpError \{\s*kind: (\w+)")
 _PROVIDER = re.compile(r"External \w+ credential provider: (?:\w+\.)*(\w+)")
 
 _CONFLICT_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
-"""Two writes of one key met: neither is done, and the server asks to try again."""
+"""Codes for two simultaneous writes of one key: neither is done; the server asks for a retry."""
 
 _OUTAGE_CODES = _CONFLICT_CODES | {
     "SlowDown",
@@ -39,7 +40,8 @@ _OUTAGE_CODES = _CONFLICT_CODES | {
     "InternalError",
     "ServiceUnavailable",
 }
-"""Also in answers with another status, such as a bulk deletion that failed in part."""
+"""Error codes that also occur in answers with another status, for example after a bulk deletion
+that failed in part."""
 
 _CODES = {
     "SignatureDoesNotMatch": Kind.WRONG_KEYS,
@@ -114,36 +116,36 @@ _ERRNOS = {
         Kind.UNREACHABLE,
     ),
 }
-"""What network file systems report while their server is away, and what a disk reports."""
+"""Errors of network file systems during an outage of their server, and errors of disks."""
 
 TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.UNKNOWN_HOST, Kind.NO_KEYS})
-"""Kinds that may go away by waiting, once a storage has worked."""
+"""Kinds of failures that may disappear by waiting, once a storage has worked."""
 
 
 class KeysUnavailableError(RuntimeError):
-    """No keys were found. A service that issues temporary ones may answer later."""
+    """Raised if no keys were found. A service that issues temporary keys may answer later."""
 
 
 class KeysInvalidError(RuntimeError):
-    """The configuration of the keys is wrong, or the login that they came from has ended."""
+    """Raised if the configuration of the keys is wrong, or if their login session has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an exception means."""
+    """Meaning of an exception."""
 
     kind: Kind
     reason: str
-    """One line for a person, without secrets."""
+    """Description in one line without secrets."""
 
     @property
     def transient(self) -> bool:
-        """Whether a later attempt may succeed."""
+        """True if a later attempt may succeed."""
         return self.kind in TRANSIENT
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that an exception of a backend means."""
+    """Return the failure that an exception of a backend means."""
     if isinstance(error, OSError) and error.errno is not None:
         return _of_errno(error.errno)
     text = str(error)
@@ -171,9 +173,9 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def says_no_bucket(error: FileNotFoundError) -> bool:
-    """Whether a missing object is missing because its bucket is.
+    """Return True if an object is missing because its bucket is missing.
 
-    `obstore` raises FileNotFoundError for both, and the server's answer tells them apart.
+    `obstore` raises FileNotFoundError for both; the server's answer distinguishes them.
     """
     head = _HEAD.split(str(error), maxsplit=1)[0]
     code = _code_in(head)
@@ -183,7 +185,7 @@ def says_no_bucket(error: FileNotFoundError) -> bool:
 
 
 def says_conflict(error: AlreadyExistsError) -> bool:
-    """Whether a key is not taken, but another write of it was going on."""
+    """Return True if the key is free and the write only collided with another write of it."""
     return _code_in(_HEAD.split(str(error), maxsplit=1)[0]) in _CONFLICT_CODES
 
 
@@ -200,7 +202,7 @@ def _of_provider(name: str, head: str) -> Failure:
 def _of_answer(status: int, code: str | None, head: str) -> Failure:
     said = f" ({code}: {_MEANINGS[code]})" if code in _MEANINGS else f" ({code})" if code else ""
     reason = f"the server answered {status}{said}"
-    if "token request" in head:  # the answer of the service that issues keys, not of the storage
+    if "token request" in head:  # answer of the service that issues keys, not of the storage
         return Failure(Kind.NO_KEYS, f"the service that issues keys answered {status}")
     if code in _CODES:
         return Failure(_CODES[code], reason)
@@ -209,7 +211,8 @@ def _of_answer(status: int, code: str | None, head: str) -> Failure:
     if status == 404 and "The specified bucket does not exist" in head:
         return Failure(Kind.NO_BUCKET, reason)
     if status == 404 and code is None:
-        return Failure(Kind.NO_BUCKET, reason)  # a listing: only the bucket can be missing
+        # answer to a listing: only the bucket can be missing
+        return Failure(Kind.NO_BUCKET, reason)
     if status in _STATUSES:
         return Failure(_STATUSES[status], reason)
     if 300 <= status < 400:
@@ -218,7 +221,7 @@ def _of_answer(status: int, code: str | None, head: str) -> Failure:
 
 
 def _of_connection(client: str, text: str) -> Failure:
-    """`client`: what the HTTP client calls it: Connect, Request, Timeout, Interrupted, …"""
+    """`client`: error kind of the HTTP client: Connect, Request, Timeout, Interrupted, …"""
     if "BadScheme" in text:
         return Failure(Kind.PLAIN_HTTP, "the endpoint is plain http")
     if "token request" in text:
@@ -247,6 +250,6 @@ def _code_in(head: str) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    """The first line without the query parts of URLs, which may hold a signature."""
+    """Return the first line without the query parts of URLs, which may hold a signature."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
     return re.sub(r"\?\S+", "?…", line)[:300]

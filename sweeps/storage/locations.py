@@ -10,7 +10,7 @@ from clmethods.hidden_values import HIDDEN
 from sweeps.storage.options import KEYS_BELONG
 
 SCHEMES = ("s3", "gs", "az", "memory")
-"""URLs that are understood; `memory://` lives and dies with its `ObjectStore`, for tests."""
+"""Supported URL schemes. A `memory://` storage exists as long as its `ObjectStore`, for tests."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -19,7 +19,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A URL taken apart."""
+    """Parts of a storage URL."""
 
     scheme: str
     bucket: str
@@ -29,14 +29,14 @@ class Location:
 
     @property
     def url(self) -> str:
-        """The URL in its usual form; it opens the same storage."""
+        """Return the URL in its normal form; it opens the same storage."""
         return f"{self.scheme}://{'/'.join(filter(None, [self.bucket, self.prefix]))}"
 
 
 def parse_location(text: str) -> Location | None:
-    """The parts of a URL; None for a local directory.
+    """Return the parts of a URL; None for a local directory.
 
-    Raises `InvalidConfigError` for a URL that is not understood and for one that holds keys. The
+    Raises `InvalidConfigError` for a URL that is not supported and for one that contains keys. The
     message repeats no part of a URL that may be secret.
     """
     match = _URL.match(text)
@@ -65,18 +65,18 @@ def parse_location(text: str) -> Location | None:
 
 
 def without_secrets(text: str) -> str:
-    """A URL that may be shown: its user, password, query and fragment are replaced."""
+    """Return a URL that may be shown: user, password, query and fragment are replaced."""
     match = _URL.match(text)
     if match is None:
         return text
     start, rest = f"{match[1]}:{match[2]}", match[3]
     shown, *parameters = re.split(r"[?#]", rest, maxsplit=1)
-    if "@" in rest and parameters:  # where the secret ends cannot be told
+    if "@" in rest and parameters:  # the end of the secret cannot be determined
         return f"{start}{HIDDEN}"
-    _, user, shown = shown.rpartition("@")  # a secret key may hold slashes
+    _, user, shown = shown.rpartition("@")  # a secret key may contain slashes
     return f"{start}{HIDDEN if user else ''}{user}{shown}" + (f"?{HIDDEN}" if parameters else "")
 
 
 def location_error(location: str, allowed: str, hint: str = "") -> InvalidConfigError:
-    """The refusal of a location, which must hold no secret."""
+    """Return the error that refuses a location; `location` must contain no secret."""
     return InvalidConfigError([ConfigIssue("storage", location, allowed, hint)])

@@ -1,13 +1,12 @@
-"""The object store: bytes under keys, in a local directory, a shared file system or a bucket.
+"""Object store: bytes under keys, in a local directory, a shared file system or a bucket.
 
-Everything that several processes agree on rests on two promises, which `obstore` keeps on all
-backends: an object appears whole or not at all, and of several writers that put the same key if
-absent exactly one wins. On file systems the first is a file written aside and renamed, the second
-the same with a hard link, which fails where the name is taken.
+Coordination between processes relies on two guarantees, which `obstore` provides on all backends.
+An object appears completely or not at all. If several writers put the same key if absent, exactly
+one succeeds. On file systems, the first guarantee is a temporary file that is renamed. The second
+is a temporary file with a hard link, which fails if the name is taken.
 
-Every operation is tried again while the storage is out of reach, for `options.retry_for_s`
-seconds; see `patience`. What it raises then, and what a storage refuses at once, is a
-`StorageError`.
+Every operation is retried for `options.retry_for_s` seconds while the storage is unreachable; see
+`patience`. If the retries fail, and if a storage refuses an operation, a `StorageError` is raised.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
 class MissingObjectError(KeyError):
-    """There is no object under `key`."""
+    """Raised if there is no object under `key`."""
 
     def __init__(self, key: str, location: str) -> None:
         super().__init__(key, location)
@@ -49,39 +48,39 @@ class MissingObjectError(KeyError):
 class ObjectStore:
     """Bytes under relative keys such as `sweeps/demo/results/trials/ab-1.parquet`.
 
-    A key is made of segments of letters, digits and `._=+-`, joined by `/`: that is safe on every
-    backend and, since it is relative, storage can be moved. Any other key raises ValueError.
+    A key consists of segments of letters, digits and `._=+-`, joined by `/`. Such keys are safe on
+    every backend. Keys are relative, so storage can be moved. Any other key raises ValueError.
     """
 
     def __init__(self, backend: Backend, patience: Patience, recent: RecentObjects) -> None:
-        """Use `open_storage`."""
+        """Use `open_storage` instead of this constructor."""
         self._backend, self._patience = backend, patience
         self.recent = recent
-        """Immutable objects that need not be fetched again; see `get_immutable`."""
+        """Cache of immutable objects that need not be fetched again; see `get_immutable`."""
 
     @property
     def location(self) -> str:
-        """What `open_storage` needs, with `options`, to open it again. It holds no secret."""
+        """Location without secrets. With `options`, `open_storage` opens the same storage."""
         return self._backend.location
 
     @property
     def is_directory(self) -> bool:
-        """Return whether it is a local directory, which every machine may see differently."""
+        """True for a local directory, which may have different contents on every machine."""
         return "://" not in self.location
 
     @property
     def options(self) -> StorageOptions:
-        """The options in force, for `open_storage` on another node."""
+        """Options in force, for `open_storage` on another node."""
         return self._backend.options
 
     @property
     def advises_sweep_file(self) -> bool:
-        """Whether a sweep file was read, whose section `storage` can correct the settings."""
+        """True if a sweep file was read, whose section `storage` can correct the settings."""
         return self._backend.sweep_file
 
     @property
     def access(self) -> str:
-        """Endpoint, region and where the keys came from, for messages; empty for a directory."""
+        """Endpoint, region and source of the keys for messages; empty for a directory."""
         return self._backend.access
 
     def outages_told_to(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
@@ -92,19 +91,19 @@ class ObjectStore:
         return f"ObjectStore({self.location!r})"
 
     def without_retries(self) -> ObjectStore:
-        """The same storage; an operation that meets an outage raises at once."""
+        """Return the same storage without retries; an operation raises at once in an outage."""
         return ObjectStore(self._backend, self._patience.once(), self.recent)
 
     def on_first_contact(self) -> ObjectStore:
-        """The same storage; what is most likely a wrong setting does not count as an outage."""
+        """Return the same storage, without retries of probable errors in the settings."""
         patience = self._patience.except_for(Kind.UNKNOWN_HOST, Kind.NO_KEYS)
         return ObjectStore(self._backend, patience, self.recent)
 
     def get_immutable(self, key: str) -> bytes:
-        """What `get` gives, of an object whose key determines its content.
+        """Return the bytes of an object whose key determines its content, like `get`.
 
-        It is fetched once by this process, unless it is too large. Whoever finds it damaged calls
-        `recent.drop`.
+        This process fetches the object once, unless it is too large. A caller that finds the bytes
+        damaged calls `recent.drop`.
         """
         data = self.recent.get(key)
         if data is None:
@@ -113,7 +112,7 @@ class ObjectStore:
         return data
 
     def get(self, key: str) -> bytes:
-        """The object's bytes. Raises `MissingObjectError`."""
+        """Return the object's bytes. Raises `MissingObjectError`."""
         store, name = self._backend.quick, _checked(key)
         found = self._run(f"read {key}", lambda: bytes(obstore.get(store, name).bytes()))
         if found is None:
@@ -121,7 +120,7 @@ class ObjectStore:
         return found
 
     def put(self, key: str, data: bytes) -> None:
-        """Store `data`, in place of what was there; a reader sees the old or the new, whole."""
+        """Store `data` and replace an existing object; readers get all old or all new bytes."""
         name = _checked(key)
         self.recent.drop(key)
         large = len(data) > LARGE
@@ -142,10 +141,11 @@ class ObjectStore:
             raise self._vanished(f"write {key}")
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Store `data` unless the key is taken; True for the one writer that stored it.
+        """Store `data` unless the key is taken; return True for the one writer that stored it.
 
-        If an answer was lost and the operation is tried again, the writer that won may get False.
-        So False means "taken", not "taken by somebody else": read it where that matters.
+        If an answer was lost and the operation is retried, the writer that won may get False.
+        Therefore False means "taken", not "taken by another writer"; a caller that must know reads
+        the object.
         """
         name = _checked(key)
         store = self._backend.bulk if len(data) > LARGE else self._backend.quick
@@ -165,21 +165,21 @@ class ObjectStore:
         return won
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object under this very key; a folder is none."""
+        """Return True if an object has exactly this key; a folder is not an object."""
         store, name = self._backend.quick, _checked(key)
         return self._run(f"look for {key}", lambda: obstore.head(store, name)) is not None
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Keys below the folder `prefix`, at any depth, sorted; the empty prefix lists all.
+        """Yield the keys below the folder `prefix`, sorted; the empty prefix lists all.
 
-        Folders match by whole segments: `stages/a` does not list `stages/ab/x`. Files that are
-        still being written are not listed, and neither are those whose names are no keys: they
-        are of other programs.
+        Keys are listed at any depth. Folders match by whole segments: `stages/a` does not list
+        `stages/ab/x`. Files that are still being written are not listed. Files with names that are
+        not valid keys are not listed either: they belong to other programs.
         """
         return (key for key, _ in self.sizes(prefix))
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """What `list` gives, with the bytes of each object."""
+        """Yield the keys of `list` with the number of bytes of each object."""
         folder = _folder(prefix)
 
         def attempt() -> Iterator[tuple[str, int]]:
@@ -194,7 +194,7 @@ class ObjectStore:
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
     def folders(self, prefix: str = "") -> tuple[str, ...]:
-        """Names of the folders directly below `prefix`, sorted; without looking into them."""
+        """Return the sorted names of the folders directly below `prefix`; do not list contents."""
         folder = _folder(prefix)
 
         def attempt() -> tuple[str, ...]:
@@ -205,23 +205,23 @@ class ObjectStore:
         return self._run(f"list {prefix or 'it'}", attempt) or ()
 
     def free_bytes(self) -> int | None:
-        """What the file system of a local storage has left for this user; None for a bucket."""
+        """Return the bytes that a local file system has left for this user; None for a bucket."""
         directory = self._backend.file_system
         if not directory:
             return None
         return self._run("measure its space", lambda: shutil.disk_usage(directory).free)
 
     def delete(self, key: str) -> None:
-        """Remove the object; nothing happens if there is none."""
+        """Delete the object; do nothing if it does not exist."""
         self.delete_all([key])
 
     def delete_all(self, keys: Sequence[str]) -> None:
-        """Remove objects in no particular order, on buckets up to 1000 of them at once."""
+        """Delete objects in no particular order, on buckets up to 1000 of them per request."""
         names = [_checked(key) for key in keys]
         for name in names:
             self.recent.drop(name)
         if isinstance(self._backend.quick, LocalStore):
-            for name in names:  # of a list a file system stops at the first one that is missing
+            for name in names:  # a file system stops at the first name of a list that is missing
                 self._delete(name)
         elif names:
             self._delete(names if len(names) > 1 else names[0])
@@ -233,12 +233,13 @@ class ObjectStore:
             obstore.delete(self._backend.quick, names)
             return True
 
-        self._run(f"delete {what}", attempt)  # buckets do not tell what was missing; nor do files
+        # neither buckets nor file systems report missing objects
+        self._run(f"delete {what}", attempt)
 
     def move(self, source: str, target: str) -> None:
-        """Rename an object, in place of what `target` held. Raises `MissingObjectError`.
+        """Rename an object and replace the object at `target`. Raises `MissingObjectError`.
 
-        Atomic on file systems; on buckets a copy and then a deletion.
+        The operation is atomic on file systems. On buckets it is a copy followed by a deletion.
         """
         old, new = _checked(source), _checked(target)
         self.recent.drop(source)
@@ -252,7 +253,7 @@ class ObjectStore:
             raise MissingObjectError(source, self.location)
 
     def _run(self, operation: str, attempt: Callable[[], T]) -> T | None:
-        """What `attempt` returns, or None if the object is not there."""
+        """Return the result of `attempt`, or None if the object does not exist."""
 
         def guarded() -> T | None:
             try:
@@ -272,7 +273,7 @@ class ObjectStore:
 
 
 def new_object_store(backend: Backend, notify: Callable[[str], None]) -> ObjectStore:
-    """An object store with the patience that the backend's options ask for."""
+    """Return an object store that retries as the backend's options specify."""
     limit = backend.options.retry_for_s
     notice = OutageNotice(backend.location, limit, notify)
     return ObjectStore(backend, Patience(backend.location, limit, notice), RecentObjects())

@@ -16,7 +16,7 @@ USABLE = "a directory that can be created and written, on a file system with har
 
 
 def _say_nothing(message: str) -> None:
-    """Used where nobody asked to be told of outages."""
+    """Ignore outage messages; the default if the caller passes no `notify`."""
 
 
 def open_storage(
@@ -28,14 +28,16 @@ def open_storage(
 ) -> ObjectStore:
     """Open the storage at a local directory or at a URL.
 
-    `options`: endpoint, region and the like, from the sweep file; None if none was read. What they
-    leave open comes from the environment.
-    `create`: make the directory where it is missing, and see that it can be written.
-    `notify`: is told once when an outage has lasted five seconds, and once when it is over.
+    `options`: endpoint, region and other settings of the sweep file; None if none was read.
+    Settings that are null are taken from the environment.
 
-    Raises `InvalidConfigError` for a directory that does not exist, cannot be created or written
-    or has no hard links, and for a URL that is not understood, that holds keys or whose settings
-    are incomplete. A bucket is not contacted: `check_storage` does that.
+    `create`: create the directory if it is missing, and check that it can be written.
+
+    `notify`: called once when an outage has lasted five seconds, and once when it is over.
+
+    Raises `InvalidConfigError` for a directory that does not exist, cannot be created or written,
+    or has no hard links. Raises it also for a URL that is not supported, that contains keys, or
+    that has incomplete settings. A bucket is not contacted: `check_storage` does that.
     """
     sweep_file = options is not None
     options = options or StorageOptions()
@@ -53,7 +55,7 @@ def open_for_planning(
     *,
     notify: Callable[[str], None] = _say_nothing,
 ) -> ObjectStore:
-    """Open the storage of a run that may follow, without making anything.
+    """Open the storage of a run that may follow, without creating anything.
 
     A directory that does not exist yet is an empty storage. Raises `InvalidConfigError` as
     `open_storage` does, and for a directory that could not be created.
@@ -70,14 +72,14 @@ def open_for_planning(
 
 
 def _made(location: str) -> Path:
-    """The directory, created if need be, after a look whether it can be used."""
+    """Create the directory if it is missing, check that it can be used, and return it."""
     root = _root(location)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".probe-", dir=root) as probe:
             written = Path(probe, "written")
             written.touch()
-            os.link(written, Path(probe, "linked"))  # what put_if_absent rests on
+            os.link(written, Path(probe, "linked"))  # put_if_absent depends on hard links
     except OSError as error:
         raise location_error(location, USABLE, f"{error.strerror or error} ({root})") from error
     return root
@@ -97,12 +99,13 @@ def _root(location: str) -> Path:
     if not location.strip():
         raise location_error(location, "a directory or a URL")
     try:
-        location.encode()  # the file system may hold other names, but obstore takes text alone
+        location.encode()  # the file system may hold other names, but obstore accepts only text
         root = Path(location).expanduser().resolve()
         str(root).encode()
     except UnicodeEncodeError as error:
         raise location_error(location, "a path in UTF-8") from error
-    except (OSError, RuntimeError, ValueError) as error:  # a loop, no such user, a null character
+    # a loop of links, an unknown user, a null character
+    except (OSError, RuntimeError, ValueError) as error:
         allowed = "the path of a directory"
         raise location_error(location, allowed, f"{error}".rstrip(".") + ".") from error
     return root

@@ -1,4 +1,4 @@
-"""Options of a storage: none is a secret, so they may be stored, sent around and printed."""
+"""Options of a storage. None of them is a secret, so they may be stored, sent and printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RETRY_FOR_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageOptions:
-    """How a storage is reached. Keys are never given here: they come from each node itself."""
+    """Connection settings of a storage, without keys: those come from each node itself."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -28,10 +28,10 @@ class StorageOptions:
     region: str | None = None
     """Region of an `s3://` bucket; null takes that of the environment."""
     allow_http: bool | None = None
-    """Whether `endpoint` may be plain http: no keys are sent, but all on the way can read the
-    data. Null takes that of the environment (AWS_ALLOW_HTTP), else false."""
+    """Allow plain http for `endpoint`: no keys are sent, but the data can be read on its way
+    through the network. Null takes the setting of the environment (AWS_ALLOW_HTTP), else false."""
     retry_for_s: float = RETRY_FOR_S
-    """Seconds for which an operation is tried again while the storage is out of reach."""
+    """Seconds for which an operation is retried while the storage is unreachable."""
 
     def __post_init__(self) -> None:
         endpoint, region, limit = self.endpoint, self.region, self.retry_for_s
@@ -46,7 +46,7 @@ class StorageOptions:
         )
 
     def over(self, other: StorageOptions) -> StorageOptions:
-        """These options, and where they are null those of `other`. The limit is this one's."""
+        """Return these options with null fields taken from `other`; `retry_for_s` is kept."""
         return replace(
             self,
             endpoint=other.endpoint if self.endpoint is None else self.endpoint,
@@ -55,12 +55,12 @@ class StorageOptions:
         )
 
     def to_json(self) -> str:
-        """The options as JSON text."""
+        """Return the options as JSON text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> StorageOptions:
-        """Options from what `to_json` gave."""
+        """Return the options from the output of `to_json`."""
         return cls(**json.loads(text))
 
 
@@ -87,7 +87,10 @@ VARIABLES = {
 
 
 def options_of_environment(scheme: str, environ: Mapping[str, str] = os.environ) -> StorageOptions:
-    """What the variables of a scheme say. Raises `InvalidConfigError`, naming the variable."""
+    """Return the options that the variables of a scheme specify.
+
+    Raises `InvalidConfigError` with the name of the invalid variable.
+    """
     names = VARIABLES[scheme]
     endpoint, region = _first(environ, names.endpoint), _first(environ, names.region)
     allowed = _first(environ, names.allow_http)
@@ -107,12 +110,12 @@ def options_of_environment(scheme: str, environ: Mapping[str, str] = os.environ)
 
 
 def endpoint_fault(path: str, endpoint: str) -> ConfigIssue | None:
-    """What is wrong with an endpoint. One that may hold a secret is not repeated."""
+    """Return the issue of an endpoint. An endpoint that may contain a secret is not repeated."""
     try:
         parts = urlsplit(endpoint)
         secret = "@" in parts.netloc or bool(parts.query or parts.fragment)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         secret, sound = "@" in endpoint, False
     if secret:
         constraint = "http(s)://HOST[:PORT] without a user name, password or query"
@@ -121,13 +124,13 @@ def endpoint_fault(path: str, endpoint: str) -> ConfigIssue | None:
 
 
 def region_fault(path: str, region: str) -> ConfigIssue | None:
-    """What is wrong with the name of a region."""
+    """Return the issue of the name of a region; None if the name is valid."""
     sound = region.replace("-", "").isalnum()
     return require(sound, path, region, "letters, digits and -, such as eu-west-1")
 
 
 def hidden_faults(section: Any) -> list[ConfigIssue]:
-    """Faults of a `storage` section whose values may be secrets, and so are not repeated."""
+    """Return issues of a `storage` section whose values may be secrets and are not repeated."""
     known = [field.name for field in fields(StorageOptions)]
     if section is None:
         return []
@@ -163,7 +166,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "allow_http": ((bool, NoneType), "true, false or null"),
     "retry_for_s": ((int, float), "a number"),
 }
-"""Types of plain data that each field can hold, and what a message says about them."""
+"""Types of plain data that each field can hold, and their description in messages."""
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 

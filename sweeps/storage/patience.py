@@ -1,8 +1,8 @@
-"""Retries of an operation while its storage is out of reach, and the notice of an outage.
+"""Retries of operations while a storage is unreachable, and notices of outages.
 
-All attempts go through `Patience.run`. One attempt is bounded by the client's time-outs; between
-two attempts the pause doubles up to `LONGEST_PAUSE_S`, with jitter, so that the workers of a
-cluster do not all come back at the same moment.
+All attempts pass through `Patience.run`. The client's time-outs limit one attempt. The pause
+between two attempts doubles up to `LONGEST_PAUSE_S`, with jitter, so that the workers of a cluster
+do not retry at the same moment.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 NOTICE_AFTER_S = 5.0
-"""How long an outage lasts before it is reported."""
+"""Duration in seconds after which an outage is reported."""
 
 Notify = Callable[[str], None]
 
 BACKEND_ERRORS = (BaseError, OSError, NotImplementedError)
-"""What `obstore` and the file system raise. Anything else is a defect of a program."""
+"""Exceptions of `obstore` and of the file system. Any other exception is a defect of a program."""
 
-_JITTER = random.SystemRandom()  # leaves the state of the module's generator alone
+_JITTER = random.SystemRandom()  # does not change the state of the module's generator
 
 
 @final
 class OutageNotice:
     """Reports an outage once when it has lasted a while, and once when it is over.
 
-    It is shared by all views of a storage and by all threads that use them.
+    All views of a storage, and all threads that use them, share one notice.
     """
 
     def __init__(self, location: str, retry_for_s: float, notify: Notify) -> None:
@@ -50,7 +50,7 @@ class OutageNotice:
 
     @contextmanager
     def told_to(self, notify: Notify) -> Iterator[None]:
-        """Report to one more listener for the length of a block."""
+        """Report to one more listener for the duration of the block."""
         self._listeners.append(notify)
         try:
             yield
@@ -58,7 +58,7 @@ class OutageNotice:
             self._listeners.remove(notify)
 
     def failed(self, started: float, failure: Failure) -> None:
-        """An attempt that began at `started` (monotonic) met an outage."""
+        """Record an attempt that began at `started` (monotonic) and failed by an outage."""
         with self._lock:
             if self._since is None:
                 self._since = started
@@ -74,7 +74,7 @@ class OutageNotice:
         )
 
     def succeeded(self) -> None:
-        """An attempt reached the storage."""
+        """Record an attempt that reached the storage."""
         if self._since is None:  # read without the lock: the usual case costs nothing
             return
         with self._lock:
@@ -92,27 +92,27 @@ class OutageNotice:
 @final
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long operations of one storage are tried, and what counts as an outage."""
+    """Retry limits of the operations of one storage, and the failures that count as outages."""
 
     location: str
     retry_for_s: float
     notice: OutageNotice
     hopeless: frozenset[Kind] = field(default_factory=frozenset)
-    """Transient kinds that are not retried all the same."""
+    """Transient kinds that are nevertheless not retried."""
 
     def once(self) -> Patience:
-        """The same without retries."""
+        """Return the same limits without retries."""
         return replace(self, retry_for_s=0.0)
 
     def except_for(self, *kinds: Kind) -> Patience:
-        """The same without retries of these kinds."""
+        """Return the same limits without retries of these kinds."""
         return replace(self, hopeless=frozenset(kinds))
 
     def run(self, operation: str, attempt: Callable[[], T]) -> T:
-        """Call `attempt` until it returns, and return what it returned.
+        """Call `attempt` until it returns, and return its result.
 
-        `attempt` handles by itself what is an answer, such as a missing object. Raises
-        `StorageRefusedError` at once for what waiting does not change, and
+        `attempt` handles regular answers, such as a missing object, itself. Raises
+        `StorageRefusedError` at once for a failure that waiting does not remove, and
         `StorageUnreachableError` when `retry_for_s` has passed.
         """
         began = time.monotonic()
@@ -126,7 +126,7 @@ class Patience:
                 if not failure.transient or failure.kind in self.hopeless:
                     raise StorageRefusedError(
                         self.location, operation, failure.kind, failure.reason
-                    ) from None  # the error's own text may hold a signed URL
+                    ) from None  # the error's own text may contain a signed URL
             else:
                 self.notice.succeeded()
                 return result

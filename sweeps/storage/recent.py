@@ -1,4 +1,4 @@
-"""Bytes of objects that this process has read or written, so that it need not fetch them again."""
+"""Cache of the objects that this process has read or written, to avoid fetching them again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import threading
 from typing import final
 
 LIMIT = 256 * 1024 * 1024
-"""Bytes that are kept at most; what comes later is fetched when it is needed."""
+"""Maximum number of bytes in the cache; further objects are fetched when they are needed."""
 
 
 @final
 class RecentObjects:
-    """Objects whose keys determine their content, as many as fit."""
+    """Objects whose keys determine their content, up to `LIMIT` bytes."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -20,17 +20,17 @@ class RecentObjects:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
-        """The bytes, if they are here."""
+        """Return the bytes of a cached object; None if it is not cached."""
         return self._objects.get(key)
 
     def keep(self, key: str, data: bytes) -> None:
-        """Remember an object that was just written or read."""
+        """Cache an object that was just written or read."""
         with self._lock:
             if key not in self._objects and self._size + len(data) <= self._limit:
                 self._objects[key] = data
                 self._size += len(data)
 
     def drop(self, key: str) -> None:
-        """Forget an object that was changed or removed, or that turned out to be damaged."""
+        """Remove an object that was changed, removed or found to be damaged."""
         with self._lock:
             self._size -= len(self._objects.pop(key, b""))

@@ -1,6 +1,6 @@
-"""Keys and settings of Amazon's usual places, through botocore: files, profiles, SSO, identities.
+"""AWS keys and settings through botocore: from files, profiles, SSO and identities.
 
-botocore is imported when an `s3://` location is opened and not before, as it takes a while.
+botocore is imported only when an `s3://` location is opened, because the import is slow.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 LIFE = timedelta(minutes=10)
-"""`obstore` asks for keys again five minutes before the end of this. botocore renews temporary
-keys fifteen minutes before they end, so what it gives is valid for longer."""
+"""Validity of the keys that `obstore` receives. `obstore` requests keys again five minutes before
+it ends. botocore renews temporary keys fifteen minutes before they end, so its keys are valid
+for longer."""
 
 _SOURCES = {
     "env": "the environment",
@@ -32,15 +33,15 @@ _SOURCES = {
     "iam-role": "the identity of the machine",
     "container-role": "the identity of the container",
 }
-"""What botocore calls the sources of keys, in words."""
+"""botocore's names of the sources of keys, in words."""
 
 
 @final
 class S3Keys:
-    """Gives `obstore` the keys that botocore finds, and renews them.
+    """Supplies `obstore` with the keys that botocore finds, and renews them.
 
-    Keys of files are read anew at each call, so that a changed file is noticed. They are kept in
-    the memory of this process and nowhere else.
+    Keys of files are read at each call, so that a changed file is noticed. The keys are kept only
+    in the memory of this process.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class S3Keys:
         return f"S3Keys(from {self.source or 'nowhere'})"
 
     def __call__(self) -> dict[str, Any]:
-        """Keys for the next minutes, in the form that `obstore` expects.
+        """Return keys for the next minutes, in the form that `obstore` expects.
 
         Raises `KeysUnavailableError` and `KeysInvalidError`.
         """
@@ -85,7 +86,7 @@ class S3Keys:
 
 
 def options_of_config_file(location: str) -> StorageOptions:
-    """Region and endpoint of the AWS config file, for the profile that is chosen.
+    """Return region and endpoint of the AWS config file for the selected profile.
 
     Raises `InvalidConfigError` for a profile that does not exist and a file that cannot be read.
     """
@@ -113,5 +114,5 @@ def _session() -> Session:
 
 
 def _sentence(error: Exception) -> str:
-    """The first line of an error of botocore, which holds names and no keys."""
+    """Return the first line of a botocore error, which contains names but no keys."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""`sweeps compare`: two sweeps, or two versions of the code, paired run by run."""
+"""`sweeps compare`: paired comparison of two sweeps, or of two versions of the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 NAMED = 5
-"""Runs and fields named in one line; the rest are counted."""
+"""Maximum number of runs and fields named in one line; the others are counted."""
 
 
 class _Side(NamedTuple):

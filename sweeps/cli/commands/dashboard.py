@@ -1,4 +1,4 @@
-"""`sweeps dashboard`: a sweep as a study of Optuna."""
+"""`sweeps dashboard`: display of a sweep as an Optuna study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sweeps effects`: what each axis does to each objective."""
+"""`sweeps effects`: effects of each axis on each objective."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sweeps.analysis.trials.replicates import Replicates
 
 SHOWN = 10
-"""Interactions shown, the largest first."""
+"""Maximum number of interactions shown, the largest first."""
 
 
 @click.command()
@@ -159,7 +159,7 @@ def _double(one: Interaction) -> dict[str, Any]:
 
 
 def difference_columns(found: Comparison | None) -> dict[str, str]:
-    """A paired difference as columns: mean, ends and verdict in words; a dash for none."""
+    """Return a paired difference as columns: mean, interval and verdict in words, or a dash."""
     from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 
     if found is None:

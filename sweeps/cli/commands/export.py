@@ -1,4 +1,4 @@
-"""`sweeps export`: the result tables as single files for other tools."""
+"""`sweeps export`: export of the result tables as single files for other tools."""
 
 from __future__ import annotations
 

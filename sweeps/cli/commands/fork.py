@@ -1,4 +1,4 @@
-"""`sweeps fork`: go on from the middle of a chain that is stored."""
+"""`sweeps fork`: new sweep file that continues a stored chain from one of its stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sweeps gc`: what a storage need not keep."""
+"""`sweeps gc`: removal of stages that no sweep of a storage needs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gc(storage: str, delete: bool) -> None:
             [ConfigIssue("STORAGE", storage, "a storage, which holds `stages/`")]
         )
     store = StageStore(usable_storage(storage, write=delete, create=False), click.echo)
-    sizes = stage_sizes(store)  # before what is needed is read: see `planning.garbage`
+    sizes = stage_sizes(store)  # read before the needed stages: see `planning.garbage`
     sweeps = stored_sweeps(store.objects)
     found = find_garbage(store, sizes, needed_stages(sweeps, store.objects))
     click.echo(f"{found.needed} stages are needed by {len(sweeps)} sweeps")

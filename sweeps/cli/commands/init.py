@@ -13,7 +13,7 @@ from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults
 
 SCHEMA_FILE = "sweep.schema.json"
-"""Written beside a new sweep file, so that an editor finds it without a network."""
+"""File written next to a new sweep file, so that an editor finds it without a network."""
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`sweeps matrices`: which matrices matter, when they freeze, how far they still move."""
+"""`sweeps matrices`: importance, freezing and drift of the weight matrices."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from sweeps.statistics.intervals import Interval
 
 SHADES = " ░▒▓█"
-"""From the lowest value of a map to the highest."""
+"""Characters for the values of a map, from the lowest to the highest."""
 MAPS = 2
-"""Configurations whose maps are drawn where none is asked for."""
+"""Number of configurations whose maps are drawn if none is requested."""
 WIDE = 140
-"""Columns that are taken to be there where the output is no terminal."""
+"""Assumed number of columns if the output is no terminal."""
 NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
 
 
@@ -58,7 +58,7 @@ def matrices(directory: str, configuration: str | None) -> None:
 def matrices_text(
     trials: pa.Table, table: pa.Table, configuration: str | None, fixed_orders: bool
 ) -> str:
-    """Maps of the chosen configurations, then what freezing changes, pair by pair."""
+    """Return the maps of the chosen configurations, then the effects of freezing, pair by pair."""
     from sweeps.analysis.matrices.freezing_effect import freezing_pairs
     from sweeps.analysis.matrices.matrix_history import matrix_runs
 
@@ -121,7 +121,7 @@ def _map(
     heading: str,
     shown: Callable[[float], str],
 ) -> list[str]:
-    """One map as lines of equal length: a row per block, a column per site."""
+    """Return one map as lines of equal length: a row per block, a column per site."""
     values = [row[name] for row in at.values() if row[name] is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)
     blocks = sorted({block for block, _ in at})
@@ -168,7 +168,10 @@ def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
 
 
 def _association(runs: Sequence[MatrixRuns], fixed_orders: bool) -> str:
-    """For configurations without freezing, which stops the important ones by force."""
+    """Return the association of importance and drift for configurations without freezing.
+
+    With freezing, the important matrices are forced to stop.
+    """
     from sweeps.analysis.matrices.freezing_effect import importance_and_drift
 
     lines = []

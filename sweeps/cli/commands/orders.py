@@ -1,4 +1,4 @@
-"""`sweeps orders`: how much the task order matters."""
+"""`sweeps orders`: effects of the task order."""
 
 from __future__ import annotations
 

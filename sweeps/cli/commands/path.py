@@ -1,4 +1,4 @@
-"""`sweeps path`: from one configuration to another, one factor at a time, by what was run."""
+"""`sweeps path`: paths between two configurations, one factor per step, through trained ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sweeps.definition import Sweep
 
 PATHS = 2
-"""Shortest paths shown."""
+"""Maximum number of shortest paths shown."""
 
 
 @click.command()
@@ -149,7 +149,7 @@ def _gap_text(lacking: Gap) -> str:
 
 
 def _offer(sweep: Sweep, lacking: Gap, directory: str, output: Path | None) -> None:
-    """Write the sweep that completes the path, or say how."""
+    """Write the sweep that completes the path, or print the command that writes it."""
     import yaml
 
     from sweeps.definition import expand, sweep_from_dict

@@ -1,4 +1,4 @@
-"""`sweeps query`: SQL over the tables."""
+"""`sweeps query`: SQL queries of the result tables."""
 
 from __future__ import annotations
 

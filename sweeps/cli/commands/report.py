@@ -1,4 +1,4 @@
-"""`sweeps report`: one HTML file that answers a sweep, and its figures for papers."""
+"""`sweeps report`: HTML report of a sweep in one file, and its figures for papers."""
 
 from __future__ import annotations
 

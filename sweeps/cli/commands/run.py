@@ -78,7 +78,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
 
 
 def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
-    """Train the first stages of a trial here, without Ray; a run finds them in the storage."""
+    """Train the first stages of a trial here, without Ray; a later run reuses them."""
     from sweeps.stages.leases import LeaseTable
     from sweeps.stages.trial_runner import TrialRunner
 
@@ -139,7 +139,7 @@ def run(
     stored = usable_storage(storage, write=True, create=False) if from_storage else None
     wanted = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
-    if address is None:  # the machines of a cluster have folders of their own
+    if address is None:  # the machines of a cluster have separate folders
         refuse(missing_data(wanted))
     objects = stored or usable_storage(storage, wanted.storage, write=True)
     outcome = run_sweep(
@@ -156,7 +156,8 @@ def run(
     )
     click.echo(result_text(outcome, objects))
     on_cluster = address is not None
-    place = objects.location if on_cluster else storage  # the caller's folder is not the head's
+    # the caller's folder is not that of the head
+    place = objects.location if on_cluster else storage
     report = (
         report_line(wanted, objects, place)
         if outcome.finished
@@ -172,11 +173,14 @@ def run(
 
 
 def report_line(sweep: Sweep, objects: ObjectStore, storage: str) -> str:
-    """Write the report; return where it is, or why it was not written: that fails no sweep."""
+    """Write the report; return its path, or the reason why it was not written.
+
+    A failed report does not fail the sweep.
+    """
     from sweeps.report import write_report
 
     try:
         return f"{storage.rstrip('/')}/{write_report(sweep, objects)}"
-    except Exception as error:  # noqa: BLE001  # results are safe, and `sweeps report` says more
+    except Exception as error:  # noqa: BLE001  # results are stored; this error is printed
         reason = " ".join(str(error).split())
         return f"not written ({type(error).__name__}: {reason}); `sweeps report` tries again"

@@ -1,4 +1,4 @@
-"""`sweeps select`: which configuration to ship, and why."""
+"""`sweeps select`: selection of a configuration, with reasons."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _first_order(sweep: Sweep) -> str:
 
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
-    """`forgetting=0.03` as a limit."""
+    """Return limits such as `forgetting=0.03` as objects."""
     from sweeps.analysis.selection.selection import Limit
 
     found = []
@@ -191,14 +191,14 @@ def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
 def _under(
     readout: str | None, found: Sequence[Replicates], declared: Sequence[str]
 ) -> list[Replicates]:
-    """The replicates under the readout asked for, or all."""
+    """Return the replicates of the requested readout, or all replicates."""
     names = list(dict.fromkeys([*declared, *(one.readout_id for one in found)]))
     refuse([require(readout is None or readout in names, "--readout", readout, f"one of {names}")])
     return [one for one in found if readout is None or one.readout_id == readout]
 
 
 def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, ...] | None:
-    """The (order, seed) cells that may be looked at; None: all."""
+    """Return the (order, seed) cells used for the selection; None for all cells."""
     if not written:
         return None
     cells = list(dict.fromkeys(cell for one in found for cell in one.cells))
@@ -223,5 +223,5 @@ def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, .
 
 
 def _root(seed: object) -> str:
-    """The run's own seed, of all that varies with it."""
+    """Return the seed of the run, without the other values that vary with it."""
     return str(seed[0]) if isinstance(seed, tuple) else str(seed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sweeps.results.load import Location
 
 SHORTEST_S = 1.0
-"""Least time between two looks of --watch: each takes requests to the storage."""
+"""Minimum number of seconds between two reads of --watch: each takes requests to the storage."""
 LONGEST_S = 86400.0
 
 
@@ -50,7 +50,7 @@ def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> 
             _show(watched_text(directory, place, trials, as_json), as_json)
             time.sleep(max(0.0, watch - (time.monotonic() - started)))
     except KeyboardInterrupt:
-        return  # the usual way to end it
+        return  # the usual way to end --watch
 
 
 def _show(text: str, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def _show(text: str, as_json: bool) -> None:
 
 
 def watched_text(directory: str, place: Location, trials: bool, as_json: bool) -> str:
-    """Return what --watch shows; a storage that fails now may be back at the next look."""
+    """Return the text for --watch; a storage failure is shown, and the next read may succeed."""
     import json
 
     from sweeps.storage import is_storage_fault

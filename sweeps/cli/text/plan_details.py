@@ -1,4 +1,4 @@
-"""What a plan says beyond counts: cost, budget, power, what would break, what is missing."""
+"""Text output of `sweeps plan` on cost, budget, power, memory and freezing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sweeps.storage import ObjectStore
 
 SHOWN = 6
-"""How many different forecasts of freezing a plan shows."""
+"""Maximum number of different forecasts of freezing shown."""
 
 
 def report_text(
@@ -28,7 +28,7 @@ def report_text(
     taken: Footprint,
     measured: MemoryRecord | None = None,
 ) -> str:
-    """The sections that follow the counts, each a line or more."""
+    """Return the sections that follow the counts, each of one or more lines."""
     lines = [
         cost_line(plan, cost),
         *budget_lines(plan, cost, spending),
@@ -44,7 +44,7 @@ def report_text(
 
 
 def cost_line(plan: Plan, cost: CostForecast) -> str:
-    """Stage hours and GPU hours that are left, sharing included."""
+    """Return the stage hours and GPU hours that are left, with shared stages counted once."""
     if cost.stages == 0:
         return "cost: nothing is left to train"
     if cost.unknown == cost.stages:
@@ -62,7 +62,7 @@ def cost_line(plan: Plan, cost: CostForecast) -> str:
 
 
 def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str]:
-    """Whether what is left fits the budget, limit by limit."""
+    """Return one line per limit of the budget that compares it with the remaining work."""
     wanted = spending.used()
     more = cost.seconds / 3600
     open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
@@ -89,7 +89,7 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
 
 
 def power_line(plan: Plan, spread: Spread | None) -> str:
-    """The difference between two configurations that the declared replicates can show."""
+    """Return the smallest difference that the replicates of two configurations can show."""
     from sweeps.analysis.trials.power import POWER, Spread, detectable
 
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
@@ -112,7 +112,7 @@ def power_line(plan: Plan, spread: Spread | None) -> str:
 
 
 def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
-    """How much paired differences of the first objective vary in the results that are there."""
+    """Return the spread of paired differences of the first objective in the stored results."""
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.result_spread import result_spread
     from sweeps.analysis.trials.summary import summarise
@@ -134,7 +134,7 @@ def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
 
 
 def freezing_lines(plan: Plan) -> list[str]:
-    """Frozen matrices while each task trains, once per different forecast."""
+    """Return the frozen matrices during each task, once per different forecast."""
     from clmethods.config import LoracIpcConfig
 
     found: dict[str, str] = {}
@@ -150,7 +150,7 @@ def freezing_lines(plan: Plan) -> list[str]:
 
 
 def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
-    """What a trial holds, and what the storage takes; whether the disk has room for it."""
+    """Return the memory of a trial, and the size in the storage next to the free disk space."""
     first = (
         f"memory: at most {_bytes(taken.state)} of adapters, head and module weights after the "
         f"last task and {_bytes(taken.statistics)} of statistics for readouts, beside the "
@@ -168,7 +168,7 @@ def memory_lines(plan: Plan, taken: Footprint) -> list[str]:
 
 
 def stored_measurement(plan: Plan, objects: ObjectStore) -> MemoryRecord | None:
-    """The GPU memory that `resources.gpu: auto` has measured for the most demanding trial."""
+    """Return the stored `resources.gpu: auto` measurement of the most demanding trial."""
     from sweeps.execution.resources.gpu_sizing import find_record, most_demanding
 
     if plan.sweep.resources.gpu != "auto" or not plan.trials:
@@ -177,7 +177,7 @@ def stored_measurement(plan: Plan, objects: ObjectStore) -> MemoryRecord | None:
 
 
 def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
-    """How many trials fit on one GPU; `measured` is what a trial needs, if that is stored."""
+    """Return the number of trials per GPU; `measured`: stored measurement of a trial, if any."""
     from sweeps.definition.resources import trials_per_device
     from sweeps.execution.resources.gpu_sizing import decide
 
@@ -200,7 +200,7 @@ def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    """In decimal units, as disks are sold."""
+    """Return bytes in decimal units, the units in which disks are sold."""
     size, units = float(count), ["B", "kB", "MB", "GB", "TB", "PB"]
     while size >= 999.5 and len(units) > 1:
         size, units = size / 1000, units[1:]

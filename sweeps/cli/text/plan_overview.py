@@ -83,7 +83,7 @@ def _warning_lines(plan: Plan) -> list[str]:
 
 
 def _order_lines(sweep: Sweep) -> list[str]:
-    """Return what the order design balances, and its cost for each list of orders."""
+    """Return the balance of the order design, and its cost for each list of orders."""
     from sweeps.definition.orders import balance_lines
 
     runs = [c.run for c in sweep.configurations if not c.run.method.ORDER_FREE]

@@ -1,4 +1,4 @@
-"""Text at the end of `sweeps run`: what was done, the results and where they are."""
+"""Text at the end of `sweeps run`: completed work, results and their location."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 FETCHED = "~/results"
-"""Where users are told to put results: the folder of the cluster file is copied to all hosts."""
+"""Recommended folder for results: the folder of the cluster file is copied to all hosts."""
 
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
-    """Return what was done, the front, and how the searched method compares."""
+    """Return the completed work, the front, and how the searched method compares with others."""
     from sweeps.analysis.front.front_rows import front_rows
     from sweeps.cli.text.stopping_audit import stopping_lines
 
@@ -62,10 +62,10 @@ def _done_lines(outcome: SweepOutcome) -> list[str]:
 
 
 def place_text(name: str, storage: str, on_cluster: bool, report: str, finished: int) -> str:
-    """Return where the results are, how to read them and, on a cluster, how to fetch them.
+    """Return the location of the results, and commands to read them and, on a cluster, fetch them.
 
-    `report`: where the page was written, or why it was not. `finished`: number of finished
-    trials; without one there is nothing to fetch or to analyze.
+    `report`: path of the report, or the reason why it was not written. `finished`: number of
+    finished trials; without one there is nothing to fetch or to analyze.
     """
     where = f"{storage.rstrip('/')}/sweeps/{name}"
     bucket = "://" in storage
@@ -94,7 +94,7 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str, finished:
 
 
 def ending(outcome: SweepOutcome) -> tuple[int, str]:
-    """Return the exit code of a run and what it means; no text for 0."""
+    """Return the exit code of a run and its meaning; the meaning is empty for 0."""
     if outcome.halted:
         return FAILED, STOPPED_TEXT
     if outcome.interrupted:

@@ -1,4 +1,4 @@
-"""The text of `sweeps status`: 80 columns, nothing cut off, plain."""
+"""Text output of `sweeps status`: plain text in 80 columns without truncation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN_NOTICES = 5
 
 
 def status_text(status: SweepStatus, storage: str) -> str:
-    """Return everything about one sweep."""
+    """Return the complete status of one sweep."""
     where = f"{storage.rstrip('/')}/sweeps/{status.name}"
     lines = [f"{status.name}: {_state_text(status)}", ""]
     lines += [*_progress_lines(status), *_driver_lines(status)]
@@ -145,7 +145,8 @@ def _left_word(status: SweepStatus) -> str:
 
 
 def _driver_lines(status: SweepStatus) -> list[str]:
-    shown = [] if status.state is SweepState.FINISHED else status.drivers  # else of killed ones
+    # drivers that remain in a finished sweep were killed
+    shown = [] if status.state is SweepState.FINISHED else status.drivers
     lines = [line for driver in shown for line in row("driver", _driver_text(driver))]
     if not lines and status.history.runs:
         lines += row("last run", _run_text(status.history.runs[-1]))
@@ -216,7 +217,7 @@ def _failed_lines(failed: Sequence[FailedTrial]) -> list[str]:
 
 
 def _trouble_lines(status: SweepStatus) -> list[str]:
-    """Return lost workers, refused nodes, outages."""
+    """Return lines on lost workers, refused nodes and outages."""
     history = status.history
     lines: list[str] = []
     if history.losses:
@@ -252,7 +253,7 @@ def _next_lines(status: SweepStatus, storage: str) -> list[str]:
 
 
 def _options(started: RunStarted) -> list[str]:
-    """Return the options with which a run was started, as far as they hold for the next one."""
+    """Return the options of a run that also apply to the next run."""
     words = ["--address", started.address] if started.address else []
     for pattern in started.only:
         words += ["--only", pattern]

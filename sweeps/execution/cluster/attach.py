@@ -1,4 +1,4 @@
-"""Attach to a Ray cluster that is up, or say at once why that is not possible."""
+"""Connection of a driver to a running Ray cluster, with an immediate error if it is impossible."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 from clmethods.config import ConfigIssue, InvalidConfigError
 
 CONNECT_S = 10.0
-"""How long a host may take to accept a connection. Ray itself would try for 40 s."""
+"""Seconds that a host may take to accept a connection. Ray itself would try for 40 s."""
 
 
 def attach(address: str, arguments: Mapping[str, object]) -> None:
     """Connect this process to a cluster as a driver.
 
-    Raises `InvalidConfigError` if no cluster answers there, if there is no token or it does not
-    accept it, if its Ray or Python is another version, or if this machine is not one of its nodes.
+    Raises `InvalidConfigError` if no cluster answers at the address, if there is no token or the
+    cluster does not accept it, if its Ray or Python has another version, or if this machine is not
+    one of its nodes.
     """
     import ray
     from ray.exceptions import AuthenticationError, RayError
@@ -47,9 +48,9 @@ def attach(address: str, arguments: Mapping[str, object]) -> None:
 
 
 def require_token() -> None:
-    """Check that a token is found where Ray looks for one, if the mode asks for it.
+    """Check that there is a token in one of Ray's locations, if the mode requires one.
 
-    Ray ends the process if a client is made without. Raises `InvalidConfigError`.
+    Ray ends the process if a client is created without a token. Raises `InvalidConfigError`.
     """
     from ray._private.authentication.authentication_token_setup import (
         ensure_token_if_auth_enabled,
@@ -106,12 +107,15 @@ def _require_answer(address: str, known: str) -> None:
 
 
 def _place(address: str, known: str) -> str:
-    """Return an address as it was typed, and what Ray has made of it where that differs."""
+    """Return an address as it was typed, and Ray's form of it if that differs."""
     return known if address in {known, "auto"} else f"{address} (resolved to {known})"
 
 
 def _require_versions(address: str, known: str) -> None:
-    """Compare with what the head has recorded; Ray's own check says the same in a traceback."""
+    """Compare the versions with those that the head has recorded.
+
+    Ray's own check reports the same in a traceback.
+    """
     from ray._common.usage.usage_lib import get_cluster_metadata
     from ray._private.utils import compute_version_info
     from ray._raylet import GcsClient  # type: ignore[attr-defined]

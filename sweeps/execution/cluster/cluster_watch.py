@@ -1,4 +1,4 @@
-"""ClusterWatch: follows the head and the nodes of a cluster while a sweep runs on it."""
+"""ClusterWatch: monitors the head and the nodes of a cluster while a sweep runs on it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sweeps.storage import ObjectStore, is_storage_fault
 
 @final
 class ClusterWatch:
-    """Records nodes that join and leave, and leaves out those that cannot run trials.
+    """Records nodes that join and leave, and excludes those that cannot run trials.
 
-    On a single machine it only watches Ray's control service.
+    On a single machine it watches only Ray's control service.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class ClusterWatch:
         self._resources = Resources()
         self._started = False
         self.proof: StorageProof | None = None
-        """What every node must read; None on a single machine."""
+        """Object that every node must read; None on a single machine."""
 
     @contextmanager
     def watching(
         self, local: bool, trials: Sequence[TrialSpec], resources: Resources
     ) -> Iterator[None]:
-        """Watch for the length of the block; on a cluster, check the nodes that are there first.
+        """Watch during the block; on a cluster, check the present nodes first.
 
-        `trials` and `resources` say how many slots a node has. Raises `InvalidConfigError` with
-        everything that is wrong with a node.
+        `trials` and `resources` determine the number of slots of a node. Raises
+        `InvalidConfigError` with all issues of the nodes.
         """
         import ray
 
@@ -74,14 +74,14 @@ class ClusterWatch:
             yield
 
     def look(self) -> None:
-        """Notice what has changed."""
+        """Detect changes of the cluster."""
         if self._guard is not None:
             self._guard.look()
 
     def leave_out(self, node_id: str, issue: ConfigIssue | None = None) -> bool:
-        """Let no trial run on a node from now on; return False on a single machine.
+        """Keep trials from a node from now on; return False on a single machine.
 
-        Without an `issue` the node does not see the storage of this run.
+        Without an `issue` the reason is that the node does not see the storage of this run.
         """
         if self._guard is None:
             return False
@@ -89,7 +89,7 @@ class ClusterWatch:
         return True
 
     def reaches_storage(self) -> bool:
-        """Return whether the driver itself finds its storage."""
+        """Return True if the driver itself can read its storage."""
         try:
             return self.proof is not None and sees(self._objects, self.proof)
         except Exception as error:
@@ -122,5 +122,5 @@ class ClusterWatch:
 
 
 def _place(node: Node) -> dict[str, str]:
-    """Return the fields by which events name a node."""
+    """Return the fields that identify a node in events."""
     return {"node": node.name, "address": node.address, "node_id": node.node_id}

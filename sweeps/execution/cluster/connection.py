@@ -1,4 +1,4 @@
-"""Connection to Ray: a local cluster with token authentication, or one that is already up."""
+"""Connection to Ray: a local cluster with token authentication, or a running cluster."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a task without a GPU must not see one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_prestart_worker_first_driver": "0",  # Tune asks for another environment
+    "RAY_prestart_worker_first_driver": "0",  # Tune requests another environment
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets the running stages finish
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the handler of the driver lets the running stages finish
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own state is disposable
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1e9",  # all may wait for another driver
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1e9",  # all trials may wait for another driver
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S_AUTOSCALER": "1e9",
 }
-"""Ray reads these when it is imported. What the user has set is left alone."""
+"""Environment variables that Ray reads when it is imported. Values set by the user are kept."""
 
 OBJECT_STORE_BYTES = 100_000_000
-"""Trials exchange strings; results go through the storage."""
+"""Bytes of Ray's object store. Trials exchange only strings; results pass through the storage."""
 
 SIZE_HOLDS_S = 1.0
-"""How long the size of a cluster is taken for known; nodes need longer to come."""
+"""Seconds for which the size of a cluster is cached; nodes need longer to join."""
 
 
 @contextmanager
 def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
-    """A Ray cluster for the length of a sweep.
+    """Provide a Ray cluster for the duration of a sweep.
 
-    Without an address a local one is started, authenticated with a token of its own, which is
-    handed to its processes by the environment and never written to disk. `cpus` limits it.
+    Without an address, a local cluster is started and authenticated with a new token. The token is
+    passed to its processes in the environment and never written to disk. `cpus` limits the local
+    cluster.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -56,7 +57,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     import ray
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-    Config.initialize("")  # somebody may have imported Ray before the mode and token were set
+    Config.initialize("")  # Ray may have been imported before the mode and token were set
     AuthenticationTokenLoader.instance().reset_cache()
     _keep_keys_private()
 
@@ -86,8 +87,9 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
 def _keep_keys_private() -> None:
     """Keep Tune from copying the keys of a bucket into the environment that Ray logs.
 
-    Ray writes a trial's runtime environment to a log file that everybody can read. On a cluster
-    the keys come from each node's own credentials; a local worker inherits them by itself.
+    Ray writes a trial's runtime environment to a log file that every user can read. On a cluster
+    the keys come from the credentials of each node. A local worker inherits them from the driver's
+    environment.
     """
     from ray.tune.execution import class_cache
 
@@ -97,11 +99,11 @@ def _keep_keys_private() -> None:
 
 @contextmanager
 def _sessions_of_their_own() -> Iterator[None]:
-    """Start Ray's processes in sessions of their own.
+    """Start Ray's processes in separate sessions.
 
-    A signal to the driver's process group (`timeout`, many job schedulers, a closed terminal)
-    must not end the cluster on which the running stages are to be finished. The processes still
-    end with the driver: Linux kills them when their parent is gone.
+    A signal to the driver's process group (`timeout`, many job schedulers, a closed terminal) must
+    not end the cluster, because the running stages are finished on it. The processes still end
+    with the driver: Linux kills them when their parent has ended.
     """
     from ray._private import services
 
@@ -120,8 +122,10 @@ def _sessions_of_their_own() -> Iterator[None]:
 
 @final
 class ClusterSize:
-    """The nodes of a cluster, which may grow and shrink. Tune asks at every turn, and each answer
-    takes a call to Ray; so Ray is asked again only after `SIZE_HOLDS_S`.
+    """Nodes of a cluster, which may grow and shrink.
+
+    Tune asks for them at every turn, and each answer takes a call to Ray. Therefore Ray is asked
+    again only after `SIZE_HOLDS_S`.
     """
 
     def __init__(self, nodes: Nodes, clock: Callable[[], float] = time.monotonic) -> None:
@@ -130,7 +134,7 @@ class ClusterSize:
         self._until = -math.inf
 
     def shapes(self) -> tuple[NodeShape, ...]:
-        """Return what each node that is alive offers."""
+        """Return the resources that each alive node offers."""
         if self._clock() >= self._until:
             self._known = shapes_of(self._nodes.all())
             self._until = self._clock() + SIZE_HOLDS_S
@@ -138,14 +142,14 @@ class ClusterSize:
 
 
 def usable_cpus() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
 
 
 def _has_token() -> bool:
-    """Return whether the environment gives a token that Ray can read."""
+    """Return True if the environment specifies a token that Ray can read."""
     if os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return True
     try:

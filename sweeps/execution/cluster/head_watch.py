@@ -1,4 +1,4 @@
-"""Watch over Ray's control service: without it the driver would wait a minute and then abort."""
+"""Watch over Ray's control service. Without it a driver would wait a minute, then abort."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 REFUSED_S = 5.0
-"""Silence after which a service is lost whose host refuses connections: its process is gone."""
+"""Seconds of silence after which a service counts as lost if its host refuses connections, because
+its process has ended."""
 SILENT_S = 30.0
-"""The same where the host does not answer at all: a network may pause."""
+"""Seconds of silence if the host does not answer at all, because a network may pause."""
 
 
 @final
 class HeadWatch:
-    """Calls `lost` once, in a thread of its own, when the control service is gone."""
+    """Calls `lost` once, in a separate thread, when the control service is gone."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Proof that a node sees the storage of the driver, and has the same software."""
+"""Check that a node sees the storage of the driver and has the same software."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sweeps.storage import (
 
 
 class StorageProof(TypedDict):
-    """An object that the driver has put into the storage. Travels through Ray."""
+    """Object that the driver has put into the storage. Sent through Ray."""
 
     location: str
     options: str
     """`StorageOptions` as JSON."""
     key: str
     secret: str
-    """Content of the object: random, so that no copy of another run's storage has it."""
+    """Random content of the object, so that no copy of another run's storage contains it."""
     versions: dict[str, str]
     """`Versions` of the driver."""
 
@@ -36,20 +36,20 @@ class StorageProof(TypedDict):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """What a node found. Travels through Ray as a dict of plain values."""
+    """Result of a node's check. Sent through Ray as a dict of plain values."""
 
     host: str
     versions: dict[str, str]
     shared: bool
-    """Whether the node read the driver's object."""
+    """True if the node read the driver's object."""
     writable: bool
     error: str
-    """Why it could not read or write; empty if it could."""
+    """Reason why the node could not read or write; empty if it could."""
 
 
 @contextmanager
 def storage_proof(objects: ObjectStore, sweep: str) -> Iterator[StorageProof]:
-    """Put the object that every node must read, for the length of the block."""
+    """Put the object that every node must read, and delete it at the end of the block."""
     run = secrets.token_hex(8)
     proof = StorageProof(
         location=objects.location,
@@ -62,12 +62,13 @@ def storage_proof(objects: ObjectStore, sweep: str) -> Iterator[StorageProof]:
     try:
         yield proof
     finally:
-        with suppress(Exception):  # it is a few bytes, and another error may be on its way
+        # the object has a few bytes, and another error may be in progress
+        with suppress(Exception):
             objects.delete(proof["key"])
 
 
 def sees(objects: ObjectStore, proof: StorageProof) -> bool:
-    """Return whether a storage is the one that the driver uses."""
+    """Return True if a storage is the one that the driver uses."""
     try:
         return objects.get(proof["key"]).decode(errors="replace") == proof["secret"]
     except MissingObjectError:
@@ -104,7 +105,7 @@ def check_node(proof: StorageProof) -> dict[str, Any]:
             writable = True
     except InvalidConfigError as refused:
         error = "; ".join(f"{issue.value} is not {issue.allowed}" for issue in refused.issues)
-    except Exception as failed:  # reported with its type, whatever it is
+    except Exception as failed:  # reported with its type, for all errors
         if not is_storage_fault(failed) and not isinstance(failed, OSError):
             raise
         error = f"{type(failed).__name__}: {str(failed).splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""NodeGuard: admits the nodes of a cluster that see the storage and have the same software."""
+"""NodeGuard: admits nodes of a cluster that see the storage and have the same software."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 LOOKS_EVERY_S = 2.0
-"""How often a running sweep asks which nodes there are."""
+"""Seconds between two requests for the list of nodes during a sweep."""
 CHECK_LIMIT_S = 120.0
-"""How long the nodes that are there at the start may take for their checks."""
+"""Seconds that the nodes present at the start may take for their checks."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvents:
-    """What the guard tells the driver; each is called once per node and change."""
+    """Callbacks from the guard to the driver; each is called once per node and change."""
 
     joined: Callable[[Node], None]
     refused: Callable[[Node, ConfigIssue], None]
@@ -40,10 +40,10 @@ class NodeEvents:
 
 @final
 class NodeGuard:
-    """Checks every node once: those that are there before anything runs, later ones as they join.
+    """Checks every node once: the present nodes before anything runs, later nodes when they join.
 
     A later node that fails its check is kept from running trials: all its CPUs and GPUs are
-    reserved for the length of the run.
+    reserved for the duration of the run.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NodeGuard:
         self._next = -math.inf
 
     def check_present(self) -> None:
-        """Check the nodes that are there. Raises `InvalidConfigError` with all that is wrong."""
+        """Check the present nodes. Raises `InvalidConfigError` with all issues."""
         import ray
 
         for node in self._nodes.all():
@@ -79,7 +79,7 @@ class NodeGuard:
             raise InvalidConfigError(issues)
 
     def look(self) -> None:
-        """Notice nodes that joined, were checked or were lost; at most every `LOOKS_EVERY_S`."""
+        """Process nodes that joined, were checked or were lost; at most every `LOOKS_EVERY_S`."""
         import ray
 
         now = self._clock()
@@ -103,7 +103,7 @@ class NodeGuard:
                     self.refuse(node.node_id, issue)
 
     def refuse(self, node_id: str, issue: ConfigIssue | None = None) -> None:
-        """Let no trial run on a node from now on."""
+        """Keep trials from a node from now on."""
         node = self._known.get(node_id)
         if node is None or node_id in self._reserved:
             return
@@ -117,7 +117,7 @@ class NodeGuard:
             self._checks[on_node(check_node, node.node_id).remote(self._proof)] = node
 
     def _outcome(self, node: Node, check: ObjectRef) -> ConfigIssue | None:
-        """Return what is wrong with a node whose check has ended."""
+        """Return the issue of a node whose check has ended; None if there is none."""
         import ray
         from ray.exceptions import RayError
 
@@ -125,7 +125,7 @@ class NodeGuard:
             report = NodeReport(**ray.get(check))
         except RayError as error:
             if not self._nodes.is_alive(node.node_id):
-                return None  # it was lost meanwhile
+                return None  # it was lost in the meantime
             lines = [line for line in str(error).splitlines() if line.strip()]
             return ConfigIssue(
                 "node",
@@ -172,7 +172,7 @@ def _no_answer(node: Node) -> ConfigIssue:
 
 
 class _Reservation:
-    """Holds the resources of a node as long as it lives."""
+    """Holds all resources of a node until the reservation ends."""
 
 
 def _reserve(node: Node) -> ActorHandle:

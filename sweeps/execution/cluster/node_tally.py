@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import final
 
 NAMED = 6
-"""Nodes that a sentence names; the others are counted."""
+"""Number of nodes that a sentence names; the others are counted."""
 
 
 @final
 @dataclass(slots=True)
 class NodeTally:
-    """Nodes that run trials now, and how many were lost or refused."""
+    """Nodes that run trials now, and the numbers of lost and refused nodes."""
 
     present: dict[str, tuple[str, int]] = field(default_factory=dict)
     """(host name, slots) by node id."""
@@ -21,7 +21,7 @@ class NodeTally:
 
     @property
     def known(self) -> bool:
-        """Return whether there is anything to tell."""
+        """Return True if any node was counted."""
         return bool(self.present or self.lost_count or self.refused_ids)
 
     def joined(self, node_id: str, name: str, slots: int) -> None:
@@ -48,7 +48,7 @@ class NodeTally:
         return ", ".join(parts)
 
     def sentence(self) -> str:
-        """Return what the cluster has at the start, node by node."""
+        """Return a sentence about the nodes at the start."""
         named = [f"{name} {slots_text(slots)}" for name, slots in self.present.values()]
         more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
         return f"cluster of {_count(len(named), 'node')}: {', '.join([*named[:NAMED], *more])}"

@@ -1,9 +1,10 @@
-"""Node types that the autoscaler of a cluster can add, as far as a driver can find out.
+"""Node types that the autoscaler of a cluster can add, as far as a driver can determine them.
 
-Ray 2.60 keeps no list of node types where a driver can read it: the cluster configuration in its
-control service is empty with Ray's own autoscalers. The configuration file of the autoscaler lies
-on the head, and its path is an argument of the monitor process there. An autoscaler that runs
-elsewhere (KubeRay) has no such file; version 2 then at least reports which demands it cannot meet.
+Ray 2.60 has no list of node types that a driver can read: with Ray's own autoscalers, the cluster
+configuration in its control service is empty. The configuration file of the autoscaler is on the
+head, and its path is an argument of the monitor process there. An autoscaler that runs elsewhere
+(KubeRay) has no such file. In that case, version 2 at least reports the demands that it cannot
+meet.
 """
 
 from __future__ import annotations
@@ -23,37 +24,37 @@ from sweeps.execution.cluster.nodes import Nodes, on_node
 from sweeps.execution.resources.trial_resources import Demand, NodeShape
 
 LOOKS_EVERY_S = 10.0
-"""How often the autoscaler is asked which demands it cannot meet."""
+"""Seconds between two requests to the autoscaler for the demands that it cannot meet."""
 _HEAD_ANSWERS_S = 60.0
 _MONITOR = "ray/autoscaler/"
 _MONITOR_V2 = "ray/autoscaler/v2/monitor.py"
 
 
 class Growth(StrEnum):
-    """Which nodes may join a cluster."""
+    """Kinds of nodes that may join a cluster."""
 
     NONE = "none"
-    """Those that somebody starts: no autoscaler."""
+    """Only nodes that are started manually: there is no autoscaler."""
     LISTED = "listed"
-    """Those of known node types."""
+    """Nodes of known types."""
     UNKNOWN = "unknown"
-    """Those of an autoscaler whose node types this driver cannot read."""
+    """Nodes of an autoscaler whose node types this driver cannot read."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTypes:
-    """What may join a cluster."""
+    """Nodes that may join a cluster."""
 
     growth: Growth
     shapes: tuple[NodeShape, ...] = ()
-    """One per node type that can be added; empty unless the types are listed."""
+    """One shape per node type that can be added; empty unless the types are listed."""
     reads_labels: bool = True
-    """Whether the autoscaler considers labels when it chooses a node type. Version 1 does not."""
+    """True if the autoscaler considers labels when it chooses a node type. Version 1 does not."""
 
 
 def node_types(nodes: Nodes) -> NodeTypes:
-    """Return what may join the cluster that this process is connected to."""
+    """Return the node types that may join the cluster of this process."""
     listed = _in_control_service()
     if listed:
         return NodeTypes(growth=Growth.LISTED, shapes=listed)
@@ -61,9 +62,9 @@ def node_types(nodes: Nodes) -> NodeTypes:
 
 
 def infeasible(demands: Sequence[Demand]) -> list[Demand]:
-    """Return those demands that version 2 of the autoscaler reports as impossible to meet now.
+    """Return the demands that version 2 of the autoscaler reports as impossible to meet now.
 
-    Impossible now is not impossible for ever: the cluster may have reached its maximum size.
+    Such a demand may be met later: the cluster may have reached its maximum size.
     """
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
@@ -74,7 +75,7 @@ def infeasible(demands: Sequence[Demand]) -> list[Demand]:
     address = ray.get_runtime_context().gcs_address
     try:
         reply.ParseFromString(GcsClient(address=address).get_cluster_status())
-    except RayError:  # the head is busy or lost, which others notice
+    except RayError:  # the head is busy or lost; other code detects that
         return []
     state = reply.autoscaling_state
     bundles = [
@@ -87,9 +88,9 @@ def infeasible(demands: Sequence[Demand]) -> list[Demand]:
 
 @final
 class InfeasibleWatch:
-    """Notices trials that no node holds, and for which the autoscaler cannot add a node either.
+    """Detects trials that no node holds and for which the autoscaler cannot add a node.
 
-    Needed only where the node types are unknown. Each demand is reported once.
+    Needed only if the node types are unknown. Each demand is reported once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -120,10 +121,11 @@ class InfeasibleWatch:
 
 
 def monitor_fields(session: str) -> dict[str, Any]:
-    """Return what the autoscaler's monitor on this machine says about node types, as plain data.
+    """Return the node types that the autoscaler's monitor on this machine knows, as plain data.
 
-    `monitor`: whether there is one; `version` of the autoscaler; `types`: the node types of its
-    configuration file, None without a file or if it cannot be read. Runs on the head.
+    `monitor`: True if there is a monitor; `version`: version of the autoscaler; `types`: node
+    types of its configuration file, None if there is no file or it cannot be read. Runs on the
+    head.
     """
     arguments = _monitor_arguments(session)
     if not arguments:
@@ -164,7 +166,7 @@ def _monitor_arguments(session: str) -> list[str]:
 
 
 def _monitor_on_head(nodes: Nodes) -> Mapping[str, Any]:
-    """Ask the head about its monitor: in this process if it runs there, else by a task."""
+    """Return the monitor fields of the head, through a Ray task if it is another node."""
     import ray
     from ray._private.ray_constants import KV_NAMESPACE_SESSION
     from ray.exceptions import RayError
@@ -193,7 +195,8 @@ def _from_fields(found: Mapping[str, Any]) -> NodeTypes:
     if not types:
         return NodeTypes(growth=Growth.NONE)
     added = [each for each in types if each["max_workers"]]
-    if not all(each["resources"] for each in added):  # hosts reached by ssh, whatever they have
+    # hosts reached by ssh, with unknown resources
+    if not all(each["resources"] for each in added):
         return NodeTypes(growth=Growth.UNKNOWN, reads_labels=reads_labels)
     shapes = tuple(
         NodeShape(

@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster and its record of dead actors, as Ray's control service has them."""
+"""Nodes and dead actors of a Ray cluster, read from Ray's control service."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Node:
     """Total resources by kind: `CPU`, `GPU` and others."""
     labels: Mapping[str, str] = field(default_factory=dict)
     preempted: bool = False
-    """Whether its provider took it away."""
+    """True if its provider took the node away."""
 
     @property
     def runs_trials(self) -> bool:
-        """Return whether a trial can be placed on it."""
+        """Return True if a trial can be placed on the node."""
         return self.alive and self.resources.get("CPU", 0.0) > 0
 
     @property
@@ -37,7 +37,7 @@ class Node:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """What Ray recorded of an actor: where it ran, and how it ended."""
+    """Ray's record of an actor: its node, and the cause of its end."""
 
     node_id: str
     node_died: bool
@@ -50,7 +50,7 @@ class Nodes:
     """Looks up nodes and actors. Needs a connection to Ray."""
 
     def all(self) -> list[Node]:
-        """Return every node that ever joined, those that are lost included."""
+        """Return every node that ever joined, including lost nodes."""
         import ray
 
         return [_node(entry) for entry in ray.nodes()]
@@ -60,7 +60,7 @@ class Nodes:
         return next((node.name for node in self.all() if node.node_id == node_id), "")
 
     def is_alive(self, node_id: str) -> bool:
-        """Return whether a node is part of the cluster."""
+        """Return True if a node is part of the cluster."""
         return any(node.node_id == node_id and node.alive for node in self.all())
 
     def actor(self, actor_id: str | None) -> Actor | None:
@@ -97,7 +97,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
 
 
 def on_node(function: Callable[..., Any], node_id: str) -> Any:
-    """Return the function as a task of Ray that runs on one node, whatever is busy there."""
+    """Return the function as a Ray task that runs on one node, even if the node is busy."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -1,7 +1,8 @@
 """Filter of the messages that Ray prints on a driver's terminal.
 
-Ray reports every lost worker and node there, with the last lines of its own logs. The driver
-reports them itself, in one sentence each. Only a failed autoscaler is not noticed otherwise.
+Ray reports every lost worker and node there, with the last lines of its logs. The driver
+itself reports them in one sentence each. A failed autoscaler is the only event that the driver
+does not detect itself.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 AUTOSCALER_FAILED = "monitor_died"
-"""Type of Ray's message about it."""
+"""Type of Ray's message about a failed autoscaler."""
 
 
 @contextmanager
 def filtered_messages() -> Iterator[None]:
-    """Let the Ray to which this process connects in the block print no more than is needed."""
+    """Filter the messages of a Ray connection that is opened in the block."""
     from ray._private import worker
 
     plain = worker.listen_error_messages
@@ -30,7 +31,7 @@ def filtered_messages() -> Iterator[None]:
 
 
 def needed_message(message: Mapping[str, Any] | None) -> str | None:
-    """Return the sentence to print for a message of Ray; None for nothing."""
+    """Return the sentence to print for a message of Ray; None if it is not printed."""
     if message is None or message.get("type") != AUTOSCALER_FAILED:
         return None
     lines = [line.strip() for line in str(message.get("error_message")).splitlines()]
@@ -39,7 +40,7 @@ def needed_message(message: Mapping[str, Any] | None) -> str | None:
 
 
 def _listen(worker: Any, threads_stopped: threading.Event) -> None:
-    """Take the place of Ray's own listener, which runs in a thread."""
+    """Replace Ray's own listener, which runs in a thread."""
     worker.gcs_error_subscriber.subscribe()
     try:
         while not threads_stopped.is_set():
@@ -49,4 +50,4 @@ def _listen(worker: Any, threads_stopped: threading.Event) -> None:
                 sys.stderr.write(f"{sentence}\n")
                 sys.stderr.flush()
     except (OSError, ConnectionError):
-        return  # the connection is closed; `HeadWatch` notices a lost head
+        return  # the connection is closed; `HeadWatch` detects a lost head

@@ -16,7 +16,7 @@ from clmethods import __version__
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What a node has installed."""
+    """Versions of the software that a node has installed."""
 
     python: str
     ray: str
@@ -24,7 +24,7 @@ class Versions:
     """Version of this package, and the beginning of a checksum over its Python files."""
 
     def differences(self, other: Versions) -> list[tuple[str, str, str]]:
-        """Return (name, own version, other version) of what differs."""
+        """Return (name, own version, other version) of the packages that differ."""
         own, theirs = asdict(self), asdict(other)
         return [(name, own[name], theirs[name]) for name in own if own[name] != theirs[name]]
 

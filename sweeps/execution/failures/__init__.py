@@ -1,1 +1,1 @@
-"""Causes of failed trials, and the retries that each kind of cause has."""
+"""Causes of failed trials, and the retries for each kind of cause."""

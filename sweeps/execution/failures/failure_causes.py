@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from sweeps.execution.cluster.nodes import Nodes
 
 OUT_OF_MEMORY = "OutOfMemory"
-"""Kind of every error that says that the memory of a machine or of a GPU did not suffice."""
+"""Kind of every error that reports insufficient memory of a machine or of a GPU."""
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED|Cannot allocate memory")
 
 _SIGTERM = "receives a SIGTERM"
-"""Ray 2.60 records the signal that ended a worker in its exit detail only, which is text."""
+"""Text of the signal that ended a worker. Ray 2.60 records it only in the exit detail, which is
+text."""
 
 
 def error_kind(error: BaseException) -> str:
@@ -28,7 +29,7 @@ def error_kind(error: BaseException) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """Return the error's text, with the fix appended if memory did not suffice."""
+    """Return the error's text, with the remedy appended if memory did not suffice."""
     text = str(error) or type(error).__name__
     if error_kind(error) != OUT_OF_MEMORY:
         return text
@@ -50,7 +51,7 @@ class FailureKind(StrEnum):
 
 
 class RetryBudget(StrEnum):
-    """Fields of `Retries`: what a failure is counted against."""
+    """Fields of `Retries`: the limits against which failures are counted."""
 
     WORKER_FAILURES = "worker_failures"
     NODE_LOSSES = "node_losses"
@@ -79,29 +80,29 @@ class WorkerFailure:
     node: str
     """Host name of its node; empty if unknown."""
     detail: str
-    """One clause that says what happened."""
+    """Description of the failure in one clause."""
 
     @property
     def budget(self) -> RetryBudget:
-        """Return what the failure is counted against."""
+        """Return the retry limit against which the failure is counted."""
         return _BUDGETS.get(self.kind, RetryBudget.WORKER_FAILURES)
 
     @property
     def sentence(self) -> str:
-        """Return what happened and where."""
+        """Return a sentence about the failure and its node."""
         return f"{self.detail} on {self.node}" if self.node else self.detail
 
     @property
     def hint(self) -> str:
-        """Return how to fix it; empty if the cause gives no advice."""
+        """Return the remedy; empty if none is known for the cause."""
         return _HINTS.get(self.kind, "")
 
 
 def worker_failure(error: BaseException | None, nodes: Nodes) -> WorkerFailure:
     """Classify the error that Tune received for a trial.
 
-    Ray's own record of the actor decides where there is one: its death cause is an enumeration.
-    An error that is not understood keeps its type and its last line.
+    Ray's own record of the actor decides if there is one: its death cause is an enumeration. For
+    an unknown error, the type and the last line are kept.
     """
     from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
 
@@ -129,7 +130,7 @@ def worker_failure(error: BaseException | None, nodes: Nodes) -> WorkerFailure:
 
 
 def _last(error: BaseException | None) -> str:
-    """Return the type and the last line of an error that is not understood."""
+    """Return the type and the last line of an unknown error."""
     if error is None:
         return "no error was reported"
     cause: Any = getattr(error, "cause", None)  # the error within a RayTaskError

@@ -23,12 +23,12 @@ class WorkerFailures:
         self._by_trial: dict[str, list[WorkerFailure]] = defaultdict(list)
 
     def add(self, trial_id: str, failure: WorkerFailure) -> bool:
-        """Record a failure; return whether the trial may go on."""
+        """Record a failure; return True if the trial may continue."""
         self._by_trial[trial_id].append(failure)
         return self._count(trial_id, failure.budget) <= self._limits[failure.budget]
 
     def ending(self, trial_id: str, stages_done: int) -> Ending:
-        """Return the row's content for a trial whose last recorded failure ends it."""
+        """Return the ending of a trial whose last recorded failure ends it."""
         failure = self._by_trial[trial_id][-1]
         count, limit = self._count(trial_id, failure.budget), self._limits[failure.budget]
         text = (

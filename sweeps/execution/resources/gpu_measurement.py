@@ -1,4 +1,4 @@
-"""Measures one stage on the cluster, and decides `resources.gpu: auto` from it."""
+"""Measurement of one stage on the cluster, from which `resources.gpu: auto` is decided."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from sweeps.execution.worker.trainable import TrialMessage
 
 ATTEMPTS = 3
-"""How often a stage is measured anew whose worker or node was lost."""
+"""Maximum number of measurements of a stage whose worker or node was lost."""
 CANDIDATES = 5
-"""How many configurations are tried whose stage fails because of an error of its own."""
+"""Maximum number of configurations that are tried if stages fail because of their own errors."""
 POLL_S = 0.5
 DEVICES_WITHIN_S = 60.0
-"""How long nodes may take to report their GPUs; those that do not are left out."""
+"""Seconds that nodes may take to report their GPUs; slower nodes are left out."""
 
 
 def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
-    """Train and evaluate the next stage of a trial, and store it as usual. Runs on a worker.
+    """Train, evaluate and store the next stage of a trial. Runs on a worker.
 
     Returns the results of the steps up to the one that trained, and the fields of a `MemoryUse`.
     """
@@ -67,12 +67,12 @@ def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverCallbacks:
-    """What the driver of a sweep does while resources are decided."""
+    """Callbacks to the driver of a sweep while resources are decided."""
 
     message: Callable[[TrialSpec, Demand], dict[str, Any]]
-    """Returns what a worker is told."""
+    """Returns the message for a worker."""
     needs_training: Callable[[TrialSpec], bool]
-    """Returns whether the trial had a stage to train when the step began."""
+    """Returns True if the trial had a stage to train when the step began."""
     step_done: Callable[[TrialSpec, Mapping[str, Any]], None]
     """Called with the result of each step."""
     worker_lost: Callable[[TrialSpec], None]
@@ -86,7 +86,7 @@ class DriverCallbacks:
 
 @final
 class GpuSizing:
-    """Decides how many trials share a GPU: from a stored record, or else by measuring a stage."""
+    """Decides the number of trials per GPU: from a stored record, or by measuring a stage."""
 
     def __init__(
         self, objects: ObjectStore, nodes: Nodes, probe: GpuProbe, callbacks: DriverCallbacks
@@ -98,7 +98,7 @@ class GpuSizing:
     ) -> GpuShare:
         """Return the share for these trials. `types` is None on a single machine.
 
-        Raises `InvalidConfigError` where no GPU can be had.
+        Raises `InvalidConfigError` if no GPU is available.
         """
         todo = sorted(todo, key=memory_estimate, reverse=True)
         candidates = [trial for trial in todo if self._on.needs_training(trial)] or todo[:1]
@@ -143,7 +143,7 @@ class GpuSizing:
             raise InvalidConfigError([ConfigIssue("resources.gpu", "auto", constraint)])
 
     def _gpu_types(self, whole: Demand, types: NodeTypes | None) -> set[str]:
-        """Return the labels of GPUs that trials may run on; empty if no node has one."""
+        """Return the labels of the GPUs on which trials may run; empty if no node has one."""
         shapes = [*shapes_of(self._nodes.all()), *(types.shapes if types else ())]
         return {
             shape.gpu_type
@@ -175,8 +175,9 @@ class GpuSizing:
                 return record
             if last["outcome"] in ("done", "evaluated"):
                 if self._on.needs_training(trial):
-                    continue  # another driver has trained all of it
-                return self._record(trial, last, found["use"])  # not kept: training takes more
+                    continue  # another driver has trained all its stages
+                # not stored: training takes more memory
+                return self._record(trial, last, found["use"])
             self._on.say(f"resources.gpu auto: {trial.name}: {last['error']}")
             failed.add(trial.config_id)
             if last["outcome"] != "failed" or last["error_kind"] == OUT_OF_MEMORY:
@@ -186,7 +187,7 @@ class GpuSizing:
         return None
 
     def _result(self, trial: TrialSpec, resources: Resources) -> dict[str, Any] | None:
-        """Return what `measure_stage` returned; None if its worker was lost again and again."""
+        """Return the result of `measure_stage`; None if its worker was lost `ATTEMPTS` times."""
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -205,7 +206,7 @@ class GpuSizing:
                 while not ray.wait([running], timeout=1.0)[0]:
                     self._on.wait()
                 found: dict[str, Any] = ray.get(running)
-            except RayTaskError as error:  # memory cannot be measured there, whoever tries
+            except RayTaskError as error:  # memory cannot be measured there, for any trial
                 self._on.say(f"resources.gpu auto: the measurement failed ({_text(error.cause)})")
                 return None
             except RayError as error:
@@ -230,12 +231,15 @@ class GpuSizing:
         return record_of(trial, step["position"] - 1, use, label)
 
     def _devices(self, nodes: Sequence[Node]) -> list[Device]:
-        """Return the GPUs of these nodes. Each is asked: one label may stand for several sizes."""
+        """Return the GPUs of these nodes.
+
+        Each node is asked, because GPUs of one label may differ in size.
+        """
         import ray
         from ray.exceptions import RayError
 
         tasks = {on_node(_devices_here, node.node_id).remote(self._probe): node for node in nodes}
-        if not tasks:  # a cluster that starts from zero
+        if not tasks:  # a cluster that starts without nodes
             return []
         done, _ = ray.wait([*tasks], num_returns=len(tasks), timeout=DEVICES_WITHIN_S)
         found: list[Device] = []
@@ -263,9 +267,9 @@ def _devices_here(probe: GpuProbe) -> list[dict[str, Any]]:
 
 
 def _may_join(record: MemoryRecord, types: NodeTypes | None) -> bool:
-    """Return whether a node with the device of a record can be added to the cluster.
+    """Return True if a node with the device of a record can be added to the cluster.
 
-    If not, and it is in no node now, it must not limit the trials on the others.
+    Otherwise, if no present node has the device, it must not limit the trials on the others.
     """
     if types is None or types.growth is Growth.NONE:
         return False
@@ -278,6 +282,6 @@ def _whole_gpu(trial: TrialSpec, resources: Resources) -> Demand:
 
 
 def _offers(node: Node, whole: Demand) -> bool:
-    """Return whether trials may run on GPUs of this node."""
+    """Return True if trials may run on GPUs of this node."""
     (shape,) = shapes_of([node]) or (NodeShape(name="", labels={}),)
     return shape.gpu >= 1 and shape.has_type_of(whole)

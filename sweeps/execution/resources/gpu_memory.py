@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, final
 
 CONTEXT_BYTES = 512 * 1024**2
-"""Allowance for what a process takes on a device beside torch's allocator: the CUDA context and
-the loaded kernels. The allocator's limit does not cover it."""
+"""Bytes reserved for memory of a process outside torch's allocator: the CUDA context and the
+loaded kernels. The allocator's limit does not include them."""
 
 
 @final
@@ -16,24 +16,24 @@ class Device:
     """One GPU."""
 
     name: str
-    """Its type as the node is labeled, or else the name that its driver gives."""
+    """Type of the GPU from the label of the node, or else the name that its driver reports."""
     total_bytes: int
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryUse:
-    """What a process has used of its device."""
+    """Memory that a process has used of its device."""
 
     device: Device
     peak_bytes: int
-    """The most that torch's allocator has reserved since the start of the measurement."""
+    """Peak of the bytes that torch's allocator reserved during the measurement."""
     context_bytes: int
-    """What is in use beside the allocator. Includes other processes on the device."""
+    """Bytes in use outside the allocator, including those of other processes on the device."""
 
 
 class Cuda(Protocol):
-    """The part of `torch.cuda` that is used here."""
+    """Part of `torch.cuda` that this module uses."""
 
     def is_available(self) -> bool: ...
     def mem_get_info(self) -> tuple[int, int]: ...
@@ -46,27 +46,27 @@ class Cuda(Protocol):
 
 
 class GpuProbe(Protocol):
-    """Reports GPU memory. Travels through Ray to the workers, so it must be picklable."""
+    """Reports GPU memory. Sent through Ray to the workers, so it must be picklable."""
 
     def devices(self) -> list[Device]:
-        """Return the GPUs of this node, whoever uses them."""
+        """Return the GPUs of this node, including those in use."""
 
     def start(self) -> None:
         """Begin to measure the memory of this process."""
 
     def use(self) -> MemoryUse:
-        """Return what this process has used since `start`."""
+        """Return the memory that this process has used since `start`."""
 
 
 class DeviceTooSmallError(Exception):
-    """Raised where a share of the device is less than what a trial was measured to need."""
+    """Raised if the share of the device is less than the measured need of a trial."""
 
 
 def limit_memory(share: float, needed_bytes: int, cuda: Cuda) -> None:
-    """Limit this process to its share of the device, so that it cannot take its neighbors' memory.
+    """Limit this process to its share of the device, to protect the memory of other processes.
 
-    A process with one whole device or more has no limit. `needed_bytes` is what was measured for
-    `auto`; 0 if nothing was.
+    A process with one or more whole devices has no limit. `needed_bytes` is the measured value for
+    `auto`; 0 if nothing was measured.
     """
     if not 0 < share < 1 or not cuda.is_available():
         return
@@ -91,7 +91,7 @@ def torch_cuda() -> Cuda:
 @final
 @dataclass(frozen=True, slots=True)
 class TorchProbe:
-    """Reports memory by torch and NVIDIA's management library, which Ray brings along."""
+    """Reports memory through torch and NVIDIA's management library, a dependency of Ray."""
 
     def devices(self) -> list[Device]:
         """Return the GPUs of this node; none if the library is missing."""

@@ -1,9 +1,9 @@
 """Placement groups of trials: shares of GPUs, on GPUs of the preferred type.
 
 A placement group of Ray 2.60 takes a label selector for each bundle, but no order of preference:
-`fallback_strategy` exists for tasks and actors only. So the preferred type is tried first, and the
-group that waits for resources accepts every type of the list. This also lets the autoscaler choose
-among the node types (by their `priority`) and change to another one that is available.
+`fallback_strategy` exists only for tasks and actors. Therefore the preferred type is tried first.
+The group that waits for resources accepts every type of the list. This also lets the autoscaler
+choose among the node types (by their `priority`) and change to another one that is available.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
 
 RESERVED_WITHIN_S = 1.0
-"""How long a group may take to reserve resources that were free a moment ago."""
+"""Seconds that a group may take to reserve resources that were just free."""
 
 
 def selector(gpu_types: tuple[str, ...]) -> dict[str, str]:
-    """Return Ray's label selector for any of these types; empty selects every node."""
+    """Return Ray's label selector for any of these types; an empty result selects every node."""
     if not gpu_types:
         return {}
     first, *others = gpu_types
@@ -33,7 +33,7 @@ def selector(gpu_types: tuple[str, ...]) -> dict[str, str]:
 
 
 def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
-    """Return what Tune requests for a trial. Equal demands share their workers."""
+    """Return Tune's placement request for a trial. Equal demands share their workers."""
     options: dict[str, Any] = {}
     if demand.gpu_types:
         options["bundle_label_selector"] = [selector(demand.gpu_types)]
@@ -44,14 +44,14 @@ def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
 
 @final
 class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray is untyped
-    """Requests a group on the first type that has room now, else on whichever has room first."""
+    """Requests a group on the first type with free resources, else on any type of the list."""
 
     def __init__(self, demand: Demand, **options: Any) -> None:
         super().__init__([demand.amounts], **options)
         self._demand = demand
 
     def to_placement_group(self) -> PlacementGroup:
-        """Called by Tune whenever a trial needs a worker."""
+        """Return the placement group; Tune calls this whenever a trial needs a worker."""
         free = _free_shapes()
         for gpu_type in self._demand.gpu_types:
             demand = Demand(cpu=self._demand.cpu, gpu=self._demand.gpu, gpu_types=(gpu_type,))
@@ -62,17 +62,17 @@ class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray i
             )
             if group.wait(RESERVED_WITHIN_S):
                 return group
-            remove_placement_group(group)  # the shares that are free are on several devices
+            remove_placement_group(group)  # the free shares are on several devices
         return super().to_placement_group()
 
 
 def _may_have_room(free: NodeShape, demand: Demand) -> bool:
-    """Return whether the amounts are free; shares of several devices are added up."""
+    """Return True if the amounts are free; shares of several devices are added up."""
     return free.has_type_of(demand) and free.gpu >= demand.gpu and free.cpu >= demand.cpu
 
 
 def _free_shapes() -> list[NodeShape]:
-    """Return what the nodes have left."""
+    """Return the free resources of the nodes."""
     from ray._private.state import state
 
     left = state.available_resources_per_node()

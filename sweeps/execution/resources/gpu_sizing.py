@@ -1,10 +1,10 @@
-"""The share of a GPU for `resources.gpu: auto`: from the measured memory of one stage.
+"""Share of a GPU for `resources.gpu: auto`, from the measured memory of one stage.
 
-    gpu_memory/BASE/KIND.DEVICE.json    what one stage has used; BASE, KIND: what memory depends on
+    gpu_memory/BASE/KIND.DEVICE.json    memory of one stage; BASE and KIND determine memory use
 
-The trial with the largest estimate is measured. An estimate from shapes only ranks trials: what a
-stage really takes depends on torch, its kernels and the device. A record is therefore also valid
-for trials of the same base with a smaller estimate.
+The trial with the largest estimate is measured. An estimate from shapes only ranks trials: the
+actual memory of a stage depends on torch, its kernels and the device. A record is therefore also
+valid for trials of the same base with a smaller estimate.
 """
 
 from __future__ import annotations
@@ -27,54 +27,54 @@ from sweeps.results.event_kinds import GpuShareDecided
 from sweeps.storage import MissingObjectError, ObjectStore
 
 MARGIN = 0.2
-"""Added to the measured and forecast memory of the allocator: stages differ in what they leave
-unused between tensors, and later tasks in what their method keeps."""
+"""Fraction added to the measured and forecast memory of the allocator. Stages differ in the unused
+memory between tensors, and later tasks in the memory that their method keeps."""
 
 MOST_TRIALS = 100
-"""Trials on one GPU, at most: Ray's shares are not fine enough for more."""
+"""Maximum number of trials on one GPU: Ray's shares are too coarse for more."""
 
 _RATES = ("lr", "lr_first_task", "lr_min", "schedule", "weight_decay", "grad_clip")
 _NOT_IN_MEMORY = {*_RATES, "epochs", "threads"}
-"""Fields of `train` on which memory does not depend."""
+"""Fields of `train` that do not change memory use."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecord:
-    """What one stage has used, as stored."""
+    """Stored record of the memory that one stage has used."""
 
     device: str
     """Type of the GPU."""
     device_bytes: int
     peak_bytes: int
-    """The most that torch's allocator has reserved, in training and evaluation."""
+    """Maximum number of bytes that torch's allocator has reserved, in training and evaluation."""
     context_bytes: int
-    """Used beside the allocator."""
+    """Bytes used outside the allocator."""
     growth_bytes: int
-    """Forecast of what the state and the statistics of later stages add."""
+    """Forecast of the bytes that the state and the statistics of later stages add."""
     estimate: int
-    """Of the measured trial, to compare it with other trials."""
+    """Estimate of the measured trial, for comparison with other trials."""
     stage: str
     """Key of the measured stage."""
 
     @property
     def needed_bytes(self) -> int:
-        """Return what a trial needs of a device, with the safety margin."""
+        """Return the bytes that a trial needs of a device, with the safety margin."""
         return round((self.peak_bytes + self.growth_bytes) * (1 + MARGIN)) + self.context_bytes
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuShare:
-    """The decision: how many trials share a GPU, and why."""
+    """Decision on the number of trials per GPU, with its reason."""
 
     trials: int
-    """Trials on the smallest device."""
+    """Number of trials on the smallest device."""
     needed_bytes: int
-    """Of one trial; 0 if it could not be measured."""
+    """Bytes that one trial needs; 0 if they could not be measured."""
     smallest: Device | None = None
     cpu_limited: bool = False
-    """Whether the CPUs of the nodes, not the memory, limit the number."""
+    """True if the CPUs of the nodes, not the memory, limit the number."""
 
     @property
     def gpu(self) -> float:
@@ -111,9 +111,9 @@ def decide(
 ) -> GpuShare:
     """Return the share for a measured trial; with several types of GPU the smallest one decides.
 
-    A trial needs `threads` CPUs too. More trials per GPU than the CPUs of any node allow would
-    only make the memory of each smaller. `devices`: those on which trials may run; if none is
-    known yet, the measured one stands for them.
+    A trial also needs `threads` CPUs. More trials per GPU than the CPUs of any node allow would
+    only reduce the memory of each trial. `devices`: GPUs on which trials may run; if none is known
+    yet, the measured GPU is used instead.
     """
     known = [*devices] or [device_of(record)]
     smallest = min(known, key=lambda device: device.total_bytes)
@@ -129,12 +129,12 @@ def decide(
 
 
 def device_of(record: MemoryRecord) -> Device:
-    """Return the device on which a record was measured. It may be gone by now."""
+    """Return the device on which a record was measured. The device may be gone by now."""
     return Device(name=record.device, total_bytes=record.device_bytes)
 
 
 def memory_estimate(trial: TrialSpec) -> int:
-    """Return a number of bytes by which trials are ranked; it is no forecast."""
+    """Return a number of bytes by which trials are ranked; it is not a forecast."""
     run, memory = trial.run, run_memory(trial.run, trial.readouts)
     trained = max(size.delta.nbytes for size in memory.stages)  # with gradient and Adam's moments
     kept = memory.stages[-1].state.nbytes + total(memory.statistics).nbytes
@@ -147,7 +147,7 @@ def memory_estimate(trial: TrialSpec) -> int:
 
 
 def _activation_bytes(trial: TrialSpec) -> int:
-    """Return about what the backward pass keeps of one image; 0 if the network has no gradient."""
+    """Return the approximate bytes that backward keeps of one image; 0 without gradients."""
     run = trial.run
     through = isinstance(run.method, FullFields | AdapterFields) and run.train.epochs > 0
     if not through or not run.method.trains_at(0, run.context):
@@ -159,7 +159,7 @@ def _activation_bytes(trial: TrialSpec) -> int:
 
 
 def growth_bytes(trial: TrialSpec, position: int) -> int:
-    """Return the forecast of what state and statistics grow after the stage at `position`."""
+    """Return the forecast of the growth of state and statistics after the stage at `position`."""
     memory = run_memory(trial.run, trial.readouts)
     state = memory.stages[-1].state.nbytes - memory.stages[position].state.nbytes
     return max(0, state) + total(memory.statistics[position + 1 :]).nbytes
@@ -184,7 +184,7 @@ def record_of(trial: TrialSpec, position: int, use: MemoryUse, device: str) -> M
 
 
 def save_record(objects: ObjectStore, trial: TrialSpec, record: MemoryRecord) -> None:
-    """Keep a record, so that the next run does not measure again."""
+    """Store a record, so that the next run does not measure again."""
     name = f"{_folder(trial)}/{_kind(trial)}.{short_id(record.device)}.json"
     objects.put(name, canonical_json(asdict(record)).encode())
 
@@ -194,7 +194,7 @@ def find_record(
 ) -> MemoryRecord | None:
     """Return a stored record that is valid for a trial on one of these types of GPU.
 
-    That is the record of its own kind, or else the smallest one of a more demanding trial.
+    This is the record of the trial's own kind, or else the smallest one of a more demanding trial.
     """
     estimate, own = memory_estimate(trial), f"{_folder(trial)}/{_kind(trial)}."
     exact: list[MemoryRecord] = []
@@ -221,7 +221,7 @@ def _read(objects: ObjectStore, name: str) -> MemoryRecord | None:
 
 
 def _is_sound(record: MemoryRecord) -> bool:
-    """Return whether a record read from a file has the types and the signs of one."""
+    """Return True if the fields of a record read from a file have valid types and signs."""
     texts = (record.device, record.stage)
     counts = (
         *(record.device_bytes, record.peak_bytes, record.context_bytes),
@@ -261,5 +261,5 @@ def _kind(trial: TrialSpec) -> str:
 
 
 def gigabytes(count: int) -> str:
-    """Return bytes in decimal units, as GPUs are sold."""
+    """Return bytes in decimal units, the units in which GPUs are sold."""
     return f"{count / 1e9:.3g} GB"

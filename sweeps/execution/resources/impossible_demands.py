@@ -1,4 +1,4 @@
-"""Refusal of trials that no node can hold, whatever is free there."""
+"""Refusal of trials that no node can hold, even if all its resources are free."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _AUTOSCALER_V2 = (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is to be said about demands that no node holds."""
+    """Messages about demands that no node holds."""
 
     issues: tuple[ConfigIssue, ...] = ()
     """Reasons to refuse the sweep: no node that can join would help."""
     sentences: tuple[str, ...] = ()
-    """What waits for a node that may join."""
+    """Descriptions of the trials that wait for a node that may join."""
 
 
 def judge(
@@ -60,7 +60,7 @@ def judge(
 
 
 def _reasons(demand: Demand, shapes: Sequence[NodeShape], place: str) -> list[ConfigIssue]:
-    """Return why no shape holds the demand; every amount that is too large by itself."""
+    """Return the reasons why no shape holds the demand: each single amount that is too large."""
     suited = [shape for shape in shapes if shape.has_type_of(demand)]
     found: list[ConfigIssue] = []
     most_cpus = _largest(shapes, lambda shape: shape.cpu)
@@ -114,13 +114,13 @@ def _missing_type(demand: Demand, shapes: Sequence[NodeShape], place: str) -> Co
 
 
 def _similar(name: str, offered: Sequence[str]) -> str:
-    """Return a sentence that offers the closest type; spelling is all that may differ."""
+    """Return a sentence with the closest type, which differs only in spelling."""
     same = [other for other in offered if other.lower() == name.lower()]
     return f"Did you mean {same[0]!r}?" if same else nearest(name, offered)
 
 
 def _not_together(demand: Demand, suited: Sequence[NodeShape]) -> ConfigIssue:
-    """Each amount is there, but on different nodes."""
+    """Return the issue of amounts that are all available, but on different nodes."""
     gpu = [shape for shape in suited if shape.gpu >= demand.gpu]
     best = max(gpu, key=lambda shape: shape.cpu)
     return ConfigIssue(

@@ -1,4 +1,4 @@
-"""Reservations: what the trials of a step reserve, decided and checked when the step begins."""
+"""Resource reservations of the trials of a step, decided and checked when the step begins."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Reservations:
         slots: Slots,
         local: bool,
     ) -> None:
-        """`asked`: as the sweep file says. `local`: whether no node can join this cluster."""
+        """`asked`: resources of the sweep file. `local`: True if no node can join this cluster."""
         self._asked, self._nodes, self._on, self._slots = asked, nodes, callbacks, slots
         self._types: NodeTypes | None = None if local else node_types(nodes)
         self._sizing = GpuSizing(objects, nodes, probe, callbacks)
@@ -48,12 +48,12 @@ class Reservations:
         self._demands: list[Demand] = []
         self._said: set[str] = set()
         self.resources = asked
-        """As decided: `gpu` is a number once a step has begun."""
+        """Decided resources: `gpu` is a number once a step has begun."""
         self.gpu_bytes = 0
-        """GPU memory that a trial was measured to need; 0 if nothing was measured."""
+        """GPU bytes that a trial needs, as measured; 0 if nothing was measured."""
 
     def begin(self, todo: Sequence[TrialSpec]) -> Resources:
-        """Decide what the trials of a step reserve, and say at once what can never run.
+        """Decide the resources of the trials of a step, and report trials that can never run.
 
         Raises `InvalidConfigError` if no node that may join would hold some trial.
         """
@@ -70,16 +70,16 @@ class Reservations:
         return self.resources
 
     def look(self) -> None:
-        """Say what turned out to be impossible since."""
+        """Report demands that became impossible since the last call."""
         self._note(self._infeasible.look(self._types, self._size.shapes(), self._demands))
 
     def slots(self) -> int:
-        """Return how many trials may be released now."""
+        """Return the number of trials that may be released now."""
         return self._slots.count(self._demands, self._size.shapes())
 
     def _note(self, sentences: Sequence[str]) -> None:
         for sentence in sentences:
-            if sentence in self._said:  # in an earlier step
+            if sentence in self._said:  # reported in an earlier step
                 continue
             self._said.add(sentence)
             self._on.say(sentence)

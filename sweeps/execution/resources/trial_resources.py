@@ -1,4 +1,4 @@
-"""Resources of Ray that a trial reserves, and how many trials fit on nodes at once."""
+"""Ray resources that a trial reserves, and the number of trials that fit on nodes at once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ GPU_TYPE_LABEL = "ray.io/accelerator-type"
 """Node label that Ray sets from the name of the device, and that the cluster files set."""
 
 LOOKAHEAD = 1.0
-"""Released trials that wait for resources, per trial that has them. Tune hands a worker on to a
-waiting trial only, so without one every trial would start a new process; and a trial that asks in
-vain is what makes an autoscaler add a node."""
+"""Released trials that wait for resources, per trial that has them. Tune passes a worker only to a
+waiting trial, so without one every trial would start a new process. An unmet request of a
+waiting trial also causes an autoscaler to add a node."""
 
 FROM_ZERO = 8
-"""Released trials while no node can run one: only an autoscaler can add such a node, and it adds
-as many at once as trials ask for. With one trial, every node would wait for the one before it."""
+"""Number of released trials while no node can run one. Only an autoscaler can add such a node, and
+it adds as many at once as trials request. With one trial, every node would wait for the
+previous one."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What one trial reserves, all of it on one node."""
+    """Resources that one trial reserves, all on one node."""
 
     cpu: float
     gpu: float = 0.0
@@ -51,14 +52,14 @@ class Demand:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeShape:
-    """What a node, or a node of a type that the autoscaler can add, offers to trials."""
+    """Resources that a node, or a node of a type that the autoscaler can add, offers to trials."""
 
     name: str
-    """In words, such as `node worker-1` or `node type l4-spot`."""
+    """Name in words, such as `node worker-1` or `node type l4-spot`."""
     cpu: float = 0.0
     gpu: float = 0.0
     labels: Mapping[str, str] | None
-    """None if they are not known."""
+    """Labels of the node; None if they are not known."""
 
     @property
     def gpu_type(self) -> str:
@@ -66,17 +67,17 @@ class NodeShape:
         return (self.labels or {}).get(GPU_TYPE_LABEL, "")
 
     def has_type_of(self, demand: Demand) -> bool:
-        """Return whether the demand may run on GPUs of this type."""
+        """Return True if the demand may run on GPUs of this type."""
         if not demand.gpu or not demand.gpu_types or self.labels is None:
             return True
         return self.gpu > 0 and self.gpu_type in demand.gpu_types
 
     def capacity(self, demand: Demand) -> int:
-        """Return how many trials with this demand fit on the node at once."""
+        """Return the number of trials with this demand that fit on the node at once."""
         if not self.has_type_of(demand):
             return 0
         fits = gpu_units(self.cpu) // gpu_units(demand.cpu)
-        if 0 < demand.gpu < 1:  # a share lies on one device
+        if 0 < demand.gpu < 1:  # a share is on one device
             fits = min(fits, int(self.gpu) * trials_per_device(demand.gpu))
         elif demand.gpu:
             fits = min(fits, int(self.gpu) // int(demand.gpu))
@@ -84,7 +85,7 @@ class NodeShape:
 
 
 def shapes_of(nodes: Iterable[Node]) -> tuple[NodeShape, ...]:
-    """Return what the nodes that are alive offer."""
+    """Return the resources of the alive nodes."""
     return tuple(
         NodeShape(
             name=f"node {node.shown}",
@@ -98,7 +99,7 @@ def shapes_of(nodes: Iterable[Node]) -> tuple[NodeShape, ...]:
 
 
 def demand_of(trial: TrialSpec, resources: Resources) -> Demand:
-    """Return what Ray reserves for a trial. `resources.gpu` must be decided."""
+    """Return the resources that Ray reserves for a trial. `resources.gpu` must be decided."""
     if resources.gpus is None:
         raise ValueError("resources.gpu is not decided")
     return Demand(
@@ -120,9 +121,9 @@ def cpus_for(trials: Sequence[TrialSpec], resources: Resources) -> int | None:
 
 
 def slots_on(node: Node, trials: Iterable[TrialSpec], resources: Resources) -> int:
-    """Return how many of these trials run on a node at once: of those that fit best.
+    """Return the number of trials that run on a node at once, for the trials that fit best.
 
-    A share of a GPU that is not decided yet counts as a whole one.
+    A share of a GPU that is not decided yet counts as a whole GPU.
     """
     decided = resources if resources.gpus is not None else replace(resources, gpu=1)
     demands = distinct(demand_of(trial, decided) for trial in trials)
@@ -131,12 +132,11 @@ def slots_on(node: Node, trials: Iterable[TrialSpec], resources: Resources) -> i
 
 @final
 class Slots:
-    """How many trials may be released: those that run and those that wait for a worker."""
+    """Number of trials that may be released: those that run and those that wait for a worker."""
 
     def __init__(self, resources: Resources, limited_cluster: bool) -> None:
-        """`limited_cluster`: whether the cluster was started with no more CPUs than
-        `max_concurrent` equal trials need; otherwise such a limit leaves no waiting trials.
-        """
+        """`limited_cluster`: True if the cluster was started with no more CPUs than
+        `max_concurrent` equal trials need. Otherwise such a limit leaves no waiting trials."""
         self._most = resources.max_concurrent
         self._limited_cluster = limited_cluster
 

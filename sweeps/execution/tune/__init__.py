@@ -1,1 +1,1 @@
-"""What Ray Tune calls: search space, scheduler, callbacks, loggers."""
+"""Extensions of Ray Tune: search space, scheduler, callbacks, loggers."""

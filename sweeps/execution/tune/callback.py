@@ -1,4 +1,4 @@
-"""What the driver does when Tune tells it something: write trial rows, show progress."""
+"""Callbacks of Tune in the driver: write trial rows, show progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @final
 class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
-    """Turns Tune's events into rows and lines."""
+    """Converts Tune's events to rows and progress lines."""
 
     def __init__(
         self, executor: SweepExecutor, scheduler: StageScheduler, errors: TrialErrors
@@ -33,7 +33,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        """Return no state: Tune pickles its callbacks, but the pickle is never read."""
         return {}
 
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
@@ -93,13 +93,13 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             if spec.role != "reference":
                 self._executor.progress.tally.note(spec.label, result["figures"])
         else:
-            return  # interrupted, or asked for up to here: what becomes of it is decided later
+            return  # interrupted, or requested only up to here: its row is decided later
         self._ended(spec, ending)
 
     def on_trial_recover(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Tune has queued a trial again that lost its worker; the retries decide if it runs."""
+        """Decide by the retries if a trial continues that lost its worker and was queued again."""
         if self._lost_worker(trial):
             return
         self._scheduler.give_up(trial)
@@ -108,12 +108,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     def on_trial_error(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Tune gives the trial up by itself."""
+        """Record the end of a trial that Tune itself ended."""
         self._lost_worker(trial)
         self._record_lost(trial)
 
     def _lost_worker(self, trial: Trial) -> bool:
-        """Count the loss and say what happened; return whether the trial may go on."""
+        """Count and report the lost worker; return True if the trial may continue."""
         executor, mine = self._executor, trial_id(trial)
         name = executor.trials[mine].name
         failure = worker_failure(self._errors.last(trial), executor.nodes)
@@ -137,7 +137,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._ended(self._executor.trials[trial_id(trial)], ending)
 
     def _ended(self, spec: TrialSpec, ending: Ending) -> None:
-        """Write the trial's row. If that fails, the next run writes it, so the sweep goes on."""
+        """Write the trial's row; if that fails, the sweep continues and the next run writes it."""
         try:
             self._executor.ended(spec, ending)
         except Exception as error:
@@ -153,27 +153,27 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
 @final
 class NoTuneOutput(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
-    """Stands where Tune would put a callback that prints, at any verbosity."""
+    """Replaces the callback with which Tune prints, at any verbosity."""
 
     def on_trial_result(self, *arguments: Any, **info: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def on_trial_error(self, *arguments: Any, **info: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @final
 class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
-    """Ends the experiment once an interruption has let the running stages finish."""
+    """Ends the experiment when the running stages are finished after an interruption."""
 
     def __init__(self, scheduler: StageScheduler) -> None:
         self._scheduler = scheduler
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as above."""
+        """Return no state, as above."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -1,9 +1,9 @@
-"""A file system for Tune's own state that keeps nothing.
+"""File system for Tune's own state that discards all data.
 
 Tune writes markers, pickled snapshots and checkpoints to the storage of its `RunConfig`, and its
-workers expect to find there what the driver has written. A sweep's state of record is the stage
-store, and nothing of Tune's is ever read back. With this file system Tune needs no folder that
-two nodes see, and none on the driver that outlives the run.
+workers expect to find the files of the driver there. The stage store is the system of record of a
+sweep, and no file of Tune is ever read back. With this file system Tune needs no folder that two
+nodes share, and no folder on the driver that remains after the run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ray.tune.execution.tune_controller import TuneController
 
 
 def discarding_filesystem() -> PyFileSystem:
-    """Return a file system that accepts every write, keeps none, and pickles to any node."""
+    """Return a picklable file system that accepts and discards every write."""
     return PyFileSystem(DiscardingHandler())
 
 
 @final
 class DiscardingHandler(FileSystemHandler):  # type: ignore[misc]  # pyarrow is untyped
-    """Accepts writes and drops them. Only the files that Tune insists on seem to exist."""
+    """Accepts writes and discards them. Only the files that Tune requires appear to exist."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DiscardingHandler)
@@ -45,7 +45,7 @@ class DiscardingHandler(FileSystemHandler):  # type: ignore[misc]  # pyarrow is 
         ]
 
     def get_file_info_selector(self, selector: Any) -> list[FileInfo]:
-        """Name one snapshot: Tune insists on one when an experiment ends, and does not open it."""
+        """Return one snapshot: Tune requires one when an experiment ends, but does not open it."""
         name = TuneController.CKPT_FILE_TMPL.format("discarded")
         return [FileInfo(f"{selector.base_dir}/{name}", FileType.File)]
 

@@ -1,7 +1,8 @@
-"""TensorBoard, MLflow and Weights & Biases, through Tune's own callbacks.
+"""Logging to TensorBoard, MLflow and Weights & Biases through Tune's own callbacks.
 
-They are told little: per stage the figures of the trial so far, whoever trained it, and once per
-trial what makes it this one. What fails in them never touches the sweep.
+Each logger gets few data: per stage the metrics of the trial so far, including stages that other
+drivers trained, and once per trial its configuration. An error in a logger never affects the
+sweep.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from sweeps.stages.stage_store import StageStore
 
 Earlier = Callable[["TrialSpec", int], Mapping[str, float]]
-"""Figures of a trial after so many stages, from the storage."""
+"""Returns the metrics of a trial after a number of stages, from the storage."""
 
 TOLD = ("trained", "evaluated", "done")
-"""Outcomes of a step after which there is something to tell."""
+"""Outcomes of a step after which a logger gets data."""
 
 
 def loggers(
@@ -35,7 +36,7 @@ def loggers(
     trials: Mapping[str, TrialSpec],
     say: Callable[[str], None],
 ) -> list[Callback]:
-    """The callbacks that the sweep asks for. `sweep.logging.refuse` comes first."""
+    """Return the requested callbacks. `sweep.logging.refuse` must be called first."""
     enabled, made = sweep.logging.enabled, dict[str, Any]()
     folder = Path(store.objects.location, "sweeps", sweep.name, "tensorboard")
     folders: dict[str, Path] = {}
@@ -55,7 +56,8 @@ def loggers(
         from ray.air.integrations.wandb import WandbLoggerCallback
 
         options = {"project": sweep.name, "resume": "allow", "dir": ".", **enabled["wandb"]}
-        folders["wandb"] = Path(options["dir"]).absolute()  # its process works elsewhere
+        # its process has another working directory
+        folders["wandb"] = Path(options["dir"]).absolute()
         made["wandb"] = WandbLoggerCallback(**{**options, "dir": str(folders["wandb"])})
 
     def earlier(trial: TrialSpec, stages: int) -> Mapping[str, float]:
@@ -69,10 +71,10 @@ def loggers(
 
 @final
 class LoggedTrial:
-    """A trial as a logger sees it: named by our ids, described by its factors."""
+    """Trial in the form that a logger expects, with this package's ids and factors."""
 
     def __init__(self, sweep: Sweep, trial: TrialSpec, folder: Path) -> None:
-        """`folder`: of its own, or one for all."""
+        """`folder`: folder of this trial, or one folder for all trials."""
         self.trial_id = trial.trial_id
         self.local_path = str(folder)
         self.experiment_dir_name = sweep.name
@@ -90,13 +92,13 @@ class LoggedTrial:
         return self._name
 
     def init_local_path(self) -> None:
-        """Make its folder."""
+        """Create the folder of the trial."""
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
 
 @final
 class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
-    """One logger of Tune, told only what is worth it, and dropped at its first error."""
+    """Wraps one logger of Tune, passes selected results, and drops it at its first error."""
 
     def __init__(
         self,
@@ -113,11 +115,11 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         self._earlier = earlier
         self._started: dict[str, LoggedTrial] = {}
         self._told: dict[str, int] = {}
-        """Stages of a trial that the logger knows."""
+        """Number of stages of each trial that the logger has received."""
         self._works = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        """Return no state: Tune pickles its callbacks, but the pickle is never read."""
         return {}
 
     def setup(self, stop: Any = None, num_samples: Any = None, **info: Any) -> None:
@@ -150,7 +152,7 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         self._do(lambda: self._logger.on_experiment_end(trials=trials, **info))
 
     def _tell(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
-        """The figures of a stage, and before it those of the stages that others have trained."""
+        """Log the metrics of a stage, after those of stages that other drivers trained."""
         logged, mine, position = self._start(trial), trial_id(trial), result["position"]
         for stages in range(self._told.get(mine, 0) + 1, position):
             figures = self._earlier(self._trials[mine], stages)
@@ -166,22 +168,23 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         self._told[mine] = position
 
     def _start(self, trial: Trial) -> LoggedTrial:
-        """A trial is told of with its first figures: one that only waits leaves no empty run."""
+        """Start the trial at its first metrics, so that a waiting trial leaves no empty run."""
         mine = trial_id(trial)
         if mine not in self._started:
             folder = self._folder if self._name == "wandb" else self._folder / mine
             logged = LoggedTrial(self._sweep, self._trials[mine], folder)
             self._adopt(logged)
             if self._name == "wandb":
-                logged.init_local_path()  # where its process begins to work
+                logged.init_local_path()  # the working directory of its process
             self._logger.log_trial_start(logged)
             self._started[mine] = logged
         return self._started[mine]
 
     def _adopt(self, logged: LoggedTrial) -> None:
-        """Go on with the MLflow run that an interrupted run of the sweep began for the trial.
+        """Continue the MLflow run that an interrupted run of the sweep began for the trial.
 
-        TensorBoard goes on in its folder, and Weights & Biases under its id, by themselves.
+        TensorBoard continues in the same folder, and Weights & Biases under the same id, without
+        further steps.
         """
         if self._name != "mlflow":
             return
@@ -198,9 +201,9 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
             self._told[logged.trial_id] = int(told)
 
     def _end(self, trial: Trial, failed: bool) -> None:
-        """A trial that failed has a run too, also where it failed before it had any figures.
+        """End the run of a trial. A trial that failed before its first metrics gets a run too.
 
-        MLflow marks it by itself. TensorBoard shows figures only, so it has nothing to show.
+        MLflow marks the failure. TensorBoard shows only metrics and therefore nothing.
         """
         if failed and self._name != "tensorboard":
             self._do(lambda: self._mark_failed(trial))
@@ -218,7 +221,7 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
             return
         try:
             action()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the sweep is worth more
+        except Exception as error:  # noqa: BLE001  # no error of a logger may end the sweep
             self._works = False
             reason = (str(error) or type(error).__name__).splitlines()[0]
             self._say(f"logging to {self._name} is given up, the sweep goes on: {reason}")

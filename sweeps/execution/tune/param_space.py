@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 Spec = TypeVar("Spec")
-"""What is known of a trial: a `TrialSpec`."""
+"""Data of a trial: a `TrialSpec`."""
 
 
 def space(trials: Mapping[str, Spec], message: Callable[[Spec], dict[str, Any]]) -> dict[str, Any]:
-    """A grid over the ids of the trials, with the message of each.
+    """Return a grid over the ids of the trials, with the message of each.
 
-    Tune copies the whole grid for every trial, so that the work grows with the square of their
-    number: ids are copied fast, messages are not.
+    Tune copies the whole grid for every trial, so the work grows with the square of the number of
+    trials. Ids are fast to copy, messages are not.
     """
     return {
         "trial_id": tune.grid_search([*trials]),
@@ -27,13 +27,13 @@ def space(trials: Mapping[str, Spec], message: Callable[[Spec], dict[str, Any]])
 
 
 def trial_id(trial: Trial) -> str:
-    """Our id of a Tune trial."""
+    """Return this package's id of a Tune trial."""
     return str(trial.config["trial_id"])
 
 
 @final
 class _Messages(Generic[Spec]):
-    """What goes to the worker of a trial, made when Tune creates the trial."""
+    """Message for the worker of each trial, created when Tune creates the trial."""
 
     def __init__(
         self, trials: Mapping[str, Spec], message: Callable[[Spec], dict[str, Any]]
@@ -47,5 +47,5 @@ class _Messages(Generic[Spec]):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        """Return no state: Tune pickles the search space, but the pickle is never read."""
         return {}

@@ -1,9 +1,10 @@
-"""StageScheduler: a trial runs only while there is a stage that it alone can compute.
+"""StageScheduler: runs a trial only while there is a stage that no other trial computes.
 
-Tune starts every PENDING trial by itself on free resources and asks `choose_trial_to_run` alone
-about PAUSED ones. So trials are parked as PAUSED when they are added, and released one by one:
-the longest remaining chain first, never two on the same stage, never one whose next stage somebody
-else has leased. A trial that meets a lease all the same returns `waiting` and is parked again.
+Tune starts every PENDING trial on free resources without asking the scheduler. It calls
+`choose_trial_to_run` only for PAUSED trials. Therefore added trials are paused, and released one
+by one. The trial with the longest remaining chain comes first. Two trials never run the same
+stage, and no trial is released whose next stage another driver has leased. A trial that still
+meets a lease returns `waiting` and is paused again.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 POLL_S = 0.5
-"""How often a stage that another driver has leased is looked at."""
+"""Seconds between two checks of a stage that another driver has leased."""
 
 REFUSALS = 3
-"""How often a stage that nobody holds may not be leased before that is reported."""
+"""Number of failed leases of a free stage after which the stage is reported."""
 BLOCKED_POLL_S = 10.0
-"""How often it is tried from then on."""
+"""Seconds between two attempts after that."""
 
 MISPLACED = ("unshared", "other_versions", "unreachable", "gpu_too_small")
-"""Outcomes of a step on a node that cannot run the trial, which then runs elsewhere."""
+"""Outcomes of a step on a node that cannot run the trial; the trial then runs elsewhere."""
 
 
 @final
 class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
-    """Parks and releases trials by the stages that they need next."""
+    """Pauses and releases trials by the stages that they need next."""
 
     def __init__(
         self,
@@ -48,18 +49,18 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         known: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`chains`: stage keys by trial id; `slots`: how many trials may be active now.
+        """`chains`: stage keys by trial id; `slots`: returns the maximum number of active trials.
 
-        `is_complete`: whether a trial needs nothing more of a stage, asked of the store; `known`:
-        keys of stages that were complete when the sweep was planned.
+        `is_complete`: returns True if the store has everything that a trial needs of a stage;
+        `known`: keys of stages that were complete when the sweep was planned.
         """
         super().__init__()
         self._chains, self._is_complete, self._watch = chains, is_complete, watch
         self._owner, self._slots, self._clock = owner, slots, clock
-        self._complete: dict[str, int] = {}  # stages known to be complete, by trial id
+        self._complete: dict[str, int] = {}  # number of stages known to be complete, by trial id
         self._active: dict[str, Trial] = {}
-        self._foreign: dict[str, float] = {}  # leased elsewhere: when to look again
-        self._known = set(known)  # and what some trial of this driver has passed since
+        self._foreign: dict[str, float] = {}  # leased elsewhere: time of the next check
+        self._known = set(known)  # and stages that trials of this driver have passed since
         self._seen: set[str] = set()
         self._given_up: set[str] = set()
         self._refusals: dict[str, int] = {}
@@ -67,7 +68,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles all it is given, and nobody ever reads it."""
+        """Return no state: Tune pickles the scheduler, but the pickle is never read."""
         return {}
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -86,14 +87,14 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         if self._given_up:
             for trial in tune_controller.get_trials():
                 if trial.trial_id in self._given_up and not trial.is_finished():
-                    trial.init_local_path()  # Tune asks a trial that it stops for its folder
+                    trial.init_local_path()  # Tune reads the folder of a trial that it stops
                     tune_controller.stop_trial(trial)
             self._given_up.clear()
         if self.draining:
             for trial in [t for t in self._active.values() if t.status == Trial.PENDING]:
                 tune_controller.stop_trial(trial)  # it was released, but has not started
             for trial in tune_controller.get_trials():
-                trial.init_local_path()  # Tune will ask every trial where its folder is
+                trial.init_local_path()  # Tune reads the folder of every trial
             return None
         pending = [t for t in self._active.values() if t.status == Trial.PENDING]
         if len(self._active) >= self._slots():
@@ -118,7 +119,8 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         if result["outcome"] in MISPLACED:
             key = self._next(trial)
             if key is not None:
-                self._foreign[key] = self._clock() + POLL_S  # it may meet the same node at once
+                # the trial may get the same node again at once
+                self._foreign[key] = self._clock() + POLL_S
             self._active.pop(trial.trial_id, None)
             tune_controller.pause_trial(trial, should_checkpoint=False)
             return str(FIFOScheduler.NOOP)
@@ -141,8 +143,9 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._active.pop(trial.trial_id, None)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
-        """Its worker is dead, so nobody needs to watch its lease run out."""
-        tune_controller._resetting_trials.discard(trial)  # Tune forgets to, and then waits for it
+        """Expire the lease of the dead worker, so that no driver waits until it expires."""
+        # Tune does not remove it, and then waits for it
+        tune_controller._resetting_trials.discard(trial)
         self._active.pop(trial.trial_id, None)
         key = self._next(trial)
         if key is not None:
@@ -152,17 +155,17 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._active.pop(trial.trial_id, None)
 
     def take_messages(self) -> list[str]:
-        """Return what users must know, once."""
+        """Return messages for users, each once."""
         taken, self._messages = self._messages, []
         return taken
 
     def _waits_for(self, key: str) -> None:
-        """Look at a stage that could not be leased again when it is free.
+        """Schedule the next check of a stage that could not be leased.
 
-        One that seems free and cannot be leased, again and again, is reported.
+        A stage that repeatedly seems free but cannot be leased is reported.
         """
         self._foreign[key] = 0.0
-        is_free = self._watch.is_free(key)  # its owner's time runs from now on
+        is_free = self._watch.is_free(key)  # starts the measurement of its owner's beat
         self._refusals[key] = self._refusals.get(key, 0) + 1 if is_free else 0
         if self._refusals[key] < REFUSALS:
             return
@@ -171,7 +174,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
             self._messages.append(self._blocked(key))
 
     def _blocked(self, key: str) -> str:
-        """Return which lease cannot be taken and what to do about it."""
+        """Return a message with the lease that cannot be taken, and the remedy."""
         table = self._watch.table
         reason = f"look at {table.objects.location}/{table.folder}/{key}"
         try:
@@ -179,7 +182,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         except BlockedLeaseError as error:
             reason = str(error)
         except StorageError:
-            pass  # what stands there is not known now
+            pass  # the owner of the lease is not known now
         return (
             f"stage {key[:12]} cannot be leased, although nobody holds it: {reason}. This sweep "
             f"tries again every {BLOCKED_POLL_S:g} s"
@@ -187,16 +190,16 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
 
     @property
     def running(self) -> int:
-        """How many trials have a worker."""
+        """Return the number of trials that have a worker."""
         return sum(trial.status == Trial.RUNNING for trial in self._active.values())
 
     @property
     def idle(self) -> bool:
-        """Whether no trial holds resources."""
+        """Return True if no trial holds resources."""
         return not self._active
 
     def _next(self, trial: Trial) -> str | None:
-        """Key of the first stage that is not known to be complete; None past the end."""
+        """Return the key of the first stage not known to be complete; None past the end."""
         mine = trial_id(trial)
         chain, position = self._chains[mine], self._complete.get(mine, 0)
         while position < len(chain) and chain[position] in self._known:
@@ -210,7 +213,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         return len(self._chains[mine]) - self._complete[mine]
 
     def _is_free(self, mine: str, key: str) -> bool:
-        """Whether nobody elsewhere holds the stage; asked of the store at most every POLL_S."""
+        """Return True if no other owner holds the stage; reads the store at most every POLL_S."""
         if key not in self._foreign:
             return True
         now = self._clock()
@@ -224,5 +227,5 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
 
 
 def owner_of(driver: str, trial: str) -> str:
-    """Under which a trial of a driver leases stages."""
+    """Return the owner under which a trial of a driver leases stages."""
     return f"{driver}:{trial}"

@@ -1,7 +1,7 @@
 """Errors that Tune receives for its trials, kept as objects in this process.
 
-Tune hands a callback the trial but not the error, and writes the error as a pickle beside the
-trial. Nothing of Tune's is read back from a disk, so the error is taken where Tune receives it.
+Tune passes a callback the trial but not the error, and writes the error as a pickle into the
+folder of the trial. No file of Tune is read back, so the error is recorded when Tune receives it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @final
 class TrialErrors:
-    """The last error of each trial. Records while it is entered."""
+    """Last error of each trial. Records errors inside its context."""
 
     def __init__(self) -> None:
         self._last: dict[str, BaseException | None] = {}

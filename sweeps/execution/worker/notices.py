@@ -1,7 +1,7 @@
-"""Sentences from workers to the driver while a step is under way.
+"""Messages from workers to the driver during a step.
 
-A step that waits for its storage cannot return a result, so a worker leaves its sentence in the
-key-value store of Ray's control service, and the driver collects it.
+A step that waits for its storage cannot return a result. Therefore a worker puts its message into
+the key-value store of Ray's control service, and the driver collects it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import final
 
 NAMESPACE = b"lorac-sweeps"
 EVERY_S = 1.0
-"""How often the driver looks."""
+"""Seconds between two reads by the driver."""
 
 
 def post_notice(run_id: str, text: str) -> None:
-    """Leave a sentence for the driver of a run. A lost one is no reason to fail a stage."""
+    """Post a message for the driver of a run. A lost message does not fail a stage."""
     from ray.exceptions import RayError
     from ray.experimental.internal_kv import _internal_kv_put
 
@@ -33,14 +33,14 @@ def post_notice(run_id: str, text: str) -> None:
 
 @final
 class Notices:
-    """The driver's end: collects what workers of its run have left."""
+    """Collects the messages of workers in the driver of their run."""
 
     def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._prefix, self._clock = f"{run_id}/".encode(), clock
         self._next = -math.inf
 
     def collect(self) -> list[str]:
-        """Return new sentences in the order of their posting, at most every `EVERY_S`."""
+        """Return new messages in the order of their posting, at most every `EVERY_S`."""
         from ray.experimental.internal_kv import (
             _internal_kv_del,
             _internal_kv_get,

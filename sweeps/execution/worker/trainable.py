@@ -1,4 +1,4 @@
-"""The Tune trainable: one step is one stage, workers are reused with a full reset."""
+"""Tune trainable: one step is one stage; workers are reused after a full reset."""
 
 from __future__ import annotations
 
@@ -31,35 +31,38 @@ if TYPE_CHECKING:
 
 
 class TrialMessage(TypedDict):
-    """What goes through Ray to a worker: strings and numbers only."""
+    """Message to a worker, sent through Ray: strings and numbers only."""
 
     trial: str
     """Canonical JSON of the `TrialSpec`."""
     stages: int
-    """How many of its stages are wanted now."""
+    """Number of stages of the trial that are requested now."""
     sweep: str
     storage: str
     options: NotRequired[str]
     """`ObjectStore.options` of the driver as JSON; without it the worker's environment decides."""
     proof: StorageProof | None
-    """An object of the driver that must be there; None where all run on one machine."""
+    """Object of the driver that must be in the storage; None on a single machine."""
     run_id: str
-    """Of the driver's run, under which it collects notices."""
+    """Id of the driver's run, under which it collects notices."""
     owner: str
-    """Under which the worker leases stages; the driver's id is part of it."""
+    """Owner under which the worker leases stages; the driver's id is part of it."""
     time_to_live_s: float
     objectives: list[str]
-    """Metrics that people want to see, beside the usual ones."""
+    """Metrics to show in addition to the default ones."""
     demand: dict[str, float]
-    """What Ray reserves for the trial: `CPU`, `GPU`."""
+    """Resources that Ray reserves for the trial: `CPU`, `GPU`."""
     gpu_types: list[str]
     """Types of GPU that it may run on, in order of preference; empty allows any."""
     gpu_bytes: int
-    """GPU memory that a trial was measured to need; 0 if nothing was measured."""
+    """GPU bytes that a trial needs, as measured; 0 if nothing was measured."""
 
 
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray reserves for a trial. It travels with the trainable, so it knows nothing else."""
+    """Return the resources that Ray reserves for a trial.
+
+    The function is sent with the trainable, so it depends on nothing else.
+    """
     message: TrialMessage = config["message"]
     return placement_of(
         Demand(
@@ -71,7 +74,7 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 class UnsharedStorageError(Exception):
-    """Raised where the storage of this node is not the one that the driver uses."""
+    """Raised if the storage of this node is not the one that the driver uses."""
 
 
 class OtherVersionsError(Exception):
@@ -82,35 +85,37 @@ class OtherVersionsError(Exception):
 class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     """Advances a trial by one stage per step.
 
-    Nothing of a trial lives in the worker: a paused, moved or restarted trial finds its place in
-    the store. Tune's checkpoints are therefore empty. Features stay for trials that begin alike;
-    they would be computed to the same bits again.
+    A worker keeps no state of a trial: a paused, moved or restarted trial finds its position in
+    the store. Therefore Tune's checkpoints are empty. Features are kept for trials with the same
+    first stages; recomputed features would have the same bits.
     """
 
     _runner: TrialRunner | None
     _features: FeatureCache | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Called once per trial in a fresh worker."""
+        """Prepare a fresh worker for its first trial."""
         self._take(config["message"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called in place of `setup` when a worker takes over another trial."""
+        """Prepare the worker for another trial; Tune calls this in place of `setup`."""
         self._take(new_config["message"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Compute one stage. An error of the run itself is a result: Tune repeats what it raises.
+        """Compute one stage.
 
-        A storage that this node cannot use is a result of its own kind, so that the trial may go
-        on elsewhere; a full one ends the sweep.
+        An error of the run itself is returned as a result, because Tune retries exceptions. If
+        this node cannot use the storage, the result has a separate kind, so that the trial may
+        continue elsewhere. A full storage ends the sweep.
         """
         try:
             if self._runner is None:
                 self._runner = self._open()
             self._check_storage(self._runner)
             report = self._runner.advance()
-            self._check_storage(self._runner)  # else the stage may be lost with what replaced it
+            # otherwise the stage may be lost with the replaced directory
+            self._check_storage(self._runner)
         except UnsharedStorageError:
             self._runner = None
             return self._result("unshared", done=False)
@@ -118,7 +123,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             return self._result("other_versions", error=str(error), done=False)
         except DeviceTooSmallError as error:
             return self._result("gpu_too_small", error=str(error), done=False)
-        except Exception as error:  # noqa: BLE001  # whatever a trial does, the sweep goes on
+        except Exception as error:  # noqa: BLE001  # no error of a trial may end the sweep
             return self._failure(error)
         return self._result(
             report.outcome,
@@ -136,11 +141,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         else:
             kind, text = error_kind(error), error_text(error)
             result = self._result("failed", error_kind=kind, error=text, done=True)
-        self._runner = self._features = None  # and with them what may fill the memory
+        self._runner = self._features = None  # and with them objects that may fill the memory
         return result
 
     def _result(self, outcome: str, **fields: Any) -> dict[str, Any]:
-        notes = "\n".join(self._notes)  # what the store reported, for the driver to say
+        notes = "\n".join(self._notes)  # messages of the store for the driver
         self._notes.clear()
         return {
             "outcome": outcome,
@@ -153,25 +158,25 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         }
 
     def require_leasable(self, key: str) -> None:
-        """Raise `BlockedLeaseError` where waiting for the lease of a stage would never end."""
+        """Raise `BlockedLeaseError` if waiting for the lease of a stage would never end."""
         if self._runner is not None:
             self._runner.leases.require_no_obstacle(key)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Nothing: the store knows."""
+        """Return an empty checkpoint: the state is in the store."""
         return {}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing: the store knows."""
+        """Do nothing: the state is in the store."""
 
     def _figures(self, runner: TrialRunner, report: StepReport) -> dict[str, float]:
-        """What is told of the trial after the step; few numbers, because they go through Ray."""
+        """Return the trial's metrics after the step: only a few, because they pass through Ray."""
         if report.outcome == "waiting":
             return {}
         chain, objectives = runner.chain[: report.position], self._message["objectives"]
         try:
             return figures_so_far(runner.store, runner.trial, chain, objectives)
-        except Exception as error:  # noqa: BLE001  # nobody decides by them: a stage is worth more
+        except Exception as error:  # noqa: BLE001  # figures are shown only; keep the stage
             self._notes.append(f"no figures of {runner.trial.name}: {error}")
             return {}
 
@@ -182,13 +187,13 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         self._notes: list[str] = []
 
     def _notify(self, sentence: str) -> None:
-        """Tell the driver of an outage while the step waits for its end."""
+        """Report an outage to the driver while the step waits for its end."""
         post_notice(self._message["run_id"], sentence)
 
     def _check_storage(self, runner: TrialRunner) -> None:
-        """Raise `UnsharedStorageError` if another directory is mounted over the storage by now.
+        """Raise `UnsharedStorageError` if another directory is now mounted over the storage.
 
-        A bucket cannot be replaced in this way, and each look would be a request.
+        A bucket cannot be replaced in this way, and each check would be a request.
         """
         proof, objects = self._message["proof"], runner.objects
         if proof is not None and objects.is_directory and not sees(objects, proof):
@@ -232,10 +237,10 @@ def _gpus() -> str:
 
 
 def _free_memory() -> None:
-    """What the trial before has left behind must not be missing to the next one.
+    """Free the memory of the previous trial for the next one.
 
-    Freed tensors leave holes between kept ones, which the C library does not give back by itself:
-    a worker would grow by gigabytes in some hundred stages.
+    Freed tensors leave holes between kept ones. The C library returns this memory only on request;
+    without the call, a worker would grow by gigabytes in some hundred stages.
     """
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
