@@ -144,7 +144,7 @@ class ReadoutConfig:
             for name in names
         ]
 
-    def faults_in(self, run: RunConfig) -> list[ConfigIssue]:
+    def issues_in(self, run: RunConfig) -> list[ConfigIssue]:
         """Return the issues of this readout for `run`; empty if it can be used."""
         method = run.method
         issues = [

@@ -33,7 +33,7 @@ class RunConfig:
     """Seed of initialization and batches. Class order and split have separate seeds."""
 
     def __post_init__(self) -> None:
-        of_method = self.method.faults_in(self.context)
+        of_method = self.method.issues_in(self.context)
         issues = [issue.under("method") if issue is not None else None for issue in of_method]
         kinds = sorted(k for k, config in METHOD_CONFIGS.items() if config.RECURRING_CLASSES)
         issues.append(

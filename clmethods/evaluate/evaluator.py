@@ -66,7 +66,7 @@ class Evaluator:
         `state` is the folded state of the stage. Raises `InvalidConfigError` for a readout that
         the run's method does not allow.
         """
-        refuse([issue for readout in readouts for issue in readout.faults_in(self.run)])
+        refuse([issue for readout in readouts for issue in readout.issues_in(self.run)])
         stage = self._stage(position, state)
         counts: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
         distinct = {readout.readout_id: readout for readout in readouts}

@@ -110,7 +110,7 @@ class Sweep:
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """Return the readouts that the method of the run supports, or `last` if there are none."""
-        supported = tuple(r for r in self.readouts if not r.faults_in(run))
+        supported = tuple(r for r in self.readouts if not r.issues_in(run))
         return supported or (ReadoutConfig(routing="last"),)
 
 

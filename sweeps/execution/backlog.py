@@ -12,7 +12,7 @@ from sweeps.execution.progress import Tally
 from sweeps.planning.plan import Plan, make_plan
 from sweeps.search.controller import next_step
 from sweeps.search.stored_observations import StoredObservations, failed_attempts
-from sweeps.stages.stage_rows import materialise_stage, mend_tables
+from sweeps.stages.stage_rows import materialize_stage, repair_tables
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 
@@ -32,7 +32,7 @@ class Backlog:
         self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
         self.failed: dict[str, str] = {}
         """Causes, by trial id, of trials whose last attempt failed and that are not retried."""
-        self._mended = mend_tables(store, sweep.name)
+        self._repaired = repair_tables(store, sweep.name)
         self._retried = failed_attempts(sweep, store.objects) if retry_failed else {}
         self._observed = StoredObservations(sweep, store.objects, self._retried)
         self._seen: set[str] = set()
@@ -80,11 +80,11 @@ class Backlog:
             for t in plan.trials
             if plan.is_done(t)
             and (
-                (plan.is_recorded(t) and not self._mended and t.trial_id not in unread)
+                (plan.is_recorded(t) and not self._repaired and t.trial_id not in unread)
                 or self._closed(t)
             )
         }
-        self._mended = False
+        self._repaired = False
         left = [t for t in plan.trials if t.trial_id not in done]
         skipped = [t for t in left if plan.failed_before(t) and not self._again(t)]
         todo = [t for t in left if t not in skipped and t.trial_id in chosen]
@@ -104,7 +104,7 @@ class Backlog:
     def _closed(self, trial: TrialSpec) -> bool:
         """Write the rows of a trial with all stages; return False if a stage is damaged."""
         plan, chain = self.plan, self.plan.tree.chains[trial.trial_id]
-        if not all(materialise_stage(self.store, self.sweep.name, trial, key) for key in chain):
+        if not all(materialize_stage(self.store, self.sweep.name, trial, key) for key in chain):
             return False
         stopped = trial.trial_id in plan.step.stopped
         if (plan.is_whole(trial) or stopped) and not plan.is_recorded(trial):

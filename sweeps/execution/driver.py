@@ -87,7 +87,7 @@ def run_sweep(
         # so that the log also records a driver that is killed immediately
         events.flush(force=True)
         try:
-            with store.objects.outages_told_to(lambda said: events.add(Notice(text=said))):
+            with store.objects.reporting_outages_to(lambda said: events.add(Notice(text=said))):
                 outcome = _run(sweep, store, options, announce, events, lease)
         except BaseException as error:
             events.add(_ended_by(error))

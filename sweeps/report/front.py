@@ -7,7 +7,7 @@ from typing import Any
 
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
-from sweeps.analysis.trials.metric_choice import few_replicates
+from sweeps.analysis.trials.metric_choice import replicate_warning
 from sweeps.presentation.numbers import count, share
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
@@ -42,7 +42,7 @@ def front_section(evidence: Evidence) -> Section:
         f"of {names}: no other configuration dominates them. The front uses validation images; "
         "results on test images are reported alongside."
     )
-    few = few_replicates(evidence.trials)
+    few = replicate_warning(evidence.trials)
     notes = [few] if few else []
     attained = tuple(attained_figures(evidence, notes))
     return Section(

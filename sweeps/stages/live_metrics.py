@@ -16,7 +16,7 @@ WATCHED = ("average_accuracy", "forgetting")
 """Metrics that are reported in addition to the objectives."""
 
 
-def figures_so_far(
+def metrics_so_far(
     store: StageReader,
     trial: TrialSpec,
     chain: Sequence[StageSpec],

@@ -62,7 +62,7 @@ def bundle_of(sweep: str, trial: TrialSpec, key: str) -> str:
     return bundle_key(sweep, _bundle_id(trial, key))
 
 
-def materialise_stage(
+def materialize_stage(
     store: StageStore, sweep: str, trial: TrialSpec, key: str, reader: StageReader | None = None
 ) -> bool:
     """Write the rows of one complete stage; return False if the stage is damaged.
@@ -89,7 +89,7 @@ def materialise_stage(
     return True
 
 
-def mend_tables(store: StageStore, sweep: str) -> bool:
+def repair_tables(store: StageStore, sweep: str) -> bool:
     """Move damaged files of a sweep's tables aside; return True if any must be written again.
 
     If there are many parts, they are merged first, so that the next check is fast.

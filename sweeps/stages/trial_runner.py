@@ -16,7 +16,7 @@ from sweeps.stages.stage_rows import (
     evaluation_ids,
     has_all,
     is_complete,
-    materialise_stage,
+    materialize_stage,
 )
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import ObjectStore
@@ -124,7 +124,7 @@ class TrialRunner:
             self.store.forget()
 
     def _materialise(self, stage: StageSpec) -> bool:
-        return materialise_stage(self._stages, self.sweep, self.trial, stage.key, self.store)
+        return materialize_stage(self._stages, self.sweep, self.trial, stage.key, self.store)
 
     def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
         """Train and evaluate `stage`; return None if the chain must be checked again."""

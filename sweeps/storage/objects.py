@@ -83,9 +83,9 @@ class ObjectStore:
         """Endpoint, region and source of the keys for messages; empty for a directory."""
         return self._backend.access
 
-    def outages_told_to(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
+    def reporting_outages_to(self, notify: Callable[[str], None]) -> AbstractContextManager[None]:
         """Report the beginning and the end of outages to one more listener for a block."""
-        return self._patience.notice.told_to(notify)
+        return self._patience.notice.reporting_to(notify)
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.location!r})"

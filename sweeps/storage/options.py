@@ -129,7 +129,7 @@ def region_fault(path: str, region: str) -> ConfigIssue | None:
     return require(sound, path, region, "letters, digits and -, such as eu-west-1")
 
 
-def hidden_faults(section: Any) -> list[ConfigIssue]:
+def hidden_value_issues(section: Any) -> list[ConfigIssue]:
     """Return issues of a `storage` section whose values may be secrets and are not repeated."""
     known = [field.name for field in fields(StorageOptions)]
     if section is None:

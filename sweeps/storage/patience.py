@@ -49,7 +49,7 @@ class OutageNotice:
         self._reported = False
 
     @contextmanager
-    def told_to(self, notify: Notify) -> Iterator[None]:
+    def reporting_to(self, notify: Notify) -> Iterator[None]:
         """Report to one more listener for the duration of the block."""
         self._listeners.append(notify)
         try:

@@ -434,4 +434,4 @@ def test_a_readout_that_the_method_does_not_allow_is_refused(
     with pytest.raises(InvalidConfigError) as refused:
         Evaluator(run, ()).counts(0, {}, [readout])
     assert message in str(refused.value)
-    assert not replace(CHAIN, tap_restore=True).faults_in(tiny_run(SequentialFinetuningConfig()))
+    assert not replace(CHAIN, tap_restore=True).issues_in(tiny_run(SequentialFinetuningConfig()))

@@ -82,7 +82,7 @@ class MethodFields:
         """True if later tasks change the outputs of earlier snapshots."""
         return False
 
-    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
+    def issues_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Return issues that depend on the whole run, such as too many modules for a matrix.
 
         An entry None is a check that passed.
@@ -207,7 +207,7 @@ class LoraFields(AdapterFields):
             require(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "greater than 0"),
         ]
 
-    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
+    def issues_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Return an issue if an orthonormal initial A has more rows than dimensions."""
         if self.a_init not in {"orthonormal", "complement"}:
             return []

@@ -207,12 +207,12 @@ class LoracIpcConfig(LoraFields):
         used = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
         return TraceSettings.of(self) if used else DEFAULT_TRACE
 
-    def faults_in(self, context: EffectContext) -> list[ConfigIssue | None]:
+    def issues_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Return an issue if a matrix has too few dimensions for orthogonal modules.
 
         Exact orthogonality needs T * r dimensions, a QR decomposition needs r dimensions.
         """
-        issues = LoraFields.faults_in(self, context) if self.trains_a_init else []
+        issues = LoraFields.issues_in(self, context) if self.trains_a_init else []
         setting = f"ortho_mode: {self.ortho_mode}"
         if self.ortho_mode in HARD_ORTHOGONALITY:
             issues.append(self.capacity_issue(context, context.tasks, setting))

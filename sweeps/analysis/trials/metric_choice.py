@@ -9,7 +9,7 @@ import pyarrow as pa
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest, refuse, require
 from clmethods.metrics import DIRECTIONS, METRICS
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -29,7 +29,7 @@ class Results(NamedTuple):
 
 def summaries(results: Results) -> dict[str, pa.Table]:
     """Return the metrics of every run, by split."""
-    return {split: summarise(results.trials, results.evals, split) for split in SPLITS}
+    return {split: summarize(results.trials, results.evals, split) for split in SPLITS}
 
 
 def chosen_readout(sweep: Sweep, readout: str | None) -> str:
@@ -78,7 +78,7 @@ def all_orders(sweep: Sweep) -> bool:
     return sweep.orders.exhaustive
 
 
-def few_replicates(trials: pa.Table) -> str | None:
+def replicate_warning(trials: pa.Table) -> str | None:
     """Return the limits of a design with one or two orders or seeds; None for larger designs."""
     rows = trials.select(["order_id", "seed"]).to_pylist()
     orders = len({row["order_id"] for row in rows} - {"any"})

@@ -28,7 +28,7 @@ from clmethods.canonical import canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
 from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.trials.replicates import seed_of
-from sweeps.analysis.trials.summary import missing_evaluations, summarise
+from sweeps.analysis.trials.summary import missing_evaluations, summarize
 from sweeps.results import latest_trials
 
 NEEDY: tuple[str, ...] = tuple(
@@ -47,11 +47,11 @@ Accuracies = npt.NDArray[np.float64]
 
 
 def full_summary(trials: pa.Table, evals: pa.Table, stages: pa.Table, split: str) -> pa.Table:
-    """Return `summarise` with a column for each metric of `NEEDY`, and the reference runs used.
+    """Return `summarize` with a column for each metric of `NEEDY`, and the reference runs used.
 
     Values are null if the sweep lacks the runs that a metric needs, or if the metric is undefined.
     """
-    summary = summarise(trials, evals, split)
+    summary = summarize(trials, evals, split)
     finder = _References(trials, evals, stages, split)
     values: dict[str, list[float | None]] = {name: [] for name in NEEDY}
     used: list[str | None] = []

@@ -42,7 +42,7 @@ SUMMARY = pa.schema(
 """Columns of a summary. `reason` explains why all metrics of a row are null; otherwise null."""
 
 
-def summarise(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
+def summarize(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
     """Return one row per (trial, readout) with all metrics, computed from the counts of `split`.
 
     The accuracy matrix of a trial is a[t, j] = correct predictions / images, summed over the

@@ -69,7 +69,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
     from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.analysis.trials.sweep_comparison import (
         code_versions,
         compare_match,
@@ -79,7 +79,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
 
     found = [
         configurations(
-            replicates(summarise(side.results.trials, side.results.evals, split), metrics),
+            replicates(summarize(side.results.trials, side.results.evals, split), metrics),
             readout,
             split,
         )

@@ -47,7 +47,7 @@ def effects(
     from sweeps.analysis.trials.metric_choice import all_orders, chosen_readout
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates, without_runs
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.cli.text.front_table import left_out_text
     from sweeps.search.requested_results import read_results
 
@@ -56,7 +56,7 @@ def effects(
     results = read_results(sweep, stored.objects)
     name = chosen_readout(sweep, readout)
     metrics = list(metric or sweep.objectives)
-    found = replicates(summarise(results.trials, results.evals, split), metrics)
+    found = replicates(summarize(results.trials, results.evals, split), metrics)
     found = [one for one in configurations(found, name, split) if one.role == "search"]
     points = points_of(results.trials)
     axes = axes_of(points, dict(_pair(text) for text in baseline))

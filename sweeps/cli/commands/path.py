@@ -57,7 +57,7 @@ def path(
     from sweeps.analysis.trials.metric_choice import chosen_readout, direction_of
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.search.requested_results import read_results
 
     if output is not None:
@@ -70,7 +70,7 @@ def path(
     name, objective = chosen_readout(sweep, readout), metric or next(iter(sweep.objectives))
     found = {}
     for split in ("validation", "test"):
-        every = replicates(summarise(results.trials, results.evals, split), [objective])
+        every = replicates(summarize(results.trials, results.evals, split), [objective])
         every = [one for one in configurations(every, name, split) if one.role == "search"]
         found[split] = {one.config_id: one for one in every if one.metrics[objective]}
     decided = list(found["validation"].values())

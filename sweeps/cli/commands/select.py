@@ -93,7 +93,7 @@ def select(
     from sweeps.analysis.selection.selection import select as decide
     from sweeps.analysis.trials.metric_choice import all_orders, direction_of
     from sweeps.analysis.trials.replicates import check_names, measures, replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.presentation.production_file import (
         parse_order,
         production_document,
@@ -112,7 +112,7 @@ def select(
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
-    summaries = {s: summarise(results.trials, results.evals, s) for s in ("validation", "test")}
+    summaries = {s: summarize(results.trials, results.evals, s) for s in ("validation", "test")}
     limits = _limits("max", at_most) + _limits("min", at_least)
     objectives = dict(sweep.objectives)
     names = [limit.metric for limit in limits] + ([prefer] if prefer else [])

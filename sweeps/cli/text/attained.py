@@ -22,7 +22,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     from sweeps.analysis.front.membership_probability import attainment
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.presentation.selection_card import shown
     from sweeps.presentation.text_tables import render_table
 
@@ -30,7 +30,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     constraint = "a sweep with two objectives"
     refuse([require(len(objectives) == 2, "--attained", list(objectives), constraint)])
     name = chosen_readout(sweep, readout)
-    every = replicates(summarise(results.trials, results.evals, split), list(objectives))
+    every = replicates(summarize(results.trials, results.evals, split), list(objectives))
     searched = [c for c in configurations(every, name, split) if c.role == "search"]
     cells = {cell for config in searched for cell in config.cells}
     rows: list[dict[str, Any]] = [

@@ -9,7 +9,7 @@ from sweeps.analysis.trials.metric_choice import (
     Results,
     chosen_metric,
     chosen_readout,
-    few_replicates,
+    replicate_warning,
     summaries,
 )
 from sweeps.cli.text.layout import fits, fitted, wrapped
@@ -61,7 +61,7 @@ def front_text(
         if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
             notes.append(f"{row['label']}: {_missing(row)}")
     notes += _stopped_text(rows)
-    few = few_replicates(results.trials)
+    few = replicate_warning(results.trials)
     notes += [few] if few else []
     need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
     return "\n".join(

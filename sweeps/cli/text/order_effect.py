@@ -34,10 +34,10 @@ def orders_text(
     from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
 
     name = chosen_readout(sweep, readout)
-    every = replicates(summarise(results.trials, results.evals, split), [metric])
+    every = replicates(summarize(results.trials, results.evals, split), [metric])
     if not every:
         return "\n".join([*results.warnings, "no finished trial yet"])
     configs = configurations(every, name, split)

@@ -115,7 +115,7 @@ def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
     """Return the spread of paired differences of the first objective in the stored results."""
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.result_spread import result_spread
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
     from sweeps.results import latest_trials, read_tables
 
     metric = next(iter(plan.sweep.objectives))
@@ -127,7 +127,7 @@ def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
     known = {trial.config_id for trial in plan.trials}
     found = [
         one
-        for one in replicates(summarise(latest_trials(trials), evals, "validation"), [metric])
+        for one in replicates(summarize(latest_trials(trials), evals, "validation"), [metric])
         if one.role == "search" and one.readout_id == readout and one.config_id in known
     ]
     return result_spread(found, metric)

@@ -21,7 +21,7 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
     from sweeps.analysis.effects.stopping_audit import saving, stopping_cost, verdicts_of
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.summary import summarise
+    from sweeps.analysis.trials.summary import summarize
 
     rungs = verdicts_of((d.config_id, d.verdict) for d in decisions if d.by == "early_stop")
     if not rungs.stopped:
@@ -33,7 +33,7 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
             "The cost of early stopping is not known: no stopped configuration was audited.",
         ]
     split = "validation"
-    summary = summarise(results.trials, results.evals, split)
+    summary = summarize(results.trials, results.evals, split)
     every = replicates(summary, list(sweep.objectives))
     cost = stopping_cost(
         configurations(every, chosen_readout(sweep, None), split),

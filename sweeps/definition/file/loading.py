@@ -46,7 +46,7 @@ from sweeps.definition.sweep import (
     Direction,
     Sweep,
 )
-from sweeps.storage.options import StorageOptions, hidden_faults
+from sweeps.storage.options import StorageOptions, hidden_value_issues
 
 
 class RunSections(BaseModel):
@@ -133,7 +133,7 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     if not isinstance(document, dict):
         raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
     document = extended(document, folder, issues)
-    value_issues += hidden_faults(document.get("storage"))
+    value_issues += hidden_value_issues(document.get("storage"))
     value_issues += secret_issues(document.get("logging"))
     checked = validated(SweepFile, document)
     file = checked.value
@@ -294,7 +294,7 @@ def _readout_issues(file: SweepFile, contexts: Sequence[CheckedRun]) -> list[Con
         return []
     hint = "Objectives are read from the first readout."
     known = [c.run for c in contexts if c.kind_known and not c.run.method.REFERENCE]
-    issues = [issue for run in known for issue in file.readouts[0].faults_in(run)]
+    issues = [issue for run in known for issue in file.readouts[0].issues_in(run)]
     return [
         replace(issue, hint=f"{issue.hint} {hint}".strip()).under("readouts[0]")
         for i, issue in enumerate(issues)
@@ -327,7 +327,7 @@ def _unsupported_readouts(file: SweepFile, runs: Sequence[RunConfig]) -> list[Co
     """Return issues of readouts that no configuration supports."""
     unsupported: list[ConfigIssue] = []
     for index, readout in enumerate(file.readouts):
-        issues = [readout.faults_in(run) for run in runs]
+        issues = [readout.issues_in(run) for run in runs]
         if all(issues):
             unsupported += [issue.under(f"readouts[{index}]") for issue in issues[0]]
     return unsupported

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from ray.tune import Callback
 
 from sweeps.execution.tune.param_space import trial_id
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -61,7 +61,7 @@ def loggers(
         made["wandb"] = WandbLoggerCallback(**{**options, "dir": str(folders["wandb"])})
 
     def earlier(trial: TrialSpec, stages: int) -> Mapping[str, float]:
-        return figures_so_far(store, trial, trial.chain[:stages], list(sweep.objectives))
+        return metrics_so_far(store, trial, trial.chain[:stages], list(sweep.objectives))
 
     return [
         FailSafeLogger(name, each, sweep, trials, folders.get(name, folder), say, earlier)

@@ -21,7 +21,7 @@ from sweeps.execution.resources.trial_resources import Demand
 from sweeps.execution.worker.notices import post_notice
 from sweeps.execution.worker.worker_startup import load_torch
 from sweeps.stages.leases import LeaseTable
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_runner import StepReport, TrialRunner
 from sweeps.storage import FULL, StorageOptions, is_full, is_storage_fault, open_storage
@@ -175,7 +175,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             return {}
         chain, objectives = runner.chain[: report.position], self._message["objectives"]
         try:
-            return figures_so_far(runner.store, runner.trial, chain, objectives)
+            return metrics_so_far(runner.store, runner.trial, chain, objectives)
         except Exception as error:  # noqa: BLE001  # figures are shown only; keep the stage
             self._notes.append(f"no figures of {runner.trial.name}: {error}")
             return {}

@@ -234,7 +234,7 @@ def test_what_a_method_allows(method: Any, allowed: set[str]) -> None:
         "chain": ReadoutConfig(tap=True, tap_restore=False),
     }
     run = RunConfig(method=method)
-    assert {name for name, readout in kinds.items() if not readout.faults_in(run)} == allowed
+    assert {name for name, readout in kinds.items() if not readout.issues_in(run)} == allowed
 
 
 def test_readouts_that_leak_or_look_back_say_so() -> None:

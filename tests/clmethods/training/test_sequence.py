@@ -36,7 +36,7 @@ READOUTS = [
 
 
 def readouts(run: RunConfig) -> list[ReadoutConfig]:
-    return [readout for readout in READOUTS if not readout.faults_in(run)]
+    return [readout for readout in READOUTS if not readout.issues_in(run)]
 
 
 def record(run: RunConfig, archive: MemoryArchive | None = None) -> Record:

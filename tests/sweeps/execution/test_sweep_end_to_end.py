@@ -20,7 +20,7 @@ from sweeps.planning.stage_tree import StageTree
 from sweeps.results import latest_trials, read_table
 from sweeps.results.event_kinds import NodeJoined, RunEnded, RunStarted, StageDone, TrialEnded
 from sweeps.results.events import read_events
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from tests.sweeps.execution.conftest import SECRETS, SWEEP, Ran
@@ -259,7 +259,7 @@ def test_tensorboard_has_a_run_per_trial_with_the_figures_of_the_tables(ran: Ran
     assert {path.name for path in folder.iterdir()} == {trial.trial_id for trial in sound}
     for trial in sound:
         told, last = scalars(folder / trial.trial_id), len(trial.chain)
-        for name, value in figures_so_far(store, trial, trial.chain).items():
+        for name, value in metrics_so_far(store, trial, trial.chain).items():
             assert told[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
         assert "ray/tune/stage_seconds" in told
 

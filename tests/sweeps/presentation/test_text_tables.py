@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from sweeps.analysis.front.pareto import pareto_table
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.presentation.text_tables import percent, render_table
 
 ROWS = [
@@ -45,7 +45,7 @@ def test_interval_columns_fold_into_their_mean(study):
     for seed in range(3):
         study.add([[0.7, 0.0], [0.5, 0.6 + 0.02 * seed]], seed=seed)
     table = pareto_table(
-        summarise(study.trials, study.evals, "test"),
+        summarize(study.trials, study.evals, "test"),
         {"average_accuracy": "max", "trainable_parameters": "min"},
     )
     row = table.to_pylist()[0]

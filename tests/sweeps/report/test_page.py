@@ -17,7 +17,7 @@ from click.testing import Result
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.front_rows import front_rows
 from sweeps.analysis.trials.metric_choice import direction_of
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.definition import sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
@@ -131,7 +131,7 @@ def test_accuracy_matrices_are_means_over_the_runs(evidence: Evidence, text: str
     """The last row of a matrix averages to the average accuracy of the summary."""
     view = data_of(text)["explorer"]["views"][0]
     for k, split in enumerate(("validation", "test")):
-        summary = summarise(evidence.trials, evidence.evals, split).to_pylist()
+        summary = summarize(evidence.trials, evidence.evals, split).to_pylist()
         for row in view["rows"]:
             values = [
                 s["average_accuracy"]

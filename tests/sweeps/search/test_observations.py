@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.definition import Sweep, expand
 from sweeps.results import latest_trials, read_table
 from sweeps.search.observations import Observation, mean_objectives
@@ -42,7 +42,7 @@ def test_the_whole_chain_has_the_values_of_the_summary(swept: tuple[Sweep, Objec
     (trial,) = expand(sweep)
     found = StoredObservations(sweep, objects)(Request(trial, 3))
     trials = latest_trials(read_table(objects, "small", "trials").table)
-    summary = summarise(trials, read_table(objects, "small", "evals").table, "validation")
+    summary = summarize(trials, read_table(objects, "small", "evals").table, "validation")
     first = trial.readouts[0].readout_id
     (row,) = summary.filter(pc.equal(summary["readout_id"], first)).to_pylist()
     assert found is not None

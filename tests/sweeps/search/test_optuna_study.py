@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from sweeps.definition import Sweep, expand
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.search.optuna_study import write_study
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from tests.sweeps.stages.small import directory_store, run_trial, runner_of, small_sweep
 
@@ -58,7 +58,7 @@ def test_values_after_each_task_are_intermediate_values(tmp_path: Path) -> None:
     for trial, found in zip(expand(sweep), study.trials, strict=True):
         done = trial.chain if found.state is TrialState.COMPLETE else trial.chain[:1]
         wanted = {
-            n: figures_so_far(store, trial, trial.chain[:n])["average_accuracy"]
+            n: metrics_so_far(store, trial, trial.chain[:n])["average_accuracy"]
             for n in range(1, len(done) + 1)
         }
         assert found.intermediate_values.keys() >= wanted.keys()

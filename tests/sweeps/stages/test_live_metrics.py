@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.results import read_table
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import Ending, record_trial
 from sweeps.storage import open_storage
@@ -22,9 +22,9 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
     record_trial(
         store, small_sweep(**fields), trial, 1, Ending(status="finished", stages_done=stages)
     )
-    told = figures_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
+    told = metrics_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
     tables = [read_table(store.objects, "small", name).table for name in ("trials", "evals")]
-    (row,) = summarise(*tables, "validation").to_pylist()
+    (row,) = summarize(*tables, "validation").to_pylist()
     names = ["average_accuracy", "forgetting", "learning_accuracy", "trainable_parameters"]
     assert {name: told.get(name) for name in names} == {name: row[name] for name in names}
     assert told["cross_entropy"] > 0
@@ -34,11 +34,11 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
 def test_on_the_way_they_are_over_the_tasks_learned_so_far() -> None:
     trial, store = small_trial(), StageStore(open_storage("memory://"))
     run_trial(trial, store)
-    first = figures_so_far(store, trial, trial.chain[:1])
+    first = metrics_so_far(store, trial, trial.chain[:1])
     assert {"average_accuracy", "cross_entropy"} <= first.keys()
     assert "forgetting" not in first
-    assert "forgetting" in figures_so_far(store, trial, trial.chain[:2])
-    assert figures_so_far(store, trial, trial.chain[:0]) == {}
+    assert "forgetting" in metrics_so_far(store, trial, trial.chain[:2])
+    assert metrics_so_far(store, trial, trial.chain[:0]) == {}
     for name in [n for n in store.objects.list("stages") if "/evals/" in n]:
         store.objects.delete(name)
-    assert "average_accuracy" not in figures_so_far(store, trial, trial.chain[:2])
+    assert "average_accuracy" not in metrics_so_far(store, trial, trial.chain[:2])

@@ -263,7 +263,7 @@ def test_views_share_what_they_know_of_an_outage(
         with pytest.raises(StorageUnreachableError):
             beats.get("a")
 
-    with objects.outages_told_to(recorded.append):
+    with objects.reporting_outages_to(recorded.append):
         thread = threading.Thread(target=beat)
         thread.start()
         thread.join()

@@ -9,7 +9,7 @@ from sweeps.definition import sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file, refuse_other_meaning
 from sweeps.storage import StorageOptions, open_storage, parse_location
 from sweeps.storage.locations import Location, without_secrets
-from sweeps.storage.options import hidden_faults, options_of_environment
+from sweeps.storage.options import hidden_value_issues, options_of_environment
 from tests.sweeps.stages.small import DOCUMENT
 
 WHOLE = StorageOptions(
@@ -95,9 +95,13 @@ def test_a_section_with_a_secret_is_refused_without_showing_it(section: object) 
 
 
 def test_a_misspelt_field_is_offered_the_right_one() -> None:
-    (issue,) = hidden_faults({"endpont": "https://host"})
+    (issue,) = hidden_value_issues({"endpont": "https://host"})
     assert issue.hint == "Did you mean 'endpoint'?"
-    assert hidden_faults(None) == hidden_faults({"endpoint": None, "retry_for_s": 3}) == []
+    assert (
+        hidden_value_issues(None)
+        == hidden_value_issues({"endpoint": None, "retry_for_s": 3})
+        == []
+    )
 
 
 def test_the_section_is_no_part_of_what_a_sweep_is(tmp_path) -> None:

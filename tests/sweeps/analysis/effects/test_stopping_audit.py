@@ -16,7 +16,7 @@ from sweeps.analysis.orders.variance_shares import variance_split
 from sweeps.analysis.selection.selection import select
 from sweeps.analysis.trials.metric_choice import Results
 from sweeps.analysis.trials.replicates import replicates, without_runs
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.cli.text.front_table import front_text
 from sweeps.cli.text.stopping_audit import stopping_lines
 from sweeps.definition import sweep_from_dict
@@ -50,14 +50,14 @@ def stopped_after_one(study, label, value):
 
 
 def found_in(study):
-    return replicates(summarise(study.trials, study.evals, "validation"), list(OBJECTIVES))
+    return replicates(summarize(study.trials, study.evals, "validation"), list(OBJECTIVES))
 
 
 def test_stopped_configurations_are_on_no_front_and_named(study):
     add(study, "good", 0.6)
     add(study, "bad", 0.5)
     stopped_after_one(study, "stopped", 0.9)
-    summary = summarise(study.trials, study.evals, "validation")
+    summary = summarize(study.trials, study.evals, "validation")
     table = pareto_table(summary, OBJECTIVES)
     rows = {row["label"]: row for row in table.to_pylist()}
     assert [label for label, row in rows.items() if row["on_front"]] == ["good"]
@@ -158,7 +158,7 @@ def test_a_mean_over_few_runs_is_not_set_against_one_over_many(study):
     rows = {
         row["label"]: row
         for row in pareto_table(
-            summarise(study.trials, study.evals, "validation"), OBJECTIVES
+            summarize(study.trials, study.evals, "validation"), OBJECTIVES
         ).to_pylist()
     }
     assert rows["raced"]["average_accuracy"] > rows["full"]["average_accuracy"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sweeps.analysis.front.pareto import front, pareto_table
-from sweeps.analysis.trials.summary import SUMMARY, summarise
+from sweeps.analysis.trials.summary import SUMMARY, summarize
 
 DIRECTIONS = ("max", "min", "max")
 # Few distinct values, so that ties and duplicates are common.
@@ -117,7 +117,7 @@ def test_one_row_per_configuration_with_means_and_intervals(study):
             study.add(matrix(value, 0.1), order=order, seed=seed, config_id="a", label="a")
     study.add(matrix(0.5, 0.05), config_id="b", label="b")
     study.add(matrix(0.5, 0.06), config_id="c", label="c")
-    rows = by_label(pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES))
+    rows = by_label(pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES))
     a, b, c = rows["a"], rows["b"], rows["c"]
     assert a["average_accuracy"] == pytest.approx(0.62)
     assert a["average_accuracy_low"] < 0.62 < a["average_accuracy_high"]
@@ -134,7 +134,7 @@ def test_references_and_upper_bounds_are_lines_not_points(study):
     study.add([[0.95, 0.95]], config_id="j", label="joint", role="reference")
     study.add(matrix(0.9, 0.0), config_id="r", label="reference", role="reference")
     study.add(matrix(0.9, 0.0), config_id="o", label="oracle", readout="oracle")
-    rows = by_label(pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES))
+    rows = by_label(pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES))
     assert {name for name, row in rows.items() if row["on_front"]} == {"a"}
     assert rows["joint"]["average_accuracy"] == pytest.approx(0.95)
     assert rows["joint"]["forgetting"] is None
@@ -144,7 +144,7 @@ def test_references_and_upper_bounds_are_lines_not_points(study):
 def test_readouts_of_one_configuration_compete(study):
     study.add(matrix(0.6, 0.1), config_id="a")
     study.add(matrix(0.7, 0.0), config_id="a", readout="instance-cosine")
-    table = pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES)
+    table = pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES)
     assert [(r["readout_id"], r["on_front"]) for r in table.to_pylist()] == [
         ("last", False),
         ("instance-cosine", True),
@@ -157,7 +157,7 @@ def test_batch_wise_readouts_have_a_front_of_their_own(study):
     study.add(matrix(0.9, 0.0), config_id="a", readout="batch-cosine")
     study.add(matrix(0.8, 0.0), config_id="b", readout="batch-cosine")
     study.add(matrix(0.99, 0.0), config_id="b", readout="oracle-tap")
-    table = pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES)
+    table = pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES)
     found = {(r["config_id"], r["readout_id"]): r for r in table.to_pylist()}
     assert {key for key, row in found.items() if row["on_front"]} == {
         ("a", "instance-cosine"),
@@ -172,7 +172,7 @@ def test_failed_runs_are_counted_and_marked(study):
             matrix(0.6, 0.1), seed=seed, label="a", status="failed" if seed == 2 else "finished"
         )
     study.add(matrix(0.9, 0.0), config_id="b", label="b", status="failed")
-    rows = by_label(pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES))
+    rows = by_label(pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES))
     assert (rows["a"]["n_replicates"], rows["a"]["n_missing"]) == (2, 1)
     assert rows["a"]["approximate"]
     assert rows["b"]["average_accuracy"] is None
@@ -184,7 +184,7 @@ def test_a_split_of_its_own_per_seed_is_still_a_complete_design(study):
     for order in ([0, 1], [1, 0]):
         for seed in range(2):
             study.add(matrix(0.6 + 0.1 * seed, 0.1), order=order, seed=0, split_seed=seed)
-    (row,) = pareto_table(summarise(study.trials, study.evals, "test"), OBJECTIVES).to_pylist()
+    (row,) = pareto_table(summarize(study.trials, study.evals, "test"), OBJECTIVES).to_pylist()
     assert row["interval"] == "2 orders x 2 seeds"
     assert not row["approximate"]
 
@@ -202,7 +202,7 @@ def test_interquartile_means_are_not_moved_by_one_bad_run(study):
     for order, seed in [((0, 1), 0), ((0, 1), 1), ((1, 0), 0), ((1, 0), 1)]:
         bad = (order, seed) == ((1, 0), 1)
         study.add([[0.1 if bad else 0.8] * 2] * 2, order=order, seed=seed)
-    summary = summarise(study.trials, study.evals, "test")
+    summary = summarize(study.trials, study.evals, "test")
     (plain,) = pareto_table(summary, {"average_accuracy": "max"}).to_pylist()
     (robust,) = pareto_table(summary, {"average_accuracy": "max"}, iqm=True).to_pylist()
     assert plain["average_accuracy"] == pytest.approx(0.625)

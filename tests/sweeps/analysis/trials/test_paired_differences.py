@@ -10,7 +10,7 @@ from clmethods.config import InvalidConfigError
 from sweeps.analysis.trials.paired_differences import compare
 from sweeps.analysis.trials.power import Spread, detectable, needed, spread_of
 from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
-from sweeps.analysis.trials.summary import summarise
+from sweeps.analysis.trials.summary import summarize
 from sweeps.statistics.intervals import mean_interval
 
 
@@ -68,11 +68,11 @@ def test_a_run_that_saw_all_tasks_at_once_is_paired_by_seed():
 def test_replicates_come_from_the_summary_and_name_what_is_absent(study):
     study.add([[0.9, 0.0], [0.5, 0.7]], seed=0)
     study.add([[0.9]], seed=1, status="failed", error_kind="DivergedError", stages_done=0)
-    (one,) = replicates(summarise(study.trials, study.evals, "test"), ["forgetting"])
+    (one,) = replicates(summarize(study.trials, study.evals, "test"), ["forgetting"])
     assert list(one.metrics["forgetting"].values()) == pytest.approx([0.4])
     assert list(one.absent.values()) == ["failed: DivergedError"]
     with pytest.raises(InvalidConfigError, match="Did you mean 'forgetting'"):
-        replicates(summarise(study.trials, study.evals, "test"), ["forgeting"])
+        replicates(summarize(study.trials, study.evals, "test"), ["forgeting"])
 
 
 def test_with_many_orders_and_seeds_detectable_is_the_plain_power_formula():

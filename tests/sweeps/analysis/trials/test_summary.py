@@ -10,7 +10,7 @@ import pytest
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.trials.accuracy import TaskCounts
-from sweeps.analysis.trials.summary import SUMMARY, summarise
+from sweeps.analysis.trials.summary import SUMMARY, summarize
 from sweeps.results import TABLES
 
 MATRIX = [[0.9, 0.0, 0.0], [0.7, 0.6, 0.0], [0.6, 0.7, 0.8]]
@@ -27,7 +27,7 @@ def only_row(table: pa.Table) -> dict:
 
 def test_a_worked_trial(study):
     study.add(MATRIX, order=[2, 0, 1])
-    table = summarise(study.trials, study.evals, "test")
+    table = summarize(study.trials, study.evals, "test")
     assert table.schema.equals(SUMMARY)
     row = only_row(table)
     for name, value in metrics_of(MATRIX).items():
@@ -50,7 +50,7 @@ def test_task_incremental_and_routing_figures_come_from_their_own_counts(study):
     for row in study.eval_rows:
         row["correct_task_given"] = given[row["stage_key"], row["task"]]
         row["task_id_correct"] = 700 if row["seen"] else None
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert row["til_average_accuracy"] == pytest.approx((0.6 + 0.9) / 2)
     assert row["til_forgetting"] == pytest.approx(0.2)
     assert row["fwt_til_all_pairs"] == pytest.approx(0.3)
@@ -61,7 +61,7 @@ def test_task_incremental_and_routing_figures_come_from_their_own_counts(study):
 
 def test_what_a_readout_does_not_infer_is_null(study):
     study.add(MATRIX)
-    assert only_row(summarise(study.trials, study.evals, "test"))["task_id_accuracy"] is None
+    assert only_row(summarize(study.trials, study.evals, "test"))["task_id_accuracy"] is None
 
 
 def test_i37_accuracies_are_fractions_of_the_counts(study):
@@ -80,14 +80,14 @@ def test_pooled_accuracy_weighs_tasks_by_their_images(study):
         if row["task"] == 1:
             row |= {"n": 3000}
             row["correct_task_given"] = 0
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert row["average_accuracy"] == pytest.approx(0.5)
     assert row["pooled_accuracy"] == pytest.approx(0.25)
 
 
 def test_i36_equal_sizes_make_both_averages_one(study):
     study.add(MATRIX)
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert row["pooled_accuracy"] == pytest.approx(row["average_accuracy"])
 
 
@@ -97,7 +97,7 @@ def test_stages_that_trials_share_are_read_by_each_in_its_own_order(study):
     shared = "trial0-0"
     study.trial_rows[1]["stage_keys"][0] = shared
     study.eval_rows = [r for r in study.eval_rows if r["stage_key"] != "trial1-0"]
-    first, second = summarise(study.trials, study.evals, "test").to_pylist()
+    first, second = summarize(study.trials, study.evals, "test").to_pylist()
     assert first["learning_accuracy"] == pytest.approx((0.9 + 0.7 + 0.5) / 3)
     assert second["learning_accuracy"] == pytest.approx((0.9 + 0.5 + 0.2) / 3)
 
@@ -107,12 +107,12 @@ def test_each_readout_and_split_has_its_own_row(study):
     for base in list(study.eval_rows):
         oracle = base | {"readout_id": "oracle"}
         study.eval_rows.append(oracle | ({"correct": base["n"]} if base["seen"] else {}))
-    rows = summarise(study.trials, study.evals, "test").to_pylist()
+    rows = summarize(study.trials, study.evals, "test").to_pylist()
     assert [(r["readout_id"], r["average_accuracy"]) for r in rows] == [
         ("last", pytest.approx(0.7)),
         ("oracle", 1.0),
     ]
-    for row in summarise(study.trials, study.evals, "validation").to_pylist():
+    for row in summarize(study.trials, study.evals, "validation").to_pylist():
         assert row["average_accuracy"] is None
         assert row["reason"] == "no complete evaluation after position 0, 1"
 
@@ -122,12 +122,12 @@ def test_evaluations_under_another_grouping_do_not_mix(study):
     study.eval_rows += [
         r | {"partition_id": "other", "correct": 0} for r in study.eval_rows if r["seen"]
     ]
-    assert only_row(summarise(study.trials, study.evals, "test"))["average_accuracy"] == 0.7
+    assert only_row(summarize(study.trials, study.evals, "test"))["average_accuracy"] == 0.7
 
 
 def test_a_joint_run_has_an_average_accuracy_only(study):
     study.add([[0.6, 0.7, 0.8]], order=[1, 0, 2], role="reference")
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert row["average_accuracy"] == pytest.approx(0.7)
     assert row["reason"] is None
     assert {row[name] for name in METRICS} == {row["average_accuracy"], None}
@@ -149,7 +149,7 @@ def test_a_joint_run_has_an_average_accuracy_only(study):
 def test_a_trial_without_all_its_evaluations_keeps_its_row(study, changes, reason):
     study.add(MATRIX)
     study.trial_rows[0] |= changes
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert {row[name] for name in METRICS} == {None}
     assert row["pooled_accuracy"] is None
     assert row["reason"] == reason
@@ -159,11 +159,11 @@ def test_only_the_last_attempt_counts(study):
     failed = study.add(MATRIX)
     study.trial_rows.append(failed | {"attempt": 2})
     study.trial_rows[0] = failed | {"status": "failed"}
-    assert only_row(summarise(study.trials, study.evals, "test"))["reason"] is None
+    assert only_row(summarize(study.trials, study.evals, "test"))["reason"] is None
 
 
 def test_nothing_yet_is_an_empty_summary(study):
-    table = summarise(study.trials, study.evals, "test")
+    table = summarize(study.trials, study.evals, "test")
     assert table.num_rows == 0
     assert table.schema.equals(SUMMARY)
 
@@ -171,7 +171,7 @@ def test_nothing_yet_is_an_empty_summary(study):
 def test_a_trial_before_any_evaluation(study):
     study.add(MATRIX)
     study.eval_rows = []
-    row = only_row(summarise(study.trials, study.evals, "test"))
+    row = only_row(summarize(study.trials, study.evals, "test"))
     assert row["reason"] == "no complete evaluation after position 0, 1, 2"
 
 
@@ -214,6 +214,6 @@ def test_a_million_evaluations_take_seconds(study):
     )
     table = pa.Table.from_pylist(rows, schema=TABLES["trials"].arrow)
     start = time.process_time()
-    summary = summarise(table, evals, "test")
+    summary = summarize(table, evals, "test")
     assert time.process_time() - start < 10
     assert summary["average_accuracy"].to_pylist() == [0.75] * trials

@@ -14,7 +14,7 @@ from clmethods.config import InvalidConfigError
 from sweeps.definition import TrialSpec, expand, sweep_from_dict
 from sweeps.definition.logging import PACKAGES, Logging
 from sweeps.execution.tune.loggers import FailSafeLogger
-from sweeps.stages.live_metrics import figures_so_far
+from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from tests.sweeps.execution.conftest import SWEEP
@@ -113,7 +113,7 @@ def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(
             continue
         assert status == "FINISHED"
         for stages in range(1, len(trial.chain) + 1):
-            for metric, value in figures_so_far(store, trial, trial.chain[:stages]).items():
+            for metric, value in metrics_so_far(store, trial, trial.chain[:stages]).items():
                 assert told[metric][stages] == pytest.approx(value)
                 assert same[metric][stages] == pytest.approx(value)
         assert told["training_iteration"] == {n: n for n in range(1, len(trial.chain) + 1)}
