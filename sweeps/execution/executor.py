@@ -123,6 +123,7 @@ class SweepExecutor:
             self._watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
+            self.events.flush(force=True)  # `sweeps status` shows the nodes from now on
             reservations = self._reservations = self._reserved()
             while True:
                 self._use(reservations.begin(self.todo))
