@@ -7,9 +7,6 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 
-# Two files of tests run at a time: the longest must not be the last.
-LONGEST_FIRST := tests/cluster/test_rolling_loss.py tests/cluster/test_walk.py
-
 .PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
@@ -48,7 +45,7 @@ test-cluster: $(READY)   ## several hosts on this machine, and what fails on the
 	@sh tests/cluster/packages.sh $(BIN)/python
 	@$(BIN)/python -m tests.cluster.lab clean
 	@rm -f build/cluster/observed.jsonl
-	@$(BIN)/pytest -m cluster -n 2 --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST) tests/cluster
+	@$(BIN)/pytest -m cluster -n 2 --dist loadfile --no-loadscope-reorder tests/cluster
 	@$(BIN)/python -m tests.cluster.lab summary
 
 test-recovery: $(READY)  ## processes killed at chosen points

@@ -24,6 +24,15 @@ CLOCKS = {"w1": 300, "w2": -240, "w3": 90}
 NODES = ("head", "w1", "w2")
 
 
+LONGEST_FIRST = ("test_rolling_loss", "test_walk", "test_storage_faults", "test_faults")
+"""Two files of tests run at a time: the longest must not be the last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @contextmanager
 def lent_lab(
     name: str, hosts: Sequence[str], clocks: Mapping[str, int], shared_mb: int | None = None

@@ -16,6 +16,7 @@ import pytest
 from tests.cluster.conftest import CLOCKS, lent_lab
 from tests.cluster.evidence import SharedFolder, scenario
 from tests.cluster.fault_sweep import start_driver
+from tests.cluster.lab.command import Command
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.slow import paced
@@ -84,13 +85,19 @@ def test_500_trials_survive_the_loss_of_one_node_every_20_seconds(
         waiting.enter_context(pace)
         test.watch.wait_for(4, driver)
         started = time.monotonic()
+        joining: dict[str, Command] = {}
         for number, worker in enumerate(itertools.cycle(cluster.workers)):
             if time.monotonic() - started > DURATION_S or not driver.running:
                 break
+            if worker.name in joining:
+                joining.pop(worker.name).wait().expect()
             worker.power_off()
             test.inject("power cut of a worker node")
-            cluster.restart_worker(worker)
+            worker.power_on()
+            joining[worker.name] = cluster.begin_worker(worker)
             time.sleep(max(0.0, started + (number + 1) * PERIOD_S - time.monotonic()))
+        for command in joining.values():
+            command.wait().expect()
         done = driver.wait(LONGEST_S).expect()
         assert "500 of 500 trials finished, 0 failed" in done.output
         assert reference.wait(LONGEST_S) == 0, (tmp_path / "reference.log").read_text()

@@ -10,7 +10,7 @@ from tests.cluster.lab.host import Host
 from tests.cluster.lab.laboratory import Lab
 from tests.cluster.lab.network import in_network
 from tests.cluster.lab.records import Record
-from tests.s3.server import REGION, WRITER, S3Server, client
+from tests.s3.server import REGION, WRITER, S3Server, client, free_ports
 
 BUCKET = "lab"
 
@@ -28,7 +28,8 @@ class ObjectStorage:
         """Start it on the host `store`, with one bucket."""
         host = lab["store"]
         inside = ("nsenter", "-t", str(host.process_1), "-n")
-        server = S3Server(lab.folder / "s3", host=host.address, prefix=inside)
+        # The program has sockets in /tmp that are named after its ports: two servers need two sets.
+        server = S3Server(lab.folder / "s3", free_ports(), host=host.address, prefix=inside)
         storage = cls(host, server, lab.record)
         storage.power_on()
         server.create_bucket(BUCKET)
