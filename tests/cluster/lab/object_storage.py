@@ -28,7 +28,7 @@ class ObjectStorage:
         """Start it on the host `store`, with one bucket."""
         host = lab["store"]
         inside = ("nsenter", "-t", str(host.process_1), "-n")
-        # The program has sockets in /tmp that are named after its ports: two servers need two sets.
+        # The program names its sockets in /tmp after its ports: two servers need two sets.
         server = S3Server(lab.folder / "s3", free_ports(), host=host.address, prefix=inside)
         storage = cls(host, server, lab.record)
         storage.power_on()
