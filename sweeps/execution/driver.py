@@ -170,8 +170,9 @@ def _run(
             lease,
         )
         interrupted = executor.run(options.address)
-        backlog.failed |= executor.failed
-        halted, reached, spending = executor.halted, executor.budget_used, executor.spending
+        backlog.failed |= executor.account.failed
+        halted, reached = executor.halted, executor.budget_used
+        spending = executor.account.spending
     merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in backlog.plan.trials}
     return SweepOutcome(

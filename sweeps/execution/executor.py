@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
 
-from clmethods.config import ConfigIssue
 from sweeps.definition import Resources, TrialSpec
+from sweeps.execution.accounting import Accounting
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.nodes import Nodes
@@ -20,6 +20,7 @@ from sweeps.execution.exit_codes import (
     STOPPED_TEXT,
     exit_code_line,
 )
+from sweeps.execution.failures.unusable_nodes import UnusableNodes
 from sweeps.execution.failures.worker_failures import WorkerFailures
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_measurement import DriverCallbacks
@@ -34,15 +35,11 @@ from sweeps.results.event_kinds import (
     Halted,
     HeadLost,
     Notice,
-    Planned,
-    StageDone,
-    TrialEnded,
 )
 from sweeps.results.events import EventLog
 from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
 from sweeps.stages.stage_rows import is_complete
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
 
 if TYPE_CHECKING:
     from sweeps.execution.backlog import Backlog
@@ -55,10 +52,6 @@ HEAD_LOST = (
 
 RELEASE_S = 5.0
 """Seconds that a driver without a cluster waits until a beat of its lease is written."""
-
-UNREACHABLE = (
-    "the storage could not be reached; what is stored is whole, and the same command continues"
-)
 
 
 @final
@@ -88,19 +81,20 @@ class SweepExecutor:
         `probe`: measurement of GPU memory. `presence`: lease that shows the driver to others.
         """
         self.store, self.progress = store, progress
-        self.spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.events = events or EventLog(store.objects, plan.sweep.name, uuid.uuid4().hex[:12])
         # the run id is a readable name; the UUID makes it unique
         self.owner = f"{self.events.run}.{uuid.uuid4().hex}"
-        self.failed: dict[str, str] = {}
+        spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
+        self.account = Accounting(store, progress, self.events, spending, self._budget_reached)
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
         self._backlog = backlog
         self._presence = presence
         self._probe = probe or TorchProbe()
         self._reservations: Reservations | None = None
+        self._scheduler: StageScheduler | None = None
         self._begin(plan, todo)
         self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
@@ -108,7 +102,7 @@ class SweepExecutor:
         self._watch = ClusterWatch(
             store.objects, plan.sweep.name, self.nodes, progress, self.events, self._head_lost
         )
-        self._scheduler: StageScheduler | None = None
+        self.unusable = UnusableNodes(self._watch, self.halt)
         self.halted = ""
         self.stop_now = False
         """Set by a signal, because the KeyboardInterrupt that the signal raised may be lost."""
@@ -160,98 +154,10 @@ class SweepExecutor:
         if self._scheduler is not None:
             self._scheduler.draining = True
 
-    def leave_out_node(self, node_id: str) -> None:
-        """Keep trials from a node whose worker did not find the storage of this run."""
-        self._watch.leave_out(node_id)
-
-    def other_versions(self, node_id: str, host: str, error: str) -> None:
-        """Keep trials from a node whose software differs from that of the driver."""
-        self._watch.leave_out(node_id, ConfigIssue("node", host, "the same software", error))
-
-    def storage_unreachable(self, node_id: str, host: str, error: str) -> None:
-        """Exclude a node whose worker could not reach the storage in time, or end the run."""
-        issue = ConfigIssue("node", host, "a node that reaches the storage of this run", error)
-        if not self._watch.reaches_storage() or not self._watch.leave_out(node_id, issue):
-            self.halt(f"{UNREACHABLE} ({host}: {error})")
-
-    def gpu_too_small(self, node_id: str, host: str, error: str) -> None:
-        """Exclude a node if a share of its GPU is less than a trial needs."""
-        hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
-        issue = ConfigIssue("node", host, "a node with enough GPU memory", hint)
-        if not self._watch.leave_out(node_id, issue):
-            self.halt(f"{error}. Set resources.gpu to a larger share")
-
-    def spend(self, seconds: float) -> None:
-        """Count a trained stage; start no other one if it used up the budget."""
-        self.spending = self.spending.with_stage(seconds)
-        self._check_budget()
-
-    def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Record and count the stage of a step's result, if the step computed one."""
-        if result["outcome"] in ("trained", "evaluated"):
-            self.events.add(
-                StageDone(
-                    trial=trial_id,
-                    key=result["key"],
-                    position=result["position"] - 1,
-                    outcome=result["outcome"],
-                    seconds=round(result["seconds"], 3),
-                    node=result["host"],
-                    gpus=result["gpus"],
-                )
-            )
-        if result["outcome"] == "trained":
-            self.progress.tally.trained += 1
-            self.progress.tally.stage_seconds += result["seconds"]
-            self.spend(result["seconds"])
-
-    def ended(self, trial: TrialSpec, ending: Ending) -> None:
-        """Write the row of an ended attempt and count it. A second call for it does nothing."""
-        if trial.trial_id in self._ended:
-            return
-        self._ended.add(trial.trial_id)
-        try:
-            record_trial(self.store, self.plan.sweep, trial, self.plan.next_attempt(trial), ending)
-        except MissingStagesError as error:  # without a row, the next run continues the trial
-            self.progress.tally.failed += 1
-            self.failed[trial.trial_id] = str(error)
-            self.progress.say(f"not finished: {trial.name}: {error}")
-            return
-        self.events.add(
-            TrialEnded(
-                trial=trial.trial_id,
-                name=trial.name,
-                status=ending.status,
-                stages=ending.stages_done,
-                error_kind=ending.error_kind,
-                error=ending.error,
-                node=ending.node,
-            )
-        )
-        if ending.status == "finished":
-            self.failed.pop(trial.trial_id, None)
-            self.progress.tally.finished += 1
-            self.spending = self.spending.with_trial()
-            self._check_budget()
-        elif ending.status == "failed":
-            self.progress.tally.failed += 1
-            self.failed[trial.trial_id] = ending.error or "unknown"
-            self.progress.say(f"failed: {trial.name}: {ending.error}")
-
     def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
         self.plan, self.todo = plan, todo
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
-        self._ended: set[str] = set()
-        self.events.add(
-            Planned(
-                step=plan.step.number,
-                title=plan.step.title,
-                trials=len(plan.trials),
-                todo=len(todo),
-                stages=plan.tree.distinct,
-                stored=len(plan.stored),
-            )
-        )
+        self.account.begin(plan, len(todo))
 
     def _drain(self) -> bool:
         """Stop when the running stages are finished; return False to stop at once.
@@ -264,14 +170,14 @@ class SweepExecutor:
         self._scheduler.draining = True
         return True
 
-    def _check_budget(self) -> None:
-        reached = self.spending.reached(self.plan.sweep.budget)
-        if reached is None or (self._scheduler is not None and self._scheduler.draining):
+    def _budget_reached(self, limit: str) -> None:
+        """Start no further stages; the running ones finish."""
+        if self._scheduler is not None and self._scheduler.draining:
             return
-        self.budget_used = reached
+        self.budget_used = limit
         if self._scheduler is not None:
             self._scheduler.draining = True
-        self.progress.say(f"the budget is used up ({reached}); the running stages are finished")
+        self.progress.say(f"the budget is used up ({limit}); the running stages are finished")
 
     def _head_lost(self) -> None:
         """End the process: every call to Ray would wait for a minute and then abort it."""
@@ -288,15 +194,9 @@ class SweepExecutor:
         os._exit(code)
 
     def _fit(self, reservations: Reservations) -> bool:
-        from ray import tune
-
-        from sweeps.execution.tune.callback import NoTuneOutput, StopWhenDrained, SweepCallback
-        from sweeps.execution.tune.discarding_filesystem import discarding_filesystem
+        from sweeps.execution.tune.experiment import run_experiment
         from sweeps.execution.tune.loggers import loggers
-        from sweeps.execution.tune.param_space import space, trial_id
         from sweeps.execution.tune.scheduler import StageScheduler
-        from sweeps.execution.tune.trial_errors import TrialErrors
-        from sweeps.execution.worker.trainable import StageTrainable, resources_of
 
         scheduler = self._scheduler = StageScheduler(
             {t.trial_id: self.plan.tree.chains[t.trial_id] for t in self.todo},
@@ -306,34 +206,8 @@ class SweepExecutor:
             reservations.slots,
             known=self.plan.complete,
         )
-        errors = TrialErrors()
-        tuner = tune.Tuner(
-            tune.with_resources(StageTrainable, resources_of),
-            param_space=space(self.trials, self._message),
-            tune_config=tune.TuneConfig(
-                scheduler=scheduler,
-                reuse_actors=True,
-                trial_name_creator=trial_id,
-                trial_dirname_creator=trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                storage_path="discarded",
-                storage_filesystem=discarding_filesystem(),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                verbose=0,
-                stop=StopWhenDrained(scheduler),
-                failure_config=tune.FailureConfig(max_failures=-1),  # `failures` counts them
-                callbacks=[
-                    SweepCallback(self, scheduler, errors),
-                    NoTuneOutput(),
-                    *loggers(self.plan.sweep, self.store, self.trials, self.progress.say),
-                ],
-            ),
-        )
-        with errors:
-            tuner.fit()
-        return bool(scheduler.draining)
+        external = loggers(self.plan.sweep, self.store, self.trials, self.progress.say)
+        return run_experiment(self, scheduler, self._message, [*external])
 
     def _message(self, trial: TrialSpec, demand: Demand | None = None) -> dict[str, Any]:
         from sweeps.execution.tune.scheduler import owner_of
@@ -378,8 +252,7 @@ class SweepExecutor:
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
         if self._backlog is not None:
             self._backlog.use(resources)
-        self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
-        self._check_budget()
+        self.account.use(self.plan, resources)
 
     def _needs_training(self, trial: TrialSpec) -> bool:
         return not set(self.plan.tree.chains[trial.trial_id]) <= self.plan.stored
@@ -390,7 +263,7 @@ class SweepExecutor:
             self.progress.say(result["notes"])
         if result["outcome"] == "halted":
             self.halt(result["error"])
-        self.stage_done(trial.trial_id, result)
+        self.account.stage_done(trial.trial_id, result)
 
     def _release(self, trial: TrialSpec) -> None:
         """Release the lease of a lost worker, so that no driver waits until it expires."""

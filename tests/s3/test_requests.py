@@ -148,7 +148,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         for trial, step in zip(self.todo, ends, strict=True):
             assert step["outcome"] == "trained", step
             self.progress.tally.trained += len(trial.chain)
-            self.ended(trial, Ending(status="finished", stages_done=len(trial.chain)))
+            self.account.ended(trial, Ending(status="finished", stages_done=len(trial.chain)))
         return False
 
     monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
@@ -18,18 +18,63 @@ from sweeps.storage import FULL, is_full, is_storage_fault
 
 if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
-    from sweeps.execution.executor import SweepExecutor
+    from sweeps.execution.accounting import Accounting
+    from sweeps.execution.cluster.nodes import Nodes
+    from sweeps.execution.failures.unusable_nodes import UnusableNodes
+    from sweeps.execution.failures.worker_failures import WorkerFailures
+    from sweeps.execution.progress import Progress
     from sweeps.execution.tune.trial_errors import TrialErrors
+    from sweeps.results.events import EventLog
+
+
+class Run(Protocol):
+    """The run of a sweep, as callbacks of Tune see it."""
+
+    @property
+    def trials(self) -> Mapping[str, TrialSpec]:
+        """Trials of the step, by id."""
+
+    @property
+    def account(self) -> Accounting:
+        """Counts, rows and events."""
+
+    @property
+    def progress(self) -> Progress:
+        """Output for people."""
+
+    @property
+    def events(self) -> EventLog:
+        """Event log of the run."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """Nodes of the cluster."""
+
+    @property
+    def failures(self) -> WorkerFailures:
+        """Lost workers by trial, against the retries that the sweep file allows."""
+
+    @property
+    def unusable(self) -> UnusableNodes:
+        """Nodes on which trials cannot run."""
+
+    @property
+    def budget_used(self) -> str | None:
+        """The limit that ended the run, in words; None if there was none."""
+
+    def tick(self) -> None:
+        """Do periodic work."""
+
+    def halt(self, reason: str) -> None:
+        """Start no further stages."""
 
 
 @final
 class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     """Converts Tune's events to rows and progress lines."""
 
-    def __init__(
-        self, executor: SweepExecutor, scheduler: StageScheduler, errors: TrialErrors
-    ) -> None:
-        self._executor, self._scheduler, self._errors = executor, scheduler, errors
+    def __init__(self, run: Run, scheduler: StageScheduler, errors: TrialErrors) -> None:
+        self._run, self._scheduler, self._errors = run, scheduler, errors
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -39,18 +84,18 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
     def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
         if self._scheduler.draining and not self._draining:
             self._draining = True
-            if self._executor.budget_used is None:
-                self._executor.progress.say(
+            if self._run.budget_used is None:
+                self._run.progress.say(
                     "stopping: the running stages are finished first "
                     "(again: stop now, lose only those)"
                 )
         for message in self._scheduler.take_messages():
-            self._executor.progress.say(message)
-            self._executor.events.add(Notice(text=message))
-        tally = self._executor.progress.tally
+            self._run.progress.say(message)
+            self._run.events.add(Notice(text=message))
+        tally = self._run.progress.tally
         tally.active = self._scheduler.running
         tally.most_active = max(tally.most_active, tally.active)
-        self._executor.tick()
+        self._run.tick()
 
     def on_trial_result(
         self,
@@ -60,25 +105,18 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        executor = self._executor
+        run = self._run
         if result.get("notes"):
-            executor.progress.say(result["notes"])
-        if result["outcome"] == "unshared":
-            executor.leave_out_node(result["node_id"])
-        elif result["outcome"] == "other_versions":
-            executor.other_versions(result["node_id"], result["host"], result["error"])
-        elif result["outcome"] == "unreachable":
-            executor.storage_unreachable(result["node_id"], result["host"], result["error"])
-        elif result["outcome"] == "gpu_too_small":
-            executor.gpu_too_small(result["node_id"], result["host"], result["error"])
-        executor.stage_done(trial_id(trial), result)
+            run.progress.say(result["notes"])
+        run.unusable.handle(result)
+        run.account.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
     ) -> None:
-        spec, result = self._executor.trials[trial_id(trial)], trial.last_result or {}
+        spec, result = self._run.trials[trial_id(trial)], trial.last_result or {}
         if result.get("outcome") == "halted":
-            self._executor.halt(result["error"])
+            self._run.halt(result["error"])
             return
         if result.get("outcome") == "failed":
             ending = Ending(
@@ -91,7 +129,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         elif result.get("position") == spec.run.stages:
             ending = Ending(status="finished", stages_done=len(spec.chain))
             if spec.role != "reference":
-                self._executor.progress.tally.note(spec.label, result["figures"])
+                self._run.progress.tally.note(spec.label, result["figures"])
         else:
             return  # interrupted, or requested only up to here: its row is decided later
         self._ended(spec, ending)
@@ -114,11 +152,11 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
     def _lost_worker(self, trial: Trial) -> bool:
         """Count and report the lost worker; return True if the trial may continue."""
-        executor, mine = self._executor, trial_id(trial)
-        name = executor.trials[mine].name
-        failure = worker_failure(self._errors.last(trial), executor.nodes)
-        goes_on = executor.failures.add(mine, failure)
-        executor.events.add(
+        run, mine = self._run, trial_id(trial)
+        name = run.trials[mine].name
+        failure = worker_failure(self._errors.last(trial), run.nodes)
+        goes_on = run.failures.add(mine, failure)
+        run.events.add(
             WorkerLost(
                 trial=mine,
                 name=name,
@@ -128,23 +166,23 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             )
         )
         if goes_on:
-            executor.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
+            run.progress.say(f"{failure.sentence}; goes on from its last stage: {name}")
         return goes_on
 
     def _record_lost(self, trial: Trial) -> None:
         done = int((trial.last_result or {}).get("position", 0))
-        ending = self._executor.failures.ending(trial_id(trial), done)
-        self._ended(self._executor.trials[trial_id(trial)], ending)
+        ending = self._run.failures.ending(trial_id(trial), done)
+        self._ended(self._run.trials[trial_id(trial)], ending)
 
     def _ended(self, spec: TrialSpec, ending: Ending) -> None:
         """Write the trial's row; if that fails, the sweep continues and the next run writes it."""
         try:
-            self._executor.ended(spec, ending)
+            self._run.account.ended(spec, ending)
         except Exception as error:
             if is_full(error):
-                self._executor.halt(FULL)
+                self._run.halt(FULL)
             elif is_storage_fault(error):
-                self._executor.progress.say(
+                self._run.progress.say(
                     f"the row of {spec.name} is written by the next run: {error}"
                 )
             else:

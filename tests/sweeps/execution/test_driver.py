@@ -44,8 +44,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
             else:
                 self.progress.tally.trained += len(trained_keys(reports))
                 ending = Ending(status="finished", stages_done=len(trial.chain))
-            self.ended(trial, ending)
-            self.ended(trial, ending)  # Tune says it twice now and then
+            self.account.ended(trial, ending)
+            self.account.ended(trial, ending)  # Tune says it twice now and then
         return False
 
     monkeypatch.setattr(SweepExecutor, "run", run)

@@ -78,7 +78,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
                 given.alive -= 1
                 self.progress.tally.trained += runner.advance().outcome == "trained"
             if self.plan.is_whole(trial):
-                self.ended(trial, Ending(status="finished", stages_done=end))
+                self.account.ended(trial, Ending(status="finished", stages_done=end))
         return False
 
     monkeypatch.setattr(SweepExecutor, "run", run)

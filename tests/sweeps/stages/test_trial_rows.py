@@ -45,14 +45,14 @@ def test_the_run_counts_it_as_failed_until_its_stages_are_there(store: StageStor
     executor = SweepExecutor(
         make_plan(SWEEP, store), store, [TRIAL], Progress(Tally(trials=1, stages=3)), 20.0
     )
-    executor.ended(TRIAL, FINISHED)
-    assert "1 of 3 stages" in executor.failed[TRIAL.trial_id]
+    executor.account.ended(TRIAL, FINISHED)
+    assert "1 of 3 stages" in executor.account.failed[TRIAL.trial_id]
     assert executor.progress.tally.finished == 0
     assert statuses(store) == []
     run_trial(TRIAL, store)
     again = SweepExecutor(
         make_plan(SWEEP, store), store, [TRIAL], Progress(Tally(trials=1, stages=3)), 20.0
     )
-    again.ended(TRIAL, FINISHED)
-    assert again.failed == {}
+    again.account.ended(TRIAL, FINISHED)
+    assert again.account.failed == {}
     assert statuses(store) == ["finished"]

@@ -354,7 +354,14 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
         executor._watch._guard = SimpleNamespace(
             refuse=lambda node, issue: refused.append((node, issue))
         )
-    executor.gpu_too_small("node-1", "worker", "0.5 of the 2 GB of its GPU (T4) is less than 3 GB")
+    executor.unusable.handle(
+        {
+            "outcome": "gpu_too_small",
+            "node_id": "node-1",
+            "host": "worker",
+            "error": "0.5 of the 2 GB of its GPU (T4) is less than 3 GB",
+        }
+    )
     if guarded:
         ((node, issue),) = refused
         assert (node, issue.value, executor.halted) == ("node-1", "worker", "")
