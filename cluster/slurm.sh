@@ -27,6 +27,10 @@
 set -uo pipefail
 
 export LORAC_PROJECT=${LORAC_PROJECT:-$HOME/lorac-sweeps}    # EDIT: the checkout; all nodes see it
+message=$(bash "$LORAC_PROJECT/cluster/check_env.sh" "$HOME/.lorac-sweeps/env") || {
+    printf 'slurm.sh: %s\n' "$message" >&2
+    exit 2
+}
 # shellcheck source=environment.sh
 . "$LORAC_PROJECT/cluster/environment.sh"        # the environment .venv, settings, paths of keys
 export OMP_NUM_THREADS=1                         # trials set their threads from `train.threads`

@@ -23,6 +23,18 @@ def test_a_head_that_does_not_start_is_shown(tmp_path: Path) -> None:
     assert not job.token.parent.exists()
 
 
+def test_settings_with_a_secret_are_refused(tmp_path: Path) -> None:
+    with allocation(tmp_path) as job:
+        settings = tmp_path / ".lorac-sweeps" / "env"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text("export AZURE_STORAGE_ACCOUNT_KEY=planted\n")
+        output, _ = (script := job.submit("run", "slurm.yaml")).communicate(timeout=60)
+        assert not job.token.parent.exists()
+    assert script.returncode == 2, output
+    assert "1: AZURE_STORAGE_ACCOUNT_KEY" in output
+    assert "planted" not in output
+
+
 def test_the_script_asks_for_a_signal_before_the_end_and_survives_a_lost_node() -> None:
     text = (CLUSTER / "slurm.sh").read_text(encoding="utf-8")
     options = [line.split()[1] for line in text.splitlines() if line.startswith("#SBATCH ")]
