@@ -31,7 +31,7 @@ def test_a_run_survives_json(run: RunConfig) -> None:
 
 @given(runs())
 def test_a_run_survives_canonical_json(run: RunConfig) -> None:
-    """Where 1.0 is written as 1, and must come back as a float."""
+    """Canonical JSON writes 1.0 as 1; reading restores the float."""
     again = run_from_dict(json.loads(canonical_json(run)))
     assert again == run
     assert type(again.train.lr) is float

@@ -1,4 +1,4 @@
-"""Embedded data: intact or refused, and what planning was told."""
+"""Embedded data: intact or rejected, and consistent with the metadata that planning uses."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def plain(folder: Path) -> torch.nn.Module:
-    """What the model card says, by timm alone."""
+    """Load the exported model with timm alone, as the model card describes."""
     config = json.loads((folder / "config.json").read_text())
     return timm.create_model(
         config["architecture"],

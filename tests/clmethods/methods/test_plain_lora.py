@@ -1,4 +1,4 @@
-"""I12: with every part off and one task, LoRAC-IPC is LoRA; here is another to compare with."""
+"""I12: one task of LoRAC-IPC without its components equals LoRA, implemented here separately."""
 
 from __future__ import annotations
 

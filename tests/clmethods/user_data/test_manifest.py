@@ -1,4 +1,4 @@
-"""Data of one's own: listed from names alone, its faults told together and by row."""
+"""User data: listed from file names alone; all invalid rows are reported together, by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad sweep files as a user writes them: each is refused with path, value, law and mend."""
+"""Invalid sweep files: each is rejected with path, value, constraint and hint."""
 
 from __future__ import annotations
 

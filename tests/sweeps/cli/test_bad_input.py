@@ -1,4 +1,4 @@
-"""What a user gets wrong: one message that names field, value, law and mend, nothing launched."""
+"""Invalid input: one message with field, value, constraint and hint; no run is started."""
 
 from __future__ import annotations
 

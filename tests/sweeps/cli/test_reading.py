@@ -74,7 +74,7 @@ def test_plan_says_what_the_orders_balance_and_cost(
     assert (
         "    a task comes 0 to 3 times at a position, 0 to 3 times right after another" in output
     )
-    # 4-0 is shared by three orders that then part
+    # 4-0 is shared by three orders that diverge after it
     assert "    11 stages per configuration and seed, 15 without sharing" in output
     wrong = sweep_file(orders={"design": "latin_square", "before": [[0, 1]]})
     refused = sweeps_command("plan", wrong, "--storage", tmp_path)

@@ -114,7 +114,7 @@ def test_a_model_trains_its_batches_and_is_then_done(given: Given, tmp_path: Pat
 
 
 def _is_the_study_of(outcome: SweepOutcome, folder: Path, **fields: Any) -> None:
-    """The file for the dashboard holds what the model was told; the sweep does not need it."""
+    """The dashboard file holds the observations of the model; the sweep does not read it."""
     keep_sweep_file(small_sweep(**fields), open_storage(str(folder)))
     file = folder / "study.log"
     ran = CliRunner().invoke(main, ["dashboard", str(folder), "-o", str(file), "--no-serve"])

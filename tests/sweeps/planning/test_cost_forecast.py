@@ -1,4 +1,4 @@
-"""Forecasts: the law that is fitted, what is probed, and what of a budget is used."""
+"""Cost forecasts: the fitted model, the probed stages, and the use of a budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exceptions of backends and file systems mean, and how long they are waited for."""
+"""Classification of exceptions of backends and file systems, and their retry times."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def patience(retry_for_s: float, notices: list[str] | None = None) -> Patience:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which take no time; the clock goes on by them."""
+    """Pauses between attempts; they take no real time and advance the clock."""
     slept: list[float] = []
     start = time.monotonic()
 

@@ -16,7 +16,7 @@ def distances(rng, tasks):
 
 
 def run(rng, distance, similar=0.0, noise=0.002):
-    """(T, T) accuracies: the loss fades with the age, and grows with similarity as told."""
+    """(T, T) accuracies: the loss decreases with age and increases with `similar`."""
     tasks = len(distance)
     accuracy = np.full((tasks, tasks), np.nan)
     for i in range(tasks):

@@ -1,4 +1,4 @@
-"""Where two trials part."""
+"""The stage at which two trials diverge."""
 
 from __future__ import annotations
 

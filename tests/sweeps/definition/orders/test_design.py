@@ -1,4 +1,4 @@
-"""What a sweep file says under `orders`: laws of every design, constraints, refusals."""
+"""Section `orders` of a sweep file: properties of every design, constraints, errors."""
 
 from __future__ import annotations
 

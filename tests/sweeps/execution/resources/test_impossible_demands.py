@@ -90,7 +90,7 @@ def listed(*shapes: NodeShape, reads_labels: bool = True) -> NodeTypes:
 def test_what_no_node_type_holds_is_refused(
     demand: Demand, nodes: Sequence[NodeShape], messages: Sequence[str]
 ) -> None:
-    """Whether the nodes are there or may be added."""
+    """The verdict is the same for existing nodes and for nodes that may be added."""
     for verdict in (judge([demand], nodes, listed()), judge([demand], [], listed(*nodes))):
         issues = [str(issue) for issue in verdict.issues]
         assert len(issues) == len(messages)

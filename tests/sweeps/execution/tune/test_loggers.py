@@ -1,4 +1,4 @@
-"""What loggers are told, and that one that fails is only a sentence."""
+"""Values that loggers receive, and the warning when a logger fails."""
 
 from __future__ import annotations
 
