@@ -411,7 +411,7 @@ def counts(run: RunConfig, position: int, state: State) -> dict[str, list[EvalCo
 
 
 @pytest.mark.parametrize(("base", "path", "value"), list(pairs()))
-def test_keys_part_where_the_bits_do(base: RunConfig, path: str, value: Any) -> None:
+def test_keys_diverge_where_the_bits_do(base: RunConfig, path: str, value: Any) -> None:
     other = with_field(base, path, value)
     ours, theirs = stage_chain(base), stage_chain(other)
     for position, (left, right) in enumerate(zip(ours, theirs, strict=False)):

@@ -147,7 +147,7 @@ def test_i30_grouped_counts_are_those_of_images_one_by_one(
         assert all(row.n == 6 for row in mine)
 
 
-def test_the_routings_are_told_apart_here(lorac: Trained) -> None:
+def test_the_routings_differ_here(lorac: Trained) -> None:
     """On a chain where all snapshots predict alike, the tests above would prove nothing."""
     counts = counted(lorac, 4, READOUTS)
     last, instance, euclid, oracle = (counts[r.readout_id] for r in READOUTS[:4])

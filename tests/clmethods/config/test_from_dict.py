@@ -94,7 +94,7 @@ def faults_of(data: Any) -> dict[str, str]:
         ([], "run", "a mapping of fields"),
     ],
 )
-def test_a_fault_names_its_path_and_the_law(data: Any, path: str, message: str) -> None:
+def test_an_issue_names_its_path_and_the_constraint(data: Any, path: str, message: str) -> None:
     issues = faults_of(data)
     assert list(issues) == [path]
     assert message in issues[path]

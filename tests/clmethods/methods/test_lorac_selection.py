@@ -67,7 +67,7 @@ def test_selectors_choose_as_they_are_called() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_i20_the_least_important_is_never_one_that_cannot_be_told(bad: float) -> None:
+def test_i20_the_least_important_never_has_an_undefined_score(bad: float) -> None:
     samples = RISING.clone()
     samples[0] = bad
     assert chosen(with_trace(samples, samples), ipc_selector="inverse") == MATRICES[1:3]

@@ -163,7 +163,7 @@ def test_a_frozen_matrix_keeps_its_delta_while_its_unit_goes_on() -> None:
                 assert same_bits(composition.deltas(later, [matrix])[matrix], kept)
 
 
-def test_decayed_weights_begin_with_a_part_of_the_last_row() -> None:
+def test_decayed_weights_begin_with_a_fraction_of_the_last_row() -> None:
     trained = chain("decayed")
     method = started(trained, 2)
     for matrix, adapter in method.adapters.items():

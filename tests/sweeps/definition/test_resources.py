@@ -69,7 +69,7 @@ def test_what_is_refused(written: dict[str, Any], message: str) -> None:
     assert issue.path.split(".")[:2] == ["resources", next(iter(reversed(written)))]
 
 
-def test_every_fault_of_the_section_is_told_at_once() -> None:
+def test_every_issue_of_the_section_is_reported_at_once() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_with({"gpu": 1.5, "gpu_type": ["L4", ""], "max_concurrent": 0})
     paths = [issue.path for issue in refused.value.issues]

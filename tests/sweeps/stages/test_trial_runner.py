@@ -187,7 +187,7 @@ def test_who_lost_the_lease_does_not_commit(monkeypatch: pytest.MonkeyPatch) -> 
     assert leases.newest(key) == (1, False)
 
 
-def test_a_twin_goes_on_from_what_was_stored_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duplicate_continues_from_what_was_stored_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another kind of machine was first: its bits differ, and they are the stage."""
     trial, store = small_trial(), memory()
     key = keys_of(trial)[0]

@@ -138,7 +138,7 @@ def test_the_limit_holds(pauses: list[float]) -> None:
     assert "tried for 600 s; last error: Input/output error" in str(raised.value)
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(pauses: list[float]) -> None:
+def test_an_outage_is_reported_once_and_so_is_its_end(pauses: list[float]) -> None:
     notices: list[str] = []
     steady = patience(600.0, notices)
     steady.run("read", Flaky(3, of_file_system(errno.ESTALE)))

@@ -95,7 +95,7 @@ def test_a_clear_winner_is_on_the_front_for_sure_and_a_clear_loser_never():
     assert other.tolist() != share.tolist()
 
 
-def test_two_that_differ_by_luck_alone_share_the_front():
+def test_two_that_differ_by_noise_alone_share_the_front():
     """Each of two exchangeable configurations is ahead in half of all simulated sweeps."""
     rng = np.random.default_rng(1)
     shares = []
