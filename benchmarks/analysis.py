@@ -4,7 +4,7 @@
     python benchmarks/analysis.py --small --parts # one file per stage, as a sweep leaves them
 
 Simulates a sweep with known truth (`tests/sweeps/simulated.py`), once, below build/analysis; then
-reads and analyses it in a process of its own, of which the largest resident memory is taken. With
+reads and analyzes it in a process of its own, of which the largest resident memory is taken. With
 `--parts` every stage is a file of its own, and the files are merged first, as `sweeps run` does.
 The last line is the seconds for the smaller sweep.
 """
@@ -91,7 +91,7 @@ def measured(storage: str) -> dict[str, Any]:
 
 
 def analysed(storage: str, step: Callable[[str], Any]) -> dict[str, int]:
-    """What the commands and a notebook do with a sweep; the rows of each table."""
+    """Run the analyses of the commands and of a notebook; return the rows of each table."""
     with step("import"):
         import sweeps
         from sweeps.analysis.front.membership_probability import front_probability

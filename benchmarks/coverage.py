@@ -1,4 +1,4 @@
-"""How often each interval holds the truth, on simulated truth.
+"""Coverage of each interval on simulated data with known truth.
 
     python benchmarks/coverage.py --draws 10000
 

@@ -215,7 +215,7 @@ def _shown(found: Interval | None) -> str:
 
 
 def must_hold(figures: Figures) -> list[tuple[str, bool, str]]:
-    """What must hold with clear margins: (sentence, whether it does, the figures)."""
+    """Claims that must hold with clear margins: (sentence, True if it holds, the figures)."""
 
     def at(name: str, metric: str = "average_accuracy") -> float:
         return 100 * figures.mean(name, metric)
@@ -247,7 +247,7 @@ def must_hold(figures: Figures) -> list[tuple[str, bool, str]]:
 
 
 def claims(figures: Figures) -> list[str]:
-    """Whether each part of LoRAC-IPC shows here: paired differences in average accuracy."""
+    """Effect of each component of LoRAC-IPC: paired differences in average accuracy."""
     pairs = {
         "orthogonality": ("LoRAC-IPC", "LoRAC-IPC without orthogonality"),
         "important parameter constraints": ("LoRAC-IPC", "LoRAC-IPC without IPC"),

@@ -1,4 +1,4 @@
-"""What a sweep costs beside its training: 200 trials of one stage that sleeps 1 s, on 2 slots.
+"""Overhead of a sweep beyond training: 200 trials of one stage that sleeps 1 s, on 2 slots.
 
 Everything but the training and the evaluation is the real thing: plan, Ray, Tune, the stage
 scheduler, worker processes, leases, the stage store, result tables. In the workers
@@ -49,8 +49,9 @@ REAL = trainable.StageTrainable
 
 @dataclass(frozen=True)
 class Stub:
-    """Stands in for training and evaluation; it is pickled into the workers, which load torch when
-    they are told to and not before.
+    """Replacement of training and evaluation.
+
+    It is pickled into the workers, which load torch only on request.
     """
 
     seconds: float
@@ -147,7 +148,7 @@ def sleeping_sweep(trials: int, limit: int | None) -> Sweep:
 
 @dataclass(frozen=True)
 class Measured:
-    """Where the wall time of a run went."""
+    """Wall time of a run by phase."""
 
     wall_s: float
     ideal_s: float
@@ -228,7 +229,7 @@ def main() -> None:
 
 
 def table(columns: dict[str, Measured]) -> str:
-    """Where the time went, per slot; steps and turn-arounds from their medians."""
+    """Table of the time by phase, per slot; steps and turn-arounds from their medians."""
     rows = {
         "wall clock": [c.wall_s for c in columns.values()],
         "start: planning": [c.planned_s for c in columns.values()],

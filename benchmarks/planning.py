@@ -1,4 +1,4 @@
-"""How long `sweeps plan` takes for 20,000 trials of ten tasks, and how much memory.
+"""Time and memory of `sweeps plan` for 20,000 trials of ten tasks.
 
 Two extremes: few configurations in many orders with many seeds, which share what goes into their
 stage keys, and a grid of 20,000 settings with one order and one seed, each to be compared with its

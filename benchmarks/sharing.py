@@ -1,4 +1,4 @@
-"""What sharing stages saves on an ablation sweep of the embedded four-domain benchmark.
+"""Savings from shared stages in an ablation sweep of the embedded four-domain benchmark.
 
 Four importance thresholds x three schemes of module weights x four readouts x all 24 orders of
 the four domains x two seeds. Elsewhere every one of the 2304 combinations is a trial that trains
@@ -41,7 +41,7 @@ SCHEMES = ["ones", "learned", "normalised"]
 
 
 def make_sweep(first_tasks: int, seeds: int) -> Sweep:
-    """The declared sweep, or a part of it that is closed under sharing."""
+    """The declared sweep, or a subset of it that is closed under sharing."""
     orders = [list(o) for o in permutations(range(TASKS)) if o[0] < first_tasks]
     return sweep_from_dict(
         {

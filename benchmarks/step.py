@@ -52,7 +52,7 @@ RUN = RunConfig(
 
 
 def made_up_state(backbone: FrozenBackbone, modules: int) -> State:
-    """What `modules` finished tasks leave behind, with random factors of the usual sizes."""
+    """State after `modules` finished tasks, with random factors of the usual sizes."""
     assert isinstance(RUN.method, LoracIpcConfig)
     if modules == 0:
         return {}
@@ -84,7 +84,7 @@ def training_step(
     thin: bool = False,
     penalty: bool = True,
 ) -> Callable[[], None]:
-    """One step of the training loop of `clmethods.training.stage`, parts of which can be left out.
+    """One step of the training loop of `clmethods.training.stage`, with optional operations.
 
     `observer` takes the place of the importance trace; `thin` does without any observer, by which
     the layers use thin products and form no dense gradient.

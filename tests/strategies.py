@@ -85,7 +85,7 @@ def _choices(config: type[object], name: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def lorac_configs(draw: st.DrawFn) -> LoracIpcConfig:
-    """Any LoRAC-IPC that obeys its own laws, with room for all modules up to ten tasks."""
+    """Valid LoRAC-IPC configurations with enough dimensions for the modules of ten tasks."""
     roomy = draw(st.booleans())
     soft = ["none", "gram", "gram_sq", "cross", "cross_l1"]
     names = ("ipc_target", "ipc_reducer", "ipc_stat", "ipc_selector", "ipc_scope", "ipc_round")

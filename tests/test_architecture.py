@@ -1,4 +1,4 @@
-"""Who may import whom, and what stays light."""
+"""Allowed imports between packages, and modules that load no heavy library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIGHT = [
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
     ),
 ]
-"""What plans a sweep or reads its results: starts at once, and runs where there is no torch."""
+"""Modules that plan a sweep or read its results: fast to import, and usable without torch."""
 
 HEAVY = ("torch", "timm", "ray")
 

@@ -90,7 +90,7 @@ def test_every_cited_deviation_has_a_row() -> None:
 
 
 def invariant_rows() -> dict[int, list[str]]:
-    """What holds and the files of its tests, by the number of an invariant."""
+    """Statement of each invariant and the files of its tests, by its number."""
     found = [row for row in rows(section("11")) if re.fullmatch(r"I\d+", row[0])]
     assert len({row[0] for row in found}) == len(found)
     return {int(row[0][1:]): row[1:] for row in found}

@@ -23,7 +23,7 @@ ONE_KIND = {
 """Packages with one thing of a kind per module: methods, readers, commands, sections."""
 
 IN_A_STORAGE = {"versions/CHECKSUM.yaml"}
-"""Files that documents name and that are no part of the repository."""
+"""Files that documents name and that are not in the repository."""
 
 SAME_SUBJECT = {
     "attained": "front attained by single runs: text, section of the report",

@@ -181,7 +181,7 @@ def loaded(weights: Path, size: int = 224) -> FrozenBackbone:
 
 
 def compare(model: onnx.ModelProto, weights: Path) -> str:
-    """How well our tokens agree with onnxruntime's, on noise.
+    """Compare the tokens of this package with those of onnxruntime, on noise.
 
     The graph resamples positions without antialiasing, timm with it, hence two comparisons.
     """

@@ -1,4 +1,4 @@
-"""Pack a part of Fashion-MNIST into the file that ships with `clmethods`.
+"""Pack a subset of Fashion-MNIST into the file that ships with `clmethods`.
 
     python tools/fetch_fashion_mnist.py --out build/fashion-mnist
     python tools/pack_fashion.py build/fashion-mnist

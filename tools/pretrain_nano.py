@@ -250,7 +250,7 @@ class Trainer:
 
 
 def record_of(weights: Path | None) -> dict[str, Any] | None:
-    """What is known of the weights that a run starts from, and of those before them."""
+    """Provenance record of the weights that a run starts from, and of their predecessors."""
     if weights is None:
         return None
     record: dict[str, Any] = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))

@@ -89,7 +89,7 @@ def fashion(folder: Path) -> ProbeSet:
 
 
 def letters(folder: Path) -> ProbeSet:
-    """A-Z from fonts that hold all of them; no font package is in both parts."""
+    """A-Z from fonts that hold all of them; no font package is in both groups."""
 
     def part(group: str) -> tuple[Floats, Labels]:
         seen: set[bytes] = set()

@@ -1,4 +1,4 @@
-"""A trained chain that several test modules read; training it once is the costly part."""
+"""A trained chain that several test modules read; it is trained once because that is slow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHUFFLED = StreamConfig(tasks=5, limit=6, class_order_seed=1, task_order=(2, 0, 
 def lorac() -> Trained:
     """LoRAC-IPC over five tasks, all parts on, two more matrices frozen at every task.
 
-    With weight decay, which would pull at anything that an optimiser holds without need. Neither
-    the classes nor the tasks come in their natural order.
+    Weight decay is on because it would change any parameter that is in the optimizer needlessly.
+    Neither the classes nor the tasks are in their natural order.
     """
     from tests.clmethods.runs import tiny_run, train  # torch, which not every module needs
 

@@ -40,7 +40,7 @@ LORAC = LoracIpcConfig(rank=2, importance_threshold=0.2)  # k = 2 of 12 matrices
 def tiny_run(
     method: MethodConfig = LORAC, stream: StreamConfig = STREAM, seed: int = 0, **train: Any
 ) -> RunConfig:
-    """A run of seconds, in double precision unless told otherwise."""
+    """A run that takes seconds, in double precision unless `train` sets another one."""
     small: dict[str, Any] = {"epochs": 2, "batch_size": 8, "precision": "float64"}
     return RunConfig(
         backbone=TINY, stream=stream, method=method, train=TrainConfig(**small | train), seed=seed

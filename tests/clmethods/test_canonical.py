@@ -1,4 +1,4 @@
-"""One spelling for every value: laws of canonical JSON, fingerprints and derived seeds."""
+"""One spelling for every value: properties of canonical JSON, fingerprints, derived seeds."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Stage keys say which stages two runs share. If a field acts where the keys do not say so, one run
 is handed the weights of another; if it is said to act where it cannot, stages are trained twice.
 So pairs of runs that differ in one field are trained: equal keys must mean equal bits, and where
-the keys first part, some bit must differ.
+the keys first differ, some bit must differ.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ CONCERNED = {
 """Beginnings of the fields that a variant bears on, where it does not bear on all."""
 
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
-"""Where modules sit and how large they are: varied under `BASES`, and where there are none."""
+"""Placement and size of modules: varied under `BASES`, and for methods without modules."""
 
 EVIDENCE = {("everything is frozen in the end", "method.ipc_scope")}
 """Here the matrices chosen happen to be the same, which no plan can know."""
@@ -271,8 +271,10 @@ them into every method's keys. The rest is run by `make test-slow`."""
 
 
 def is_slow(label: str, path: str) -> bool:
-    """Whether the pair is left to `make test-slow`: baselines without modules, and fields that all
-    methods read alike, under most of them. What a task order does is a matter of the method.
+    """Return True if only `make test-slow` runs the pair.
+
+    These are baselines without modules, and, under most methods, the fields that all methods read
+    alike. The effect of the task order depends on the method, so it is not among these fields.
     """
     if label.endswith("no modules"):
         return not label.startswith(("no", "sequential", "joint"))
@@ -409,7 +411,7 @@ def counts(run: RunConfig, position: int, state: State) -> dict[str, list[EvalCo
 
 
 @pytest.mark.parametrize(("base", "path", "value"), list(pairs()))
-def test_keys_part_where_the_bits_do(base: RunConfig, path: str, value: Any) -> None:
+def test_keys_diverge_where_the_bits_do(base: RunConfig, path: str, value: Any) -> None:
     other = with_field(base, path, value)
     ours, theirs = stage_chain(base), stage_chain(other)
     for position, (left, right) in enumerate(zip(ours, theirs, strict=False)):

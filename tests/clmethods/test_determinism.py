@@ -1,4 +1,4 @@
-"""What a process is set to before a stage, whatever it did before."""
+"""Settings of a process before a stage, whatever it did before."""
 
 from __future__ import annotations
 

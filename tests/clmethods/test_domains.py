@@ -47,7 +47,7 @@ def test_a_run_over_domains_fills_the_matrix_of_its_tasks() -> None:
     rows = [(c.split, c.task, c.class_id) for c in counts]
     assert len(rows) == len(set(rows)) == 2 * 4 * 10  # every class once in every domain
     assert all(c.n == 3 and c.correct is not None for c in counts)
-    # Ten classes in every task: to be told the task is to be told nothing.
+    # All tasks have the same ten classes, so a given task identity adds no information.
     assert all(c.correct == c.correct_task_given for c in steps[-1].counts["last"])
 
 

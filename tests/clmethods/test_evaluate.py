@@ -1,4 +1,4 @@
-"""Counts against predictions made image by image; routing laws I30 and I31."""
+"""Counts against predictions made image by image; routing invariants I30 and I31."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_i30_grouped_counts_are_those_of_images_one_by_one(
         assert all(row.n == 6 for row in mine)
 
 
-def test_the_routings_are_told_apart_here(lorac: Trained) -> None:
+def test_the_routings_differ_here(lorac: Trained) -> None:
     """On a chain where all snapshots predict alike, the tests above would prove nothing."""
     counts = counted(lorac, 4, READOUTS)
     last, instance, euclid, oracle = (counts[r.readout_id] for r in READOUTS[:4])
@@ -312,7 +312,7 @@ def test_heads_of_a_chain_go_on_from_one_another(lorac: Trained) -> None:
     )
     assert heads[1] is not None
     assert second is not None
-    assert same_bits(heads[1][0], second[0])  # the first alignment has nothing to go on from
+    assert same_bits(heads[1][0], second[0])  # no earlier head to start from
 
 
 def test_i33_statistics_of_old_classes_stay_as_they_are(lorac: Trained) -> None:
@@ -357,7 +357,7 @@ def test_all_readouts_of_a_stage_share_one_pass_of_every_snapshot(
 def test_statistics_stand_in_for_old_images(
     lorac: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `extend` relies on: stored statistics of old tasks, images of the new one alone."""
+    """`extend` reads stored statistics of old tasks and only the images of the new task."""
     readouts = [INSTANCE, CORR, SHARED, TAP, CHAIN]
     expected = counted(lorac, 4, readouts)
     old = Evaluator(lorac.run, lorac.chain).statistics_for(3, lorac.state(3), readouts)

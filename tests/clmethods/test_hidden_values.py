@@ -1,4 +1,4 @@
-"""Messages repeat no secret, and go on showing what is none."""
+"""Messages contain no secret and still show other values."""
 
 from __future__ import annotations
 

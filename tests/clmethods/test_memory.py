@@ -39,7 +39,7 @@ resident memory so far after each, in KiB."""
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("threshold", [0.0, 0.05])
-def test_the_tenth_task_needs_hardly_more_memory_than_the_first(threshold: float) -> None:
+def test_the_tenth_task_needs_little_more_memory_than_the_first(threshold: float) -> None:
     """Ten dense histories of ViT-B/16 would be 3.4 GB more."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(threshold)], capture_output=True, text=True, check=True

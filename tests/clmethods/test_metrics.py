@@ -1,4 +1,4 @@
-"""Metrics against closed forms, hand-worked matrices and the laws of docs/method.md section 11."""
+"""Metrics against closed forms, worked matrices and invariants of docs/method.md section 11."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_no_metric_reads_above_the_diagonal(a, data):
 
 @pytest.mark.parametrize("learned", [1e-320, 1e-308])
 def test_who_learns_next_to_nothing_has_no_balance_of_stability_and_plasticity(learned):
-    """Where the reciprocal of what was learned is larger than any number."""
+    """The reciprocal of the learned accuracy exceeds the largest float."""
     assert stability_plasticity([[learned, np.nan], [0.0, 0.0]]) == pytest.approx(0.0, abs=1e-300)
 
 

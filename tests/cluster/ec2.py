@@ -29,7 +29,7 @@ class Power(Protocol):
 
 @dataclass(frozen=True)
 class Instance:
-    """What the laboratory wants to know of an instance."""
+    """Properties of an EC2 instance that the laboratory uses."""
 
     instance_id: str
     address: str

@@ -1,4 +1,4 @@
-"""What a storage holds while a cluster works on it, and what it must hold at the end."""
+"""Contents of a storage while a cluster works on it, and its required contents at the end."""
 
 from __future__ import annotations
 

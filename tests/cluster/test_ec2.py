@@ -23,7 +23,7 @@ REGION = "us-west-2"
 
 @dataclass
 class Recorder:
-    """Writes down what it is told to power on and off."""
+    """Record the hosts to power on and off."""
 
     calls: list[tuple[str, str]] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Who can join or use a cluster, what travels encrypted, and where secrets end up."""
+"""Security of a cluster: admission, encrypted connections, and the places of secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep must end like, whatever hits it, and a storage to be hit."""
+"""Expected results of a sweep after any failure, and a storage for failure injection."""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ DOCUMENTS = {"grid": SWEEP, "searched": SEARCHED}
 TIME_TO_LIVE_S = 3.0
 
 OF_RAY = (signal.SIGTERM, -signal.SIGABRT)
-"""How Ray ends its driver on SIGTERM while it starts: our handler is not in place again yet."""
+"""Exit codes of a driver that Ray ends on SIGTERM while it starts.
+
+The handler of the sweep is not installed again at that time.
+"""
 
 
 @dataclass(frozen=True)

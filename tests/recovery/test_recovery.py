@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.recovery, pytest.mark.timeout(1200)]
 
 
 def hit_worker(target: Target, driver: Driver) -> None:
-    """A worker dies in the middle of a stage; the driver goes on by itself."""
+    """A worker dies in the middle of a stage; the driver continues without intervention."""
     before = len(target.committed())
     driver.workers()[0].kill()
     target.wait_for(driver, before + 2)
@@ -60,7 +60,7 @@ def hit_both(target: Target, driver: Driver) -> None:
 
 
 def stop_once(number: int, group: bool) -> Callable[[Target, Driver], None]:
-    """What runs is finished, what waits is not started.
+    """Running stages are finished; waiting stages are not started.
 
     `group`: a terminal, `timeout` and many job schedulers signal the driver's whole group.
     """
@@ -80,7 +80,7 @@ def stop_once(number: int, group: bool) -> Callable[[Target, Driver], None]:
 
 
 def stop_twice(target: Target, driver: Driver) -> None:
-    """The running stages are given up."""
+    """The running stages are aborted."""
     driver.signal(signal.SIGINT, group=True)
     wait_until(lambda: "stopping:" in driver.output or not driver.running)
     driver.signal(signal.SIGINT, group=True)

@@ -90,7 +90,7 @@ def test_everything_but_the_storage_is_lost(
 
 
 def check_running(target: Target, driver: Driver) -> None:
-    """What another process reads of the driver and its workers."""
+    """Check the status of the driver and its workers as another process reads it."""
     status = status_of(target.storage)
     assert status.state is SweepState.RUNNING
     (found,) = status.drivers

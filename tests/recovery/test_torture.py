@@ -27,7 +27,7 @@ from tests.sweeps.execution.tables import Tables, rewritten
 HITS = int(os.environ.get("TORTURE_HITS", "36"))
 SEED = int(os.environ.get("TORTURE_SEED", "0"))
 KINDS = {"worker": 5, "driver": 3, "both": 3, "SIGTERM": 1, "SIGINT twice": 1}
-"""How often each is drawn. A worker's death leaves the driver running, the others end it."""
+"""Relative frequency of each kind. The driver survives only the death of a worker."""
 
 ENDS = (0, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM, *OF_RAY)
 """Exit codes of a driver; those of Python and of Ray come from signals while they start."""
@@ -53,7 +53,7 @@ class Computations(threading.Thread):
         self.seen.discard("")
 
     def stop(self) -> int:
-        """How many were seen."""
+        """Stop the thread and return the number of leases seen."""
         self._over.set()
         self.join()
         return len(self.seen)

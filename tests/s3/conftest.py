@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def front(server: S3Server) -> Iterator[Forwarder]:
-    """Forwards to the server, counts requests and breaks them when told to."""
+    """A forwarder to the server that counts requests and injects faults on demand."""
     with Forwarder(server.endpoint) as forwarder:
         yield forwarder
 
@@ -52,7 +52,7 @@ def location() -> str:
 
 @pytest.fixture
 def notices() -> list[str]:
-    """What was told of outages."""
+    """Notices about outages."""
     return []
 
 

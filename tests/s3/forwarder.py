@@ -1,4 +1,4 @@
-"""An HTTP forwarder in front of an S3 server: it counts requests, and breaks them when told to.
+"""An HTTP forwarder in front of an S3 server: it counts requests and injects faults.
 
     with Forwarder(server.endpoint) as front:
         ...                      # clients use front.endpoint

@@ -38,7 +38,7 @@ DIES_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports of the parts of one server; `s3` is the one that clients use."""
+    """Ports of the components of one server; `s3` is the one that clients use."""
 
     s3: int = 8333
     master: int = 9333
@@ -149,7 +149,7 @@ class S3Server:
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Let a frozen process continue."""
         self._signal(signal.SIGCONT)
 
     def stop(self) -> None:
@@ -245,7 +245,7 @@ def _entry(identity: Identity) -> dict[str, object]:
 
 
 def client(endpoint: str, identity: Identity) -> Any:
-    """A client of S3 that asks once and gives up soon."""
+    """An S3 client without retries and with short timeouts."""
     import boto3
     from botocore.config import Config
 

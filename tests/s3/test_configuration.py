@@ -109,7 +109,7 @@ FAULTS: dict[str, tuple[Setting, tuple[str, ...]]] = {
 
 
 def refusal(result: Result) -> str:
-    """What is said of a user's mistake, on one line after the heading."""
+    """Return the one-line message about a user's mistake, which follows the heading."""
     assert result.exit_code == 2, result.output
     assert isinstance(result.exception, SystemExit)
     heading, *lines = result.stderr.splitlines()

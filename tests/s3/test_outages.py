@@ -132,7 +132,7 @@ def test_a_lease_whose_answer_was_lost_is_held(objects: ObjectStore, front: Forw
 def test_a_server_that_is_away_for_a_while(
     objects: ObjectStore, front: Forwarder, notices: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused connections, from several threads at once; told once, and once when it is over."""
+    """Several threads are refused at once; one notice reports the outage and one its end."""
     monkeypatch.setattr("sweeps.storage.patience.NOTICE_AFTER_S", 0.5)
     monkeypatch.setattr("sweeps.storage.patience.LONGEST_PAUSE_S", 0.4)
     objects.put("there", b"x")

@@ -81,7 +81,7 @@ def test_a_check_leaves_nothing_behind(objects: ObjectStore, front: Forwarder) -
 def test_the_options_open_the_same_storage_without_an_environment(
     objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a driver sends to its workers; the keys are each machine's own."""
+    """A driver sends these options to its workers; every machine has its own keys."""
     objects.put("a", b"x")
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_ALLOW_HTTP"):
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""How many requests a sweep makes of a real bucket, counted on their way."""
+"""Number of requests that a sweep sends to a real bucket, counted by a forwarder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ LARGE: dict[str, Any] = {
 
 
 def is_beat(request: Request) -> bool:
-    """Whether a request is one of a driver's own lease, which lasts as long as the run."""
+    """Return True if a request is for a driver's own lease, which lasts as long as the run."""
     return "/running/" in request.key
 
 
@@ -177,7 +177,7 @@ def test_a_sweep_of_three_hundred_trials(
 def test_an_outage_in_the_middle_of_a_sweep_costs_no_trial(
     front: Forwarder, location: str, tmp_path: Path
 ) -> None:
-    """Longer than the client itself would wait; workers and driver go on where they were."""
+    """An outage longer than the client itself waits; workers and driver continue afterwards."""
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
     log = tmp_path / "log"
@@ -203,5 +203,5 @@ def test_an_outage_in_the_middle_of_a_sweep_costs_no_trial(
 
 
 def committed(front: Forwarder) -> int:
-    """How many stages were stored so far."""
+    """Number of stages stored so far."""
     return sum(r.method == "PUT" and r.path.endswith("/stage.json") for r in front.requests)

@@ -4,7 +4,7 @@
 
 The storage holds a sweep file that resolves to the trials at hand and the four tables in the real
 schema, under the real keys. Accuracies come from an additive model whose effects are given, so an
-analysis can be held against what it should find. No stage is stored: what trains or exports has
+analysis can be compared with the true effects. No stage is stored: what trains or exports has
 nothing to read.
 """
 
@@ -57,12 +57,12 @@ class Truth:
     preceding: float = 0.0
     """Standard deviation, over the tasks, of what a task does to the one learned after it."""
     forgetting: float = 0.1
-    """How far a task learned first falls until the end."""
+    """Decrease in accuracy, until the end, of the task learned first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What to simulate: 20 configurations per learning rate, each in every order and seed."""
+    """Parameters of a simulation: 20 configurations per learning rate in all orders and seeds."""
 
     rates: int = 1
     orders: dict[str, Any] = field(default_factory=lambda: {"design": "random", "count": 2})

@@ -1,1 +1,1 @@
-"""Parts of the nano backbone's pretraining: pictures, augmentation, targets and model."""
+"""Components of the nano backbone's pretraining: pictures, augmentation, targets and model."""

@@ -87,7 +87,7 @@ SKIPPED_FONTS = ("Emoji", "Symbols", "Math", "Music")
 
 
 def allowed(character: str) -> bool:
-    """Whether Unicode says that a character is a plain letter of a script that may be used.
+    """Return True if Unicode classifies a character as a plain letter of an allowed script.
 
     Category Lo leaves out Nd, No, Nl, marks and cased letters; `numeric` leaves out letters
     with a number value (Han numerals among them); NFKC leaves out compatibility copies.
@@ -114,7 +114,7 @@ def _characters(path: Path) -> frozenset[int]:
 
 
 def supports(path: Path, characters: str) -> bool:
-    """Whether a font file has all of the characters."""
+    """Return True if a font file has all of the characters."""
     return {ord(c) for c in characters} <= _characters(path)
 
 
@@ -162,7 +162,7 @@ def _outline(picture: Pictures) -> NDArray[np.float64]:
 
 
 def lookalikes(candidates: Iterable[Pictures], fonts: list[Path]) -> NDArray[np.bool_]:
-    """Which pictures resemble a character of `BENCHMARK_SAMPLE` in any of the fonts."""
+    """Mask of the pictures that resemble a character of `BENCHMARK_SAMPLE` in any font."""
     wanted = {ord(c) for c in BENCHMARK_SAMPLE}
     references = []
     for path in fonts:

@@ -97,7 +97,7 @@ def test_planning_with_a_known_backbone_loads_no_torch() -> None:
     assert json.loads(done.stdout) == [768, False, False]
 
 
-def test_a_tag_is_no_part_of_an_architecture() -> None:
+def test_a_tag_is_not_included_in_an_architecture() -> None:
     plain = BackboneConfig(name="vit_base_patch16_224", weights="random", image_size=224)
     tagged = BackboneConfig(name="sup21k_augreg", weights="random", image_size=224)
     assert tagged.timm_name == "vit_base_patch16_224.augreg_in21k"

@@ -86,7 +86,7 @@ def train(folder: Path, *options: str, **ends: object) -> tuple[str, str]:
     return result.stdout, result.stderr
 
 
-def test_a_result_inside_is_told_and_one_outside_is_a_warning(tmp_path: Path) -> None:
+def test_a_result_inside_is_reported_and_one_outside_is_a_warning(tmp_path: Path) -> None:
     """The exit code is 0 either way: one run in twenty falls outside by chance."""
     out, err = train(tmp_path, low=0.0, high=1.0)
     assert "is inside 0.0 to 100.0, the 95% prediction interval" in out

@@ -71,7 +71,7 @@ def test_a_corrupt_picture_is_named_and_nothing_is_trained(tmp_path: Path) -> No
     assert "Traceback" not in result.output
 
 
-def test_all_faults_of_a_manifest_are_told_at_once(tmp_path: Path) -> None:
+def test_all_issues_of_a_manifest_are_reported_at_once(tmp_path: Path) -> None:
     file = manifest(tmp_path)
     text = (
         file.read_text().replace("ant/3.png", "ant/33.png").replace("dog,zoo,test", "dog,zoo,tset")

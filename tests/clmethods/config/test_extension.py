@@ -98,8 +98,8 @@ def test_a_joint_run_has_no_next_task() -> None:
         extended(replace(RUN, method=JointLoraConfig(rank=2)), task(0))
 
 
-def test_more_tasks_can_be_more_than_a_method_has_room_for() -> None:
-    """The law that holds for a run is asked again for the longer one."""
+def test_more_tasks_can_exceed_the_dimensions_of_a_method() -> None:
+    """The constraint on the number of tasks is checked again for the extended run."""
     run = extended(replace(RUN, method=LoracIpcConfig(rank=2)), task(0))
     assert isinstance(run.stream, ExtendedStream)
     assert run.context.tasks == 4

@@ -31,7 +31,7 @@ def test_a_run_survives_json(run: RunConfig) -> None:
 
 @given(runs())
 def test_a_run_survives_canonical_json(run: RunConfig) -> None:
-    """Where 1.0 is written as 1, and must come back as a float."""
+    """Canonical JSON writes 1.0 as 1; reading restores the float."""
     again = run_from_dict(json.loads(canonical_json(run)))
     assert again == run
     assert type(again.train.lr) is float
@@ -94,7 +94,7 @@ def faults_of(data: Any) -> dict[str, str]:
         ([], "run", "a mapping of fields"),
     ],
 )
-def test_a_fault_names_its_path_and_the_law(data: Any, path: str, message: str) -> None:
+def test_an_issue_names_its_path_and_the_constraint(data: Any, path: str, message: str) -> None:
     issues = faults_of(data)
     assert list(issues) == [path]
     assert message in issues[path]

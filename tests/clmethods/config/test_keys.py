@@ -35,7 +35,7 @@ def keys(run: RunConfig) -> list[str]:
 
 
 def shared(left: RunConfig, right: RunConfig) -> int:
-    """How many stages two runs have in common."""
+    """Number of leading stages that two runs share."""
     pairs = zip(keys(left), keys(right), strict=True)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), left.stages)
 

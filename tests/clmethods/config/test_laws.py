@@ -132,7 +132,7 @@ CASES: list[tuple[Callable[..., object], dict[str, Any], str, str]] = [
     CASES,
     ids=[f"{case[0].__name__}-{case[1]}" for case in CASES],  # type: ignore[attr-defined]
 )
-def test_a_broken_law_is_refused(
+def test_a_violated_constraint_is_refused(
     build: Callable[..., object], values: dict[str, Any], path: str, message: str
 ) -> None:
     with pytest.raises(InvalidConfigError) as refused:
@@ -161,7 +161,7 @@ def warnings(**changes: Any) -> list[str]:
     return run.method.warnings_in(run.context)
 
 
-def test_what_a_threshold_comes_to_is_said_when_it_is_hardly_meant() -> None:
+def test_the_effect_of_a_threshold_is_reported_when_it_is_probably_unintended() -> None:
     assert warnings(importance_threshold=0.1) == []
     assert warnings(importance_threshold=0.0) == []
     (nothing,) = warnings(importance_threshold=0.05)

@@ -206,7 +206,7 @@ def test_evaluations_stored_by_the_first_readouts_are_still_found() -> None:
         ({"tap": True, "tap_clusters": 0}, "tap_clusters: got 0, allowed: 1 or more"),
     ],
 )
-def test_bad_input_is_refused_with_its_law(fields: dict[str, Any], message: str) -> None:
+def test_invalid_input_is_refused_with_constraint(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidConfigError) as refused:
         ReadoutConfig(**fields)
     assert message in str(refused.value)

@@ -1,4 +1,4 @@
-"""What a run must have before it starts: weights that are there, pixels as they were meant."""
+"""Checks before a run starts: the weights exist and the preprocessing is resolved."""
 
 from __future__ import annotations
 

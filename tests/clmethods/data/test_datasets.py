@@ -1,4 +1,4 @@
-"""Embedded data: intact or refused, and what planning was told."""
+"""Embedded data: intact or rejected, and consistent with the metadata that planning uses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pictures(source: Source) -> Pixels:
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_every_embedded_dataset_is_what_planning_was_told(name: str) -> None:
+def test_every_embedded_dataset_matches_the_metadata_of_planning(name: str) -> None:
     stream = StreamConfig(dataset=name)
     data = open_images(stream, 8)
     assert sorted(set(data.labels.tolist())) == list(range(FACTS[name].classes))

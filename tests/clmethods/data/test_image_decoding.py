@@ -128,7 +128,7 @@ def test_small_originals_are_kept_as_they_are(tmp_path: Path) -> None:
     assert shown.shape[1:] == (24, 24)  # the middle 7/8 of it, which is then enlarged to 224
 
 
-def test_a_cache_without_room_says_what_to_set(
+def test_a_cache_without_space_names_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path / "x", 1, 2)

@@ -148,7 +148,7 @@ def test_changed_data_is_refused_before_training(tmp_path: Path) -> None:
         TaskStream(planned, 8)
 
 
-def test_a_drawn_test_split_is_part_of_the_keys_even_if_nothing_is_held_out() -> None:
+def test_a_drawn_test_split_changes_the_keys_even_if_nothing_is_held_out() -> None:
     """Of a given split the seed changes nothing, and then it is not."""
     drawn = [stream_of(2, split_seed=seed, validation_fraction=0.0).effect() for seed in (0, 1)]
     assert drawn[0] != drawn[1]

@@ -77,7 +77,7 @@ def test_boxes_obey_the_recipe(seed: int, kind: Augment) -> None:
     assert 3 / 4 - 1e-6 <= float(ratio.min()) <= float(ratio.max()) <= 4 / 3 + 1e-6
 
 
-def test_crops_show_the_part_that_was_drawn() -> None:
+def test_crops_show_the_region_that_was_drawn() -> None:
     """A picture whose grey level is the column: a crop's levels say where it lies."""
     side = 64
     column = torch.arange(side, dtype=torch.uint8).mul(4).expand(200, side, side)

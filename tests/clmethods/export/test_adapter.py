@@ -33,7 +33,7 @@ def test_a_rank_above_the_matrix_is_brought_down_exactly(
 
 
 @given(SIZES, SIZES, SIZES, st.integers(0, 99), st.integers(1, 9))
-def test_a_cut_rank_is_the_best_approximation_and_its_error_is_told(
+def test_a_reduced_rank_is_the_best_approximation_and_its_error_is_reported(
     rank: int, fan_in: int, fan_out: int, seed: int, cap: int
 ) -> None:
     """Eckart and Young: no matrix of that rank is nearer, and the rest is the other values."""

@@ -81,7 +81,7 @@ def pixels(images: Tensor) -> Tensor:
 
 
 def plain(folder: Path) -> torch.nn.Module:
-    """What the model card says, by timm alone."""
+    """Load the exported model with timm alone, as the model card describes."""
     config = json.loads((folder / "config.json").read_text())
     return timm.create_model(
         config["architecture"],
@@ -273,7 +273,7 @@ def test_an_export_carries_its_chain_and_can_be_gone_on_from(
         ModelArchive.open(tmp_path / "light")
 
 
-def test_a_readout_that_is_told_the_task_is_not_exported(
+def test_a_readout_that_is_given_the_task_is_not_exported(
     lorac_model: ModelArchive, tmp_path: Path
 ) -> None:
     with pytest.raises(ExportError, match="requires the true task"):

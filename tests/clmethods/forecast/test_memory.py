@@ -1,4 +1,4 @@
-"""What a plan forecasts of bytes is what trained stages and their statistics take."""
+"""The bytes that a plan forecasts equal the size of trained stages and their statistics."""
 
 from __future__ import annotations
 

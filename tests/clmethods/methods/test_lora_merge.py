@@ -55,7 +55,7 @@ def test_snapshots_outlive_later_tasks(merged: Trained) -> None:
         assert same_bits(merged.predictor(2, snapshot).features(images), then)
 
 
-def test_it_is_lorac_with_every_part_off() -> None:
+def test_it_is_lorac_with_every_component_off() -> None:
     """But for the last digits: LoRAC observes importance by dense products."""
     off = LoracIpcConfig(
         rank=2, module_weights="ones", ortho_mode="none", importance_threshold=0.0

@@ -219,7 +219,7 @@ def test_i18_the_penalty_pulls_at_the_unfrozen_current_a_alone(
 
 
 def test_the_penalty_leaves_the_modules_more_orthogonal() -> None:
-    """What the penalty is for, measured by the residual that every stage reports."""
+    """Effect of the penalty on the orthogonality residual that every stage reports."""
     strong = train(tiny_run(replace(LORAC, ortho_lambda=10.0), epochs=8, lr=0.05), until=1)
     none = train(tiny_run(replace(LORAC, ortho_mode="none"), epochs=8, lr=0.05), until=1)
     assert strong.outcomes[0].method.ortho_residual_max is None

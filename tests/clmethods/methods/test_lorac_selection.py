@@ -1,4 +1,4 @@
-"""Which matrices freeze, under every selector, scope, statistic and rounding (section 4.3)."""
+"""Matrices that are frozen under every selector, scope, statistic and rounding (section 4.3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def first_task() -> Trained:
 
 
 def chosen(state: State | None = None, position: int = 1, **changes: Any) -> list[Matrix]:
-    """What is frozen when the second task begins, in a state of the first stage."""
+    """Return the matrices that are frozen when the second task begins.
+
+    `state` is a state of the first stage.
+    """
     trained, run = first_task(), run_with(**changes)
     composition = trained.composition(state if state is not None else trained.state(0))
     composition = replace(composition, config=run.method)
@@ -64,7 +67,7 @@ def test_selectors_choose_as_they_are_called() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_i20_the_least_important_is_never_one_that_cannot_be_told(bad: float) -> None:
+def test_i20_the_least_important_never_has_an_undefined_score(bad: float) -> None:
     samples = RISING.clone()
     samples[0] = bad
     assert chosen(with_trace(samples, samples), ipc_selector="inverse") == MATRICES[1:3]
@@ -81,7 +84,7 @@ def test_i27_a_planted_matrix_goes_first_or_last(column: int) -> None:
 
 
 def test_i21_where_nothing_is_left_to_choose_no_score_is_asked() -> None:
-    """Else a score that cannot be told would leave a matrix free that the plan calls frozen."""
+    """Otherwise an undefined score would leave a matrix free that the plan lists as frozen."""
     samples = torch.full((12,), float("nan"))
     assert chosen(with_trace(samples, samples)) == []
     assert chosen(with_trace(samples, samples), importance_threshold=1.0) == MATRICES

@@ -147,7 +147,7 @@ def test_free_matrices_of_a_unit_have_one_weight_and_units_differ(
                 rows.setdefault(key, set()).add(float(row[0]))
         assert all(len(values) == 1 for values in rows.values())
         assert len({min(values) for values in rows.values()}) == len(rows)
-    # What froze at the second task stayed behind while its unit went on.
+    # Matrices frozen at the second task kept their weight while that of their unit changed.
     early = trained.state(3)["frozen.1"]
     assert bool((bank(trained, 3)[early, 0] == 1.0).all())
 
@@ -163,7 +163,7 @@ def test_a_frozen_matrix_keeps_its_delta_while_its_unit_goes_on() -> None:
                 assert same_bits(composition.deltas(later, [matrix])[matrix], kept)
 
 
-def test_decayed_weights_begin_with_a_part_of_the_last_row() -> None:
+def test_decayed_weights_begin_with_a_fraction_of_the_last_row() -> None:
     trained = chain("decayed")
     method = started(trained, 2)
     for matrix, adapter in method.adapters.items():

@@ -1,4 +1,4 @@
-"""I12: with every part off and one task, LoRAC-IPC is LoRA; here is another to compare with."""
+"""I12: one task of LoRAC-IPC without its components equals LoRA, implemented here separately."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def factors(state: State, prefix: str) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("change", [{}, {"ortho_mode": "gram", "ortho_lambda": 0.0}])
-def test_i12_with_every_part_off_one_task_is_plain_lora(change: dict[str, object]) -> None:
+def test_i12_with_every_component_off_one_task_is_plain_lora(change: dict[str, object]) -> None:
     trained = one_task(replace(OFF, **change))
     method = trained.method(0)
     assert isinstance(method, LoracIpc)

@@ -29,7 +29,7 @@ def network(name: str, **changes: Any) -> VisionTransformer:
 
 
 def from_timm(name: str, path: Path, **changes: Any) -> VisionTransformer:
-    """What timm itself makes of the file, in double precision."""
+    """Load the file with timm itself, in double precision."""
     overlay = {"file": str(path), "num_classes": 5, "custom_load": path.suffix == ".npz"}
     found: VisionTransformer = timm.create_model(
         name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay, **changes

@@ -1,4 +1,4 @@
-"""Which networks of timm can be adapted, and that the facts about them are true."""
+"""Networks of timm that can be adapted, and checks of the recorded facts about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of the selection: k, ties, scopes, and scores that cannot be trusted."""
+"""Properties of the selection: k, ties, scopes, and scores that are not finite."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ RULES: tuple[Rule, ...] = ("free", "constant_sum", "magnitude")
 
 
 @given(weights, st.sampled_from(RULES))
-def test_i02_every_form_starts_where_it_is_told(start: Tensor, rule: Rule) -> None:
+def test_i02_every_form_starts_at_the_given_weights(start: Tensor, rule: Rule) -> None:
     norms = torch.linspace(0.5, 3.0, len(start), dtype=torch.float64)
     found = ModuleWeights(start, rule, norms)()
     torch.testing.assert_close(found.detach(), start, rtol=1e-10, atol=1e-10)

@@ -62,7 +62,7 @@ def test_the_chosen_penalty_is_the_best_on_the_last_fifth(seed: int, n: int, wid
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_hardly_any_images_still_give_a_penalty(n: int) -> None:
+def test_very_few_images_still_give_a_penalty(n: int) -> None:
     inputs, target = problem(0, n, 4)
     assert choose_ridge(inputs, target, torch.arange(n), 1e-3) >= 1e-3
     assert choose_ridge(inputs, target, torch.arange(n), 1e12) == 1e12

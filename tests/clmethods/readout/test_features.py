@@ -18,7 +18,10 @@ READOUTS = [ReadoutConfig(), ReadoutConfig(routing="instance"), ReadoutConfig(ro
 
 
 def asked(cache: FeatureCache, *stages: str) -> list[str]:
-    """Which of the features, of 1,000 bytes each, had to be computed, in the order asked for."""
+    """Return the features that the cache had to compute, in the order of the requests.
+
+    Each takes 1,000 bytes.
+    """
     computed: list[str] = []
     for stage in stages:
 

@@ -50,7 +50,7 @@ def test_every_image_is_in_one_cluster_and_none_is_too_small(
 
 
 def test_at_most_half_as_many_clusters_as_images_are_asked_for() -> None:
-    """Two far pairs stay together; four centres would first part them and then merge at will."""
+    """Two distant pairs stay together; four centers would split them and merge arbitrarily."""
     x = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
     for seed in range(20):
         found = split_class(x, 4, generator(seed))

@@ -171,7 +171,7 @@ def test_one_covariance_for_all_is_that_of_pooled_deviations() -> None:
     assert torch.equal(infer(readout, features, x)[clear], expected.argmin(dim=0)[clear])
 
 
-def test_the_metrics_are_told_apart() -> None:
+def test_the_metrics_differ() -> None:
     """On features where all of them agree, the tests above would prove little."""
     features = clouds(1, spread=3.0)
     features |= {label: cloud * torch.linspace(0.2, 4, 16) for label, cloud in features.items()}

@@ -1,4 +1,4 @@
-"""Data of one's own: listed from names alone, its faults told together and by row."""
+"""User data: listed from file names alone; all invalid rows are reported together, by row."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_tasks_have_names_and_classes_are_sorted(tmp_path: Path) -> None:
     assert not stream.facts.seeded_split
 
 
-def test_a_class_may_come_back_and_is_then_told_apart_by_its_task(tmp_path: Path) -> None:
+def test_a_class_may_come_back_and_is_then_distinguished_by_its_task(tmp_path: Path) -> None:
     stream = written(tmp_path, SOUND.replace("owl", "cat"))
     assert stream.facts.recurring
     assert [(g.name, g.classes, g.domain) for g in stream.groups()] == [
@@ -105,7 +105,7 @@ def test_importing_configurations_loads_no_pyarrow() -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
-def test_all_faults_of_all_rows_are_told_at_once(tmp_path: Path) -> None:
+def test_all_issues_of_all_rows_are_reported_at_once(tmp_path: Path) -> None:
     text = SOUND + "a0.png,cat,indoors,test,\nd.png,,indoors,trian,\n"
     (tmp_path / "gone").mkdir()
     found = issues(tmp_path, text)

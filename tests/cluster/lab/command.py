@@ -14,7 +14,7 @@ from tests.cluster.lab.requirements import SYSTEM_PATH
 from tests.sweeps.execution.drivers import descendants
 
 PATIENCE_S = 240.0
-"""How long a test waits for what must happen."""
+"""Seconds that a test waits for an expected event."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Host:
         self._until(lambda: 22 in self.listening(), "sshd does not start")
 
     def power_off(self) -> None:
-        """A power cut: the cable first, so that no peer is told that connections ended."""
+        """Cut the power: first the cable, so that no peer is notified that connections ended."""
         assert self._outer is not None
         self.switch.cut(self.name)
         os.kill(self.process_1, signal.SIGKILL)

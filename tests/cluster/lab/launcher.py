@@ -12,7 +12,7 @@ from tests.cluster.lab.software import CHECKOUT
 
 ACTIVATE = "source ../.venv/bin/activate"
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_LOGGER_LEVEL": "warning"}
-"""What every guide exports. All of it is optional."""
+"""Environment variables that every guide exports. All of them are optional."""
 
 MAKE_TOKEN = (
     "umask 077; mkdir -p ~/.lorac-sweeps; "

@@ -45,7 +45,7 @@ class Record:
         return process
 
     def processes(self) -> list[Process]:
-        """What was recorded, whether it lives or not."""
+        """Recorded processes, running or ended."""
         try:
             lines = (self.folder / "processes.jsonl").read_text().splitlines()
         except FileNotFoundError:

@@ -33,7 +33,7 @@ HOST_PYTHON = Path("/usr/bin/python3")
 
 
 class LabError(RuntimeError):
-    """The laboratory cannot be set up here, or a host did not do as told."""
+    """The laboratory cannot be set up here, or a host did not execute a command."""
 
 
 def missing_packages() -> list[str]:

@@ -1,4 +1,4 @@
-"""Slow hosts: processes are stopped for a part of the time.
+"""Slow hosts: processes are stopped for a fraction of the time.
 
 Tests that hit a sweep in its middle hold it back with `paced`: on a fast machine it would be over
 before the fault.
@@ -42,7 +42,7 @@ def paced(
 ) -> Iterator[None]:
     """Stop the processes of trials while more stages are finished than `per_second` allows.
 
-    They go on for a moment in every second, so that leases are renewed.
+    They run for a moment in every second, so that leases are renewed.
     """
 
     def hold(over: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What is on the disks of hosts: the checkout of a developer, environments of nodes."""
+"""Software on the disks of hosts: the checkout of a developer, environments of nodes."""
 
 from __future__ import annotations
 

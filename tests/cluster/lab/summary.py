@@ -1,4 +1,4 @@
-"""What a run of the cluster tests observed, counted over its scenarios."""
+"""Observations of a run of the cluster tests, counted over its scenarios."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Switch:
         administer(*inside, "link", "set", "eth0", "up")
 
     def cut(self, host: str) -> None:
-        """Drop all packets from and to a host; neither side is told."""
+        """Drop all packets from and to a host; neither side is notified."""
         self.ip("link", "set", _port(host), "down")
 
     def disconnect(self, host: str) -> None:

@@ -26,7 +26,7 @@ RATIOS = (0.0, 0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 6.0, 10.0)
 
 
 def targets(design: tuple[int, int]) -> dict[str, Target]:
-    """What the intervals of a crossed design are for."""
+    """Targets of the intervals of a crossed design."""
     return {
         "mean": of_mean(*design),
         "new run": of_new_run(*design, known_order=False),

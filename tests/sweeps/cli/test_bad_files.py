@@ -1,4 +1,4 @@
-"""Bad sweep files as a user writes them: each is refused with path, value, law and mend."""
+"""Invalid sweep files: each is rejected with path, value, constraint and hint."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def refused(sweeps_command: Command, tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(("text", "parts"), BAD.values(), ids=list(BAD))
-def test_a_bad_file_is_refused_with_path_value_law_and_mend(
+def test_an_invalid_file_is_refused_with_path_value_constraint_and_hint(
     sweeps_command: Command, tmp_path: Path, text: str, parts: list[str]
 ) -> None:
     message = refused(sweeps_command, tmp_path, text)

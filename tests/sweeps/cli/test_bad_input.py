@@ -1,4 +1,4 @@
-"""What a user gets wrong: one message that names field, value, law and mend, nothing launched."""
+"""Invalid input: one message with field, value, constraint and hint; no run is started."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def refused(result: Result) -> str:
         ({"train__device": "cuda"}, ["resources.gpu", "as train.device is cuda"]),
     ],
 )
-def test_a_fault_names_field_value_and_law(
+def test_an_issue_names_field_value_and_constraint(
     sweeps_command: Command,
     sweep_file: FileOf,
     tmp_path: Path,
@@ -240,7 +240,7 @@ def test_a_run_that_breaks_off_says_its_exit_code_last(
     assert lines[-1] == last
 
 
-def test_a_part_that_there_is_not_is_refused(
+def test_a_subset_that_does_not_exist_is_refused(
     sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
 ) -> None:
     options = ("--storage", tmp_path / "storage", "--only", "*threshold=0.7*")

@@ -1,4 +1,4 @@
-"""Bad and little data, for every command that reads results: told in words, never a traceback."""
+"""Damaged and sparse results: every command that reads them prints a message, no traceback."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def accuracy(trial: TrialSpec) -> float:
 
 
 def read(run: Command, reader: str, storage: Path) -> str:
-    """What the command says; 1 is the exit code of `select` where nothing can be chosen."""
+    """Return the output of the command.
+
+    The exit code 1 is that of `select` if no configuration can be chosen.
+    """
     result = run(*READERS[reader](storage))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in {0, 1}, result.output

@@ -74,7 +74,7 @@ def test_plan_says_what_the_orders_balance_and_cost(
     assert (
         "    a task comes 0 to 3 times at a position, 0 to 3 times right after another" in output
     )
-    # 4-0 is shared by three orders that then part
+    # 4-0 is shared by three orders that diverge after it
     assert "    11 stages per configuration and seed, 15 without sharing" in output
     wrong = sweep_file(orders={"design": "latin_square", "before": [[0, 1]]})
     refused = sweeps_command("plan", wrong, "--storage", tmp_path)
@@ -82,7 +82,7 @@ def test_plan_says_what_the_orders_balance_and_cost(
     assert "so it cannot keep 0 before 1" in refused.output
 
 
-def test_plan_warns_of_what_is_hardly_meant(
+def test_plan_warns_of_what_is_probably_unintended(
     sweeps_command: Command, sweep_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Once for each sentence, naming a configuration that it concerns."""
@@ -261,7 +261,7 @@ def test_query_answers_from_the_summary(sweeps_command: Command, finished: Path)
     assert "1 row" in listed.output
 
 
-def test_a_query_that_is_wrong_is_told_plainly(sweeps_command: Command, finished: Path) -> None:
+def test_an_invalid_query_is_reported_plainly(sweeps_command: Command, finished: Path) -> None:
     result = sweeps_command("query", finished, "SELECT x FROM sumary")
     assert result.exit_code == 2
     assert "The tables are trials, stages, evals, matrices, summary." in result.output
@@ -306,7 +306,7 @@ def test_effects_are_matched_differences_of_every_value(
     assert "pooled_accuracy" in wrong.output
 
 
-def test_matrices_are_mapped_and_freezing_is_held_against_none(
+def test_matrices_are_mapped_and_freezing_is_compared_with_none(
     sweeps_command: Command, finished: Path
 ) -> None:
     result = sweeps_command("matrices", finished)

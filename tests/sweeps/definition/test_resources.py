@@ -69,7 +69,7 @@ def test_what_is_refused(written: dict[str, Any], message: str) -> None:
     assert issue.path.split(".")[:2] == ["resources", next(iter(reversed(written)))]
 
 
-def test_every_fault_of_the_section_is_told_at_once() -> None:
+def test_every_issue_of_the_section_is_reported_at_once() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         sweep_with({"gpu": 1.5, "gpu_type": ["L4", ""], "max_concurrent": 0})
     paths = [issue.path for issue in refused.value.issues]
@@ -94,7 +94,7 @@ def test_auto_may_have_a_budget_of_gpu_hours() -> None:
     "written", [{}, {"gpu": 0.25}, {"gpu": "auto"}, {"gpu": 1, "gpu_type": ["T4", "L4"]}]
 )
 def test_no_key_and_no_sweep_depends_on_it(written: dict[str, Any]) -> None:
-    """A sweep goes on under other resources: none of its labels means another run."""
+    """A sweep continues under other resources: none of its labels identifies another run."""
     one, other = sweep_with({"gpu": 1}), sweep_with(written or {"gpu": 2})
     assert [t.trial_id for t in expand(one)] == [t.trial_id for t in expand(other)]
     assert [s.key for t in expand(one) for s in t.chain] == [

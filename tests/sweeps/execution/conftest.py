@@ -45,7 +45,7 @@ class Ran:
     file: Path
     storage: Path
     session: Path
-    """Where Ray kept its logs."""
+    """Directory of the logs of Ray."""
     process: subprocess.CompletedProcess[str]
 
 
@@ -61,7 +61,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 
 @pytest.fixture
 def environment() -> Iterator[None]:
-    """What a Ray in this process leaves in its environment goes again."""
+    """Restore the environment variables that Ray changes in this process."""
     before = dict(os.environ)
     yield
     os.environ.clear()

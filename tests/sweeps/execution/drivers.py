@@ -22,10 +22,10 @@ from typing import Any
 import yaml
 
 PATIENCE_S = 240.0
-"""How long a test waits for what must happen; the machine may be busy."""
+"""Seconds that a test waits for an expected event; the machine may be busy."""
 
 WORKERS = ("ray::ResourceTrainable", "ray::StageTrainable")
-"""How Ray calls the processes that run trials: busy, and between two steps."""
+"""Names that Ray gives to the processes of trials: during a step, and between two steps."""
 
 
 def write_sweep(path: Path, document: dict[str, Any]) -> Path:

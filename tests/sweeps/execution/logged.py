@@ -1,4 +1,4 @@
-"""What loggers wrote, read from their own files and stores."""
+"""Output of loggers, read from their own files and stores."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def _leveldb_records(data: bytes) -> Iterator[bytes]:
     """Records of LevelDB's log format, after the seven bytes with which W&B's file begins."""
     place, whole, block = 7, b"", 32768
     while place < len(data):
-        if block - place % block < 7:  # no room for the head of a record
+        if block - place % block < 7:  # no space for the header of a record
             place += block - place % block
             continue
         _, size, kind = struct.unpack_from("<IHB", data, place)
         whole += data[place + 7 : place + 7 + size]
         place += 7 + size
-        if kind in {1, 4}:  # whole, or the last part
+        if kind in {1, 4}:  # full or last fragment
             yield whole
             whole = b""

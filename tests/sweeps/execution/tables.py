@@ -1,4 +1,4 @@
-"""What must be equal, bit for bit, whatever happened to a sweep on its way."""
+"""Tables that must be equal, bit for bit, after any interruption of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A budget that is used up, with the real Ray: what is kept, what is said, how it goes on."""
+"""An exhausted budget, with the real Ray: stored results, messages and continuation."""
 
 from __future__ import annotations
 

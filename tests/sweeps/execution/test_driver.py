@@ -161,7 +161,7 @@ def test_a_trial_under_a_new_label_gets_a_row_that_says_so(store: StageStore, no
     assert len(attempts(store)) == len(rows) + 2
 
 
-def test_a_part_of_a_sweep_and_then_the_rest(store: StageStore, no_ray: Log) -> None:
+def test_a_subset_of_a_sweep_and_then_the_rest(store: StageStore, no_ray: Log) -> None:
     label = "lorac_ipc importance_threshold=0.2"
     part = run_sweep(small_sweep(**AXIS), store, RunOptions(only=[label]))
     assert (no_ray, part.finished, part.trained) == ([label], 1, 3)

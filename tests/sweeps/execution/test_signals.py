@@ -1,4 +1,4 @@
-"""What a signal does to a sweep that runs in this process."""
+"""Effect of a signal on a sweep that runs in this process."""
 
 from __future__ import annotations
 

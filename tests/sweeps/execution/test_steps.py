@@ -114,7 +114,7 @@ def test_a_model_trains_its_batches_and_is_then_done(given: Given, tmp_path: Pat
 
 
 def _is_the_study_of(outcome: SweepOutcome, folder: Path, **fields: Any) -> None:
-    """The file for the dashboard holds what the model was told; the sweep does not need it."""
+    """The dashboard file holds the observations of the model; the sweep does not read it."""
     keep_sweep_file(small_sweep(**fields), open_storage(str(folder)))
     file = folder / "study.log"
     ran = CliRunner().invoke(main, ["dashboard", str(folder), "-o", str(file), "--no-serve"])
@@ -190,7 +190,7 @@ def test_a_race_leaves_runs_out(given: Given, tmp_path: Path) -> None:
     assert states(tmp_path) == {"finished": len(outcome.plan.trials)}
 
 
-def test_half_way_everything_knows_what_is_wanted(given: Given, tmp_path: Path) -> None:
+def test_half_way_every_command_knows_what_is_requested(given: Given, tmp_path: Path) -> None:
     given.alive = 7
     with pytest.raises(Killed):
         swept(tmp_path, **MODEL)
@@ -210,7 +210,7 @@ def test_half_way_everything_knows_what_is_wanted(given: Given, tmp_path: Path) 
     )
 
 
-def test_nothing_is_collected_while_the_wishes_are_unknown(given: Given, tmp_path: Path) -> None:
+def test_nothing_is_collected_while_the_requests_are_unknown(given: Given, tmp_path: Path) -> None:
     """A damaged evaluation takes a replay back to its step; what came after it is kept."""
     swept(tmp_path, **MODEL)
     sweep, store = small_sweep(**MODEL), store_of(tmp_path)

@@ -241,7 +241,7 @@ def _most_workers(*drivers: Driver) -> list[int]:
 
 
 def _trained(output: str) -> int:
-    """How many stages a driver says that it trained."""
+    """Number of stages that a driver reports as trained."""
     found = re.search(r"trained (\d+) stages", output)
     return int(found[1]) if found else 0
 

@@ -1,4 +1,4 @@
-"""Forecasts: the law that is fitted, what is probed, and what of a budget is used."""
+"""Cost forecasts: the fitted model, the probed stages, and the use of a budget."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.sweeps.stages.small import directory_store, run_trial, runner_of, sma
     look_growth=st.floats(0, 1),
     known=st.integers(3, 9),
 )
-def test_a_straight_law_is_found_from_its_first_positions(
+def test_a_linear_cost_is_fitted_from_its_first_positions(
     start: float, growth: float, look: float, look_growth: float, known: int
 ) -> None:
     law = Law(start, growth, look, look_growth)
@@ -40,7 +40,7 @@ def test_two_positions_give_a_mean_per_class_and_one_per_evaluation() -> None:
     assert law.seconds(7, 2) == pytest.approx(2 * 5.0 / 10 + 0.3)
 
 
-def test_a_kind_whose_evaluation_was_never_timed_has_a_law_of_training_alone() -> None:
+def test_a_kind_whose_evaluation_was_never_timed_has_a_training_cost_alone() -> None:
     assert fitted([Measured(0, 2, 1.0, None)]) == Law(0.5, 0.0)
 
 
@@ -118,7 +118,7 @@ def test_gpu_hours_are_stage_hours_times_the_gpus_of_a_trial() -> None:
         ({"gpu_hour": 1}, ["budget.gpu_hour", "gpu_hours"]),
     ],
 )
-def test_an_odd_budget_is_refused(budget: dict[str, float], words: list[str]) -> None:
+def test_an_invalid_budget_is_refused(budget: dict[str, float], words: list[str]) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         small_sweep(budget=budget)
     assert all(word in str(caught.value) for word in words)

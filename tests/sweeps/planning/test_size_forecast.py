@@ -1,4 +1,4 @@
-"""What a plan says of bytes against the files that its stages become."""
+"""Forecast of bytes compared with the files of the trained stages."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_a_driver_that_was_killed_is_silent_and_its_leases_count_for_nothing(
     assert status.left_s is not None
 
 
-def test_workers_of_another_driver_are_told_apart(storage: Storage) -> None:
+def test_workers_of_another_driver_are_distinguished(storage: Storage) -> None:
     """One driver lives; the leases of one that was killed are still there."""
     first, second, *_ = storage.trials
     storage.log().flush(force=True)

@@ -144,7 +144,7 @@ def test_the_card_says_how_far_the_runner_up_is_and_what_would_settle_it():
 
 
 def test_the_choice_looks_at_some_runs_and_is_reported_on_the_others():
-    """`lucky` is ahead on seed 0 only."""
+    """Configuration `lucky` is ahead on seed 0 only."""
     lucky = flat(0.6)
     lucky[:, 0] = 0.9
     found = [configuration("lucky", lucky), configuration("steady", flat(0.7))]
@@ -195,7 +195,7 @@ def test_the_production_file_has_run_readout_and_the_prediction(tmp_path):
 
 
 def simulated_regret(rng, basis):
-    """What the pick loses in a bad order against the best possible pick.
+    """Regret of the choice against the best possible choice, in a bad order.
 
     Configurations differ in their mean and in how much the order matters to them. What counts in
     production is the accuracy that they reach in 95 % of all orders.

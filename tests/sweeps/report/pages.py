@@ -1,4 +1,4 @@
-"""What a page holds, read as a browser would read it."""
+"""Contents of a page, read as a browser reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of large sweeps with a known truth, made by drawing counts: no training takes part."""
+"""Tables of large sweeps with a known truth, made by drawing counts, without training."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from tests.sweeps.simulated import Simulation, simulate
 
 
 def ruled(folder: Path, simulation: Simulation, steps: int | None = None) -> Evidence:
-    """What is there at the end, or once the first `steps` steps are over.
+    """Return the results at the end of a search, or after its first `steps` steps.
 
-    All runs are simulated to their end; then the rules are replayed over them, and what was not
-    asked for is taken out of the tables, as if it had never been trained.
+    All runs are simulated to their end. Then the rules are replayed over them, and stages that
+    were not requested are removed from the tables, as if they had never been trained.
     """
     objects = open_storage(str(folder))
     sweep = simulate(objects, simulation, "chunks")
@@ -34,7 +34,7 @@ def ruled(folder: Path, simulation: Simulation, steps: int | None = None) -> Evi
 
 
 def observed(sweep: Sweep, tables: dict[str, pa.Table]) -> Callable[[Request], Observation]:
-    """What the simulated counts say of a run."""
+    """Return a function that computes the observation of a run from the simulated counts."""
     of_stage: dict[str, list[dict[str, object]]] = {}
     for row in (
         tables["evals"].filter(pc.equal(tables["evals"]["split"], "validation")).to_pylist()

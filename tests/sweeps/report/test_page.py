@@ -158,7 +158,7 @@ def test_instance_wise_and_batch_wise_never_share_a_figure(text: str, page: Page
     assert "readout last" in page.sections["summary"]
 
 
-def test_validation_decides_and_test_stands_beside(page: Page) -> None:
+def test_validation_decides_and_test_is_reported_alongside(page: Page) -> None:
     assert "The front uses validation images; results on test" in page.sections["front"]
     assert "validation : used for decisions test : reported" in page.sections["summary"]
 

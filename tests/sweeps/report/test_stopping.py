@@ -49,7 +49,7 @@ def means(evidence: Evidence) -> dict[str, float]:
     }
 
 
-def test_each_rung_says_who_went_on_stopped_and_was_audited(evidence: Evidence) -> None:
+def test_each_rung_reports_who_continued_stopped_and_was_audited(evidence: Evidence) -> None:
     figure = next(f for f in stopping_section(evidence).figures if f.id == "stopping-rungs")
     first, second = figure.table.rows
     assert first[:4] == ["after 2 tasks", "20", "7", "13"]

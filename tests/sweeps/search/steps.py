@@ -30,7 +30,7 @@ def learning_sweep(kind: str = "tpe", trials: int = 12, batch: int = 4, **fields
 
 
 def made_up(request: Request, failing: float = 0.0) -> Observation:
-    """What comes of a run: it follows from its ids, and a share of the configurations fails."""
+    """Observation of a run, derived from its ids; a share `failing` of configurations fails."""
     trial = request.trial
     luck, quality = random.Random(trial.trial_id), random.Random(trial.config_id).random()
     values = []

@@ -82,8 +82,8 @@ def test_what_the_storage_holds_beyond_what_was_asked_changes_nothing(name: str)
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_wishes_only_grow(name: str) -> None:
-    """What has been asked for is never taken back, so nothing is trained in vain."""
+def test_requests_only_grow(name: str) -> None:
+    """A requested stage is never withdrawn, so every trained stage is used."""
     sweep, done, lengths = ruled(name), Done(), dict[str, int]()
     while True:
         step = next_step(sweep, observed(done))

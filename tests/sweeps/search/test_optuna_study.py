@@ -117,7 +117,7 @@ def free_port() -> int:
 
 
 def asked(port: int, path: str) -> Any:
-    """What the server answers, once it is up."""
+    """Return the response of the server, after it has started."""
     for _ in range(120):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:

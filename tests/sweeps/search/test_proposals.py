@@ -54,7 +54,7 @@ def test_a_replay_gives_the_same_batches_whatever_came_first(
     assert proposals(sweep, {}) == whole[:1]
 
 
-def test_what_is_told_steers_what_comes_next() -> None:
+def test_observations_steer_later_proposals() -> None:
     sweep = learning_sweep(trials=24, objectives={"average_accuracy": "max"})
 
     def last_rates(good: bool) -> list[float]:
@@ -87,7 +87,7 @@ def test_another_seed_proposes_other_trials() -> None:
     assert [p.draw for p in one[0].proposals] != [p.draw for p in other[0].proposals]
 
 
-def test_equal_settings_are_trained_once_and_told_each_time() -> None:
+def test_equal_settings_are_trained_once_and_observed_each_time() -> None:
     """Three ranks: whatever is proposed after them costs nothing."""
     sweep = learning_sweep(trials=12, search={"method.rank": [1, 2, 4]})
     batches = told(sweep)

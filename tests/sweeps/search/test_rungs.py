@@ -1,4 +1,4 @@
-"""Rungs: who goes on, whatever the sequence; nobody goes on over one that dominates it."""
+"""Rungs: promotion is independent of the sequence and never prefers a dominated one."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def trained_keys(reports: Iterable[StepReport]) -> list[str]:
 
 
 class Messages(list[str]):
-    """What a store reports, kept."""
+    """List of the messages that a store reports."""
 
     def __call__(self, message: str) -> None:
         self.append(message)
@@ -75,7 +75,7 @@ def directory_store(path: Path) -> StageStore:
 
 
 def messages_of(store: StageStore) -> list[str]:
-    """What a store has reported."""
+    """Return the messages that a store has reported."""
     assert isinstance(store.report, Messages)
     return store.report
 

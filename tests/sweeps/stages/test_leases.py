@@ -31,7 +31,7 @@ from sweeps.storage.patience import Patience
 
 KEY = "ab12"
 PATIENCE_S = 120.0
-"""How long a test waits for what must happen; the machine may be busy."""
+"""Seconds that a test waits for an expected event; the machine may be busy."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def objects(tmp_path: Path) -> ObjectStore:
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""What is told of a trial on its way is what its tables will say."""
+"""Metrics reported while a trial runs equal those of its result tables."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_the_bits_of_a_trained_stage_come_back(finished: Finished) -> None:
         assert record.result["training"]["cross_entropy"] == outcome.training.cross_entropy
 
 
-def test_odd_values_come_back_bit_for_bit(tmp_path: Path) -> None:
+def test_special_values_come_back_bit_for_bit(tmp_path: Path) -> None:
     store, stage = directory_store(tmp_path), small_trial().chain[0]
     delta = {
         "odd": torch.tensor([float("nan"), -0.0, 5e-324, float("inf")], dtype=torch.float64),

@@ -54,7 +54,7 @@ def keys_of(trial: TrialSpec) -> list[str]:
 
 @pytest.fixture(scope="module")
 def unbroken() -> tuple[set[str], dict[str, bytes]]:
-    """What the small trial leaves behind when nothing happens to it."""
+    """Metrics and stored files of the small trial without any interruption."""
     store = memory()
     run_trial(small_trial(), store)
     return metrics(store.objects)
@@ -110,7 +110,7 @@ ONE_STAGE = textwrap.dedent(
 
 
 def test_a_stage_in_a_process_of_its_own(tmp_path: Path, unbroken: object) -> None:
-    """The second stage of three, from what another process stored, for another to go on from."""
+    """The second of three stages starts from stored files, and another process continues."""
     trial, store = small_trial(), directory_store(tmp_path)
     runner_of(trial, store).advance()
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_a_stage_in_a_process_of_its_own(tmp_path: Path, unbroken: object) -> No
 
 
 def test_the_state_of_the_process_does_not_matter(unbroken: object) -> None:
-    """What a trial before it may have left in a reused worker."""
+    """An earlier trial may leave such state in a reused worker."""
     trial, store = small_trial(), memory()
     torch.manual_seed(12345)
     torch.set_default_dtype(torch.float64)
@@ -187,7 +187,7 @@ def test_who_lost_the_lease_does_not_commit(monkeypatch: pytest.MonkeyPatch) -> 
     assert leases.newest(key) == (1, False)
 
 
-def test_a_twin_goes_on_from_what_was_stored_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duplicate_continues_from_what_was_stored_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another kind of machine was first: its bits differ, and they are the stage."""
     trial, store = small_trial(), memory()
     key = keys_of(trial)[0]
@@ -286,7 +286,7 @@ LORA = {"kind": "lora_sequential", "rank": 2}
 def test_readouts_that_look_back_do_not_depend_on_who_walked_the_chain(
     method: dict[str, Any],
 ) -> None:
-    """Task-adaptive prediction reads statistics of earlier tasks, and heads go on from heads."""
+    """Task-adaptive prediction reads statistics of earlier tasks; heads start from heads."""
     trial = small_trial(method=method, readouts=ADAPTED)
     walked, dropped, late = memory(), memory(), memory()
     run_trial(trial, walked)

@@ -1,4 +1,4 @@
-"""The variance that each axis explains: by hand, by brute force, and held against Optuna's."""
+"""The variance that each axis explains: by hand, by brute force, and compared with Optuna."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def squares_of(grids):
 
 @pytest.mark.parametrize("design", [(2, 4), (3, 4), (5, 3)])
 def test_a_stack_has_the_intervals_of_its_designs(design):
-    """What the simulation of coverage computes at once is what a command computes alone."""
+    """The intervals of a batch of simulated designs equal those that a command computes."""
     grids = np.random.default_rng(0).random((20, *design))
     where = zip(*product(range(design[0]), range(design[1])), strict=True)
     orders, seeds = map(list, where)

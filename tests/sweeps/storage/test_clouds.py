@@ -103,7 +103,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("write", [True, False])
 @pytest.mark.parametrize("case", ANSWERS)
-def test_what_a_cloud_answers_is_told_in_words(cloud: Forwarder, case: str, write: bool) -> None:
+def test_a_cloud_error_is_reported_in_words(cloud: Forwarder, case: str, write: bool) -> None:
     scheme, answer, words = ANSWERS[case]
     cloud.fault = answers(99, answer)
     said = refusal(f"{scheme}://bucket/path", write)
@@ -181,7 +181,7 @@ def test_bad_settings_of_azure_are_refused_when_a_storage_is_opened(
     ("scheme", "taken"),
     [("gs", "GOOGLE_SERVICE_ACCOUNT"), ("az", "AZURE_STORAGE_ACCOUNT_KEY")],
 )
-def test_a_machine_without_keys_is_told_where_to_put_them(
+def test_a_machine_without_keys_is_refused_with_the_place_for_them(
     cloud: Forwarder, monkeypatch: pytest.MonkeyPatch, scheme: str, taken: str
 ) -> None:
     """The service that issues keys to machines knows nothing of this one."""

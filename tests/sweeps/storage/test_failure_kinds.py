@@ -1,4 +1,4 @@
-"""What exceptions of backends and file systems mean, and how long they are waited for."""
+"""Classification of exceptions of backends and file systems, and their retry times."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def patience(retry_for_s: float, notices: list[str] | None = None) -> Patience:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which take no time; the clock goes on by them."""
+    """Pauses between attempts; they take no real time and advance the clock."""
     slept: list[float] = []
     start = time.monotonic()
 
@@ -138,7 +138,7 @@ def test_the_limit_holds(pauses: list[float]) -> None:
     assert "tried for 600 s; last error: Input/output error" in str(raised.value)
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(pauses: list[float]) -> None:
+def test_an_outage_is_reported_once_and_so_is_its_end(pauses: list[float]) -> None:
     notices: list[str] = []
     steady = patience(600.0, notices)
     steady.run("read", Flaky(3, of_file_system(errno.ESTALE)))

@@ -104,7 +104,7 @@ def test_a_misspelt_field_is_offered_the_right_one() -> None:
     )
 
 
-def test_the_section_is_no_part_of_what_a_sweep_is(tmp_path) -> None:
+def test_the_section_does_not_change_the_identity_of_a_sweep(tmp_path) -> None:
     plain = sweep_from_dict(DOCUMENT)
     reached = sweep_from_dict({**DOCUMENT, "storage": {"region": "eu-1", "retry_for_s": 7}})
     assert reached.storage == StorageOptions(region="eu-1", retry_for_s=7)

@@ -43,7 +43,7 @@ def grid(**axes):
 LUCK = np.random.default_rng(0).normal(0, 0.3, (3, 2))
 
 
-def test_a_matched_difference_holds_neither_luck_nor_other_axes():
+def test_a_matched_difference_excludes_replicate_noise_and_other_axes():
     points = grid(rank=[8, 4, 16], scheme=["ones", "learned"])
 
     def value(point, i, s):

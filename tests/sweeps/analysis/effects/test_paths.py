@@ -70,7 +70,7 @@ def test_a_factor_that_is_idle_at_one_side_is_no_second_change():
 
 
 def test_the_difference_of_a_step_is_paired():
-    """Both seeds gain 0.1, whatever luck they have."""
+    """Both seeds gain 0.1, whatever their replicate noise."""
     cells = {("0-1", 0): 0.5, ("0-1", 1): 0.8}
     found = {
         "a0": with_values("a0", cells),

@@ -45,7 +45,7 @@ def add(study, label, value, *, orders=((0, 1), (1, 0)), seeds=(0, 1), **changes
 
 
 def stopped_after_one(study, label, value):
-    """What a rung leaves: the first stage, which looks better than any end."""
+    """Add a run that a rung stopped after its first stage, with the best metrics of all."""
     add(study, label, value, status="stopped", stages_done=1)
 
 

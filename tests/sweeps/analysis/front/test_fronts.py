@@ -86,7 +86,7 @@ def test_a_clear_winner_is_on_the_front_for_sure_and_a_clear_loser_never():
     worst = configuration("worst", 0.7 + luck, 0.2 + luck * 0)
     joint = configuration("joint", 0.99 + luck * 0, luck * 0, role="reference")
     share = front_probability([best, near, worst, joint], OBJECTIVES, draws=300)
-    assert share[2] == share[3] == 0.0  # what they share cancels, references never take part
+    assert share[2] == share[3] == 0.0  # shared noise cancels; references are never included
     assert 0.1 < share[0] < 0.9
     assert share[0] + share[1] >= 1.0
     again = front_probability([best, near, worst, joint], OBJECTIVES, draws=300)
@@ -95,7 +95,7 @@ def test_a_clear_winner_is_on_the_front_for_sure_and_a_clear_loser_never():
     assert other.tolist() != share.tolist()
 
 
-def test_two_that_differ_by_luck_alone_share_the_front():
+def test_two_that_differ_by_noise_alone_share_the_front():
     """Each of two exchangeable configurations is ahead in half of all simulated sweeps."""
     rng = np.random.default_rng(1)
     shares = []

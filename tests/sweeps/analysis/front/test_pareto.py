@@ -1,4 +1,4 @@
-"""The front: definition, laws, and the table over replicates."""
+"""The Pareto front: definition, properties, and the table over replicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether training pays against the frozen backbone, chosen on validation, compared on test."""
+"""Comparison of training with the frozen backbone: chosen on validation, reported on test."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_the_history_has_a_row_per_task_and_matrix(two_seeds):
     assert at[1, "q"]["drift"] == pytest.approx(0.3)
 
 
-def test_freezing_is_held_against_the_same_run_without(two_seeds):
+def test_freezing_is_compared_with_the_same_run_without(two_seeds):
     trials, matrices = two_seeds
     (pair,) = freezing_pairs(trials, matrix_runs(trials, matrices))
     assert (pair.frozen.label, pair.free.label, len(pair.cells)) == ("on", "off", 2)

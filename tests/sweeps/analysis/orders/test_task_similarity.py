@@ -16,7 +16,7 @@ def distances(rng, tasks):
 
 
 def run(rng, distance, similar=0.0, noise=0.002):
-    """(T, T) accuracies: the loss fades with the age, and grows with similarity as told."""
+    """(T, T) accuracies: the loss decreases with age and increases with `similar`."""
     tasks = len(distance)
     accuracy = np.full((tasks, tasks), np.nan)
     for i in range(tasks):
@@ -90,7 +90,7 @@ def test_runs_are_averaged_over_orders_and_seeds(study):
     assert similarity_association(study.trials, study.evals, "last", "test", {}) == []
 
 
-def test_losses_that_are_all_alike_are_told(study):
+def test_equal_losses_are_reported(study):
     study.add([[0.9, 0, 0, 0], [0.9, 0.9, 0, 0], [0.9] * 3 + [0], [0.9] * 4], order=[0, 1, 2, 3])
     trial = study.trials.to_pylist()[0]
     key = (trial["partition_id"], trial["split_seed"])

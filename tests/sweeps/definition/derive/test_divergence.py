@@ -1,4 +1,4 @@
-"""Where two trials part."""
+"""The stage at which two trials diverge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def trials(**changes: Any) -> tuple[TrialSpec, ...]:
     return expand(sweep_from_dict(document | changes))
 
 
-def test_orders_part_at_the_first_task_that_differs() -> None:
+def test_orders_diverge_at_the_first_task_that_differs() -> None:
     orders = {"design": "explicit", "list": [[0, 1, 2, 3, 4], [0, 1, 2, 4, 3]]}
     one, other = trials(orders=orders)
     found = divergence(one, other)
@@ -29,14 +29,14 @@ def test_orders_part_at_the_first_task_that_differs() -> None:
     assert [(d.path, d.first, d.second) for d in found.differences] == [("task", [6, 7], [8, 9])]
 
 
-def test_thresholds_part_at_the_second_stage_by_what_they_freeze() -> None:
+def test_thresholds_diverge_at_the_second_stage_by_what_they_freeze() -> None:
     one, other = trials(search={"method.importance_threshold": [0, 0.2]})
     found = divergence(one, other)
     assert found.shared == 1
     assert [d.path for d in found.differences] == ["method.newly_frozen", "method.ipc"]
 
 
-def test_thresholds_that_freeze_alike_never_part() -> None:
+def test_thresholds_that_freeze_alike_never_diverge() -> None:
     # 12 matrices: 0.17 and 0.24 both freeze two of them after each task
     (one,) = trials(search={"method.importance_threshold": [0.17]})
     (other,) = trials(search={"method.importance_threshold": [0.24]})
@@ -44,7 +44,7 @@ def test_thresholds_that_freeze_alike_never_part() -> None:
     assert (found.shared, found.differences) == (5, ())
 
 
-def test_seeds_part_at_once() -> None:
+def test_seeds_diverge_at_the_first_stage() -> None:
     one, other = trials(seeds=[0, 1])
     found = divergence(one, other)
     assert found.shared == 0

@@ -137,7 +137,7 @@ def test_yaml_that_does_not_parse_is_named_with_the_chain(write: Writer, tmp_pat
         load_sweep(write("own.yaml", name="own", extends="broken.yaml"))
 
 
-def test_a_fault_is_told_with_the_file_that_it_comes_from(write: Writer) -> None:
+def test_an_issue_is_reported_with_its_file(write: Writer) -> None:
     write("odd.yaml", **BASE | {"train": {"lr": -1, "epochs": -1}, "sedes": [1], "seeds": [0, 0]})
     own = write("own.yaml", name="own", extends="odd.yaml", train={"epochs": -2})
     with pytest.raises(InvalidConfigError) as refused:

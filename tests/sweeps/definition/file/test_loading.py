@@ -161,7 +161,7 @@ def test_sections_may_be_the_dataclasses_themselves() -> None:
         ),
     ],
 )
-def test_a_single_fault_is_named_with_path_value_and_law(
+def test_a_single_issue_is_named_with_path_value_and_constraint(
     fields: dict[str, Any], path: str, message: str
 ) -> None:
     issues = faults_of(**fields)
@@ -210,7 +210,7 @@ def test_orders_are_not_judged_while_the_number_of_tasks_is_in_doubt() -> None:
     assert set(issues) == {"stream.tasks"}
 
 
-def test_a_fault_of_the_base_is_told_once() -> None:
+def test_an_issue_of_the_base_is_reported_once() -> None:
     issues = faults_of(
         method={"rank": 0},
         search={"method.lora_alpha": [1, 2], "method.depth": [0, 1]},
@@ -224,14 +224,14 @@ def test_an_unknown_method_says_nothing_about_axes_over_its_fields() -> None:
     assert set(issues) == {"method.kind", "search.train.lr[0]"}
 
 
-def test_values_that_are_sound_alone_may_break_a_law_together() -> None:
+def test_values_that_are_valid_alone_may_violate_a_constraint_together() -> None:
     issues = faults_of(search={"method.ipc_beta1": [0.5, 0.95], "method.ipc_window": [300, 100]})
     assert set(issues) == {"search"}
     assert "'method.ipc_beta1': 0.95" in issues["search"]
     assert "values that fit together. method.ipc_window: got 100" in issues["search"]
 
 
-def test_a_law_across_sections_is_a_fault_like_others() -> None:
+def test_a_constraint_across_sections_is_an_issue_like_others() -> None:
     crowded = {"ortho_mode": "project", "rank": 8}  # 5 tasks of rank 8 in matrices of width 16
     issues = faults_of(method=crowded, train={"lr": 0}, search={"method.depth": [1, -1]})
     assert set(issues) == {"method.rank", "train.lr", "search.method.depth[1]"}

@@ -34,7 +34,7 @@ def messages(kind: type[Any], data: object) -> list[str]:
         ([], "got [], allowed: a mapping of fields"),
     ],
 )
-def test_a_fault_is_told_in_our_words(data: object, message: str) -> None:
+def test_an_issue_is_reported_in_our_words(data: object, message: str) -> None:
     (found,) = messages(LoracIpcConfig, data)
     assert message in found
 
@@ -46,13 +46,13 @@ def test_an_unknown_field_offers_the_nearest_one() -> None:
     assert "__" not in found
 
 
-def test_a_wrong_type_does_not_hide_a_broken_law() -> None:
+def test_a_wrong_type_does_not_hide_a_violated_constraint() -> None:
     found = validated(TrainConfig, {"epochs": -1, "lr": "fast", "batchsize": 3, "threads": 0})
     assert {issue.path for issue in found.issues} == {"epochs", "lr", "batchsize", "threads"}
     assert found.value == TrainConfig()
 
 
-def test_sound_fields_survive_faulty_ones() -> None:
+def test_valid_fields_survive_invalid_ones() -> None:
     found = validated(LoracIpcConfig, {"rank": 0, "lora_alpha": 4, "sites": ["q", "z"]})
     assert {issue.path for issue in found.issues} == {"rank", "sites[1]"}
     assert found.value == LoracIpcConfig(lora_alpha=4.0)

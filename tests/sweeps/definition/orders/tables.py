@@ -12,7 +12,7 @@ from clmethods.config.task_table import TaskTable
 from sweeps.definition.orders import Order, OrderDesign
 
 EVERY_DESIGN: tuple[str, ...] = get_args(get_type_hints(OrderDesign)["design"])
-"""What a sweep file may say."""
+"""Values of `design` that a sweep file may contain."""
 
 
 def table_of(num_tasks: int, seed: int = 0) -> TaskTable:
@@ -43,5 +43,5 @@ def rules(
 
 
 def obeys(order: Order, pairs: tuple[tuple[int, int], ...]) -> bool:
-    """Whether `order` has a before b for every pair: said again, plainly."""
+    """Return True if `order` has a before b for every pair; a reference implementation."""
     return all(order.index(first) < order.index(second) for first, second in pairs)

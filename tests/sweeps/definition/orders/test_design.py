@@ -1,4 +1,4 @@
-"""What a sweep file says under `orders`: laws of every design, constraints, refusals."""
+"""Section `orders` of a sweep file: properties of every design, constraints, errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_choice_is_made_by_something_and_says_what_it_balances() -> None:
 @pytest.mark.parametrize("design", EVERY_DESIGN)
 @given(rule=rules(most=6), seed=st.integers(0, 99), data=st.data())
 @settings(deadline=None, max_examples=25)
-def test_every_design_obeys_its_constraints_and_starts_as_told(
+def test_every_design_obeys_its_constraints_and_its_fixed_start(
     design: str, rule: Rule, seed: int, data: st.DataObject
 ) -> None:
     """Or refuses: a balanced design puts every task at every position."""

@@ -1,4 +1,4 @@
-"""Task-order designs: laws that hold for all of them, and the balance each one promises."""
+"""Task-order designs: properties of all of them, and the balance that each one guarantees."""
 
 from __future__ import annotations
 

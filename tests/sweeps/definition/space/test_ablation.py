@@ -1,4 +1,4 @@
-"""Ablation plans: which parts are on where, how that is told, and which plans are none."""
+"""Ablation plans: enabled parts of configurations, their description, and invalid plans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sweep_of(plan: str, parts: dict[str, Any] | None = None, **fields: Any) -> S
 
 
 def states(sweep: Sweep) -> list[str]:
-    """Of each configuration, the parts that are on, by their initials."""
+    """Return the initials of the enabled parts of each configuration."""
     return [
         "".join(name[0] for name, side in c.parts.items() if side == "on")
         for c in sweep.configurations

@@ -115,7 +115,7 @@ def test_a_condition_over_a_field_that_is_not_there_does_not_bind() -> None:
         ("1 < " * 300 + "2", "1201 characters"),
     ],
 )
-def test_what_is_no_condition_is_refused_with_the_mend(text: str, message: str) -> None:
+def test_an_invalid_condition_is_refused_with_a_hint(text: str, message: str) -> None:
     assert message in refusal(text)
 
 
@@ -142,7 +142,7 @@ def test_a_condition_that_the_values_leave_open_is_refused(text: str, message: s
     assert message in refusal(text)
 
 
-def test_all_that_is_wrong_with_a_condition_is_told() -> None:
+def test_all_issues_of_a_condition_are_reported() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         parse_condition("method.rnak > 1 or method.rank > 'x'", "where[3]", FIELDS)
     assert len(refused.value.issues) == 2

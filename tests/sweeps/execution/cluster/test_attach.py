@@ -76,7 +76,7 @@ def run_against(
 
 
 @pytest.mark.parametrize("token", [None, "0" * 64])
-def test_a_driver_without_the_token_is_told_so(
+def test_a_driver_without_the_token_gets_a_message(
     address: str, tmp_path: Path, token: str | None
 ) -> None:
     variables = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}

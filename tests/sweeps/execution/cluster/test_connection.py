@@ -181,7 +181,7 @@ def test_a_worker_that_dies_anywhere_is_replaced(cluster: None, tmp_path: Path) 
     assert {trial.last_result["position"] for trial in trials.values()} == {2}
 
 
-def test_a_trial_whose_workers_always_die_is_given_up_alone(cluster: None, tmp_path: Path) -> None:
+def test_a_trial_whose_workers_always_die_fails_alone(cluster: None, tmp_path: Path) -> None:
     trials = run_mortals(tmp_path, a="never", b="step, always", c="never")
     assert {name: trial.status for name, trial in trials.items()} == {
         "a": Trial.TERMINATED,

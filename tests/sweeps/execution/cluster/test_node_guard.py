@@ -43,7 +43,7 @@ def objects(tmp_path: Path) -> ObjectStore:
 
 
 class Seen:
-    """What a guard told its driver."""
+    """Nodes and issues that a guard reported to its driver."""
 
     def __init__(self) -> None:
         self.joined: list[str] = []

@@ -198,7 +198,7 @@ def cluster() -> Iterator[None]:
 
 
 def lost_worker(started: Path, end: Callable[[int], None]) -> WorkerFailure:
-    """What is said of an actor whose process is ended in the middle of a task."""
+    """Return the reported failure of an actor whose process is ended in the middle of a task."""
     actor = ray.remote(Sleeper).remote()
     pid = ray.get(actor.pid.remote())
     task = actor.sleep.remote(str(started))

@@ -92,7 +92,7 @@ def address() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has left."""
+    """Results of a run."""
 
     outcome: SweepOutcome
     objects: ObjectStore
@@ -125,7 +125,7 @@ def run(
 
 
 def can_add(gpu_type: str) -> NodeTypes:
-    """What an autoscaler can add: one node type with a GPU of that label, or without a label."""
+    """Nodes that an autoscaler can add: one type, with a GPU of that label or without label."""
     labels = {GPU_TYPE_LABEL: gpu_type} if gpu_type else {}
     shape = NodeShape(name="node type", cpu=64, gpu=1, labels=labels)
     return NodeTypes(growth=Growth.LISTED, shapes=(shape,))
@@ -153,7 +153,7 @@ def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
     stages = first.events("stage")
     trained = [event for event in stages if event.body.outcome == "trained"]
     keys = [event.body.key for event in trained]
-    assert sorted(keys) == sorted(stage_files(tmp_path / "runs"))  # each once, none in vain
+    assert sorted(keys) == sorted(stage_files(tmp_path / "runs"))  # each once, and all stored
     assert first.outcome.trained == len(keys)
     assert {event.body.gpus for event in stages} == {"0"}
     alone = StageStore(open_storage("memory://"))

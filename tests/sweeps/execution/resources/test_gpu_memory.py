@@ -82,7 +82,7 @@ def test_a_process_keeps_to_its_share(share: float) -> None:
 
 
 def test_a_small_share_keeps_half_of_itself() -> None:
-    """Where the context takes nearly all, torch must not be left without any memory."""
+    """If the CUDA context takes nearly all memory, torch still gets some."""
     cuda = FakeCuda(total=4 * GB)
     limit_memory(0.1, 0, cuda)
     assert cuda.fractions == [0.05]

@@ -68,7 +68,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 
 class Visit:
-    """What one guest has seen."""
+    """Devices, node and process that one actor reported."""
 
     def __init__(self, text: str, types: dict[str, str]) -> None:
         devices, node, pid = text.rsplit(" ", 2)

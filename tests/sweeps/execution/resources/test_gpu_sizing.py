@@ -1,4 +1,4 @@
-"""How many trials share a GPU: from a record, the devices and the nodes."""
+"""Number of trials that share a GPU: from a record, the devices and the nodes."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def listed(*shapes: NodeShape, reads_labels: bool = True) -> NodeTypes:
 def test_what_no_node_type_holds_is_refused(
     demand: Demand, nodes: Sequence[NodeShape], messages: Sequence[str]
 ) -> None:
-    """Whether the nodes are there or may be added."""
+    """The verdict is the same for existing nodes and for nodes that may be added."""
     for verdict in (judge([demand], nodes, listed()), judge([demand], [], listed(*nodes))):
         issues = [str(issue) for issue in verdict.issues]
         assert len(issues) == len(messages)
@@ -99,7 +99,7 @@ def test_what_no_node_type_holds_is_refused(
         assert verdict.sentences == ()
 
 
-def test_all_demands_are_judged_and_each_fault_is_told_once() -> None:
+def test_all_demands_are_judged_and_each_issue_is_reported_once() -> None:
     demands = [Demand(cpu=8), Demand(cpu=1), Demand(cpu=16), Demand(cpu=8, gpu=1)]
     issues = judge(demands, [SMALL], listed()).issues
     found = [(issue.path, issue.value) for issue in issues]

@@ -1,4 +1,4 @@
-"""What trials reserve, how many fit on nodes, and how many are released."""
+"""Resources that trials reserve, number that fit on nodes, and number that are released."""
 
 from __future__ import annotations
 

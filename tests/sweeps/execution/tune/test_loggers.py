@@ -1,4 +1,4 @@
-"""What loggers are told, and that one that fails is only a sentence."""
+"""Values that loggers receive, and the warning when a logger fails."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_trial_that_is_resumed_goes_on_in_its_run(tmp_path: Path) -> None:
     assert told == {n: pytest.approx(n / 10) for n in (1, 2, 3)}
 
 
-def test_a_logger_that_fails_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+def test_a_logger_that_fails_is_disabled_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     logger, said = guarded(tmp_path / "taken", small_trial())
     for position in (1, 2):

@@ -1,4 +1,4 @@
-"""Which trial goes next: the scheduler against a controller that does as Tune's does."""
+"""Order of trials: the scheduler with a controller that behaves like that of Tune."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class FakeTune:
         return found
 
     def result(self, name: str, outcome: str, position: int, key: str = "") -> str:
-        """What the scheduler answers to the report of a step."""
+        """Return the decision of the scheduler on the report of a step."""
         report = {"outcome": outcome, "position": position, "key": key}
         return self.scheduler.on_trial_result(self, self.trial(name), report)
 

@@ -137,7 +137,7 @@ def test_what_cannot_be_opened_is_a_result_with_its_cause(tmp_path: Path, spoilt
     assert ("below" if spoilt == "storage" else "lorak_ipc") in step["error"]
 
 
-def test_damage_that_a_worker_meets_is_told(tmp_path: Path) -> None:
+def test_damage_that_a_worker_finds_is_reported(tmp_path: Path) -> None:
     """The worker's own output is nowhere to be seen."""
     first, second = expand(SWEEP)
     steps(StageTrainable(config_of(first, tmp_path)))

@@ -1,4 +1,4 @@
-"""How a worker loads what it needs."""
+"""Garbage collector settings while a worker imports its modules."""
 
 from __future__ import annotations
 
