@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _GONE = (errno.EPIPE, errno.EIO)
-"""What a write reports when the reader of a pipe has ended, and when a terminal is gone."""
+"""Error numbers of writes to a pipe without a reader or to a terminal that is gone."""
 
 
 def open_missing_streams() -> None:

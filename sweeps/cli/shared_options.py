@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
+
+new_sweep_file_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The new sweep file. Its name becomes the name of the sweep.",
+)
 
 
 class FiniteRange(click.FloatRange):

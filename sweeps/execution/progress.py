@@ -148,7 +148,10 @@ class Progress:
         if tally.failed:
             parts.append(f"{tally.failed} failed")
         parts.append(self._time())
-        parts += [f"best {name} {shown(name, b.mean)}" for name, b in tally.best().items()]
+        parts += [
+            f"best {name} {shown(name, best.mean)} ({best.label})"
+            for name, best in tally.best().items()
+        ]
         return " · ".join(parts)
 
     def table(self) -> Table:
@@ -179,8 +182,8 @@ class Progress:
         rows.append(("time", self._time()))
         for name, best in tally.best().items():
             runs = f"{best.runs} run{'s' * (best.runs > 1)}"
-            told = f"{name} {shown(name, best.mean)}  {best.label} ({runs}, validation)"
-            rows.append(("best", told))
+            text = f"{name} {shown(name, best.mean)}  {best.label} ({runs}, validation)"
+            rows.append(("best", text))
         for head, text in rows:
             grid.add_row(head, Text(text))
         return grid

@@ -26,7 +26,7 @@ _SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
 _AMOUNT = ("epochs", "batch_size", "optimizer", "augment", "precision", "device", "threads")
 
 
-_TELLS: dict[str, Callable[[str], bool]] = {
+_DECISIVE: dict[str, Callable[[str], bool]] = {
     "backbone": lambda name: True,
     "data": lambda name: name != "split_seed",
     "method": lambda name: name in _SIZE,
@@ -48,12 +48,12 @@ class Kinds:
 
     def of(self, spec: StageSpec) -> tuple[str, ...]:
         """Return the kind of a stage."""
-        return tuple(self._text(name, spec.effect[name]) for name in _TELLS)
+        return tuple(self._text(name, spec.effect[name]) for name in _DECISIVE)
 
     def _text(self, name: str, section: dict[str, Any]) -> str:
         known = self._texts.get(id(section))
         if known is None:  # the cache keeps the section, so that no other object gets its id
-            acts = {field: value for field, value in section.items() if _TELLS[name](field)}
+            acts = {field: value for field, value in section.items() if _DECISIVE[name](field)}
             known = self._texts[id(section)] = section, canonical_json(acts)
         return known[1]
 
@@ -73,7 +73,7 @@ class Measured:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Law:
+class CostModel:
     """Linear cost model: seconds of a stage of one kind."""
 
     start: float
@@ -89,12 +89,12 @@ class Law:
         return train + max(0.0, self.look + position * self.look_growth)
 
 
-def fitted(found: Iterable[Measured]) -> Law:
+def fitted(found: Iterable[Measured]) -> CostModel:
     """Return the least-squares fit of the cost model to one or more stages of one kind."""
     measured = list(found)
     timed = [(one, one.evaluate_s) for one in measured if one.evaluate_s is not None]
     train = _line([(one.position, one.classes, one.train_s) for one in measured])
-    return Law(*train, *_line([(one.position, 1, seconds) for one, seconds in timed]))
+    return CostModel(*train, *_line([(one.position, 1, seconds) for one, seconds in timed]))
 
 
 def _line(costs: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
@@ -136,7 +136,7 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
     for key in sorted(plan.stored):
         node = plan.tree.nodes[key]
         found_kinds.setdefault(kinds.of(node.spec), []).append(node)
-    laws: dict[tuple[str, ...], Law] = {}
+    models: dict[tuple[str, ...], CostModel] = {}
     read = 0
     for kind, nodes in found_kinds.items():
         share = max(10, SAMPLE // len(found_kinds))
@@ -144,14 +144,14 @@ def cost_forecast(plan: Plan, store: StageStore, clock: str = "wall_s") -> CostF
         known = [one for one in found if one is not None]
         read += len(known)
         if known:
-            laws[kind] = fitted(known)
+            models[kind] = fitted(known)
     seconds, unknown = 0.0, 0
     for node in left:
-        law = laws.get(kinds.of(node.spec))
-        if law is None:
+        model = models.get(kinds.of(node.spec))
+        if model is None:
             unknown += 1
         else:
-            seconds += law.seconds(node.position, len(node.spec.classes))
+            seconds += model.seconds(node.position, len(node.spec.classes))
     return CostForecast(stages=len(left), unknown=unknown, seconds=seconds, measured=read)
 
 

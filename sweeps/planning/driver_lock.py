@@ -56,7 +56,7 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     changed = changed_meanings(rows, after)
     if changed:
         constraint = "a name under which every label keeps its meaning"
-        raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _mend(changed))])
+        raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _hint(changed))])
     before = [*rows, *_of_file(stored)]
     searched = any(each.role == "search" for each in sweep.configurations)
     if searched and not _in_common(before, after):
@@ -244,7 +244,7 @@ _NEW_NAME = (
 )
 
 
-def _mend(changed: Sequence[Changed]) -> str:
+def _hint(changed: Sequence[Changed]) -> str:
     """Return the diff with one field per line, and the possible remedies."""
     lines = [f"{_NEW_NAME}. Stored | this file:"]
     for each in changed[:SHOWN]:

@@ -30,7 +30,7 @@ class LastAttempt:
     stages_done: int
     error: str | None
     readout_ids: tuple[str, ...]
-    told: tuple[str, str, str]
+    described: tuple[str, str, str]
     """Label, role and factors (canonical JSON) at the time when the row was written."""
 
 
@@ -56,8 +56,8 @@ class Plan:
         """Return True if a row has the trial's ending, with the required readouts and labels."""
         last = self.attempts.get(trial.trial_id)
         readout_ids = tuple(readout.readout_id for readout in trial.readouts)
-        told = (trial.label, trial.role, canonical_json(trial.factors))
-        if last is None or (last.readout_ids, last.told) != (readout_ids, told):
+        described = (trial.label, trial.role, canonical_json(trial.factors))
+        if last is None or (last.readout_ids, last.described) != (readout_ids, described):
             return False
         stopped = last.status == "stopped" and trial.trial_id in self.step.stopped
         here = last.stages_done == len(self.tree.chains[trial.trial_id])
@@ -144,8 +144,8 @@ def _plan(
 
 
 def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
-    told = ["label", "role", "factors"]
-    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids", *told]
+    described = ["label", "role", "factors"]
+    columns = ["trial_id", "attempt", "status", "stages_done", "error", "readout_ids", *described]
     return {
         row["trial_id"]: LastAttempt(
             number=row["attempt"],
@@ -153,7 +153,7 @@ def _attempts(trials: pa.Table) -> dict[str, LastAttempt]:
             stages_done=row["stages_done"],
             error=row["error"],
             readout_ids=tuple(row["readout_ids"]),
-            told=(row["label"], row["role"], row["factors"]),
+            described=(row["label"], row["role"], row["factors"]),
         )
         for row in trials.select(columns).to_pylist()
     }

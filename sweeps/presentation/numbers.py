@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sweeps.presentation.text_tables import NOTHING
+from sweeps.statistics.intervals import Interval
 
 
 def points(value: float) -> str:
@@ -22,6 +23,23 @@ def share(value: float | None) -> str:
 def between(low: float | None, high: float | None) -> str:
     """Return a range of shares in percent."""
     return NOTHING if low is None or high is None else f"{low:.0%} to {high:.0%}"
+
+
+def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> str:
+    """Return a mean in percent with the half-width of its interval; `sign` is a format flag."""
+    if interval is None:
+        return NOTHING
+    text = f"{100 * interval.mean:{sign}.{digits}f}"
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text} ± {50 * (interval.high - interval.low):.{digits}f}"
+
+
+def significance(interval: Interval | None) -> str:
+    """Return `yes` if the interval excludes 0, else `no`; a dash without an interval."""
+    if interval is None or interval.settled is None:
+        return NOTHING
+    return "yes" if interval.settled else "no"
 
 
 def p_value(value: float | None) -> str:

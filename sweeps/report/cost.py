@@ -6,10 +6,11 @@ from collections import Counter
 from typing import Any
 
 from sweeps.presentation.numbers import count
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
-from sweeps.report.page_model import NOTHING, Column, Figure, Section, table
+from sweeps.report.page_model import Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
 
 SHOWN = 24

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeps.analysis.trials.paired_differences import Comparison
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.formatting import axis_title, unit
-from sweeps.report.page_model import NOTHING
 from sweeps.statistics.intervals import Interval
 
 

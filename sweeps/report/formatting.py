@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.presentation.text_tables import percent
-from sweeps.report.page_model import NOTHING
+from sweeps.presentation.text_tables import NOTHING, percent
 
 LONG = {
     "average_accuracy": "average accuracy",

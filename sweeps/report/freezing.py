@@ -7,11 +7,11 @@ from typing import Any
 
 from sweeps.analysis.matrices.freezing_effect import drift_differences, freezing_pairs
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
-from sweeps.presentation.numbers import count
+from sweeps.presentation.numbers import count, percent_interval, significance
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.page_model import NOTHING, Column, Figure, Section, table
-from sweeps.statistics.intervals import Interval
+from sweeps.report.page_model import Column, Figure, Section, table
 
 PAIRS = 12
 """Maximum number of pairs with and without freezing whose drift is compared."""
@@ -210,10 +210,10 @@ def _drift(differences: Sequence[Any]) -> Figure:
                 [
                     label,
                     f"{d.matrices:.1f}",
-                    _interval(d.with_freezing),
-                    _interval(d.without),
-                    _interval(d.difference, "+"),
-                    _settled(d.difference),
+                    percent_interval(d.with_freezing, 2),
+                    percent_interval(d.without, 2),
+                    percent_interval(d.difference, 2, "+"),
+                    significance(d.difference),
                 ]
                 for label, d in rows
             ],
@@ -225,18 +225,3 @@ def _drift(differences: Sequence[Any]) -> Figure:
 def _pairs(drawn: Sequence[Any]) -> str:
     """Return the numbers of paired runs of the rows, separated by slashes."""
     return "/".join(map(str, sorted({len(d.pair.cells) for d in drawn})))
-
-
-def _interval(interval: Interval | None, sign: str = "") -> str:
-    if interval is None:
-        return NOTHING
-    text = f"{100 * interval.mean:{sign}.2f}"
-    if interval.low is None or interval.high is None:
-        return text
-    return f"{text} ± {50 * (interval.high - interval.low):.2f}"
-
-
-def _settled(interval: Interval | None) -> str:
-    if interval is None or interval.settled is None:
-        return NOTHING
-    return "yes" if interval.settled else "no"

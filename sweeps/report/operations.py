@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sweeps.presentation.numbers import count
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
-from sweeps.report.page_model import NOTHING, Section, Table, table
+from sweeps.report.page_model import Section, Table, table
 from sweeps.results.event_kinds import RunStarted
 from sweeps.results.history import DriverRun, History, NodeRecord, RunOutcome
 

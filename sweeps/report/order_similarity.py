@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from sweeps.analysis.orders.task_similarity import similarity_association
 from sweeps.definition.orders.task_similarity_measurement import known_tables
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
-from sweeps.report.page_model import NOTHING, Column, Figure, table
+from sweeps.report.page_model import Column, Figure, table
 from sweeps.statistics.intervals import Interval
 
 SHOWN = 12

@@ -12,13 +12,14 @@ from sweeps.analysis.orders.positions import (
 )
 from sweeps.analysis.orders.variance_shares import variance_split
 from sweeps.presentation.numbers import between, count, share
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.order_effects import effect_figures
 from sweeps.report.order_rankings import extremes_table, ranking_figures
 from sweeps.report.order_similarity import similarity_figure
-from sweeps.report.page_model import NOTHING, Column, Figure, Section, table
+from sweeps.report.page_model import Column, Figure, Section, table
 
 SHOWN = 12
 """Maximum number of configurations in a plot; the tables have up to `LISTED`."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-NOTHING = "–"  # noqa: RUF001  # a dash, as tables print it
+from sweeps.presentation.text_tables import NOTHING
+
 TIGHT = 20
 """Maximum number of characters of a cell that is not broken into lines."""
 

@@ -16,11 +16,12 @@ from sweeps.analysis.effects.stopping_audit import (
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.presentation.numbers import between, count
+from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.differences import forest, in_unit, scale_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name, unit
-from sweeps.report.page_model import NOTHING, Column, Figure, Section, Table, table
+from sweeps.report.page_model import Column, Figure, Section, Table, table
 from sweeps.report.racing_section import raced
 from sweeps.search.step import Decision
 

@@ -88,8 +88,8 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
     lines = []
     for number, (side, those) in enumerate(zip(sides, found, strict=True), 1):
         versions = code_versions(side.results.trials)
-        told = ", ".join(f"{version} ({n} trials)" for version, n in versions.items())
-        lines.append(f"{number}  {side.directory}: {side.sweep.name}, code {told or 'unknown'}")
+        code = ", ".join(f"{version} ({n} trials)" for version, n in versions.items())
+        lines.append(f"{number}  {side.directory}: {side.sweep.name}, code {code or 'unknown'}")
         if not those:
             return "\n".join([*lines, f"{side.directory} has no finished trial yet"])
     runs = [runs_of(side.results.trials) for side in sides]
@@ -154,10 +154,10 @@ def _partnerless(matching: Matching) -> list[str]:
     lines = []
     for one in matching.matches:
         if one.differences:
-            told = "; ".join(map(str, one.differences[:NAMED]))
+            differences = "; ".join(map(str, one.differences[:NAMED]))
             more = len(one.differences) - NAMED
             lines.append(
-                f"* {one.first.label} is matched by its label, its runs differ in {told}"
+                f"* {one.first.label} is matched by its label, its runs differ in {differences}"
                 + (f" and {more} more" if more > 0 else "")
             )
     for number, those in ((1, matching.only_first), (2, matching.only_second)):

@@ -73,7 +73,7 @@ def effects(
     click.echo(
         f"\nreadout `{name}`, {split} images, percentage points where a metric is a fraction; "
         "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
-        "differs, one interval in twenty still leaves 0 out, by luck"
+        "differs, one interval in twenty still leaves 0 out, by chance"
     )
     for note in [
         *left_out_text(without_runs(found, metrics)),

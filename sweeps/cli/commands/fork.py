@@ -10,6 +10,7 @@ import click
 from clmethods.errors import refuse, require
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
+from sweeps.cli.shared_options import new_sweep_file_option
 
 
 @click.command()
@@ -20,13 +21,7 @@ from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 @click.option(
     "--stage", required=True, type=click.IntRange(min=1), help="Number of stages to share."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="The new sweep file. Its name becomes the name of the sweep.",
-)
+@new_sweep_file_option
 @exit_on_user_error
 def fork(directory: str, which: str, stage: int, output: Path) -> None:
     """Write a sweep file that continues a trial from its stage K.

@@ -11,6 +11,7 @@ from clmethods.errors import nearest, refuse, require
 from sweeps.cli.commands.schema import schema_text
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import new_sweep_file_faults
+from sweeps.cli.shared_options import new_sweep_file_option
 
 SCHEMA_FILE = "sweep.schema.json"
 """File written next to a new sweep file, so that an editor finds it without a network."""
@@ -18,13 +19,7 @@ SCHEMA_FILE = "sweep.schema.json"
 
 @click.command()
 @click.argument("study", metavar="STUDY")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="The new sweep file. Its name becomes the name of the sweep.",
-)
+@new_sweep_file_option
 @exit_on_user_error
 def init(study: str, output: Path) -> None:
     """Write a new sweep file: a copy of a shipped study.

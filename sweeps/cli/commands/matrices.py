@@ -11,6 +11,8 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.presentation.numbers import percent_interval, significance
+from sweeps.presentation.text_tables import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from sweeps.analysis.matrices.freezing_effect import FreezingPair
     from sweeps.analysis.matrices.matrix_history import MatrixRuns
-    from sweeps.statistics.intervals import Interval
 
 SHADES = " ░▒▓█"
 """Characters for the values of a map, from the lowest to the highest."""
@@ -27,7 +28,6 @@ MAPS = 2
 """Number of configurations whose maps are drawn if none is requested."""
 WIDE = 140
 """Assumed number of columns if the output is no terminal."""
-NOT_THERE = "–"  # noqa: RUF001  # a dash, as tables print it
 
 
 @click.command()
@@ -135,7 +135,7 @@ def _map(
 
 def _cell(value: float | None, low: float, high: float, shown: Callable[[float], str]) -> str:
     if value is None:
-        return f"{NOT_THERE:>5} "
+        return f"{NOTHING:>5} "
     share = (value - low) / (high - low) if high > low else 0.0
     shade = SHADES[min(int(share * len(SHADES)), len(SHADES) - 1)]
     return f"{shown(value):>5}{shade}"
@@ -151,10 +151,10 @@ def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
             "configuration": found.pair.frozen.label,
             "matrices": found.group,
             "number": f"{found.matrices:.1f}",
-            "with": _percent(found.with_freezing),
-            "without": _percent(found.without),
-            "difference": _percent(found.difference, sign="+"),
-            "shown": _shown(found.difference),
+            "with": percent_interval(found.with_freezing, 1),
+            "without": percent_interval(found.without, 1),
+            "difference": percent_interval(found.difference, 1, "+"),
+            "shown": significance(found.difference),
         }
         for pair in pairs
         for found in drift_differences(pair, fixed_orders=fixed_orders)
@@ -190,18 +190,3 @@ def _association(runs: Sequence[MatrixRuns], fixed_orders: bool) -> str:
             *lines,
         ]
     )
-
-
-def _percent(found: Interval | None, sign: str = "") -> str:
-    if found is None:
-        return NOT_THERE
-    text = f"{100 * found.mean:{sign}.1f}"
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} ± {50 * (found.high - found.low):.1f}"
-
-
-def _shown(found: Interval | None) -> str:
-    if found is None or found.settled is None:
-        return NOT_THERE
-    return "yes" if found.settled else "no"

@@ -54,21 +54,21 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     from sweeps.stages.stage_store import StageStore
 
     with tolerated_weights() as weights:
-        wanted = load_named_sweep(sweep)
-    missing = [*weights.values(), *missing_data(wanted)]
+        definition = load_named_sweep(sweep)
+    missing = [*weights.values(), *missing_data(definition)]
     objects = (
-        usable_storage(storage, wanted.storage, write=True)
+        usable_storage(storage, definition.storage, write=True)
         if probe
-        else planned_storage(storage, wanted.storage)
+        else planned_storage(storage, definition.storage)
     )
     store = StageStore(objects, click.echo)
-    refuse_other_meaning(wanted, store.objects)
-    found = make_plan(wanted, store)
+    refuse_other_meaning(definition, store.objects)
+    found = make_plan(definition, store)
     if probe:
         refuse(missing)
         for trial in probe_trials(found):
             _probe(found, store, trial)
-        found = make_plan(wanted, store)
+        found = make_plan(definition, store)
     click.echo(plan_text(found))
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_spread(found, store.objects)
@@ -137,13 +137,13 @@ def run(
     from sweeps.stages.stage_store import StageStore
 
     stored = usable_storage(storage, write=True, create=False) if from_storage else None
-    wanted = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
+    definition = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
     if address is None:  # the machines of a cluster have separate folders
-        refuse(missing_data(wanted))
-    objects = stored or usable_storage(storage, wanted.storage, write=True)
+        refuse(missing_data(definition))
+    objects = stored or usable_storage(storage, definition.storage, write=True)
     outcome = run_sweep(
-        wanted,
+        definition,
         StageStore(objects, click.echo),
         RunOptions(
             address=address,
@@ -159,11 +159,11 @@ def run(
     # the caller's folder is not that of the head
     place = objects.location if on_cluster else storage
     report = (
-        report_line(wanted, objects, place)
+        report_line(definition, objects, place)
         if outcome.finished
         else "not written, as no trial has finished"
     )
-    click.echo(place_text(wanted.name, place, on_cluster, report, outcome.finished))
+    click.echo(place_text(definition.name, place, on_cluster, report, outcome.finished))
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
     code, meaning = ending(outcome)

@@ -63,7 +63,7 @@ def cost_line(plan: Plan, cost: CostForecast) -> str:
 
 def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str]:
     """Return one line per limit of the budget that compares it with the remaining work."""
-    wanted = spending.used()
+    used = spending.used()
     more = cost.seconds / 3600
     open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
     gpus = plan.sweep.resources.gpus
@@ -75,14 +75,14 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     }
     lines = []
     for name, most in plan.sweep.budget.limits().items():
-        total = wanted[name] + left[name]
+        total = used[name] + left[name]
         guess = name in {"gpu_hours", "hours"} and cost.unknown > 0
         undecided = name == "gpu_hours" and gpus is None
         verdict = "fits" if total <= most else "does not fit"
         verdict = "cannot be judged, as costs are unknown" if guess and total <= most else verdict
         verdict = "cannot be judged, as resources.gpu is auto" if undecided else verdict
         lines.append(
-            f"budget: {name} {most:g}: {wanted[name]:.3g} used, {left[name]:.3g} left to do: "
+            f"budget: {name} {most:g}: {used[name]:.3g} used, {left[name]:.3g} left to do: "
             + verdict
         )
     return lines

@@ -67,9 +67,9 @@ def balance_lines(orders: Sequence[Order]) -> list[str]:
     cost, alike = stage_cost(orders), common_beginning(orders)
     if len(orders) == 1:
         return [f"{cost.distinct} stages per configuration and seed"]
-    lines = [f"a task comes {position_balance(orders)} at a position"]
+    lines = [f"each task occurs {position_balance(orders)} at each position"]
     if len(orders[0]) > 1:
-        lines[0] += f", {carry_over_balance(orders)} right after another"
+        lines[0] += f", and {carry_over_balance(orders)} directly after each other task"
     if alike:
         first = "the first task is" if alike == 1 else f"the first {alike} tasks are"
         lines.append(f"{first} the same in every order")

@@ -27,7 +27,7 @@ COUNTED = ("random", "space_filling", "latin_square")
 BALANCES: dict[str, str] = {
     "identity": "Nothing: one order, so that effects of the order cannot be estimated.",
     "reverse": "Nothing: one order, the natural one reversed.",
-    "random": "Everything in expectation: all orders are drawn with equal probability.",
+    "random": "Everything on average: all orders are drawn with equal probability.",
     "space_filling": "Precedence overall: the orders represent all orders better than the same "
     "number of random ones.",
     "all": "Everything exactly: each order once, so that orders are a fixed factor.",

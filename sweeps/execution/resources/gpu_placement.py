@@ -55,7 +55,7 @@ class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray i
         free = _free_shapes()
         for gpu_type in self._demand.gpu_types:
             demand = Demand(cpu=self._demand.cpu, gpu=self._demand.gpu, gpu_types=(gpu_type,))
-            if not any(_may_have_room(shape, demand) for shape in free):
+            if not any(_may_fit(shape, demand) for shape in free):
                 continue
             group = placement_group(
                 [demand.amounts], bundle_label_selector=[selector(demand.gpu_types)]
@@ -66,7 +66,7 @@ class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray i
         return super().to_placement_group()
 
 
-def _may_have_room(free: NodeShape, demand: Demand) -> bool:
+def _may_fit(free: NodeShape, demand: Demand) -> bool:
     """Return True if the amounts are free; shares of several devices are added up."""
     return free.has_type_of(demand) and free.gpu >= demand.gpu and free.cpu >= demand.cpu
 

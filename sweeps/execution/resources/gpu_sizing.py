@@ -217,10 +217,10 @@ def _read(objects: ObjectStore, name: str) -> MemoryRecord | None:
         record = MemoryRecord(**json.loads(objects.get(name)))
     except (MissingObjectError, ValueError, TypeError):
         return None  # written by another version, or damaged: it is measured again
-    return record if _is_sound(record) else None
+    return record if _is_valid(record) else None
 
 
-def _is_sound(record: MemoryRecord) -> bool:
+def _is_valid(record: MemoryRecord) -> bool:
     """Return True if the fields of a record read from a file have valid types and signs."""
     texts = (record.device, record.stage)
     counts = (

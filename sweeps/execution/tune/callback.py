@@ -140,7 +140,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         """Decide by the retries if a trial continues that lost its worker and was queued again."""
         if self._lost_worker(trial):
             return
-        self._scheduler.give_up(trial)
+        self._scheduler.stop_for_good(trial)
         self._record_lost(trial)
 
     def on_trial_error(

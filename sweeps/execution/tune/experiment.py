@@ -22,7 +22,7 @@ def run_experiment(
     message: Callable[[TrialSpec], dict[str, Any]],
     loggers: list[tune.Callback],
 ) -> bool:
-    """Run the trials of `run`; return True if the scheduler was told to drain.
+    """Run the trials of `run`; return True if the scheduler is draining.
 
     `message`: what a worker receives for a trial. Tune keeps no state: the stage store is the
     system of record.

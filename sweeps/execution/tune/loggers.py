@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Earlier = Callable[["TrialSpec", int], Mapping[str, float]]
 """Returns the metrics of a trial after a number of stages, from the storage."""
 
-TOLD = ("trained", "evaluated", "done")
+REPORTED = ("trained", "evaluated", "done")
 """Outcomes of a step after which a logger gets data."""
 
 
@@ -114,7 +114,7 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         self._trials, self._sweep, self._folder = trials, sweep, folder
         self._earlier = earlier
         self._started: dict[str, LoggedTrial] = {}
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         """Number of stages of each trial that the logger has received."""
         self._works = True
 
@@ -133,9 +133,9 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        if result["outcome"] not in TOLD:
+        if result["outcome"] not in REPORTED:
             return
-        self._do(lambda: self._tell(iteration, trial, result))
+        self._do(lambda: self._report(iteration, trial, result))
 
     def on_trial_complete(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
@@ -151,21 +151,21 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
     def on_experiment_end(self, trials: Sequence[Trial], **info: Any) -> None:
         self._do(lambda: self._logger.on_experiment_end(trials=trials, **info))
 
-    def _tell(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
+    def _report(self, iteration: int, trial: Trial, result: Mapping[str, Any]) -> None:
         """Log the metrics of a stage, after those of stages that other drivers trained."""
         logged, mine, position = self._start(trial), trial_id(trial), result["position"]
-        for stages in range(self._told.get(mine, 0) + 1, position):
+        for stages in range(self._reported.get(mine, 0) + 1, position):
             figures = self._earlier(self._trials[mine], stages)
             if figures:
-                told = {**figures, "training_iteration": stages}
-                self._logger.log_trial_result(iteration, logged, told)
-        told = {
+                values = {**figures, "training_iteration": stages}
+                self._logger.log_trial_result(iteration, logged, values)
+        values = {
             **result["figures"],
             "stage_seconds": result["seconds"],
             "training_iteration": position,
         }
-        self._logger.log_trial_result(iteration, logged, told)
-        self._told[mine] = position
+        self._logger.log_trial_result(iteration, logged, values)
+        self._reported[mine] = position
 
     def _start(self, trial: Trial) -> LoggedTrial:
         """Start the trial at its first metrics, so that a waiting trial leaves no empty run."""
@@ -197,8 +197,8 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
         )
         if known:
             self._logger._trial_runs[logged] = known[0].info.run_id
-            told = known[0].data.metrics.get("training_iteration", 0)
-            self._told[logged.trial_id] = int(told)
+            position = known[0].data.metrics.get("training_iteration", 0)
+            self._reported[logged.trial_id] = int(position)
 
     def _end(self, trial: Trial, failed: bool) -> None:
         """End the run of a trial. A trial that failed before its first metrics gets a run too.
@@ -212,9 +212,9 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
             self._do(lambda: self._logger.log_trial_end(logged, failed=failed))
 
     def _mark_failed(self, trial: Trial) -> None:
-        logged, told = self._start(trial), self._told.get(trial_id(trial), 0)
+        logged, position = self._start(trial), self._reported.get(trial_id(trial), 0)
         if self._name == "wandb":
-            self._logger.log_trial_result(0, logged, {"failed": 1, "training_iteration": told})
+            self._logger.log_trial_result(0, logged, {"failed": 1, "training_iteration": position})
 
     def _do(self, action: Callable[[], object]) -> None:
         if not self._works:

@@ -62,7 +62,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._foreign: dict[str, float] = {}  # leased elsewhere: time of the next check
         self._known = set(known)  # and stages that trials of this driver have passed since
         self._seen: set[str] = set()
-        self._given_up: set[str] = set()
+        self._to_stop: set[str] = set()
         self._refusals: dict[str, int] = {}
         self._messages: list[str] = []
         self.draining = False
@@ -79,17 +79,17 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
                 trial.set_status(Trial.PAUSED)
         self._seen.add(trial.trial_id)
 
-    def give_up(self, trial: Trial) -> None:
+    def stop_for_good(self, trial: Trial) -> None:
         """Never release a trial again; it is stopped at the next turn."""
-        self._given_up.add(trial.trial_id)
+        self._to_stop.add(trial.trial_id)
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        if self._given_up:
+        if self._to_stop:
             for trial in tune_controller.get_trials():
-                if trial.trial_id in self._given_up and not trial.is_finished():
+                if trial.trial_id in self._to_stop and not trial.is_finished():
                     trial.init_local_path()  # Tune reads the folder of a trial that it stops
                     tune_controller.stop_trial(trial)
-            self._given_up.clear()
+            self._to_stop.clear()
         if self.draining:
             for trial in [t for t in self._active.values() if t.status == Trial.PENDING]:
                 tune_controller.stop_trial(trial)  # it was released, but has not started

@@ -71,9 +71,7 @@ def test_plan_says_what_the_orders_balance_and_cost(
     output = sweeps_command("plan", sweep_file(orders=orders), "--storage", tmp_path).output
     assert "  orders: latin_square. Positions: each task once at each position" in output
     assert "    the first 2 tasks are the same in every order" in output
-    assert (
-        "    a task comes 0 to 3 times at a position, 0 to 3 times right after another" in output
-    )
+    assert "    each task occurs 0 to 3 times at each position, and 0 to 3 times" in output
     # 4-0 is shared by three orders that diverge after it
     assert "    11 stages per configuration and seed, 15 without sharing" in output
     wrong = sweep_file(orders={"design": "latin_square", "before": [[0, 1]]})

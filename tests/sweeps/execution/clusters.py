@@ -18,10 +18,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL
 from tests.sweeps.execution.drivers import PATIENCE_S, Process, clean_environment, descendants
 
 SMALL_STORE = 80_000_000
+
+
+@contextmanager
+def one_slot() -> Iterator[None]:
+    """Ray of this process with one CPU; its changes of the environment are undone."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        del os.environ[name]
+    try:
+        with ray_cluster(None, cpus=1):
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
 
 HEAD_TYPE = "ray.head.default"
 PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"

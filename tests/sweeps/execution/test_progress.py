@@ -92,7 +92,7 @@ def test_the_table() -> None:
         "best average_accuracy 80.0 % b (1 run, validation)",
         "best forgetting 10.0 % a (1 run, validation)",
     ]
-    assert "best average_accuracy 80.0 % · best forgetting 10.0 %" in progress.line()
+    assert "best average_accuracy 80.0 % (b) · best forgetting 10.0 % (a)" in progress.line()
 
 
 @pytest.mark.parametrize(

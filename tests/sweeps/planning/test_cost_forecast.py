@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clmethods.config import InvalidConfigError
 from sweeps.definition import Budget, expand
-from sweeps.planning.cost_forecast import Law, Measured, cost_forecast, fitted, probe_trials
+from sweeps.planning.cost_forecast import CostModel, Measured, cost_forecast, fitted, probe_trials
 from sweeps.planning.plan import make_plan
 from sweeps.planning.spending import Spending, spent
 from tests.sweeps.stages.small import directory_store, run_trial, runner_of, small_sweep
@@ -26,22 +26,22 @@ from tests.sweeps.stages.small import directory_store, run_trial, runner_of, sma
 def test_a_linear_cost_is_fitted_from_its_first_positions(
     start: float, growth: float, look: float, look_growth: float, known: int
 ) -> None:
-    law = Law(start, growth, look, look_growth)
+    model = CostModel(start, growth, look, look_growth)
     measured = [
         Measured(p, 2 + p % 2, (start + p * growth) * (2 + p % 2), look + p * look_growth)
         for p in range(known)
     ]
-    assert fitted(measured).seconds(20, 2) == pytest.approx(law.seconds(20, 2), rel=1e-6)
+    assert fitted(measured).seconds(20, 2) == pytest.approx(model.seconds(20, 2), rel=1e-6)
 
 
 def test_two_positions_give_a_mean_per_class_and_one_per_evaluation() -> None:
     """Whatever is learned, the images of all tasks are looked at after every stage."""
-    law = fitted([Measured(0, 2, 1.0, 0.2), Measured(1, 4, 2.0, None), Measured(1, 4, 2.0, 0.4)])
-    assert law.seconds(7, 2) == pytest.approx(2 * 5.0 / 10 + 0.3)
+    model = fitted([Measured(0, 2, 1.0, 0.2), Measured(1, 4, 2.0, None), Measured(1, 4, 2.0, 0.4)])
+    assert model.seconds(7, 2) == pytest.approx(2 * 5.0 / 10 + 0.3)
 
 
 def test_a_kind_whose_evaluation_was_never_timed_has_a_training_cost_alone() -> None:
-    assert fitted([Measured(0, 2, 1.0, None)]) == Law(0.5, 0.0)
+    assert fitted([Measured(0, 2, 1.0, None)]) == CostModel(0.5, 0.0)
 
 
 def test_what_was_measured_tells_the_cost_of_what_is_left(tmp_path: Path) -> None:

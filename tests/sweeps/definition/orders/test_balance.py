@@ -33,11 +33,12 @@ def test_balanced_designs_are_even_where_they_promise_it(num_tasks: int, seed: i
 
 def test_facts_in_words() -> None:
     assert balance_lines(williams(4)) == [
-        "a task comes once at a position, once right after another",
+        "each task occurs once at each position, and once directly after each other task",
         "16 stages per configuration and seed, none of them shared",
     ]
     assert balance_lines(((0, 1, 2), (0, 2, 1))) == [
-        "a task comes 0 to 2 times at a position, 0 to 1 times right after another",
+        "each task occurs 0 to 2 times at each position, and 0 to 1 times directly after each "
+        "other task",
         "the first task is the same in every order",
         "5 stages per configuration and seed, 6 without sharing",
     ]

@@ -15,27 +15,20 @@ import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 
-from sweeps.execution.cluster.connection import SIZE_HOLDS_S, ClusterSize, ray_cluster
+from sweeps.execution.cluster.connection import SIZE_HOLDS_S, ClusterSize
 from sweeps.execution.cluster.nodes import Node, Nodes
 from sweeps.execution.tune.callback import NoTuneOutput
 from sweeps.execution.tune.param_space import space, trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
 from sweeps.stages.leases import LeaseTable, LeaseWatch
 from sweeps.storage import open_storage
+from tests.sweeps.execution.clusters import one_slot
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """One slot."""
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        del os.environ[name]
-    try:
-        with ray_cluster(None, cpus=1):
-            yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with one_slot():
+        yield
 
 
 def test_it_is_authenticated_with_a_token_of_its_own(cluster: None) -> None:

@@ -13,28 +13,21 @@ import ray
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.execution.cluster import node_guard
-from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.node_check import StorageProof, check_node, sees, storage_proof
 from sweeps.execution.cluster.node_guard import NodeEvents, NodeGuard
 from sweeps.execution.cluster.nodes import Node, Nodes
 from sweeps.execution.cluster.software_versions import installed_versions, source_checksum
 from sweeps.execution.worker.notices import Notices, post_notice
 from sweeps.storage import ObjectStore, open_storage
+from tests.sweeps.execution.clusters import one_slot
 
 HOST = socket.gethostname()
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        del os.environ[name]
-    try:
-        with ray_cluster(None, cpus=1):
-            yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with one_slot():
+        yield
 
 
 @pytest.fixture

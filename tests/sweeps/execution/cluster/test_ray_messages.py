@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 
@@ -11,23 +10,16 @@ import ray
 from ray._private.utils import publish_error_to_driver
 from ray._raylet import GcsClient
 
-from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.ray_messages import AUTOSCALER_FAILED, needed_message
+from tests.sweeps.execution.clusters import one_slot
 
 FAILURE = "The autoscaler failed with the following error:\nTraceback\n  x\nKeyError: 'head'\n\n"
 
 
 @pytest.fixture
 def cluster() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        del os.environ[name]
-    try:
-        with ray_cluster(None, cpus=1):
-            yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with one_slot():
+        yield
 
 
 def test_what_is_printed_of_a_message() -> None:

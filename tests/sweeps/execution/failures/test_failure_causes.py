@@ -25,7 +25,6 @@ from ray.exceptions import (
 )
 
 from sweeps.definition.retries import Retries
-from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.nodes import Actor, Node, Nodes
 from sweeps.execution.failures.failure_causes import (
     OUT_OF_MEMORY,
@@ -38,6 +37,7 @@ from sweeps.execution.failures.failure_causes import (
 )
 from sweeps.execution.failures.worker_failures import WorkerFailures
 from sweeps.storage import StorageRefusedError, is_full, is_storage_fault, open_storage
+from tests.sweeps.execution.clusters import one_slot
 from tests.sweeps.execution.disks import small_disk
 from tests.sweeps.execution.drivers import wait_until
 
@@ -186,15 +186,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        del os.environ[name]
-    try:
-        with ray_cluster(None, cpus=1):
-            yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with one_slot():
+        yield
 
 
 def lost_worker(started: Path, end: Callable[[int], None]) -> WorkerFailure:
