@@ -37,7 +37,8 @@ from sweeps.results.event_kinds import (
     Notice,
 )
 from sweeps.results.events import EventLog
-from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.stages.stage_rows import is_complete
 from sweeps.stages.stage_store import StageStore
 

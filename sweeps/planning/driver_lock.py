@@ -25,7 +25,8 @@ from sweeps.results import read_table
 from sweeps.results.events import read_events
 from sweeps.results.history import history_of
 from sweeps.search.stored_observations import current_step
-from sweeps.stages.leases import Lease, LeaseTable, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 POLL_S = 0.2

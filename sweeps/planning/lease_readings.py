@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, final
 
-from sweeps.stages.leases import BEATS_PER_LIFE, time_to_live_of
+from sweeps.stages.lease_watch import time_to_live_of
+from sweeps.stages.leases import BEATS_PER_LIFE
 from sweeps.storage import MissingObjectError, ObjectStore
 
 READERS = 8

@@ -26,7 +26,6 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -42,8 +41,6 @@ BEATS_PER_LIFE = 8
 """Number of heartbeats per time to live."""
 LOOK_EVERY = 4
 """Number of heartbeats after which an owner reads its lease instead of writing it."""
-BLIND_S = 5.0
-"""Seconds that an observer waits after a storage error before it reads again."""
 
 
 def _uptime() -> float:
@@ -115,7 +112,7 @@ class LeaseTable:
     def expire(self, key: str, generation: int, beat: str | None = None) -> None:
         """Declare a generation expired. `beat`: its last heartbeat, read if it is None."""
         beat = self.beat(key, generation) if beat is None else beat
-        verdict = {"lease": _fields(beat).get("lease")}
+        verdict = {"lease": beat_fields(beat).get("lease")}
         self.objects.put(f"{self.name(key, generation)}.expired", json.dumps(verdict).encode())
 
     def expire_owned(self, key: str, owner: str) -> None:
@@ -129,7 +126,7 @@ class LeaseTable:
             if newest is None or expired:
                 return
             beat = table.beat(key, newest)
-            if _fields(beat).get("owner") == owner:
+            if beat_fields(beat).get("owner") == owner:
                 table.expire(key, newest, beat)
 
     def clear(self, key: str, generation: int) -> None:
@@ -162,11 +159,11 @@ class LeaseTable:
     def _verdict_holds(self, key: str, generation: int) -> bool:
         """Return True if the verdict about a generation names the lease that is stored."""
         verdict = self._read(f"{self.name(key, generation)}.expired")
-        fields = _fields(verdict)
+        fields = beat_fields(verdict)
         if "lease" not in fields:  # written by an earlier version of this code
             return verdict is not None
         beat = self.beat(key, generation)
-        return beat is not None and _fields(beat).get("lease") == fields["lease"]
+        return beat is not None and beat_fields(beat).get("lease") == fields["lease"]
 
     def _read(self, name: str) -> str | None:
         try:
@@ -238,7 +235,7 @@ class Lease:
         return mine
 
     def _holds_id(self, table: LeaseTable) -> bool:
-        return _fields(table.beat(self.key, self.generation)).get("lease") == self._id
+        return beat_fields(table.beat(self.key, self.generation)).get("lease") == self._id
 
     def _release(self, table: LeaseTable) -> None:
         if self._lost:
@@ -276,61 +273,6 @@ class Lease:
         return json.dumps(fields).encode()
 
 
-@final
-class LeaseWatch:
-    """Heartbeats that an observer has seen, timed by its own monotonic clock."""
-
-    def __init__(self, table: LeaseTable, clock: Callable[[], float] = time.monotonic) -> None:
-        self.table = table
-        self._clock = clock
-        self._seen: dict[str, tuple[int, str | None, float]] = {}
-        self._blind_until = -float("inf")
-
-    def is_free(self, key: str) -> bool:
-        """Return True if a stage can be leased now; declare a stopped owner expired.
-
-        An owner has stopped if its heartbeat has not changed for the longer of two times to live,
-        the observer's and the owner's: an owner that writes rarely is not dead. While the storage
-        is unreachable no stage is free. Afterwards the measurement starts again for every owner,
-        because the owners could not write either.
-        """
-        if self._clock() < self._blind_until:
-            return False
-        try:
-            return self._look(self.table.at_once(), key)
-        except StorageError:
-            self._seen.clear()
-            self._blind_until = self._clock() + BLIND_S
-            return False
-
-    def _look(self, table: LeaseTable, key: str) -> bool:
-        newest, expired = table.newest(key)
-        if newest is None or expired:
-            self._seen.pop(key, None)
-            return True
-        beat, now = table.beat(key, newest), self._clock()
-        generation, last, since = self._seen.get(key, (-1, None, now))
-        if (generation, last) != (newest, beat):
-            self._seen[key] = (newest, beat, now)
-            return False
-        timeout = max(table.time_to_live_s, time_to_live_of(_fields(beat)))
-        if now - since < timeout:
-            return False
-        table.expire(key, newest, beat)
-        return True
-
-
-def time_to_live_of(fields: Mapping[str, Any]) -> float:
-    """Return the time to live that a lease states; 0 if it states none that can hold.
-
-    One that is not finite would let no lease expire, or all of them at once.
-    """
-    stated = fields.get("time_to_live_s")
-    if isinstance(stated, bool) or not isinstance(stated, int | float):
-        return 0.0
-    return float(stated) if 0 < stated <= LONGEST_LIFE_S else 0.0
-
-
 def _now() -> str:
     """Return the wall clock time of this machine, which no decision uses."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -352,7 +294,7 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit()
 
 
-def _fields(beat: str | None) -> dict[str, Any]:
+def beat_fields(beat: str | None) -> dict[str, Any]:
     """Return the fields of a heartbeat; empty if the lease was released or is not valid JSON."""
     try:
         fields = json.loads(beat or "")

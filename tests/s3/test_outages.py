@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import LeaseTable
 from sweeps.storage import (
     Kind,
     ObjectStore,

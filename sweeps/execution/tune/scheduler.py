@@ -17,7 +17,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.execution.tune.param_space import trial_id
-from sweeps.stages.leases import BlockedLeaseError, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import BlockedLeaseError
 from sweeps.storage import StorageError
 
 if TYPE_CHECKING:

@@ -1,14 +1,7 @@
-"""Leases between threads and real processes, with generations, under the observer's own clock."""
+"""Leases between threads, with generations, under the clock of the observer."""
 
 from __future__ import annotations
 
-import json
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,57 +10,27 @@ from typing import Any
 
 import pytest
 
+from sweeps.stages.lease_watch import BLIND_S, LeaseWatch
 from sweeps.stages.leases import (
     BEATS_PER_LIFE,
-    BLIND_S,
-    LONGEST_LIFE_S,
-    BlockedLeaseError,
-    Lease,
     LeaseTable,
-    LeaseWatch,
 )
 from sweeps.storage import ObjectStore, StorageUnreachableError, open_storage
 from sweeps.storage.patience import Patience
-
-KEY = "ab12"
-PATIENCE_S = 120.0
-"""Seconds that a test waits for an expected event; the machine may be busy."""
+from tests.sweeps.stages.leasing import (
+    KEY,
+    PATIENCE_S,
+    Clock,
+    abandon,
+    names,
+    stood_still,
+    wait_until,
+)
 
 
 @pytest.fixture
 def objects(tmp_path: Path) -> ObjectStore:
     return open_storage(str(tmp_path / "storage"))
-
-
-class Clock:
-    """A clock that advances only when a test sets it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def names(objects: ObjectStore) -> list[str]:
-    return [name.removeprefix(f"leases/{KEY}/") for name in objects.list("leases")]
-
-
-def stood_still(lease: Lease) -> None:
-    """As if nothing of its owner had got through for longer than an observer waits."""
-    lease._confirmed = -float("inf")
-
-
-def abandon(table: LeaseTable, owner: str) -> None:
-    """Leave a lease as a killed process leaves it: there, and not beating."""
-    assert table.acquire(KEY, owner) is not None
 
 
 def test_one_at_a_time_and_given_back_at_the_end(objects: ObjectStore) -> None:
@@ -422,207 +385,3 @@ def test_a_winner_whose_answer_was_lost_still_wins(
     assert table.acquire(KEY, "a") is not None
     monkeypatch.setattr(LeaseTable, "newest", lambda self, key: (None, False))  # a race
     assert table.acquire(KEY, "a") is None
-
-
-OWNER = textwrap.dedent(
-    """
-    import sys, time
-    from sweeps.stages.leases import LeaseTable
-    from sweeps.storage import open_storage
-
-    lease = LeaseTable(open_storage(sys.argv[1]), float(sys.argv[3])).acquire(sys.argv[2], "owner")
-    with lease:
-        print("mine", flush=True)
-        sys.stdin.readline()
-    """
-)
-
-
-def start_owner(objects: ObjectStore, time_to_live_s: float) -> subprocess.Popen[str]:
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, objects.location, KEY, str(time_to_live_s)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "mine\n"
-    return owner
-
-
-def test_a_killed_process_is_succeeded(objects: ObjectStore) -> None:
-    table = LeaseTable(objects, time_to_live_s=3.0)
-    owner = start_owner(objects, 3.0)
-    watch = LeaseWatch(table)
-    try:
-        end = time.monotonic() + 2.0
-        while time.monotonic() < end:
-            assert not watch.is_free(KEY)
-            time.sleep(0.1)
-    finally:
-        owner.send_signal(signal.SIGKILL)
-        owner.communicate()
-    assert table.acquire(KEY, "next") is None
-    wait_until(lambda: watch.is_free(KEY))
-    successor = table.acquire(KEY, "next")
-    assert successor is not None
-    assert successor.generation == 1
-
-
-def test_a_process_that_stood_still_finds_its_lease_gone(objects: ObjectStore) -> None:
-    """Stopped for longer than its time to live (a laptop that slept), then going on."""
-    table = LeaseTable(objects, time_to_live_s=0.5)
-    owner = start_owner(objects, 0.5)
-    watch = LeaseWatch(table)
-    owner.send_signal(signal.SIGSTOP)
-    try:
-        wait_until(lambda: watch.is_free(KEY))
-        successor = table.acquire(KEY, "next")
-        assert successor is not None
-        with successor:
-            owner.send_signal(signal.SIGCONT)
-            owner.communicate("\n", timeout=PATIENCE_S)
-            assert owner.returncode == 0
-            assert successor.is_mine()
-            assert names(objects) == ["0", "0.expired", "1"]
-    finally:
-        owner.kill()
-        owner.communicate()
-    assert names(objects) == []
-
-
-RACER = textwrap.dedent(
-    """
-    import os, sys, time
-    from pathlib import Path
-    from sweeps.stages.leases import LeaseTable
-    from sweeps.storage import open_storage
-
-    location, me, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    table = LeaseTable(open_storage(location))
-    inside = Path(location, "inside")
-    Path(location, f"ready-{me}").touch()
-    while not Path(location, "go").exists():
-        time.sleep(0.001)
-    won = 0
-    for i in range(rounds):
-        lease = table.acquire(f"key{i % 3}", me)
-        if lease is None:
-            continue
-        with lease:
-            won += 1
-            mark = Path(location, f"inside-{i % 3}")
-            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # fails if somebody else is in
-            time.sleep(0.001)
-            mark.unlink()
-    print(won)
-    """
-)
-
-
-def test_processes_never_hold_a_stage_together(objects: ObjectStore, tmp_path: Path) -> None:
-    root = Path(objects.location)
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, objects.location, str(me), "150"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for me in range(4)
-    ]
-    wait_until(lambda: len(list(root.glob("ready-*"))) == len(racers))
-    (root / "go").touch()
-    ends = [racer.communicate(timeout=PATIENCE_S) for racer in racers]
-    assert [racer.returncode for racer in racers] == [0] * len(racers), ends
-    # a race at all: on a busy machine one of them may be scheduled too late to win anything
-    assert sum(int(out) > 0 for out, _ in ends) >= 2
-    assert list(objects.list("leases")) == []
-
-
-def test_of_several_takers_of_an_expired_lease_one_wins(objects: ObjectStore) -> None:
-    table = LeaseTable(objects)
-    abandon(table, "dead")
-    table.expire(KEY, 0)
-    barrier, won = threading.Barrier(8), []
-
-    def take(me: int) -> None:
-        barrier.wait()
-        lease = table.acquire(KEY, str(me))
-        if lease is not None:
-            won.append(lease)
-
-    threads = [threading.Thread(target=take, args=(me,)) for me in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [(lease.generation, lease.is_mine()) for lease in won] == [(1, True)]
-
-
-def test_the_fields_of_a_lease(objects: ObjectStore) -> None:
-    abandon(LeaseTable(objects, time_to_live_s=7.0), "driver:trial")
-    fields = json.loads(objects.get(f"leases/{KEY}/0"))
-    assert fields.pop("lease")
-    assert fields.pop("since") <= fields.pop("at")
-    assert fields.pop("host") == socket.gethostname()
-    assert fields == {"owner": "driver:trial", "time_to_live_s": 7.0, "beat": 0}
-
-
-@pytest.mark.parametrize("stated", ["NaN", "Infinity", "-Infinity", "1e999", "1e12", "-5", "true"])
-def test_a_time_to_live_that_cannot_hold_is_ignored(objects: ObjectStore, stated: str) -> None:
-    """With NaN a live owner would expire at once, with 1e12 a dead one never."""
-    objects.put(f"leases/{KEY}/0", f'{{"lease": "x", "time_to_live_s": {stated}}}'.encode())
-    clock = Clock()
-    watch = LeaseWatch(LeaseTable(objects, time_to_live_s=20.0), clock)
-    assert not watch.is_free(KEY)
-    clock.now += 19.9
-    assert not watch.is_free(KEY)
-    clock.now += 0.2
-    assert watch.is_free(KEY)
-
-
-def test_a_folder_in_place_of_a_lease_is_found(objects: ObjectStore, tmp_path: Path) -> None:
-    """It cannot be written over, read or expired, so its stage cannot be leased."""
-    table = LeaseTable(objects)
-    for generation in (0, 1):
-        folder = tmp_path / "storage" / "leases" / KEY / str(generation)
-        (folder / "7").mkdir(parents=True)
-        (folder / "7" / "9").touch()
-        assert table.acquire(KEY, "me") is None
-        with pytest.raises(BlockedLeaseError, match=rf"leases/{KEY}/{generation} is a folder"):
-            table.require_no_obstacle(KEY)
-        shutil.rmtree(folder)
-        abandon(table, "me")
-        table.expire(KEY, 0)
-    table.require_no_obstacle(KEY)
-
-
-def test_files_that_are_no_leases_are_passed_over(objects: ObjectStore, tmp_path: Path) -> None:
-    folder = tmp_path / "storage" / "leases"
-    (folder / KEY).mkdir(parents=True)
-    for name in (".DS_Store", f"{KEY}/.DS_Store", f"{KEY}/²", f"{KEY}/x y"):
-        (folder / name).touch()
-    table = LeaseTable(objects)
-    lease = table.acquire(KEY, "me")
-    assert lease is not None
-    assert table.newest(KEY) == (0, False)
-    table.clear(KEY, 0)
-    assert table.newest(KEY) == (None, False)
-
-
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0, 1e12])
-def test_leases_of_such_a_time_to_live_cannot_be_taken(
-    objects: ObjectStore, seconds: float
-) -> None:
-    with pytest.raises(ValueError, match="time to live"):
-        LeaseTable(objects, seconds)
-
-
-def test_the_longest_time_to_live_can_be_waited_for(objects: ObjectStore) -> None:
-    """Python cannot wait for much longer; the thread that beats would end."""
-    lease = LeaseTable(objects, LONGEST_LIFE_S).acquire(KEY, "me")
-    assert lease is not None
-    with lease:
-        time.sleep(0.2)
-        assert lease._thread.is_alive()

@@ -20,7 +20,8 @@ from sweeps.execution.cluster.nodes import Node, Nodes
 from sweeps.execution.tune.callback import NoTuneOutput
 from sweeps.execution.tune.param_space import space, trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
-from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import LeaseTable
 from sweeps.storage import open_storage
 from tests.sweeps.execution.clusters import one_slot
 

@@ -21,7 +21,8 @@ from sweeps.execution.tune.callback import NoTuneOutput
 from sweeps.execution.tune.param_space import space, trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
 from sweeps.execution.worker.trainable import resources_of
-from sweeps.stages.leases import LeaseTable, LeaseWatch
+from sweeps.stages.lease_watch import LeaseWatch
+from sweeps.stages.leases import LeaseTable
 from sweeps.storage import open_storage
 from tests.sweeps.execution.clusters import Host, cluster_of
 
