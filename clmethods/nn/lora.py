@@ -5,6 +5,7 @@ A is stored (r, a) and B (b, r), as in PEFT and in docs/method.md.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
@@ -68,16 +69,16 @@ def composed_delta(
     return delta
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """Trainable part of one matrix: its output is added to the output of the frozen layer."""
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Return the output (..., b) for an input (..., a)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self) -> Tensor:
         """Return the weight update (b, a) that `forward` applies, with gradients."""
-        raise NotImplementedError
 
 
 @final

@@ -9,6 +9,7 @@ Conversely, every field in an effect must be able to change the state.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -36,7 +37,7 @@ class EffectContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MethodFields:
+class MethodFields(ABC):
     """Base class of all method configurations; a subclass adds its `kind` and its fields."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -62,9 +63,9 @@ class MethodFields:
         """
         return "none"
 
+    @abstractmethod
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return the fields that act at `position`, in canonical form."""
-        raise NotImplementedError
 
     def trains_at(self, position: int, context: EffectContext) -> bool:
         """Return True if the task at `position` is trained.
