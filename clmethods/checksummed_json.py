@@ -23,7 +23,7 @@ def add_checksum(content: Any, *, readable: bool = False) -> bytes:
 
 
 def verify_checksum(data: bytes) -> Any | None:
-    """Return the content of a document from `add_checksum`; None if it is damaged or was modified."""
+    """Return the content of a document from `add_checksum`; None if it was damaged or modified."""
     try:
         document = json.loads(data)
         content = document["content"]
