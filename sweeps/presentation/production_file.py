@@ -15,7 +15,7 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
 from sweeps.analysis.selection.selection import Candidate
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.selection_card import Question, prediction
+from sweeps.presentation.selection_card import SelectionQuestion, prediction
 from sweeps.statistics.intervals import LEVEL
 
 
@@ -51,7 +51,7 @@ def production_document(
     run: RunConfig,
     readout: ReadoutConfig,
     chosen: Candidate,
-    question: Question,
+    question: SelectionQuestion,
     test: Mapping[tuple[str, str], Replicates],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def production_document(
                 "runs": value.interval.n,
                 "design": value.interval.note,
             }
-            for metric, value in chosen.standings.items()
+            for metric, value in chosen.estimates.items()
         },
         "prediction": predicted,
         "seeds_used": list(seeds),

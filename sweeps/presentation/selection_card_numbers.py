@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clmethods.metrics import Direction
-from sweeps.analysis.selection.selection import Basis, Candidate, Limit
+from sweeps.analysis.selection.selection import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 from sweeps.statistics.intervals import Interval, prediction_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SelectionQuestion:
     """Criteria of a selection, as the card states them."""
 
     objectives: Mapping[str, Direction]
-    limits: tuple[Limit, ...]
+    limits: tuple[MetricLimit, ...]
     prefer: str | None
     """Preferred metric; None selects the knee."""
-    basis: Basis
+    basis: DecisionBasis
     fixed_orders: bool
     order: str | None
     """Order of the production run; None for the first order of the sweep."""
@@ -62,7 +62,7 @@ def on_test(candidate: Candidate, test: Mapping[tuple[str, str], Replicates]) ->
 
 
 def expectations(
-    question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
+    question: SelectionQuestion, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
 ) -> list[str]:
     """Return one line per objective with the prediction interval of one new run."""
     lines = []

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sweeps.analysis.front.front_rows import front_rows
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
 from sweeps.analysis.orders.order_effect import order_sensitivity
-from sweeps.analysis.selection.selection import Choice, select
+from sweeps.analysis.selection.selection import Selection, select
 from sweeps.analysis.trials.accuracy import Matrix, task_counts
 from sweeps.analysis.trials.metric_choice import (
     SPLITS,
@@ -26,7 +26,7 @@ from sweeps.analysis.trials.metric_choice import (
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import Replicates, replicates
-from sweeps.presentation.selection_card import Question
+from sweeps.presentation.selection_card import SelectionQuestion
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_events
 from sweeps.results.history import History, history_of
@@ -119,11 +119,11 @@ class Evidence:
         return sorted(runs, key=lambda matrix: place.get(matrix.config_id, len(place)))
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> SelectionQuestion:
         """Return the selection criteria of `sweeps select` without options."""
         first = self.sweep.configurations[0].run
         order = "-".join(map(str, self.sweep.orders_for(first)[0]))
-        return Question(
+        return SelectionQuestion(
             objectives=dict(self.sweep.objectives),
             limits=(),
             prefer=next(iter(self.sweep.objectives)),
@@ -140,7 +140,7 @@ class Evidence:
         return {split: replicates(self.summaries[split], names) for split in SPLITS}
 
     @cached_property
-    def choice(self) -> Choice:
+    def choice(self) -> Selection:
         """Return the choice of `sweeps select` without options."""
         question = self.question
         return select(
