@@ -37,9 +37,9 @@ def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> 
 
 def significance(interval: Interval | None) -> str:
     """Return `yes` if the interval excludes 0, else `no`; a dash without an interval."""
-    if interval is None or interval.settled is None:
+    if interval is None or interval.significant is None:
         return NOTHING
-    return "yes" if interval.settled else "no"
+    return "yes" if interval.significant else "no"
 
 
 def p_value(value: float | None) -> str:

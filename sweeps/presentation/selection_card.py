@@ -21,7 +21,7 @@ from sweeps.presentation.selection_card_numbers import (
 )
 from sweeps.presentation.text_tables import FRACTIONS
 
-__all__ = ["Entry", "Question", "card", "card_entries", "prediction", "shown"]
+__all__ = ["CardEntry", "SelectionQuestion", "card", "card_entries", "prediction", "shown"]
 
 REFUSED = 3
 """Maximum number of configurations shown if none satisfies every limit."""
@@ -220,10 +220,10 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     if comparison.interval.low is None:
         return [f"{line}: not significant, {comparison.interval.note}"]
     both = ends(metric, comparison.interval, sign)
-    verdict = "significant" if comparison.settled else "not significant"
+    verdict = "significant" if comparison.significant else "not significant"
     lines = [f"{line}, 95 % {both}: {verdict}"]
     spread = comparison.spread
-    if comparison.settled or spread is None:
+    if comparison.significant or spread is None:
         return lines
     smallest = detectable(spread, spread.orders, spread.seeds)
     lines.append(

@@ -32,7 +32,7 @@ def forest(
         rows = [
             (row, interval)
             for row, interval in enumerate(intervals)
-            if interval is not None and bool(interval.settled) is shown
+            if interval is not None and bool(interval.significant) is shown
         ]
         if not rows:
             continue
@@ -74,6 +74,6 @@ def numbers(comparison: Comparison | None) -> list[str]:
     return [
         f"{scale * comparison.interval.mean:+.1f}",
         ends,
-        "yes" if comparison.settled else "no",
+        "yes" if comparison.significant else "no",
         NOTHING if detectable is None else f"{scale * detectable:.1f}",
     ]

@@ -45,12 +45,12 @@ def effects_section(evidence: Evidence) -> Section:
     compared, _ = comparable(axes)
     figures: list[Figure] = []
     notes: list[str] = []
-    settled = total = 0
+    significant = total = 0
     for metric in evidence.sweep.objectives:
         singles = axis_effects(
             searched, points, compared, metric, fixed_orders=evidence.fixed_orders
         )
-        settled += sum(e.comparison is not None and e.comparison.settled for e in singles)
+        significant += sum(e.comparison is not None and e.comparison.significant for e in singles)
         total += sum(effect.comparison is not None for effect in singles)
         figures += _mains(metric, singles, notes)
         doubles = interactions_of(
@@ -63,9 +63,9 @@ def effects_section(evidence: Evidence) -> Section:
         else:
             figures.append(_importance(metric, axes, shares, len(searched)))
     lead = (
-        f"{settled} of {count(total, 'difference')} from a baseline value "
-        f"{'is' if settled == 1 else 'are'} significant: the 95 % interval excludes 0. Without "
-        "any effect, one in twenty differences is still significant by chance."
+        f"{significant} of {count(total, 'difference')} from a baseline value "
+        f"{'is' if significant == 1 else 'are'} significant: the 95 % interval excludes 0. "
+        "Without any effect, one in twenty differences is still significant by chance."
     )
     return Section(
         id="effects",

@@ -233,8 +233,10 @@ def _cells(metric: str, audited: Audited) -> list[str]:
     ends = "no interval"
     if difference.low is not None and difference.high is not None:
         ends = f"{_signed(metric, difference.low)} to {_signed(metric, difference.high)}"
-    settled = NOTHING if difference.settled is None else "yes" if difference.settled else "no"
-    return [str(difference.n), _signed(metric, difference.mean), ends, settled, on_front]
+    verdict = NOTHING
+    if difference.significant is not None:
+        verdict = "yes" if difference.significant else "no"
+    return [str(difference.n), _signed(metric, difference.mean), ends, verdict, on_front]
 
 
 def _signed(metric: str, value: float) -> str:

@@ -35,7 +35,7 @@ class Need:
             f"{self.comparison.interval.n} run{'s' * (self.comparison.interval.n != 1)}, "
             f"95 % {_ends(self.comparison.interval)})"
         )
-        if not self.comparison.settled:
+        if not self.comparison.significant:
             return f"Do you need LoRA? Undecided: {result}; {self._plan()}"
         answer = "Yes here" if self.gain > 0 else "Not here"
         return f"Do you need LoRA? {answer}: {result}"
@@ -48,7 +48,10 @@ class Need:
         design = needed(spread, self.gain)
         if design is None:
             return "the difference is too small for any design up to 64 x 64"
-        return f"{design[0]} orders x {design[1]} seeds would settle a difference of this size"
+        return (
+            f"{design[0]} orders x {design[1]} seeds would be enough to detect a difference of "
+            "this size"
+        )
 
 
 def lora_need(

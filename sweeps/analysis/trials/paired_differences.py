@@ -22,9 +22,9 @@ class Comparison:
     """Variance components of the differences; None below 2 orders x 2 seeds."""
 
     @property
-    def settled(self) -> bool:
+    def significant(self) -> bool:
         """True if the interval excludes 0."""
-        return bool(self.interval.settled)
+        return bool(self.interval.significant)
 
     @property
     def detectable(self) -> float | None:

@@ -173,6 +173,6 @@ def difference_columns(found: Comparison | None) -> dict[str, str]:
     return {
         "difference": f"{scale * found.interval.mean:+.1f}",
         "95 %": ends,
-        "shown": "yes" if found.settled else "no",
+        "shown": "yes" if found.significant else "no",
         "can show": NOTHING if can is None else f"{scale * can:.1f}",
     }

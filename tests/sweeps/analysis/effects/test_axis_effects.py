@@ -58,7 +58,7 @@ def test_a_matched_difference_excludes_replicate_noise_and_other_axes():
     effects = axis_effects(found, by_id, axes, "a")
     assert [(e.value, e.pairs) for e in effects] == [(8, 2), (16, 2), ("learned", 3)]
     assert [e.comparison.interval.mean for e in effects] == pytest.approx([0.04, 0.12, 0.5])
-    assert all(e.comparison.settled for e in effects)
+    assert all(e.comparison.significant for e in effects)
     for row in interactions(found, by_id, axes, "a"):
         assert row.comparison.interval.mean == pytest.approx(0.0)
         assert row.squares == 1

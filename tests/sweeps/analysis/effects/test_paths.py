@@ -82,7 +82,7 @@ def test_the_difference_of_a_step_is_paired():
     assert first.interval.mean == pytest.approx(0.65)
     assert second.comparison.interval.mean == pytest.approx(0.1)
     assert second.comparison.interval.low == pytest.approx(0.1)
-    assert second.comparison.settled
+    assert second.comparison.significant
     assert ranks(list(found.values()), "average_accuracy", "min")["a1"] == pytest.approx(-0.75)
 
 

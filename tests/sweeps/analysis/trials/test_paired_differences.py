@@ -31,7 +31,7 @@ def test_what_two_configurations_share_cancels():
     found = compare(configuration(shared + 0.52), configuration(shared + 0.5), "a")
     assert found.interval.mean == pytest.approx(0.02)
     assert found.interval.high - found.interval.low == pytest.approx(0.0, abs=1e-9)
-    assert found.settled
+    assert found.significant
     assert found.unpaired == 0
 
 
@@ -41,7 +41,7 @@ def test_a_worked_pair_is_the_interval_of_the_differences():
     expected = mean_interval((a - b).ravel(), [0, 0, 1, 1], [0, 1, 0, 1])
     assert found.interval.mean == pytest.approx(1.75)
     assert found.interval.low == pytest.approx(expected.low)
-    assert not found.settled
+    assert not found.significant
 
 
 def test_cells_that_one_lacks_are_left_out_and_counted():
@@ -108,7 +108,7 @@ def simulated_power(rng, spreads, difference, orders, seeds, draws):
         )
         both = rng.standard_normal((orders, 1)) * 5
         a, b = both + noise + difference, np.broadcast_to(both, noise.shape)
-        shown += compare(configuration(a), configuration(b), "a").settled
+        shown += compare(configuration(a), configuration(b), "a").significant
     return shown / draws
 
 
