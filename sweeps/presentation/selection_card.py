@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clmethods.metrics import Direction
 from sweeps.analysis.selection.selection import Candidate, MetricLimit, Selection, metric_estimate
 from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import detectable, needed
+from sweeps.analysis.trials.power import detectable_difference, smallest_design
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
@@ -225,10 +225,10 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     spread = comparison.spread
     if comparison.significant or spread is None:
         return lines
-    smallest = detectable(spread, spread.orders, spread.seeds)
+    smallest = detectable_difference(spread, spread.orders, spread.seeds)
     lines.append(
         f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
-        f"{shown(metric, smallest)}; " + _replicates(needed(spread, gain))
+        f"{shown(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
     )
     return lines
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
+from sweeps.analysis.orders.positions import EffectEstimates, TaskAccuracies
 from sweeps.presentation.numbers import p_value, points
 from sweeps.report import plots
 from sweeps.report.page_model import Figure, table
@@ -18,7 +18,7 @@ SIGNIFICANCE = 0.05
 
 def effect_figures(
     tasks: Sequence[TaskAccuracies],
-    fit: Callable[..., Fitted],
+    fit: Callable[..., EffectEstimates],
     factor: str,
     figures: list[Figure],
     notes: list[str],

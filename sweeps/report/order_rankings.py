@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
+from sweeps.analysis.orders.rankings import (
+    by_order,
+    extreme_orders,
+    pairwise_comparisons,
+    rank_agreement,
+)
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.presentation.numbers import between, count, p_value
 from sweeps.report import plots
@@ -32,7 +37,7 @@ def ranking_figures(
     direction = METRICS[metric].direction
     searched = [config for config in evidence.replicates if config.role == "search"]
     kept, means = by_order(searched or evidence.replicates, metric)
-    concordance = agreement(means)
+    concordance = rank_agreement(means)
     if concordance is None:
         notes.append(
             "Agreement of the rankings between orders is not known: it needs at least two "
@@ -63,7 +68,7 @@ def ranking_figures(
         height=330 + 22 * len(names),
         xaxis={"type": "category"},
     )
-    pairs = duels([kept[c].label for c in best], means[best], direction)
+    pairs = pairwise_comparisons([kept[c].label for c in best], means[best], direction)
     contested = table(
         [
             "better on average",
@@ -75,14 +80,14 @@ def ranking_figures(
         ],
         [
             [
-                duel.first,
-                duel.second,
-                f"{duel.wins} of {duel.orders}",
-                f"{duel.probability:.0%}",
-                between(duel.low, duel.high),
-                duel.flips,
+                pair.first,
+                pair.second,
+                f"{pair.wins} of {pair.orders}",
+                f"{pair.probability:.0%}",
+                between(pair.low, pair.high),
+                pair.flips,
             ]
-            for duel in pairs[:10]
+            for pair in pairs[:10]
         ],
         note=f"the {min(len(pairs), 10)} most contested pairs of the best {len(best)}",
     )
@@ -113,7 +118,7 @@ def ranking_figures(
 
 def extremes_table(configs: Sequence[Replicates], metric: str) -> Table:
     """Return the table of the best and the worst order of each configuration."""
-    rows = extremes(configs, metric, METRICS[metric].direction)
+    rows = extreme_orders(configs, metric, METRICS[metric].direction)
     cut = f"; the first {LISTED} of {len(rows):,}" if len(rows) > LISTED else ""
     return table(
         ["configuration", "best order", "#best / %", "worst order", "#worst / %"],

@@ -13,7 +13,7 @@ from clmethods.metrics import METRICS
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import pareto_table
-from sweeps.analysis.front.training_free import Need, lora_need
+from sweeps.analysis.front.training_free import TrainingFreeComparison, compare_with_training_free
 from sweeps.analysis.trials.metric_choice import SPLITS, all_orders
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import replicates
@@ -76,7 +76,7 @@ def front_rows(
     return sorted(merged.values(), key=place)
 
 
-class Volume(NamedTuple):
+class FrontVolume(NamedTuple):
     """Hypervolume of the means of the searched configurations."""
 
     value: float
@@ -85,7 +85,7 @@ class Volume(NamedTuple):
     """Reference point: the worst mean of each objective."""
 
 
-def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Volume | None:
+def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> FrontVolume | None:
     """Return the hypervolume of the searched rows; None for one objective or without points."""
     directions = list(sweep.objectives.values())
     points = np.array(
@@ -96,18 +96,20 @@ def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Volume | No
     if len(directions) < 2 or not np.isfinite(corner).all():
         return None
     value = hypervolume(points, directions, corner)
-    return Volume(value, dict(zip(sweep.objectives, corner.tolist(), strict=True)))
+    return FrontVolume(value, dict(zip(sweep.objectives, corner.tolist(), strict=True)))
 
 
-def need_of(
+def training_benefit(
     sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, metric: str
-) -> Need | None:
+) -> TrainingFreeComparison | None:
     """Compare the best configuration that trains with the best one that does not train."""
     validation, test = (
         configurations(replicates(summaries[split], [metric]), readout, split) for split in SPLITS
     )
     direction = METRICS[metric].direction
-    return lora_need(validation, test, metric, direction, fixed_orders=all_orders(sweep))
+    return compare_with_training_free(
+        validation, test, metric, direction, fixed_orders=all_orders(sweep)
+    )
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:

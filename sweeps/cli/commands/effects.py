@@ -169,7 +169,7 @@ def difference_columns(found: Comparison | None) -> dict[str, str]:
     ends = "no interval"
     if low is not None and high is not None:
         ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    can = found.detectable
+    can = found.detectable_difference
     return {
         "difference": f"{scale * found.interval.mean:+.1f}",
         "95 %": ends,

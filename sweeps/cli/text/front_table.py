@@ -28,7 +28,7 @@ def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
     """Return searched configurations, front first, then baselines and references, as a table."""
-    from sweeps.analysis.front.front_rows import front_rows, need_of
+    from sweeps.analysis.front.front_rows import front_rows, training_benefit
     from sweeps.presentation.text_tables import render_table
 
     name = chosen_readout(sweep, readout)
@@ -63,13 +63,13 @@ def front_text(
     notes += _stopped_text(rows)
     few = replicate_warning(results.trials)
     notes += [few] if few else []
-    need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
+    benefit = training_benefit(sweep, by_split, name, chosen_metric(sweep, None))
     return "\n".join(
         [
             *_noted(results.warnings),
             render_table(table) if fits(table) else _listed(table),
             *_noted(notes),
-            *(["", *fitted(need.text)] if need else []),
+            *(["", *fitted(benefit.text)] if benefit else []),
         ]
     )
 

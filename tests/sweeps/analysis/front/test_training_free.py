@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.analysis.front.training_free import lora_need
+from sweeps.analysis.front.training_free import compare_with_training_free
 from sweeps.analysis.trials.replicates import Replicates
 
 
@@ -22,7 +22,7 @@ def configuration(label, grid, method="lorac_ipc", role="search"):
 
 def need(validation, test=None):
     test = test or validation
-    return lora_need(
+    return compare_with_training_free(
         validation, [replace(one, split="test") for one in test], "average_accuracy", "max"
     )
 
