@@ -103,7 +103,7 @@ def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
     from sweeps.results.load import locate
 
     place = locate(directory, say_aside, write=write)
-    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
+    return StoredSweep(stored_sweep(place.objects, place.require_single(directory)), place.objects)
 
 
 def new_sweep_file_faults(output: Path) -> list[ConfigIssue]:
