@@ -10,7 +10,7 @@ import numpy as np
 
 from clmethods.canonical import canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
-from sweeps.analysis.effects.axis_effects import axes_of, points_of
+from sweeps.analysis.effects.axis_effects import searched_points, varied_axes
 from sweeps.analysis.matrices.matrix_history import history_table
 from sweeps.analysis.trials.accuracy import Matrix
 from sweeps.analysis.trials.metric_choice import SPLITS
@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
 def _axes(evidence: Evidence) -> list[dict[str, Any]]:
     """Return the axes with more than one value; `numeric` ones keep their scale."""
     axes = []
-    for axis in axes_of(points_of(evidence.trials)):
+    for axis in varied_axes(searched_points(evidence.trials)):
         values = [_plain(value) for value in axis.values]
         numeric = all(isinstance(value, int | float) for value in values)
         axes.append({"path": axis.path, "values": values, "numeric": numeric})

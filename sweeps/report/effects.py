@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.analysis.effects.axis_effects import (
-    Axis,
-    Effect,
-    Interaction,
-    axes_of,
+    AnalyzedAxis,
+    ValueEffect,
+    ValueInteraction,
+    axes_to_compare,
     axis_effects,
-    comparable,
-    points_of,
+    searched_points,
+    varied_axes,
 )
 from sweeps.analysis.effects.axis_effects import interactions as interactions_of
 from sweeps.analysis.effects.axis_importance import axis_importance
@@ -31,8 +31,8 @@ INTERACTIONS = 10
 def effects_section(evidence: Evidence) -> Section:
     """Return main effects, interactions and importance of every axis, for every objective."""
     searched = [config for config in evidence.replicates if config.role == "search"]
-    points = points_of(evidence.trials)
-    axes = axes_of(points)
+    points = searched_points(evidence.trials)
+    axes = varied_axes(points)
     if not searched or not axes:
         reason = "no axis of the search takes more than one value"
         reason = reason if searched else "no run of the search has finished"
@@ -42,7 +42,7 @@ def effects_section(evidence: Evidence) -> Section:
             short="Effects",
             lead=f"No effects: {reason}.",
         )
-    compared, _ = comparable(axes)
+    compared, _ = axes_to_compare(axes)
     figures: list[Figure] = []
     notes: list[str] = []
     significant = total = 0
@@ -81,7 +81,7 @@ def _better(metric: str) -> str:
     return "higher is better" if direction_of(metric) == "max" else "lower is better"
 
 
-def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Figure]:
+def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> list[Figure]:
     known = [effect for effect in singles if effect.comparison is not None]
     missing = len(singles) - len(known)
     if missing:
@@ -127,7 +127,7 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
     ]
 
 
-def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
+def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figure]:
     known = [effect for effect in doubles if effect.comparison is not None]
     known.sort(key=lambda e: -abs(e.comparison.interval.mean if e.comparison else 0.0))
     if not known:
@@ -166,7 +166,7 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
 
 
 def _importance(
-    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int
+    metric: str, axes: Sequence[AnalyzedAxis], shares: dict[str, dict[str, float]], n: int
 ) -> Figure:
     ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
     labels = [axis.path for axis in ranked]
@@ -209,11 +209,11 @@ def _importance(
     )
 
 
-def _change(effect: Effect) -> str:
+def _change(effect: ValueEffect) -> str:
     return f"{_value(effect)} (baseline {effect.baseline})"
 
 
-def _value(effect: Effect) -> str:
+def _value(effect: ValueEffect) -> str:
     return f"{effect.path.split('.')[-1]} {effect.value}"
 
 

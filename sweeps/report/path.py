@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clmethods.errors import InvalidConfigError
-from sweeps.analysis.effects.axis_effects import Axis, Point, axes_of, points_of
-from sweeps.analysis.effects.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
+from sweeps.analysis.effects.axis_effects import AnalyzedAxis, Point, searched_points, varied_axes
+from sweeps.analysis.effects.paths import (
+    PathGap,
+    PathStep,
+    path_steps,
+    shortest_paths,
+    signed_means,
+    smallest_gap,
+)
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison, compare, configurations
 from sweeps.analysis.trials.replicates import Replicates
@@ -25,22 +32,22 @@ def path_section(evidence: Evidence) -> Section:
     """Return the section with the best of the shortest paths, or with the missing runs."""
     by_split = _by_split(evidence)
     run = by_split["validation"]
-    requested = points_of(evidence.trials)
+    requested = searched_points(evidence.trials)
     points_run = {c: point for c, point in requested.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
-    start, start_name = start_of(points_run, axes_of(requested))
+    start, start_name = start_of(points_run, varied_axes(requested))
     end, end_name = end_of(evidence, points_run)
     lead = f"From {start_name}, {run[start].label}, to {end_name}, {run[end].label}"
     if start == end:
         return _section(f"No path: {start_name} is {end_name}, {run[end].label}.")
     first = next(iter(evidence.sweep.objectives))
-    order = ranks(list(run.values()), first, direction_of(first))
+    order = signed_means(list(run.values()), first, direction_of(first))
     paths = shortest_paths(points_run, start, end, order, 1)
     notes: list[str] = []
     tables: list[tuple[str, Table]] = []
     try:
-        lacking = gap(points_run, start, end)
+        lacking = smallest_gap(points_run, start, end)
     except InvalidConfigError as error:
         notes += [f"The missing runs of the path are not known: {f}." for f in error.issues]
     else:
@@ -94,7 +101,7 @@ def _by_split(evidence: Evidence) -> BySplit:
     return by_split
 
 
-def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
+def start_of(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[str, str]:
     """Return (config_id, description) of the configuration with most axes at their baseline.
 
     Of several, the first is returned. A factor without effect counts as being at its baseline.
@@ -183,7 +190,7 @@ def _figure(
 def _table(
     metric: str,
     labels: Sequence[str],
-    steps: Mapping[str, Sequence[Step]],
+    steps: Mapping[str, Sequence[PathStep]],
     compared: Sequence[Comparison | None],
     test_whole: Comparison | None,
 ) -> Table:
@@ -222,7 +229,7 @@ def _table(
     )
 
 
-def _value(metric: str, step: Step | None) -> str | None:
+def _value(metric: str, step: PathStep | None) -> str | None:
     """Return the mean of a configuration ± half of its interval."""
     interval = None if step is None else step.interval
     return None if interval is None else shown(metric, interval.mean, interval.low, interval.high)
@@ -239,7 +246,7 @@ def _with_ends(metric: str, comparison: Comparison | None) -> str | None:
     return f"{mean} ({scale * interval.low:+.1f} to {scale * interval.high:+.1f})"
 
 
-def _missing(lacking: Gap) -> Table:
+def _missing(lacking: PathGap) -> Table:
     """Return a table of the settings that no run has, and of the step before each."""
     steps: list[tuple[Any, dict[str, Any]]] = list(
         zip([None, *lacking.changes], lacking.points, strict=True)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sweeps.analysis.effects.stopping_audit import (
-    Audited,
-    Saving,
+    AuditedConfiguration,
+    RungVerdicts,
+    StageSaving,
     StoppingCost,
-    Verdicts,
-    saving,
+    rung_verdicts,
+    saved_stages,
     stopping_cost,
-    verdicts_of,
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.presentation.numbers import between, count
@@ -41,7 +41,7 @@ def stopping_section(evidence: Evidence) -> Section:
     """Return the section: decisions of the rungs, saved stages, regret, decisions of racing."""
     rungs = [decision for decision in evidence.decisions if decision.by == "early_stop"]
     race = [decision for decision in evidence.decisions if decision.by == "racing"]
-    verdicts = verdicts_of((decision.config_id, decision.verdict) for decision in rungs)
+    verdicts = rung_verdicts((decision.config_id, decision.verdict) for decision in rungs)
     parts: list[str] = []
     figures: list[Figure] = []
     tables: list[tuple[str, Table]] = []
@@ -66,7 +66,7 @@ def stopping_section(evidence: Evidence) -> Section:
 def _stopped(
     evidence: Evidence,
     rungs: Sequence[Decision],
-    verdicts: Verdicts,
+    verdicts: RungVerdicts,
     figures: list[Figure],
     notes: list[str],
 ) -> str:
@@ -79,7 +79,7 @@ def _stopped(
     compared = len({decision.config_id for decision in rungs})
     text = (
         f"{len(verdicts.stopped)} of {count(compared, 'configuration')} were stopped early, "
-        f"{_audit(verdicts)}. This saved {_saved(saving(evidence.trials))}."
+        f"{_audit(verdicts)}. This saved {_saved(saved_stages(evidence.trials))}."
     )
     if not verdicts.audited:
         notes.append(
@@ -99,7 +99,7 @@ def _stopped(
     return f"{text} {_cost(cost)}"
 
 
-def _audit(verdicts: Verdicts) -> str:
+def _audit(verdicts: RungVerdicts) -> str:
     n = len(verdicts.audited)
     if n == 0:
         return "none of them audited"
@@ -107,7 +107,7 @@ def _audit(verdicts: Verdicts) -> str:
     return f"{n} of them ({share:.0%}) {'continues' if n == 1 else 'continue'} for the audit"
 
 
-def _saved(stages: Saving) -> str:
+def _saved(stages: StageSaving) -> str:
     share = stages.spared / stages.whole if stages.whole else 0.0
     return f"{stages.spared:,} of {count(stages.whole, 'stage')} ({share:.0%})"
 
@@ -226,7 +226,7 @@ def _regret(cost: StoppingCost) -> Figure:
     )
 
 
-def _cells(metric: str, audited: Audited) -> list[str]:
+def _cells(metric: str, audited: AuditedConfiguration) -> list[str]:
     difference, on_front = audited.difference, "yes" if audited.on_front else "no"
     if difference is None:
         return ["0", NOTHING, NOTHING, NOTHING, on_front]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from clmethods.canonical import canonical_json, derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.effects.axis_effects import Axis, Point
+from sweeps.analysis.effects.axis_effects import AnalyzedAxis, Point
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.fanova import fanova
 
@@ -26,7 +26,7 @@ LEAST = 8
 def axis_importance(
     configurations: Sequence[Replicates],
     points: Mapping[str, Point],
-    axes: Sequence[Axis],
+    axes: Sequence[AnalyzedAxis],
     metric: str,
     direction: Direction,
     *,
