@@ -14,14 +14,14 @@ from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
     ends,
     expectations,
+    metric_text,
     on_test,
     prediction,
-    shown,
     with_ends,
 )
 from sweeps.presentation.text_tables import FRACTIONS
 
-__all__ = ["CardEntry", "SelectionQuestion", "card", "card_entries", "prediction", "shown"]
+__all__ = ["CardEntry", "SelectionQuestion", "card", "card_entries", "metric_text", "prediction"]
 
 REFUSED = 3
 """Maximum number of configurations shown if none satisfies every limit."""
@@ -116,7 +116,7 @@ def _limits(question: SelectionQuestion) -> str:
     """Return the limits in the units of the card."""
     return " and ".join(
         f"{limit.metric} {'<=' if limit.kind == 'max' else '>='} "
-        f"{shown(limit.metric, limit.bound)}{' %' if limit.metric in FRACTIONS else ''}"
+        f"{metric_text(limit.metric, limit.bound)}{' %' if limit.metric in FRACTIONS else ''}"
         for limit in question.limits
     )
 
@@ -128,7 +128,7 @@ def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> 
     for metric, validation in chosen.estimates.items():
         line = f"{metric}: validation {with_ends(metric, validation.interval)}"
         if validation.worst_order:
-            worst = shown(metric, validation.worst)
+            worst = metric_text(metric, validation.worst)
             line += f", worst order {validation.worst_order} {worst}"
         tested = None
         if on_tests is not None and on_tests.metrics.get(metric):
@@ -181,7 +181,7 @@ def _runner_up(question: SelectionQuestion, choice: Selection, chosen: Candidate
         metric = question.leading
         lines.append(
             f"without the limits the choice would be {best.name}: {metric} "
-            f"{shown(metric, best.standings[metric].interval.mean)}"
+            f"{metric_text(metric, best.standings[metric].interval.mean)}"
         )
     return CardEntry("runner-up", tuple(lines))
 
@@ -212,7 +212,7 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     gain = sign * comparison.interval.mean
     side = "better" if gain >= 0 else "worse"
     line = (
-        f"{metric}: the choice is {shown(metric, abs(gain))} {side}, paired over "
+        f"{metric}: the choice is {metric_text(metric, abs(gain))} {side}, paired over "
         f"{_runs(comparison.interval.n)}"
     )
     if comparison.unpaired:
@@ -228,7 +228,7 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     smallest = detectable_difference(spread, spread.orders, spread.seeds)
     lines.append(
         f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
-        f"{shown(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
+        f"{metric_text(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
     )
     return lines
 
@@ -253,7 +253,7 @@ def _advantage(
     if comparison is None or sign * comparison.interval.mean <= 0:
         return []
     return [
-        f"{metric}: the runner-up is {shown(metric, abs(comparison.interval.mean))} better, "
+        f"{metric}: the runner-up is {metric_text(metric, abs(comparison.interval.mean))} better, "
         f"95 % {ends(metric, comparison.interval, sign)}"
     ]
 
@@ -273,7 +273,7 @@ def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry
         for limit in candidate.violated:
             value, name = candidate.estimates[limit.metric], limit.metric
             order = f" in order {value.worst_order}" if value.worst_order else ""
-            worst = shown(name, value.worst)
+            worst = metric_text(name, value.worst)
             parts.append(f"{name} {with_ends(name, value.interval)}, worst {worst}{order}")
         entries.append(CardEntry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]

@@ -33,7 +33,7 @@ class SelectionQuestion:
         return self.prefer or next(iter(self.objectives))
 
 
-def shown(metric: str, value: float | None) -> str:
+def metric_text(metric: str, value: float | None) -> str:
     """Return a value as text: fractions in percent, counts as integers, None as a dash."""
     if value is None:
         return NOTHING
@@ -82,8 +82,8 @@ def expectations(
 def with_ends(metric: str, interval: Interval) -> str:
     """Return a mean with its interval."""
     if interval.low is None:
-        return f"{shown(metric, interval.mean)} (no interval)"
-    return f"{shown(metric, interval.mean)} ({ends(metric, interval)})"
+        return f"{metric_text(metric, interval.mean)} (no interval)"
+    return f"{metric_text(metric, interval.mean)} ({ends(metric, interval)})"
 
 
 def ends(metric: str, interval: Interval, sign: float = 1.0) -> str:
@@ -91,4 +91,4 @@ def ends(metric: str, interval: Interval, sign: float = 1.0) -> str:
     if interval.low is None or interval.high is None:
         return "no interval"
     both: Sequence[float] = sorted((sign * interval.low, sign * interval.high))
-    return f"{shown(metric, both[0])} to {shown(metric, both[1])}"
+    return f"{metric_text(metric, both[0])} to {metric_text(metric, both[1])}"

@@ -70,7 +70,7 @@ def numbers(comparison: Comparison | None) -> list[str]:
     ends = "no interval"
     if low is not None and high is not None:
         ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    detectable = comparison.detectable
+    detectable = comparison.detectable_difference
     return [
         f"{scale * comparison.interval.mean:+.1f}",
         ends,

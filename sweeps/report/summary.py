@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sweeps.analysis.front.front_rows import training_benefit
 from sweeps.presentation.numbers import count
-from sweeps.presentation.selection_card import Entry, card_entries
+from sweeps.presentation.selection_card import CardEntry, card_entries
 from sweeps.report.evidence import Evidence
 from sweeps.report.orders import order_answer
 
@@ -25,7 +25,7 @@ class Summary:
 
     headline: str
     """Chosen configuration, or the reason why there is no choice yet."""
-    entries: tuple[Entry, ...]
+    entries: tuple[CardEntry, ...]
     answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
 

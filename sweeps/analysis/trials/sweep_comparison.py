@@ -24,7 +24,7 @@ VARIED = ("seed", "stream.task_order", "stream.class_order_seed", "stream.split_
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunDifference:
     """Field in which two runs differ."""
 
     path: str
@@ -36,29 +36,29 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class ConfigurationMatch:
     """Configuration of the first sweep with its partner in the second, under one readout."""
 
     first: Replicates
     second: Replicates
-    differences: tuple[Difference, ...]
+    differences: tuple[RunDifference, ...]
     """Differing fields; empty if both are the same configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
+class SweepMatching:
     """Matched configurations of two sweeps, and those without a partner."""
 
-    matches: tuple[Match, ...]
+    matches: tuple[ConfigurationMatch, ...]
     only_first: tuple[Replicates, ...]
     only_second: tuple[Replicates, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MatchComparison:
     """Paired difference second - first of a match in one metric."""
 
-    match: Match
+    match: ConfigurationMatch
     comparison: Comparison | None
     """None if they have no common runs."""
     only_first: tuple[Cell, ...]
@@ -66,7 +66,7 @@ class Compared:
     only_second: tuple[Cell, ...]
 
 
-def runs_of(trials: pa.Table) -> dict[str, dict[str, Any]]:
+def runs_by_configuration(trials: pa.Table) -> dict[str, dict[str, Any]]:
     """Return the run of each configuration as nested data, by config_id."""
     return {
         row["config_id"]: json.loads(row["run"])
@@ -81,12 +81,12 @@ def code_versions(trials: pa.Table) -> dict[str, int]:
     return {row["code_version"]: row["trial_id_count"] for row in ranked}
 
 
-def match(
+def match_configurations(
     first: Sequence[Replicates],
     second: Sequence[Replicates],
     runs_first: Mapping[str, Mapping[str, Any]],
     runs_second: Mapping[str, Mapping[str, Any]],
-) -> Matching:
+) -> SweepMatching:
     """Match configurations by config_id, then by label and role, always with the same readout."""
     by_id = {(other.config_id, other.readout_id): other for other in second}
     partners: list[tuple[Replicates, Replicates]] = []
@@ -109,12 +109,12 @@ def match(
             partners.append((entry, other))
             taken.add(id(other))
     paired = {id(entry) for entry, _ in partners}
-    return Matching(
+    return SweepMatching(
         tuple(
-            Match(
+            ConfigurationMatch(
                 entry,
                 other,
-                differing(runs_first[entry.config_id], runs_second[other.config_id]),
+                differing_fields(runs_first[entry.config_id], runs_second[other.config_id]),
             )
             for entry, other in partners
         ),
@@ -123,24 +123,28 @@ def match(
     )
 
 
-def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differing_fields(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> tuple[RunDifference, ...]:
     """Return the fields in which two runs differ, except seeds and orders.
 
     The value of a field that a run lacks is None.
     """
     a, b = _flat(first), _flat(second)
     return tuple(
-        Difference(path, a.get(path), b.get(path))
+        RunDifference(path, a.get(path), b.get(path))
         for path in dict.fromkeys([*a, *b])
         if path not in VARIED and canonical_json(a.get(path)) != canonical_json(b.get(path))
     )
 
 
-def compare_match(match: Match, metric: str, *, fixed_orders: bool = False) -> Compared:
+def compare_match(
+    match: ConfigurationMatch, metric: str, *, fixed_orders: bool = False
+) -> MatchComparison:
     """Return the paired difference of a match, and the runs without a partner."""
     a, b = match.first.metrics[metric], match.second.metrics[metric]
     one_sided = match.first.order_free != match.second.order_free
-    return Compared(
+    return MatchComparison(
         match,
         compare(match.second, match.first, metric, fixed_orders=fixed_orders),
         () if one_sided else tuple(cell for cell in a if cell not in b),
@@ -149,7 +153,7 @@ def compare_match(match: Match, metric: str, *, fixed_orders: bool = False) -> C
 
 
 def compare_all(
-    matches: Sequence[Match], metric: str, *, fixed_orders: bool = False
+    matches: Sequence[ConfigurationMatch], metric: str, *, fixed_orders: bool = False
 ) -> Comparison | None:
     """Return the mean difference over all matches, over the runs that all of them have.
 

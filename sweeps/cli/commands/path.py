@@ -139,10 +139,10 @@ def _path_text(
 
 
 def _value(step: PathStep, metric: str) -> str:
-    from sweeps.presentation.selection_card import shown
+    from sweeps.presentation.selection_card import metric_text
 
     held = step.interval
-    return shown(metric, None if held is None else held.mean)
+    return metric_text(metric, None if held is None else held.mean)
 
 
 def _gap_text(lacking: PathGap) -> str:

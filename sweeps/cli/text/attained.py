@@ -23,7 +23,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize
-    from sweeps.presentation.selection_card import shown
+    from sweeps.presentation.selection_card import metric_text
     from sweeps.presentation.text_tables import render_table
 
     objectives = sweep.objectives
@@ -35,7 +35,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     cells = {cell for config in searched for cell in config.cells}
     rows: list[dict[str, Any]] = [
         {"share of runs": f"{share:.0%}"}
-        | {metric: shown(metric, v) for metric, v in zip(objectives, corner, strict=True)}
+        | {metric: metric_text(metric, v) for metric, v in zip(objectives, corner, strict=True)}
         for share in SHARES
         for corner in attainment(searched, objectives, share).tolist()
     ]
