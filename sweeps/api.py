@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.trials.reference_metrics import full_summary
-from sweeps.results.load import StoredTables, SweepLocation, load_tables, locate, stacked
+from sweeps.results.load import StoredTables, SweepLocation, load_tables, locate, stack_tables
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
 
@@ -82,10 +82,10 @@ def load(directory: str) -> LoadedSweeps:
     requested = [_requested(place, tables_of_sweep) for tables_of_sweep in stored]
     summaries = [summary_of(tables_of_sweep) for tables_of_sweep in stored]
     tables = {
-        name: stacked(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
+        name: stack_tables(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
         for name in TABLES
     }
-    tables["summary"] = stacked(names, summaries)
+    tables["summary"] = stack_tables(names, summaries)
     all_requested = {trial for ids in requested for trial in (ids or ())}
     known = {name for name, ids in zip(names, requested, strict=True) if ids is not None}
     for name in ("trials", "summary"):

@@ -15,7 +15,7 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
 from sweeps.analysis.selection.selection import Candidate
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.selection_card import SelectionQuestion, prediction
+from sweeps.presentation.selection_card import SelectionQuestion, predicted_interval
 from sweeps.statistics.intervals import LEVEL
 
 
@@ -63,7 +63,7 @@ def production_document(
     order = "-".join(map(str, run.stream.order))
     predicted = {}
     for metric in question.objectives:
-        interval = prediction(chosen, test, metric, order)
+        interval = predicted_interval(chosen, test, metric, order)
         if interval is not None and interval.low is not None:
             predicted[metric] = {
                 "split": "test",

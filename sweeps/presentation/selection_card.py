@@ -12,16 +12,23 @@ from sweeps.analysis.trials.power import detectable_difference, smallest_design
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
-    ends,
     expectations,
+    interval_text,
+    mean_with_interval,
     metric_text,
-    on_test,
-    prediction,
-    with_ends,
+    predicted_interval,
+    test_replicates,
 )
 from sweeps.presentation.text_tables import FRACTIONS
 
-__all__ = ["CardEntry", "SelectionQuestion", "card", "card_entries", "metric_text", "prediction"]
+__all__ = [
+    "CardEntry",
+    "SelectionQuestion",
+    "card_entries",
+    "metric_text",
+    "predicted_interval",
+    "selection_card_text",
+]
 
 REFUSED = 3
 """Maximum number of configurations shown if none satisfies every limit."""
@@ -40,7 +47,7 @@ class CardEntry:
     lines: tuple[str, ...]
 
 
-def card(question: SelectionQuestion, choice: Selection, test: TestRuns) -> str:
+def selection_card_text(question: SelectionQuestion, choice: Selection, test: TestRuns) -> str:
     """Return the selection card as text, with labels in the first 10 columns."""
     return "\n".join(
         f"{entry.label if index == 0 else '':<{MARGIN}}{line}"
@@ -124,9 +131,9 @@ def _limits(question: SelectionQuestion) -> str:
 def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> list[str]:
     """Return one line per metric: validation, the worst order, and test."""
     lines = []
-    on_tests = on_test(chosen, test)
+    on_tests = test_replicates(chosen, test)
     for metric, validation in chosen.estimates.items():
-        line = f"{metric}: validation {with_ends(metric, validation.interval)}"
+        line = f"{metric}: validation {mean_with_interval(metric, validation.interval)}"
         if validation.worst_order:
             worst = metric_text(metric, validation.worst)
             line += f", worst order {validation.worst_order} {worst}"
@@ -134,7 +141,7 @@ def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> 
         if on_tests is not None and on_tests.metrics.get(metric):
             tested = metric_estimate(on_tests, metric, "max", fixed_orders=question.fixed_orders)
         if tested is not None:
-            line += f"; test {with_ends(metric, tested.interval)}"
+            line += f"; test {mean_with_interval(metric, tested.interval)}"
         lines.append(line)
     if question.chosen_on is not None:
         lines += _held_out(question, chosen, on_tests)
@@ -157,7 +164,7 @@ def _held_out(
         for metric, direction in question.objectives.items():
             held_out = metric_estimate(replicates, metric, direction, others)
             if held_out is not None:
-                parts.append(f"{metric} {with_ends(metric, held_out.interval)}")
+                parts.append(f"{metric} {mean_with_interval(metric, held_out.interval)}")
         if parts:
             lines.append(f"on the {len(others)} held-out runs, {name}: " + ", ".join(parts))
     return lines or ["no held-out runs remain"]
@@ -219,7 +226,7 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
         line += f" ({_runs(comparison.unpaired)} without a partner left out)"
     if comparison.interval.low is None:
         return [f"{line}: not significant, {comparison.interval.note}"]
-    both = ends(metric, comparison.interval, sign)
+    both = interval_text(metric, comparison.interval, sign)
     verdict = "significant" if comparison.significant else "not significant"
     lines = [f"{line}, 95 % {both}: {verdict}"]
     spread = comparison.spread
@@ -254,7 +261,7 @@ def _advantage(
         return []
     return [
         f"{metric}: the runner-up is {metric_text(metric, abs(comparison.interval.mean))} better, "
-        f"95 % {ends(metric, comparison.interval, sign)}"
+        f"95 % {interval_text(metric, comparison.interval, sign)}"
     ]
 
 
@@ -274,7 +281,9 @@ def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry
             value, name = candidate.estimates[limit.metric], limit.metric
             order = f" in order {value.worst_order}" if value.worst_order else ""
             worst = metric_text(name, value.worst)
-            parts.append(f"{name} {with_ends(name, value.interval)}, worst {worst}{order}")
+            parts.append(
+                f"{name} {mean_with_interval(name, value.interval)}, worst {worst}{order}"
+            )
         entries.append(CardEntry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]
     if pessimistic and wide:

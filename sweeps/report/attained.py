@@ -143,7 +143,7 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
     for curve, points, (color, dash, symbol) in zip(curves, corners, looks, strict=True):
         line = {"color": color, "width": 2, "dash": dash}
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 curve.name,
                 [at for at, _ in points],
                 [height for _, height in points],
@@ -178,13 +178,13 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
         xaxis={"range": ranges[x]},
         yaxis={"range": ranges[y]},
     )
-    return plots.spec(data, look)
+    return plots.plot_spec(data, look)
 
 
 def _range(metric: str, values: Values) -> list[float]:
     """Return the range of an axis in the unit of the page."""
     on_page = [scaled(metric, value) for value in values.tolist()]
-    limits = plots.span(on_page, (), 0.0, 100.0)
+    limits = plots.axis_range(on_page, (), 0.0, 100.0)
     if limits is None:  # no curve has a corner
         return [0.0, 100.0]
     return limits if unit(metric) == "%" else [max(limits[0], 0.0), limits[1]]

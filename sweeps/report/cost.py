@@ -95,7 +95,7 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
             "gray part of a bar above the colored one was not trained again. "
             f"n = {count(sum(row[1] for row in rows), 'step')} of finished runs."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "task",
@@ -153,7 +153,7 @@ def _by_configuration(
             f"configuration, in the order of the front; n = {count(len(trials), 'run')}. These "
             "are measurements: they depend on the machine."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "configuration",

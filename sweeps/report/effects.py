@@ -19,7 +19,7 @@ from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
-from sweeps.report.differences import forest, in_unit, interval_of, numbers
+from sweeps.report.differences import difference_cells, difference_unit, forest_plot, interval_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Section, table
@@ -92,18 +92,18 @@ def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> lis
     if not known:
         return []
     labels = [_change(effect) for effect in known]
-    cells = [numbers(effect.comparison) for effect in known]
+    cells = [difference_cells(effect.comparison) for effect in known]
     return [
         Figure(
             id=f"effects-{metric}",
             title=f"Effect on {metric_name(metric)}",
             caption=(
-                f"Each value minus the baseline of its axis, {in_unit(metric)} of validation "
-                f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
+                f"Each value minus the baseline of its axis, {difference_unit(metric)} of "
+                f"validation {metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
                 f"{_runs([effect.comparison for effect in known])}. Paired: same order, same "
                 "seed, all other axes equal."
             ),
-            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in known]),
+            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in known]),
             table=table(
                 [
                     "axis",
@@ -140,11 +140,11 @@ def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figu
             title=f"Interactions in {metric_name(metric)}",
             caption=(
                 f"Change of the effect of one value with the value of another axis, "
-                f"{in_unit(metric)} of validation {metric_name(metric)}, with 95 % intervals; the "
-                f"{len(drawn)} largest of {len(known)}; "
+                f"{difference_unit(metric)} of validation {metric_name(metric)}, with 95 % "
+                f"intervals; the {len(drawn)} largest of {len(known)}; "
                 f"{_runs([effect.comparison for effect in drawn])}."
             ),
-            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
+            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
             table=table(
                 [
                     "effect of",
@@ -156,7 +156,7 @@ def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figu
                     "#detectable",
                 ],
                 [
-                    [_value(o.first), _value(o.second), o.squares, *numbers(o.comparison)]
+                    [_value(o.first), _value(o.second), o.squares, *difference_cells(o.comparison)]
                     for o in drawn
                 ],
             ),
@@ -193,7 +193,7 @@ def _importance(
             "runs. The shares have no intervals: if they contradict the matched differences, "
             "trust the matched differences."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "axis",

@@ -128,7 +128,7 @@ def _map(
         title=f"{title}: {heading}",
         caption=f"Means over n = {count(len(matrices.cells), 'run')}. "
         + ("Darker is earlier." if name == "frozen_from" else "Darker is larger."),
-        spec=plots.spec([data], look),
+        spec=plots.plot_spec([data], look),
         table=table(
             [
                 "block",
@@ -179,14 +179,14 @@ def _drift(differences: Sequence[Any]) -> Figure:
             )
         )
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 name,
                 means,
                 [row for row, _ in kept],
                 color=color,
                 hollow=hollow,
                 symbol="diamond" if hollow else "circle",
-                error_x=plots.errors(means, lows, highs, color),
+                error_x=plots.error_bars(means, lows, highs, color),
             )
         )
     labels = [d.pair.frozen.label for d in drawn]
@@ -196,7 +196,7 @@ def _drift(differences: Sequence[Any]) -> Figure:
         caption="Drift of the effective weights, in percent of their norm, with 95 % intervals, "
         "mean over all adapted matrices. Paired: same order, same seed; "
         f"n = {_pairs(drawn)} pairs of runs.",
-        spec=plots.spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
+        spec=plots.plot_spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
         table=table(
             [
                 "configuration: matrices",

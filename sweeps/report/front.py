@@ -8,7 +8,7 @@ from typing import Any
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
 from sweeps.analysis.trials.metric_choice import replicate_warning
-from sweeps.presentation.numbers import count, share
+from sweeps.presentation.numbers import count, share_text
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
@@ -96,9 +96,9 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
     printed = rows[:TABLE_ROWS]
     cells = [
         [
-            titled(row),
+            label_with_role(row),
             ("knee" if row.get("knee") else "yes") if row["on_front"] else "",
-            share(row.get("p_front")),
+            share_text(row.get("p_front")),
             str(row["n_replicates"]),
             *(
                 shown(name, *(row.get(f"{prefix}{name}{end}") for end in ("", "_low", "_high")))
@@ -124,7 +124,7 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
     )
 
 
-def titled(row: Row) -> str:
+def label_with_role(row: Row) -> str:
     """Return the label of a row, with the role of a baseline or reference."""
     return str(row["label"]) if row["role"] == "search" else f"{row['label']} ({row['role']})"
 
@@ -192,7 +192,7 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
         xaxis=_range(rows, x),
         yaxis=_range(rows, y),
     )
-    return plots.spec(data, look)
+    return plots.plot_spec(data, look)
 
 
 def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
         return {}
     values = [scaled(metric, row.get(f"{p}{metric}")) for row in rows for p in ("", "test ")]
     ends = [scaled(metric, row.get(f"{metric}{end}")) for row in rows for end in ("_low", "_high")]
-    limits = plots.span(values, ends, 0.0, 100.0)
+    limits = plots.axis_range(values, ends, 0.0, 100.0)
     return {} if limits is None else {"range": limits}
 
 
@@ -218,22 +218,22 @@ def _points(
     def ends(metric: str, end: str) -> list[float | None]:
         return [scaled(metric, row.get(f"{prefix}{metric}{end}")) for row in rows]
 
-    trace = plots.marks(
+    trace = plots.marker_trace(
         name,
         ends(x, ""),
         ends(y, ""),
         color=color,
         symbol=symbol,
         hollow=bool(prefix),
-        error_x=plots.errors(ends(x, ""), ends(x, "_low"), ends(x, "_high"), color)
+        error_x=plots.error_bars(ends(x, ""), ends(x, "_low"), ends(x, "_high"), color)
         if bars
         else None,
-        error_y=plots.errors(ends(y, ""), ends(y, "_low"), ends(y, "_high"), color)
+        error_y=plots.error_bars(ends(y, ""), ends(y, "_low"), ends(y, "_high"), color)
         if bars
         else None,
         customdata=[row["config_id"] for row in rows],
         text=[
-            f"{plots.escaped(titled(row))}<br>{metric_name(y)} "
+            f"{plots.escaped(label_with_role(row))}<br>{metric_name(y)} "
             f"{shown(y, *(row.get(f'{prefix}{y}{end}') for end in ('', '_low', '_high')))}<br>"
             f"{metric_name(x)} "
             f"{shown(x, *(row.get(f'{prefix}{x}{end}') for end in ('', '_low', '_high')))}"
@@ -250,7 +250,7 @@ def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
     """Return a plot of a single objective: one row per configuration, the best at the top."""
     (name,) = objectives
     kept = [row for row in rows if row[name] is not None][:BARS]
-    labels = [titled(row) for row in kept]
+    labels = [label_with_role(row) for row in kept]
     data = []
     for split, prefix, hollow in (("validation", "", False), ("test", "test ", True)):
         means, lows, highs = (
@@ -258,14 +258,14 @@ def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
             for end in ("", "_low", "_high")
         )
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 split,
                 means,
                 range(len(labels)),
                 color="@2" if hollow else "@1",
                 hollow=hollow,
-                error_x=plots.errors(means, lows, highs, "@2" if hollow else "@1"),
+                error_x=plots.error_bars(means, lows, highs, "@2" if hollow else "@1"),
                 customdata=[row["config_id"] for row in kept],
             )
         )
-    return plots.spec(data, plots.dot_rows(labels, axis_title(name), legend=True))
+    return plots.plot_spec(data, plots.dot_rows(labels, axis_title(name), legend=True))

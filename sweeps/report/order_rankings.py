@@ -14,7 +14,7 @@ from sweeps.analysis.orders.rankings import (
     rank_agreement,
 )
 from sweeps.analysis.trials.replicates import Replicates, sample
-from sweeps.presentation.numbers import between, count, p_value
+from sweeps.presentation.numbers import count, p_value, percent_range
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
@@ -48,7 +48,7 @@ def ranking_figures(
     best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
     orders = list(dict.fromkeys(sample(kept[0], metric).orders))
     orders = [o for o in orders if all(o in sample(c, metric).by_order() for c in kept)]
-    names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
+    names = plots.plot_labels([kept[c].label for c in best[:CURVES]], 60)
     seeds = max(len(set(sample(config, metric).seeds)) for config in kept)
     data = [
         {
@@ -84,7 +84,7 @@ def ranking_figures(
                 pair.second,
                 f"{pair.wins} of {pair.orders}",
                 f"{pair.probability:.0%}",
-                between(pair.low, pair.high),
+                percent_range(pair.low, pair.high),
                 pair.flips,
             ]
             for pair in pairs[:10]
@@ -108,7 +108,7 @@ def ranking_figures(
                 f"{concordance.w:.2f} (1: the same ranking in all {concordance.orders} orders), "
                 f"p {p_value(concordance.p_value)} for no agreement."
             ),
-            spec=plots.spec(data, look),
+            spec=plots.plot_spec(data, look),
             table=lines,
             terms=("Kendall's W", "flip"),
         )

@@ -11,7 +11,7 @@ from sweeps.analysis.orders.positions import (
     task_accuracies,
 )
 from sweeps.analysis.orders.variance_shares import variance_split
-from sweeps.presentation.numbers import between, count, share
+from sweeps.presentation.numbers import count, percent_range, share_text
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
@@ -106,9 +106,9 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
         return [None if row[name] is None else round(100 * row[name], 2) for row in drawn]
 
     data = [
-        plots.marks("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
-        plots.marks("between orders", values("aopd"), at, color="@1", size=11),
-        plots.marks(
+        plots.marker_trace("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
+        plots.marker_trace("between orders", values("aopd"), at, color="@1", size=11),
+        plots.marker_trace(
             "between orders, worst task",
             values("mopd"),
             at,
@@ -127,7 +127,7 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
             "disparity below the gray point is not larger than the disparity between seeds. "
             "Ranges increase with the number of values: compare only rows with equal n."
         ),
-        spec=plots.spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
+        spec=plots.plot_spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
         table=table(
             [
                 "configuration",
@@ -178,12 +178,12 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
     )
     over = " x ".join(count(n, name) for name, n in split.levels.items())
     data = [
-        plots.marks(
+        plots.marker_trace(
             "share",
             means,
             range(len(labels)),
             color="@1",
-            error_x=plots.errors(means, lows, highs, "@1"),
+            error_x=plots.error_bars(means, lows, highs, "@1"),
         )
     ]
     figures.append(
@@ -195,7 +195,7 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                 f"with 95 % intervals; {split.note}. The residual contains the interaction of all "
                 "factors that vary."
             ),
-            spec=plots.spec(
+            spec=plots.plot_spec(
                 data,
                 plots.dot_rows(
                     labels, "share of the variance / %", whole=True, xaxis={"range": [-3, 103]}
@@ -211,8 +211,8 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                 [
                     [
                         label,
-                        share(part.share),
-                        between(part.share_low, part.share_high),
+                        share_text(part.share),
+                        percent_range(part.share_low, part.share_high),
                         f"{100 * part.variance**0.5:.1f}",
                     ]
                     for label, part in zip(labels, known, strict=True)

@@ -77,7 +77,9 @@ def render(evidence: Evidence) -> str:
         style=_asset("report.css"),
         script=_asset("report.js"),
         plotly=_plotly() if evidence.finished else "",
-        data=packed(json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()),
+        data=gzip_base64(
+            json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()
+        ),
         version=__version__,
     )
 
@@ -129,7 +131,7 @@ def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, Any]:
     return {"figures": figures, "explorer": explorer}
 
 
-def packed(data: bytes) -> str:
+def gzip_base64(data: bytes) -> str:
     """Return bytes as gzip in base64, a third of the size. The script of the page unpacks them."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
@@ -154,4 +156,4 @@ def _asset(name: str) -> str:
 @cache
 def _plotly() -> str:
     """Return Plotly's script, packed. It contains its license."""
-    return packed(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
+    return gzip_base64(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
-from sweeps.report.front import titled
+from sweeps.report.front import label_with_role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,7 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
     listed = [r for r in evidence.fronts[evidence.readout] if r["config_id"] in known][:SHOWN]
     if not listed:
         return False
-    axes = _rows(figure, [titled(row) for row in listed])
+    axes = _rows(figure, [label_with_role(row) for row in listed])
     place = np.arange(len(listed))
     values = [known[row["config_id"]] for row in listed]
     floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
@@ -169,7 +169,7 @@ def _ranking(evidence: Evidence, figure: Figure) -> bool:
     rows = [r for r in evidence.fronts[evidence.readout] if r[name] is not None][:SHOWN]
     if not rows:
         return False
-    axes = _rows(figure, [titled(row) for row in rows])
+    axes = _rows(figure, [label_with_role(row) for row in rows])
     for shift, prefix, color, label, fill in (
         (-0.15, "", BLUE, "validation", BLUE),
         (0.15, "test ", VERMILION, "test", "white"),

@@ -18,8 +18,14 @@ from sweeps.analysis.effects.paths import (
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison, compare, configurations
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.numbers import count, points
-from sweeps.report.differences import forest, in_unit, interval_of, numbers, scale_of
+from sweeps.presentation.numbers import count, signed_points
+from sweeps.report.differences import (
+    difference_cells,
+    difference_unit,
+    forest_plot,
+    interval_of,
+    unit_scale,
+)
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, shown, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
@@ -36,8 +42,8 @@ def path_section(evidence: Evidence) -> Section:
     points_run = {c: point for c, point in requested.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
-    start, start_name = start_of(points_run, varied_axes(requested))
-    end, end_name = end_of(evidence, points_run)
+    start, start_name = path_start(points_run, varied_axes(requested))
+    end, end_name = path_end(evidence, points_run)
     lead = f"From {start_name}, {run[start].label}, to {end_name}, {run[end].label}"
     if start == end:
         return _section(f"No path: {start_name} is {end_name}, {run[end].label}.")
@@ -101,7 +107,7 @@ def _by_split(evidence: Evidence) -> BySplit:
     return by_split
 
 
-def start_of(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[str, str]:
+def path_start(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[str, str]:
     """Return (config_id, description) of the configuration with most axes at their baseline.
 
     Of several, the first is returned. A factor without effect counts as being at its baseline.
@@ -120,7 +126,7 @@ def start_of(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[st
     )
 
 
-def end_of(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
+def path_end(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
     """Return (config_id, description) of the choice, or of the best searched configuration.
 
     The choice is that of `sweeps select`; it is used if it belongs to the search.
@@ -143,10 +149,10 @@ def _difference(comparison: Comparison) -> str:
     interval = comparison.interval
     if unit(comparison.metric) != "%":
         return f"{interval.mean:+,.0f}"
-    mean = f"{points(interval.mean)} points"
+    mean = f"{signed_points(interval.mean)} points"
     if interval.low is None or interval.high is None:
         return f"{mean} (no interval)"
-    return f"{mean} ({points(interval.low)} to {points(interval.high)})"
+    return f"{mean} ({signed_points(interval.low)} to {signed_points(interval.high)})"
 
 
 def _figure(
@@ -175,13 +181,13 @@ def _figure(
         id=f"path-{metric}",
         title=f"Effect of each step on {metric_name(metric)}",
         caption=(
-            f"Each configuration of the path minus the previous one, {in_unit(metric)} of "
+            f"Each configuration of the path minus the previous one, {difference_unit(metric)} of "
             f"validation {metric_name(metric)} ({better}), with 95 % intervals; n = "
             f"{'/'.join(map(str, pairs)) or 0} pairs of runs with the same order and seed. The "
             "effect of a step depends on its position: another sequence of the same steps divides "
             "the total differently."
         ),
-        spec=forest(metric, labels, [interval_of(difference) for difference in compared]),
+        spec=forest_plot(metric, labels, [interval_of(difference) for difference in compared]),
         table=_table(metric, labels, steps, compared, whole["test"]),
         terms=("ablation path", "95 % interval", metric_name(metric)),
     )
@@ -207,7 +213,7 @@ def _table(
                 label,
                 _value(metric, at),
                 0 if difference is None else difference.interval.n,
-                *numbers(difference),
+                *difference_cells(difference),
                 _value(metric, test_at),
                 _with_ends(metric, test),
             ]
@@ -239,7 +245,7 @@ def _with_ends(metric: str, comparison: Comparison | None) -> str | None:
     """Return a difference with its interval, as one cell."""
     if comparison is None:
         return None
-    scale, interval = scale_of(metric), comparison.interval
+    scale, interval = unit_scale(metric), comparison.interval
     mean = f"{scale * interval.mean:+.1f}"
     if interval.low is None or interval.high is None:
         return mean

@@ -38,7 +38,7 @@ def dot_rows(
 
     `whole`: keep words that all labels have in common.
     """
-    shown = texts(labels, whole=whole)
+    shown = plot_labels(labels, whole=whole)
     lines = max((text.count("<br>") + 1 for text in shown), default=1)
     height = 84 + (ROW + 12 * (lines - 1)) * max(len(labels), 1) + (30 if legend else 0)
     return layout(
@@ -56,7 +56,7 @@ def dot_rows(
     )
 
 
-def texts(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
+def plot_labels(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
     """Return labels for Plotly: wrapped, and without the words that all labels have in common.
 
     Plotly interprets some HTML in texts, so `<`, `>` and `&` are escaped.
@@ -82,7 +82,7 @@ def _lines(words: Sequence[str], wrap: int) -> list[str]:
     return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2]} …"]
 
 
-def errors(
+def error_bars(
     center: Sequence[float | None],
     low: Sequence[float | None],
     high: Sequence[float | None],
@@ -110,7 +110,7 @@ def errors(
     }
 
 
-def marks(
+def marker_trace(
     name: str,
     x: Sequence[Any],
     y: Sequence[Any],
@@ -148,12 +148,12 @@ def zero_line(vertical: bool = True) -> dict[str, Any]:
     }
 
 
-def spec(data: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> dict[str, Any]:
+def plot_spec(data: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> dict[str, Any]:
     """Return a Plotly specification of traces and layout."""
     return {"data": list(data), "layout": dict(look)}
 
 
-def span(
+def axis_range(
     values: Sequence[float | None], ends: Sequence[float | None], low: float, high: float
 ) -> list[float] | None:
     """Return an axis range that contains all values, and interval ends clipped to [low, high].

@@ -15,14 +15,14 @@ from sweeps.analysis.effects.stopping_audit import (
     stopping_cost,
 )
 from sweeps.analysis.trials.paired_differences import configurations
-from sweeps.presentation.numbers import between, count
+from sweeps.presentation.numbers import count, percent_range
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.differences import forest, in_unit, scale_of
+from sweeps.report.differences import difference_unit, forest_plot, unit_scale
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
-from sweeps.report.racing_section import raced
+from sweeps.report.racing_section import racing_summary
 from sweeps.search.step import Decision
 
 LISTED = 60
@@ -49,7 +49,7 @@ def stopping_section(evidence: Evidence) -> Section:
     if evidence.sweep.early_stop is not None:
         parts.append(_stopped(evidence, rungs, verdicts, figures, notes))
     if evidence.sweep.racing is not None:
-        parts.append(raced(evidence, race, tables))
+        parts.append(racing_summary(evidence, race, tables))
     if verdicts.stopped:
         tables.insert(0, ("Decisions of the rungs", _decided(rungs)))
     return Section(
@@ -126,7 +126,7 @@ def _cost(cost: StoppingCost) -> str:
     return (
         f"{regret} {on_front.k} of {count(on_front.n, 'audited configuration')} would be on the "
         f"front; for all stopped configurations the 95 % interval of this share is "
-        f"{between(on_front.low, on_front.high)}."
+        f"{percent_range(on_front.low, on_front.high)}."
     )
 
 
@@ -166,7 +166,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
         id="stopping-rungs",
         title="Configurations at each rung",
         caption=f"{words} n = {count(len({o.config_id for o in rungs}), 'configuration')}.",
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 Column(title="rung", term="rung"),
@@ -203,13 +203,13 @@ def _regret(cost: StoppingCost) -> Figure:
         title="Cost of early stopping",
         caption=(
             "Each audited configuration minus the best configuration that was not stopped, "
-            f"{cost.best_kept}, {in_unit(cost.metric)} of validation {name} after the last task, "
-            f"with 95 % intervals; n = {count(cost.audited, 'audited configuration')}, "
+            f"{cost.best_kept}, {difference_unit(cost.metric)} of validation {name} after the "
+            f"last task, with 95 % intervals; n = {count(cost.audited, 'audited configuration')}, "
             f"{'/'.join(map(str, pairs)) or 0} pairs of runs each. Mean difference: {margin}. "
             "The interval of the best audited configuration is overconfident, because it was "
             "selected by its result."
         ),
-        spec=forest(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
+        spec=forest_plot(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
         table=table(
             [
                 Column(title="audited configuration", term="audit"),
@@ -240,7 +240,7 @@ def _cells(metric: str, audited: AuditedConfiguration) -> list[str]:
 
 
 def _signed(metric: str, value: float) -> str:
-    return f"{scale_of(metric) * value:+.1f}"
+    return f"{unit_scale(metric) * value:+.1f}"
 
 
 def _decided(rungs: Sequence[Decision]) -> Table:

@@ -106,7 +106,7 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
     return StoredTables(sweep, tables, warnings)
 
 
-def stacked(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
+def stack_tables(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
     """Concatenate the same table of several sweeps, with a first column `sweep`."""
     names = pa.array(sweeps, pa.string())
     number = np.repeat(np.arange(len(sweeps), dtype=np.int32), [len(table) for table in tables])

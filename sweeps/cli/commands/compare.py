@@ -167,9 +167,9 @@ def _partnerless(matching: SweepMatching) -> list[str]:
 
 
 def _cells(cells: Sequence[Cell]) -> str:
-    metric_text = [f"order {order} seed {_seed(seed)}" for order, seed in cells[:NAMED]]
+    names = [f"order {order} seed {_seed(seed)}" for order, seed in cells[:NAMED]]
     more = len(cells) - NAMED
-    return "; ".join(metric_text) + (f" and {more} more runs" if more > 0 else "")
+    return "; ".join(names) + (f" and {more} more runs" if more > 0 else "")
 
 
 def _seed(seed: object) -> str:

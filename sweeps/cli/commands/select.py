@@ -99,7 +99,7 @@ def select(
         production_document,
         production_run,
     )
-    from sweeps.presentation.selection_card import SelectionQuestion, card
+    from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
     from sweeps.search.requested_results import read_results
 
     folder = output is None or output.parent.is_dir()
@@ -150,7 +150,7 @@ def select(
     )
     for warning in results.warnings:
         click.echo(warning, err=True)
-    click.echo(card(question, choice, test))
+    click.echo(selection_card_text(question, choice, test))
     if choice.chosen is None:
         sys.exit(NOTHING_CHOSEN)
     if output is not None:

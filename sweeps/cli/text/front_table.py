@@ -13,7 +13,7 @@ from sweeps.analysis.trials.metric_choice import (
     summaries,
 )
 from sweeps.cli.text.layout import fits, fitted, wrapped
-from sweeps.presentation.numbers import share
+from sweeps.presentation.numbers import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +140,7 @@ def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _probability(p_front: float | None) -> str:
-    return "" if p_front is None else share(p_front)
+    return "" if p_front is None else share_text(p_front)
 
 
 def _titled(row: dict[str, Any], readout: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout
-from sweeps.presentation.numbers import between, p_value, points
+from sweeps.presentation.numbers import p_value, percent_range, signed_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ def _variance(configs: Sequence[Replicates], metric: str) -> str:
         {
             "source": part.source.replace(":", " x "),
             "share": "–" if part.share is None else f"{part.share:.0%}",  # noqa: RUF001
-            "95 %": between(part.share_low, part.share_high),
+            "95 %": percent_range(part.share_low, part.share_high),
             "std. dev.": f"{100 * part.variance**0.5:.1f}",
         }
         for part in split.components
@@ -146,7 +146,7 @@ def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
                 "than": pair.second,
                 "in orders": f"{pair.wins} of {pair.orders}",
                 "probability": f"{pair.probability:.0%}",
-                "95 %": between(pair.low, pair.high),
+                "95 %": percent_range(pair.low, pair.high),
                 "flips": pair.flips,
             }
             for pair in pairwise_comparisons(
@@ -249,7 +249,7 @@ def _ends(interval: Interval) -> str:
 def _effect_row(label: str, effects: EffectEstimates, column: str, first: int) -> dict[str, Any]:
     row: dict[str, Any] = {"configuration": label, "p": p_value(effects.p_value)}
     for index, (effect, half) in enumerate(zip(effects.effects, effects.half, strict=True)):
-        row[column.format(index + first)] = f"{points(effect)} ± {100 * half:.1f}"
+        row[column.format(index + first)] = f"{signed_points(effect)} ± {100 * half:.1f}"
     p = effects.p_value
     row["significant"] = "yes" if p is not None and p < SIGNIFICANCE else "no"
     return row

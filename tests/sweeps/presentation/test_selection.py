@@ -20,7 +20,7 @@ from clmethods.config import (
 from sweeps.analysis.selection.selection import MetricLimit, metric_estimate, select
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.production_file import production_document, production_run
-from sweeps.presentation.selection_card import SelectionQuestion, card
+from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
 from sweeps.statistics.intervals import mean_interval, prediction_interval
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
@@ -99,7 +99,7 @@ def test_limits_are_kept_even_in_the_worst_order_or_nothing_is_chosen():
         found, OBJECTIVES, [MetricLimit("forgetting", "max", 0.001)], "average_accuracy"
     )
     assert nothing.chosen is None
-    text = card(asked([MetricLimit("forgetting", "max", 0.001)]), nothing, {})
+    text = selection_card_text(asked([MetricLimit("forgetting", "max", 0.001)]), nothing, {})
     assert "nothing: no configuration satisfies forgetting <= 0.1 %, by the pessimistic" in text
     assert text.index("nearest   safe") < text.index("nearest   best")
 
@@ -136,12 +136,12 @@ def test_the_card_says_how_far_the_runner_up_is_and_what_would_settle_it():
     a, b = flat(0.80, 0.03, seed=1), flat(0.79, 0.03, seed=2)
     found = [configuration("one", a), configuration("two", b)]
     choice = select(found, OBJECTIVES, [], "average_accuracy")
-    text = card(asked(), choice, {})
+    text = selection_card_text(asked(), choice, {})
     assert text.splitlines()[0].startswith("choose    ")
     assert "not significant" in text
     assert "would detect this one" in text or "too small for any design" in text
     clear = [configuration("one", a + 0.2), configuration("two", a)]
-    text = card(asked(), select(clear, OBJECTIVES, [], "average_accuracy"), {})
+    text = selection_card_text(asked(), select(clear, OBJECTIVES, [], "average_accuracy"), {})
     assert "20.0 better, paired over 12 runs, 95 % 20.0 to 20.0: significant" in text
 
 
@@ -153,7 +153,9 @@ def test_the_choice_looks_at_some_runs_and_is_reported_on_the_others():
     looked = [(f"order{i}", 0) for i in range(4)]
     choice = select(found, OBJECTIVES, [], "average_accuracy", cells=looked)
     assert choice.chosen.replicates.label == "lucky"
-    text = card(asked(chosen_on=tuple(looked)), choice, {("lucky", "last"): found[0]})
+    text = selection_card_text(
+        asked(chosen_on=tuple(looked)), choice, {("lucky", "last"): found[0]}
+    )
     assert "validation 90.0" in text
     assert "on the 8 held-out runs, validation: average_accuracy 60.0" in text
     assert "10.0 worse, paired over 8 runs" in text
