@@ -188,7 +188,7 @@ def _runner_up(question: SelectionQuestion, choice: Selection, chosen: Candidate
         metric = question.leading
         lines.append(
             f"without the limits the choice would be {best.name}: {metric} "
-            f"{metric_text(metric, best.standings[metric].interval.mean)}"
+            f"{metric_text(metric, best.estimates[metric].interval.mean)}"
         )
     return CardEntry("runner-up", tuple(lines))
 

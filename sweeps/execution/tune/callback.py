@@ -119,7 +119,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             self._run.halt(result["error"])
             return
         if result.get("outcome") == "failed":
-            result = AttemptResult(
+            attempt = AttemptResult(
                 status="failed",
                 stages_done=result["position"],
                 error=result["error"],
@@ -127,12 +127,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 node=result["host"],
             )
         elif result.get("position") == spec.run.stages:
-            result = AttemptResult(status="finished", stages_done=len(spec.chain))
+            attempt = AttemptResult(status="finished", stages_done=len(spec.chain))
             if spec.role != "reference":
                 self._run.progress.tally.note(spec.label, result["figures"])
         else:
             return  # interrupted, or requested only up to here: its row is decided later
-        self._ended(spec, result)
+        self._ended(spec, attempt)
 
     def on_trial_recover(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
