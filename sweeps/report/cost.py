@@ -67,7 +67,7 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
                 max(row["peak_rss_bytes"] for row in here.values()),
             )
         )
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "name": name,
@@ -120,7 +120,7 @@ def _by_configuration(
     of: dict[str, list[dict[str, Any]]] = {}
     for trial in trials:
         of.setdefault(trial["config_id"], []).append(trial)
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     rows = []
     for config_id in dict.fromkeys([*listed, *of]):
         runs = of.get(config_id, [])
@@ -133,7 +133,7 @@ def _by_configuration(
         rows.append((runs[0], len(runs), cpu, wall, peak))
     drawn = rows[:SHOWN]
     labels = [run["label"] for run, *_ in drawn]
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "orientation": "h",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.text_tables import NOTHING
@@ -24,7 +23,7 @@ def difference_unit(metric: str) -> str:
 
 def forest_plot(
     metric: str, labels: Sequence[str], intervals: Sequence[Interval | None]
-) -> dict[str, Any]:
+) -> plots.PlotPart:
     """Return a forest plot: one row per difference, filled if its interval excludes 0."""
     scale = unit_scale(metric)
     data = []

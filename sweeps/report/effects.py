@@ -171,7 +171,7 @@ def _importance(
     ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
     labels = [axis.path for axis in ranked]
     names = {"fanova": "fANOVA", "ped_anova": "PED-ANOVA (the best tenth)"}
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "orientation": "h",
@@ -183,8 +183,9 @@ def _importance(
         }
         for key, color in (("fanova", "@1"), ("ped_anova", "@5"))
     ]
-    look = plots.dot_rows(labels, "importance / %", legend=True, whole=True, bargap=0.35)
-    look["height"] += 18 * len(labels)
+    look = plots.dot_rows(
+        labels, "importance / %", legend=True, whole=True, row_height=46, bargap=0.35
+    )
     return Figure(
         id=f"importance-{metric}",
         title=f"Importance for {metric_name(metric)}",

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.analysis.front.front_rows import front_rows
+from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
 from sweeps.analysis.orders.order_effect import order_sensitivity
 from sweeps.analysis.selection.selection import Selection, select
@@ -90,7 +91,7 @@ class Evidence:
         return tuple(dict.fromkeys([self.readout, *declared]))
 
     @cached_property
-    def fronts(self) -> dict[str, list[dict[str, Any]]]:
+    def fronts(self) -> dict[str, list[FrontRow]]:
         """Return the rows of `front_rows`, by readout."""
         return {name: front_rows(self.sweep, self.summaries, name) for name in self.readouts}
 
@@ -114,7 +115,7 @@ class Evidence:
         """Return the matrix statistics of the finished runs, in the order of the front rows."""
         if len(self.matrices) == 0:
             return []
-        place = {row["config_id"]: k for k, row in enumerate(self.fronts[self.readout])}
+        place = {row.config_id: k for k, row in enumerate(self.fronts[self.readout])}
         runs = matrix_runs(self.trials, self.matrices)
         return sorted(runs, key=lambda matrix: place.get(matrix.config_id, len(place)))
 
@@ -158,7 +159,7 @@ class Evidence:
         if self.choice.chosen is not None:
             return self.choice.chosen.replicates.config_id
         rows = self.fronts[self.readout]
-        return rows[0]["config_id"] if rows else None
+        return rows[0].config_id if rows else None
 
     @cached_property
     def accuracies(self) -> dict[tuple[str, str, str], tuple[Matrix, int]]:

@@ -102,7 +102,7 @@ def _map(
         return None if raw is None else round(factor * raw, 2)
 
     grid = [[value(block, site) for site in sites] for block in blocks]
-    data = {
+    data: plots.PlotPart = {
         "type": "heatmap",
         "x": sites,
         "y": [str(block) for block in blocks],

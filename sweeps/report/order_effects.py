@@ -37,7 +37,7 @@ def effect_figures(
     position = factor == "position"
     first = 1 if position else 0
     ticks = [str(k + first) for k in range(len(known[0][1].effects))]
-    data = []
+    data: list[plots.PlotPart] = []
     names = plots.plot_labels([label for label, _ in known[:CURVES]], 60)
     for k, (_, fit_result) in enumerate(known[:CURVES]):
         color = plots.COLORS[k % 6]

@@ -50,7 +50,7 @@ def ranking_figures(
     orders = [o for o in orders if all(o in sample(c, metric).by_order() for c in kept)]
     names = plots.plot_labels([kept[c].label for c in best[:CURVES]], 60)
     seeds = max(len(set(sample(config, metric).seeds)) for config in kept)
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "scatter",
             "mode": "lines+markers",

@@ -91,7 +91,7 @@ def order_answer(evidence: Evidence) -> str | None:
 
 def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
     """Return the rank of each configuration among the front rows."""
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     order = dict.fromkeys([*listed, *config_ids])
     return {config_id: place for place, config_id in enumerate(order)}
 

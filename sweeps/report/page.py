@@ -7,11 +7,12 @@ import gzip
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
 from clmethods import __version__
+from clmethods.canonical import JsonValue
 from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section
@@ -124,7 +125,7 @@ def sections_of(evidence: Evidence) -> list[Section]:
     ]
 
 
-def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, Any]:
+def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, JsonValue]:
     """Return the data that the script of the page reads."""
     figures = {figure.id: figure.spec for section in sections for figure in section.figures}
     explorer = configuration_data(evidence) if evidence.finished else None

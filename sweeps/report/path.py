@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from clmethods.errors import InvalidConfigError
 from sweeps.analysis.effects.axis_effects import AnalyzedAxis, Point, searched_points, varied_axes
@@ -134,7 +133,7 @@ def path_end(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
     chosen = evidence.choice.chosen
     if chosen is not None and chosen.replicates.config_id in run:
         return chosen.replicates.config_id, "the choice"
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     return next(c for c in listed if c in run), "the best searched configuration"
 
 
@@ -254,9 +253,7 @@ def _with_ends(metric: str, comparison: Comparison | None) -> str | None:
 
 def _missing(lacking: PathGap) -> Table:
     """Return a table of the settings that no run has, and of the step before each."""
-    steps: list[tuple[Any, dict[str, Any]]] = list(
-        zip([None, *lacking.changes], lacking.points, strict=True)
-    )
+    steps = list(zip([None, *lacking.changes], lacking.points, strict=True))
     return table(
         ["after", "setting that was not run"],
         [

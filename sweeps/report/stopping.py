@@ -141,7 +141,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
     at = sorted({decision.tasks for decision in rungs if decision.tasks is not None})
     verdicts = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
     ticks = [f"after {count(tasks, 'task')}" for tasks in at]
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "name": VERDICTS[verdict],

@@ -12,12 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import nearest, refuse, require
 from sweeps.analysis.trials.paired_differences import Comparison, compare_samples
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
@@ -25,7 +24,7 @@ from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
 MOST_VALUES = 24
 """Maximum number of values of an axis whose effects are computed."""
 
-Point = Mapping[str, Any]
+Point = Mapping[str, SettingValue]
 """Values of a configuration, by the dotted path of the axis."""
 
 
@@ -34,11 +33,11 @@ class AnalyzedAxis:
     """Searched field that takes more than one value."""
 
     path: str
-    values: tuple[Any, ...]
+    values: tuple[SettingValue, ...]
     """Values in the order in which the configurations have them; the first is the baseline."""
 
     @property
-    def baseline(self) -> Any:
+    def baseline(self) -> SettingValue:
         """Value with which the others are compared."""
         return self.values[0]
 
@@ -48,8 +47,8 @@ class ValueEffect:
     """Difference between a value of one axis and the baseline value of that axis."""
 
     path: str
-    value: Any
-    baseline: Any
+    value: SettingValue
+    baseline: SettingValue
     pairs: int
     """Number of matched pairs of configurations; if it is 0, there is no effect."""
     comparison: Comparison | None
@@ -85,7 +84,7 @@ def varied_axes(
         InvalidConfigError: If a path does not vary, or if an axis does not take the value.
     """
     requested = dict(baselines or {})
-    values_by_path: dict[str, dict[str, Any]] = {}
+    values_by_path: dict[str, dict[str, SettingValue]] = {}
     for point in points.values():
         for path, value in point.items():
             values_by_path.setdefault(path, {}).setdefault(canonical_json(value), value)
@@ -126,10 +125,11 @@ def axes_to_compare(axes: Sequence[AnalyzedAxis]) -> tuple[list[AnalyzedAxis], l
     return analyzed, skipped
 
 
-def _rank(value: Any) -> tuple[int, float]:
+def _rank(value: SettingValue) -> tuple[int, float]:
     """Return a sort key: numbers in ascending order; other values keep their order."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (0, float(value)) if number else (1, 0.0)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 0, float(value)
+    return 1, 0.0
 
 
 def axis_effects(

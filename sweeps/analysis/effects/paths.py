@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from clmethods.metrics import Direction
 from sweeps.analysis.effects.axis_effects import Point
@@ -32,8 +31,8 @@ class FactorChange:
     """Change of one factor from one value to another."""
 
     path: str
-    before: Any
-    after: Any
+    before: SettingValue
+    after: SettingValue
 
     def __str__(self) -> str:
         return f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
@@ -58,9 +57,9 @@ class PathGap:
 
     changes: tuple[FactorChange, ...]
     """Changes in the order of the path."""
-    points: tuple[dict[str, Any], ...]
+    points: tuple[Point, ...]
     """All settings of the path, from the start to the end."""
-    missing: tuple[dict[str, Any], ...]
+    missing: tuple[Point, ...]
     """Settings of the path without runs."""
 
 
@@ -226,7 +225,7 @@ def smallest_gap(points: Mapping[str, Point], start: str, end: str) -> PathGap:
     between = _frozen(first) | _frozen(last)
     run = [at for point in points.values() if (at := _frozen(point)) <= between]
 
-    def setting(taken: int) -> dict[str, Any]:
+    def setting(taken: int) -> dict[str, SettingValue]:
         over = {path: last[path] for i, path in enumerate(factors) if taken >> i & 1}
         return always | over
 
@@ -273,5 +272,5 @@ def _frozen(point: Point) -> frozenset[tuple[str, str]]:
     return frozenset((path, canonical_json(value)) for path, value in point.items())
 
 
-def _shown(value: Any) -> str:
+def _shown(value: SettingValue) -> str:
     return value if isinstance(value, str) else canonical_json(value)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import JsonValue, canonical_json
 from sweeps.analysis.trials.paired_differences import Comparison, compare, compare_samples
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
 
@@ -28,8 +27,8 @@ class RunDifference:
     """Field in which two runs differ."""
 
     path: str
-    first: Any
-    second: Any
+    first: JsonValue
+    second: JsonValue
 
     def __str__(self) -> str:
         return f"{self.path}: {canonical_json(self.first)} | {canonical_json(self.second)}"
@@ -66,7 +65,7 @@ class MatchComparison:
     only_second: tuple[Cell, ...]
 
 
-def runs_by_configuration(trials: pa.Table) -> dict[str, dict[str, Any]]:
+def runs_by_configuration(trials: pa.Table) -> dict[str, dict[str, JsonValue]]:
     """Return the run of each configuration as nested data, by config_id."""
     return {
         row["config_id"]: json.loads(row["run"])
@@ -84,8 +83,8 @@ def code_versions(trials: pa.Table) -> dict[str, int]:
 def match_configurations(
     first: Sequence[Replicates],
     second: Sequence[Replicates],
-    runs_first: Mapping[str, Mapping[str, Any]],
-    runs_second: Mapping[str, Mapping[str, Any]],
+    runs_first: Mapping[str, Mapping[str, JsonValue]],
+    runs_second: Mapping[str, Mapping[str, JsonValue]],
 ) -> SweepMatching:
     """Match configurations by config_id, then by label and role, always with the same readout."""
     by_id = {(other.config_id, other.readout_id): other for other in second}
@@ -124,7 +123,7 @@ def match_configurations(
 
 
 def differing_fields(
-    first: Mapping[str, Any], second: Mapping[str, Any]
+    first: Mapping[str, JsonValue], second: Mapping[str, JsonValue]
 ) -> tuple[RunDifference, ...]:
     """Return the fields in which two runs differ, except seeds and orders.
 
@@ -181,8 +180,8 @@ def compare_all(
     return compare_samples(sample, metric, len(every) - len(cells), fixed_orders=fixed_orders)
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _flat(value: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    values: dict[str, JsonValue] = {}
     for name, item in value.items():
         path = f"{prefix}{name}"
         values |= _flat(item, f"{path}.") if isinstance(item, Mapping) else {path: item}
