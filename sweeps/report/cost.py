@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from sweeps.presentation.numbers import count
 from sweeps.presentation.text_tables import NOTHING
@@ -12,6 +11,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
+from sweeps.results.rows import StageRow, TrialRow
 
 SHOWN = 24
 """Maximum number of configurations in the plot; the table has up to `LISTED`."""
@@ -20,8 +20,10 @@ LISTED = 60
 
 def cost_section(evidence: Evidence) -> Section:
     """Return stages and seconds, with and without sharing, by position and by configuration."""
-    costs = {row["stage_key"]: row for row in evidence.stages.to_pylist()}
-    trials = [row for row in evidence.trials.to_pylist() if row["status"] == "finished"]
+    stages: list[StageRow] = evidence.stages.to_pylist()
+    ended: list[TrialRow] = evidence.trials.to_pylist()
+    costs = {row["stage_key"]: row for row in stages}
+    trials = [row for row in ended if row["status"] == "finished"]
     steps = Counter(key for trial in trials for key in trial["stage_keys"])
     known = {key: costs[key] for key in steps if key in costs}
     if not known:
@@ -52,7 +54,7 @@ def cost_section(evidence: Evidence) -> Section:
     )
 
 
-def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figure:
+def _by_position(known: dict[str, StageRow], steps: Counter[str]) -> Figure:
     positions = sorted({row["position"] for row in known.values()})
     rows = []
     for position in positions:
@@ -115,9 +117,9 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
 
 
 def _by_configuration(
-    evidence: Evidence, known: dict[str, dict[str, Any]], trials: list[dict[str, Any]]
+    evidence: Evidence, known: dict[str, StageRow], trials: list[TrialRow]
 ) -> Figure:
-    of: dict[str, list[dict[str, Any]]] = {}
+    of: dict[str, list[TrialRow]] = {}
     for trial in trials:
         of.setdefault(trial["config_id"], []).append(trial)
     listed = [row.config_id for row in evidence.fronts[evidence.readout]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sweeps.analysis.front.front_rows import front_rows
 from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
-from sweeps.analysis.orders.order_effect import order_sensitivity
+from sweeps.analysis.orders.order_effect import OrderSensitivity, order_sensitivity
 from sweeps.analysis.selection.selection import Selection, select
 from sweeps.analysis.trials.accuracy import Matrix, task_counts
 from sweeps.analysis.trials.metric_choice import (
@@ -103,9 +103,9 @@ class Evidence:
         return configurations(every, self.readout, "validation")
 
     @cached_property
-    def disparities(self) -> list[dict[str, Any]]:
+    def disparities(self) -> list[OrderSensitivity]:
         """Return the rows of `order_sensitivity` on validation images."""
-        rows: list[dict[str, Any]] = order_sensitivity(
+        rows: list[OrderSensitivity] = order_sensitivity(
             self.trials, self.evals, self.readout, "validation", self.metric
         ).to_pylist()
         return rows

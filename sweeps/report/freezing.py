@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.analysis.matrices.freezing_effect import drift_differences, freezing_pairs
+from sweeps.analysis.matrices.freezing_effect import (
+    DriftDifference,
+    drift_differences,
+    freezing_pairs,
+)
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
 from sweeps.presentation.numbers import count, percent_interval, significance
 from sweeps.presentation.text_tables import NOTHING
@@ -160,7 +164,7 @@ def _ends(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
     return f"{factor * low:{form}} to {factor * high:{form}}"
 
 
-def _drift(differences: Sequence[Any]) -> Figure:
+def _drift(differences: Sequence[DriftDifference]) -> Figure:
     """Return the figure of drift with and without freezing, with a table by group of matrices."""
     rows = [(f"{d.pair.frozen.label}: {d.group}", d) for d in differences]
     drawn = [d for d in differences if d.group == "all"]
@@ -222,6 +226,6 @@ def _drift(differences: Sequence[Any]) -> Figure:
     )
 
 
-def _pairs(drawn: Sequence[Any]) -> str:
+def _pairs(drawn: Sequence[DriftDifference]) -> str:
     """Return the numbers of paired runs of the rows, separated by slashes."""
     return "/".join(map(str, sorted({len(d.pair.cells) for d in drawn})))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
+from sweeps.analysis.orders.order_effect import OrderSensitivity
 from sweeps.analysis.orders.positions import (
     carry_over,
     position_effects,
@@ -67,10 +68,13 @@ def order_answer(evidence: Evidence) -> str | None:
         return None
     ranked = _ranked(evidence, [row["config_id"] for row in searched])
     row = min(searched, key=lambda each: ranked[each["config_id"]])
+    aopd, mopd = row["aopd"], row["mopd"]
+    if aopd is None or mopd is None:
+        return None
     answer = (
         f"With {row['label']}, the final accuracy of a task differs between "
-        f"{count(row['n_orders'], 'order')} by {100 * row['aopd']:.1f} points on average, and by "
-        f"{100 * row['mopd']:.1f} points for the most sensitive task"
+        f"{count(row['n_orders'], 'order')} by {100 * aopd:.1f} points on average, and by "
+        f"{100 * mopd:.1f} points for the most sensitive task"
     )
     if row["seed_aopd"] is None:
         return (
@@ -96,14 +100,14 @@ def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
     return {config_id: place for place, config_id in enumerate(order)}
 
 
-def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
+def _disparity(rows: Sequence[OrderSensitivity]) -> Figure:
     known = [row for row in rows if row["aopd"] is not None]
     drawn = known[:SHOWN]
     labels = [row["label"] for row in drawn]
     at = range(len(labels))
 
-    def values(name: str) -> list[float | None]:
-        return [None if row[name] is None else round(100 * row[name], 2) for row in drawn]
+    def values(name: Literal["aopd", "mopd", "seed_aopd"]) -> list[float | None]:
+        return [None if (v := row[name]) is None else round(100 * v, 2) for row in drawn]
 
     data = [
         plots.marker_trace("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
@@ -143,7 +147,10 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
                     row["label"],
                     row["n_orders"],
                     row["n_seeds"],
-                    *(_points(row[k]) for k in ("aopd", "seed_aopd", "mopd", "seed_mopd")),
+                    _points(row["aopd"]),
+                    _points(row["seed_aopd"]),
+                    _points(row["mopd"]),
+                    _points(row["seed_mopd"]),
                 ]
                 for row in known[:LISTED]
             ],

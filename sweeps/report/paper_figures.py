@@ -152,7 +152,7 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
     floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
     axes.plot(floor, place, "o", color=GRAY, markersize=4, label="between seeds")
     axes.plot(
-        [100 * v["aopd"] for v in values],
+        [np.nan if v["aopd"] is None else 100 * v["aopd"] for v in values],
         place,
         "o",
         color=BLUE,

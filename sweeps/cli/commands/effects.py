@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,14 @@ from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.shared_options import split_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sweeps.analysis.effects.axis_effects import AnalyzedAxis, ValueEffect, ValueInteraction
+    from sweeps.analysis.effects.axis_effects import (
+        AnalyzedAxis,
+        Point,
+        ValueEffect,
+        ValueInteraction,
+    )
     from sweeps.analysis.trials.paired_differences import Comparison
     from sweeps.analysis.trials.replicates import Replicates
 
@@ -90,7 +95,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _text(
     found: Sequence[Replicates],
-    points: Any,
+    points: Mapping[str, Point],
     axes: Sequence[AnalyzedAxis],
     metric: str,
     fixed: bool,
@@ -141,7 +146,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _single(one: ValueEffect) -> dict[str, Any]:
+def _single(one: ValueEffect) -> dict[str, str | int]:
     return {
         "axis": one.path,
         "value": str(one.value),
@@ -151,7 +156,7 @@ def _single(one: ValueEffect) -> dict[str, Any]:
     }
 
 
-def _double(one: ValueInteraction) -> dict[str, Any]:
+def _double(one: ValueInteraction) -> dict[str, str]:
     first, second = one.first, one.second
     return {
         "effect of": f"{first.path} {first.value}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clmethods.errors import refuse, require
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout
@@ -33,7 +33,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     every = replicates(summarize(results.trials, results.evals, split), list(objectives))
     searched = [c for c in configurations(every, name, split) if c.role == "search"]
     cells = {cell for config in searched for cell in config.cells}
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, str]] = [
         {"share of runs": f"{share:.0%}"}
         | {metric: metric_text(metric, v) for metric, v in zip(objectives, corner, strict=True)}
         for share in SHARES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -246,8 +246,8 @@ def _ends(interval: Interval) -> str:
     return f"{max(interval.low, -1.0):+.2f} to {min(interval.high, 1.0):+.2f}"
 
 
-def _effect_row(label: str, effects: EffectEstimates, column: str, first: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"configuration": label, "p": p_value(effects.p_value)}
+def _effect_row(label: str, effects: EffectEstimates, column: str, first: int) -> dict[str, str]:
+    row = {"configuration": label, "p": p_value(effects.p_value)}
     for index, (effect, half) in enumerate(zip(effects.effects, effects.half, strict=True)):
         row[column.format(index + first)] = f"{signed_points(effect)} ± {100 * half:.1f}"
     p = effects.p_value
