@@ -98,7 +98,7 @@ def analysed(storage: str, step: Callable[[str], Any]) -> dict[str, int]:
         from sweeps.analysis.front.pareto import pareto_table
         from sweeps.analysis.orders.order_effect import order_sensitivity
         from sweeps.analysis.orders.positions import carry_over, position_effects, task_accuracies
-        from sweeps.analysis.orders.rankings import agreement, by_order, extremes
+        from sweeps.analysis.orders.rankings import by_order, extreme_orders, rank_agreement
         from sweeps.analysis.orders.variance_shares import variance_split
         from sweeps.analysis.trials.replicates import replicates
         from sweeps.cli.locate import open_stored_sweep
@@ -122,8 +122,8 @@ def analysed(storage: str, step: Callable[[str], Any]) -> dict[str, int]:
             position_effects(one.orders, one.values)
             carry_over(one.orders, one.values)
     with step("orders: rankings"):
-        agreement(by_order(configurations, "average_accuracy")[1])
-        extremes(configurations, "average_accuracy", "max")
+        rank_agreement(by_order(configurations, "average_accuracy")[1])
+        extreme_orders(configurations, "average_accuracy", "max")
     return {name: len(table) for name, table in found.tables.items()}
 
 

@@ -52,7 +52,7 @@ def measure(name: str) -> dict[str, float]:
     import resource
 
     start, cpu = time.perf_counter(), time.process_time()
-    from sweeps.cli.text.plan_details import report_text, stored_spread
+    from sweeps.cli.text.plan_details import report_text, stored_variance
     from sweeps.cli.text.plan_overview import plan_text
     from sweeps.definition import missing_data, sweep_from_dict
     from sweeps.planning.cost_forecast import cost_forecast
@@ -72,7 +72,7 @@ def measure(name: str) -> dict[str, float]:
             plan,
             cost_forecast(plan, store),
             spent(plan, store),
-            stored_spread(plan, objects),
+            stored_variance(plan, objects),
             missing,
             footprint(plan, objects),
         )

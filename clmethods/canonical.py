@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _FINAL = frozenset({str, int, bool, type(None)})
+
+Scalar: TypeAlias = str | int | float | bool | None
+SettingValue: TypeAlias = Scalar | Sequence[Scalar]
+"""Value of a setting as a sweep file writes it: a scalar, or a list of scalars."""
+JsonValue: TypeAlias = "Scalar | Sequence[JsonValue] | Mapping[str, JsonValue]"
+"""Value that JSON can express."""
 
 ID_LENGTH = 16
 """Number of hex digits of a short id (64 bits). Stage keys keep all 64 digits."""

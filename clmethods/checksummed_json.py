@@ -14,7 +14,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sealed(content: Any, *, readable: bool = False) -> bytes:
+def add_checksum(content: Any, *, readable: bool = False) -> bytes:
     """Return a JSON document with the checksum of its content; `readable` indents it."""
     document = {"content": content, "sha256": sha256(canonical_json(content).encode())}
     if readable:
@@ -22,8 +22,8 @@ def sealed(content: Any, *, readable: bool = False) -> bytes:
     return canonical_json(document).encode()
 
 
-def unsealed(data: bytes) -> Any | None:
-    """Return the content of a document from `sealed`; None if it is damaged or was modified."""
+def verify_checksum(data: bytes) -> Any | None:
+    """Return the content of a document from `add_checksum`; None if it was damaged or modified."""
     try:
         document = json.loads(data)
         content = document["content"]

@@ -25,7 +25,7 @@ from clmethods.archive import (
     write,
 )
 from clmethods.checkpoint import fold
-from clmethods.checksummed_json import sealed
+from clmethods.checksummed_json import add_checksum
 from clmethods.config import (
     LoraSequentialConfig,
     MethodConfig,
@@ -117,7 +117,7 @@ def extend_model(
     ]
     write(
         out / COMPARISON_FILE,
-        sealed({"standings": [asdict(s) for s in comparisons]}, readable=True),
+        add_checksum({"standings": [asdict(s) for s in comparisons]}, readable=True),
     )
     return Extension(extended_archive, comparisons, old_data_error)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.trials.reference_metrics import full_summary
-from sweeps.results.load import Location, StoredTables, load_tables, locate, stacked
+from sweeps.results.load import StoredTables, SweepLocation, load_tables, locate, stack_tables
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
 
@@ -19,7 +19,7 @@ SPLITS = ("validation", "test")
 
 @final
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSweeps:
     """Result tables as Arrow tables, each with `sweep` as its first column.
 
     Repeated texts (`sweep`, and those of `TableSchema.repeated`) are Arrow dictionaries.
@@ -62,7 +62,7 @@ class Loaded:
         return {name: _plain(table).to_pandas() for name, table in self.tables.items()}
 
 
-def load(directory: str) -> Loaded:
+def load(directory: str) -> LoadedSweeps:
     """Return the tables of the sweep at STORAGE/sweeps/NAME, or of all sweeps of a storage.
 
     Example::
@@ -82,10 +82,10 @@ def load(directory: str) -> Loaded:
     requested = [_requested(place, tables_of_sweep) for tables_of_sweep in stored]
     summaries = [summary_of(tables_of_sweep) for tables_of_sweep in stored]
     tables = {
-        name: stacked(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
+        name: stack_tables(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
         for name in TABLES
     }
-    tables["summary"] = stacked(names, summaries)
+    tables["summary"] = stack_tables(names, summaries)
     all_requested = {trial for ids in requested for trial in (ids or ())}
     known = {name for name, ids in zip(names, requested, strict=True) if ids is not None}
     for name in ("trials", "summary"):
@@ -98,7 +98,7 @@ def load(directory: str) -> Loaded:
         ]
         tables[name] = table.append_column("wanted", pa.array(flags, pa.bool_()))
     warnings = tuple(warning for tables_of_sweep in stored for warning in tables_of_sweep.warnings)
-    return Loaded(**tables, warnings=warnings)
+    return LoadedSweeps(**tables, warnings=warnings)
 
 
 def summary_of(stored: StoredTables) -> pa.Table:
@@ -139,7 +139,7 @@ def _column(values: list[Any]) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-def _requested(place: Location, stored: StoredTables) -> set[str] | None:
+def _requested(place: SweepLocation, stored: StoredTables) -> set[str] | None:
     """Return the ids of the requested trials; None if the sweep file can no longer be resolved."""
     from sweeps.definition import stored_sweep  # pydantic, which only this part needs
     from sweeps.search.stored_observations import current_step

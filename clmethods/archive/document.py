@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clmethods.archive.stage_files import ArchiveError, read_sealed, write
-from clmethods.checksummed_json import sealed
+from clmethods.archive.stage_files import ArchiveError, read_checksummed, write
+from clmethods.checksummed_json import add_checksum
 from clmethods.config import (
     BackboneConfig,
     ConfigIssue,
@@ -40,7 +40,7 @@ def write_run(folder: Path, run: RunConfig) -> None:
         "stages": [stage.key for stage in stage_chain(run)],
         "code_version": code_version(),
     }
-    write(folder / RUN_FILE, sealed(document, readable=True))
+    write(folder / RUN_FILE, add_checksum(document, readable=True))
 
 
 def read_run(folder: Path, weights: str | None = None) -> RunConfig:
@@ -99,7 +99,7 @@ def refuse_another(folder: Path, requested: RunConfig) -> None:
 
 def _document(folder: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = read_sealed(folder / RUN_FILE)
+        document: dict[str, Any] = read_checksummed(folder / RUN_FILE)
     except OSError as error:
         raise ArchiveError(
             f"{folder} is not a model directory: it has no readable {RUN_FILE}. "

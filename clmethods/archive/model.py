@@ -24,9 +24,9 @@ from typing import Any, final
 
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
 from clmethods.archive.metrics import StoredMetrics
-from clmethods.archive.stage_files import ArchiveError, read_sealed, stage_files, write
+from clmethods.archive.stage_files import ArchiveError, read_checksummed, stage_files, write
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
-from clmethods.checksummed_json import sealed, sha256, unsealed
+from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import (
     RunConfig,
     StageSpec,
@@ -108,18 +108,20 @@ class ModelArchive:
         write(where / files.marker["state"], files.state)
         write(where / files.marker["result"], files.result)
         write(where / "cost.json", canonical_json(cost).encode())
-        write(where / "stage.json", sealed(files.marker))
+        write(where / "stage.json", add_checksum(files.marker))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
         """Return the counts of one readout of a stage; None if they are missing or damaged."""
         path = self._stage(key) / "evals" / f"{eval_id}.json"
-        rows: list[dict[str, Any]] | None = unsealed(path.read_bytes()) if path.exists() else None
+        rows: list[dict[str, Any]] | None = (
+            verify_checksum(path.read_bytes()) if path.exists() else None
+        )
         return rows
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
         """Store the counts of one readout of a stage."""
         rows = [asdict(count) for count in counts]
-        write(self._stage(key) / "evals" / f"{eval_id}.json", sealed(rows))
+        write(self._stage(key) / "evals" / f"{eval_id}.json", add_checksum(rows))
 
     def finished(self) -> int:
         """Return the number of finished stages before the first unfinished one."""
@@ -164,13 +166,13 @@ class ModelArchive:
             raise ArchiveError(
                 f"{path} is missing. `clmethods train RUN.yaml -o {self.folder}` writes it."
             )
-        stored = read_sealed(path)
+        stored = read_checksummed(path)
         readouts = [readout_from_dict(readout) for readout in stored["readouts"]]
         return StoredMetrics(readouts, stored["splits"])
 
     def save_metrics(self, metrics: StoredMetrics) -> None:
         """Store accuracy matrices and metrics of the finished run."""
-        write(self.folder / METRICS_FILE, sealed(metrics, readable=True))
+        write(self.folder / METRICS_FILE, add_checksum(metrics, readable=True))
 
     def statistics(self) -> State:
         """Return the stored readout statistics; empty if there are none or if they are damaged."""
@@ -232,7 +234,7 @@ class ModelArchive:
         path = self._stage(key) / "stage.json"
         if not path.exists():
             return None
-        marker: dict[str, Any] = read_sealed(path)
+        marker: dict[str, Any] = read_checksummed(path)
         if marker.get("key") != key:
             raise ArchiveError(f"{path} is damaged: it is the marker of another stage.")
         return marker

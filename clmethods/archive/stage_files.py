@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from clmethods.checkpoint import state_to_bytes
-from clmethods.checksummed_json import sha256, unsealed
+from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
 from clmethods.training.stage import DivergedError, StageOutcome
 
@@ -68,12 +68,12 @@ def write(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def read_sealed(path: Path) -> Any:
+def read_checksummed(path: Path) -> Any:
     """Return the content of a JSON file with a checksum.
 
     Raises `ArchiveError` if the file is damaged, and `OSError` if it cannot be read.
     """
-    content = unsealed(path.read_bytes())
+    content = verify_checksum(path.read_bytes())
     if content is None:
         raise ArchiveError(f"{path} is damaged: its checksum does not match its content.")
     return content

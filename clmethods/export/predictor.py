@@ -22,7 +22,7 @@ import torch
 from timm.models import VisionTransformer
 from torch import Tensor
 
-from clmethods.checksummed_json import sha256, unsealed
+from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.export.adapter import read_updates
 from clmethods.export.finished_chain import ExportError
 from clmethods.export.router import Router
@@ -124,7 +124,7 @@ def read_document(folder: Path) -> dict[str, Any]:
             f"{folder} is not an export: it has no {DOCUMENT}. "
             "`clmethods export MODEL -o DIRECTORY` creates one."
         )
-    document: dict[str, Any] | None = unsealed(path.read_bytes())
+    document: dict[str, Any] | None = verify_checksum(path.read_bytes())
     if document is None:
         raise ExportError(f"{path} is damaged: its checksum does not match its content.")
     if document["format"] != EXPORT_FORMAT:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clmethods.archive import CARRIED, ModelArchive, write
-from clmethods.checksummed_json import sealed, sha256
+from clmethods.checksummed_json import add_checksum, sha256
 from clmethods.config import ReadoutConfig, new_task_to_dict, run_to_dict, unextended
 from clmethods.export.adapter import LayerFactors, layer_factors, write_adapter
 from clmethods.export.export_check import (
@@ -92,7 +92,7 @@ def export_model(archive: ModelArchive, out: Path, options: ExportOptions) -> di
         document["files"] = {
             path.relative_to(temporary).as_posix(): sha256(path.read_bytes()) for path in files
         }
-        write(temporary / DOCUMENT, sealed(document, readable=True))
+        write(temporary / DOCUMENT, add_checksum(document, readable=True))
         if out.exists():
             out.rmdir()
         temporary.rename(out)

@@ -54,7 +54,7 @@ def usable_storage(
     """
     from sweeps.storage import open_storage, require_storage
 
-    objects = open_storage(location, options, create=create, notify=say_aside)
+    objects = open_storage(location, options, create=create, notify=print_to_stderr)
     require_storage(objects, write=write)
     return objects
 
@@ -66,12 +66,12 @@ def planned_storage(location: str, options: StorageOptions) -> ObjectStore:
     """
     from sweeps.storage import open_for_planning, require_storage
 
-    objects = open_for_planning(location, options, notify=say_aside)
+    objects = open_for_planning(location, options, notify=print_to_stderr)
     require_storage(objects, write=False)
     return objects
 
 
-def say_aside(message: str) -> None:
+def print_to_stderr(message: str) -> None:
     """Print a message about the storage on stderr."""
     click.echo(message, err=True)
 
@@ -102,8 +102,8 @@ def open_stored_sweep(directory: str, *, write: bool = False) -> StoredSweep:
     from sweeps.definition import stored_sweep
     from sweeps.results.load import locate
 
-    place = locate(directory, say_aside, write=write)
-    return StoredSweep(stored_sweep(place.objects, place.one(directory)), place.objects)
+    place = locate(directory, print_to_stderr, write=write)
+    return StoredSweep(stored_sweep(place.objects, place.require_single(directory)), place.objects)
 
 
 def new_sweep_file_faults(output: Path) -> list[ConfigIssue]:

@@ -13,7 +13,7 @@ from sweeps.planning.spending import Spending
 from sweeps.results.event_kinds import Planned, StageDone, TrialEnded
 from sweeps.results.events import EventLog
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
+from sweeps.stages.trial_rows import AttemptResult, MissingStagesError, record_trial
 
 
 @final
@@ -84,14 +84,14 @@ class Accounting:
             self.spending = self.spending.with_stage(result["seconds"])
             self._check_budget()
 
-    def ended(self, trial: TrialSpec, ending: Ending) -> None:
+    def ended(self, trial: TrialSpec, result: AttemptResult) -> None:
         """Write the row of an ended attempt and count it. A second call for it does nothing."""
         if trial.trial_id in self._ended:
             return
         self._ended.add(trial.trial_id)
         plan = self.plan
         try:
-            record_trial(self._store, plan.sweep, trial, plan.next_attempt(trial), ending)
+            record_trial(self._store, plan.sweep, trial, plan.next_attempt(trial), result)
         except MissingStagesError as error:  # without a row, the next run continues the trial
             self._count_failed(trial, str(error), "not finished")
             return
@@ -99,20 +99,20 @@ class Accounting:
             TrialEnded(
                 trial=trial.trial_id,
                 name=trial.name,
-                status=ending.status,
-                stages=ending.stages_done,
-                error_kind=ending.error_kind,
-                error=ending.error,
-                node=ending.node,
+                status=result.status,
+                stages=result.stages_done,
+                error_kind=result.error_kind,
+                error=result.error,
+                node=result.node,
             )
         )
-        if ending.status == "finished":
+        if result.status == "finished":
             self.failed.pop(trial.trial_id, None)
             self._progress.tally.finished += 1
             self.spending = self.spending.with_trial()
             self._check_budget()
-        elif ending.status == "failed":
-            self._count_failed(trial, ending.error or "unknown", "failed")
+        elif result.status == "failed":
+            self._count_failed(trial, result.error or "unknown", "failed")
 
     def _count_failed(self, trial: TrialSpec, cause: str, state: str) -> None:
         self._progress.tally.failed += 1

@@ -14,7 +14,7 @@ from sweeps.search.controller import next_step
 from sweeps.search.stored_observations import StoredObservations, failed_attempts
 from sweeps.stages.stage_rows import materialize_stage, repair_tables
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 
 
 @final
@@ -108,6 +108,8 @@ class Backlog:
             return False
         stopped = trial.trial_id in plan.step.stopped
         if (plan.is_whole(trial) or stopped) and not plan.is_recorded(trial):
-            ending = Ending(status="stopped" if stopped else "finished", stages_done=len(chain))
-            record_trial(self.store, self.sweep, trial, plan.next_attempt(trial), ending)
+            result = AttemptResult(
+                status="stopped" if stopped else "finished", stages_done=len(chain)
+            )
+            record_trial(self.store, self.sweep, trial, plan.next_attempt(trial), result)
         return True

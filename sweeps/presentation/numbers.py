@@ -6,12 +6,12 @@ from sweeps.presentation.text_tables import NOTHING
 from sweeps.statistics.intervals import Interval
 
 
-def points(value: float) -> str:
+def signed_points(value: float) -> str:
     """Return a fraction in percentage points with a sign; never `-0.0`."""
     return f"{round(100 * value, 1) + 0.0:+.1f}"
 
 
-def share(value: float | None) -> str:
+def share_text(value: float | None) -> str:
     """Return a share as a whole percentage; `0%` and `100%` only if it is exactly 0 or 1."""
     if value is None:
         return NOTHING
@@ -20,7 +20,7 @@ def share(value: float | None) -> str:
     return "<1%" if value < 0.5 else ">99%"
 
 
-def between(low: float | None, high: float | None) -> str:
+def percent_range(low: float | None, high: float | None) -> str:
     """Return a range of shares in percent."""
     return NOTHING if low is None or high is None else f"{low:.0%} to {high:.0%}"
 
@@ -37,9 +37,9 @@ def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> 
 
 def significance(interval: Interval | None) -> str:
     """Return `yes` if the interval excludes 0, else `no`; a dash without an interval."""
-    if interval is None or interval.settled is None:
+    if interval is None or interval.significant is None:
         return NOTHING
-    return "yes" if interval.settled else "no"
+    return "yes" if interval.significant else "no"
 
 
 def p_value(value: float | None) -> str:

@@ -15,7 +15,7 @@ from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
 from sweeps.analysis.selection.selection import Candidate
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.selection_card import Question, prediction
+from sweeps.presentation.selection_card import SelectionQuestion, predicted_interval
 from sweeps.statistics.intervals import LEVEL
 
 
@@ -51,7 +51,7 @@ def production_document(
     run: RunConfig,
     readout: ReadoutConfig,
     chosen: Candidate,
-    question: Question,
+    question: SelectionQuestion,
     test: Mapping[tuple[str, str], Replicates],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def production_document(
     order = "-".join(map(str, run.stream.order))
     predicted = {}
     for metric in question.objectives:
-        interval = prediction(chosen, test, metric, order)
+        interval = predicted_interval(chosen, test, metric, order)
         if interval is not None and interval.low is not None:
             predicted[metric] = {
                 "split": "test",
@@ -95,7 +95,7 @@ def production_document(
                 "runs": value.interval.n,
                 "design": value.interval.note,
             }
-            for metric, value in chosen.standings.items()
+            for metric, value in chosen.estimates.items()
         },
         "prediction": predicted,
         "seeds_used": list(seeds),

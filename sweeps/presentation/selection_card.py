@@ -6,22 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clmethods.metrics import Direction
-from sweeps.analysis.selection.selection import Candidate, Choice, Limit, standing
+from sweeps.analysis.selection.selection import Candidate, MetricLimit, Selection, metric_estimate
 from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import detectable, needed
+from sweeps.analysis.trials.power import detectable_difference, smallest_design
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card_numbers import (
-    Question,
-    ends,
+    SelectionQuestion,
     expectations,
-    on_test,
-    prediction,
-    shown,
-    with_ends,
+    interval_text,
+    mean_with_interval,
+    metric_text,
+    predicted_interval,
+    test_replicates,
 )
 from sweeps.presentation.text_tables import FRACTIONS
 
-__all__ = ["Entry", "Question", "card", "card_entries", "prediction", "shown"]
+__all__ = [
+    "CardEntry",
+    "SelectionQuestion",
+    "card_entries",
+    "metric_text",
+    "predicted_interval",
+    "selection_card_text",
+]
 
 REFUSED = 3
 """Maximum number of configurations shown if none satisfies every limit."""
@@ -33,14 +40,14 @@ TestRuns = Mapping[tuple[str, str], Replicates]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CardEntry:
     """Labeled part of the selection card."""
 
     label: str
     lines: tuple[str, ...]
 
 
-def card(question: Question, choice: Choice, test: TestRuns) -> str:
+def selection_card_text(question: SelectionQuestion, choice: Selection, test: TestRuns) -> str:
     """Return the selection card as text, with labels in the first 10 columns."""
     return "\n".join(
         f"{entry.label if index == 0 else '':<{MARGIN}}{line}"
@@ -49,22 +56,26 @@ def card(question: Question, choice: Choice, test: TestRuns) -> str:
     )
 
 
-def card_entries(question: Question, choice: Choice, test: TestRuns) -> list[Entry]:
+def card_entries(
+    question: SelectionQuestion, choice: Selection, test: TestRuns
+) -> list[CardEntry]:
     """Return the entries of the selection card; the first names the choice."""
-    excluded = [Entry("excluded", (name,)) for name in choice.incomplete]
+    excluded = [CardEntry("excluded", (name,)) for name in choice.incomplete]
     if choice.chosen is None:
         return [*_no_choice(question, choice), *excluded]
     chosen = choice.chosen
     return [
-        Entry("choose", (chosen.name,)),
+        CardEntry("choose", (chosen.name,)),
         *_reasons(question, choice, _numbers(question, chosen, test)),
         _runner_up(question, choice, chosen),
-        *(Entry("expected", (line,)) for line in expectations(question, chosen, test)),
+        *(CardEntry("expected", (line,)) for line in expectations(question, chosen, test)),
         *excluded,
     ]
 
 
-def _reasons(question: Question, choice: Choice, numbers: Sequence[str]) -> list[Entry]:
+def _reasons(
+    question: SelectionQuestion, choice: Selection, numbers: Sequence[str]
+) -> list[CardEntry]:
     """Return the reason for the choice with its numbers, and a warning about missing intervals."""
     total = len(choice.admissible) + len(choice.refused)
     pessimistic = question.basis == "pessimistic"
@@ -88,17 +99,17 @@ def _reasons(question: Question, choice: Choice, numbers: Sequence[str]) -> list
     )
     reason = "; ".join(parts)
     warning = _missing_intervals(question, choice)
-    warnings = [Entry("warning", (warning,))] if warning is not None else []
-    return [Entry("reason", (reason, *numbers)), *warnings]
+    warnings = [CardEntry("warning", (warning,))] if warning is not None else []
+    return [CardEntry("reason", (reason, *numbers)), *warnings]
 
 
-def _missing_intervals(question: Question, choice: Choice) -> str | None:
+def _missing_intervals(question: SelectionQuestion, choice: Selection) -> str | None:
     """Return a warning if pessimistic estimates of some configurations are means."""
     considered = (*choice.admissible, *choice.refused)
     without = [
         candidate
         for candidate in considered
-        if any(each.interval.low is None for each in candidate.standings.values())
+        if any(each.interval.low is None for each in candidate.estimates.values())
     ]
     if question.basis == "mean" or not without:
         return None
@@ -108,38 +119,40 @@ def _missing_intervals(question: Question, choice: Choice) -> str | None:
     )
 
 
-def _limits(question: Question) -> str:
+def _limits(question: SelectionQuestion) -> str:
     """Return the limits in the units of the card."""
     return " and ".join(
         f"{limit.metric} {'<=' if limit.kind == 'max' else '>='} "
-        f"{shown(limit.metric, limit.bound)}{' %' if limit.metric in FRACTIONS else ''}"
+        f"{metric_text(limit.metric, limit.bound)}{' %' if limit.metric in FRACTIONS else ''}"
         for limit in question.limits
     )
 
 
-def _numbers(question: Question, chosen: Candidate, test: TestRuns) -> list[str]:
+def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> list[str]:
     """Return one line per metric: validation, the worst order, and test."""
     lines = []
-    on_tests = on_test(chosen, test)
-    for metric, validation in chosen.standings.items():
-        line = f"{metric}: validation {with_ends(metric, validation.interval)}"
+    on_tests = test_replicates(chosen, test)
+    for metric, validation in chosen.estimates.items():
+        line = f"{metric}: validation {mean_with_interval(metric, validation.interval)}"
         if validation.worst_order:
-            worst = shown(metric, validation.worst)
+            worst = metric_text(metric, validation.worst)
             line += f", worst order {validation.worst_order} {worst}"
         tested = None
         if on_tests is not None and on_tests.metrics.get(metric):
-            tested = standing(on_tests, metric, "max", fixed_orders=question.fixed_orders)
+            tested = metric_estimate(on_tests, metric, "max", fixed_orders=question.fixed_orders)
         if tested is not None:
-            line += f"; test {with_ends(metric, tested.interval)}"
+            line += f"; test {mean_with_interval(metric, tested.interval)}"
         lines.append(line)
     if question.chosen_on is not None:
         lines += _held_out(question, chosen, on_tests)
-    notes = dict.fromkeys(each.interval.note for each in chosen.standings.values())
+    notes = dict.fromkeys(each.interval.note for each in chosen.estimates.values())
     lines += [f"percent; 95 % intervals over {note}" for note in notes]
     return lines
 
 
-def _held_out(question: Question, chosen: Candidate, on_tests: Replicates | None) -> list[str]:
+def _held_out(
+    question: SelectionQuestion, chosen: Candidate, on_tests: Replicates | None
+) -> list[str]:
     """Return the same metrics on the runs that the selection did not use."""
     lines = []
     for name, replicates in (("validation", chosen.replicates), ("test", on_tests)):
@@ -149,15 +162,15 @@ def _held_out(question: Question, chosen: Candidate, on_tests: Replicates | None
         others = [cell for cell in replicates.cells if cell not in used]
         parts = []
         for metric, direction in question.objectives.items():
-            held_out = standing(replicates, metric, direction, others)
+            held_out = metric_estimate(replicates, metric, direction, others)
             if held_out is not None:
-                parts.append(f"{metric} {with_ends(metric, held_out.interval)}")
+                parts.append(f"{metric} {mean_with_interval(metric, held_out.interval)}")
         if parts:
             lines.append(f"on the {len(others)} held-out runs, {name}: " + ", ".join(parts))
     return lines or ["no held-out runs remain"]
 
 
-def _runner_up(question: Question, choice: Choice, chosen: Candidate) -> Entry:
+def _runner_up(question: SelectionQuestion, choice: Selection, chosen: Candidate) -> CardEntry:
     """Return the runner-up, its distance, the design that would decide, and the cost of limits."""
     second = choice.runner_up
     lines: list[str] = []
@@ -175,13 +188,13 @@ def _runner_up(question: Question, choice: Choice, chosen: Candidate) -> Entry:
         metric = question.leading
         lines.append(
             f"without the limits the choice would be {best.name}: {metric} "
-            f"{shown(metric, best.standings[metric].interval.mean)}"
+            f"{metric_text(metric, best.estimates[metric].interval.mean)}"
         )
-    return Entry("runner-up", tuple(lines))
+    return CardEntry("runner-up", tuple(lines))
 
 
 def _paired(
-    question: Question, first: Candidate, second: Candidate, metric: str
+    question: SelectionQuestion, first: Candidate, second: Candidate, metric: str
 ) -> Comparison | None:
     """Return first - second, on held-out runs if the selection used only some of the runs."""
     only = None
@@ -198,7 +211,7 @@ def _paired(
     )
 
 
-def _margin(question: Question, metric: str, comparison: Comparison | None) -> list[str]:
+def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | None) -> list[str]:
     """Return the difference between choice and runner-up, and the design that would decide it."""
     if comparison is None:
         return ["the difference is not known: the two have no common order and seed"]
@@ -206,23 +219,23 @@ def _margin(question: Question, metric: str, comparison: Comparison | None) -> l
     gain = sign * comparison.interval.mean
     side = "better" if gain >= 0 else "worse"
     line = (
-        f"{metric}: the choice is {shown(metric, abs(gain))} {side}, paired over "
+        f"{metric}: the choice is {metric_text(metric, abs(gain))} {side}, paired over "
         f"{_runs(comparison.interval.n)}"
     )
     if comparison.unpaired:
         line += f" ({_runs(comparison.unpaired)} without a partner left out)"
     if comparison.interval.low is None:
         return [f"{line}: not significant, {comparison.interval.note}"]
-    both = ends(metric, comparison.interval, sign)
-    verdict = "significant" if comparison.settled else "not significant"
+    both = interval_text(metric, comparison.interval, sign)
+    verdict = "significant" if comparison.significant else "not significant"
     lines = [f"{line}, 95 % {both}: {verdict}"]
     spread = comparison.spread
-    if comparison.settled or spread is None:
+    if comparison.significant or spread is None:
         return lines
-    smallest = detectable(spread, spread.orders, spread.seeds)
+    smallest = detectable_difference(spread, spread.orders, spread.seeds)
     lines.append(
         f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
-        f"{shown(metric, smallest)}; " + _replicates(needed(spread, gain))
+        f"{metric_text(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
     )
     return lines
 
@@ -235,7 +248,11 @@ def _replicates(design: tuple[int, int] | None) -> str:
 
 
 def _advantage(
-    metric: str, direction: Direction, chosen: Candidate, second: Candidate, question: Question
+    metric: str,
+    direction: Direction,
+    chosen: Candidate,
+    second: Candidate,
+    question: SelectionQuestion,
 ) -> list[str]:
     """Return a line if the runner-up is better in another objective."""
     comparison = _paired(question, second, chosen, metric)
@@ -243,39 +260,43 @@ def _advantage(
     if comparison is None or sign * comparison.interval.mean <= 0:
         return []
     return [
-        f"{metric}: the runner-up is {shown(metric, abs(comparison.interval.mean))} better, "
-        f"95 % {ends(metric, comparison.interval, sign)}"
+        f"{metric}: the runner-up is {metric_text(metric, abs(comparison.interval.mean))} better, "
+        f"95 % {interval_text(metric, comparison.interval, sign)}"
     ]
 
 
-def _no_choice(question: Question, choice: Choice) -> list[Entry]:
+def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry]:
     """Return the reason why nothing is chosen, and the configurations closest to the limits."""
     pessimistic = question.basis == "pessimistic"
     if not choice.refused:
         text = "nothing: no configuration has a finished run with these metrics"
-        return [Entry("choose", (text,))]
+        return [CardEntry("choose", (text,))]
     text = f"nothing: no configuration satisfies {_limits(question)}"
-    entries = [Entry("choose", (text + (", by the pessimistic estimate" if pessimistic else ""),))]
+    entries = [
+        CardEntry("choose", (text + (", by the pessimistic estimate" if pessimistic else ""),))
+    ]
     for candidate in choice.refused[:REFUSED]:
         parts = []
-        for limit in candidate.broken:
-            value, name = candidate.standings[limit.metric], limit.metric
+        for limit in candidate.violated:
+            value, name = candidate.estimates[limit.metric], limit.metric
             order = f" in order {value.worst_order}" if value.worst_order else ""
-            worst = shown(name, value.worst)
-            parts.append(f"{name} {with_ends(name, value.interval)}, worst {worst}{order}")
-        entries.append(Entry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
+            worst = metric_text(name, value.worst)
+            parts.append(
+                f"{name} {mean_with_interval(name, value.interval)}, worst {worst}{order}"
+            )
+        entries.append(CardEntry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]
     if pessimistic and wide:
         text = (
             f"{len(wide)} satisfy the limits on average only; more orders and seeds make the "
             "intervals narrower, and --by mean selects by the averages"
         )
-        entries.append(Entry("reason", (text,)))
+        entries.append(CardEntry("reason", (text,)))
     return entries
 
 
-def _mean_keeps(limit: Limit, candidate: Candidate) -> bool:
-    mean = candidate.standings[limit.metric].interval.mean
+def _mean_keeps(limit: MetricLimit, candidate: Candidate) -> bool:
+    mean = candidate.estimates[limit.metric].interval.mean
     return mean <= limit.bound if limit.kind == "max" else mean >= limit.bound
 
 

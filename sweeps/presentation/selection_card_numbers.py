@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clmethods.metrics import Direction
-from sweeps.analysis.selection.selection import Basis, Candidate, Limit
+from sweeps.analysis.selection.selection import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 from sweeps.statistics.intervals import Interval, prediction_interval
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SelectionQuestion:
     """Criteria of a selection, as the card states them."""
 
     objectives: Mapping[str, Direction]
-    limits: tuple[Limit, ...]
+    limits: tuple[MetricLimit, ...]
     prefer: str | None
     """Preferred metric; None selects the knee."""
-    basis: Basis
+    basis: DecisionBasis
     fixed_orders: bool
     order: str | None
     """Order of the production run; None for the first order of the sweep."""
@@ -33,7 +33,7 @@ class Question:
         return self.prefer or next(iter(self.objectives))
 
 
-def shown(metric: str, value: float | None) -> str:
+def metric_text(metric: str, value: float | None) -> str:
     """Return a value as text: fractions in percent, counts as integers, None as a dash."""
     if value is None:
         return NOTHING
@@ -42,53 +42,56 @@ def shown(metric: str, value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
-def prediction(
+def predicted_interval(
     candidate: Candidate,
     test: Mapping[tuple[str, str], Replicates],
     metric: str,
     order: str | None,
 ) -> Interval | None:
     """Return the prediction interval of the test metric of one new run; None without values."""
-    replicates = on_test(candidate, test)
+    replicates = test_replicates(candidate, test)
     values = sample(replicates, metric) if replicates is not None else None
     if values is None or len(values) == 0:
         return None
     return prediction_interval(values.values, values.orders, values.seeds, order)
 
 
-def on_test(candidate: Candidate, test: Mapping[tuple[str, str], Replicates]) -> Replicates | None:
+def test_replicates(
+    candidate: Candidate, test: Mapping[tuple[str, str], Replicates]
+) -> Replicates | None:
     """Return the replicates of the candidate on test images; None if there are none."""
     return test.get((candidate.replicates.config_id, candidate.replicates.readout_id))
 
 
 def expectations(
-    question: Question, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
+    question: SelectionQuestion, chosen: Candidate, test: Mapping[tuple[str, str], Replicates]
 ) -> list[str]:
     """Return one line per objective with the prediction interval of one new run."""
     lines = []
     for metric in question.objectives:
-        interval = prediction(chosen, test, metric, question.order)
+        interval = predicted_interval(chosen, test, metric, question.order)
         if interval is None:
             continue
         if interval.low is None:
             lines.append(f"test {metric}: no prediction interval, {interval.note}")
             continue
         lines.append(
-            f"test {metric} of one new run: {ends(metric, interval)} (95 %, {interval.note})"
+            f"test {metric} of one new run: {interval_text(metric, interval)} "
+            f"(95 %, {interval.note})"
         )
     return lines
 
 
-def with_ends(metric: str, interval: Interval) -> str:
+def mean_with_interval(metric: str, interval: Interval) -> str:
     """Return a mean with its interval."""
     if interval.low is None:
-        return f"{shown(metric, interval.mean)} (no interval)"
-    return f"{shown(metric, interval.mean)} ({ends(metric, interval)})"
+        return f"{metric_text(metric, interval.mean)} (no interval)"
+    return f"{metric_text(metric, interval.mean)} ({interval_text(metric, interval)})"
 
 
-def ends(metric: str, interval: Interval, sign: float = 1.0) -> str:
+def interval_text(metric: str, interval: Interval, sign: float = 1.0) -> str:
     """Return both ends of an interval, multiplied by `sign` and in ascending order."""
     if interval.low is None or interval.high is None:
         return "no interval"
     both: Sequence[float] = sorted((sign * interval.low, sign * interval.high))
-    return f"{shown(metric, both[0])} to {shown(metric, both[1])}"
+    return f"{metric_text(metric, both[0])} to {metric_text(metric, both[1])}"

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
 
 import pyarrow as pa
 from rich import box
@@ -52,7 +51,7 @@ def percent(mean: float | None, low: float | None = None, high: float | None = N
 
 
 def render_table(
-    table: pa.Table | Sequence[Mapping[str, Any]],
+    table: pa.Table | Sequence[Mapping[str, object]],
     columns: Iterable[str] | None = None,
     *,
     title: str | None = None,
@@ -74,7 +73,7 @@ def render_table(
     unknown = [name for name in chosen if name not in names]
     if unknown and rows:
         raise KeyError(f"no column {unknown[0]!r}; known: {list(names)}")
-    right = [any(_is_number(row.get(name)) for row in rows) for name in chosen]
+    right = [any(_number(row.get(name)) is not None for row in rows) for name in chosen]
     headings = [_heading(name) for name in chosen]
     if width is None and not color and (not sys.stdout.isatty() or len(rows) > MANY):
         return _aligned(title, headings, right, [[_cell(n, row) for n in chosen] for row in rows])
@@ -136,7 +135,7 @@ def _print(body: Table, width: int | None, color: bool | None) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
 
 
-def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _names(rows: Sequence[Mapping[str, object]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
@@ -151,23 +150,26 @@ def _heading(name: str) -> str:
     return f"{label} %" if name in FRACTIONS else label
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object) -> float | None:
+    """Return a number unchanged, and None for any other value."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _cell(name: str, row: Mapping[str, Any]) -> str:
-    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
+def _cell(name: str, row: Mapping[str, object]) -> str:
+    value = row.get(name)
+    low, high = _number(row.get(f"{name}_low")), _number(row.get(f"{name}_high"))
     if value is None:
         return NOTHING
-    if name in FRACTIONS and _is_number(value):
-        return percent(value, low, high)
+    number = _number(value)
+    if name in FRACTIONS and number is not None:
+        return percent(number, low, high)
     text = _plain(value)
     if low is None or high is None or low == high:
         return text
     return f"{text} ± {_plain((high - low) / 2)}"
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

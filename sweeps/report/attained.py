@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -126,7 +126,7 @@ def _figure(
     )
 
 
-def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[str, Any]:
+def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> plots.PlotPart:
     """Return the plot: the second objective horizontal, the first vertical, as for the front."""
     y, x = objectives
     ranges = {
@@ -141,9 +141,9 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
     data = [_band(corners[0], corners[-1], edges[x], edges[y])]
     looks = LOOKS if len(curves) == len(LOOKS) else LOOKS[1:]
     for curve, points, (color, dash, symbol) in zip(curves, corners, looks, strict=True):
-        line = {"color": color, "width": 2, "dash": dash}
+        line: plots.PlotPart = {"color": color, "width": 2, "dash": dash}
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 curve.name,
                 [at for at, _ in points],
                 [height for _, height in points],
@@ -178,13 +178,13 @@ def _spec(objectives: Mapping[str, Direction], curves: Sequence[Curve]) -> dict[
         xaxis={"range": ranges[x]},
         yaxis={"range": ranges[y]},
     )
-    return plots.spec(data, look)
+    return plots.plot_spec(data, look)
 
 
 def _range(metric: str, values: Values) -> list[float]:
     """Return the range of an axis in the unit of the page."""
     on_page = [scaled(metric, value) for value in values.tolist()]
-    limits = plots.span(on_page, (), 0.0, 100.0)
+    limits = plots.axis_range(on_page, (), 0.0, 100.0)
     if limits is None:  # no curve has a corner
         return [0.0, 100.0]
     return limits if unit(metric) == "%" else [max(limits[0], 0.0), limits[1]]
@@ -201,7 +201,7 @@ def _band(
     worst: Sequence[tuple[float, float]],
     edge_x: float,
     edge_y: float,
-) -> plots.Trace:
+) -> plots.PlotPart:
     """Return a filled area between the outer curves."""
     ring = [*_steps(best, edge_x, edge_y), *_steps(worst, edge_x, edge_y)[::-1]]
     return {

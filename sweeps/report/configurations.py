@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import JsonValue, SettingValue, canonical_json
 from clmethods.config.readout import is_batch_wise, is_upper_bound, readout_notes
-from sweeps.analysis.effects.axis_effects import axes_of, points_of
+from sweeps.analysis.effects.axis_effects import searched_points, varied_axes
+from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.matrices.matrix_history import history_table
 from sweeps.analysis.trials.accuracy import Matrix
 from sweeps.analysis.trials.metric_choice import SPLITS
@@ -19,9 +20,13 @@ from sweeps.report.formatting import axis_title, scaled, unit
 
 MAPS = 120
 """Maximum number of configurations with freeze maps: each has blocks x sites x tasks cells."""
+_MAPPED = ("frozen_share", "importance", "drift")
+"""Columns of `history_table` that the details of a configuration show as maps."""
+
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def configuration_data(evidence: Evidence) -> dict[str, Any]:
+def configuration_data(evidence: Evidence) -> JsonObject:
     """Return the data of the list of configurations as JSON values with short keys.
 
     `configs`: label, role and factors by config_id. `views`: one per readout, with one row per
@@ -29,16 +34,15 @@ def configuration_data(evidence: Evidence) -> dict[str, Any]:
     the unit of the page, and accuracy matrices in per mille, row by row, null above the diagonal.
     """
     factors = _factors(evidence)
-    labels: dict[str, dict[str, Any]] = {}
+    labels: dict[str, JsonObject] = {}
     views = []
     for readout in evidence.readouts:
         rows = evidence.fronts[readout]
         for row in rows:
-            config_id = row["config_id"]
-            labels[config_id] = {
-                "label": row["label"],
-                "role": row["role"],
-                "factors": factors.get(config_id, {}),
+            labels[row.config_id] = {
+                "label": row.label,
+                "role": row.role,
+                "factors": factors.get(row.config_id, {}),
             }
         views.append(_view(evidence, readout, rows))
     return {
@@ -54,7 +58,7 @@ def configuration_data(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _view(evidence: Evidence, readout: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _view(evidence: Evidence, readout: str, rows: Sequence[FrontRow]) -> JsonObject:
     notes = "; ".join(readout_notes(readout))
     kind = "batch-wise" if is_batch_wise(readout) else "instance-wise"
     kind = "upper bound" if is_upper_bound(readout) else kind
@@ -64,15 +68,15 @@ def _view(evidence: Evidence, readout: str, rows: Sequence[Mapping[str, Any]]) -
         "kind": kind,
         "rows": [
             {
-                "id": row["config_id"],
-                "n": row["n_replicates"],
-                "front": bool(row["on_front"]),
-                "p": row.get("p_front"),
-                "v": [_ends(row, "", name) for name in evidence.sweep.objectives],
-                "t": [_ends(row, "test ", name) for name in evidence.sweep.objectives],
+                "id": row.config_id,
+                "n": row.n_replicates,
+                "front": row.on_front,
+                "p": row.p_front,
+                "v": [_ends(row, name, "validation") for name in evidence.sweep.objectives],
+                "t": [_ends(row, name, "test") for name in evidence.sweep.objectives],
                 "m": [
                     _per_mille(
-                        evidence.accuracies.get((row["config_id"], row["readout_id"], split))
+                        evidence.accuracies.get((row.config_id, row.validation.readout_id, split))
                     )
                     for split in SPLITS
                 ],
@@ -82,8 +86,8 @@ def _view(evidence: Evidence, readout: str, rows: Sequence[Mapping[str, Any]]) -
     }
 
 
-def _ends(row: Mapping[str, Any], prefix: str, name: str) -> list[float | None]:
-    return [scaled(name, row.get(f"{prefix}{name}{end}")) for end in ("", "_low", "_high")]
+def _ends(row: FrontRow, name: str, split: str) -> list[float | None]:
+    return [scaled(name, value) for value in row.estimate(name, split)]
 
 
 def _per_mille(mean: tuple[Matrix, int] | None) -> list[list[int | None]] | None:
@@ -99,7 +103,7 @@ def _per_mille(mean: tuple[Matrix, int] | None) -> list[list[int | None]] | None
     ]
 
 
-def _factors(evidence: Evidence) -> dict[str, dict[str, Any]]:
+def _factors(evidence: Evidence) -> dict[str, dict[str, float | str]]:
     """Return the factors of each configuration, by config_id and field path."""
     rows = evidence.trials.select(["config_id", "factors"]).to_pylist()
     factors = {row["config_id"]: row["factors"] for row in rows}
@@ -109,23 +113,24 @@ def _factors(evidence: Evidence) -> dict[str, dict[str, Any]]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: SettingValue) -> float | str:
     """Return a number or text unchanged, and any other value as JSON text."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if number or isinstance(value, str) else canonical_json(value)
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        return value
+    return canonical_json(value)
 
 
-def _axes(evidence: Evidence) -> list[dict[str, Any]]:
+def _axes(evidence: Evidence) -> list[JsonObject]:
     """Return the axes with more than one value; `numeric` ones keep their scale."""
-    axes = []
-    for axis in axes_of(points_of(evidence.trials)):
+    axes: list[JsonObject] = []
+    for axis in varied_axes(searched_points(evidence.trials)):
         values = [_plain(value) for value in axis.values]
         numeric = all(isinstance(value, int | float) for value in values)
         axes.append({"path": axis.path, "values": values, "numeric": numeric})
     return axes
 
 
-def _maps(evidence: Evidence) -> dict[str, Any]:
+def _maps(evidence: Evidence) -> JsonObject:
     """Return freeze map, importance and drift by position of each configuration, over its runs."""
     runs = evidence.maps[:MAPS]
     if not runs:
@@ -133,35 +138,35 @@ def _maps(evidence: Evidence) -> dict[str, Any]:
     sites = list(dict.fromkeys(site.site for site in runs[0].sites))
     blocks = sorted({site.block for site in runs[0].sites})
     history = history_table(runs).to_pylist()
-    of: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, Matrix]] = {}
     for run in runs:
         shape = (run.frozen.shape[1], len(blocks), len(sites))
-        of[run.config_id] = {
-            "n": len(run.cells),
-            **{name: np.full(shape, np.nan) for name in ("frozen_share", "importance", "drift")},
-        }
+        values[run.config_id] = {name: np.full(shape, np.nan) for name in _MAPPED}
     for row in history:
         place = (row["position"], blocks.index(row["block"]), sites.index(row["site"]))
-        for name in ("frozen_share", "importance", "drift"):
+        for name in _MAPPED:
             if row[name] is not None:
-                of[row["config_id"]][name][place] = row[name]
-    for maps in of.values():
-        for name in ("frozen_share", "importance", "drift"):
-            maps[name] = _thousandths(maps[name])
+                values[row["config_id"]][name][place] = row[name]
+    of: JsonObject = {
+        run.config_id: {
+            "n": len(run.cells),
+            **{name: _thousandths(values[run.config_id][name]) for name in _MAPPED},
+        }
+        for run in runs
+    }
     return {"sites": sites, "blocks": blocks, "of": of}
 
 
-def _thousandths(values: Matrix) -> Any:
-    """Return nested lists in per mille, None where there is no value."""
-    if not np.isfinite(values).any():
+def _thousandths(values: Matrix) -> list[list[list[int | None]]] | None:
+    """Return a (T, B, S) array in per mille as nested lists, None where there is no value."""
+    known = np.isfinite(values)
+    if not known.any():
         return None
-    whole = np.rint(1000 * values).astype(object)
-    whole[~np.isfinite(values)] = None
-    return _integers(whole.tolist())
-
-
-def _integers(nested: Any) -> Any:
-    """Return nested lists of floats as nested lists of integers."""
-    if isinstance(nested, list):
-        return [_integers(item) for item in nested]
-    return None if nested is None else int(nested)
+    whole = np.rint(1000 * np.where(known, values, 0.0)).astype(int)
+    return [
+        [
+            [value if has else None for value, has in zip(row, mask, strict=True)]
+            for row, mask in zip(block, masks, strict=True)
+        ]
+        for block, masks in zip(whole.tolist(), known.tolist(), strict=True)
+    ]

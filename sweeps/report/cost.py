@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from sweeps.presentation.numbers import count
 from sweeps.presentation.text_tables import NOTHING
@@ -12,6 +11,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Column, Figure, Section, table
 from sweeps.report.stopping import declares_rules
+from sweeps.results.rows import StageRow, TrialRow
 
 SHOWN = 24
 """Maximum number of configurations in the plot; the table has up to `LISTED`."""
@@ -20,8 +20,10 @@ LISTED = 60
 
 def cost_section(evidence: Evidence) -> Section:
     """Return stages and seconds, with and without sharing, by position and by configuration."""
-    costs = {row["stage_key"]: row for row in evidence.stages.to_pylist()}
-    trials = [row for row in evidence.trials.to_pylist() if row["status"] == "finished"]
+    stages: list[StageRow] = evidence.stages.to_pylist()
+    ended: list[TrialRow] = evidence.trials.to_pylist()
+    costs = {row["stage_key"]: row for row in stages}
+    trials = [row for row in ended if row["status"] == "finished"]
     steps = Counter(key for trial in trials for key in trial["stage_keys"])
     known = {key: costs[key] for key in steps if key in costs}
     if not known:
@@ -52,7 +54,7 @@ def cost_section(evidence: Evidence) -> Section:
     )
 
 
-def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figure:
+def _by_position(known: dict[str, StageRow], steps: Counter[str]) -> Figure:
     positions = sorted({row["position"] for row in known.values()})
     rows = []
     for position in positions:
@@ -67,7 +69,7 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
                 max(row["peak_rss_bytes"] for row in here.values()),
             )
         )
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "name": name,
@@ -95,7 +97,7 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
             "gray part of a bar above the colored one was not trained again. "
             f"n = {count(sum(row[1] for row in rows), 'step')} of finished runs."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "task",
@@ -115,12 +117,12 @@ def _by_position(known: dict[str, dict[str, Any]], steps: Counter[str]) -> Figur
 
 
 def _by_configuration(
-    evidence: Evidence, known: dict[str, dict[str, Any]], trials: list[dict[str, Any]]
+    evidence: Evidence, known: dict[str, StageRow], trials: list[TrialRow]
 ) -> Figure:
-    of: dict[str, list[dict[str, Any]]] = {}
+    of: dict[str, list[TrialRow]] = {}
     for trial in trials:
         of.setdefault(trial["config_id"], []).append(trial)
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     rows = []
     for config_id in dict.fromkeys([*listed, *of]):
         runs = of.get(config_id, [])
@@ -133,7 +135,7 @@ def _by_configuration(
         rows.append((runs[0], len(runs), cpu, wall, peak))
     drawn = rows[:SHOWN]
     labels = [run["label"] for run, *_ in drawn]
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "orientation": "h",
@@ -153,7 +155,7 @@ def _by_configuration(
             f"configuration, in the order of the front; n = {count(len(trials), 'run')}. These "
             "are measurements: they depend on the machine."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "configuration",

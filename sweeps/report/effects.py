@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.analysis.effects.axis_effects import (
-    Axis,
-    Effect,
-    Interaction,
-    axes_of,
+    AnalyzedAxis,
+    ValueEffect,
+    ValueInteraction,
+    axes_to_compare,
     axis_effects,
-    comparable,
-    points_of,
+    searched_points,
+    varied_axes,
 )
 from sweeps.analysis.effects.axis_effects import interactions as interactions_of
 from sweeps.analysis.effects.axis_importance import axis_importance
@@ -19,7 +19,7 @@ from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
-from sweeps.report.differences import forest, in_unit, interval_of, numbers
+from sweeps.report.differences import difference_cells, difference_unit, forest_plot, interval_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Section, table
@@ -31,8 +31,8 @@ INTERACTIONS = 10
 def effects_section(evidence: Evidence) -> Section:
     """Return main effects, interactions and importance of every axis, for every objective."""
     searched = [config for config in evidence.replicates if config.role == "search"]
-    points = points_of(evidence.trials)
-    axes = axes_of(points)
+    points = searched_points(evidence.trials)
+    axes = varied_axes(points)
     if not searched or not axes:
         reason = "no axis of the search takes more than one value"
         reason = reason if searched else "no run of the search has finished"
@@ -42,15 +42,15 @@ def effects_section(evidence: Evidence) -> Section:
             short="Effects",
             lead=f"No effects: {reason}.",
         )
-    compared, _ = comparable(axes)
+    compared, _ = axes_to_compare(axes)
     figures: list[Figure] = []
     notes: list[str] = []
-    settled = total = 0
+    significant = total = 0
     for metric in evidence.sweep.objectives:
         singles = axis_effects(
             searched, points, compared, metric, fixed_orders=evidence.fixed_orders
         )
-        settled += sum(e.comparison is not None and e.comparison.settled for e in singles)
+        significant += sum(e.comparison is not None and e.comparison.significant for e in singles)
         total += sum(effect.comparison is not None for effect in singles)
         figures += _mains(metric, singles, notes)
         doubles = interactions_of(
@@ -63,9 +63,9 @@ def effects_section(evidence: Evidence) -> Section:
         else:
             figures.append(_importance(metric, axes, shares, len(searched)))
     lead = (
-        f"{settled} of {count(total, 'difference')} from a baseline value "
-        f"{'is' if settled == 1 else 'are'} significant: the 95 % interval excludes 0. Without "
-        "any effect, one in twenty differences is still significant by chance."
+        f"{significant} of {count(total, 'difference')} from a baseline value "
+        f"{'is' if significant == 1 else 'are'} significant: the 95 % interval excludes 0. "
+        "Without any effect, one in twenty differences is still significant by chance."
     )
     return Section(
         id="effects",
@@ -81,7 +81,7 @@ def _better(metric: str) -> str:
     return "higher is better" if direction_of(metric) == "max" else "lower is better"
 
 
-def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Figure]:
+def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> list[Figure]:
     known = [effect for effect in singles if effect.comparison is not None]
     missing = len(singles) - len(known)
     if missing:
@@ -92,18 +92,18 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
     if not known:
         return []
     labels = [_change(effect) for effect in known]
-    cells = [numbers(effect.comparison) for effect in known]
+    cells = [difference_cells(effect.comparison) for effect in known]
     return [
         Figure(
             id=f"effects-{metric}",
             title=f"Effect on {metric_name(metric)}",
             caption=(
-                f"Each value minus the baseline of its axis, {in_unit(metric)} of validation "
-                f"{metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
+                f"Each value minus the baseline of its axis, {difference_unit(metric)} of "
+                f"validation {metric_name(metric)} ({_better(metric)}), with 95 % intervals; "
                 f"{_runs([effect.comparison for effect in known])}. Paired: same order, same "
                 "seed, all other axes equal."
             ),
-            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in known]),
+            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in known]),
             table=table(
                 [
                     "axis",
@@ -127,7 +127,7 @@ def _mains(metric: str, singles: Sequence[Effect], notes: list[str]) -> list[Fig
     ]
 
 
-def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
+def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figure]:
     known = [effect for effect in doubles if effect.comparison is not None]
     known.sort(key=lambda e: -abs(e.comparison.interval.mean if e.comparison else 0.0))
     if not known:
@@ -140,11 +140,11 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
             title=f"Interactions in {metric_name(metric)}",
             caption=(
                 f"Change of the effect of one value with the value of another axis, "
-                f"{in_unit(metric)} of validation {metric_name(metric)}, with 95 % intervals; the "
-                f"{len(drawn)} largest of {len(known)}; "
+                f"{difference_unit(metric)} of validation {metric_name(metric)}, with 95 % "
+                f"intervals; the {len(drawn)} largest of {len(known)}; "
                 f"{_runs([effect.comparison for effect in drawn])}."
             ),
-            spec=forest(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
+            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
             table=table(
                 [
                     "effect of",
@@ -156,7 +156,7 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
                     "#detectable",
                 ],
                 [
-                    [_value(o.first), _value(o.second), o.squares, *numbers(o.comparison)]
+                    [_value(o.first), _value(o.second), o.squares, *difference_cells(o.comparison)]
                     for o in drawn
                 ],
             ),
@@ -166,12 +166,12 @@ def _interactions(metric: str, doubles: Sequence[Interaction]) -> list[Figure]:
 
 
 def _importance(
-    metric: str, axes: Sequence[Axis], shares: dict[str, dict[str, float]], n: int
+    metric: str, axes: Sequence[AnalyzedAxis], shares: dict[str, dict[str, float]], n: int
 ) -> Figure:
     ranked = sorted(axes, key=lambda axis: -shares["fanova"].get(axis.path, 0.0))
     labels = [axis.path for axis in ranked]
     names = {"fanova": "fANOVA", "ped_anova": "PED-ANOVA (the best tenth)"}
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "orientation": "h",
@@ -183,8 +183,9 @@ def _importance(
         }
         for key, color in (("fanova", "@1"), ("ped_anova", "@5"))
     ]
-    look = plots.dot_rows(labels, "importance / %", legend=True, whole=True, bargap=0.35)
-    look["height"] += 18 * len(labels)
+    look = plots.dot_rows(
+        labels, "importance / %", legend=True, whole=True, row_height=46, bargap=0.35
+    )
     return Figure(
         id=f"importance-{metric}",
         title=f"Importance for {metric_name(metric)}",
@@ -193,7 +194,7 @@ def _importance(
             "runs. The shares have no intervals: if they contradict the matched differences, "
             "trust the matched differences."
         ),
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 "axis",
@@ -209,11 +210,11 @@ def _importance(
     )
 
 
-def _change(effect: Effect) -> str:
+def _change(effect: ValueEffect) -> str:
     return f"{_value(effect)} (baseline {effect.baseline})"
 
 
-def _value(effect: Effect) -> str:
+def _value(effect: ValueEffect) -> str:
     return f"{effect.path.split('.')[-1]} {effect.value}"
 
 

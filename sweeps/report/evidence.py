@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.analysis.front.front_rows import front_rows
+from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
-from sweeps.analysis.orders.order_effect import order_sensitivity
-from sweeps.analysis.selection.selection import Choice, select
+from sweeps.analysis.orders.order_effect import OrderSensitivity, order_sensitivity
+from sweeps.analysis.selection.selection import Selection, select
 from sweeps.analysis.trials.accuracy import Matrix, task_counts
 from sweeps.analysis.trials.metric_choice import (
     SPLITS,
@@ -26,7 +27,7 @@ from sweeps.analysis.trials.metric_choice import (
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import Replicates, replicates
-from sweeps.presentation.selection_card import Question
+from sweeps.presentation.selection_card import SelectionQuestion
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_events
 from sweeps.results.history import History, history_of
@@ -90,7 +91,7 @@ class Evidence:
         return tuple(dict.fromkeys([self.readout, *declared]))
 
     @cached_property
-    def fronts(self) -> dict[str, list[dict[str, Any]]]:
+    def fronts(self) -> dict[str, list[FrontRow]]:
         """Return the rows of `front_rows`, by readout."""
         return {name: front_rows(self.sweep, self.summaries, name) for name in self.readouts}
 
@@ -102,9 +103,9 @@ class Evidence:
         return configurations(every, self.readout, "validation")
 
     @cached_property
-    def disparities(self) -> list[dict[str, Any]]:
+    def disparities(self) -> list[OrderSensitivity]:
         """Return the rows of `order_sensitivity` on validation images."""
-        rows: list[dict[str, Any]] = order_sensitivity(
+        rows: list[OrderSensitivity] = order_sensitivity(
             self.trials, self.evals, self.readout, "validation", self.metric
         ).to_pylist()
         return rows
@@ -114,16 +115,16 @@ class Evidence:
         """Return the matrix statistics of the finished runs, in the order of the front rows."""
         if len(self.matrices) == 0:
             return []
-        place = {row["config_id"]: k for k, row in enumerate(self.fronts[self.readout])}
+        place = {row.config_id: k for k, row in enumerate(self.fronts[self.readout])}
         runs = matrix_runs(self.trials, self.matrices)
         return sorted(runs, key=lambda matrix: place.get(matrix.config_id, len(place)))
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> SelectionQuestion:
         """Return the selection criteria of `sweeps select` without options."""
         first = self.sweep.configurations[0].run
         order = "-".join(map(str, self.sweep.orders_for(first)[0]))
-        return Question(
+        return SelectionQuestion(
             objectives=dict(self.sweep.objectives),
             limits=(),
             prefer=next(iter(self.sweep.objectives)),
@@ -140,7 +141,7 @@ class Evidence:
         return {split: replicates(self.summaries[split], names) for split in SPLITS}
 
     @cached_property
-    def choice(self) -> Choice:
+    def choice(self) -> Selection:
         """Return the choice of `sweeps select` without options."""
         question = self.question
         return select(
@@ -158,7 +159,7 @@ class Evidence:
         if self.choice.chosen is not None:
             return self.choice.chosen.replicates.config_id
         rows = self.fronts[self.readout]
-        return rows[0]["config_id"] if rows else None
+        return rows[0].config_id if rows else None
 
     @cached_property
     def accuracies(self) -> dict[tuple[str, str, str], tuple[Matrix, int]]:

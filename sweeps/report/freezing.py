@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.analysis.matrices.freezing_effect import drift_differences, freezing_pairs
+from sweeps.analysis.matrices.freezing_effect import (
+    DriftDifference,
+    drift_differences,
+    freezing_pairs,
+)
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
 from sweeps.presentation.numbers import count, percent_interval, significance
 from sweeps.presentation.text_tables import NOTHING
@@ -102,7 +106,7 @@ def _map(
         return None if raw is None else round(factor * raw, 2)
 
     grid = [[value(block, site) for site in sites] for block in blocks]
-    data = {
+    data: plots.PlotPart = {
         "type": "heatmap",
         "x": sites,
         "y": [str(block) for block in blocks],
@@ -128,7 +132,7 @@ def _map(
         title=f"{title}: {heading}",
         caption=f"Means over n = {count(len(matrices.cells), 'run')}. "
         + ("Darker is earlier." if name == "frozen_from" else "Darker is larger."),
-        spec=plots.spec([data], look),
+        spec=plots.plot_spec([data], look),
         table=table(
             [
                 "block",
@@ -160,7 +164,7 @@ def _ends(row: Mapping[str, Any], name: str, factor: float, form: str) -> str:
     return f"{factor * low:{form}} to {factor * high:{form}}"
 
 
-def _drift(differences: Sequence[Any]) -> Figure:
+def _drift(differences: Sequence[DriftDifference]) -> Figure:
     """Return the figure of drift with and without freezing, with a table by group of matrices."""
     rows = [(f"{d.pair.frozen.label}: {d.group}", d) for d in differences]
     drawn = [d for d in differences if d.group == "all"]
@@ -179,14 +183,14 @@ def _drift(differences: Sequence[Any]) -> Figure:
             )
         )
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 name,
                 means,
                 [row for row, _ in kept],
                 color=color,
                 hollow=hollow,
                 symbol="diamond" if hollow else "circle",
-                error_x=plots.errors(means, lows, highs, color),
+                error_x=plots.error_bars(means, lows, highs, color),
             )
         )
     labels = [d.pair.frozen.label for d in drawn]
@@ -196,7 +200,7 @@ def _drift(differences: Sequence[Any]) -> Figure:
         caption="Drift of the effective weights, in percent of their norm, with 95 % intervals, "
         "mean over all adapted matrices. Paired: same order, same seed; "
         f"n = {_pairs(drawn)} pairs of runs.",
-        spec=plots.spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
+        spec=plots.plot_spec(data, plots.dot_rows(labels, "drift / %", legend=True)),
         table=table(
             [
                 "configuration: matrices",
@@ -222,6 +226,6 @@ def _drift(differences: Sequence[Any]) -> Figure:
     )
 
 
-def _pairs(drawn: Sequence[Any]) -> str:
+def _pairs(drawn: Sequence[DriftDifference]) -> str:
     """Return the numbers of paired runs of the rows, separated by slashes."""
     return "/".join(map(str, sorted({len(d.pair.cells) for d in drawn})))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
-from sweeps.analysis.trials.metric_choice import replicate_warning
-from sweeps.presentation.numbers import count, share
+from sweeps.analysis.front.pareto_row import FrontRow
+from sweeps.analysis.trials.metric_choice import SPLITS, replicate_warning
+from sweeps.presentation.numbers import count, share_text
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
 from sweeps.report.page_model import Column, Figure, Section, Table
-
-Row = Mapping[str, Any]
 
 TABLE_ROWS = 60
 """Maximum number of rows of the table; the list of configurations shows all."""
@@ -34,8 +32,8 @@ def front_section(evidence: Evidence) -> Section:
         if evidence.fronts[readout]
     )
     rows = evidence.fronts[evidence.readout]
-    best = [row for row in rows if row["on_front"]]
-    searched = [row for row in rows if row["role"] == "search"]
+    best = [row for row in rows if row.on_front]
+    searched = [row for row in rows if row.role == "search"]
     names = " and ".join(metric_name(name) for name in evidence.sweep.objectives)
     lead = (
         f"{len(best)} of {count(len(searched), 'searched configuration')} are on the Pareto front "
@@ -58,7 +56,7 @@ def front_section(evidence: Evidence) -> Section:
 def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
     rows = evidence.fronts[readout]
     objectives = list(evidence.sweep.objectives)
-    runs = sum(row["n_replicates"] for row in rows)
+    runs = sum(row.n_replicates for row in rows)
     caption = (
         f"Readout {readout}. Means over orders and seeds with 95 % intervals, "
         f"{count(len(rows), 'configuration')}, n = {count(runs, 'run')}. "
@@ -80,7 +78,7 @@ def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
     )
 
 
-def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
+def front_table(rows: Sequence[FrontRow], objectives: Sequence[str]) -> Table:
     """Return the table of the first rows, with validation and test results."""
     columns = [
         Column(title="configuration", term="configuration"),
@@ -89,22 +87,18 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
         Column(title="n", number=True, term="run"),
         *(
             Column(title=f"{split}: {axis_title(name)}", number=True, term=metric_name(name))
-            for split in ("validation", "test")
+            for split in SPLITS
             for name in objectives
         ),
     ]
     printed = rows[:TABLE_ROWS]
     cells = [
         [
-            titled(row),
-            ("knee" if row.get("knee") else "yes") if row["on_front"] else "",
-            share(row.get("p_front")),
-            str(row["n_replicates"]),
-            *(
-                shown(name, *(row.get(f"{prefix}{name}{end}") for end in ("", "_low", "_high")))
-                for prefix in ("", "test ")
-                for name in objectives
-            ),
+            label_with_role(row),
+            ("knee" if row.knee else "yes") if row.on_front else "",
+            share_text(row.p_front),
+            str(row.n_replicates),
+            *(shown(name, *row.estimate(name, split)) for split in SPLITS for name in objectives),
         ]
         for row in printed
     ]
@@ -112,65 +106,79 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
     if len(rows) > len(printed):
         notes.append(f"the first {len(printed)} of {len(rows):,}; the list below has all")
     notes += [
-        f"{row['label']}: {row['n_missing']} of its runs have no metrics"
+        f"{row.label}: {row.validation.n_missing} of its runs have no metrics"
         for row in printed
-        if row["n_missing"]
+        if row.validation.n_missing
     ]
     return Table(
         columns=tuple(columns),
         rows=cells,
         note="; ".join(notes),
-        config_ids=[row["config_id"] for row in printed],
+        config_ids=[row.config_id for row in printed],
     )
 
 
-def titled(row: Row) -> str:
+def label_with_role(row: FrontRow) -> str:
     """Return the label of a row, with the role of a baseline or reference."""
-    return str(row["label"]) if row["role"] == "search" else f"{row['label']} ({row['role']})"
+    return row.label if row.role == "search" else f"{row.label} ({row.role})"
 
 
-def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
+def _plane(rows: Sequence[FrontRow], objectives: Sequence[str]) -> plots.PlotPart:
     """Return a scatter plot of the first objective over the second; references are lines."""
     y, x = objectives[:2]
     few = len(rows) <= BARS
     groups = [
-        ("on the front", "@1", "circle", [r for r in rows if r["on_front"]], True),
+        ("on the front", "@1", "circle", [r for r in rows if r.on_front], True),
         (
             "searched",
             "@muted",
             "circle",
-            [r for r in rows if r["role"] == "search" and not r["on_front"]],
+            [r for r in rows if r.role == "search" and not r.on_front],
             few,
         ),
-        ("baselines", "@2", "diamond", [r for r in rows if r["role"] == "baseline"], True),
+        ("baselines", "@2", "diamond", [r for r in rows if r.role == "baseline"], True),
     ]
-    data: list[plots.Trace] = []
-    best = sorted((r for r in groups[0][3] if r[x] is not None), key=lambda r: r[x])
+    data: list[plots.PlotPart] = []
+    best = sorted(
+        ((mean, r) for r in groups[0][3] if (mean := r.mean(x)) is not None),
+        key=lambda point: point[0],
+    )
     if len(best) > 1 and len(objectives) == 2:
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "x": [scaled(x, r[x]) for r in best],
-                "y": [scaled(y, r[y]) for r in best],
+                "x": [scaled(x, mean) for mean, _ in best],
+                "y": [scaled(y, r.mean(y)) for _, r in best],
                 "line": {"color": "@1", "width": 1.5, "shape": "hv", "dash": "dot"},
                 "hoverinfo": "skip",
                 "showlegend": False,
             }
         )
     for name, color, symbol, kept, bars in groups:
-        kept = [r for r in kept if r[x] is not None and r[y] is not None]
+        kept = [r for r in kept if r.mean(x) is not None and r.mean(y) is not None]
         if not kept:
             continue
         data.append(_points(name, kept, x, y, color, symbol, bars))
-        data.append(_points(f"{name}, test", kept, x, y, color, symbol, False, "test "))
-    shapes, notes = [], []
+        data.append(_points(f"{name}, test", kept, x, y, color, symbol, False, "test"))
+    shapes: list[plots.PlotPart] = []
+    notes: list[plots.PlotPart] = []
     for row in rows:
-        if row["role"] == "reference" and row[y] is not None:
-            level = scaled(y, row[y])
-            line = {"color": "@ink", "width": 1, "dash": "dash"}
-            shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level})
-            shapes[-1] |= {"y1": level, "line": line, "layer": "below"}
+        if row.role == "reference" and row.mean(y) is not None:
+            level = scaled(y, row.mean(y))
+            line: plots.PlotPart = {"color": "@ink", "width": 1, "dash": "dash"}
+            shapes.append(
+                {
+                    "type": "line",
+                    "xref": "paper",
+                    "x0": 0,
+                    "x1": 1,
+                    "y0": level,
+                    "y1": level,
+                    "line": line,
+                    "layer": "below",
+                }
+            )
             notes.append(
                 {
                     "xref": "paper",
@@ -178,7 +186,7 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
                     "y": level,
                     "xanchor": "right",
                     "yanchor": "bottom",
-                    "text": plots.escaped(row["label"]),
+                    "text": plots.escaped(row.label),
                     "showarrow": False,
                     "font": {"size": 12},
                 }
@@ -192,80 +200,75 @@ def _plane(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
         xaxis=_range(rows, x),
         yaxis=_range(rows, y),
     )
-    return plots.spec(data, look)
+    return plots.plot_spec(data, look)
 
 
-def _range(rows: Sequence[Row], metric: str) -> dict[str, Any]:
+def _range(rows: Sequence[FrontRow], metric: str) -> plots.PlotPart:
     """Return the range of an axis; empty for a count, whose intervals are narrow."""
     if unit(metric) != "%":
         return {}
-    values = [scaled(metric, row.get(f"{p}{metric}")) for row in rows for p in ("", "test ")]
-    ends = [scaled(metric, row.get(f"{metric}{end}")) for row in rows for end in ("_low", "_high")]
-    limits = plots.span(values, ends, 0.0, 100.0)
+    values = [scaled(metric, row.estimate(metric, split).mean) for row in rows for split in SPLITS]
+    ends = [scaled(metric, end) for row in rows for end in row.estimate(metric)[1:]]
+    limits = plots.axis_range(values, ends, 0.0, 100.0)
     return {} if limits is None else {"range": limits}
 
 
 def _points(
     name: str,
-    rows: Sequence[Row],
+    rows: Sequence[FrontRow],
     x: str,
     y: str,
     color: str,
     symbol: str,
     bars: bool,
-    prefix: str = "",
-) -> plots.Trace:
-    def ends(metric: str, end: str) -> list[float | None]:
-        return [scaled(metric, row.get(f"{prefix}{metric}{end}")) for row in rows]
-
-    trace = plots.marks(
+    split: str = "validation",
+) -> plots.PlotPart:
+    on_test = split == "test"
+    means_x, low_x, high_x = _columns(rows, x, split)
+    means_y, low_y, high_y = _columns(rows, y, split)
+    return plots.marker_trace(
         name,
-        ends(x, ""),
-        ends(y, ""),
+        means_x,
+        means_y,
         color=color,
         symbol=symbol,
-        hollow=bool(prefix),
-        error_x=plots.errors(ends(x, ""), ends(x, "_low"), ends(x, "_high"), color)
-        if bars
-        else None,
-        error_y=plots.errors(ends(y, ""), ends(y, "_low"), ends(y, "_high"), color)
-        if bars
-        else None,
-        customdata=[row["config_id"] for row in rows],
+        hollow=on_test,
+        error_x=plots.error_bars(means_x, low_x, high_x, color) if bars else None,
+        error_y=plots.error_bars(means_y, low_y, high_y, color) if bars else None,
+        customdata=[row.config_id for row in rows],
         text=[
-            f"{plots.escaped(titled(row))}<br>{metric_name(y)} "
-            f"{shown(y, *(row.get(f'{prefix}{y}{end}') for end in ('', '_low', '_high')))}<br>"
-            f"{metric_name(x)} "
-            f"{shown(x, *(row.get(f'{prefix}{x}{end}') for end in ('', '_low', '_high')))}"
-            f"<br>n = {row['n_replicates']}"
+            f"{plots.escaped(label_with_role(row))}<br>"
+            f"{metric_name(y)} {shown(y, *row.estimate(y, split))}<br>"
+            f"{metric_name(x)} {shown(x, *row.estimate(x, split))}<br>n = {row.n_replicates}"
             for row in rows
         ],
-        hovertemplate="%{text}<extra>" + ("test" if prefix else "validation") + "</extra>",
-        visible="legendonly" if prefix else None,
+        hovertemplate=f"%{{text}}<extra>{split}</extra>",
+        visible="legendonly" if on_test else None,
     )
-    return trace
 
 
-def _ranking(rows: Sequence[Row], objectives: Sequence[str]) -> dict[str, Any]:
+def _columns(rows: Sequence[FrontRow], metric: str, split: str) -> list[list[float | None]]:
+    """Return the means, the lower and the upper ends of an objective in the unit of the page."""
+    return [[scaled(metric, row.estimate(metric, split)[k]) for row in rows] for k in range(3)]
+
+
+def _ranking(rows: Sequence[FrontRow], objectives: Sequence[str]) -> plots.PlotPart:
     """Return a plot of a single objective: one row per configuration, the best at the top."""
     (name,) = objectives
-    kept = [row for row in rows if row[name] is not None][:BARS]
-    labels = [titled(row) for row in kept]
+    kept = [row for row in rows if row.mean(name) is not None][:BARS]
+    labels = [label_with_role(row) for row in kept]
     data = []
-    for split, prefix, hollow in (("validation", "", False), ("test", "test ", True)):
-        means, lows, highs = (
-            [scaled(name, row.get(f"{prefix}{name}{end}")) for row in kept]
-            for end in ("", "_low", "_high")
-        )
+    for split, hollow in (("validation", False), ("test", True)):
+        means, lows, highs = _columns(kept, name, split)
         data.append(
-            plots.marks(
+            plots.marker_trace(
                 split,
                 means,
                 range(len(labels)),
                 color="@2" if hollow else "@1",
                 hollow=hollow,
-                error_x=plots.errors(means, lows, highs, "@2" if hollow else "@1"),
-                customdata=[row["config_id"] for row in kept],
+                error_x=plots.error_bars(means, lows, highs, "@2" if hollow else "@1"),
+                customdata=[row.config_id for row in kept],
             )
         )
-    return plots.spec(data, plots.dot_rows(labels, axis_title(name), legend=True))
+    return plots.plot_spec(data, plots.dot_rows(labels, axis_title(name), legend=True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
-from sweeps.presentation.numbers import p_value, points
+from sweeps.analysis.orders.positions import EffectEstimates, TaskAccuracies
+from sweeps.presentation.numbers import p_value, signed_points
 from sweeps.report import plots
 from sweeps.report.page_model import Figure, table
 
@@ -18,7 +18,7 @@ SIGNIFICANCE = 0.05
 
 def effect_figures(
     tasks: Sequence[TaskAccuracies],
-    fit: Callable[..., Fitted],
+    fit: Callable[..., EffectEstimates],
     factor: str,
     figures: list[Figure],
     notes: list[str],
@@ -37,8 +37,8 @@ def effect_figures(
     position = factor == "position"
     first = 1 if position else 0
     ticks = [str(k + first) for k in range(len(known[0][1].effects))]
-    data = []
-    names = plots.texts([label for label, _ in known[:CURVES]], 60)
+    data: list[plots.PlotPart] = []
+    names = plots.plot_labels([label for label, _ in known[:CURVES]], 60)
     for k, (_, fit_result) in enumerate(known[:CURVES]):
         color = plots.COLORS[k % 6]
         data.append(
@@ -80,7 +80,7 @@ def effect_figures(
                 "after averaging over seeds; least squares, adjusted for order and task. p: F "
                 f"test of no effect. The plot shows the best {min(len(known), CURVES)}."
             ),
-            spec=plots.spec(data, look),
+            spec=plots.plot_spec(data, look),
             table=table(
                 [
                     "configuration",
@@ -94,7 +94,7 @@ def effect_figures(
                         p_value(f.p_value),
                         "yes" if f.p_value is not None and f.p_value < SIGNIFICANCE else "no",
                         *(
-                            f"{points(e)} ± {100 * h:.1f}"
+                            f"{signed_points(e)} ± {100 * h:.1f}"
                             for e, h in zip(f.effects, f.half, strict=True)
                         ),
                     ]

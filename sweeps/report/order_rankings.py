@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
+from sweeps.analysis.orders.rankings import (
+    by_order,
+    extreme_orders,
+    pairwise_comparisons,
+    rank_agreement,
+)
 from sweeps.analysis.trials.replicates import Replicates, sample
-from sweeps.presentation.numbers import between, count, p_value
+from sweeps.presentation.numbers import count, p_value, percent_range
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
@@ -32,7 +37,7 @@ def ranking_figures(
     direction = METRICS[metric].direction
     searched = [config for config in evidence.replicates if config.role == "search"]
     kept, means = by_order(searched or evidence.replicates, metric)
-    concordance = agreement(means)
+    concordance = rank_agreement(means)
     if concordance is None:
         notes.append(
             "Agreement of the rankings between orders is not known: it needs at least two "
@@ -43,9 +48,9 @@ def ranking_figures(
     best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
     orders = list(dict.fromkeys(sample(kept[0], metric).orders))
     orders = [o for o in orders if all(o in sample(c, metric).by_order() for c in kept)]
-    names = plots.texts([kept[c].label for c in best[:CURVES]], 60)
+    names = plots.plot_labels([kept[c].label for c in best[:CURVES]], 60)
     seeds = max(len(set(sample(config, metric).seeds)) for config in kept)
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "scatter",
             "mode": "lines+markers",
@@ -63,7 +68,7 @@ def ranking_figures(
         height=330 + 22 * len(names),
         xaxis={"type": "category"},
     )
-    pairs = duels([kept[c].label for c in best], means[best], direction)
+    pairs = pairwise_comparisons([kept[c].label for c in best], means[best], direction)
     contested = table(
         [
             "better on average",
@@ -75,14 +80,14 @@ def ranking_figures(
         ],
         [
             [
-                duel.first,
-                duel.second,
-                f"{duel.wins} of {duel.orders}",
-                f"{duel.probability:.0%}",
-                between(duel.low, duel.high),
-                duel.flips,
+                pair.first,
+                pair.second,
+                f"{pair.wins} of {pair.orders}",
+                f"{pair.probability:.0%}",
+                percent_range(pair.low, pair.high),
+                pair.flips,
             ]
-            for duel in pairs[:10]
+            for pair in pairs[:10]
         ],
         note=f"the {min(len(pairs), 10)} most contested pairs of the best {len(best)}",
     )
@@ -103,7 +108,7 @@ def ranking_figures(
                 f"{concordance.w:.2f} (1: the same ranking in all {concordance.orders} orders), "
                 f"p {p_value(concordance.p_value)} for no agreement."
             ),
-            spec=plots.spec(data, look),
+            spec=plots.plot_spec(data, look),
             table=lines,
             terms=("Kendall's W", "flip"),
         )
@@ -113,7 +118,7 @@ def ranking_figures(
 
 def extremes_table(configs: Sequence[Replicates], metric: str) -> Table:
     """Return the table of the best and the worst order of each configuration."""
-    rows = extremes(configs, metric, METRICS[metric].direction)
+    rows = extreme_orders(configs, metric, METRICS[metric].direction)
     cut = f"; the first {LISTED} of {len(rows):,}" if len(rows) > LISTED else ""
     return table(
         ["configuration", "best order", "#best / %", "worst order", "#worst / %"],

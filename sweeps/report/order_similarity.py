@@ -51,12 +51,12 @@ def similarity_figure(
         [None if v is None else round(v, 3) for v in column]
         for column in zip(*((i.mean, *_clipped(i)) for _, i in drawn), strict=True)
     )
-    marks = plots.marks(
+    trace = plots.marker_trace(
         "correlation",
         means,
         range(len(drawn)),
         color="@1",
-        error_x=plots.errors(means, lows, highs, "@1"),
+        error_x=plots.error_bars(means, lows, highs, "@1"),
     )
     look = plots.dot_rows(
         [label for label, _ in drawn], "rank correlation", shapes=[plots.zero_line()]
@@ -74,7 +74,7 @@ def similarity_figure(
                 "learned. This is an association, not a causal effect: tasks differ in more than "
                 "their similarity."
             ),
-            spec=plots.spec([marks], look),
+            spec=plots.plot_spec([trace], look),
             table=table(
                 [
                     "configuration",

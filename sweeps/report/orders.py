@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
+from sweeps.analysis.orders.order_effect import OrderSensitivity
 from sweeps.analysis.orders.positions import (
     carry_over,
     position_effects,
     task_accuracies,
 )
 from sweeps.analysis.orders.variance_shares import variance_split
-from sweeps.presentation.numbers import between, count, share
+from sweeps.presentation.numbers import count, percent_range, share_text
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
@@ -67,10 +68,13 @@ def order_answer(evidence: Evidence) -> str | None:
         return None
     ranked = _ranked(evidence, [row["config_id"] for row in searched])
     row = min(searched, key=lambda each: ranked[each["config_id"]])
+    aopd, mopd = row["aopd"], row["mopd"]
+    if aopd is None or mopd is None:
+        return None
     answer = (
         f"With {row['label']}, the final accuracy of a task differs between "
-        f"{count(row['n_orders'], 'order')} by {100 * row['aopd']:.1f} points on average, and by "
-        f"{100 * row['mopd']:.1f} points for the most sensitive task"
+        f"{count(row['n_orders'], 'order')} by {100 * aopd:.1f} points on average, and by "
+        f"{100 * mopd:.1f} points for the most sensitive task"
     )
     if row["seed_aopd"] is None:
         return (
@@ -91,24 +95,24 @@ def order_answer(evidence: Evidence) -> str | None:
 
 def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
     """Return the rank of each configuration among the front rows."""
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     order = dict.fromkeys([*listed, *config_ids])
     return {config_id: place for place, config_id in enumerate(order)}
 
 
-def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
+def _disparity(rows: Sequence[OrderSensitivity]) -> Figure:
     known = [row for row in rows if row["aopd"] is not None]
     drawn = known[:SHOWN]
     labels = [row["label"] for row in drawn]
     at = range(len(labels))
 
-    def values(name: str) -> list[float | None]:
-        return [None if row[name] is None else round(100 * row[name], 2) for row in drawn]
+    def values(name: Literal["aopd", "mopd", "seed_aopd"]) -> list[float | None]:
+        return [None if (v := row[name]) is None else round(100 * v, 2) for row in drawn]
 
     data = [
-        plots.marks("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
-        plots.marks("between orders", values("aopd"), at, color="@1", size=11),
-        plots.marks(
+        plots.marker_trace("between seeds (floor)", values("seed_aopd"), at, color="@muted"),
+        plots.marker_trace("between orders", values("aopd"), at, color="@1", size=11),
+        plots.marker_trace(
             "between orders, worst task",
             values("mopd"),
             at,
@@ -127,7 +131,7 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
             "disparity below the gray point is not larger than the disparity between seeds. "
             "Ranges increase with the number of values: compare only rows with equal n."
         ),
-        spec=plots.spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
+        spec=plots.plot_spec(data, plots.dot_rows(labels, "difference / points", legend=True)),
         table=table(
             [
                 "configuration",
@@ -143,7 +147,10 @@ def _disparity(rows: Sequence[dict[str, Any]]) -> Figure:
                     row["label"],
                     row["n_orders"],
                     row["n_seeds"],
-                    *(_points(row[k]) for k in ("aopd", "seed_aopd", "mopd", "seed_mopd")),
+                    _points(row["aopd"]),
+                    _points(row["seed_aopd"]),
+                    _points(row["mopd"]),
+                    _points(row["seed_mopd"]),
                 ]
                 for row in known[:LISTED]
             ],
@@ -178,12 +185,12 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
     )
     over = " x ".join(count(n, name) for name, n in split.levels.items())
     data = [
-        plots.marks(
+        plots.marker_trace(
             "share",
             means,
             range(len(labels)),
             color="@1",
-            error_x=plots.errors(means, lows, highs, "@1"),
+            error_x=plots.error_bars(means, lows, highs, "@1"),
         )
     ]
     figures.append(
@@ -195,7 +202,7 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                 f"with 95 % intervals; {split.note}. The residual contains the interaction of all "
                 "factors that vary."
             ),
-            spec=plots.spec(
+            spec=plots.plot_spec(
                 data,
                 plots.dot_rows(
                     labels, "share of the variance / %", whole=True, xaxis={"range": [-3, 103]}
@@ -211,8 +218,8 @@ def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: lis
                 [
                     [
                         label,
-                        share(part.share),
-                        between(part.share_low, part.share_high),
+                        share_text(part.share),
+                        percent_range(part.share_low, part.share_high),
                         f"{100 * part.variance**0.5:.1f}",
                     ]
                     for label, part in zip(labels, known, strict=True)

@@ -7,11 +7,12 @@ import gzip
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
 from clmethods import __version__
+from clmethods.canonical import JsonValue
 from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section
@@ -77,7 +78,9 @@ def render(evidence: Evidence) -> str:
         style=_asset("report.css"),
         script=_asset("report.js"),
         plotly=_plotly() if evidence.finished else "",
-        data=packed(json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()),
+        data=gzip_base64(
+            json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()
+        ),
         version=__version__,
     )
 
@@ -122,14 +125,14 @@ def sections_of(evidence: Evidence) -> list[Section]:
     ]
 
 
-def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, Any]:
+def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, JsonValue]:
     """Return the data that the script of the page reads."""
     figures = {figure.id: figure.spec for section in sections for figure in section.figures}
     explorer = configuration_data(evidence) if evidence.finished else None
     return {"figures": figures, "explorer": explorer}
 
 
-def packed(data: bytes) -> str:
+def gzip_base64(data: bytes) -> str:
     """Return bytes as gzip in base64, a third of the size. The script of the page unpacks them."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
@@ -154,4 +157,4 @@ def _asset(name: str) -> str:
 @cache
 def _plotly() -> str:
     """Return Plotly's script, packed. It contains its license."""
-    return packed(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())
+    return gzip_base64(files("plotly").joinpath("package_data", "plotly.min.js").read_bytes())

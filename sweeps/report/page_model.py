@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sweeps.presentation.text_tables import NOTHING
+from sweeps.report.plots import PlotPart
 
 TIGHT = 20
 """Maximum number of characters of a cell that is not broken into lines."""
@@ -47,7 +47,7 @@ class Figure:
     title: str
     caption: str
     """Quantity that is plotted, its unit, and the number of runs."""
-    spec: Mapping[str, Any]
+    spec: PlotPart
     """`data` and `layout` of Plotly."""
     table: Table
     terms: tuple[str, ...] = ()
@@ -72,12 +72,12 @@ class Section:
     tables: tuple[tuple[str, Table], ...] = ()
     """Further tables with their titles."""
     notes: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
     """Further data for the template of the section."""
 
 
 def table(
-    columns: Sequence[str | Column], rows: Sequence[Sequence[object]], note: str = "", **more: Any
+    columns: Sequence[str | Column], rows: Sequence[Sequence[object]], note: str = ""
 ) -> Table:
     """Return a table of the values as texts; None becomes a dash.
 
@@ -94,4 +94,4 @@ def table(
         replace(head, tight=all(len(row[k]) <= TIGHT for row in texts))
         for k, head in enumerate(heads)
     )
-    return Table(columns=heads, rows=texts, note=note, **more)
+    return Table(columns=heads, rows=texts, note=note)

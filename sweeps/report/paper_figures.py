@@ -6,7 +6,7 @@ and SVG files contain texts as text, not as paths.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.analysis.front.pareto_row import MeanEstimate
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
-from sweeps.report.front import titled
+from sweeps.report.front import label_with_role
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,19 +87,19 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
     y, x = names[:2]
     figure.set_size_inches(COLUMN, 2.6)
     axes = figure.add_subplot()
-    rows = [r for r in evidence.fronts[evidence.readout] if r[y] is not None]
+    rows = [r for r in evidence.fronts[evidence.readout] if r.mean(y) is not None]
     for label, color, marker, kept in (
-        ("searched", GRAY, "o", [r for r in rows if r["role"] == "search" and not r["on_front"]]),
-        ("on the front", BLUE, "o", [r for r in rows if r["on_front"]]),
-        ("baselines", VERMILION, "D", [r for r in rows if r["role"] == "baseline"]),
+        ("searched", GRAY, "o", [r for r in rows if r.role == "search" and not r.on_front]),
+        ("on the front", BLUE, "o", [r for r in rows if r.on_front]),
+        ("baselines", VERMILION, "D", [r for r in rows if r.role == "baseline"]),
     ):
-        kept = [row for row in kept if row[x] is not None]
-        if kept:
+        points = [(r.estimate(x), r.estimate(y)) for r in kept if r.mean(x) is not None]
+        if points:
             axes.errorbar(
-                _scaled(x, [row[x] for row in kept]),
-                _scaled(y, [row[y] for row in kept]),
-                xerr=_bars(kept, x),
-                yerr=_bars(kept, y),
+                _scaled(x, [on_x.mean for on_x, _ in points]),
+                _scaled(y, [on_y.mean for _, on_y in points]),
+                xerr=_bars([on_x for on_x, _ in points], x),
+                yerr=_bars([on_y for _, on_y in points], y),
                 fmt=marker,
                 color=color,
                 markersize=4,
@@ -106,30 +107,30 @@ def _front(evidence: Evidence, figure: Figure) -> bool:
                 label=label,
             )
     for row in rows:
-        if row["role"] == "reference":
-            height = float(_scaled(y, [row[y]])[0])
+        if row.role == "reference":
+            height = float(_scaled(y, [row.mean(y)])[0])
             axes.axhline(height, color="black", linewidth=0.6, linestyle="--")
             axes.annotate(
-                row["label"],
+                row.label,
                 (1, height),
                 xycoords=("axes fraction", "data"),
                 ha="right",
                 va="bottom",
                 fontsize=7,
             )
-    _limits(axes, rows, x, y)
+    _limits(axes, x, y)
     axes.set_xlabel(f"validation {axis_title(x)}")
     axes.set_ylabel(f"validation {axis_title(y)}")
     axes.legend(loc="best")
     return True
 
 
-def _scaled(name: str, values: Sequence[float]) -> npt.NDArray[np.float64]:
+def _scaled(name: str, values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     """Return values of a metric in the unit of its axis."""
     return np.array([scaled(name, value) for value in values], dtype=np.float64)
 
 
-def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> None:
+def _limits(axes: Axes, x: str, y: str) -> None:
     """Limit the axes to values that a fraction can have."""
     if unit(y) == "%":
         low, high = axes.get_ylim()
@@ -142,16 +143,16 @@ def _limits(axes: Axes, rows: Sequence[Mapping[str, Any]], x: str, y: str) -> No
 def _order(evidence: Evidence, figure: Figure) -> bool:
     """Draw the AOPD of the best configurations, and the seed floor."""
     known = {row["config_id"]: row for row in evidence.disparities if row["aopd"] is not None}
-    listed = [r for r in evidence.fronts[evidence.readout] if r["config_id"] in known][:SHOWN]
+    listed = [r for r in evidence.fronts[evidence.readout] if r.config_id in known][:SHOWN]
     if not listed:
         return False
-    axes = _rows(figure, [titled(row) for row in listed])
+    axes = _rows(figure, [label_with_role(row) for row in listed])
     place = np.arange(len(listed))
-    values = [known[row["config_id"]] for row in listed]
+    values = [known[row.config_id] for row in listed]
     floor = [np.nan if v["seed_aopd"] is None else 100 * v["seed_aopd"] for v in values]
     axes.plot(floor, place, "o", color=GRAY, markersize=4, label="between seeds")
     axes.plot(
-        [100 * v["aopd"] for v in values],
+        [np.nan if v["aopd"] is None else 100 * v["aopd"] for v in values],
         place,
         "o",
         color=BLUE,
@@ -166,25 +167,26 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
 def _ranking(evidence: Evidence, figure: Figure) -> bool:
     """Draw the first objective of the best configurations, on validation and test images."""
     name = next(iter(evidence.sweep.objectives))
-    rows = [r for r in evidence.fronts[evidence.readout] if r[name] is not None][:SHOWN]
+    rows = [r for r in evidence.fronts[evidence.readout] if r.mean(name) is not None][:SHOWN]
     if not rows:
         return False
-    axes = _rows(figure, [titled(row) for row in rows])
-    for shift, prefix, color, label, fill in (
-        (-0.15, "", BLUE, "validation", BLUE),
-        (0.15, "test ", VERMILION, "test", "white"),
+    axes = _rows(figure, [label_with_role(row) for row in rows])
+    for shift, split, color, fill in (
+        (-0.15, "validation", BLUE, BLUE),
+        (0.15, "test", VERMILION, "white"),
     ):
-        kept = [(k, row) for k, row in enumerate(rows) if row.get(f"{prefix}{name}") is not None]
+        estimates = [(k, row.estimate(name, split)) for k, row in enumerate(rows)]
+        kept = [(k, estimate) for k, estimate in estimates if estimate.mean is not None]
         axes.errorbar(
-            _scaled(name, [row[f"{prefix}{name}"] for _, row in kept]),
+            _scaled(name, [estimate.mean for _, estimate in kept]),
             [k + shift for k, _ in kept],
-            xerr=_bars([row for _, row in kept], f"{prefix}{name}", name),
+            xerr=_bars([estimate for _, estimate in kept], name),
             fmt="o",
             color=color,
             markerfacecolor=fill,
             markersize=4,
             elinewidth=0.6,
-            label=label,
+            label=split,
         )
     axes.set_xlabel(axis_title(name))
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
@@ -230,19 +232,17 @@ def _rows(figure: Figure, labels: Sequence[str]) -> Axes:
     return axes
 
 
-def _bars(rows: Sequence[Mapping[str, Any]], name: str, metric: str | None = None) -> Any:
+def _bars(estimates: Sequence[MeanEstimate], metric: str) -> npt.NDArray[np.float64]:
     """Return error bar lengths below and above the means, of shape (2, N); 0 if no interval."""
-    factor = 100.0 if unit(metric or name) == "%" else 1.0
+    factor = 100.0 if unit(metric) == "%" else 1.0
     gaps = [
-        (0.0, 0.0)
-        if row.get(f"{name}_low") is None
-        else (row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name])
-        for row in rows
+        (0.0, 0.0) if mean is None or low is None or high is None else (mean - low, high - mean)
+        for mean, low, high in estimates
     ]
-    return np.maximum(factor * np.array(gaps).reshape(-1, 2).T, 0.0)
+    return np.asarray(np.maximum(factor * np.array(gaps).reshape(-1, 2).T, 0.0))
 
 
-DRAWN: dict[str, Callable[[Evidence, Any], bool]] = {
+DRAWN: dict[str, Callable[[Evidence, Figure], bool]] = {
     "front": _front,
     "ranking": _ranking,
     "orders": _order,

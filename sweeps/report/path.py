@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from clmethods.errors import InvalidConfigError
-from sweeps.analysis.effects.axis_effects import Axis, Point, axes_of, points_of
-from sweeps.analysis.effects.paths import Gap, Step, gap, path_steps, ranks, shortest_paths
+from sweeps.analysis.effects.axis_effects import AnalyzedAxis, Point, searched_points, varied_axes
+from sweeps.analysis.effects.paths import (
+    PathGap,
+    PathStep,
+    path_steps,
+    shortest_paths,
+    signed_means,
+    smallest_gap,
+)
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison, compare, configurations
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.numbers import count, points
-from sweeps.report.differences import forest, in_unit, interval_of, numbers, scale_of
+from sweeps.presentation.numbers import count, signed_points
+from sweeps.report.differences import (
+    difference_cells,
+    difference_unit,
+    forest_plot,
+    interval_of,
+    unit_scale,
+)
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, shown, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
@@ -25,22 +37,22 @@ def path_section(evidence: Evidence) -> Section:
     """Return the section with the best of the shortest paths, or with the missing runs."""
     by_split = _by_split(evidence)
     run = by_split["validation"]
-    requested = points_of(evidence.trials)
+    requested = searched_points(evidence.trials)
     points_run = {c: point for c, point in requested.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
-    start, start_name = start_of(points_run, axes_of(requested))
-    end, end_name = end_of(evidence, points_run)
+    start, start_name = path_start(points_run, varied_axes(requested))
+    end, end_name = path_end(evidence, points_run)
     lead = f"From {start_name}, {run[start].label}, to {end_name}, {run[end].label}"
     if start == end:
         return _section(f"No path: {start_name} is {end_name}, {run[end].label}.")
     first = next(iter(evidence.sweep.objectives))
-    order = ranks(list(run.values()), first, direction_of(first))
+    order = signed_means(list(run.values()), first, direction_of(first))
     paths = shortest_paths(points_run, start, end, order, 1)
     notes: list[str] = []
     tables: list[tuple[str, Table]] = []
     try:
-        lacking = gap(points_run, start, end)
+        lacking = smallest_gap(points_run, start, end)
     except InvalidConfigError as error:
         notes += [f"The missing runs of the path are not known: {f}." for f in error.issues]
     else:
@@ -94,7 +106,7 @@ def _by_split(evidence: Evidence) -> BySplit:
     return by_split
 
 
-def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
+def path_start(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[str, str]:
     """Return (config_id, description) of the configuration with most axes at their baseline.
 
     Of several, the first is returned. A factor without effect counts as being at its baseline.
@@ -113,7 +125,7 @@ def start_of(run: Mapping[str, Point], axes: Sequence[Axis]) -> tuple[str, str]:
     )
 
 
-def end_of(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
+def path_end(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
     """Return (config_id, description) of the choice, or of the best searched configuration.
 
     The choice is that of `sweeps select`; it is used if it belongs to the search.
@@ -121,7 +133,7 @@ def end_of(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
     chosen = evidence.choice.chosen
     if chosen is not None and chosen.replicates.config_id in run:
         return chosen.replicates.config_id, "the choice"
-    listed = [row["config_id"] for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
     return next(c for c in listed if c in run), "the best searched configuration"
 
 
@@ -136,10 +148,10 @@ def _difference(comparison: Comparison) -> str:
     interval = comparison.interval
     if unit(comparison.metric) != "%":
         return f"{interval.mean:+,.0f}"
-    mean = f"{points(interval.mean)} points"
+    mean = f"{signed_points(interval.mean)} points"
     if interval.low is None or interval.high is None:
         return f"{mean} (no interval)"
-    return f"{mean} ({points(interval.low)} to {points(interval.high)})"
+    return f"{mean} ({signed_points(interval.low)} to {signed_points(interval.high)})"
 
 
 def _figure(
@@ -168,13 +180,13 @@ def _figure(
         id=f"path-{metric}",
         title=f"Effect of each step on {metric_name(metric)}",
         caption=(
-            f"Each configuration of the path minus the previous one, {in_unit(metric)} of "
+            f"Each configuration of the path minus the previous one, {difference_unit(metric)} of "
             f"validation {metric_name(metric)} ({better}), with 95 % intervals; n = "
             f"{'/'.join(map(str, pairs)) or 0} pairs of runs with the same order and seed. The "
             "effect of a step depends on its position: another sequence of the same steps divides "
             "the total differently."
         ),
-        spec=forest(metric, labels, [interval_of(difference) for difference in compared]),
+        spec=forest_plot(metric, labels, [interval_of(difference) for difference in compared]),
         table=_table(metric, labels, steps, compared, whole["test"]),
         terms=("ablation path", "95 % interval", metric_name(metric)),
     )
@@ -183,7 +195,7 @@ def _figure(
 def _table(
     metric: str,
     labels: Sequence[str],
-    steps: Mapping[str, Sequence[Step]],
+    steps: Mapping[str, Sequence[PathStep]],
     compared: Sequence[Comparison | None],
     test_whole: Comparison | None,
 ) -> Table:
@@ -200,7 +212,7 @@ def _table(
                 label,
                 _value(metric, at),
                 0 if difference is None else difference.interval.n,
-                *numbers(difference),
+                *difference_cells(difference),
                 _value(metric, test_at),
                 _with_ends(metric, test),
             ]
@@ -222,7 +234,7 @@ def _table(
     )
 
 
-def _value(metric: str, step: Step | None) -> str | None:
+def _value(metric: str, step: PathStep | None) -> str | None:
     """Return the mean of a configuration ± half of its interval."""
     interval = None if step is None else step.interval
     return None if interval is None else shown(metric, interval.mean, interval.low, interval.high)
@@ -232,18 +244,16 @@ def _with_ends(metric: str, comparison: Comparison | None) -> str | None:
     """Return a difference with its interval, as one cell."""
     if comparison is None:
         return None
-    scale, interval = scale_of(metric), comparison.interval
+    scale, interval = unit_scale(metric), comparison.interval
     mean = f"{scale * interval.mean:+.1f}"
     if interval.low is None or interval.high is None:
         return mean
     return f"{mean} ({scale * interval.low:+.1f} to {scale * interval.high:+.1f})"
 
 
-def _missing(lacking: Gap) -> Table:
+def _missing(lacking: PathGap) -> Table:
     """Return a table of the settings that no run has, and of the step before each."""
-    steps: list[tuple[Any, dict[str, Any]]] = list(
-        zip([None, *lacking.changes], lacking.points, strict=True)
-    )
+    steps = list(zip([None, *lacking.changes], lacking.points, strict=True))
     return table(
         ["after", "setting that was not run"],
         [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
+
+from clmethods.canonical import JsonValue
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "pentagon")
 """Marker symbols, which distinguish series without color."""
@@ -12,12 +14,13 @@ COLORS = tuple(f"@{k}" for k in range(1, 7))
 ROW = 28
 """Height of one row of a dot plot, in pixels."""
 
-Trace = dict[str, Any]
+PlotPart: TypeAlias = dict[str, JsonValue]
+"""Part of a Plotly specification: a trace, a layout, or an object in one of them."""
 
 
-def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, Any]:
+def layout(x: str, y: str = "", *, height: int = 380, **more: JsonValue) -> PlotPart:
     """Return a layout with axis titles; the script of the page adds fonts and colors."""
-    base: dict[str, Any] = {
+    base: PlotPart = {
         "height": height,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": "closest",
@@ -27,22 +30,31 @@ def layout(x: str, y: str = "", *, height: int = 380, **more: Any) -> dict[str, 
     }
     for name, value in more.items():
         default = base.get(name)
-        base[name] = default | value if isinstance(default, dict) else value
+        if isinstance(default, Mapping) and isinstance(value, Mapping):
+            value = {**default, **value}
+        base[name] = value
     return base
 
 
 def dot_rows(
-    labels: Sequence[str], x: str, *, legend: bool = False, whole: bool = False, **more: Any
-) -> dict[str, Any]:
+    labels: Sequence[str],
+    x: str,
+    *,
+    legend: bool = False,
+    whole: bool = False,
+    row_height: int = ROW,
+    **more: JsonValue,
+) -> PlotPart:
     """Return a layout with one row per label, at y = 0, 1, …, the first at the top.
 
-    `whole`: keep words that all labels have in common.
+    `whole`: keep words that all labels have in common. `row_height`: in pixels.
     """
-    shown = texts(labels, whole=whole)
+    shown = plot_labels(labels, whole=whole)
     lines = max((text.count("<br>") + 1 for text in shown), default=1)
-    height = 84 + (ROW + 12 * (lines - 1)) * max(len(labels), 1) + (30 if legend else 0)
+    height = 84 + (row_height + 12 * (lines - 1)) * max(len(labels), 1) + (30 if legend else 0)
     return layout(
         x,
+        "",
         height=height,
         yaxis={
             "tickvals": list(range(len(labels))),
@@ -56,7 +68,7 @@ def dot_rows(
     )
 
 
-def texts(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
+def plot_labels(labels: Sequence[str], wrap: int = 40, *, whole: bool = False) -> list[str]:
     """Return labels for Plotly: wrapped, and without the words that all labels have in common.
 
     Plotly interprets some HTML in texts, so `<`, `>` and `&` are escaped.
@@ -82,12 +94,12 @@ def _lines(words: Sequence[str], wrap: int) -> list[str]:
     return lines if len(lines) <= 3 else [*lines[:2], f"{lines[2]} …"]
 
 
-def errors(
+def error_bars(
     center: Sequence[float | None],
     low: Sequence[float | None],
     high: Sequence[float | None],
     color: str,
-) -> dict[str, Any] | None:
+) -> PlotPart | None:
     """Return error bars from the ends of intervals; None if no point has both ends."""
     known = [None not in (c, a, b) for c, a, b in zip(center, low, high, strict=True)]
     if not any(known):
@@ -110,30 +122,30 @@ def errors(
     }
 
 
-def marks(
+def marker_trace(
     name: str,
-    x: Sequence[Any],
-    y: Sequence[Any],
+    x: Sequence[JsonValue],
+    y: Sequence[JsonValue],
     *,
     color: str,
     symbol: str = "circle",
     hollow: bool = False,
     size: int = 9,
-    **more: Any,
-) -> Trace:
+    **more: JsonValue,
+) -> PlotPart:
     """Return a trace with the markers of one series."""
-    marker: dict[str, Any] = {
+    marker: PlotPart = {
         "symbol": f"{symbol}-open" if hollow else symbol,
         "size": size,
         "color": color,
         "line": {"width": 1.6 if hollow else 0.8, "color": color if hollow else "@paper"},
     }
-    trace: Trace = {"type": "scatter", "mode": "markers", "name": name}
+    trace: PlotPart = {"type": "scatter", "mode": "markers", "name": name}
     trace |= {"x": list(x), "y": list(y), "marker": marker}
     return trace | {key: value for key, value in more.items() if value is not None}
 
 
-def zero_line(vertical: bool = True) -> dict[str, Any]:
+def zero_line(vertical: bool = True) -> PlotPart:
     """Return a line at a difference of 0."""
     along, across = ("x", "y") if vertical else ("y", "x")
     return {
@@ -148,12 +160,12 @@ def zero_line(vertical: bool = True) -> dict[str, Any]:
     }
 
 
-def spec(data: Sequence[Mapping[str, Any]], look: Mapping[str, Any]) -> dict[str, Any]:
+def plot_spec(data: Sequence[PlotPart], look: PlotPart) -> PlotPart:
     """Return a Plotly specification of traces and layout."""
     return {"data": list(data), "layout": dict(look)}
 
 
-def span(
+def axis_range(
     values: Sequence[float | None], ends: Sequence[float | None], low: float, high: float
 ) -> list[float] | None:
     """Return an axis range that contains all values, and interval ends clipped to [low, high].

@@ -16,7 +16,9 @@ LISTED = 60
 PLACES = {"on": "on the front", "off": "off the front"}
 
 
-def raced(evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, Table]]) -> str:
+def racing_summary(
+    evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, Table]]
+) -> str:
     """Return the decisions of racing in a sentence, and append their table to `tables`."""
     if not race:
         return "Racing has not started, because its first runs are incomplete."

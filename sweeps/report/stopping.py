@@ -6,23 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sweeps.analysis.effects.stopping_audit import (
-    Audited,
-    Saving,
+    AuditedConfiguration,
+    RungVerdicts,
+    StageSaving,
     StoppingCost,
-    Verdicts,
-    saving,
+    rung_verdicts,
+    saved_stages,
     stopping_cost,
-    verdicts_of,
 )
 from sweeps.analysis.trials.paired_differences import configurations
-from sweeps.presentation.numbers import between, count
+from sweeps.presentation.numbers import count, percent_range
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.differences import forest, in_unit, scale_of
+from sweeps.report.differences import difference_unit, forest_plot, unit_scale
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
-from sweeps.report.racing_section import raced
+from sweeps.report.racing_section import racing_summary
 from sweeps.search.step import Decision
 
 LISTED = 60
@@ -41,7 +41,7 @@ def stopping_section(evidence: Evidence) -> Section:
     """Return the section: decisions of the rungs, saved stages, regret, decisions of racing."""
     rungs = [decision for decision in evidence.decisions if decision.by == "early_stop"]
     race = [decision for decision in evidence.decisions if decision.by == "racing"]
-    verdicts = verdicts_of((decision.config_id, decision.verdict) for decision in rungs)
+    verdicts = rung_verdicts((decision.config_id, decision.verdict) for decision in rungs)
     parts: list[str] = []
     figures: list[Figure] = []
     tables: list[tuple[str, Table]] = []
@@ -49,7 +49,7 @@ def stopping_section(evidence: Evidence) -> Section:
     if evidence.sweep.early_stop is not None:
         parts.append(_stopped(evidence, rungs, verdicts, figures, notes))
     if evidence.sweep.racing is not None:
-        parts.append(raced(evidence, race, tables))
+        parts.append(racing_summary(evidence, race, tables))
     if verdicts.stopped:
         tables.insert(0, ("Decisions of the rungs", _decided(rungs)))
     return Section(
@@ -66,7 +66,7 @@ def stopping_section(evidence: Evidence) -> Section:
 def _stopped(
     evidence: Evidence,
     rungs: Sequence[Decision],
-    verdicts: Verdicts,
+    verdicts: RungVerdicts,
     figures: list[Figure],
     notes: list[str],
 ) -> str:
@@ -79,7 +79,7 @@ def _stopped(
     compared = len({decision.config_id for decision in rungs})
     text = (
         f"{len(verdicts.stopped)} of {count(compared, 'configuration')} were stopped early, "
-        f"{_audit(verdicts)}. This saved {_saved(saving(evidence.trials))}."
+        f"{_audit(verdicts)}. This saved {_saved(saved_stages(evidence.trials))}."
     )
     if not verdicts.audited:
         notes.append(
@@ -99,7 +99,7 @@ def _stopped(
     return f"{text} {_cost(cost)}"
 
 
-def _audit(verdicts: Verdicts) -> str:
+def _audit(verdicts: RungVerdicts) -> str:
     n = len(verdicts.audited)
     if n == 0:
         return "none of them audited"
@@ -107,7 +107,7 @@ def _audit(verdicts: Verdicts) -> str:
     return f"{n} of them ({share:.0%}) {'continues' if n == 1 else 'continue'} for the audit"
 
 
-def _saved(stages: Saving) -> str:
+def _saved(stages: StageSaving) -> str:
     share = stages.spared / stages.whole if stages.whole else 0.0
     return f"{stages.spared:,} of {count(stages.whole, 'stage')} ({share:.0%})"
 
@@ -126,7 +126,7 @@ def _cost(cost: StoppingCost) -> str:
     return (
         f"{regret} {on_front.k} of {count(on_front.n, 'audited configuration')} would be on the "
         f"front; for all stopped configurations the 95 % interval of this share is "
-        f"{between(on_front.low, on_front.high)}."
+        f"{percent_range(on_front.low, on_front.high)}."
     )
 
 
@@ -141,7 +141,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
     at = sorted({decision.tasks for decision in rungs if decision.tasks is not None})
     verdicts = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
     ticks = [f"after {count(tasks, 'task')}" for tasks in at]
-    data = [
+    data: list[plots.PlotPart] = [
         {
             "type": "bar",
             "name": VERDICTS[verdict],
@@ -166,7 +166,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
         id="stopping-rungs",
         title="Configurations at each rung",
         caption=f"{words} n = {count(len({o.config_id for o in rungs}), 'configuration')}.",
-        spec=plots.spec(data, look),
+        spec=plots.plot_spec(data, look),
         table=table(
             [
                 Column(title="rung", term="rung"),
@@ -203,13 +203,13 @@ def _regret(cost: StoppingCost) -> Figure:
         title="Cost of early stopping",
         caption=(
             "Each audited configuration minus the best configuration that was not stopped, "
-            f"{cost.best_kept}, {in_unit(cost.metric)} of validation {name} after the last task, "
-            f"with 95 % intervals; n = {count(cost.audited, 'audited configuration')}, "
+            f"{cost.best_kept}, {difference_unit(cost.metric)} of validation {name} after the "
+            f"last task, with 95 % intervals; n = {count(cost.audited, 'audited configuration')}, "
             f"{'/'.join(map(str, pairs)) or 0} pairs of runs each. Mean difference: {margin}. "
             "The interval of the best audited configuration is overconfident, because it was "
             "selected by its result."
         ),
-        spec=forest(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
+        spec=forest_plot(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
         table=table(
             [
                 Column(title="audited configuration", term="audit"),
@@ -226,19 +226,21 @@ def _regret(cost: StoppingCost) -> Figure:
     )
 
 
-def _cells(metric: str, audited: Audited) -> list[str]:
+def _cells(metric: str, audited: AuditedConfiguration) -> list[str]:
     difference, on_front = audited.difference, "yes" if audited.on_front else "no"
     if difference is None:
         return ["0", NOTHING, NOTHING, NOTHING, on_front]
     ends = "no interval"
     if difference.low is not None and difference.high is not None:
         ends = f"{_signed(metric, difference.low)} to {_signed(metric, difference.high)}"
-    settled = NOTHING if difference.settled is None else "yes" if difference.settled else "no"
-    return [str(difference.n), _signed(metric, difference.mean), ends, settled, on_front]
+    verdict = NOTHING
+    if difference.significant is not None:
+        verdict = "yes" if difference.significant else "no"
+    return [str(difference.n), _signed(metric, difference.mean), ends, verdict, on_front]
 
 
 def _signed(metric: str, value: float) -> str:
-    return f"{scale_of(metric) * value:+.1f}"
+    return f"{unit_scale(metric) * value:+.1f}"
 
 
 def _decided(rungs: Sequence[Decision]) -> Table:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sweeps.analysis.front.front_rows import need_of
+from sweeps.analysis.front.front_rows import training_benefit
 from sweeps.presentation.numbers import count
-from sweeps.presentation.selection_card import Entry, card_entries
+from sweeps.presentation.selection_card import CardEntry, card_entries
 from sweeps.report.evidence import Evidence
 from sweeps.report.orders import order_answer
 
@@ -25,7 +25,7 @@ class Summary:
 
     headline: str
     """Chosen configuration, or the reason why there is no choice yet."""
-    entries: tuple[Entry, ...]
+    entries: tuple[CardEntry, ...]
     answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
 
@@ -34,13 +34,15 @@ def summary_of(evidence: Evidence) -> Summary:
     """Return the selection card without limits, the answers, and facts about the sweep."""
     test = {(runs.config_id, runs.readout_id): runs for runs in evidence.by_split["test"]}
     headline, *rest = card_entries(evidence.question, evidence.choice, test)
-    need = need_of(evidence.sweep, evidence.summaries, evidence.readout, evidence.metric)
+    benefit = training_benefit(
+        evidence.sweep, evidence.summaries, evidence.readout, evidence.metric
+    )
     order = order_answer(evidence)
     answers = [
         Answer(
             "Do you need LoRA at all?",
-            need.text.removeprefix("Do you need LoRA? ")
-            if need
+            benefit.text.removeprefix("Do you need LoRA? ")
+            if benefit
             else "Not known: no method with training and method without training have finished "
             "with the same order and seed. Add nearest_class_mean to the baselines; it is cheap.",
         ),

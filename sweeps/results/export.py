@@ -28,11 +28,11 @@ def export_table(
     if format == "parquet":
         pq.write_table(table, path, compression="zstd")
     else:
-        pa_csv.write_csv(flat(table), path)
+        pa_csv.write_csv(lists_as_json(table), path)
     return path
 
 
-def flat(table: pa.Table) -> pa.Table:
+def lists_as_json(table: pa.Table) -> pa.Table:
     """Return the table with every list column as JSON text."""
     for index, field in enumerate(table.schema):
         if pa.types.is_list(field.type):

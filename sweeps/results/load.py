@@ -13,7 +13,7 @@ import pyarrow as pa
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
-from sweeps.storage import ObjectStore, open_storage, parse_location, require_storage
+from sweeps.storage import ObjectStore, open_storage, parse_storage_url, require_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class StoredTables:
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class SweepLocation:
     """Storage and sweeps of a directory."""
 
     objects: ObjectStore
@@ -37,7 +37,7 @@ class Location:
     sweeps: tuple[str, ...]
     """Names of all sweeps of the storage."""
 
-    def one(self, directory: str) -> str:
+    def require_single(self, directory: str) -> str:
         """Return the sweep of a directory: the named one, or the only one.
 
         Raises `InvalidConfigError` if there is none, or if there are several and none is named.
@@ -55,12 +55,12 @@ class Location:
         """Return the sweeps of a directory: the named one, or all. Raises `InvalidConfigError`."""
         if self.name is None and self.sweeps:
             return self.sweeps
-        return (self.one(directory),)
+        return (self.require_single(directory),)
 
 
 def locate(
     directory: str, notify: Callable[[str], None] = lambda message: None, *, write: bool = False
-) -> Location:
+) -> SweepLocation:
     """Open the storage of DIR, which is STORAGE or STORAGE/sweeps/NAME, local or a bucket.
 
     `notify` is called with a message at storage outages. Raises `InvalidConfigError` if a local
@@ -68,11 +68,11 @@ def locate(
     written.
     """
     root, name = _split(directory)
-    if parse_location(root) is None and not Path(root).is_dir():
+    if parse_storage_url(root) is None and not Path(root).is_dir():
         raise InvalidConfigError([ConfigIssue("DIR", directory, "an existing storage directory")])
     objects = open_storage(root, create=False, notify=notify)
     require_storage(objects, write=write)
-    return Location(objects, name or None, sweep_names(objects))
+    return SweepLocation(objects, name or None, sweep_names(objects))
 
 
 def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
 
 def _split(directory: str) -> tuple[str, str]:
     """Return (storage, name of the sweep or "") of DIR. A bucket may be named `sweeps`."""
-    url = parse_location(directory)
+    url = parse_storage_url(directory)
     start = f"{url.scheme}://{url.bucket}" if url is not None else ""
     path = f"/{url.prefix}" if url is not None else directory.rstrip("/")
     root, separator, name = path.rpartition("/sweeps/")
@@ -106,7 +106,7 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
     return StoredTables(sweep, tables, warnings)
 
 
-def stacked(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
+def stack_tables(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
     """Concatenate the same table of several sweeps, with a first column `sweep`."""
     names = pa.array(sweeps, pa.string())
     number = np.repeat(np.arange(len(sweeps), dtype=np.int32), [len(table) for table in tables])

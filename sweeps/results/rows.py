@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -13,6 +13,65 @@ from sweeps.results.schema import EVALS, Column, TableSchema
 
 class InvalidRowsError(ValueError):
     """Raised for rows that violate the schema; the message names table, row and column."""
+
+
+class TrialRow(TypedDict):
+    """Row of the table `trials`, as read; see `TRIALS` for the meaning of the columns."""
+
+    trial_id: str
+    config_id: str
+    order_id: str
+    task_order: list[int]
+    class_order_seed: int | None
+    split_seed: int
+    seed: int
+    partition_id: str
+    label: str
+    role: str
+    factors: str
+    method: str
+    readout_ids: list[str]
+    attempt: int
+    status: str
+    error: str | None
+    error_kind: str | None
+    stages_done: int
+    stages_total: int
+    stage_keys: list[str]
+    run: str
+    trainable_parameters: int | None
+    stored_bytes: int | None
+    cpus: float
+    gpus: float
+    code_version: str
+
+
+class StageRow(TypedDict):
+    """Row of the table `stages`, as read; see `STAGES` for the meaning of the columns."""
+
+    stage_key: str
+    parent: str | None
+    position: int
+    task_key: str
+    task: int | None
+    classes: list[int]
+    cross_entropy: float | None
+    orthogonality: float | None
+    grad_norm: float | None
+    steps: int
+    frozen_count: int
+    trainable_parameters: int
+    ortho_residual_max: float | None
+    state_bytes: int
+    wall_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+    host: str
+    host_kind: str
+    torch_version: str
+    timm_version: str
+    code_version: str
+    started_at: str
 
 
 def to_table(schema: TableSchema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -85,7 +85,7 @@ def renaming(**names: str) -> Upgrade:
     return lambda table: table.rename_columns([names.get(n, n) for n in table.column_names])
 
 
-def then(*steps: Upgrade) -> Upgrade:
+def apply_in_order(*steps: Upgrade) -> Upgrade:
     """Return the conversion that applies several conversions in order."""
 
     def apply_all(table: pa.Table) -> pa.Table:

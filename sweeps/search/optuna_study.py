@@ -12,7 +12,13 @@ from sweeps.definition.sweep import Configuration, Sweep
 from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives
-from sweeps.search.proposals import Outcome, Proposer, categorical_value, create_study, quiet
+from sweeps.search.proposals import (
+    Outcome,
+    Proposer,
+    categorical_value,
+    create_study,
+    without_optuna_messages,
+)
 from sweeps.search.step import Observed, Request, Step
 from sweeps.search.stored_observations import StoredObservations
 from sweeps.storage import ObjectStore
@@ -34,7 +40,7 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     try:
-        with quiet():
+        with without_optuna_messages():
             from optuna.storages import JournalStorage
             from optuna.storages.journal import JournalFileBackend
 
@@ -72,7 +78,7 @@ def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> opt
         intermediate_values = (
             _intermediate_values(sweep, configuration, observed) if configuration else {}
         )
-        with quiet():
+        with without_optuna_messages():
             study.add_trial(
                 optuna.create_trial(
                     state=trial.state,
@@ -104,7 +110,7 @@ def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optun
         else:
             state = TrialState.FAIL if outcome.stopped_after is None else TrialState.PRUNED
         factors = configuration.factors
-        with quiet():
+        with without_optuna_messages():
             study.add_trial(
                 optuna.create_trial(
                     state=state,

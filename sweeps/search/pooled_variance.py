@@ -30,7 +30,7 @@ OUTLIER = 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class PooledVariance:
     """Variance of the difference between the means of two configurations."""
 
     variance: float
@@ -40,7 +40,7 @@ class Spread:
     """(C,) configurations with similar variance, for whose differences the estimate holds."""
 
 
-def pooled_spread(values: Values, cells: Sequence[Cell]) -> Spread | None:
+def pooled_variance(values: Values, cells: Sequence[Cell]) -> PooledVariance | None:
     """Return the pooled variance of `values` (C, N), which were measured in `cells`.
 
     If no two cells share an order or a seed, or if only one of the two varies, the variance of a
@@ -72,14 +72,16 @@ def pooled_spread(values: Values, cells: Sequence[Cell]) -> Spread | None:
     others = len(contrasts) - 1
     pooled = design.squares(contrasts).sum(axis=1) / others  # (3,)
     variance = float(design.variance(pooled))
-    return Spread(2.0 * variance, others * design.degrees, alike) if variance > 0.0 else None
+    if variance <= 0.0:
+        return None
+    return PooledVariance(2.0 * variance, others * design.degrees, alike)
 
 
-def own_spreads(differences: Values, cells: Sequence[Cell]) -> tuple[Values, float]:
+def separate_variances(differences: Values, cells: Sequence[Cell]) -> tuple[Values, float]:
     """Return the variances of the row means of `differences` (P, N), and the degrees of freedom.
 
-    Each row is treated separately, as `pooled_spread` treats two configurations. The variance of a
-    constant row is 0.
+    Each row is treated separately, as `pooled_variance` treats two configurations. The variance of
+    a constant row is 0.
     """
     centered = differences - differences.mean(axis=1, keepdims=True)
     constant = np.abs(centered).max(axis=1) <= ROUNDING * np.abs(differences).max(axis=1)

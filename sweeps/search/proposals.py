@@ -90,7 +90,7 @@ class Proposer:
         number, draws_before = self._number, self._drawn
         proposals: list[Proposal] = []
         new: list[Configuration] = []
-        with quiet():
+        with without_optuna_messages():
             self.study.sampler = _sampler(self.sweep, number)
             while len(proposals) < size:
                 accepted = self._accepted(number, len(proposals))
@@ -116,7 +116,7 @@ class Proposer:
 
         for config_id, outcome in outcomes.items():
             self._outcomes.setdefault(config_id, outcome)
-        with quiet():
+        with without_optuna_messages():
             for proposal, trial in self._open:
                 first = proposal.configurations[0]
                 outcome = self._outcomes[first.run.config_id]
@@ -174,7 +174,7 @@ class Proposer:
 
 def create_study(sweep: Sweep, storage: Any = None) -> optuna.Study:
     """Return an empty study with the name and objectives of a sweep, by default in memory."""
-    with quiet():
+    with without_optuna_messages():
         import optuna
         from optuna.study import StudyDirection
 
@@ -261,7 +261,7 @@ def categorical_value(value: Any) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_optuna_messages() -> Iterator[None]:
     """Suppress Optuna's log messages and warnings about experimental features."""
     import optuna
 

@@ -29,7 +29,7 @@ from scipy.special import stdtrit
 
 from clmethods.metrics import Direction
 from sweeps.definition.stopping import EXACT, Racing
-from sweeps.search.pooled_variance import own_spreads, pooled_spread
+from sweeps.search.pooled_variance import pooled_variance, separate_variances
 from sweeps.search.scores import Cell, Run, Scores, cell_name, counted, known
 from sweeps.statistics.variance_components import unbalanced
 
@@ -239,7 +239,7 @@ def _learn(
     """Raise the lower bounds for all pairs of `ready` with the intervals over `cells`."""
     for m in np.flatnonzero(noisy):
         values = gain[ready, m, : len(cells)]  # (C, N)
-        spread = pooled_spread(values, cells)
+        spread = pooled_variance(values, cells)
         alike = np.zeros(len(ready), dtype=bool) if spread is None else spread.alike
         if spread is not None:
             rows, means = ready[alike], values[alike].mean(axis=1)
@@ -254,7 +254,7 @@ def _learn(
         if pairs:
             first, second = np.array(pairs).T
             differences = values[first] - values[second]  # (P, N)
-            variance, degrees = own_spreads(differences, cells)
+            variance, degrees = separate_variances(differences, cells)
             half = float(stdtrit(degrees, 0.5 + level / 2)) * np.sqrt(variance)
             mean, varies = differences.mean(axis=1), variance > 0.0
             for rows, columns, sign in ((first, second, 1.0), (second, first, -1.0)):

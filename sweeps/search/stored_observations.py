@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, final
 
-from clmethods.checksummed_json import unsealed
+from clmethods.checksummed_json import verify_checksum
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
@@ -97,7 +97,7 @@ class StoredObservations:
 
     def _sealed(self, name: str) -> Any | None:
         try:
-            return unsealed(self._objects.get(name))
+            return verify_checksum(self._objects.get(name))
         except MissingObjectError:
             return None
 

@@ -34,7 +34,7 @@ class LeaseWatch:
         if self._clock() < self._blind_until:
             return False
         try:
-            return self._look(self.table.at_once(), key)
+            return self._look(self.table.without_retries(), key)
         except StorageError:
             self._seen.clear()
             self._blind_until = self._clock() + BLIND_S

@@ -70,7 +70,7 @@ class LeaseTable:
         self.time_to_live_s = time_to_live_s
         self.folder = folder
 
-    def at_once(self) -> LeaseTable:
+    def without_retries(self) -> LeaseTable:
         """Return the same leases on a storage that does not retry its operations."""
         return LeaseTable(self.objects.without_retries(), self.time_to_live_s, self.folder)
 
@@ -120,7 +120,7 @@ class LeaseTable:
 
         Does nothing if the storage is unreachable, because the lease expires anyway.
         """
-        table = self.at_once()
+        table = self.without_retries()
         with suppress(StorageError):
             newest, expired = table.newest(key)
             if newest is None or expired:
@@ -216,7 +216,7 @@ class Lease:
         self._thread.join(wait_s)
         if not self._thread.is_alive():  # otherwise its write could bring the lease back
             with suppress(StorageError):  # a lease that cannot be released expires
-                self._release(self.table.at_once())
+                self._release(self.table.without_retries())
 
     def is_mine(self) -> bool:
         """Return True if no other process has taken over the lease. Check this before a commit."""
@@ -246,7 +246,7 @@ class Lease:
             table.clear(self.key, self.generation)
 
     def _keep_beating(self) -> None:
-        count, table = 0, self.table.at_once()
+        count, table = 0, self.table.without_retries()
         name = table.name(self.key, self.generation)
         while not self._stop.wait(table.time_to_live_s / BEATS_PER_LIFE):
             count += 1

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from clmethods.checksummed_json import sealed, sha256, unsealed
+from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
@@ -106,7 +106,9 @@ class StageStore:
     def marker(self, key: str) -> dict[str, Any] | None:
         """Return the marker of a finished stage; None if it is absent or was damaged."""
         try:
-            marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
+            marker: dict[str, Any] | None = verify_checksum(
+                self.objects.get(f"{folder(key)}/stage.json")
+            )
         except MissingObjectError:
             return None
         if marker is None or marker.get("key") != key:
@@ -186,21 +188,21 @@ class StageStore:
         from clmethods.checkpoint import state_from_bytes
 
         files, prefix = stage_files(stage, outcome), folder(stage.key)
-        marker, cost_json = sealed(files.marker), canonical_json(cost).encode()
+        marker, cost_json = add_checksum(files.marker), canonical_json(cost).encode()
         self.objects.put(f"{prefix}/{files.marker['state']}", files.state)
         self.objects.put(f"{prefix}/{files.marker['result']}", files.result)
         first = self.objects.put_if_absent(f"{prefix}/cost.json", cost_json)
         if not self.objects.put_if_absent(f"{prefix}/stage.json", marker):
             return None
         kept = json.loads(cost_json) if first else self.cost(stage.key)
-        record = StageRecord(unsealed(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
+        record = StageRecord(verify_checksum(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
         return Committed(record, state_from_bytes(files.state))
 
     def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         name = evaluation_name(key, eval_id)
         try:
-            rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
+            rows: list[dict[str, Any]] | None = verify_checksum(self.objects.get(name))
         except MissingObjectError:
             return None
         if rows is None:
@@ -218,10 +220,10 @@ class StageStore:
 
         Returns the counts in the form in which a reader gets them, or None if counts existed.
         """
-        data = sealed([asdict(count) for count in counts])
+        data = add_checksum([asdict(count) for count in counts])
         if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
             return None
-        rows: list[dict[str, Any]] | None = unsealed(data)
+        rows: list[dict[str, Any]] | None = verify_checksum(data)
         return rows
 
     def set_aside(self, key: str, reason: str) -> None:

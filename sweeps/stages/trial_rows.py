@@ -18,7 +18,7 @@ from sweeps.storage import MissingObjectError
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class AttemptResult:
     """Status of an ended attempt, with its error if it failed."""
 
     status: Literal["finished", "failed", "stopped"]
@@ -37,15 +37,15 @@ class MissingStagesError(RuntimeError):
 
 
 def record_trial(
-    store: StageStore, sweep: Sweep, trial: TrialSpec, attempt: int, ending: Ending
+    store: StageStore, sweep: Sweep, trial: TrialSpec, attempt: int, result: AttemptResult
 ) -> None:
     """Write the row of an ended attempt; an existing row is kept.
 
     Raises `MissingStagesError` if a finished trial lacks stages in the storage.
     """
     run, chain = trial.run, trial.chain
-    stages = [_stage(store, sweep.name, trial, each.key) for each in chain[: ending.stages_done]]
-    if ending.status == "finished" and None in stages:
+    stages = [_stage(store, sweep.name, trial, each.key) for each in chain[: result.stages_done]]
+    if result.status == "finished" and None in stages:
         raise MissingStagesError(stages.count(None), len(chain))
     last = stages[-1] if stages else None
     row = {
@@ -63,10 +63,10 @@ def record_trial(
         "method": run.method.kind,
         "readout_ids": [readout.readout_id for readout in trial.readouts],
         "attempt": attempt,
-        "status": ending.status,
-        "error": ending.error,
-        "error_kind": ending.error_kind,
-        "stages_done": ending.stages_done,
+        "status": result.status,
+        "error": result.error,
+        "error_kind": result.error_kind,
+        "stages_done": result.stages_done,
         "stages_total": len(chain),
         "stage_keys": [stage.key for stage in chain],
         "run": canonical_json(run),

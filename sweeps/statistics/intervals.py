@@ -45,7 +45,7 @@ class Interval:
     """Description of the design, and the reason if there is no interval."""
 
     @property
-    def settled(self) -> bool | None:
+    def significant(self) -> bool | None:
         """True if the interval excludes 0, False if it contains 0, None without an interval."""
         if self.low is None or self.high is None:
             return None

@@ -11,7 +11,7 @@ from sweeps.storage.errors import (
     is_storage_fault,
     storage_error_in,
 )
-from sweeps.storage.locations import parse_location
+from sweeps.storage.locations import parse_storage_url
 from sweeps.storage.objects import MissingObjectError, ObjectStore
 from sweeps.storage.opening import open_for_planning, open_storage
 from sweeps.storage.options import StorageOptions
@@ -31,7 +31,7 @@ __all__ = [
     "is_storage_fault",
     "open_for_planning",
     "open_storage",
-    "parse_location",
+    "parse_storage_url",
     "require_storage",
     "storage_error_in",
 ]

@@ -17,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.storage.advice import KEYS_OF, allow_http_hint, region_places
 from sweeps.storage.failure_kinds import failure_of
-from sweeps.storage.locations import Location, location_error
+from sweeps.storage.locations import StorageUrl, location_error
 from sweeps.storage.options import StorageOptions, options_of_environment
 
 CONNECT_S = 5.0
@@ -80,7 +80,7 @@ def missing_backend(root: str, parent: str, options: StorageOptions) -> Backend:
 
 
 def url_backend(
-    location: Location, options: StorageOptions, *, sweep_file: bool = True
+    location: StorageUrl, options: StorageOptions, *, sweep_file: bool = True
 ) -> Backend:
     """Return the backend of a URL without contacting a server. Raises `InvalidConfigError`.
 
@@ -100,7 +100,7 @@ def url_backend(
         raise location_error(location.url, "a storage with complete settings", hint) from None
 
 
-def _s3(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
+def _s3(location: StorageUrl, options: StorageOptions, sweep_file: bool) -> Backend:
     from sweeps.storage.s3_keys import S3Keys, options_of_config_file
 
     options = options.over(options_of_config_file(location.url))
@@ -127,7 +127,7 @@ def _s3(location: Location, options: StorageOptions, sweep_file: bool) -> Backen
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: keys.source)
 
 
-def _gcs(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
+def _gcs(location: StorageUrl, options: StorageOptions, sweep_file: bool) -> Backend:
     options = _checked(location, options, sweep_file)
 
     def store(patience_s: float) -> Any:
@@ -142,7 +142,7 @@ def _gcs(location: Location, options: StorageOptions, sweep_file: bool) -> Backe
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: GCS_KEYS)
 
 
-def _azure(location: Location, options: StorageOptions, sweep_file: bool) -> Backend:
+def _azure(location: StorageUrl, options: StorageOptions, sweep_file: bool) -> Backend:
     options = _checked(location, options, sweep_file)
 
     def store(patience_s: float) -> Any:
@@ -157,7 +157,7 @@ def _azure(location: Location, options: StorageOptions, sweep_file: bool) -> Bac
     return Backend(location.url, options, store(QUICK_S), store(BULK_S), lambda: AZURE_KEYS)
 
 
-_BACKENDS: dict[str, Callable[[Location, StorageOptions, bool], Backend]] = {
+_BACKENDS: dict[str, Callable[[StorageUrl, StorageOptions, bool], Backend]] = {
     "s3": _s3,
     "gs": _gcs,
     "az": _azure,
@@ -177,7 +177,7 @@ def _client(options: StorageOptions, patience_s: float) -> dict[str, Any]:
     }
 
 
-def _checked(location: Location, options: StorageOptions, sweep_file: bool) -> StorageOptions:
+def _checked(location: StorageUrl, options: StorageOptions, sweep_file: bool) -> StorageOptions:
     """Return the options. Raises `InvalidConfigError` for plain http that is not allowed."""
     if (options.endpoint or "").startswith("http://") and not options.allow_http:
         constraint = "https, as plain http lets everybody on the way read and change the data"

@@ -18,7 +18,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class StorageUrl:
     """Parts of a storage URL."""
 
     scheme: str
@@ -33,7 +33,7 @@ class Location:
         return f"{self.scheme}://{'/'.join(filter(None, [self.bucket, self.prefix]))}"
 
 
-def parse_location(text: str) -> Location | None:
+def parse_storage_url(text: str) -> StorageUrl | None:
     """Return the parts of a URL; None for a local directory.
 
     Raises `InvalidConfigError` for a URL that is not supported and for one that contains keys. The
@@ -61,7 +61,7 @@ def parse_location(text: str) -> Location | None:
     elif any(not _SEGMENT.fullmatch(s) or s in {".", ".."} for s in segments):
         constraint = "a path of letters, digits and ._=+- below the bucket"
         raise location_error(text, constraint)
-    return Location(scheme, bucket, "/".join(segments))
+    return StorageUrl(scheme, bucket, "/".join(segments))
 
 
 def without_secrets(text: str) -> str:

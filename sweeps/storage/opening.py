@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.storage.backends import local_backend, missing_backend, url_backend
-from sweeps.storage.locations import location_error, parse_location
+from sweeps.storage.locations import location_error, parse_storage_url
 from sweeps.storage.objects import ObjectStore, new_object_store
 from sweeps.storage.options import StorageOptions
 
@@ -41,7 +41,7 @@ def open_storage(
     """
     sweep_file = options is not None
     options = options or StorageOptions()
-    parsed = parse_location(location)
+    parsed = parse_storage_url(location)
     if parsed is not None:
         backend = url_backend(parsed, options, sweep_file=sweep_file)
         return new_object_store(backend, notify)
@@ -60,7 +60,7 @@ def open_for_planning(
     A directory that does not exist yet is an empty storage. Raises `InvalidConfigError` as
     `open_storage` does, and for a directory that could not be created.
     """
-    if parse_location(location) is not None or os.path.lexists(_root(location)):
+    if parse_storage_url(location) is not None or os.path.lexists(_root(location)):
         return open_storage(location, options, notify=notify)
     root = _root(location)
     parent = next(folder for folder in root.parents if os.path.lexists(folder))

@@ -141,14 +141,16 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         return step
 
     def run(self: SweepExecutor, address: str | None) -> bool:
-        from sweeps.stages.trial_rows import Ending
+        from sweeps.stages.trial_rows import AttemptResult
 
         with ThreadPoolExecutor(8) as pool:
             ends = list(pool.map(lambda trial: advance(self, trial), self.todo))
         for trial, step in zip(self.todo, ends, strict=True):
             assert step["outcome"] == "trained", step
             self.progress.tally.trained += len(trial.chain)
-            self.account.ended(trial, Ending(status="finished", stages_done=len(trial.chain)))
+            self.account.ended(
+                trial, AttemptResult(status="finished", stages_done=len(trial.chain))
+            )
         return False
 
     monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)

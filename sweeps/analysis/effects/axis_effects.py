@@ -12,12 +12,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import nearest, refuse, require
 from sweeps.analysis.trials.paired_differences import Comparison, compare_samples
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
@@ -25,48 +24,48 @@ from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
 MOST_VALUES = 24
 """Maximum number of values of an axis whose effects are computed."""
 
-Point = Mapping[str, Any]
+Point = Mapping[str, SettingValue]
 """Values of a configuration, by the dotted path of the axis."""
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class AnalyzedAxis:
     """Searched field that takes more than one value."""
 
     path: str
-    values: tuple[Any, ...]
+    values: tuple[SettingValue, ...]
     """Values in the order in which the configurations have them; the first is the baseline."""
 
     @property
-    def baseline(self) -> Any:
+    def baseline(self) -> SettingValue:
         """Value with which the others are compared."""
         return self.values[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class ValueEffect:
     """Difference between a value of one axis and the baseline value of that axis."""
 
     path: str
-    value: Any
-    baseline: Any
+    value: SettingValue
+    baseline: SettingValue
     pairs: int
     """Number of matched pairs of configurations; if it is 0, there is no effect."""
     comparison: Comparison | None
 
 
 @dataclass(frozen=True, slots=True)
-class Interaction:
+class ValueInteraction:
     """Change of the effect of one value when another axis leaves its baseline value."""
 
-    first: Effect
-    second: Effect
+    first: ValueEffect
+    second: ValueEffect
     squares: int
     """Number of settings of the other axes for which all four combinations were run."""
     comparison: Comparison | None
 
 
-def points_of(trials: pa.Table) -> dict[str, Point]:
+def searched_points(trials: pa.Table) -> dict[str, Point]:
     """Return the factors of the searched configurations, by config_id."""
     columns = trials.select(["config_id", "role", "factors"]).to_pylist()
     return {
@@ -74,7 +73,9 @@ def points_of(trials: pa.Table) -> dict[str, Point]:
     }
 
 
-def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = None) -> list[Axis]:
+def varied_axes(
+    points: Mapping[str, Point], baselines: Mapping[str, str] | None = None
+) -> list[AnalyzedAxis]:
     """Return the axes that vary, each with its baseline value first.
 
     `baselines` sets other baseline values, by path and as JSON (`0.2`, `ones`).
@@ -83,7 +84,7 @@ def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = N
         InvalidConfigError: If a path does not vary, or if an axis does not take the value.
     """
     requested = dict(baselines or {})
-    values_by_path: dict[str, dict[str, Any]] = {}
+    values_by_path: dict[str, dict[str, SettingValue]] = {}
     for point in points.values():
         for path, value in point.items():
             values_by_path.setdefault(path, {}).setdefault(canonical_json(value), value)
@@ -106,11 +107,11 @@ def axes_of(points: Mapping[str, Point], baselines: Mapping[str, str] | None = N
             constraint = f"one of {[values[key] for key in keys]}"
             refuse([require(bool(selected), f"--baseline {path}", requested[path], constraint)])
             keys = [*selected, *(key for key in keys if key not in selected)]
-        axes.append(Axis(path, tuple(values[key] for key in keys)))
+        axes.append(AnalyzedAxis(path, tuple(values[key] for key in keys)))
     return axes
 
 
-def comparable(axes: Sequence[Axis]) -> tuple[list[Axis], list[str]]:
+def axes_to_compare(axes: Sequence[AnalyzedAxis]) -> tuple[list[AnalyzedAxis], list[str]]:
     """Return the axes to analyze, and the paths of those with too many values.
 
     The configurations of a pair must agree on all other axes. Axes with more than `MOST_VALUES`
@@ -119,25 +120,26 @@ def comparable(axes: Sequence[Axis]) -> tuple[list[Axis], list[str]]:
     """
     skipped = [axis.path for axis in axes if len(axis.values) > MOST_VALUES]
     analyzed = [
-        Axis(axis.path, axis.values[:1]) if axis.path in skipped else axis for axis in axes
+        AnalyzedAxis(axis.path, axis.values[:1]) if axis.path in skipped else axis for axis in axes
     ]
     return analyzed, skipped
 
 
-def _rank(value: Any) -> tuple[int, float]:
+def _rank(value: SettingValue) -> tuple[int, float]:
     """Return a sort key: numbers in ascending order; other values keep their order."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (0, float(value)) if number else (1, 0.0)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return 0, float(value)
+    return 1, 0.0
 
 
 def axis_effects(
     configurations: Sequence[Replicates],
     points: Mapping[str, Point],
-    axes: Sequence[Axis],
+    axes: Sequence[AnalyzedAxis],
     metric: str,
     *,
     fixed_orders: bool = False,
-) -> list[Effect]:
+) -> list[ValueEffect]:
     """Return the effect of every value of every axis relative to the baseline of that axis.
 
     Configurations without a run that has the metric, for example because of early stopping, are
@@ -150,11 +152,11 @@ def axis_effects(
 def interactions(
     configurations: Sequence[Replicates],
     points: Mapping[str, Point],
-    axes: Sequence[Axis],
+    axes: Sequence[AnalyzedAxis],
     metric: str,
     *,
     fixed_orders: bool = False,
-) -> list[Interaction]:
+) -> list[ValueInteraction]:
     """Return the interaction of every pair of values of two axes: a difference of differences."""
     index = _index(configurations, points, axes, metric)
     single = _singles(index, axes, metric, fixed_orders)
@@ -166,7 +168,7 @@ def interactions(
                 matched = _matched(index, settings, [{a: v, b: w}, {b: w}, {a: v}, {}])
                 sample, incomplete = _averaged(matched, (1.0, -1.0, -1.0, 1.0), metric)
                 rows.append(
-                    Interaction(
+                    ValueInteraction(
                         single[a, v],
                         single[b, w],
                         len(matched),
@@ -184,7 +186,7 @@ Index = Mapping[Setting, Replicates]
 def _index(
     configurations: Sequence[Replicates],
     points: Mapping[str, Point],
-    axes: Sequence[Axis],
+    axes: Sequence[AnalyzedAxis],
     metric: str,
 ) -> Index:
     """Return the configurations that have the metric, by their setting."""
@@ -204,8 +206,8 @@ def _index(
 
 
 def _singles(
-    index: Index, axes: Sequence[Axis], metric: str, fixed_orders: bool
-) -> dict[tuple[int, int], Effect]:
+    index: Index, axes: Sequence[AnalyzedAxis], metric: str, fixed_orders: bool
+) -> dict[tuple[int, int], ValueEffect]:
     """Return the effects by index of the axis and index of the value on it."""
     effects = {}
     for a, axis in enumerate(axes):
@@ -214,7 +216,9 @@ def _singles(
             matched = _matched(index, settings, [{a: place}, {}])
             sample, incomplete = _averaged(matched, (1.0, -1.0), metric)
             comparison = compare_samples(sample, metric, incomplete, fixed_orders=fixed_orders)
-            effects[a, place] = Effect(axis.path, value, axis.baseline, len(matched), comparison)
+            effects[a, place] = ValueEffect(
+                axis.path, value, axis.baseline, len(matched), comparison
+            )
     return effects
 
 

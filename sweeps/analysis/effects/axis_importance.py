@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.canonical import canonical_json, derive_seed
+from clmethods.canonical import Scalar, SettingValue, canonical_json, derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.effects.axis_effects import Axis, Point
+from sweeps.analysis.effects.axis_effects import AnalyzedAxis, Point
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.fanova import fanova
 
@@ -26,7 +26,7 @@ LEAST = 8
 def axis_importance(
     configurations: Sequence[Replicates],
     points: Mapping[str, Point],
-    axes: Sequence[Axis],
+    axes: Sequence[AnalyzedAxis],
     metric: str,
     direction: Direction,
     *,
@@ -68,7 +68,7 @@ def axis_importance(
 
 
 def _fanova(
-    values_by_path: Mapping[str, Sequence[Any]], target: Values, seed: int
+    values_by_path: Mapping[str, Sequence[Scalar]], target: Values, seed: int
 ) -> dict[str, float]:
     """Return the fANOVA shares, normalized to a sum of 1.
 
@@ -79,9 +79,11 @@ def _fanova(
     axes: list[list[int]] = []
     for values in values_by_path.values():
         blank = np.array([value is None for value in values])
-        if _numeric(values):
-            least = min(value for value in values if value is not None)
-            encoded = [np.array([least if v is None else v for v in values], dtype=np.float64)]
+        numbers = _numbers(values)
+        if numbers is not None:
+            least = min(numbers)
+            filled = [v if isinstance(v, int | float) else least for v in values]
+            encoded = [np.array(filled, dtype=np.float64)]
             encoded += [blank.astype(np.float64)] if blank.any() else []
         else:
             encoded = [
@@ -99,7 +101,7 @@ def _fanova(
 
 
 def _ped_anova(
-    values_by_path: Mapping[str, Sequence[Any]], target: Values, direction: Direction
+    values_by_path: Mapping[str, Sequence[Scalar]], target: Values, direction: Direction
 ) -> dict[str, float]:
     """Return the PED-ANOVA shares; Optuna supports parameters that not all trials have."""
     import optuna
@@ -107,7 +109,7 @@ def _ped_anova(
     from optuna.trial import create_trial
 
     scales = {path: _distribution(values) for path, values in values_by_path.items()}
-    numeric = {path for path, values in values_by_path.items() if _numeric(values)}
+    numeric = {path for path, values in values_by_path.items() if _numbers(values) is not None}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # Optuna logs every new study
     try:
@@ -123,31 +125,33 @@ def _ped_anova(
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
-def _distribution(values: Sequence[Any]) -> BaseDistribution:
+def _distribution(values: Sequence[Scalar]) -> BaseDistribution:
     """Return a linear distribution for numbers, and a categorical one for all other values."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if not _numeric(values):
+    numbers = _numbers(values)
+    if numbers is None:
         return CategoricalDistribution(_kinds(values))
-    numbers = [value for value in values if value is not None]
-    if all(isinstance(value, int) for value in numbers):
-        return IntDistribution(min(numbers), max(numbers))
+    integers = [number for number in numbers if isinstance(number, int)]
+    if len(integers) == len(numbers):
+        return IntDistribution(min(integers), max(integers))
     return FloatDistribution(float(min(numbers)), float(max(numbers)))
 
 
-def _numeric(values: Sequence[Any]) -> bool:
-    """Return True if all values that are not empty are numbers."""
-    numbers = [v for v in values if v is not None]
-    return bool(numbers) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in numbers
-    )
+def _numbers(values: Sequence[Scalar]) -> list[int | float] | None:
+    """Return the values that are not empty if all of them are numbers, else None."""
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    known = sum(value is not None for value in values)
+    return numbers if numbers and len(numbers) == known else None
 
 
-def _kinds(values: Sequence[Any]) -> list[Any]:
+def _kinds(values: Sequence[Scalar]) -> list[Scalar]:
     """Return the distinct values, sorted by type and text because types can be mixed."""
     return sorted(dict.fromkeys(values), key=lambda value: (str(type(value)), str(value)))
 
 
-def _value(value: Any) -> Any:
+def _value(value: SettingValue) -> Scalar:
     """Return a value that Optuna accepts; lists become text."""
-    return canonical_json(value) if isinstance(value, list | dict) else value
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return canonical_json(value)

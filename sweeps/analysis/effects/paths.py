@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from clmethods.metrics import Direction
 from sweeps.analysis.effects.axis_effects import Point
@@ -28,23 +27,23 @@ MAX_FACTORS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FactorChange:
     """Change of one factor from one value to another."""
 
     path: str
-    before: Any
-    after: Any
+    before: SettingValue
+    after: SettingValue
 
     def __str__(self) -> str:
         return f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """Configuration of a path, and the effect of the change that leads to it."""
 
     config_id: str
-    change: Change | None
+    change: FactorChange | None
     """None for the first step."""
     interval: Interval | None
     """Interval of the metric; None without runs that have it."""
@@ -53,14 +52,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class PathGap:
     """Smallest set of configurations that would complete a path."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[FactorChange, ...]
     """Changes in the order of the path."""
-    points: tuple[dict[str, Any], ...]
+    points: tuple[Point, ...]
     """All settings of the path, from the start to the end."""
-    missing: tuple[dict[str, Any], ...]
+    missing: tuple[Point, ...]
     """Settings of the path without runs."""
 
 
@@ -86,7 +85,7 @@ def find_configuration(name: str, configurations: Sequence[Replicates], place: s
     )
 
 
-def change_between(first: Point, second: Point) -> Change | None:
+def change_between(first: Point, second: Point) -> FactorChange | None:
     """Return the only factor in which two configurations differ; None for more factors or none.
 
     A factor that acts in only one of the two does not count: any value can be assigned to it in
@@ -100,7 +99,7 @@ def change_between(first: Point, second: Point) -> Change | None:
     if len(differing) != 1:
         return None
     path = differing[0]
-    return Change(path, first[path], second[path])
+    return FactorChange(path, first[path], second[path])
 
 
 def shortest_paths(
@@ -163,7 +162,7 @@ def path_steps(
     metric: str,
     *,
     fixed_orders: bool = False,
-) -> list[Step]:
+) -> list[PathStep]:
     """Return the metric of each configuration of a path and its difference from the previous one.
 
     `configurations` holds the replicates of one split by config_id.
@@ -179,7 +178,7 @@ def path_steps(
             )
         before = configurations.get(path[index - 1]) if index else None
         steps.append(
-            Step(
+            PathStep(
                 name,
                 change_between(points[path[index - 1]], points[name]) if index else None,
                 interval,
@@ -191,7 +190,7 @@ def path_steps(
     return steps
 
 
-def ranks(
+def signed_means(
     configurations: Sequence[Replicates], metric: str, direction: Direction
 ) -> dict[str, float]:
     """Return the mean of a metric by config_id, with the sign chosen so that more is better."""
@@ -203,7 +202,7 @@ def ranks(
     }
 
 
-def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
+def smallest_gap(points: Mapping[str, Point], start: str, end: str) -> PathGap:
     """Return the path from `start` to `end` with the fewest missing configurations.
 
     Each factor changes once, directly to its value at the end. `points` are the configurations
@@ -226,7 +225,7 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
     between = _frozen(first) | _frozen(last)
     run = [at for point in points.values() if (at := _frozen(point)) <= between]
 
-    def setting(taken: int) -> dict[str, Any]:
+    def setting(taken: int) -> dict[str, SettingValue]:
         over = {path: last[path] for i, path in enumerate(factors) if taken >> i & 1}
         return always | over
 
@@ -248,8 +247,8 @@ def gap(points: Mapping[str, Point], start: str, end: str) -> Gap:
     order.reverse()
     states = [sum(1 << i for i in order[:n]) for n in range(len(order) + 1)]
     settings = tuple(setting(state) for state in states)
-    return Gap(
-        tuple(Change(factors[i], first[factors[i]], last[factors[i]]) for i in order),
+    return PathGap(
+        tuple(FactorChange(factors[i], first[factors[i]], last[factors[i]]) for i in order),
         settings,
         tuple(s for s, state in zip(settings, states, strict=True) if lacks(state)),
     )
@@ -273,5 +272,5 @@ def _frozen(point: Point) -> frozenset[tuple[str, str]]:
     return frozenset((path, canonical_json(value)) for path, value in point.items())
 
 
-def _shown(value: Any) -> str:
+def _shown(value: SettingValue) -> str:
     return value if isinstance(value, str) else canonical_json(value)

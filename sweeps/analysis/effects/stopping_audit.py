@@ -23,7 +23,7 @@ from sweeps.statistics.intervals import LEVEL, Interval
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ProportionInterval:
     """Share k / n with the exact interval of Clopper and Pearson 1934."""
 
     k: int
@@ -32,7 +32,7 @@ class Share:
     high: float
 
 
-class Verdicts(NamedTuple):
+class RungVerdicts(NamedTuple):
     """Decisions of the rungs so far, by config_id."""
 
     kept: frozenset[str]
@@ -43,7 +43,7 @@ class Verdicts(NamedTuple):
     """Stopped configurations that run to the end."""
 
 
-def verdicts_of(decided: Iterable[tuple[str, str]]) -> Verdicts:
+def rung_verdicts(decided: Iterable[tuple[str, str]]) -> RungVerdicts:
     """Return the verdicts from pairs (config_id, verdict) in the order of the rungs.
 
     The last verdict of a configuration counts. A verdict is `goes on`, `stops` or `audit`.
@@ -51,11 +51,11 @@ def verdicts_of(decided: Iterable[tuple[str, str]]) -> Verdicts:
     last = dict(decided)
     audited = frozenset(c for c, verdict in last.items() if verdict == "audit")
     stopped = audited | {c for c, verdict in last.items() if verdict == "stops"}
-    return Verdicts(frozenset(last) - stopped, stopped, audited)
+    return RungVerdicts(frozenset(last) - stopped, stopped, audited)
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditedConfiguration:
     """Configuration that was stopped and selected for the audit, and that ran to the end."""
 
     config_id: str
@@ -77,7 +77,7 @@ class StoppingCost:
     """Number of stopped configurations, including the audited ones."""
     audited: int
     """Number of audited configurations that have finished."""
-    on_front: Share
+    on_front: ProportionInterval
     """Share of audited ones that would be on the front of those that were not stopped."""
     margin: float
     """Mean over the audited ones of the improvement over the best configuration that was not
@@ -94,7 +94,7 @@ class StoppingCost:
     """Paired difference between the best audited and the best kept one, in units of the metric;
     None without common runs. The pair is selected after the results are known, so that the
     interval is overconfident about a regret."""
-    each: tuple[Audited, ...]
+    each: tuple[AuditedConfiguration, ...]
     """All audited configurations that have finished, the best first."""
 
     def in_words(self) -> str:
@@ -135,9 +135,9 @@ def stopping_cost(
     """Return the cost of early stopping; None while it cannot be computed.
 
     `configurations` holds the replicates under one readout and split; `kept`, `stopped` and
-    `audited` hold config_ids, as `Verdicts` does. Configurations that have not finished are left
-    out. The result is None if no audited configuration, or no kept one, has finished. Each audited
-    configuration is added to the front of the kept ones separately. For `fixed_orders` see
+    `audited` hold config_ids, as `RungVerdicts` does. Configurations that have not finished are
+    left out. The result is None if no audited configuration, or no kept one, has finished. Each
+    audited configuration is added to the front of the kept ones separately. For `fixed_orders` see
     `mean_interval`.
     """
     names = list(objectives)
@@ -173,18 +173,20 @@ def stopping_cost(
     directions = list(objectives.values())
     kept_cells = [_cells(configuration, names) for configuration in finished_kept]
 
-    def compared(configuration: Replicates) -> Audited:
+    def compared(configuration: Replicates) -> AuditedConfiguration:
         comparison = compare(configuration, best, metric, fixed_orders=fixed_orders)
         front = front_on_common_cells([*kept_cells, _cells(configuration, names)], directions)
         difference = None if comparison is None else comparison.interval
-        return Audited(configuration.config_id, configuration.label, difference, bool(front[-1]))
+        return AuditedConfiguration(
+            configuration.config_id, configuration.label, difference, bool(front[-1])
+        )
 
     each = tuple(compared(configuration) for configuration in finished_audited)
     return StoppingCost(
         metric=metric,
         stopped=len(set(stopped)),
         audited=len(finished_audited),
-        on_front=share_of(
+        on_front=proportion_interval(
             sum(configuration.on_front for configuration in each), len(finished_audited)
         ),
         margin=mean,
@@ -208,16 +210,16 @@ def _cells(configuration: Replicates, names: Sequence[str]) -> dict[Hashable, li
     return {cell: [configuration.metrics[name][cell] for name in names] for cell in whole}
 
 
-def share_of(k: int, n: int, level: float = LEVEL) -> Share:
+def proportion_interval(k: int, n: int, level: float = LEVEL) -> ProportionInterval:
     """Return k / n with the exact interval of the probability, for n of at least 1."""
     tail = (1.0 - level) / 2
     low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, tail))
     high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1.0 - tail))
-    return Share(k, n, low, high)
+    return ProportionInterval(k, n, low, high)
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class StageSaving:
     """Stages that early stopping saved."""
 
     spared: int
@@ -236,7 +238,7 @@ class Saving:
         )
 
 
-def saving(trials: pa.Table) -> Saving:
+def saved_stages(trials: pa.Table) -> StageSaving:
     """Return the stages that stopped trials did not train.
 
     `trials` has the columns of the table `trials`, with the last attempt of each trial.
@@ -249,7 +251,7 @@ def saving(trials: pa.Table) -> Saving:
         is_stopped = row["status"] == "stopped"
         done.update(row["stage_keys"][: row["stages_done"] if is_stopped else None])
         stopped += is_stopped
-    return Saving(len(planned - done), len(planned), stopped)
+    return StageSaving(len(planned - done), len(planned), stopped)
 
 
 def _signed(value: float) -> str:

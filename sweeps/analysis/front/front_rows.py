@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
 from sweeps.analysis.front.membership_probability import front_probability
-from sweeps.analysis.front.pareto import pareto_table
-from sweeps.analysis.front.training_free import Need, lora_need
+from sweeps.analysis.front.pareto import pareto_rows
+from sweeps.analysis.front.pareto_row import FrontRow
+from sweeps.analysis.front.training_free import TrainingFreeComparison, compare_with_training_free
 from sweeps.analysis.trials.metric_choice import SPLITS, all_orders
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import replicates
@@ -24,59 +26,62 @@ if TYPE_CHECKING:
 
 def front_rows(
     sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, iqm: bool = False
-) -> list[dict[str, Any]]:
+) -> list[FrontRow]:
     """Return one row per configuration, with its objectives on validation and on test images.
 
     The searched configurations under one readout come first, those on the front before the others.
     The front is computed from the objectives on validation images; those on test images are
     reported alongside. Baselines and references follow for comparison. `summaries` are those of
-    `sweeps.analysis.trials.metric_choice`. The keys are the columns of `pareto_table`, the same
-    columns with the prefix `test `, `p_front` (`front_probability`; None for single runs) and
-    `knee`.
+    `sweeps.analysis.trials.metric_choice`.
     """
-    merged: dict[str, dict[str, Any]] = {}
     fixed = all_orders(sweep)
-    for split, prefix in zip(SPLITS, ("", "test "), strict=True):
-        searched, others = _by_role(summaries[split], readout)
-        rows = pareto_table(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm).to_pylist()
-        if not prefix:
-            configurations = replicates(searched, list(sweep.objectives))
-            probabilities = front_probability(
-                configurations, sweep.objectives, fixed_orders=fixed
-            ).tolist()
-            probability_of = dict(
-                zip(
-                    [configuration.config_id for configuration in configurations],
-                    probabilities,
-                    strict=True,
-                )
-            )
-            means = [[row[name] for name in sweep.objectives] for row in rows]
-            points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
-            knee_row = knee(points, list(sweep.objectives.values()))
-            several = sum(row["on_front"] for row in rows) >= 3
-            for index, row in enumerate(rows):
-                replicated = row["n_replicates"] > 1  # a single run has nothing to resample
-                row |= {
-                    "p_front": probability_of[row["config_id"]] if replicated else None,
-                    "knee": several and index == knee_row,
-                }
-        comparisons = pareto_table(others, sweep.objectives, fixed_orders=fixed, iqm=iqm)
-        rows += [row | {"on_front": False} for row in comparisons.to_pylist()]
-        for row in rows:
-            values = {f"{prefix}{key}": value for key, value in row.items()}
-            merged.setdefault(row["config_id"], {}).update(values)
+    searched, others = _by_role(summaries["validation"], readout)
+    rows = pareto_rows(searched, sweep.objectives, fixed_orders=fixed, iqm=iqm)
+    comparisons = pareto_rows(others, sweep.objectives, fixed_orders=fixed, iqm=iqm)
+    on_test = {
+        row.config_id: row.estimates
+        for part in _by_role(summaries["test"], readout)
+        for row in pareto_rows(part, sweep.objectives, fixed_orders=fixed, iqm=iqm)
+    }
+    configurations = replicates(searched, list(sweep.objectives))
+    probabilities = front_probability(configurations, sweep.objectives, fixed_orders=fixed)
+    probability_of = dict(
+        zip(
+            [configuration.config_id for configuration in configurations],
+            probabilities.tolist(),
+            strict=True,
+        )
+    )
+    means = [[row.estimates[name].mean for name in sweep.objectives] for row in rows]
+    points = np.array(means, dtype=np.float64).reshape(len(rows), len(sweep.objectives))
+    knee_row = knee(points, list(sweep.objectives.values()))
+    several = sum(row.on_front for row in rows) >= 3
+    found = [
+        FrontRow(
+            row,
+            on_test.get(row.config_id, {}),
+            # A single run has nothing to resample.
+            p_front=probability_of[row.config_id] if row.n_replicates > 1 else None,
+            knee=several and index == knee_row,
+        )
+        for index, row in enumerate(rows)
+    ]
+    found += [
+        FrontRow(replace(row, on_front=False), on_test.get(row.config_id, {}))
+        for row in comparisons
+    ]
     first, direction = next(iter(sweep.objectives.items()))
     sign = -1.0 if direction == "max" else 1.0
 
-    def place(row: dict[str, Any]) -> tuple[bool, bool, float]:
-        value = float("inf") if row[first] is None else sign * row[first]
-        return row["role"] != "search", not row["on_front"], value
+    def place(row: FrontRow) -> tuple[bool, bool, float]:
+        mean = row.mean(first)
+        value = float("inf") if mean is None else sign * mean
+        return row.role != "search", not row.on_front, value
 
-    return sorted(merged.values(), key=place)
+    return sorted(found, key=place)
 
 
-class Volume(NamedTuple):
+class FrontVolume(NamedTuple):
     """Hypervolume of the means of the searched configurations."""
 
     value: float
@@ -85,29 +90,31 @@ class Volume(NamedTuple):
     """Reference point: the worst mean of each objective."""
 
 
-def front_volume(sweep: Sweep, rows: Sequence[Mapping[str, Any]]) -> Volume | None:
+def front_volume(sweep: Sweep, rows: Sequence[FrontRow]) -> FrontVolume | None:
     """Return the hypervolume of the searched rows; None for one objective or without points."""
     directions = list(sweep.objectives.values())
     points = np.array(
-        [[row[name] for name in sweep.objectives] for row in rows if row["role"] == "search"],
+        [[row.mean(name) for name in sweep.objectives] for row in rows if row.role == "search"],
         dtype=np.float64,
     ).reshape(-1, len(directions))
     corner = worst_point(points, directions)
     if len(directions) < 2 or not np.isfinite(corner).all():
         return None
     value = hypervolume(points, directions, corner)
-    return Volume(value, dict(zip(sweep.objectives, corner.tolist(), strict=True)))
+    return FrontVolume(value, dict(zip(sweep.objectives, corner.tolist(), strict=True)))
 
 
-def need_of(
+def training_benefit(
     sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, metric: str
-) -> Need | None:
+) -> TrainingFreeComparison | None:
     """Compare the best configuration that trains with the best one that does not train."""
     validation, test = (
         configurations(replicates(summaries[split], [metric]), readout, split) for split in SPLITS
     )
     direction = METRICS[metric].direction
-    return lora_need(validation, test, metric, direction, fixed_orders=all_orders(sweep))
+    return compare_with_training_free(
+        validation, test, metric, direction, fixed_orders=all_orders(sweep)
+    )
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from clmethods.config.readout import is_batch_wise, is_upper_bound
 from clmethods.metrics import Direction
+from sweeps.analysis.front.pareto_row import MeanEstimate, ParetoRow
 from sweeps.analysis.trials.replicates import seed_of
 from sweeps.statistics.intervals import iqm_interval, mean_interval
 
@@ -19,6 +21,15 @@ Rows = npt.NDArray[np.intp]
 Values = npt.NDArray[np.float64]
 
 _CONFIGURATION = ("config_id", "label", "role", "readout_id")
+_PLAIN = (
+    *_CONFIGURATION,
+    "n_replicates",
+    "n_missing",
+    "n_fewer",
+    "interval",
+    "approximate",
+    "on_front",
+)
 
 
 def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
@@ -185,6 +196,19 @@ def pareto_table(
         KeyError: If the summary lacks an objective.
     """
     names = list(objectives)
+    rows = pareto_rows(summary, objectives, fixed_orders=fixed_orders, iqm=iqm)
+    return pa.Table.from_pylist([_columns(row) for row in rows], schema=_schema(names))
+
+
+def pareto_rows(
+    summary: pa.Table,
+    objectives: Mapping[str, Direction],
+    *,
+    fixed_orders: bool = False,
+    iqm: bool = False,
+) -> list[ParetoRow]:
+    """Return the rows of `pareto_table`."""
+    names = list(objectives)
     for name in names:
         if name not in summary.column_names:
             raise KeyError(f"unknown objective {name!r}; columns: {summary.column_names}")
@@ -192,17 +216,17 @@ def pareto_table(
     rows = [_row(key, runs, names, fixed_orders, iqm) for key, runs in runs_of.items()]
     for batch_wise in (False, True):
         selected = [
-            (row, runs)
-            for row, runs in zip(rows, runs_of.values(), strict=True)
-            if is_batch_wise(row["readout_id"]) == batch_wise
+            (place, _cells(row, runs))
+            for place, (row, runs) in enumerate(zip(rows, runs_of.values(), strict=True))
+            if is_batch_wise(row.readout_id) == batch_wise
         ]
-        cells = [_cells(row, runs, names) for row, runs in selected]
+        cells = [own for _, own in selected]
         mask = front_on_common_cells(cells, list(objectives.values()), _middle if iqm else _means)
         most = max(map(len, cells), default=0)
-        for (row, _), own, on_front in zip(selected, cells, mask.tolist(), strict=True):
-            row["on_front"] = on_front
-            row["n_fewer"] = most - len(own) if own else 0
-    return pa.Table.from_pylist(rows, schema=_schema(names))
+        for (place, own), on_front in zip(selected, mask.tolist(), strict=True):
+            n_fewer = most - len(own) if own else 0
+            rows[place] = replace(rows[place], on_front=on_front, n_fewer=n_fewer)
+    return rows
 
 
 def _schema(names: Sequence[str]) -> pa.Schema:
@@ -221,64 +245,93 @@ def _schema(names: Sequence[str]) -> pa.Schema:
     )
 
 
+def _columns(row: ParetoRow) -> dict[str, object]:
+    """Return a row by the columns of `pareto_table`."""
+    columns: dict[str, object] = {name: getattr(row, name) for name in _PLAIN}
+    for name, estimate in row.estimates.items():
+        columns |= {
+            name: estimate.mean,
+            f"{name}_low": estimate.low,
+            f"{name}_high": estimate.high,
+        }
+    return columns
+
+
+class _Run(NamedTuple):
+    """Run of a configuration with its objectives."""
+
+    order: Hashable
+    seed: Hashable
+    status: str
+    reason: str | None
+    """Reason why it has no metrics; None if it has them."""
+    values: tuple[float | None, ...]
+
+
 def _by_configuration(
     summary: pa.Table, names: Sequence[str]
-) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+) -> dict[tuple[str, ...], list[_Run]]:
+    groups: dict[tuple[str, ...], list[_Run]] = {}
     factors = ["order_id", "seed", "split_seed", "class_order_seed", "status", "reason"]
     columns = summary.select(list(dict.fromkeys([*_CONFIGURATION, *factors, *names])))
     for row in columns.to_pylist():
-        groups.setdefault(tuple(row[name] for name in _CONFIGURATION), []).append(row)
+        values = tuple(row[name] for name in names)
+        run = _Run(row["order_id"], seed_of(row), row["status"], row["reason"], values)
+        groups.setdefault(tuple(row[name] for name in _CONFIGURATION), []).append(run)
     return groups
 
 
 def _row(
     configuration: tuple[str, ...],
-    replicates: list[dict[str, Any]],
+    runs: Sequence[_Run],
     names: Sequence[str],
     fixed_orders: bool,
     iqm: bool,
-) -> dict[str, Any]:
-    done = [r for r in replicates if r["reason"] is None]
-    row: dict[str, Any] = dict(zip(_CONFIGURATION, configuration, strict=True))
-    row |= {"n_replicates": len(done), "n_missing": len(replicates) - len(done)}
-    incomplete = [r for r in replicates if r["reason"] is not None]
-    reasons = {str(r["reason"]) for r in incomplete}
-    stopped = len(reasons) == 1 and all(r["status"] == "stopped" for r in incomplete)
-    row |= {
-        "interval": reasons.pop() if stopped else "no finished run",
-        "approximate": len(done) < len(replicates),
-    }
-    for name in names:
-        has = [r for r in done if r[name] is not None]
-        row[name] = None
+) -> ParetoRow:
+    done = [run for run in runs if run.reason is None]
+    incomplete = [run for run in runs if run.reason is not None]
+    reasons = {str(run.reason) for run in incomplete}
+    stopped = len(reasons) == 1 and all(run.status == "stopped" for run in incomplete)
+    design = reasons.pop() if stopped else "no finished run"
+    approximate = len(done) < len(runs)
+    estimates: dict[str, MeanEstimate] = {}
+    for place, name in enumerate(names):
+        has = [(run, value) for run in done if (value := run.values[place]) is not None]
         if not has:
+            estimates[name] = MeanEstimate()
             continue
-        runs = (
-            [float(r[name]) for r in has],
-            [r["order_id"] for r in has],
-            [seed_of(r) for r in has],
+        samples = (
+            [float(value) for _, value in has],
+            [run.order for run, _ in has],
+            [run.seed for run, _ in has],
         )
-        interval = iqm_interval(*runs) if iqm else mean_interval(*runs, fixed_orders=fixed_orders)
-        row |= {
-            name: interval.mean,
-            f"{name}_low": interval.low,
-            f"{name}_high": interval.high,
-            "interval": interval.note,
-            "approximate": row["approximate"] or interval.approximate or len(has) < len(done),
-        }
-    return row
+        interval = (
+            iqm_interval(*samples) if iqm else mean_interval(*samples, fixed_orders=fixed_orders)
+        )
+        estimates[name] = MeanEstimate(interval.mean, interval.low, interval.high)
+        design = interval.note
+        approximate = approximate or interval.approximate or len(has) < len(done)
+    config_id, label, role, readout_id = configuration
+    return ParetoRow(
+        config_id,
+        label,
+        role,
+        readout_id,
+        n_replicates=len(done),
+        n_missing=len(incomplete),
+        interval=design,
+        approximate=approximate,
+        estimates=estimates,
+    )
 
 
-def _cells(
-    row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], names: Sequence[str]
-) -> dict[Hashable, list[float]]:
+def _cells(row: ParetoRow, runs: Sequence[_Run]) -> dict[Hashable, list[float]]:
     """Return the objectives by cell; empty for a configuration that is not eligible."""
-    if row["role"] == "reference" or is_upper_bound(row["readout_id"]):
+    if row.role == "reference" or is_upper_bound(row.readout_id):
         return {}
     cells: dict[Hashable, list[float]] = {}
     for run in runs:
-        values = [run[name] for name in names]
-        if run["reason"] is None and all(v is not None and np.isfinite(v) for v in values):
-            cells[run["order_id"], seed_of(run)] = values
+        values = [value for value in run.values if value is not None and np.isfinite(value)]
+        if run.reason is None and len(values) == len(run.values):
+            cells[run.order, run.seed] = values
     return cells

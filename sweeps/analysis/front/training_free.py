@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from clmethods.config.methods import METHOD_CONFIGS
 from clmethods.metrics import Direction
 from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import needed
+from sweeps.analysis.trials.power import smallest_design
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class TrainingFreeComparison:
     """Benefit of training on top of the frozen backbone, in one metric on test images."""
 
     trained: str
@@ -35,7 +35,7 @@ class Need:
             f"{self.comparison.interval.n} run{'s' * (self.comparison.interval.n != 1)}, "
             f"95 % {_ends(self.comparison.interval)})"
         )
-        if not self.comparison.settled:
+        if not self.comparison.significant:
             return f"Do you need LoRA? Undecided: {result}; {self._plan()}"
         answer = "Yes here" if self.gain > 0 else "Not here"
         return f"Do you need LoRA? {answer}: {result}"
@@ -45,20 +45,23 @@ class Need:
         spread = self.comparison.spread
         if spread is None:
             return "at least two orders and two seeds are needed to decide"
-        design = needed(spread, self.gain)
+        design = smallest_design(spread, self.gain)
         if design is None:
             return "the difference is too small for any design up to 64 x 64"
-        return f"{design[0]} orders x {design[1]} seeds would settle a difference of this size"
+        return (
+            f"{design[0]} orders x {design[1]} seeds would be enough to detect a difference of "
+            "this size"
+        )
 
 
-def lora_need(
+def compare_with_training_free(
     validation: Sequence[Replicates],
     test: Sequence[Replicates],
     metric: str,
     direction: Direction,
     *,
     fixed_orders: bool = False,
-) -> Need | None:
+) -> TrainingFreeComparison | None:
     """Compare the best trained and the best untrained configuration on test images.
 
     Both are selected by their mean on validation images. Return None if the sweep has no
@@ -97,7 +100,9 @@ def lora_need(
     )
     if comparison is None:
         return None
-    return Need(trained.label, untrained.label, comparison, sign * comparison.interval.mean)
+    return TrainingFreeComparison(
+        trained.label, untrained.label, comparison, sign * comparison.interval.mean
+    )
 
 
 def _trains(method: str) -> bool | None:

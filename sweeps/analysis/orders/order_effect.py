@@ -13,7 +13,7 @@ therefore the floor that an order effect must exceed.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from clmethods.metrics import METRICS, disparity
 from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.trials.summary import counted_runs
 from sweeps.results import latest_trials
+from sweeps.results.rows import TrialRow
 from sweeps.statistics.variance_components import components, crossed
 
 Values = npt.NDArray[np.float64]
@@ -51,6 +52,31 @@ ORDER_SENSITIVITY = pa.schema(
     ]
 )
 """Columns of the result; `reason` names the causes of null values."""
+
+
+class OrderSensitivity(TypedDict):
+    """Row of the result, by column of `ORDER_SENSITIVITY`."""
+
+    config_id: str
+    label: str
+    role: str
+    partition_id: str
+    readout_id: str
+    split: str
+    n_orders: int
+    n_seeds: int
+    n_missing: int
+    opd: list[float] | None
+    aopd: float | None
+    mopd: float | None
+    seed_aopd: float | None
+    seed_mopd: float | None
+    metric: str
+    order_std: float | None
+    share_order: float | None
+    share_seed: float | None
+    share_residual: float | None
+    reason: str | None
 
 
 class _Run(NamedTuple):
@@ -101,7 +127,7 @@ def order_sensitivity(
     return pa.Table.from_pylist(rows, schema=ORDER_SENSITIVITY)
 
 
-def _run(trial: dict[str, Any], run_counts: SequenceCounts, metric: str) -> _Run:
+def _run(trial: TrialRow, run_counts: SequenceCounts, metric: str) -> _Run:
     """Return the final accuracies of a trial, and its metric."""
     matrix = run_counts.accuracy
     final = np.empty(matrix.shape[1])
@@ -110,14 +136,15 @@ def _run(trial: dict[str, Any], run_counts: SequenceCounts, metric: str) -> _Run
     return _Run(trial["order_id"], seed, final, METRICS[metric].function(matrix))
 
 
-def _row(runs: list[_Run | None]) -> dict[str, Any]:
+def _row(runs: list[_Run | None]) -> dict[str, object]:
     done = [run for run in runs if run is not None]
     by_order: dict[str, list[_Run]] = {}
     for run in done:
         by_order.setdefault(run.order, []).append(run)
-    row: dict[str, Any] = {
+    n_seeds = len({run.seed for run in done})
+    row: dict[str, object] = {
         "n_orders": len(by_order),
-        "n_seeds": len({run.seed for run in done}),
+        "n_seeds": n_seeds,
         "n_missing": len(runs) - len(done),
     }
     reasons = ["no finished run"] if not done else []
@@ -139,12 +166,12 @@ def _row(runs: list[_Run | None]) -> dict[str, Any]:
         row["seed_mopd"] = float(np.mean([opd.max() for opd in floors]))
     elif done:
         reasons.append("one seed per order: no floor, seed noise is part of the order effect")
-    shares, reason = _shares(done, row)
+    shares, reason = _shares(done, len(by_order), n_seeds)
     reasons += [reason] if reason else []
     return row | shares | {"reason": "; ".join(reasons) or None}
 
 
-def _shares(done: list[_Run], row: dict[str, Any]) -> tuple[dict[str, float], str | None]:
+def _shares(done: list[_Run], n_orders: int, n_seeds: int) -> tuple[dict[str, float], str | None]:
     """Return the spread over orders, the variance shares, and the reason if shares are missing."""
     values = [run.metric for run in done]
     known = np.array([v for v in values if v is not None])
@@ -154,10 +181,10 @@ def _shares(done: list[_Run], row: dict[str, Any]) -> tuple[dict[str, float], st
         return {}, "the metric does not exist for these runs"
     orders = [run.order for run in done]
     spread: dict[str, float] = {}
-    if row["n_orders"] >= 2:
+    if n_orders >= 2:
         means = [known[[o == order for o in orders]].mean() for order in dict.fromkeys(orders)]
         spread["order_std"] = float(np.std(means, ddof=1))
-    if row["n_orders"] < 2 or row["n_seeds"] < 2:
+    if n_orders < 2 or n_seeds < 2:
         return spread, "no variance shares with fewer than 2 orders x 2 seeds"
     grid = crossed(known, orders, [run.seed for run in done])
     if grid is None:

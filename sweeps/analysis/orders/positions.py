@@ -35,7 +35,7 @@ ZERO = 1e-8
 """Relative size below which a singular value or a contrast counts as a rounding error."""
 
 
-class Fitted(NamedTuple):
+class EffectEstimates(NamedTuple):
     """Effects of one kind in one configuration, or the reason why there are none."""
 
     effects: Values
@@ -90,7 +90,7 @@ def task_accuracies(
     ]
 
 
-def position_effects(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
+def position_effects(orders: Orders, values: Values, level: float = LEVEL) -> EffectEstimates:
     """Return the effect of each of the T positions on `values` (R, T), for `orders` (R, T)."""
     if len(orders) < 2:
         return _refused("one order: each task has only one position")
@@ -99,7 +99,7 @@ def position_effects(orders: Orders, values: Values, level: float = LEVEL) -> Fi
     return _fit(model, values, level, reason)
 
 
-def carry_over(orders: Orders, values: Values, level: float = LEVEL) -> Fitted:
+def carry_over(orders: Orders, values: Values, level: float = LEVEL) -> EffectEstimates:
     """Return the effect of each of the T tasks on the task that is learned right after it.
 
     The effect must be identified from the tasks that have a predecessor. A cyclic Latin square is
@@ -180,7 +180,7 @@ def _identified(design: Values, kinds: Sequence[str], kind: str) -> bool:
     return bool(np.abs(inside - contrasts).max() < ZERO)
 
 
-def _fit(model: _Model, values: Values, level: float, reason: str) -> Fitted:
+def _fit(model: _Model, values: Values, level: float, reason: str) -> EffectEstimates:
     if not model.identified:
         return _refused(reason)
     degrees = values.size - model.rank
@@ -200,7 +200,7 @@ def _fit(model: _Model, values: Values, level: float, reason: str) -> Fitted:
         p_value = float(
             fdtrc(model.tested, degrees, max(explained, 0.0) / model.tested / variance)
         )
-    return Fitted(effects, half, p_value, degrees, None)
+    return EffectEstimates(effects, half, p_value, degrees, None)
 
 
 def _noise(design: Values, y: Values) -> float:
@@ -209,5 +209,5 @@ def _noise(design: Values, y: Values) -> float:
     return float(((y - design @ fit) ** 2).sum())
 
 
-def _refused(reason: str) -> Fitted:
-    return Fitted(np.empty(0), np.empty(0), None, 0, reason)
+def _refused(reason: str) -> EffectEstimates:
+    return EffectEstimates(np.empty(0), np.empty(0), None, 0, reason)

@@ -21,7 +21,7 @@ TIE = 1e-12
 """Largest difference of means over seeds that counts as a tie."""
 
 
-class Agreement(NamedTuple):
+class RankAgreement(NamedTuple):
     """Kendall's coefficient of concordance of the rankings over the orders."""
 
     w: float
@@ -32,7 +32,7 @@ class Agreement(NamedTuple):
     configurations: int
 
 
-class Duel(NamedTuple):
+class PairwiseComparison(NamedTuple):
     """Two configurations compared order by order; `first` has the better mean over the orders."""
 
     first: str
@@ -54,7 +54,7 @@ class Duel(NamedTuple):
         return self.orders - self.wins - self.ties
 
 
-class Extremes(NamedTuple):
+class ExtremeOrders(NamedTuple):
     """Best and worst task order of a configuration, by the mean over seeds."""
 
     label: str
@@ -84,7 +84,7 @@ def by_order(configurations: Sequence[Replicates], metric: str) -> tuple[list[Re
     )
 
 
-def agreement(means: Values) -> Agreement | None:
+def rank_agreement(means: Values) -> RankAgreement | None:
     """Return Kendall's W of `means` (C, I), corrected for ties.
 
     Reference: Kendall and Babington Smith 1939. Return None for fewer than 2 configurations or 2
@@ -104,15 +104,15 @@ def agreement(means: Values) -> Agreement | None:
     if possible <= 0:
         return None
     w = 12 * spread / possible
-    return Agreement(w, float(chdtrc(c - 1, i * (c - 1) * w)), i, c)
+    return RankAgreement(w, float(chdtrc(c - 1, i * (c - 1) * w)), i, c)
 
 
-def duels(
+def pairwise_comparisons(
     labels: Sequence[str], means: Values, direction: Direction, level: float = LEVEL
-) -> list[Duel]:
+) -> list[PairwiseComparison]:
     """Return every pair of configurations of `means` (C, I), the closest pairs first."""
     sign = 1.0 if direction == "max" else -1.0
-    pairs: list[Duel] = []
+    pairs: list[PairwiseComparison] = []
     if means.shape[1] == 0:
         return pairs
     for a, b in combinations(range(len(labels)), 2):
@@ -122,13 +122,15 @@ def duels(
         wins, ties = int((ahead > TIE).sum()), int((np.abs(ahead) <= TIE).sum())
         share = (wins + ties / 2) / ahead.size
         low, high = _wilson(share, ahead.size, level)
-        pairs.append(Duel(labels[a], labels[b], wins, ties, ahead.size, share, low, high))
-    return sorted(pairs, key=lambda duel: duel.probability)
+        pairs.append(
+            PairwiseComparison(labels[a], labels[b], wins, ties, ahead.size, share, low, high)
+        )
+    return sorted(pairs, key=lambda pair: pair.probability)
 
 
-def extremes(
+def extreme_orders(
     configurations: Sequence[Replicates], metric: str, direction: Direction
-) -> list[Extremes]:
+) -> list[ExtremeOrders]:
     """Return the best and the worst order of each configuration with at least two orders."""
     rows = []
     for configuration in configurations:
@@ -139,7 +141,7 @@ def extremes(
         low, high = ranked[0], ranked[-1]
         best, worst = (high, low) if direction == "max" else (low, high)
         rows.append(
-            Extremes(configuration.label, best, means[best], worst, means[worst], len(means))
+            ExtremeOrders(configuration.label, best, means[best], worst, means[worst], len(means))
         )
     return rows
 

@@ -34,7 +34,7 @@ LEAST_TASKS = 4
 """Minimum number of tasks; with fewer, a run has fewer than three degrees of freedom given age."""
 
 
-class Association(NamedTuple):
+class SimilarityAssociation(NamedTuple):
     """Association of task similarity and loss in one configuration."""
 
     config_id: str
@@ -53,7 +53,7 @@ def similarity_association(
     tables: Tables,
     *,
     fixed_orders: bool = False,
-) -> list[Association]:
+) -> list[SimilarityAssociation]:
     """Return one association per configuration.
 
     `trials` and `evals` are tables of `sweeps.results`. Unfinished trials, methods that see all
@@ -107,11 +107,11 @@ def _association(
     label: str,
     runs: list[tuple[float | None, str, Hashable]],
     fixed_orders: bool,
-) -> Association:
+) -> SimilarityAssociation:
     known = [(rho, order, seed) for rho, order, seed in runs if rho is not None]
     if not known:
         reason = f"no correlation: fewer than {LEAST_TASKS} tasks, or all losses are equal"
-        return Association(config_id, label, None, reason)
+        return SimilarityAssociation(config_id, label, None, reason)
     values, orders, seeds = zip(*known, strict=True)
     interval = mean_interval(values, orders, seeds, fixed_orders=fixed_orders)
-    return Association(config_id, label, interval, None)
+    return SimilarityAssociation(config_id, label, interval, None)

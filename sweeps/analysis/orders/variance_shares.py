@@ -31,7 +31,7 @@ DRAWS = 10_000
 """Number of draws for the generalized confidence intervals."""
 
 
-class Component(NamedTuple):
+class VarianceComponent(NamedTuple):
     """Variance component of one source."""
 
     source: str
@@ -47,10 +47,10 @@ class Component(NamedTuple):
     share_high: float | None
 
 
-class Split(NamedTuple):
+class VarianceDecomposition(NamedTuple):
     """Variance components of a metric, with the data that they are estimated from."""
 
-    components: tuple[Component, ...]
+    components: tuple[VarianceComponent, ...]
     """Components; empty if there is a reason."""
     levels: dict[str, int]
     """Numbers of configurations, orders and seeds in the estimate."""
@@ -64,7 +64,7 @@ class Split(NamedTuple):
 
 def variance_split(
     configurations: Sequence[Replicates], metric: str, level: float = LEVEL
-) -> Split:
+) -> VarianceDecomposition:
     """Return the components over the configurations that have a run in every cell.
 
     The other configurations are listed in `left_out`. If fewer than two configurations are
@@ -91,18 +91,20 @@ def variance_split(
     grid = all_runs.values[complete, 0]  # (C, I, J)
     levels = dict(zip(FACTORS, grid.shape, strict=True))
     if sum(n > 1 for n in grid.shape) < 2:
-        return Split((), levels, left_out, _too_few(levels), "")
-    return Split(factorial(grid, level), levels, left_out, None, "analysis of variance")
+        return VarianceDecomposition((), levels, left_out, _too_few(levels), "")
+    return VarianceDecomposition(
+        factorial(grid, level), levels, left_out, None, "analysis of variance"
+    )
 
 
-def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> Split:
+def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> VarianceDecomposition:
     """Return the components from all runs of an incomplete design."""
     place = np.nonzero(np.isfinite(grid.values[:, 0]))  # three of (N,)
     values = grid.values[:, 0][place]
     levels = {f: len(set(p.tolist())) for f, p in zip(FACTORS, place, strict=True)}
     active = [a for a, name in enumerate(FACTORS) if levels[name] > 1]
     if len(active) < 2:
-        return Split((), levels, incomplete, _too_few(levels), "")
+        return VarianceDecomposition((), levels, incomplete, _too_few(levels), "")
     sets = [s for size in range(1, len(active)) for s in combinations(active, size)]
     terms = {
         ":".join(FACTORS[f] for f in s): list(zip(*(place[f].tolist() for f in s), strict=True))
@@ -111,17 +113,19 @@ def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> Split:
     variances = restricted_likelihood(values, terms)
     if variances is None:
         reason = "nothing varies, or there are too few or too many runs"
-        return Split((), levels, incomplete, reason, "")
+        return VarianceDecomposition((), levels, incomplete, reason, "")
     total = sum(variances.values())
     parts = tuple(
-        Component(name, variance, None, None, variance / total if total > 0 else None, None, None)
+        VarianceComponent(
+            name, variance, None, None, variance / total if total > 0 else None, None, None
+        )
         for name, variance in variances.items()
     )
     note = (
         f"restricted maximum likelihood over {len(values)} runs; "
         f"incomplete: {', '.join(incomplete)}"
     )
-    return Split(parts, levels, (), None, note)
+    return VarianceDecomposition(parts, levels, (), None, note)
 
 
 def _too_few(levels: dict[str, int]) -> str:
@@ -129,7 +133,7 @@ def _too_few(levels: dict[str, int]) -> str:
     return f"at least two factors must vary, got {counts}"
 
 
-def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:
+def factorial(grid: Values, level: float = LEVEL) -> tuple[VarianceComponent, ...]:
     """Return the components of a complete factorial grid with the axes of `FACTORS`.
 
     The grid has one value per cell. Estimates follow from the analysis of variance. Let n_f be the
@@ -168,7 +172,7 @@ def factorial(grid: Values, level: float = LEVEL) -> tuple[Component, ...]:
         np.quantile(parts / np.where(totals > 0, totals, 1.0), ends, axis=0) if total > 0 else None
     )
     return tuple(
-        Component(
+        VarianceComponent(
             source=RESIDUAL if s == sets[-1] else ":".join(FACTORS[f] for f in s),
             variance=float(estimate[k]),
             low=float(bounds[0, k]),

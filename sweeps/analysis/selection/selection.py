@@ -19,12 +19,12 @@ from sweeps.analysis.front.hypervolume import knee
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample, without_runs
 from sweeps.statistics.intervals import Interval, mean_interval
 
-Basis = Literal["pessimistic", "mean"]
+DecisionBasis = Literal["pessimistic", "mean"]
 """Number that decisions use."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class MetricLimit:
     """Upper or lower bound of a metric."""
 
     metric: str
@@ -41,7 +41,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MetricEstimate:
     """Estimates of one metric of one configuration that decisions use."""
 
     interval: Interval
@@ -53,19 +53,19 @@ class Standing:
     """The worse of `worst` and the worse end of the interval; without an interval, the worse of
     `worst` and the mean."""
 
-    def value(self, basis: Basis) -> float:
+    def value(self, basis: DecisionBasis) -> float:
         """Return the number that decisions use."""
         return self.pessimistic if basis == "pessimistic" else self.interval.mean
 
 
-def standing(
+def metric_estimate(
     configuration: Replicates,
     metric: str,
     direction: Direction,
     cells: Sequence[Cell] | None = None,
     *,
     fixed_orders: bool = False,
-) -> Standing | None:
+) -> MetricEstimate | None:
     """Return the estimates of a metric, given its better direction; None without runs."""
     values = sample(configuration, metric, cells)
     if len(values) == 0:
@@ -76,7 +76,9 @@ def standing(
     order = worst_of(means, key=lambda name: (means[name], name))
     end = interval.low if direction == "max" else interval.high
     numbers = [interval.mean if end is None else end, means[order]]
-    return Standing(interval, order if len(means) > 1 else None, means[order], worst_of(numbers))
+    return MetricEstimate(
+        interval, order if len(means) > 1 else None, means[order], worst_of(numbers)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class Candidate:
     """Configuration under a readout, with the limits that it violates."""
 
     replicates: Replicates
-    standings: dict[str, Standing]
-    broken: tuple[Limit, ...]
+    estimates: dict[str, MetricEstimate]
+    violated: tuple[MetricLimit, ...]
     """Limits that it violates, by the basis of the decision."""
 
     @property
@@ -95,7 +97,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """Result of a selection, with the alternatives."""
 
     chosen: Candidate | None
@@ -110,19 +112,19 @@ class Choice:
     incomplete: tuple[str, ...]
     """Configurations without a run that has all metrics: name and reason."""
     unlimited: Candidate | None
-    """Choice without limits."""
+    """Best candidate without limits."""
 
 
 def select(
     configurations: Sequence[Replicates],
     objectives: Mapping[str, Direction],
-    limits: Sequence[Limit],
+    limits: Sequence[MetricLimit],
     prefer: str | None,
     *,
-    basis: Basis = "pessimistic",
+    basis: DecisionBasis = "pessimistic",
     cells: Sequence[Cell] | None = None,
     fixed_orders: bool = False,
-) -> Choice:
+) -> Selection:
     """Select one of the fair configurations; all of `configurations` must be of one split.
 
     With `prefer`, a key of `objectives`, the configuration with the best value of that metric is
@@ -148,12 +150,14 @@ def select(
     for configuration in configurations:
         if not configuration.fair:
             continue
-        standings = {
-            metric: standing(configuration, metric, direction, cells, fixed_orders=fixed_orders)
+        estimates = {
+            metric: metric_estimate(
+                configuration, metric, direction, cells, fixed_orders=fixed_orders
+            )
             for metric, direction in directions.items()
         }
-        known = {metric: value for metric, value in standings.items() if value is not None}
-        if len(known) < len(standings):
+        known = {metric: value for metric, value in estimates.items() if value is not None}
+        if len(known) < len(estimates):
             (why,) = without_runs([configuration], list(directions)) or [
                 "no run has all the metrics"
             ]
@@ -161,13 +165,13 @@ def select(
                 f"{configuration.label}, readout `{configuration.readout_id}`: {why}"
             )
             continue
-        broken = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))
-        candidates.append(Candidate(configuration, known, broken))
-    admissible = [c for c in candidates if not c.broken]
-    refused = [c for c in candidates if c.broken]
+        violated = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))
+        candidates.append(Candidate(configuration, known, violated))
+    admissible = [c for c in candidates if not c.violated]
+    refused = [c for c in candidates if c.violated]
     ranked = _ranked(admissible, objectives, prefer, basis)
     every = _ranked(candidates, objectives, prefer, basis)
-    return Choice(
+    return Selection(
         chosen=ranked[0] if ranked else None,
         runner_up=ranked[1] if len(ranked) > 1 else None,
         admissible=tuple(ranked),
@@ -177,16 +181,16 @@ def select(
     )
 
 
-def _kept(limit: Limit, metric_standing: Standing, basis: Basis) -> bool:
-    value = metric_standing.value(basis)
+def _kept(limit: MetricLimit, estimate: MetricEstimate, basis: DecisionBasis) -> bool:
+    value = estimate.value(basis)
     return value <= limit.bound if limit.kind == "max" else value >= limit.bound
 
 
-def _excess(candidate: Candidate, basis: Basis) -> float:
+def _excess(candidate: Candidate, basis: DecisionBasis) -> float:
     """Return the sum of the amounts by which limits are violated."""
     return sum(
-        abs(candidate.standings[limit.metric].value(basis) - limit.bound)
-        for limit in candidate.broken
+        abs(candidate.estimates[limit.metric].value(basis) - limit.bound)
+        for limit in candidate.violated
     )
 
 
@@ -194,21 +198,21 @@ def _ranked(
     candidates: Sequence[Candidate],
     objectives: Mapping[str, Direction],
     prefer: str | None,
-    basis: Basis,
+    basis: DecisionBasis,
 ) -> list[Candidate]:
     """Return the candidates, the best first; ties are resolved by the mean, then by the name."""
     if prefer is not None:
         sign = -1.0 if objectives[prefer] == "max" else 1.0
 
         def place(candidate: Candidate) -> tuple[float, float, str]:
-            preferred = candidate.standings[prefer]
+            preferred = candidate.estimates[prefer]
             return sign * preferred.value(basis), sign * preferred.interval.mean, candidate.name
 
         return sorted(candidates, key=place)
     left, ranked = list(candidates), list[Candidate]()
     directions = list(objectives.values())
     while left and len(ranked) < 2:  # only the choice and the runner-up are needed
-        points = np.array([[c.standings[name].value(basis) for name in objectives] for c in left])
+        points = np.array([[c.estimates[name].value(basis) for name in objectives] for c in left])
         knee_row = knee(points, directions)
         if knee_row is None:
             break

@@ -7,14 +7,15 @@ evaluation (stage, partition, readout), and then read by all trials that contain
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Sequence
+from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods import metrics
+from sweeps.results.rows import TrialRow
 
 Counts = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
@@ -114,7 +115,7 @@ class TaskCounts:
         return stack[1].of(0)
 
     def of_many(
-        self, trials: Sequence[Mapping[str, Any]], readouts: Sequence[str]
+        self, trials: Sequence[TrialRow], readouts: Sequence[str]
     ) -> list[tuple[npt.NDArray[np.int64], SequenceCounts]]:
         """Return the counts of rows of the trials table, each under one readout, in stacks.
 

@@ -10,10 +10,10 @@ from sweeps.results import SCHEMA_VERSION, TABLES, describe
 MEMORY = "the size of the stored stages: `stages.state_bytes`, cumulative over the tasks"
 
 _OWN = {
-    "readout_id": "How predictions were read; batch-wise readouts have rows of their own.",
-    "split": "Held-out images: validation, for choosing, or test.",
+    "readout_id": "Readout that made the predictions; batch-wise readouts have separate rows.",
+    "split": "Held-out images: validation, for selection, or test.",
     "reason": "Reason why the row has no metrics: the run failed, or evaluations are missing.",
-    REFERENCES_COLUMN: "JSON: the runs used as references, by the kind of reference.",
+    REFERENCES_COLUMN: "JSON: reference runs that were used, by kind of reference.",
 }
 
 

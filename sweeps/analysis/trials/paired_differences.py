@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.analysis.trials.power import Spread, detectable, spread_of
+from sweeps.analysis.trials.power import VarianceEstimate, detectable_difference, estimate_variance
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
 from sweeps.statistics.intervals import LEVEL, Interval, iqm_interval, mean_interval
 
@@ -18,19 +18,21 @@ class Comparison:
     interval: Interval
     unpaired: int
     """Number of runs of either configuration without a partner, which were left out."""
-    spread: Spread | None
+    spread: VarianceEstimate | None
     """Variance components of the differences; None below 2 orders x 2 seeds."""
 
     @property
-    def settled(self) -> bool:
+    def significant(self) -> bool:
         """True if the interval excludes 0."""
-        return bool(self.interval.settled)
+        return bool(self.interval.significant)
 
     @property
-    def detectable(self) -> float | None:
+    def detectable_difference(self) -> float | None:
         """Difference that this design detects with a probability of about 80 %."""
         spread = self.spread
-        return None if spread is None else detectable(spread, spread.orders, spread.seeds)
+        return (
+            None if spread is None else detectable_difference(spread, spread.orders, spread.seeds)
+        )
 
 
 def compare(
@@ -78,7 +80,7 @@ def compare_samples(
         if iqm
         else mean_interval(*cells, level, fixed_orders=fixed_orders)
     )
-    return Comparison(metric, interval, unpaired, spread_of(differences))
+    return Comparison(metric, interval, unpaired, estimate_variance(differences))
 
 
 def _unpaired(first: Replicates, second: Replicates, metric: str) -> int:

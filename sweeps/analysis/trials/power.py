@@ -31,7 +31,7 @@ MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class VarianceEstimate:
     """Variance components of a quantity over orders and seeds, and the design of the estimate."""
 
     order: float
@@ -41,7 +41,7 @@ class Spread:
     seeds: int
 
 
-def spread_of(sample: Sample) -> Spread | None:
+def estimate_variance(sample: Sample) -> VarianceEstimate | None:
     """Return the components of a sample; None for fewer than 2 orders x 2 seeds."""
     i, j = len(set(sample.orders)), len(set(sample.seeds))
     if min(i, j) < 2:
@@ -49,12 +49,16 @@ def spread_of(sample: Sample) -> Spread | None:
     grid = crossed(sample.values, sample.orders, sample.seeds)
     if grid is not None:
         parts = components(grid)
-        return Spread(parts.order, parts.seed, parts.residual, i, j)
+        return VarianceEstimate(parts.order, parts.seed, parts.residual, i, j)
     estimates = unbalanced(sample.values, sample.orders, sample.seeds)
-    return Spread(estimates.order, estimates.seed, estimates.residual, i, j) if estimates else None
+    if estimates is None:
+        return None
+    return VarianceEstimate(estimates.order, estimates.seed, estimates.residual, i, j)
 
 
-def detectable(spread: Spread, orders: int, seeds: int, level: float = LEVEL) -> float:
+def detectable_difference(
+    spread: VarianceEstimate, orders: int, seeds: int, level: float = LEVEL
+) -> float:
     """Return the difference that `mean_interval` detects with a probability of `POWER`.
 
     The design is `orders` x `seeds`, at least 2 of each. The mean and the mean squares are
@@ -94,7 +98,7 @@ def _outcomes(orders: int, seeds: int) -> npt.NDArray[np.float64]:
     return np.stack([axis.ravel() for axis in np.meshgrid(*ratios, indexing="ij")])
 
 
-def needed(spread: Spread, difference: float) -> tuple[int, int] | None:
+def smallest_design(spread: VarianceEstimate, difference: float) -> tuple[int, int] | None:
     """Return the (orders, seeds) with the fewest runs that detect `difference`.
 
     The design has at least as many orders and seeds as `spread`. Return None if no design with up
@@ -114,5 +118,5 @@ def needed(spread: Spread, difference: float) -> tuple[int, int] | None:
     return best
 
 
-def _shows(spread: Spread, difference: float, orders: int, seeds: int) -> bool:
-    return detectable(spread, orders, seeds) <= difference
+def _shows(spread: VarianceEstimate, difference: float, orders: int, seeds: int) -> bool:
+    return detectable_difference(spread, orders, seeds) <= difference

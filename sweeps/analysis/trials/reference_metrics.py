@@ -18,18 +18,19 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import JsonValue, canonical_json
 from clmethods.metrics import COUNT_METRICS, Counts
 from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.trials.replicates import seed_of
 from sweeps.analysis.trials.summary import missing_evaluations, summarize
 from sweeps.results import latest_trials
+from sweeps.results.rows import TrialRow
 
 NEEDY: tuple[str, ...] = tuple(
     name for name, metric in COUNT_METRICS.items() if metric.needs is not None
@@ -42,7 +43,6 @@ REFERENCES_COLUMN = "references"
 JOINT = ("joint_lora", "joint_full", "joint_linear")
 """Preferred methods of the joint run if there are several; ties are resolved by label."""
 
-Row = Mapping[str, Any]
 Accuracies = npt.NDArray[np.float64]
 
 
@@ -87,9 +87,9 @@ class _References:
             zip(columns["stage_key"].to_pylist(), columns["state_bytes"].to_pylist(), strict=True)
         )
         self._trials = {row["trial_id"]: row for row in latest_trials(trials).to_pylist()}
-        self._joint: dict[Hashable, list[Row]] = {}
-        self._untrained: dict[Hashable, list[Row]] = {}
-        self._first: dict[Hashable, dict[int, Row]] = {}
+        self._joint: dict[Hashable, list[TrialRow]] = {}
+        self._untrained: dict[Hashable, list[TrialRow]] = {}
+        self._first: dict[Hashable, dict[int, TrialRow]] = {}
         self._setting: dict[str, Hashable] = {}
         self._known: dict[Hashable, _Reference | None] = {}
         for name, trial in self._trials.items():
@@ -123,7 +123,7 @@ class _References:
         counts = self._of(trial, readout).counts
         return replace(counts, references=references, memory=self._memory(trial)), names
 
-    def _joint_final(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
+    def _joint_final(self, trial: TrialRow, setting: Hashable, readout: str) -> _Reference | None:
         joint_runs = self._joint.get(setting, [])
         if not joint_runs or trial["stages_total"] == 1:
             return None
@@ -132,18 +132,18 @@ class _References:
         )
         return self._read(best, readout, "accuracy", -1)
 
-    def _of_untrained(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
+    def _of_untrained(self, trial: TrialRow, setting: Hashable, readout: str) -> _Reference | None:
         untrained_runs = self._untrained.get(setting, [])
         if not untrained_runs:
             return None
 
-        def distance(untrained_run: Row) -> tuple[bool, bool, str]:
+        def distance(untrained_run: TrialRow) -> tuple[bool, bool, str]:
             method, order = untrained_run["method"], untrained_run["order_id"]
             return method != trial["method"], order != trial["order_id"], untrained_run["label"]
 
         return self._read(min(untrained_runs, key=distance), readout, "given", 0)
 
-    def _single(self, trial: Row, setting: Hashable, readout: str) -> _Reference | None:
+    def _single(self, trial: TrialRow, setting: Hashable, readout: str) -> _Reference | None:
         first = self._first.get((trial["config_id"], setting), {})
         if trial["stages_total"] == 1 or not set(trial["task_order"]) <= first.keys():
             return None
@@ -155,7 +155,7 @@ class _References:
         return _Reference(f"{trial['label']}, first task of each order", accuracy)
 
     def _read(
-        self, other: Row, readout: str, table_name: Literal["accuracy", "given"], stage: int
+        self, other: TrialRow, readout: str, table_name: Literal["accuracy", "given"], stage: int
     ) -> _Reference | None:
         """Return the accuracies of another run after one of its stages; None if incomplete.
 
@@ -178,11 +178,11 @@ class _References:
                 self._known[key] = _Reference(f"{other['label']}{suffix}", known)
         return self._known[key]
 
-    def _of(self, trial: Row, readout: str) -> SequenceCounts:
+    def _of(self, trial: TrialRow, readout: str) -> SequenceCounts:
         keys, partition = trial["stage_keys"], trial["partition_id"]
         return self._counts.of(keys, partition, readout, trial["task_order"])
 
-    def _memory(self, trial: Row) -> Accuracies | None:
+    def _memory(self, trial: TrialRow) -> Accuracies | None:
         """Return the cumulative bytes (S,) after each stage; None if a stage is not stored."""
         sizes = [self._bytes.get(key) for key in trial["stage_keys"]]
         if any(size is None for size in sizes):
@@ -199,7 +199,7 @@ def _rank(method: str) -> int:
     return JOINT.index(method) if method in JOINT else len(JOINT)
 
 
-def _setting(trial: Row, run: Row) -> Hashable:
+def _setting(trial: TrialRow, run: Mapping[str, Mapping[str, JsonValue]]) -> Hashable:
     """Return what a reference must share: data, partition and split, backbone, and seeds."""
     stream = {k: v for k, v in run.get("stream", {}).items() if k != "task_order"}
     shared = canonical_json([stream, run.get("backbone", {})])

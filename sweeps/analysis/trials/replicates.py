@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +108,7 @@ def replicates(summary: pa.Table, names: Sequence[str]) -> list[Replicates]:
     return list(result.values())
 
 
-def seed_of(row: Mapping[str, Any]) -> Hashable:
+def seed_of(row: Mapping[str, object]) -> Hashable:
     """Return everything that changes with the seed: initialization, split and class order."""
     return row["seed"], row["split_seed"], row["class_order_seed"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import pyarrow as pa
 from clmethods.metrics import OF_COUNTS, metrics_of_many
 from sweeps.analysis.trials.accuracy import SequenceCounts, TaskCounts, task_counts
 from sweeps.results import latest_trials
+from sweeps.results.rows import TrialRow
 
 _COPIED = (
     ("trial_id", pa.string()),
@@ -81,7 +81,7 @@ def summarize(trials: pa.Table, evals: pa.Table, split: str) -> pa.Table:
 
 
 def counted_runs(
-    trials: Sequence[dict[str, Any]], counts: TaskCounts, readout_id: str
+    trials: Sequence[TrialRow], counts: TaskCounts, readout_id: str
 ) -> list[SequenceCounts | None]:
     """Return the counts of each row of the trials table; None if evaluations are missing."""
     results: list[SequenceCounts | None] = [None] * len(trials)
@@ -92,9 +92,7 @@ def counted_runs(
     return results
 
 
-def counted_run(
-    trial: dict[str, Any], counts: TaskCounts, readout_id: str
-) -> SequenceCounts | None:
+def counted_run(trial: TrialRow, counts: TaskCounts, readout_id: str) -> SequenceCounts | None:
     """Return the counts of one trial; None if evaluations are missing."""
     return counted_runs([trial], counts, readout_id)[0]
 
@@ -111,7 +109,7 @@ def missing_evaluations(n: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 def missing(
-    trials: Sequence[dict[str, Any]], places: npt.NDArray[np.int64], counts: SequenceCounts
+    trials: Sequence[TrialRow], places: npt.NDArray[np.int64], counts: SequenceCounts
 ) -> list[str | None]:
     """Return reasons why the trials at `places` have no accuracy matrix; None if they have one."""
     _, stages, tasks = counts.n.shape
@@ -123,7 +121,7 @@ def missing(
 
 
 def _missing(
-    trial: dict[str, Any], stages: int, tasks: int, incomplete: npt.NDArray[np.bool_]
+    trial: TrialRow, stages: int, tasks: int, incomplete: npt.NDArray[np.bool_]
 ) -> str | None:
     """Return the reason why a trial has no accuracy matrix; None if it has one."""
     if trial["status"] == "stopped":

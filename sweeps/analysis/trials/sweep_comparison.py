@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from clmethods.canonical import canonical_json
+from clmethods.canonical import JsonValue, canonical_json
 from sweeps.analysis.trials.paired_differences import Comparison, compare, compare_samples
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
 
@@ -24,41 +23,41 @@ VARIED = ("seed", "stream.task_order", "stream.class_order_seed", "stream.split_
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunDifference:
     """Field in which two runs differ."""
 
     path: str
-    first: Any
-    second: Any
+    first: JsonValue
+    second: JsonValue
 
     def __str__(self) -> str:
         return f"{self.path}: {canonical_json(self.first)} | {canonical_json(self.second)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class ConfigurationMatch:
     """Configuration of the first sweep with its partner in the second, under one readout."""
 
     first: Replicates
     second: Replicates
-    differences: tuple[Difference, ...]
+    differences: tuple[RunDifference, ...]
     """Differing fields; empty if both are the same configuration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
+class SweepMatching:
     """Matched configurations of two sweeps, and those without a partner."""
 
-    matches: tuple[Match, ...]
+    matches: tuple[ConfigurationMatch, ...]
     only_first: tuple[Replicates, ...]
     only_second: tuple[Replicates, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MatchComparison:
     """Paired difference second - first of a match in one metric."""
 
-    match: Match
+    match: ConfigurationMatch
     comparison: Comparison | None
     """None if they have no common runs."""
     only_first: tuple[Cell, ...]
@@ -66,7 +65,7 @@ class Compared:
     only_second: tuple[Cell, ...]
 
 
-def runs_of(trials: pa.Table) -> dict[str, dict[str, Any]]:
+def runs_by_configuration(trials: pa.Table) -> dict[str, dict[str, JsonValue]]:
     """Return the run of each configuration as nested data, by config_id."""
     return {
         row["config_id"]: json.loads(row["run"])
@@ -81,12 +80,12 @@ def code_versions(trials: pa.Table) -> dict[str, int]:
     return {row["code_version"]: row["trial_id_count"] for row in ranked}
 
 
-def match(
+def match_configurations(
     first: Sequence[Replicates],
     second: Sequence[Replicates],
-    runs_first: Mapping[str, Mapping[str, Any]],
-    runs_second: Mapping[str, Mapping[str, Any]],
-) -> Matching:
+    runs_first: Mapping[str, Mapping[str, JsonValue]],
+    runs_second: Mapping[str, Mapping[str, JsonValue]],
+) -> SweepMatching:
     """Match configurations by config_id, then by label and role, always with the same readout."""
     by_id = {(other.config_id, other.readout_id): other for other in second}
     partners: list[tuple[Replicates, Replicates]] = []
@@ -109,12 +108,12 @@ def match(
             partners.append((entry, other))
             taken.add(id(other))
     paired = {id(entry) for entry, _ in partners}
-    return Matching(
+    return SweepMatching(
         tuple(
-            Match(
+            ConfigurationMatch(
                 entry,
                 other,
-                differing(runs_first[entry.config_id], runs_second[other.config_id]),
+                differing_fields(runs_first[entry.config_id], runs_second[other.config_id]),
             )
             for entry, other in partners
         ),
@@ -123,24 +122,28 @@ def match(
     )
 
 
-def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differing_fields(
+    first: Mapping[str, JsonValue], second: Mapping[str, JsonValue]
+) -> tuple[RunDifference, ...]:
     """Return the fields in which two runs differ, except seeds and orders.
 
     The value of a field that a run lacks is None.
     """
     a, b = _flat(first), _flat(second)
     return tuple(
-        Difference(path, a.get(path), b.get(path))
+        RunDifference(path, a.get(path), b.get(path))
         for path in dict.fromkeys([*a, *b])
         if path not in VARIED and canonical_json(a.get(path)) != canonical_json(b.get(path))
     )
 
 
-def compare_match(match: Match, metric: str, *, fixed_orders: bool = False) -> Compared:
+def compare_match(
+    match: ConfigurationMatch, metric: str, *, fixed_orders: bool = False
+) -> MatchComparison:
     """Return the paired difference of a match, and the runs without a partner."""
     a, b = match.first.metrics[metric], match.second.metrics[metric]
     one_sided = match.first.order_free != match.second.order_free
-    return Compared(
+    return MatchComparison(
         match,
         compare(match.second, match.first, metric, fixed_orders=fixed_orders),
         () if one_sided else tuple(cell for cell in a if cell not in b),
@@ -149,7 +152,7 @@ def compare_match(match: Match, metric: str, *, fixed_orders: bool = False) -> C
 
 
 def compare_all(
-    matches: Sequence[Match], metric: str, *, fixed_orders: bool = False
+    matches: Sequence[ConfigurationMatch], metric: str, *, fixed_orders: bool = False
 ) -> Comparison | None:
     """Return the mean difference over all matches, over the runs that all of them have.
 
@@ -177,8 +180,8 @@ def compare_all(
     return compare_samples(sample, metric, len(every) - len(cells), fixed_orders=fixed_orders)
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _flat(value: Mapping[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    values: dict[str, JsonValue] = {}
     for name, item in value.items():
         path = f"{prefix}{name}"
         values |= _flat(item, f"{path}.") if isinstance(item, Mapping) else {path: item}

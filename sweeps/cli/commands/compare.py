@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweeps.analysis.trials.replicates import Cell, Replicates
-    from sweeps.analysis.trials.sweep_comparison import Compared, Matching
+    from sweeps.analysis.trials.sweep_comparison import MatchComparison, SweepMatching
     from sweeps.definition import Sweep
 
 NAMED = 5
@@ -73,8 +73,8 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
     from sweeps.analysis.trials.sweep_comparison import (
         code_versions,
         compare_match,
-        match,
-        runs_of,
+        match_configurations,
+        runs_by_configuration,
     )
 
     found = [
@@ -92,8 +92,8 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
         lines.append(f"{number}  {side.directory}: {side.sweep.name}, code {code or 'unknown'}")
         if not those:
             return "\n".join([*lines, f"{side.directory} has no finished trial yet"])
-    runs = [runs_of(side.results.trials) for side in sides]
-    matching = match(found[0], found[1], runs[0], runs[1])
+    runs = [runs_by_configuration(side.results.trials) for side in sides]
+    matching = match_configurations(found[0], found[1], runs[0], runs[1])
     fixed = all(all_orders(side.sweep) for side in sides)
     for metric in metrics:
         compared = [compare_match(one, metric, fixed_orders=fixed) for one in matching.matches]
@@ -107,7 +107,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
 
 
 def _metric_lines(
-    metric: str, compared: Sequence[Compared], matching: Matching, fixed: bool
+    metric: str, compared: Sequence[MatchComparison], matching: SweepMatching, fixed: bool
 ) -> list[str]:
     from sweeps.analysis.trials.sweep_comparison import compare_all
     from sweeps.presentation.text_tables import render_table
@@ -144,13 +144,13 @@ def _metric_lines(
 
 def _mean(one: Replicates, metric: str) -> str:
     from sweeps.analysis.trials.replicates import sample
-    from sweeps.presentation.selection_card import shown
+    from sweeps.presentation.selection_card import metric_text
 
     values = sample(one, metric).values
-    return shown(metric, float(values.mean()) if len(values) else None)
+    return metric_text(metric, float(values.mean()) if len(values) else None)
 
 
-def _partnerless(matching: Matching) -> list[str]:
+def _partnerless(matching: SweepMatching) -> list[str]:
     lines = []
     for one in matching.matches:
         if one.differences:
@@ -167,9 +167,9 @@ def _partnerless(matching: Matching) -> list[str]:
 
 
 def _cells(cells: Sequence[Cell]) -> str:
-    shown = [f"order {order} seed {_seed(seed)}" for order, seed in cells[:NAMED]]
+    names = [f"order {order} seed {_seed(seed)}" for order, seed in cells[:NAMED]]
     more = len(cells) - NAMED
-    return "; ".join(shown) + (f" and {more} more runs" if more > 0 else "")
+    return "; ".join(names) + (f" and {more} more runs" if more > 0 else "")
 
 
 def _seed(seed: object) -> str:

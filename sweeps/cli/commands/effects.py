@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,14 @@ from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.shared_options import split_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sweeps.analysis.effects.axis_effects import Axis, Effect, Interaction
+    from sweeps.analysis.effects.axis_effects import (
+        AnalyzedAxis,
+        Point,
+        ValueEffect,
+        ValueInteraction,
+    )
     from sweeps.analysis.trials.paired_differences import Comparison
     from sweeps.analysis.trials.replicates import Replicates
 
@@ -43,7 +48,7 @@ def effects(
     split: str,
 ) -> None:
     """Show the effects, interactions and importance of all axes."""
-    from sweeps.analysis.effects.axis_effects import axes_of, points_of
+    from sweeps.analysis.effects.axis_effects import searched_points, varied_axes
     from sweeps.analysis.trials.metric_choice import all_orders, chosen_readout
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates, without_runs
@@ -58,8 +63,8 @@ def effects(
     metrics = list(metric or sweep.objectives)
     found = replicates(summarize(results.trials, results.evals, split), metrics)
     found = [one for one in configurations(found, name, split) if one.role == "search"]
-    points = points_of(results.trials)
-    axes = axes_of(points, dict(_pair(text) for text in baseline))
+    points = searched_points(results.trials)
+    axes = varied_axes(points, dict(_pair(text) for text in baseline))
     for warning in results.warnings:
         click.echo(warning, err=True)
     if not found:
@@ -89,14 +94,18 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _text(
-    found: Sequence[Replicates], points: Any, axes: Sequence[Axis], metric: str, fixed: bool
+    found: Sequence[Replicates],
+    points: Mapping[str, Point],
+    axes: Sequence[AnalyzedAxis],
+    metric: str,
+    fixed: bool,
 ) -> str:
-    from sweeps.analysis.effects.axis_effects import axis_effects, comparable, interactions
+    from sweeps.analysis.effects.axis_effects import axes_to_compare, axis_effects, interactions
     from sweeps.analysis.effects.axis_importance import axis_importance
     from sweeps.analysis.trials.metric_choice import direction_of
     from sweeps.presentation.text_tables import render_table
 
-    asked, many = comparable(axes)
+    asked, many = axes_to_compare(axes)
     singles = axis_effects(found, points, asked, metric, fixed_orders=fixed)
     doubles = interactions(found, points, asked, metric, fixed_orders=fixed)
     known = [one for one in doubles if one.comparison is not None]
@@ -137,7 +146,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _single(one: Effect) -> dict[str, Any]:
+def _single(one: ValueEffect) -> dict[str, str | int]:
     return {
         "axis": one.path,
         "value": str(one.value),
@@ -147,7 +156,7 @@ def _single(one: Effect) -> dict[str, Any]:
     }
 
 
-def _double(one: Interaction) -> dict[str, Any]:
+def _double(one: ValueInteraction) -> dict[str, str]:
     first, second = one.first, one.second
     return {
         "effect of": f"{first.path} {first.value}",
@@ -169,10 +178,10 @@ def difference_columns(found: Comparison | None) -> dict[str, str]:
     ends = "no interval"
     if low is not None and high is not None:
         ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    can = found.detectable
+    can = found.detectable_difference
     return {
         "difference": f"{scale * found.interval.mean:+.1f}",
         "95 %": ends,
-        "shown": "yes" if found.settled else "no",
+        "shown": "yes" if found.significant else "no",
         "can show": NOTHING if can is None else f"{scale * can:.1f}",
     }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sweeps.analysis.effects.axis_effects import Point
-    from sweeps.analysis.effects.paths import Gap, Step
+    from sweeps.analysis.effects.paths import PathGap, PathStep
     from sweeps.analysis.trials.replicates import Replicates
     from sweeps.definition import Sweep
 
@@ -52,8 +52,13 @@ def path(
     configurations were all trained. Each step shows the metric on validation and test images, and
     the paired difference to the previous step.
     """
-    from sweeps.analysis.effects.axis_effects import points_of
-    from sweeps.analysis.effects.paths import find_configuration, gap, ranks, shortest_paths
+    from sweeps.analysis.effects.axis_effects import searched_points
+    from sweeps.analysis.effects.paths import (
+        find_configuration,
+        shortest_paths,
+        signed_means,
+        smallest_gap,
+    )
     from sweeps.analysis.trials.metric_choice import chosen_readout, direction_of
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
@@ -78,14 +83,14 @@ def path(
         click.echo("no finished trial of the search yet")
         return
     ends = [find_configuration(text, decided, n) for text, n in ((first, "A"), (second, "B"))]
-    points = {k: v for k, v in points_of(results.trials).items() if k in found["validation"]}
-    order = ranks(decided, objective, direction_of(objective))
+    points = {k: v for k, v in searched_points(results.trials).items() if k in found["validation"]}
+    order = signed_means(decided, objective, direction_of(objective))
     paths = shortest_paths(points, ends[0], ends[1], order, PATHS)
     for one in paths:
         click.echo(_path_text(sweep, one, points, found, objective))
     if ends[0] == ends[1]:
         return
-    lacking = gap(points, ends[0], ends[1])
+    lacking = smallest_gap(points, ends[0], ends[1])
     if not paths or len(paths[0]) > len(lacking.points):
         click.echo(_gap_text(lacking))
         _offer(sweep, lacking, directory, output)
@@ -133,14 +138,14 @@ def _path_text(
     return f"{len(path) - 1} steps\n{render_table(rows)}"
 
 
-def _value(step: Step, metric: str) -> str:
-    from sweeps.presentation.selection_card import shown
+def _value(step: PathStep, metric: str) -> str:
+    from sweeps.presentation.selection_card import metric_text
 
     held = step.interval
-    return shown(metric, None if held is None else held.mean)
+    return metric_text(metric, None if held is None else held.mean)
 
 
-def _gap_text(lacking: Gap) -> str:
+def _gap_text(lacking: PathGap) -> str:
     total = len(lacking.changes)
     lines = [f"no path of {total} steps was run; one lacks {len(lacking.missing)} configurations:"]
     for setting in lacking.missing:
@@ -148,7 +153,7 @@ def _gap_text(lacking: Gap) -> str:
     return "\n".join(lines)
 
 
-def _offer(sweep: Sweep, lacking: Gap, directory: str, output: Path | None) -> None:
+def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) -> None:
     """Write the sweep that completes the path, or print the command that writes it."""
     import yaml
 

@@ -40,7 +40,7 @@ def query(directory: str, sql: str, kind: str) -> None:
 
     from sweeps.api import load
     from sweeps.presentation.text_tables import render_table
-    from sweeps.results.export import flat
+    from sweeps.results.export import lists_as_json
     from sweeps.results.query import QueryError
 
     found = load(directory)
@@ -52,7 +52,7 @@ def query(directory: str, sql: str, kind: str) -> None:
         constraint = "one SQL statement that reads"
         raise InvalidConfigError([ConfigIssue("SQL", sql, constraint, str(error))]) from error
     if kind == "csv":
-        pa_csv.write_csv(flat(answer), sys.stdout.buffer)
+        pa_csv.write_csv(lists_as_json(answer), sys.stdout.buffer)
     elif kind == "json":
         for row in answer.to_pylist():
             click.echo(json.dumps(row, default=str))

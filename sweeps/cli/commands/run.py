@@ -44,7 +44,7 @@ SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
 @exit_on_user_error
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Show what a run would train, its cost, and likely problems."""
-    from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
+    from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_variance
     from sweeps.definition import missing_data, tolerated_weights
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
     from sweeps.planning.driver_lock import refuse_other_meaning
@@ -71,7 +71,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
         found = make_plan(definition, store)
     click.echo(plan_text(found))
     cost, spending = cost_forecast(found, store), spent(found, store)
-    spread = stored_spread(found, store.objects)
+    spread = stored_variance(found, store.objects)
     taken = footprint(found, store.objects)
     measured = stored_measurement(found, store.objects)
     click.echo(report_text(found, cost, spending, spread, missing, taken, measured))

@@ -16,7 +16,7 @@ from sweeps.cli.locate import open_stored_sweep, write_new_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.selection.selection import Limit
+    from sweeps.analysis.selection.selection import MetricLimit
     from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.definition import Sweep
 
@@ -99,7 +99,7 @@ def select(
         production_document,
         production_run,
     )
-    from sweeps.presentation.selection_card import Question, card
+    from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
     from sweeps.search.requested_results import read_results
 
     folder = output is None or output.parent.is_dir()
@@ -130,7 +130,7 @@ def select(
     if order is not None:
         parse_order(order, sweep.base)
     order = order or _first_order(sweep)
-    question = Question(
+    question = SelectionQuestion(
         objectives=objectives,
         limits=limits,
         prefer=prefer,
@@ -150,7 +150,7 @@ def select(
     )
     for warning in results.warnings:
         click.echo(warning, err=True)
-    click.echo(card(question, choice, test))
+    click.echo(selection_card_text(question, choice, test))
     if choice.chosen is None:
         sys.exit(NOTHING_CHOSEN)
     if output is not None:
@@ -171,9 +171,9 @@ def _first_order(sweep: Sweep) -> str:
     return "-".join(map(str, sweep.orders_for(sweep.configurations[0].run)[0]))
 
 
-def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
+def _limits(kind: str, written: Sequence[str]) -> tuple[MetricLimit, ...]:
     """Return limits such as `forgetting=0.03` as objects."""
-    from sweeps.analysis.selection.selection import Limit
+    from sweeps.analysis.selection.selection import MetricLimit
 
     found = []
     for text in written:
@@ -184,7 +184,7 @@ def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:
             value = float("nan")
         constraint = "METRIC=BOUND with a number, as forgetting=0.03"
         refuse([require(value == value and bool(metric), f"--{kind}", text, constraint)])
-        found.append(Limit(metric.strip(), "max" if kind == "max" else "min", value))
+        found.append(MetricLimit(metric.strip(), "max" if kind == "max" else "min", value))
     return tuple(found)
 
 

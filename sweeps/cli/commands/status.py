@@ -14,7 +14,7 @@ from sweeps.cli.shared_options import FiniteRange
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import SweepStatus
-    from sweeps.results.load import Location
+    from sweeps.results.load import SweepLocation
 
 SHORTEST_S = 1.0
 """Minimum number of seconds between two reads of --watch: each takes requests to the storage."""
@@ -62,7 +62,7 @@ def _show(text: str, as_json: bool) -> None:
     click.echo(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n\n{text}\n")
 
 
-def watched_text(directory: str, place: Location, trials: bool, as_json: bool) -> str:
+def watched_text(directory: str, place: SweepLocation, trials: bool, as_json: bool) -> str:
     """Return the text for --watch; a storage failure is shown, and the next read may succeed."""
     import json
 
@@ -78,11 +78,11 @@ def watched_text(directory: str, place: Location, trials: bool, as_json: bool) -
 
 
 def _text(
-    directory: str, place: Location, trials: bool, as_json: bool, indent: int | None = 1
+    directory: str, place: SweepLocation, trials: bool, as_json: bool, indent: int | None = 1
 ) -> str:
     from sweeps.planning.sweep_status import read_statuses
 
-    names = (place.one(directory),) if trials else place.all(directory)
+    names = (place.require_single(directory),) if trials else place.all(directory)
     found = read_statuses(place.objects, names)
     if as_json:
         from sweeps.cli.text.status_json import status_json

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clmethods.errors import refuse, require
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout
@@ -23,7 +23,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize
-    from sweeps.presentation.selection_card import shown
+    from sweeps.presentation.selection_card import metric_text
     from sweeps.presentation.text_tables import render_table
 
     objectives = sweep.objectives
@@ -33,9 +33,9 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
     every = replicates(summarize(results.trials, results.evals, split), list(objectives))
     searched = [c for c in configurations(every, name, split) if c.role == "search"]
     cells = {cell for config in searched for cell in config.cells}
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, str]] = [
         {"share of runs": f"{share:.0%}"}
-        | {metric: shown(metric, v) for metric, v in zip(objectives, corner, strict=True)}
+        | {metric: metric_text(metric, v) for metric, v in zip(objectives, corner, strict=True)}
         for share in SHARES
         for corner in attainment(searched, objectives, share).tolist()
     ]

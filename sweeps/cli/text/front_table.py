@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.trials.metric_choice import (
@@ -13,11 +13,12 @@ from sweeps.analysis.trials.metric_choice import (
     summaries,
 )
 from sweeps.cli.text.layout import fits, fitted, wrapped
-from sweeps.presentation.numbers import share
+from sweeps.presentation.numbers import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sweeps.analysis.front.pareto_row import FrontRow, ParetoRow
     from sweeps.definition import Sweep
 
 NAMED = 5
@@ -28,7 +29,7 @@ def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
     """Return searched configurations, front first, then baselines and references, as a table."""
-    from sweeps.analysis.front.front_rows import front_rows, need_of
+    from sweeps.analysis.front.front_rows import front_rows, training_benefit
     from sweeps.presentation.text_tables import render_table
 
     name = chosen_readout(sweep, readout)
@@ -38,12 +39,12 @@ def front_text(
         return "\n".join([*_noted(results.warnings), "no finished trial yet"])
     table = [
         {
-            "front": ("*" if row["on_front"] else "") + (" knee" if row.get("knee") else ""),
-            "P(front)": _probability(row.get("p_front")),
+            "front": ("*" if row.on_front else "") + (" knee" if row.knee else ""),
+            "P(front)": _probability(row.p_front),
             "configuration": _titled(row, name),
-            "runs": row["n_replicates"],
-            **{f"val. {_short(key)}": _shown(row, key) for key in sweep.objectives},
-            **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
+            "runs": row.n_replicates,
+            **{f"val. {_short(key)}": _shown(row, key, "validation") for key in sweep.objectives},
+            **{f"test {_short(key)}": _shown(row, key, "test") for key in sweep.objectives},
         }
         for row in rows
         if not _stopped(row)
@@ -58,23 +59,24 @@ def front_text(
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
     for row in rows:
-        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
-            notes.append(f"{row['label']}: {_missing(row)}")
+        found = row.validation
+        if (found.n_missing or found.n_fewer or found.approximate) and not _stopped(row):
+            notes.append(f"{row.label}: {_missing(found)}")
     notes += _stopped_text(rows)
     few = replicate_warning(results.trials)
     notes += [few] if few else []
-    need = need_of(sweep, by_split, name, chosen_metric(sweep, None))
+    benefit = training_benefit(sweep, by_split, name, chosen_metric(sweep, None))
     return "\n".join(
         [
             *_noted(results.warnings),
             render_table(table) if fits(table) else _listed(table),
             *_noted(notes),
-            *(["", *fitted(need.text)] if need else []),
+            *(["", *fitted(benefit.text)] if benefit else []),
         ]
     )
 
 
-def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
+def _listed(rows: Sequence[Mapping[str, object]]) -> str:
     """Return the rows of the front as a list, for a terminal narrower than the table."""
     lines = [""]
     for row in rows:
@@ -95,7 +97,7 @@ def _noted(notes: Sequence[str]) -> list[str]:
     return [line for note in notes for line in fitted(note)]
 
 
-def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
+def _volume_text(sweep: Sweep, rows: Sequence[FrontRow]) -> list[str]:
     """Return the hypervolume of the searched means and its reference point.
 
     The result is empty for one objective.
@@ -109,24 +111,24 @@ def _volume_text(sweep: Sweep, rows: list[dict[str, Any]]) -> list[str]:
     return [f"hypervolume {volume.value:.4g} relative to the worst means ({worst}), as fractions"]
 
 
-def _missing(row: dict[str, Any]) -> str:
+def _missing(row: ParetoRow) -> str:
     """Return the missing runs of a row, and the design of its interval."""
-    missing = f"{row['n_missing']} of its runs have no metrics; " if row["n_missing"] else ""
-    if row["n_fewer"]:
-        missing += f"{row['n_fewer']} fewer runs than others, compared over common runs; "
-    return f"{missing}interval over {row['interval']}"
+    missing = f"{row.n_missing} of its runs have no metrics; " if row.n_missing else ""
+    if row.n_fewer:
+        missing += f"{row.n_fewer} fewer runs than others, compared over common runs; "
+    return f"{missing}interval over {row.interval}"
 
 
-def _stopped(row: dict[str, Any]) -> bool:
+def _stopped(row: FrontRow) -> bool:
     """Return True if early stopping ended every run of the configuration before its last stage."""
-    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
+    return row.n_replicates == 0 and row.validation.interval.startswith("stopped")
 
 
-def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
+def _stopped_text(rows: Sequence[FrontRow]) -> list[str]:
     """Return one line per rung with the configurations that were stopped early."""
     by_rung: dict[str, list[str]] = {}
     for row in filter(_stopped, rows):
-        by_rung.setdefault(row["interval"], []).append(row["label"])
+        by_rung.setdefault(row.validation.interval, []).append(row.label)
     return left_out_text(by_rung)
 
 
@@ -140,22 +142,23 @@ def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _probability(p_front: float | None) -> str:
-    return "" if p_front is None else share(p_front)
+    return "" if p_front is None else share_text(p_front)
 
 
-def _titled(row: dict[str, Any], readout: str) -> str:
+def _titled(row: FrontRow, readout: str) -> str:
     """Return the label with the role of a baseline or reference, and a readout that differs."""
-    if row["role"] == "search":
-        return str(row["label"])
-    other = f", {row['readout_id']}" if row["readout_id"] != readout else ""
-    return f"{row['label']} ({row['role']}{other})"
+    if row.role == "search":
+        return row.label
+    readout_id = row.validation.readout_id
+    other = f", {readout_id}" if readout_id != readout else ""
+    return f"{row.label} ({row.role}{other})"
 
 
-def _shown(row: dict[str, Any], name: str) -> str:
+def _shown(row: FrontRow, name: str, split: str) -> str:
     from sweeps.presentation.text_tables import percent
 
-    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    if name.endswith("trainable_parameters"):
+    value, low, high = row.estimate(name, split)
+    if name == "trainable_parameters":
         return "-" if value is None else f"{value:,.0f}"
     if value is not None and low is not None and high is not None and high - low > 1.0:
         return f"{percent(value)} ± >50"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout
-from sweeps.presentation.numbers import between, p_value, points
+from sweeps.presentation.numbers import p_value, percent_range, signed_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sweeps.analysis.orders.positions import Fitted, TaskAccuracies
+    from sweeps.analysis.orders.positions import EffectEstimates, TaskAccuracies
     from sweeps.analysis.trials.replicates import Replicates
     from sweeps.definition import Sweep
     from sweeps.statistics.intervals import Interval
@@ -100,7 +100,7 @@ def _variance(configs: Sequence[Replicates], metric: str) -> str:
         {
             "source": part.source.replace(":", " x "),
             "share": "–" if part.share is None else f"{part.share:.0%}",  # noqa: RUF001
-            "95 %": between(part.share_low, part.share_high),
+            "95 %": percent_range(part.share_low, part.share_high),
             "std. dev.": f"{100 * part.variance**0.5:.1f}",
         }
         for part in split.components
@@ -115,12 +115,17 @@ def _variance(configs: Sequence[Replicates], metric: str) -> str:
 
 def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
     """Return Kendall's W, the most contested pairs, and the best and worst orders."""
-    from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
+    from sweeps.analysis.orders.rankings import (
+        by_order,
+        extreme_orders,
+        pairwise_comparisons,
+        rank_agreement,
+    )
     from sweeps.presentation.text_tables import render_table
 
     direction = METRICS[metric].direction
     kept, means = by_order(configs, metric)
-    concordance = agreement(means)
+    concordance = rank_agreement(means)
     heading = f"Is the ranking by {metric} the same in every order?"
     if concordance is None:
         lines = [
@@ -137,14 +142,16 @@ def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
         best = np.argsort(sign * means.mean(axis=1), kind="stable")[:BEST].tolist()
         rows = [
             {
-                "better on average": duel.first,
-                "than": duel.second,
-                "in orders": f"{duel.wins} of {duel.orders}",
-                "probability": f"{duel.probability:.0%}",
-                "95 %": between(duel.low, duel.high),
-                "flips": duel.flips,
+                "better on average": pair.first,
+                "than": pair.second,
+                "in orders": f"{pair.wins} of {pair.orders}",
+                "probability": f"{pair.probability:.0%}",
+                "95 %": percent_range(pair.low, pair.high),
+                "flips": pair.flips,
             }
-            for duel in duels([kept[c].label for c in best], means[best], direction)[:CONTESTED]
+            for pair in pairwise_comparisons(
+                [kept[c].label for c in best], means[best], direction
+            )[:CONTESTED]
         ]
         lines.append(render_table(rows))
         lines.append(
@@ -159,7 +166,7 @@ def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
             "worst order": row.worst_order,
             "worst": f"{100 * row.worst:.1f}",
         }
-        for row in extremes(configs, metric, direction)
+        for row in extreme_orders(configs, metric, direction)
     ]
     if not ends:
         return ["\n".join(lines)]
@@ -168,7 +175,7 @@ def _rankings(configs: Sequence[Replicates], metric: str) -> list[str]:
 
 def _effects(
     tasks: Sequence[TaskAccuracies],
-    fit: Callable[..., Fitted],
+    fit: Callable[..., EffectEstimates],
     factor: str,
     column: str,
     *,
@@ -239,10 +246,10 @@ def _ends(interval: Interval) -> str:
     return f"{max(interval.low, -1.0):+.2f} to {min(interval.high, 1.0):+.2f}"
 
 
-def _effect_row(label: str, effects: Fitted, column: str, first: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"configuration": label, "p": p_value(effects.p_value)}
+def _effect_row(label: str, effects: EffectEstimates, column: str, first: int) -> dict[str, str]:
+    row = {"configuration": label, "p": p_value(effects.p_value)}
     for index, (effect, half) in enumerate(zip(effects.effects, effects.half, strict=True)):
-        row[column.format(index + first)] = f"{points(effect)} ± {100 * half:.1f}"
+        row[column.format(index + first)] = f"{signed_points(effect)} ± {100 * half:.1f}"
     p = effects.p_value
     row["significant"] = "yes" if p is not None and p < SIGNIFICANCE else "no"
     return row

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clmethods.config import ConfigIssue
-    from sweeps.analysis.trials.power import Spread
+    from sweeps.analysis.trials.power import VarianceEstimate
     from sweeps.execution.resources.gpu_sizing import MemoryRecord
     from sweeps.planning.cost_forecast import CostForecast
     from sweeps.planning.plan import Plan
@@ -23,7 +23,7 @@ def report_text(
     plan: Plan,
     cost: CostForecast,
     spending: Spending,
-    spread: Spread | None,
+    spread: VarianceEstimate | None,
     missing: Sequence[ConfigIssue],
     taken: Footprint,
     measured: MemoryRecord | None = None,
@@ -88,9 +88,9 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
     return lines
 
 
-def power_line(plan: Plan, spread: Spread | None) -> str:
+def power_line(plan: Plan, spread: VarianceEstimate | None) -> str:
     """Return the smallest difference that the replicates of two configurations can show."""
-    from sweeps.analysis.trials.power import POWER, Spread, detectable
+    from sweeps.analysis.trials.power import POWER, VarianceEstimate, detectable_difference
 
     orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
     seeds = len(plan.sweep.seeds)
@@ -98,12 +98,12 @@ def power_line(plan: Plan, spread: Spread | None) -> str:
     if orders < 2 or seeds < 2:
         return f"{name} give no interval; 2 of each are the least"
     if spread is not None:
-        points = detectable(spread, orders, seeds) * 100
+        points = detectable_difference(spread, orders, seeds) * 100
         return (
             f"{name} detect a difference of {points:.1f} points between two configurations in "
             f"{POWER:.0%} of cases, by the spread of stored results"
         )
-    unit = detectable(Spread(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
+    unit = detectable_difference(VarianceEstimate(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
     return (
         f"{name} detect a difference of {unit:.1f} SD between two configurations in {POWER:.0%} "
         "of cases; SD is the standard deviation of that difference from one pair of runs to the "
@@ -111,11 +111,11 @@ def power_line(plan: Plan, spread: Spread | None) -> str:
     )
 
 
-def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
+def stored_variance(plan: Plan, objects: ObjectStore) -> VarianceEstimate | None:
     """Return the spread of paired differences of the first objective in the stored results."""
     from sweeps.analysis.trials.replicates import replicates
-    from sweeps.analysis.trials.result_spread import result_spread
     from sweeps.analysis.trials.summary import summarize
+    from sweeps.analysis.trials.typical_variance import typical_variance
     from sweeps.results import latest_trials, read_tables
 
     metric = next(iter(plan.sweep.objectives))
@@ -130,7 +130,7 @@ def stored_spread(plan: Plan, objects: ObjectStore) -> Spread | None:
         for one in replicates(summarize(latest_trials(trials), evals, "validation"), [metric])
         if one.role == "search" and one.readout_id == readout and one.config_id in known
     ]
-    return result_spread(found, metric)
+    return typical_variance(found, metric)
 
 
 def freezing_lines(plan: Plan) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.analysis.trials.metric_choice import chosen_readout, summaries
 from sweeps.cli.text.front_table import front_text
@@ -20,6 +20,9 @@ from sweeps.execution.exit_codes import (
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweeps.analysis.front.pareto_row import FrontRow
     from sweeps.execution.driver import SweepOutcome
     from sweeps.storage import ObjectStore
 
@@ -44,7 +47,7 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
         front_text(sweep, results),
         *stopping_lines(sweep, results, plan.step.decisions),
         "",
-        *_standing(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
+        *_baseline_lines(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
     ]
     return "\n".join(lines)
 
@@ -115,21 +118,25 @@ def ending_text(code: int, meaning: str) -> str:
     return "\n".join(fitted(exit_code_line(code, meaning)))
 
 
-def _standing(rows: list[dict[str, Any]]) -> list[str]:
+def _baseline_lines(rows: Sequence[FrontRow]) -> list[str]:
     """Compare the searched method with the baselines and the references, on test accuracy."""
-    metric = "test average_accuracy"
-    scored = [each for each in rows if each.get(metric) is not None]
-    searched = [each for each in scored if each["role"] == "search"]
+    metric = "average_accuracy"
+    scored = [
+        (row, on_test)
+        for row in rows
+        if (on_test := row.estimate(metric, "test").mean) is not None
+    ]
+    searched = [(row, on_test) for row, on_test in scored if row.role == "search"]
     if not searched:
         return []
-    best = max(searched, key=lambda each: each["average_accuracy"])
-    lines = fitted(f"best on validation: {best['label']}, test accuracy {best[metric]:.1%}")
-    for other in scored:
-        if other["role"] != "search":
-            gap = best[metric] - other[metric]
+    best, accuracy = max(searched, key=lambda each: each[0].mean(metric) or 0.0)
+    lines = fitted(f"best on validation: {best.label}, test accuracy {accuracy:.1%}")
+    for other, on_test in scored:
+        if other.role != "search":
+            gap = accuracy - on_test
             side = "above" if gap >= 0 else "below"
             lines.append(
-                f"  {abs(gap) * 100:.1f} points {side} {other['label']} ({other[metric]:.1%})"
-                + (", the joint reference" if other["role"] == "reference" else "")
+                f"  {abs(gap) * 100:.1f} points {side} {other.label} ({on_test:.1%})"
+                + (", the joint reference" if other.role == "reference" else "")
             )
     return lines

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweeps.planning.status_model import SweepStatus
@@ -23,7 +23,7 @@ def status_json(storage: str, statuses: Sequence[SweepStatus], indent: int | Non
     return json.dumps(document, indent=indent, default=_plain, ensure_ascii=False)
 
 
-def _sweep(status: SweepStatus) -> dict[str, Any]:
+def _sweep(status: SweepStatus) -> dict[str, object]:
     history, speed = status.history, status.speed
     return {
         "name": status.name,
@@ -45,7 +45,7 @@ def _sweep(status: SweepStatus) -> dict[str, Any]:
     }
 
 
-def _run(run: DriverRun) -> dict[str, Any]:
+def _run(run: DriverRun) -> dict[str, object]:
     return {
         "run": run.run,
         "began": run.began,

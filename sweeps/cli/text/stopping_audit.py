@@ -18,15 +18,15 @@ def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]
 
     Objectives are those on validation images with the first readout.
     """
-    from sweeps.analysis.effects.stopping_audit import saving, stopping_cost, verdicts_of
+    from sweeps.analysis.effects.stopping_audit import rung_verdicts, saved_stages, stopping_cost
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize
 
-    rungs = verdicts_of((d.config_id, d.verdict) for d in decisions if d.by == "early_stop")
+    rungs = rung_verdicts((d.config_id, d.verdict) for d in decisions if d.by == "early_stop")
     if not rungs.stopped:
         return []
-    lines = [saving(results.trials).in_words()]
+    lines = [saved_stages(results.trials).in_words()]
     if not rungs.audited:
         return [
             *lines,

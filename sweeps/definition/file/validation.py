@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
 T = TypeVar("T")
-Location = tuple[int | str, ...]
+FieldLocation = tuple[int | str, ...]
 """Location of a field, as pydantic reports it."""
 
 _WORDS = {
@@ -56,7 +56,7 @@ def validated(kind: type[T], data: Any) -> Validated[T]:
     key: Any = kind  # mypy does not see that classes are hashable
     adapter: TypeAdapter[T] = _adapter(key)
     issues: list[ConfigIssue] = []
-    checked_locations: set[Location] = set()
+    checked_locations: set[FieldLocation] = set()
     remaining = copy.deepcopy(data)
     while True:
         try:
@@ -128,14 +128,14 @@ def _path(location: Sequence[int | str]) -> str:
     return text.removeprefix(".")
 
 
-def _location(path: str, at: Location) -> Location:
+def _location(path: str, at: FieldLocation) -> FieldLocation:
     """Return the location of the field that an issue at or below `at` refers to."""
     below = path.removeprefix(_path(at)).removeprefix(".")
     field = re.split(r"[.\[]", below)[0]
     return (*at, field) if field else at
 
 
-def _drop(data: Any, location: Location, empty_items: bool) -> None:
+def _drop(data: Any, location: FieldLocation, empty_items: bool) -> None:
     """Delete the innermost key that leads to `location`.
 
     A list item cannot be deleted without moving the other items. An item that should have been a
@@ -193,7 +193,7 @@ def _union_members(annotation: Any) -> dict[str, str]:
     return members_by_key if len(members_by_key) - ("none" in members_by_key) > 1 else {}
 
 
-def _type_at(kind: Any, location: Location) -> Any:
+def _type_at(kind: Any, location: FieldLocation) -> Any:
     """Return the annotation of the field at `location`; None if it has no type of its own."""
     for part in location:
         kind = _unless_null(kind)

@@ -1,7 +1,7 @@
 """Task-order designs: the task orders in which each configuration is trained."""
 
 from sweeps.definition.orders.balance import (
-    Spread,
+    CountRange,
     StageCost,
     balance_lines,
     carry_over_balance,
@@ -26,11 +26,11 @@ __all__ = [
     "CHAINS",
     "MEASURED",
     "ORDERS",
+    "CountRange",
     "Order",
     "OrderDesign",
     "OrderFunction",
     "Precedence",
-    "Spread",
     "StageCost",
     "balance_lines",
     "carry_over_balance",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sweeps.definition.orders.precedence import Order
 
 
-class Spread(NamedTuple):
+class CountRange(NamedTuple):
     """Range of counts; a design balances what has equal counts."""
 
     least: int
@@ -36,14 +36,14 @@ class StageCost(NamedTuple):
     """Sum of the lengths of the orders: the stages to train without sharing."""
 
 
-def position_balance(orders: Sequence[Order]) -> Spread:
+def position_balance(orders: Sequence[Order]) -> CountRange:
     """Return how often a task is at a position, over all T x T pairs of task and position."""
     num_tasks = len(orders[0])
     counts = Counter(place for order in orders for place in enumerate(order))
     return _spread(counts, num_tasks * num_tasks)
 
 
-def carry_over_balance(orders: Sequence[Order]) -> Spread:
+def carry_over_balance(orders: Sequence[Order]) -> CountRange:
     """Return how often a task directly follows another, over all T (T - 1) ordered pairs."""
     num_tasks = len(orders[0])
     counts = Counter(pair for order in orders for pair in pairwise(order))
@@ -79,8 +79,10 @@ def balance_lines(orders: Sequence[Order]) -> list[str]:
     return lines
 
 
-def _spread(counts_by_cell: Counter[Hashable] | Counter[tuple[int, int]], cells: int) -> Spread:
+def _spread(
+    counts_by_cell: Counter[Hashable] | Counter[tuple[int, int]], cells: int
+) -> CountRange:
     counts: Iterable[int] = counts_by_cell.values()
-    return Spread(
+    return CountRange(
         min(counts, default=0) if len(counts_by_cell) == cells else 0, max(counts, default=0)
     )

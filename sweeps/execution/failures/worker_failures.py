@@ -7,7 +7,7 @@ from typing import final
 
 from sweeps.definition.retries import Retries
 from sweeps.execution.failures.failure_causes import RetryBudget, WorkerFailure
-from sweeps.stages.trial_rows import Ending
+from sweeps.stages.trial_rows import AttemptResult
 
 
 @final
@@ -27,15 +27,15 @@ class WorkerFailures:
         self._by_trial[trial_id].append(failure)
         return self._count(trial_id, failure.budget) <= self._limits[failure.budget]
 
-    def ending(self, trial_id: str, stages_done: int) -> Ending:
-        """Return the ending of a trial whose last recorded failure ends it."""
+    def attempt_result(self, trial_id: str, stages_done: int) -> AttemptResult:
+        """Return the result of a trial whose last recorded failure ends it."""
         failure = self._by_trial[trial_id][-1]
         count, limit = self._count(trial_id, failure.budget), self._limits[failure.budget]
         text = (
             f"{failure.sentence}; failure {count} of its kind, "
             f"retries.{failure.budget} allows {limit}. {failure.hint}"
         )
-        return Ending(
+        return AttemptResult(
             status="failed",
             stages_done=stages_done,
             error=f"{text.strip()} To try again: --retry-failed.",

@@ -13,7 +13,7 @@ from sweeps.execution.failures.failure_causes import worker_failure
 from sweeps.execution.tune.param_space import trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
 from sweeps.results.event_kinds import Notice, WorkerLost
-from sweeps.stages.trial_rows import Ending
+from sweeps.stages.trial_rows import AttemptResult
 from sweeps.storage import FULL, is_full, is_storage_fault
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
             self._run.halt(result["error"])
             return
         if result.get("outcome") == "failed":
-            ending = Ending(
+            attempt = AttemptResult(
                 status="failed",
                 stages_done=result["position"],
                 error=result["error"],
@@ -127,12 +127,12 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
                 node=result["host"],
             )
         elif result.get("position") == spec.run.stages:
-            ending = Ending(status="finished", stages_done=len(spec.chain))
+            attempt = AttemptResult(status="finished", stages_done=len(spec.chain))
             if spec.role != "reference":
                 self._run.progress.tally.note(spec.label, result["figures"])
         else:
             return  # interrupted, or requested only up to here: its row is decided later
-        self._ended(spec, ending)
+        self._ended(spec, attempt)
 
     def on_trial_recover(
         self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
@@ -171,13 +171,13 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 
     def _record_lost(self, trial: Trial) -> None:
         done = int((trial.last_result or {}).get("position", 0))
-        ending = self._run.failures.ending(trial_id(trial), done)
-        self._ended(self._run.trials[trial_id(trial)], ending)
+        result = self._run.failures.attempt_result(trial_id(trial), done)
+        self._ended(self._run.trials[trial_id(trial)], result)
 
-    def _ended(self, spec: TrialSpec, ending: Ending) -> None:
+    def _ended(self, spec: TrialSpec, result: AttemptResult) -> None:
         """Write the trial's row; if that fails, the sweep continues and the next run writes it."""
         try:
-            self._run.account.ended(spec, ending)
+            self._run.account.ended(spec, result)
         except Exception as error:
             if is_full(error):
                 self._run.halt(FULL)

@@ -179,7 +179,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         table = self._watch.table
         reason = f"look at {table.objects.location}/{table.folder}/{key}"
         try:
-            table.at_once().require_no_obstacle(key)
+            table.without_retries().require_no_obstacle(key)
         except BlockedLeaseError as error:
             reason = str(error)
         except StorageError:

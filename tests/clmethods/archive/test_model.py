@@ -11,7 +11,7 @@ import pytest
 
 from clmethods.archive import ArchiveError, ModelArchive
 from clmethods.checkpoint import fold
-from clmethods.checksummed_json import sealed, unsealed
+from clmethods.checksummed_json import add_checksum, verify_checksum
 from clmethods.config import BackboneConfig, InvalidConfigError, RunConfig, StageSpec
 from clmethods.training.sequence import run_sequence
 from clmethods.training.stage import StageOutcome
@@ -171,10 +171,10 @@ def test_damage_is_refused_when_read_and_repaired_when_trained(
 def edit(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / "run.json"
-        document = unsealed(path.read_bytes())
+        document = verify_checksum(path.read_bytes())
         assert isinstance(document, dict)
         change(document)
-        path.write_bytes(sealed(document))
+        path.write_bytes(add_checksum(document))
 
     return apply
 

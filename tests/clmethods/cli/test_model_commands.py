@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from clmethods.archive import ModelArchive, StoredMetrics
-from clmethods.checksummed_json import sealed
+from clmethods.checksummed_json import add_checksum
 from clmethods.cli import main
 from clmethods.export import ExportedModel
 from tests.clmethods.models import damage
@@ -148,7 +148,7 @@ def test_evaluate_tells_an_export_that_does_not_keep_its_promise(
     content = json.loads(document.read_bytes())["content"]
     row = content["metrics"]["test"]["last"]["accuracy"][-1]
     row[1] = 0.123
-    document.write_bytes(sealed(content, readable=True))
+    document.write_bytes(add_checksum(content, readable=True))
     found = call("evaluate", tmp_path / "out", "--json")
     assert found.exit_code == 1, found.output
     assert json.loads(found.stdout)["differs"] == ["task 2"]

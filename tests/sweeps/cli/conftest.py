@@ -14,7 +14,7 @@ from sweeps.definition import expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.stages.trial_runner import TrialRunner
 from sweeps.storage import open_storage
 
@@ -50,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runner = TrialRunner(sweep.name, trial, store, LeaseTable(objects), "test")
         while runner.advance().outcome != "done":
             pass
-        ending = Ending(status="finished", stages_done=len(trial.chain))
+        ending = AttemptResult(status="finished", stages_done=len(trial.chain))
         record_trial(store, sweep, trial, 1, ending)
     return storage
 

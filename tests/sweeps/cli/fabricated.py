@@ -11,7 +11,7 @@ from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.results import write_part
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import open_storage
 
 IMAGES = 1000
@@ -47,7 +47,7 @@ def fabricate(
                 }
                 part = f"{stage.key}-{evaluation_id(readout, partition)}"
                 write_part(objects, sweep.name, "evals", part, [shared | row for row in rows])
-        record_trial(store, sweep, trial, 1, Ending(status="finished", stages_done=0))
+        record_trial(store, sweep, trial, 1, AttemptResult(status="finished", stages_done=0))
     return sweep
 
 

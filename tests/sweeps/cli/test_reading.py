@@ -12,7 +12,7 @@ from click.testing import Result
 
 import sweeps
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
-from clmethods.checksummed_json import sealed, sha256, unsealed
+from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.text import layout
 from sweeps.cli.text.front_table import front_text
@@ -190,14 +190,14 @@ def test_verify_names_what_differs(
     objects = open_storage(str(storage))
     for name in [name for name in objects.list("stages") if name.endswith("/stage.json")]:
         folder = name.removesuffix("/stage.json")
-        marker = unsealed(objects.get(name))
+        marker = verify_checksum(objects.get(name))
         state = state_from_bytes(objects.get(f"{folder}/{marker['state']}"))
         planted = next(tensor for key, tensor in state.items() if tensor.is_floating_point())
         planted.view(-1)[0] += 1.0
         data = state_to_bytes(state)
         marker["state"] = f"state-{sha256(data)}.safetensors"
         objects.put(f"{folder}/{marker['state']}", data)
-        objects.put(name, sealed(marker))
+        objects.put(name, add_checksum(marker))
     result = sweeps_command("verify", storage, "--sample", 4)
     assert result.exit_code == 1
     assert result.output.count("differs") == 4

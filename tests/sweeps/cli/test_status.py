@@ -36,7 +36,7 @@ from sweeps.results.events import EventLog
 from sweeps.results.load import locate
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.stages.small import runner_of
@@ -81,8 +81,8 @@ def eventful(objects: ObjectStore, document: dict[str, Any]) -> None:
         )
         if report.position == len(first.chain):
             break
-    record_trial(store, sweep, first, 1, Ending(status="finished", stages_done=3))
-    error = Ending(status="failed", stages_done=0, error=LONG, error_kind="DivergedError")
+    record_trial(store, sweep, first, 1, AttemptResult(status="finished", stages_done=3))
+    error = AttemptResult(status="failed", stages_done=0, error=LONG, error_kind="DivergedError")
     record_trial(store, sweep, second, 1, error)
     log.add(
         TrialEnded(

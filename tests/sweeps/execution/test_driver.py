@@ -17,7 +17,7 @@ from sweeps.planning.driver_lock import presence
 from sweeps.planning.plan import make_plan
 from sweeps.results import TABLES, latest_trials, read_table
 from sweeps.stages.stage_store import StageStore, folder
-from sweeps.stages.trial_rows import Ending
+from sweeps.stages.trial_rows import AttemptResult
 from sweeps.storage import open_storage
 from tests.sweeps.execution.tables import final_tables
 from tests.sweeps.stages.small import Messages, run_trial, small_sweep, trained_keys
@@ -38,12 +38,12 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
             try:
                 reports = run_trial(trial, self.store)
             except DivergedError as error:
-                ending = Ending(
+                ending = AttemptResult(
                     status="failed", stages_done=0, error=str(error), error_kind="Fault"
                 )
             else:
                 self.progress.tally.trained += len(trained_keys(reports))
-                ending = Ending(status="finished", stages_done=len(trial.chain))
+                ending = AttemptResult(status="finished", stages_done=len(trial.chain))
             self.account.ended(trial, ending)
             self.account.ended(trial, ending)  # Tune says it twice now and then
         return False

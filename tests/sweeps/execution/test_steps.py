@@ -22,7 +22,7 @@ from sweeps.planning.plan import make_plan
 from sweeps.results import latest_trials, read_table
 from sweeps.search.requested_results import read_results
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending
+from sweeps.stages.trial_rows import AttemptResult
 from sweeps.storage import open_storage
 from tests.sweeps.execution.tables import final_tables, stage_files
 from tests.sweeps.stages.small import Messages, runner_of, small_sweep
@@ -78,7 +78,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
                 given.alive -= 1
                 self.progress.tally.trained += runner.advance().outcome == "trained"
             if self.plan.is_whole(trial):
-                self.account.ended(trial, Ending(status="finished", stages_done=end))
+                self.account.ended(trial, AttemptResult(status="finished", stages_done=end))
         return False
 
     monkeypatch.setattr(SweepExecutor, "run", run)

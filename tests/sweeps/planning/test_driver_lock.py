@@ -15,7 +15,7 @@ from sweeps.definition import Sweep, expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.stages.small import DOCUMENT
 
@@ -34,7 +34,7 @@ def stored() -> ObjectStore:
     keep_sweep_file(sweep(), objects)
     for trial in expand(sweep()):
         record_trial(
-            StageStore(objects), sweep(), trial, 1, Ending(status="failed", stages_done=0)
+            StageStore(objects), sweep(), trial, 1, AttemptResult(status="failed", stages_done=0)
         )
     return objects
 
@@ -109,7 +109,7 @@ def test_a_configuration_in_common_may_be_one_that_has_no_rows_yet() -> None:
     keep_sweep_file(sweep(), objects)
     first = expand(sweep())[0]
     store = StageStore(objects)
-    record_trial(store, sweep(), first, 1, Ending(status="failed", stages_done=0))
+    record_trial(store, sweep(), first, 1, AttemptResult(status="failed", stages_done=0))
     refuse_other_meaning(sweep(search={"method.importance_threshold": [0.2, 0.5]}), objects)
 
 

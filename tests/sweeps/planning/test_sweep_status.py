@@ -28,7 +28,7 @@ from sweeps.results.event_kinds import (
 from sweeps.results.events import EventLog
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.requests import counted
 from tests.sweeps.stages.small import runner_of, small_sweep
@@ -73,9 +73,9 @@ class Storage:
                     )
                 )
         if stages == len(trial.chain):
-            self.end(trial, log, Ending(status="finished", stages_done=stages))
+            self.end(trial, log, AttemptResult(status="finished", stages_done=stages))
 
-    def end(self, trial: TrialSpec, log: EventLog, ending: Ending) -> None:
+    def end(self, trial: TrialSpec, log: EventLog, ending: AttemptResult) -> None:
         record_trial(self.store, self.sweep, trial, 1, ending)
         log.add(
             TrialEnded(
@@ -198,7 +198,7 @@ def test_a_sweep_that_was_interrupted(storage: Storage) -> None:
 def test_what_failed_where(storage: Storage) -> None:
     first, second, *others = storage.trials
     log = storage.log()
-    failed = Ending(
+    failed = AttemptResult(
         status="failed", stages_done=0, error="the loss is nan", error_kind="E", node="w2"
     )
     storage.end(first, log, failed)
@@ -220,7 +220,7 @@ def test_what_failed_where(storage: Storage) -> None:
 def test_a_failed_trial_that_is_tried_again_is_running(storage: Storage) -> None:
     first = storage.trials[0]
     log = storage.log()
-    storage.end(first, log, Ending(status="failed", stages_done=0, error="e"))
+    storage.end(first, log, AttemptResult(status="failed", stages_done=0, error="e"))
     log.flush(force=True)
     with running(storage, first):
         status = storage.status()
@@ -242,7 +242,7 @@ def test_a_sweep_that_cannot_be_resolved_here_is_counted_from_its_log(
     log.add(Planned(step=1, title="all", trials=4, todo=4, stages=10, stored=0))
     log.add(node("w1", 2))
     storage.train(first, log)
-    error = Ending(status="failed", stages_done=0, error="e", error_kind="E", node="w1")
+    error = AttemptResult(status="failed", stages_done=0, error="e", error_kind="E", node="w1")
     storage.end(third, log, error)
     log.flush(force=True)
     exact = storage.status().counts

@@ -17,10 +17,10 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
-from sweeps.analysis.selection.selection import Limit, select, standing
+from sweeps.analysis.selection.selection import MetricLimit, metric_estimate, select
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.production_file import production_document, production_run
-from sweeps.presentation.selection_card import Question, card
+from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
 from sweeps.statistics.intervals import mean_interval, prediction_interval
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
@@ -47,7 +47,7 @@ def flat(value, spread=0.0, orders=4, seeds=3, seed=0):
 
 
 def asked(limits=(), prefer="average_accuracy", **changes):
-    return Question(
+    return SelectionQuestion(
         **{
             "objectives": OBJECTIVES,
             "limits": tuple(limits),
@@ -63,13 +63,13 @@ def asked(limits=(), prefer="average_accuracy", **changes):
 
 def test_the_pessimistic_number_is_the_worse_of_interval_and_order():
     steady = np.array([[0.70, 0.72], [0.71, 0.70], [0.70, 0.71]])
-    held = standing(configuration("a", steady), "average_accuracy", "max")
+    held = metric_estimate(configuration("a", steady), "average_accuracy", "max")
     expected = mean_interval(steady.ravel(), [0, 0, 1, 1, 2, 2], [0, 1] * 3)
     assert held.pessimistic == pytest.approx(min(expected.low, held.worst))
     assert held.worst_order in {"order0", "order1", "order2"}
-    low = standing(configuration("a", steady), "average_accuracy", "min")
+    low = metric_estimate(configuration("a", steady), "average_accuracy", "min")
     assert low.pessimistic == pytest.approx(max(expected.high, low.worst))
-    one_run = standing(configuration("a", [[0.7]]), "average_accuracy", "max")
+    one_run = metric_estimate(configuration("a", [[0.7]]), "average_accuracy", "max")
     assert (one_run.pessimistic, one_run.worst_order) == (0.7, None)
     assert one_run.interval.low is None
 
@@ -89,22 +89,24 @@ def test_limits_are_kept_even_in_the_worst_order_or_nothing_is_chosen():
         configuration("best", flat(0.9, 0.001), forgets),
         configuration("safe", flat(0.7, 0.001), flat(0.02, 0.001)),
     ]
-    limit = Limit("forgetting", "max", 0.05)
+    limit = MetricLimit("forgetting", "max", 0.05)
     assert forgets.mean() < 0.05
     choice = select(found, OBJECTIVES, [limit], "average_accuracy")
     assert choice.chosen.replicates.label == "safe"
     assert choice.unlimited.replicates.label == "best"
     assert [c.replicates.label for c in choice.refused] == ["best"]
-    nothing = select(found, OBJECTIVES, [Limit("forgetting", "max", 0.001)], "average_accuracy")
+    nothing = select(
+        found, OBJECTIVES, [MetricLimit("forgetting", "max", 0.001)], "average_accuracy"
+    )
     assert nothing.chosen is None
-    text = card(asked([Limit("forgetting", "max", 0.001)]), nothing, {})
+    text = selection_card_text(asked([MetricLimit("forgetting", "max", 0.001)]), nothing, {})
     assert "nothing: no configuration satisfies forgetting <= 0.1 %, by the pessimistic" in text
     assert text.index("nearest   safe") < text.index("nearest   best")
 
 
 def test_a_limit_against_the_direction_is_refused():
     with pytest.raises(InvalidConfigError, match="Use --min"):
-        select([], OBJECTIVES, [Limit("average_accuracy", "max", 0.5)], None)
+        select([], OBJECTIVES, [MetricLimit("average_accuracy", "max", 0.5)], None)
 
 
 def test_without_a_preference_the_knee_is_chosen():
@@ -134,12 +136,12 @@ def test_the_card_says_how_far_the_runner_up_is_and_what_would_settle_it():
     a, b = flat(0.80, 0.03, seed=1), flat(0.79, 0.03, seed=2)
     found = [configuration("one", a), configuration("two", b)]
     choice = select(found, OBJECTIVES, [], "average_accuracy")
-    text = card(asked(), choice, {})
+    text = selection_card_text(asked(), choice, {})
     assert text.splitlines()[0].startswith("choose    ")
     assert "not significant" in text
     assert "would detect this one" in text or "too small for any design" in text
     clear = [configuration("one", a + 0.2), configuration("two", a)]
-    text = card(asked(), select(clear, OBJECTIVES, [], "average_accuracy"), {})
+    text = selection_card_text(asked(), select(clear, OBJECTIVES, [], "average_accuracy"), {})
     assert "20.0 better, paired over 12 runs, 95 % 20.0 to 20.0: significant" in text
 
 
@@ -151,7 +153,9 @@ def test_the_choice_looks_at_some_runs_and_is_reported_on_the_others():
     looked = [(f"order{i}", 0) for i in range(4)]
     choice = select(found, OBJECTIVES, [], "average_accuracy", cells=looked)
     assert choice.chosen.replicates.label == "lucky"
-    text = card(asked(chosen_on=tuple(looked)), choice, {("lucky", "last"): found[0]})
+    text = selection_card_text(
+        asked(chosen_on=tuple(looked)), choice, {("lucky", "last"): found[0]}
+    )
     assert "validation 90.0" in text
     assert "on the 8 held-out runs, validation: average_accuracy 60.0" in text
     assert "10.0 worse, paired over 8 runs" in text
@@ -243,7 +247,7 @@ def test_limits_chosen_for_sure_are_broken_less_often():
             choice = select(
                 found,
                 OBJECTIVES,
-                [Limit("forgetting", "max", 0.05)],
+                [MetricLimit("forgetting", "max", 0.05)],
                 "average_accuracy",
                 basis=basis,
             )

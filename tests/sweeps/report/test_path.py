@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.effects.axis_effects import points_of
+from sweeps.analysis.effects.axis_effects import searched_points
 from sweeps.report import Evidence, read_evidence
 from sweeps.report.path import path_section
 from sweeps.storage import open_storage
@@ -31,7 +31,7 @@ def only(evidence: Evidence, config_ids: Collection[str]) -> Evidence:
 
 def ends(evidence: Evidence) -> tuple[str, str]:
     """The configuration with the first value everywhere, and the choice."""
-    points = points_of(evidence.trials)
+    points = searched_points(evidence.trials)
     start = {"train.lr": 0.0001, "method.rank": 4, "method.importance_threshold": 0}
     assert evidence.choice.chosen is not None
     end = evidence.choice.chosen.replicates.config_id
@@ -47,7 +47,7 @@ def mean(evidence: Evidence, config_id: str) -> float:
 def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
     section = path_section(grid)
     start, end = ends(grid)
-    first, second = points_of(grid.trials)[start], points_of(grid.trials)[end]
+    first, second = searched_points(grid.trials)[start], searched_points(grid.trials)[end]
     differing = [path for path in first if first[path] != second[path]]
     accuracy = section.figures[0]
     assert [figure.id for figure in section.figures] == [
@@ -75,7 +75,7 @@ def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
 def test_what_is_missing_on_the_way_is_named(grid: Evidence) -> None:
     section = path_section(only(grid, ends(grid)))
     start, end = ends(grid)
-    first, second = points_of(grid.trials)[start], points_of(grid.trials)[end]
+    first, second = searched_points(grid.trials)[start], searched_points(grid.trials)[end]
     differing = {path for path in first if first[path] != second[path]}
     assert len(differing) > 1
     assert section.figures == ()
@@ -93,7 +93,7 @@ def test_what_is_missing_on_the_way_is_named(grid: Evidence) -> None:
 
 def test_the_baseline_itself_is_no_path(grid: Evidence) -> None:
     start, end = ends(grid)
-    values = {c: mean(grid, c) for c in points_of(grid.trials)}
+    values = {c: mean(grid, c) for c in searched_points(grid.trials)}
     worse = min(values, key=values.__getitem__)
     section = path_section(only(grid, {end, worse}))
     assert section.figures or section.tables
@@ -105,6 +105,6 @@ def test_the_baseline_itself_is_no_path(grid: Evidence) -> None:
 
 def test_where_the_baseline_was_not_run_the_nearest_to_it_stands_in(grid: Evidence) -> None:
     start, _ = ends(grid)
-    others = [c for c in points_of(grid.trials) if c != start]
+    others = [c for c in searched_points(grid.trials) if c != start]
     section = path_section(only(grid, others))
     assert "the configuration closest to the baseline (equal on 2 of 3 axes)" in section.lead

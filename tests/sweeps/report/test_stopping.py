@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.analysis.effects.stopping_audit import verdicts_of
+from sweeps.analysis.effects.stopping_audit import rung_verdicts
 from sweeps.report import Evidence, render
 from sweeps.report.cost import cost_section
 from sweeps.report.page import sections_of
@@ -73,7 +73,7 @@ def test_what_was_spared_is_what_nobody_trained(evidence: Evidence) -> None:
 
 def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
     """The best of the stopped ones is declared audited: it then has a regret, known by hand."""
-    found, verdicts = means(evidence), verdicts_of(rungs(evidence))
+    found, verdicts = means(evidence), rung_verdicts(rungs(evidence))
     kept = sorted(verdicts.kept, key=found.__getitem__)
     best, second = kept[-1], kept[-2]
     turned = tuple(
@@ -94,7 +94,7 @@ def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
 
 
 def test_no_regret_is_said_too(evidence: Evidence) -> None:
-    found, verdicts = means(evidence), verdicts_of(rungs(evidence))
+    found, verdicts = means(evidence), rung_verdicts(rungs(evidence))
     best = max(found[c] for c in verdicts.kept)
     assert all(found[c] < best for c in verdicts.audited)
     assert "Regret 0: no audited configuration ended better" in stopping_section(evidence).lead

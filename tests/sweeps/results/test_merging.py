@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +24,8 @@ from sweeps.results import (
     set_aside,
     write_part,
 )
+from sweeps.results.parquet_files import merged_file, part_bytes
+from sweeps.results.rows import to_table
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage
 
@@ -307,3 +312,23 @@ def test_a_broken_file_under_the_merged_name_is_replaced_before_parts_go(store) 
     merge(store)
     assert list(store.list()) == [key]
     assert table(store).equals(expected)
+
+
+def test_files_with_other_descriptions_merge_with_those_of_today(store: ObjectStore) -> None:
+    """Descriptions are metadata of the columns; a change of their text is no change of schema."""
+    schema = TABLES["evals"]
+    columns = [replace(column, doc=f"earlier {column.doc}") for column in schema.columns]
+    earlier = replace(schema, columns=tuple(columns)).arrow
+    tables = {n: to_table(schema, [eval_row(n, k) for k in range(2)]) for n in "abcd"}
+    old = {name: tables[name].cast(earlier) for name in "abc"}
+    key, content = merged_file(FOLDER, [("a", old["a"]), ("b", old["b"])])
+    assert pq.read_schema(io.BytesIO(content)).equals(earlier, check_metadata=True)
+    store.put(key, content)
+    store.put(part_key("demo", "evals", "c"), part_bytes(old["c"]))
+    write(store, "d")
+    before = table(store)
+    assert before.schema.equals(schema.arrow, check_metadata=True)
+    merge(store)
+    assert damaged_files(store, "demo") == {}
+    assert table(store).equals(before, check_metadata=True)
+    assert before.to_pylist() == [eval_row(name, k) for name in "abcd" for k in range(2)]

@@ -15,9 +15,9 @@ from sweeps.results.schema_versions import (
     VERSIONS,
     Versions,
     adding,
+    apply_in_order,
     dropping,
     renaming,
-    then,
 )
 from sweeps.storage import open_storage
 
@@ -26,7 +26,11 @@ READABLE = ", ".join(map(str, range(1, SCHEMA_VERSION + 1)))
 LATER = Versions(
     3,
     {
-        1: {"stages": then(renaming(seconds="wall_s"), adding("cpu_s", pa.float64(), 0.0))},
+        1: {
+            "stages": apply_in_order(
+                renaming(seconds="wall_s"), adding("cpu_s", pa.float64(), 0.0)
+            )
+        },
         2: {"stages": dropping("gone"), "trials": dropping("nothing")},
     },
 )

@@ -12,7 +12,7 @@ from sweeps.search.observations import Observation, mean_objectives
 from sweeps.search.step import Request
 from sweeps.search.stored_observations import StoredObservations, failed_attempts
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from sweeps.storage.key_layout import evaluation_name
 from tests.sweeps.stages.small import run_trial, runner_of, small_sweep
@@ -33,7 +33,7 @@ def swept() -> tuple[Sweep, ObjectStore]:
     store = StageStore(open_storage("memory://"))
     (trial,) = expand(sweep)
     run_trial(trial, store)
-    record_trial(store, sweep, trial, 1, Ending(status="finished", stages_done=3))
+    record_trial(store, sweep, trial, 1, AttemptResult(status="finished", stages_done=3))
     return sweep, store.objects
 
 
@@ -87,7 +87,7 @@ def test_a_failure_counts_until_it_is_tried_again() -> None:
     store = StageStore(open_storage("memory://"))
     (trial,) = expand(sweep)
     runner_of(trial, store).advance()
-    ending = Ending(status="failed", stages_done=1, error="no", error_kind="Fault")
+    ending = AttemptResult(status="failed", stages_done=1, error="no", error_kind="Fault")
     record_trial(store, sweep, trial, 1, ending)
     found = StoredObservations(sweep, store.objects)(Request(trial, 3))
     assert found is not None

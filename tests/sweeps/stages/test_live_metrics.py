@@ -8,7 +8,7 @@ from sweeps.analysis.trials.summary import summarize
 from sweeps.results import read_table
 from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, record_trial
+from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import open_storage
 from tests.sweeps.stages.small import run_trial, small_sweep, small_trial
 
@@ -20,7 +20,11 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
     run_trial(trial, store)
     stages = len(trial.chain)
     record_trial(
-        store, small_sweep(**fields), trial, 1, Ending(status="finished", stages_done=stages)
+        store,
+        small_sweep(**fields),
+        trial,
+        1,
+        AttemptResult(status="finished", stages_done=stages),
     )
     told = metrics_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
     tables = [read_table(store.objects, "small", name).table for name in ("trials", "evals")]

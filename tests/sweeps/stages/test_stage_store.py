@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clmethods.checksummed_json import sealed, unsealed
+from clmethods.checksummed_json import add_checksum, verify_checksum
 from clmethods.config import evaluation_id, partition_id
 from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
@@ -251,18 +251,18 @@ def test_a_stage_that_is_damaged_twice_keeps_both(finished: Finished) -> None:
 
 def test_every_flipped_bit_of_a_marker_is_noticed(finished: Finished) -> None:
     data = finished.store.objects.get(f"{folder(finished.keys[0])}/stage.json")
-    whole = unsealed(data)
+    whole = verify_checksum(data)
     assert whole is not None
     for index in range(len(data)):
         for bit in (1, 0x20, 0x80):
             changed = data[:index] + bytes([data[index] ^ bit]) + data[index + 1 :]
-            assert unsealed(changed) in (None, whole)
+            assert verify_checksum(changed) in (None, whole)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "1", '{"content": NaN, "sha256": ""}', "null"])
 def test_what_is_no_sealed_document_is_not_believed(text: str) -> None:
-    assert unsealed(text.encode()) is None
-    assert unsealed(sealed({"a": [1, None, 0.5]})) == {"a": [1, None, 0.5]}
+    assert verify_checksum(text.encode()) is None
+    assert verify_checksum(add_checksum({"a": [1, None, 0.5]})) == {"a": [1, None, 0.5]}
 
 
 def test_equal_states_are_equal_files(finished: Finished, tmp_path: Path) -> None:

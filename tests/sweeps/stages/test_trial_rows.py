@@ -11,13 +11,13 @@ from sweeps.planning.plan import make_plan
 from sweeps.results import read_table
 from sweeps.stages.stage_rows import bundle_of
 from sweeps.stages.stage_store import StageStore, folder
-from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
+from sweeps.stages.trial_rows import AttemptResult, MissingStagesError, record_trial
 from sweeps.storage import open_storage
 from tests.sweeps.stages.small import run_trial, small_sweep
 
 SWEEP = small_sweep()
 (TRIAL,) = expand(SWEEP)
-FINISHED = Ending(status="finished", stages_done=len(TRIAL.chain))
+FINISHED = AttemptResult(status="finished", stages_done=len(TRIAL.chain))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from clmethods.config import InvalidConfigError
 from sweeps.definition import sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file, refuse_other_meaning
-from sweeps.storage import StorageOptions, open_storage, parse_location
-from sweeps.storage.locations import Location, without_secrets
+from sweeps.storage import StorageOptions, open_storage, parse_storage_url
+from sweeps.storage.locations import StorageUrl, without_secrets
 from sweeps.storage.options import hidden_value_issues, options_of_environment
 from tests.sweeps.stages.small import DOCUMENT
 
@@ -130,19 +130,19 @@ def test_a_file_inherits_the_section_field_by_field(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("s3://bucket", Location("s3", "bucket", "")),
-        ("s3://bucket/", Location("s3", "bucket", "")),
-        ("S3://bucket/a//b/", Location("s3", "bucket", "a/b")),
-        ("gs://bucket/a", Location("gs", "bucket", "a")),
-        ("az://container/a", Location("az", "container", "a")),
-        ("memory://", Location("memory", "", "")),
+        ("s3://bucket", StorageUrl("s3", "bucket", "")),
+        ("s3://bucket/", StorageUrl("s3", "bucket", "")),
+        ("S3://bucket/a//b/", StorageUrl("s3", "bucket", "a/b")),
+        ("gs://bucket/a", StorageUrl("gs", "bucket", "a")),
+        ("az://container/a", StorageUrl("az", "container", "a")),
+        ("memory://", StorageUrl("memory", "", "")),
         ("runs/demo", None),
         ("/shared/sweeps", None),
         ("C:/runs", None),
     ],
 )
-def test_locations(text: str, expected: Location | None) -> None:
-    assert parse_location(text) == expected
+def test_locations(text: str, expected: StorageUrl | None) -> None:
+    assert parse_storage_url(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_locations(text: str, expected: Location | None) -> None:
 def test_urls_that_are_not_understood(text: str) -> None:
     """None of them becomes a local directory of that name."""
     with pytest.raises(InvalidConfigError, match="storage: got"):
-        parse_location(text)
+        parse_storage_url(text)
 
 
 @pytest.mark.parametrize("text", ["file:///tmp/x", "file:/tmp/x", "http://host/a", "ftp:///a"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.effects.axis_effects import axes_of, axis_effects, interactions
+from sweeps.analysis.effects.axis_effects import axis_effects, interactions, varied_axes
 from sweeps.analysis.effects.axis_importance import axis_importance
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.intervals import mean_interval
@@ -50,7 +50,7 @@ def test_a_matched_difference_excludes_replicate_noise_and_other_axes():
         return LUCK[i, s] + 0.01 * point["rank"] + (0.5 if point["scheme"] == "learned" else 0.0)
 
     found, by_id = study_of(points, value)
-    axes = axes_of(by_id)
+    axes = varied_axes(by_id)
     assert [(axis.path, axis.values) for axis in axes] == [
         ("rank", (4, 8, 16)),
         ("scheme", ("ones", "learned")),
@@ -58,7 +58,7 @@ def test_a_matched_difference_excludes_replicate_noise_and_other_axes():
     effects = axis_effects(found, by_id, axes, "a")
     assert [(e.value, e.pairs) for e in effects] == [(8, 2), (16, 2), ("learned", 3)]
     assert [e.comparison.interval.mean for e in effects] == pytest.approx([0.04, 0.12, 0.5])
-    assert all(e.comparison.settled for e in effects)
+    assert all(e.comparison.significant for e in effects)
     for row in interactions(found, by_id, axes, "a"):
         assert row.comparison.interval.mean == pytest.approx(0.0)
         assert row.squares == 1
@@ -68,7 +68,7 @@ def test_the_interval_is_that_of_the_differences_averaged_over_the_pairs():
     points = grid(rank=[4, 8], scheme=["ones", "learned"])
     noise = np.random.default_rng(1).normal(0, 1, (4, 3, 2))
     found, by_id = study_of(points, lambda point, i, s: noise[points.index(point), i, s])
-    effect = axis_effects(found, by_id, axes_of(by_id), "a")[0]
+    effect = axis_effects(found, by_id, varied_axes(by_id), "a")[0]
     differences = ((noise[2] - noise[0]) + (noise[3] - noise[1])) / 2
     expected = mean_interval(differences.ravel(), [0, 0, 1, 1, 2, 2], [0, 1] * 3)
     assert effect.comparison.interval.low == pytest.approx(expected.low)
@@ -79,7 +79,7 @@ def test_a_planted_interaction_is_found():
     found, by_id = study_of(points, lambda p, i, s: 0.2 * p["a"] * p["b"] + LUCK[i, s])
     rows = {
         (row.first.path, row.second.path): row.comparison.interval.mean
-        for row in interactions(found, by_id, axes_of(by_id), "a")
+        for row in interactions(found, by_id, varied_axes(by_id), "a")
     }
     assert rows == {
         ("a", "b"): pytest.approx(0.2),
@@ -91,7 +91,7 @@ def test_a_planted_interaction_is_found():
 def test_without_matched_pairs_there_is_no_effect():
     points = [{"a": 0, "b": 0}, {"a": 1, "b": 1}]
     found, by_id = study_of(points, lambda p, i, s: LUCK[i, s])
-    for effect in axis_effects(found, by_id, axes_of(by_id), "a"):
+    for effect in axis_effects(found, by_id, varied_axes(by_id), "a"):
         assert effect.pairs == 0
         assert effect.comparison is None
 
@@ -100,7 +100,7 @@ def test_a_cell_that_one_lacks_leaves_every_pair():
     points = grid(a=[0, 1], b=[0, 1])
     found, by_id = study_of(points, lambda p, i, s: p["a"] + LUCK[i, s])
     del found[3].metrics["a"]["r", 1]
-    (effect, _) = axis_effects(found, by_id, axes_of(by_id), "a")
+    (effect, _) = axis_effects(found, by_id, varied_axes(by_id), "a")
     assert effect.comparison.interval.n == 5
     assert effect.comparison.unpaired == 1
     assert effect.comparison.interval.mean == pytest.approx(1.0)
@@ -108,18 +108,18 @@ def test_a_cell_that_one_lacks_leaves_every_pair():
 
 def test_another_baseline_can_be_named():
     by_id = {"0": {"rank": 4, "sites": ["q"]}, "1": {"rank": 8, "sites": ["q", "v"]}}
-    axes = axes_of(by_id, {"rank": "8", "sites": '["q","v"]'})
+    axes = varied_axes(by_id, {"rank": "8", "sites": '["q","v"]'})
     assert [axis.baseline for axis in axes] == [8, ["q", "v"]]
     with pytest.raises(InvalidConfigError, match="Did you mean 'rank'"):
-        axes_of(by_id, {"rnk": "8"})
+        varied_axes(by_id, {"rnk": "8"})
     with pytest.raises(InvalidConfigError, match=r"one of \[4, 8\]"):
-        axes_of(by_id, {"rank": "16"})
+        varied_axes(by_id, {"rank": "16"})
 
 
 def test_importance_names_the_axis_that_matters():
     points = grid(rank=[2, 4, 8, 16], lr=[0.1, 0.2, 0.4], scheme=["ones", "learned"])
     found, by_id = study_of(points, lambda p, i, s: 0.05 * p["rank"] + 0.01 * p["lr"])
-    axes = axes_of(by_id)
+    axes = varied_axes(by_id)
     shares = axis_importance(found, by_id, axes, "a", "max")
     assert sorted(shares) == ["fanova", "ped_anova"]
     for share in shares.values():
@@ -136,7 +136,7 @@ def test_importance_counts_a_field_that_does_not_act_as_blank():
         {k: v for k, v in p.items() if k != "scale" or p["scheme"] != "ones"} for p in points
     ]
     found, by_id = study_of(points, lambda p, i, s: p.get("scale", 0.0) + 0.001 * p["lr"])
-    shares = axis_importance(found, by_id, axes_of(by_id), "a", "max")
+    shares = axis_importance(found, by_id, varied_axes(by_id), "a", "max")
     assert max(shares["fanova"], key=shares["fanova"].get) == "scale"
     assert sorted(shares["ped_anova"]) == ["lr", "scale", "scheme"]
 
@@ -144,10 +144,10 @@ def test_importance_counts_a_field_that_does_not_act_as_blank():
 def test_importance_says_why_there_is_none():
     points = grid(rank=[2, 4], lr=[0.1, 0.2])
     found, by_id = study_of(points, lambda p, i, s: 0.5)
-    assert "at least 8 are needed" in axis_importance(found, by_id, axes_of(by_id), "a", "max")
+    assert "at least 8 are needed" in axis_importance(found, by_id, varied_axes(by_id), "a", "max")
     many, ids = study_of(grid(rank=list(range(1, 10))), lambda p, i, s: 0.5)
     assert (
-        axis_importance(many, ids, axes_of(ids), "a", "max")
+        axis_importance(many, ids, varied_axes(ids), "a", "max")
         == "a is the same in all configurations"
     )
     assert axis_importance(many, ids, [], "a", "max") == "no axis varies"

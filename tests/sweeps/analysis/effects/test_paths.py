@@ -13,10 +13,10 @@ from sweeps.analysis.effects.paths import (
     MAX_FACTORS,
     change_between,
     find_configuration,
-    gap,
     path_steps,
-    ranks,
     shortest_paths,
+    signed_means,
+    smallest_gap,
 )
 from sweeps.analysis.trials.replicates import Replicates
 
@@ -82,14 +82,16 @@ def test_the_difference_of_a_step_is_paired():
     assert first.interval.mean == pytest.approx(0.65)
     assert second.comparison.interval.mean == pytest.approx(0.1)
     assert second.comparison.interval.low == pytest.approx(0.1)
-    assert second.comparison.settled
-    assert ranks(list(found.values()), "average_accuracy", "min")["a1"] == pytest.approx(-0.75)
+    assert second.comparison.significant
+    assert signed_means(list(found.values()), "average_accuracy", "min")["a1"] == pytest.approx(
+        -0.75
+    )
 
 
 def test_the_gap_is_what_completes_a_path_with_the_fewest_runs():
     points = cube("a", "b", "c")
     run = {k: points[k] for k in ("a0 b0 c0", "a0 b1 c0", "a1 b1 c1")}
-    lacking = gap(run, "a0 b0 c0", "a1 b1 c1")
+    lacking = smallest_gap(run, "a0 b0 c0", "a1 b1 c1")
     assert lacking.changes[0].path == "b"
     assert len(lacking.missing) == 1
     assert lacking.points[0] == run["a0 b0 c0"]
@@ -100,7 +102,7 @@ def test_a_setting_that_acts_like_one_that_was_run_is_not_missing():
     off = {"threshold": 0, "rank": 4}
     end = {"threshold": 0.2, "rank": 8, "selector": "inverse"}
     wide = {"threshold": 0, "rank": 8}
-    lacking = gap(named([off, end, wide]), *list(named([off, end])))
+    lacking = smallest_gap(named([off, end, wide]), *list(named([off, end])))
     assert lacking.missing == ()
     assert [change.path for change in lacking.changes] == ["rank", "threshold"]
     assert lacking.points[1] == {"threshold": 0, "rank": 8, "selector": "inverse"}
@@ -115,7 +117,7 @@ def test_a_path_exists_exactly_where_nothing_is_missing_on_a_grid(data):
     ends = ("a0 b0 c0", "a1 b1 c1")
     run = {k: v for k, v in points.items() if k in kept | set(ends)}
     paths = shortest_paths(run, *ends, {}, 99)
-    lacking = gap(run, *ends)
+    lacking = smallest_gap(run, *ends)
     assert any(len(path) == 4 for path in paths) == (not lacking.missing)
     completed = run | named(lacking.missing)
     assert shortest_paths(completed, *ends, {}, 99)
@@ -127,7 +129,7 @@ def test_too_many_factors_are_refused():
     names = [f"f{i}" for i in range(MAX_FACTORS + 1)]
     points = {"one": dict.fromkeys(names, 0), "other": dict.fromkeys(names, 1)}
     with pytest.raises(InvalidConfigError, match="at most 12 factors"):
-        gap(points, "one", "other")
+        smallest_gap(points, "one", "other")
 
 
 def test_a_configuration_is_found_by_label_id_or_its_beginning():

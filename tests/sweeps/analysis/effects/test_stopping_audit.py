@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 from scipy.stats import binomtest
 
-from sweeps.analysis.effects.axis_effects import axes_of, axis_effects
-from sweeps.analysis.effects.stopping_audit import saving, share_of, stopping_cost
+from sweeps.analysis.effects.axis_effects import axis_effects, varied_axes
+from sweeps.analysis.effects.stopping_audit import proportion_interval, saved_stages, stopping_cost
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import front_on_common_cells, pareto_table
 from sweeps.analysis.orders.order_effect import order_sensitivity
@@ -92,7 +92,7 @@ def test_effects_are_those_of_the_configurations_that_ran_to_their_end(study):
             stopped_after_one(study, label, 0.9)
         else:
             add(study, label, value)
-    found, axes = found_in(study), axes_of(points)
+    found, axes = found_in(study), varied_axes(points)
     effects = {effect.path: effect for effect in axis_effects(found, points, axes, "forgetting")}
     assert {path: effect.pairs for path, effect in effects.items()} == {"rank": 1, "scheme": 1}
     by_accuracy = axis_effects(found, points, axes, "average_accuracy")
@@ -174,7 +174,7 @@ def test_configurations_without_a_run_in_common_do_not_meet():
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (2, 7), (9, 9)])
 def test_the_share_has_the_exact_interval(k, n):
-    found = share_of(k, n)
+    found = proportion_interval(k, n)
     expected = binomtest(k, n).proportion_ci(0.95, method="exact")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
@@ -232,6 +232,6 @@ def test_what_was_spared_counts_each_stage_once_and_none_that_another_trained(st
             status="stopped",
             stages_done=1,
         )
-    found = saving(study.trials)
+    found = saved_stages(study.trials)
     assert (found.spared, found.whole, found.trials) == (1, 3, 3)
     assert found.in_words() == "Early stopping saved 1 of 3 stages (33%) in 3 stopped trials."

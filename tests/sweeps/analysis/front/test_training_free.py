@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sweeps.analysis.front.training_free import lora_need
+from sweeps.analysis.front.training_free import compare_with_training_free
 from sweeps.analysis.trials.replicates import Replicates
 
 
@@ -22,7 +22,7 @@ def configuration(label, grid, method="lorac_ipc", role="search"):
 
 def need(validation, test=None):
     test = test or validation
-    return lora_need(
+    return compare_with_training_free(
         validation, [replace(one, split="test") for one in test], "average_accuracy", "max"
     )
 
@@ -44,7 +44,7 @@ def test_what_is_not_settled_says_what_would_settle_it():
     noise = np.random.default_rng(2).normal(0, 0.05, (3, 3))
     found = need([configuration("lora", 0.72 + LUCK + noise), MEANS])
     assert "Undecided" in found.text
-    assert "would settle" in found.text
+    assert "would be enough to detect" in found.text
     single = need([configuration("lora", [[0.9]]), configuration("m", [[0.8]], MEANS.method)])
     assert "two orders and two seeds" in single.text
 

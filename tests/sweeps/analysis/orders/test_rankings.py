@@ -10,7 +10,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import friedmanchisquare
 from statsmodels.stats.proportion import proportion_confint
 
-from sweeps.analysis.orders.rankings import agreement, by_order, duels, extremes
+from sweeps.analysis.orders.rankings import (
+    by_order,
+    extreme_orders,
+    pairwise_comparisons,
+    rank_agreement,
+)
 from sweeps.analysis.trials.replicates import Replicates
 
 MEANS = st.tuples(st.integers(3, 6), st.integers(2, 6)).flatmap(
@@ -32,7 +37,7 @@ def configuration(label, grid, role="search", orders=None):
 @settings(deadline=None, max_examples=60)
 @given(MEANS)
 def test_kendalls_w_is_friedmans_statistic_of_scipy(means):
-    found = agreement(means)
+    found = rank_agreement(means)
     if found is None:
         assert (means == means[0]).all()
         return
@@ -44,31 +49,31 @@ def test_kendalls_w_is_friedmans_statistic_of_scipy(means):
 
 
 def test_complete_agreement_is_one_and_one_order_has_none():
-    assert agreement(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).w == pytest.approx(1.0)
-    assert agreement(np.array([[1.0], [2.0]])) is None
-    assert agreement(np.empty((0, 3))) is None
+    assert rank_agreement(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).w == pytest.approx(1.0)
+    assert rank_agreement(np.array([[1.0], [2.0]])) is None
+    assert rank_agreement(np.empty((0, 3))) is None
 
 
 def test_a_worked_duel():
     means = np.array([[0.5, 0.6, 0.7, 0.5], [0.4, 0.7, 0.6, 0.5]])
-    (duel,) = duels(["one", "two"], means, "max")
-    assert (duel.first, duel.wins, duel.ties, duel.flips) == ("one", 2, 1, 1)
-    assert duel.probability == pytest.approx(2.5 / 4)
-    (turned,) = duels(["one", "two"], means, "min")
+    (pair,) = pairwise_comparisons(["one", "two"], means, "max")
+    assert (pair.first, pair.wins, pair.ties, pair.flips) == ("one", 2, 1, 1)
+    assert pair.probability == pytest.approx(2.5 / 4)
+    (turned,) = pairwise_comparisons(["one", "two"], means, "min")
     assert turned.first == "two"
 
 
 @pytest.mark.parametrize(("wins", "n"), [(0, 5), (7, 10), (10, 10)])
 def test_the_interval_is_wilsons(wins, n):
     means = np.array([[1.0] * wins + [-1.0] * (n - wins), [0.0] * n])
-    (duel,) = duels(["one", "two"], means, "max")
-    low, high = proportion_confint(round(duel.probability * n), n, method="wilson")
-    assert (duel.low, duel.high) == (pytest.approx(low), pytest.approx(high))
+    (pair,) = pairwise_comparisons(["one", "two"], means, "max")
+    low, high = proportion_confint(round(pair.probability * n), n, method="wilson")
+    assert (pair.low, pair.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_the_most_contested_pair_comes_first():
     means = np.array([[0.9, 0.9], [0.5, 0.4], [0.45, 0.5]])
-    found = duels(list("abc"), means, "max")
+    found = pairwise_comparisons(list("abc"), means, "max")
     assert {found[0].first, found[0].second} == {"b", "c"}
 
 
@@ -82,7 +87,7 @@ def test_only_orders_that_all_ran_are_ranked():
 
 def test_best_and_worst_orders_follow_the_direction():
     one = configuration("one", [[0.1, 0.3], [0.5, 0.5], [0.4, 0.3]])
-    (high,) = extremes([one, configuration("single", [[0.5]])], "a", "max")
+    (high,) = extreme_orders([one, configuration("single", [[0.5]])], "a", "max")
     assert (high.best_order, high.best, high.worst_order) == ("p", 0.5, "o")
-    (low,) = extremes([one], "a", "min")
+    (low,) = extreme_orders([one], "a", "min")
     assert (low.best_order, low.worst_order, low.worst) == ("o", "p", 0.5)

@@ -8,7 +8,12 @@ from scipy.stats import t as student
 
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.trials.paired_differences import compare
-from sweeps.analysis.trials.power import Spread, detectable, needed, spread_of
+from sweeps.analysis.trials.power import (
+    VarianceEstimate,
+    detectable_difference,
+    estimate_variance,
+    smallest_design,
+)
 from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
 from sweeps.analysis.trials.summary import summarize
 from sweeps.statistics.intervals import mean_interval
@@ -31,7 +36,7 @@ def test_what_two_configurations_share_cancels():
     found = compare(configuration(shared + 0.52), configuration(shared + 0.5), "a")
     assert found.interval.mean == pytest.approx(0.02)
     assert found.interval.high - found.interval.low == pytest.approx(0.0, abs=1e-9)
-    assert found.settled
+    assert found.significant
     assert found.unpaired == 0
 
 
@@ -41,7 +46,7 @@ def test_a_worked_pair_is_the_interval_of_the_differences():
     expected = mean_interval((a - b).ravel(), [0, 0, 1, 1], [0, 1, 0, 1])
     assert found.interval.mean == pytest.approx(1.75)
     assert found.interval.low == pytest.approx(expected.low)
-    assert not found.settled
+    assert not found.significant
 
 
 def test_cells_that_one_lacks_are_left_out_and_counted():
@@ -78,22 +83,24 @@ def test_replicates_come_from_the_summary_and_name_what_is_absent(study):
 def test_with_many_orders_and_seeds_detectable_is_the_plain_power_formula():
     """With residual noise alone the mean of I x J values has the variance v / (I J)."""
     plain = (student.ppf(0.975, 63) + student.ppf(0.8, 63)) * (4.0 + 64 + 64) ** 0.5 / 64
-    assert detectable(Spread(1.0, 1.0, 4.0, 3, 3), 64, 64) == pytest.approx(plain, rel=0.02)
-    assert detectable(Spread(0.0, 0.0, 0.0, 3, 3), 3, 3) == 0.0
+    assert detectable_difference(VarianceEstimate(1.0, 1.0, 4.0, 3, 3), 64, 64) == pytest.approx(
+        plain, rel=0.02
+    )
+    assert detectable_difference(VarianceEstimate(0.0, 0.0, 0.0, 3, 3), 3, 3) == 0.0
 
 
 def test_needed_takes_the_cheapest_design_and_spends_where_the_noise_is():
-    orders, seeds = needed(Spread(1.0, 0.0, 0.01, 3, 3), 1.0)
+    orders, seeds = smallest_design(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), 1.0)
     assert orders > seeds == 3
-    assert detectable(Spread(1.0, 0.0, 0.01, 3, 3), orders, seeds) <= 1.0
-    assert detectable(Spread(1.0, 0.0, 0.01, 3, 3), orders - 1, seeds) > 1.0
-    assert needed(Spread(1.0, 1.0, 1.0, 2, 2), 1e-6) is None
-    assert needed(Spread(0.0, 0.0, 0.0, 2, 2), 0.1) == (2, 2)
+    assert detectable_difference(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), orders, seeds) <= 1.0
+    assert detectable_difference(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), orders - 1, seeds) > 1.0
+    assert smallest_design(VarianceEstimate(1.0, 1.0, 1.0, 2, 2), 1e-6) is None
+    assert smallest_design(VarianceEstimate(0.0, 0.0, 0.0, 2, 2), 0.1) == (2, 2)
 
 
 def test_spread_needs_two_of_each():
     one = Sample(np.array([1.0, 2.0]), ("a", "a"), (0, 1))
-    assert spread_of(one) is None
+    assert estimate_variance(one) is None
 
 
 def simulated_power(rng, spreads, difference, orders, seeds, draws):
@@ -108,7 +115,7 @@ def simulated_power(rng, spreads, difference, orders, seeds, draws):
         )
         both = rng.standard_normal((orders, 1)) * 5
         a, b = both + noise + difference, np.broadcast_to(both, noise.shape)
-        shown += compare(configuration(a), configuration(b), "a").settled
+        shown += compare(configuration(a), configuration(b), "a").significant
     return shown / draws
 
 
@@ -117,7 +124,7 @@ def simulated_power(rng, spreads, difference, orders, seeds, draws):
 def test_the_promised_power_is_that_of_the_intervals(design, spreads):
     """500 draws have a standard error of 1.8 %."""
     variances = [spread**2 for spread in spreads]
-    size = detectable(Spread(*variances, *design), *design)
+    size = detectable_difference(VarianceEstimate(*variances, *design), *design)
     power = simulated_power(np.random.default_rng(4), spreads, size, *design, 500)
     assert power == pytest.approx(0.8, abs=0.05)
 

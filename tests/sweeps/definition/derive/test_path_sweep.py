@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from sweeps.analysis.effects.paths import gap
+from sweeps.analysis.effects.paths import smallest_gap
 from sweeps.definition import expand, sweep_from_dict
 from sweeps.definition.derive.path_sweep import literal, path_document
 
@@ -72,7 +72,7 @@ def test_the_document_plans_exactly_the_settings_of_the_path(changes):
         same = {"part.slowly": points[ids[0]]["part.slowly"], "method.rank": 4}
         same |= {"part.clipping": "off", "part.freezing": "off"}
         ends = (ids[0], next(i for i in ids if points[i] == same))
-    lacking = gap({end: points[end] for end in ends}, *ends)
+    lacking = smallest_gap({end: points[end] for end in ends}, *ends)
     assert len(lacking.missing) >= 1
     document = path_document(
         sweep,
@@ -88,7 +88,7 @@ def test_the_document_plans_exactly_the_settings_of_the_path(changes):
     assert len(found) == len(lacking.points)
     assert set(ends) <= set(found)
     texts = {json.dumps(point, sort_keys=True) for point in found.values()}
-    again = gap(found, *ends)
+    again = smallest_gap(found, *ends)
     assert again.missing == ()
     assert len(texts) == len(lacking.points)
 

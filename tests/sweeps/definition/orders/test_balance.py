@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sweeps.definition import expand, sweep_from_dict
 from sweeps.definition.orders import (
-    Spread,
+    CountRange,
     balance_lines,
     carry_over_balance,
     latin_square,
@@ -28,7 +28,7 @@ def test_balanced_designs_are_even_where_they_promise_it(num_tasks: int, seed: i
     square = latin_square(num_tasks, None, seed)
     assert position_balance(square).even
     assert carry_over_balance(square).even == (num_tasks == 2)
-    assert position_balance(square[:-1]) == Spread(0, 1)
+    assert position_balance(square[:-1]) == CountRange(0, 1)
 
 
 def test_facts_in_words() -> None:

@@ -159,9 +159,9 @@ def test_each_kind_of_loss_has_its_own_limit() -> None:
     goes_on = [failures.add("t", each) for each in (died, lost, lost, lost)]
     assert goes_on == [True, True, True, False]
     assert failures.add("other", lost)
-    ending = failures.ending("t", 2)
-    assert (ending.status, ending.error_kind, ending.stages_done) == ("failed", "NodeLost", 2)
-    assert ending.error == (
+    result = failures.attempt_result("t", 2)
+    assert (result.status, result.error_kind, result.stages_done) == ("failed", "NodeLost", 2)
+    assert result.error == (
         "a worker lost its node on w1; failure 3 of its kind, retries.node_losses allows 2. "
         "To try again: --retry-failed."
     )
