@@ -54,10 +54,10 @@ def summary_of(evidence: Evidence) -> Summary:
 
 def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     sweep, stream = evidence.sweep, evidence.sweep.base.stream
-    orders = sweep.orders_for(sweep.configurations[0].run)
+    orders = sweep.task_orders
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
-        ("configurations", f"{len(sweep.configurations):,}"),
+        ("configurations", f"{evidence.configurations:,}"),
         ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
         ("finished runs", f"{evidence.finished:,}"),
         ("backbone", sweep.base.backbone.name),

@@ -168,7 +168,7 @@ def select(
 
 
 def _first_order(sweep: Sweep) -> str:
-    return "-".join(map(str, sweep.orders_for(sweep.configurations[0].run)[0]))
+    return "-".join(map(str, sweep.task_orders[0]))
 
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[Limit, ...]:

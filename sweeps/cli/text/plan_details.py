@@ -138,8 +138,8 @@ def freezing_lines(plan: Plan) -> list[str]:
     from clmethods.config import LoracIpcConfig
 
     found: dict[str, str] = {}
-    for configuration in plan.sweep.configurations:
-        method, context = configuration.run.method, configuration.run.context
+    for run in {trial.config_id: trial.run for trial in plan.trials}.values():
+        method, context = run.method, run.context
         if isinstance(method, LoracIpcConfig) and method.importance_threshold > 0:
             frozen = " ".join(map(str, method.forecast(context)))
             total = method.matrices(context.blocks)
