@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from clmethods.errors import nearest
+from sweeps.errors import SweepsError
 from sweeps.results.schema import EVALS, Column, TableSchema
 
 
-class InvalidRowsError(ValueError):
+class InvalidRowsError(SweepsError, ValueError):
     """Raised for rows that violate the schema; the message names table, row and column."""
 
 
