@@ -195,7 +195,7 @@ class SweepExecutor:
 
     def _fit(self, reservations: Reservations) -> bool:
         from sweeps.execution.tune.experiment import run_experiment
-        from sweeps.execution.tune.loggers import loggers
+        from sweeps.execution.tune.fail_safe_logger import loggers
         from sweeps.execution.tune.scheduler import StageScheduler
 
         scheduler = self._scheduler = StageScheduler(
