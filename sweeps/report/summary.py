@@ -39,7 +39,7 @@ def summary_of(evidence: Evidence) -> Summary:
     answers = [
         Answer(
             "Do you need LoRA at all?",
-            need.text.removeprefix("Do you need LoRA? ")
+            need.answer
             if need
             else "Not known: no method with training and method without training have finished "
             "with the same order and seed. Add nearest_class_mean to the baselines; it is cheap.",

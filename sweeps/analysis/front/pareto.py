@@ -173,7 +173,8 @@ def pareto_table(
         * NAME, NAME_low, NAME_high per objective: mean and interval over the runs that have it.
           The ends are null without an interval; all three are null if the objective does not
           exist, such as the forgetting of a joint run;
-        * interval: description of the design;
+        * interval: description of the design, or the reason why there is no run;
+        * stopped: True if early stopping ended every run before its last stage;
         * approximate: True if replicates are missing;
         * on_front: computed over common runs (`front_on_common_cells`).
 
@@ -215,6 +216,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
             ("n_fewer", pa.int32()),
             *ends,
             ("interval", pa.string()),
+            ("stopped", pa.bool_()),
             ("approximate", pa.bool_()),
             ("on_front", pa.bool_()),
         ]
@@ -247,6 +249,7 @@ def _row(
     stopped = len(reasons) == 1 and all(r["status"] == "stopped" for r in incomplete)
     row |= {
         "interval": reasons.pop() if stopped else "no finished run",
+        "stopped": stopped and not done,
         "approximate": len(done) < len(replicates),
     }
     for name in names:

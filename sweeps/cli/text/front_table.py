@@ -46,7 +46,7 @@ def front_text(
             **{f"test {_short(key)}": _shown(row, f"test {key}") for key in sweep.objectives},
         }
         for row in rows
-        if not _stopped(row)
+        if not row["stopped"]
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
@@ -58,7 +58,7 @@ def front_text(
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
     for row in rows:
-        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not _stopped(row):
+        if (row["n_missing"] or row["n_fewer"] or row["approximate"]) and not row["stopped"]:
             notes.append(f"{row['label']}: {_missing(row)}")
     notes += _stopped_text(rows)
     few = replicate_warning(results.trials)
@@ -117,16 +117,12 @@ def _missing(row: dict[str, Any]) -> str:
     return f"{missing}interval over {row['interval']}"
 
 
-def _stopped(row: dict[str, Any]) -> bool:
-    """Return True if early stopping ended every run of the configuration before its last stage."""
-    return row["n_replicates"] == 0 and str(row["interval"]).startswith("stopped")
-
-
 def _stopped_text(rows: list[dict[str, Any]]) -> list[str]:
     """Return one line per rung with the configurations that were stopped early."""
     by_rung: dict[str, list[str]] = {}
-    for row in filter(_stopped, rows):
-        by_rung.setdefault(row["interval"], []).append(row["label"])
+    for row in rows:
+        if row["stopped"]:
+            by_rung.setdefault(row["interval"], []).append(row["label"])
     return left_out_text(by_rung)
 
 

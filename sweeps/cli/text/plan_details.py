@@ -190,7 +190,7 @@ def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
     elif gpus is None and measured is not None:
         threads = min(trial.run.train.threads for trial in plan.trials)
         share = decide(measured, [], [], threads)
-        text = f"{share.sentence.removeprefix('resources.gpu ')}, as measured before"
+        text = f"{share.decision}, as measured before"
     elif gpus is not None and gpus <= 1:
         fits = trials_per_device(gpus)
         text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"
