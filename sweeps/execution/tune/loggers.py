@@ -107,8 +107,8 @@ class TensorBoardLogger(_CallbackLogger):
     TensorBoard shows only metrics, and therefore no failures.
     """
 
-    name = "tensorboard"
-    shows_failures = False
+    name: ClassVar[str] = "tensorboard"
+    shows_failures: ClassVar[bool] = False
 
     def __init__(self, folder: Path) -> None:
         from ray.tune.logger import TBXLoggerCallback
@@ -120,8 +120,8 @@ class TensorBoardLogger(_CallbackLogger):
 class MlflowLogger(_CallbackLogger):
     """Sends each trial to a run of MLflow, which marks failures by its status."""
 
-    name = "mlflow"
-    shows_failures = True
+    name: ClassVar[str] = "mlflow"
+    shows_failures: ClassVar[bool] = True
 
     def __init__(self, sweep: str, options: Mapping[str, Any], folder: Path) -> None:
         """`options`: arguments of Ray's callback."""
@@ -151,8 +151,8 @@ class MlflowLogger(_CallbackLogger):
 class WandbLogger(_CallbackLogger):
     """Sends each trial to a run of Weights & Biases, which continues under the same id."""
 
-    name = "wandb"
-    shows_failures = True
+    name: ClassVar[str] = "wandb"
+    shows_failures: ClassVar[bool] = True
 
     def __init__(self, sweep: str, options: Mapping[str, Any]) -> None:
         """`options`: arguments of Ray's callback and of `wandb.init`."""
