@@ -182,6 +182,75 @@ def test_the_requested_loggers_and_their_folders(tmp_path: Path) -> None:
     assert requested_loggers(small_sweep(logging={"tensorboard": False}), "/storage") == []
 
 
+class FakeCallback:
+    """A callback of Ray for a service that is not installed; keeps what it receives."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options, self.calls = options, list[tuple[object, ...]]()
+        self.mlflow_util = SimpleNamespace(
+            experiment_id="7", _mlflow=SimpleNamespace(search_runs=self._search)
+        )
+        self._trial_runs: dict[LoggedTrial, str] = {}
+        self.stored: list[Any] = []
+
+    def _search(self, experiments: list[str], filter_string: str, output_format: str) -> list[Any]:
+        assert (experiments, output_format) == (["7"], "list")
+        assert filter_string == f"params.trial_id = '{small_trial().trial_id}'"
+        return self.stored
+
+    def log_trial_start(self, trial: LoggedTrial) -> None:
+        self.calls.append(("start", str(trial)))
+
+    def log_trial_result(self, iteration: int, trial: LoggedTrial, result: dict[str, Any]) -> None:
+        self.calls.append(("result", result))
+
+    def log_trial_end(self, trial: LoggedTrial, failed: bool) -> None:
+        self.calls.append(("end", failed))
+
+
+def test_mlflow_continues_the_run_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.air.integrations.mlflow.MLflowLoggerCallback", FakeCallback)
+    section = {"mlflow": {"tracking_uri": "http://host", "tags": {"team": "a"}}}
+    (logger,) = requested_loggers(small_sweep(logging=section), "/storage")
+    callback: FakeCallback = logger._callback  # type: ignore[attr-defined]
+    assert callback.options == {
+        "experiment_name": "small",
+        "tracking_uri": "http://host",
+        "tags": {"sweep": "small", "team": "a"},
+    }
+    trial = LoggedTrial(small_sweep(), small_trial(), Path("logs"))
+    assert logger.start(trial) == 0
+    info, data = SimpleNamespace(run_id="r"), SimpleNamespace(metrics={"training_iteration": 2.0})
+    callback.stored = [SimpleNamespace(info=info, data=data)]
+    assert logger.start(trial) == 2
+    assert callback._trial_runs == {trial: "r"}
+    logger.end(trial, 2, failed=True)
+    start = ("start", small_trial().name)
+    assert callback.calls == [start, start, ("end", True)]
+
+
+def test_wandb_gets_its_folder_and_marks_failures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ray.air.integrations.wandb.WandbLoggerCallback", FakeCallback)
+    section = {"wandb": {"project": "p", "dir": str(tmp_path / "logs")}}
+    (logger,) = requested_loggers(small_sweep(logging=section), "/storage")
+    callback: FakeCallback = logger._callback  # type: ignore[attr-defined]
+    folder = str(tmp_path / "logs")
+    assert callback.options == {"project": "p", "resume": "allow", "dir": folder}
+    trial = LoggedTrial(small_sweep(), small_trial(), logger.folder("t"))
+    assert logger.start(trial) == 0
+    assert (tmp_path / "logs").is_dir()
+    logger.end(trial, 1, failed=True)
+    logger.end(trial, 3, failed=False)
+    assert callback.calls == [
+        ("start", small_trial().name),
+        ("result", {"failed": 1, "training_iteration": 1}),
+        ("end", True),
+        ("end", False),
+    ]
+
+
 def test_what_is_not_installed_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PACKAGES, "wandb", "a_package_that_there_is_not")
     with pytest.raises(InvalidConfigError) as refusal:
