@@ -30,7 +30,7 @@ REPORTED = ("trained", "evaluated", "done")
 
 
 class _StageResult(NamedTuple):
-    """What a logger gets after a stage."""
+    """Data that a logger gets after a stage."""
 
     position: int
     """Number of stages of the trial so far."""
