@@ -8,8 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from clmethods.errors import ClmethodsError
 
-class DamagedStateError(ValueError):
+
+class DamagedStateError(ClmethodsError, ValueError):
     """Exception for bytes that are not a valid serialized state."""
 
 

@@ -1,4 +1,4 @@
-"""Errors in a user's configuration: field, value, constraint and hint of every issue."""
+"""Base class of all errors, and those of a configuration: field, value, constraint and hint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,15 @@ class ConfigIssue:
         return replace(self, path=f"{prefix}.{self.path}" if self.path else prefix)
 
 
-class InvalidConfigError(ValueError):
+class ClmethodsError(Exception):
+    """Base class of the exceptions of `clmethods`, and of those of `sweeps`.
+
+    The text of each is a message for users. A subclass has a built-in exception as a second base
+    where callers may expect one.
+    """
+
+
+class InvalidConfigError(ClmethodsError, ValueError):
     """Exception for an invalid configuration; `issues` holds all of its issues."""
 
     def __init__(self, issues: Iterable[ConfigIssue]) -> None:

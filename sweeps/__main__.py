@@ -11,7 +11,7 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
-from sweeps.execution.exit_codes import INTERRUPTED, exit_code_line
+from sweeps.execution.exit_codes import ExitCode, exit_code_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_at_once(number: int, frame: FrameType | None) -> None:
     """End the process without an exception: an import may catch it and fail in another way."""
-    line = exit_code_line(INTERRUPTED, "interrupted before anything was started")
+    line = exit_code_line(ExitCode.INTERRUPTED, "interrupted before anything was started")
     os.write(2, f"\n{line}\n".encode())
-    os._exit(INTERRUPTED)
+    os._exit(ExitCode.INTERRUPTED)
 
 
 if __name__ == "__main__":

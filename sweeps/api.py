@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import pyarrow as pa
 
 from clmethods.config import InvalidConfigError
+from sweeps.analysis.trials.factor_columns import with_factor_columns
 from sweeps.analysis.trials.reference_metrics import full_summary
 from sweeps.results.load import StoredTables, SweepLocation, load_tables, locate, stack_tables
 from sweeps.results.query import query
@@ -80,12 +81,11 @@ def load(directory: str) -> LoadedSweeps:
     names = place.all(directory)
     stored = [load_tables(place.objects, name) for name in names]
     requested = [_requested(place, tables_of_sweep) for tables_of_sweep in stored]
-    summaries = [summary_of(tables_of_sweep) for tables_of_sweep in stored]
     tables = {
         name: stack_tables(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
         for name in TABLES
     }
-    tables["summary"] = stack_tables(names, summaries)
+    tables["summary"] = stack_tables(names, summaries_of(stored))
     all_requested = {trial for ids in requested for trial in (ids or ())}
     known = {name for name, ids in zip(names, requested, strict=True) if ids is not None}
     for name in ("trials", "summary"):
@@ -101,24 +101,20 @@ def load(directory: str) -> LoadedSweeps:
     return LoadedSweeps(**tables, warnings=warnings)
 
 
-def summary_of(stored: StoredTables) -> pa.Table:
-    """Return one row per trial, readout and split with all metrics and the searched fields.
+def summaries_of(stored: Sequence[StoredTables]) -> list[pa.Table]:
+    """Return the summary of each sweep: a row per trial, readout and split, with all metrics.
 
-    The columns of searched fields are named by their dotted paths.
+    The columns of searched fields are named by their dotted paths. A field has the same type in
+    all of the summaries.
     """
-    trials, evals = stored.tables["trials"], stored.tables["evals"]
-    stages = stored.tables["stages"]
-    summary = pa.concat_tables([full_summary(trials, evals, stages, split) for split in SPLITS])
-    factors = {
-        trial["trial_id"]: json.loads(trial["factors"])
-        for trial in trials.select(["trial_id", "factors"]).to_pylist()
-    }
-    of_row = [factors[trial] for trial in summary["trial_id"].to_pylist()]
-    for path in dict.fromkeys(
-        path for trial_factors in factors.values() for path in trial_factors
-    ):
-        summary = summary.append_column(path, _column([row.get(path) for row in of_row]))
-    return summary
+    summaries = [_metrics_of(tables_of_sweep.tables) for tables_of_sweep in stored]
+    trials = [tables_of_sweep.tables["trials"] for tables_of_sweep in stored]
+    return with_factor_columns(summaries, trials)
+
+
+def _metrics_of(tables: Mapping[str, pa.Table]) -> pa.Table:
+    trials, evals, stages = (tables[name] for name in ("trials", "evals", "stages"))
+    return pa.concat_tables([full_summary(trials, evals, stages, split) for split in SPLITS])
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -128,15 +124,6 @@ def _plain(table: pa.Table) -> pa.Table:
         for f in table.schema
     ]
     return table.cast(pa.schema(fields))
-
-
-def _column(values: list[Any]) -> pa.Array:
-    """Return the values with their own type, or as JSON text for lists and mixed types."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool}):
-        return pa.array(values, pa.float64() if kinds == {int, float} else None)
-    texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-    return pa.array(texts, pa.string())
 
 
 def _requested(place: SweepLocation, stored: StoredTables) -> set[str] | None:

@@ -31,6 +31,7 @@ SAME_SUBJECT = {
     "configurations": "configurations: of a sweep, section of the report",
     "effects": "effects: command, section of the report",
     "errors": "errors of a package",
+    "exit_codes": "exit codes of a command line",
     "export": "export: command of each package",
     "extend": "extension by a task: function, command",
     "fork": "fork: sweep, command",

@@ -10,10 +10,11 @@ from typing import Any, final
 from clmethods.checkpoint import state_to_bytes
 from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
+from clmethods.errors import ClmethodsError
 from clmethods.training.stage import DivergedError, StageOutcome
 
 
-class ArchiveError(RuntimeError):
+class ArchiveError(ClmethodsError, RuntimeError):
     """Error for a directory that is not the expected model, or is incomplete or damaged."""
 
 

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from clmethods.catalog.facts import ALIASES, BACKBONES, BackboneFacts
-from clmethods.errors import nearest
+from clmethods.errors import ClmethodsError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 """Pattern of a timm name: an architecture, and after a dot the optional tag of its weights."""
 
 
-class UnknownBackboneError(ValueError):
+class UnknownBackboneError(ClmethodsError, ValueError):
     """Exception for a name that is not a supported backbone; the message gives the reason."""
 
 

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 
 import click
 
-from clmethods.config import InvalidConfigError
-
-USER_FAULT = 2
-FAILED = 1
+from clmethods.cli.exit_codes import ExitCode
+from clmethods.errors import ClmethodsError, InvalidConfigError
 
 
 @contextmanager
-def exit_on_user_error(subject: str, failed: int = FAILED) -> Iterator[None]:
-    """Turn known errors into messages; `failed` is the exit code of errors in computation.
+def exit_on_user_error(subject: str, failed: ExitCode = ExitCode.FAILED) -> Iterator[None]:
+    """Turn errors of this package into messages.
 
-    Errors in the input or the environment end the command with code 2.
+    `failed`: exit code of errors in the computation. Errors in the input or the environment end
+    the command with `INVALID_INPUT`.
     """
     try:
         yield
@@ -26,30 +25,23 @@ def exit_on_user_error(subject: str, failed: int = FAILED) -> Iterator[None]:
         click.echo(f"error: {subject}", err=True)
         for issue in error.issues:
             click.echo(f"  {issue}", err=True)
-        sys.exit(USER_FAULT)
+        sys.exit(ExitCode.INVALID_INPUT)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package == "clmethods":
             raise
         click.echo(f"error: {subject}: the package {package!r} is not installed", err=True)
         click.echo(f"  pip install {package}", err=True)
-        sys.exit(USER_FAULT)
-    except RuntimeError as error:
-        code = _exit_code(error, failed)
-        if code is None:
-            raise
+        sys.exit(ExitCode.INVALID_INPUT)
+    except ClmethodsError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(code)
+        sys.exit(failed if _is_in_computation(error) else ExitCode.INVALID_INPUT)
 
 
-def _exit_code(error: RuntimeError, failed: int) -> int | None:
-    """Return the exit code of an error; None if its message is not intended for users."""
-    from clmethods.archive import ArchiveError
+def _is_in_computation(error: ClmethodsError) -> bool:
+    """Return True for an error that only the computation reveals."""
     from clmethods.data.source import DatasetError
-    from clmethods.export import ExportError
-    from clmethods.nn.backbone import WeightsError
-    from clmethods.training.stage import DivergedError
+    from clmethods.methods.base import DivergedError
+    from clmethods.nn.weights import WeightsError
 
-    if isinstance(error, ArchiveError | ExportError):
-        return USER_FAULT
-    return failed if isinstance(error, DatasetError | WeightsError | DivergedError) else None
+    return isinstance(error, DatasetError | WeightsError | DivergedError)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from clmethods.cli.errors import FAILED, USER_FAULT, exit_on_user_error
+from clmethods.cli.errors import exit_on_user_error
+from clmethods.cli.exit_codes import ExitCode
 from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import columns, metrics_text, percent
 from clmethods.config import (
@@ -74,7 +75,7 @@ def evaluate(
     """
     if (model / EXPORT).is_file():
         _evaluate_export(model, split, data, tolerance, as_json)
-    with exit_on_user_error(f"{model} cannot be evaluated", failed=USER_FAULT):
+    with exit_on_user_error(f"{model} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
         from clmethods.archive import ArchiveError, ModelArchive
 
         archive = ModelArchive.open(model, weights)
@@ -91,13 +92,13 @@ def evaluate(
         click.echo(metrics_text(measured, archive.run, split))
         click.echo(_comparison_table(measured, stored_result))
         click.echo(_verdict(differs, data))
-    sys.exit(FAILED if differs else 0)
+    sys.exit(ExitCode.FAILED if differs else ExitCode.OK)
 
 
 def _evaluate_export(
     folder: Path, split: str, data: Path | None, tolerance: float, as_json: bool
 ) -> NoReturn:
-    with exit_on_user_error(f"{folder} cannot be evaluated", failed=USER_FAULT):
+    with exit_on_user_error(f"{folder} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
         from clmethods.export import ExportError, measure_export
 
         if data is not None:
@@ -126,7 +127,7 @@ def _evaluate_export(
             if differs
             else "The exported files reproduce the stored accuracies."
         )
-    sys.exit(FAILED if differs else 0)
+    sys.exit(ExitCode.FAILED if differs else ExitCode.OK)
 
 
 def _measure(

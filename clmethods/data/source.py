@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clmethods.errors import ClmethodsError
+
 Pixels = NDArray[np.uint8]
 
 
-class DatasetError(RuntimeError):
+class DatasetError(ClmethodsError, RuntimeError):
     """Exception for data that is missing, damaged, or not the requested version."""
 
 

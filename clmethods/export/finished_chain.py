@@ -14,6 +14,7 @@ from clmethods.checkpoint import fold
 from clmethods.config import ReadoutConfig, RunConfig
 from clmethods.data.source import DatasetError
 from clmethods.determinism import open_run, prepare_process
+from clmethods.errors import ClmethodsError
 from clmethods.evaluate import Evaluator
 from clmethods.methods import METHODS, LinearHead, LowRank, Predictor, State
 from clmethods.nn.backbone import FrozenBackbone
@@ -22,7 +23,7 @@ PROBE_IMAGES = 64
 """Number of images on which an export is compared with the original network."""
 
 
-class ExportError(RuntimeError):
+class ExportError(ClmethodsError, RuntimeError):
     """Error for a model that cannot be exported with the requested options."""
 
 

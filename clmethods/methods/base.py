@@ -22,6 +22,7 @@ from clmethods.config.keys import StageSpec
 from clmethods.config.methods.fields import MethodFields
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
+from clmethods.errors import ClmethodsError
 from clmethods.nn.adapted import Matrix
 from clmethods.nn.backbone import FrozenBackbone, features
 
@@ -35,7 +36,7 @@ FORWARD_BATCH = 256
 """Images per forward pass outside training. It is fixed, because it can change bits."""
 
 
-class DivergedError(RuntimeError):
+class DivergedError(ClmethodsError, RuntimeError):
     """Losses or features are not finite. Only the trial that raised the error fails."""
 
 

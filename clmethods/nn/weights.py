@@ -19,6 +19,7 @@ from timm.layers import resample_abs_pos_embed
 from timm.models import VisionTransformer
 from torch import Tensor
 
+from clmethods.errors import ClmethodsError
 from clmethods.nn.jax_names import from_jax
 
 Tensors = dict[str, Tensor]
@@ -42,7 +43,7 @@ ANCHOR = "patch_embed.proj.weight"
 LISTED = 40
 
 
-class WeightsError(RuntimeError):
+class WeightsError(ClmethodsError, RuntimeError):
     """Error for a weights file that does not fit the architecture, or cannot be read."""
 
 

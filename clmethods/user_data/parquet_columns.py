@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from clmethods.errors import ClmethodsError
 
-class ParquetError(RuntimeError):
+
+class ParquetError(ClmethodsError, RuntimeError):
     """Exception for a Parquet file that cannot be read, or for a missing pyarrow."""
 
 

@@ -11,15 +11,13 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
-from clmethods.config import InvalidConfigError
+from clmethods.errors import ClmethodsError, InvalidConfigError
 from sweeps.cli.text.layout import fitted
 from sweeps.execution.exit_codes import (
-    FAILED,
-    INTERRUPTED,
     INTERRUPTED_TEXT,
     REFUSED_TEXT,
     STOPPED_TEXT,
-    USER_FAULT,
+    ExitCode,
     exit_code_line,
 )
 
@@ -31,9 +29,9 @@ Last = Callable[[int, str], None]
 
 
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
-    """Print the issues of invalid input, or why the storage cannot be used, and exit.
+    """Print the issues of invalid input, or the message of another `ClmethodsError`, and exit.
 
-    Other exceptions are not caught.
+    Exceptions that neither package defines are not caught, unless a storage caused them.
     """
     return _guarded(command, lambda code, meaning: None, catch_all=False)
 
@@ -71,8 +69,8 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
             click.echo(f"error: {count} issue{'s' * (count > 1)}, nothing was started", err=True)
             for issue in error.issues:
                 click.echo(f"  {issue}", err=True)
-            last(USER_FAULT, REFUSED_TEXT)
-            sys.exit(USER_FAULT)
+            last(ExitCode.INVALID_INPUT, REFUSED_TEXT)
+            sys.exit(ExitCode.INVALID_INPUT)
         except Exception as error:
             from sweeps.storage import FULL, is_full, storage_error_in
 
@@ -81,23 +79,27 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
                 click.echo(f"stopped: {FULL}", err=True)
             elif cause is not None:
                 click.echo(f"stopped: {cause}; the same command continues", err=True)
+            elif isinstance(error, ClmethodsError):
+                click.echo(f"error: {error}", err=True)
+                last(ExitCode.FAILED, f"stopped by a {type(error).__name__}")
+                _leave(ExitCode.FAILED)
             elif catch_all:
                 traceback.print_exc()
-                last(FAILED, f"an unexpected {type(error).__name__}")
-                _leave(FAILED)
+                last(ExitCode.FAILED, f"an unexpected {type(error).__name__}")
+                _leave(ExitCode.FAILED)
             else:
                 raise
-            last(FAILED, STOPPED_TEXT)
-            _leave(FAILED)
+            last(ExitCode.FAILED, STOPPED_TEXT)
+            _leave(ExitCode.FAILED)
         except KeyboardInterrupt:
             click.echo("\nstopped; the same command continues where it was", err=True)
-            last(INTERRUPTED, INTERRUPTED_TEXT)
-            _leave(INTERRUPTED)
+            last(ExitCode.INTERRUPTED, INTERRUPTED_TEXT)
+            _leave(ExitCode.INTERRUPTED)
 
     return wrapped
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: ExitCode) -> NoReturn:
     """Exit at once after an interruption, and if Ray was running, because all output is written.
 
     If a KeyboardInterrupt is raised inside `exec` (dataclasses use it while modules are imported),
@@ -105,7 +107,7 @@ def _leave(code: int) -> NoReturn:
     Ray, the exception has interrupted Ray's own threads at arbitrary points. A normal shutdown of
     the interpreter then sometimes ends in a segmentation fault.
     """
-    if code == INTERRUPTED or "ray" in sys.modules:
+    if code == ExitCode.INTERRUPTED or "ray" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -95,6 +95,9 @@ class Sweep:
     """Access to the storage; takes precedence over the environment."""
     candidates: Candidates = field(repr=False, compare=False)
     """Conversion of further draws of the search to configurations."""
+    runs: tuple[RunConfig, ...] = field(repr=False, compare=False)
+    """Runs of the configurations, never empty. With a model, runs of random draws stand for its
+    proposals, which are not known yet, before the baselines."""
     document: dict[str, Any]
     """Sweep as it was written, in plain data; accepted by `sweep_from_dict`."""
 
@@ -107,6 +110,15 @@ class Sweep:
             identity = table_id(self.base.backbone, run.stream)
             table = next(measured for measured in self.orders.measured if measured.of == identity)
         return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
+
+    @property
+    def task_orders(self) -> tuple[Order, ...]:
+        """Task orders of the first run that learns task by task, or one if there is no such run.
+
+        A method that sees all tasks at once has only one order, whatever the design.
+        """
+        by_task = (run for run in self.runs if not run.method.ORDER_FREE)
+        return self.orders_for(next(by_task, self.runs[0]))
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """Return the readouts that the method of the run supports, or `last` if there are none."""

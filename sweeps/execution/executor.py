@@ -14,10 +14,9 @@ from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.nodes import Nodes
 from sweeps.execution.exit_codes import (
-    FAILED,
-    INTERRUPTED,
     INTERRUPTED_TEXT,
     STOPPED_TEXT,
+    ExitCode,
     exit_code_line,
 )
 from sweeps.execution.failures.unusable_nodes import UnusableNodes
@@ -190,13 +189,13 @@ class SweepExecutor:
         if self._presence is not None:
             self._presence.release(RELEASE_S)
         interrupted = drained or self.stop_now
-        code = INTERRUPTED if interrupted else FAILED
+        code = ExitCode.INTERRUPTED if interrupted else ExitCode.FAILED
         self.progress.say(exit_code_line(code, INTERRUPTED_TEXT if interrupted else STOPPED_TEXT))
         os._exit(code)
 
     def _fit(self, reservations: Reservations) -> bool:
         from sweeps.execution.tune.experiment import run_experiment
-        from sweeps.execution.tune.loggers import loggers
+        from sweeps.execution.tune.fail_safe_logger import loggers
         from sweeps.execution.tune.scheduler import StageScheduler
 
         scheduler = self._scheduler = StageScheduler(

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-FAILED = 1
-USER_FAULT = 2
-BUDGET_USED = 3
-INTERRUPTED = 130
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit code of a command of `sweeps`. Scripts depend on the values, so they never change."""
+
+    OK = 0
+    FAILED = 1
+    INVALID_INPUT = 2
+    BUDGET_USED = 3
+    INTERRUPTED = 130
+    """128 + SIGINT, as of a shell."""
+
+    @property
+    def meaning(self) -> str:
+        """Meaning for users; the table in sweeps/README.md contains the same texts."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "every trial is finished or was stopped early",
+    ExitCode.FAILED: "trials failed, or the run was stopped (storage full or out of reach, "
+    "cluster lost); of `select`: nothing to choose; of `verify`: a stage has other bits",
+    ExitCode.INVALID_INPUT: "an input was refused; nothing was started",
+    ExitCode.BUDGET_USED: "the budget is used up",
+    ExitCode.INTERRUPTED: "interrupted by a signal; the same command continues",
+}
 
 STOPPED_TEXT = "stopped before the end; the same command continues"
 INTERRUPTED_TEXT = "interrupted before the end; the same command continues"
@@ -17,4 +40,4 @@ def exit_code_line(code: int, meaning: str) -> str:
 
     The line contains the code because `ray submit` replaces every nonzero code by 1.
     """
-    return f"exit code {code}: {meaning}"
+    return f"exit code {int(code)}: {meaning}"

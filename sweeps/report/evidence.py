@@ -49,6 +49,8 @@ class Evidence:
     sweep: Sweep
     requested: int
     """Number of trials that the sweep requests."""
+    configurations: int
+    """Number of configurations of these trials; a model proposes them one batch after another."""
     trials: pa.Table
     """Last attempts of the trials that the sweep currently requests."""
     evals: pa.Table
@@ -122,8 +124,7 @@ class Evidence:
     @cached_property
     def question(self) -> SelectionQuestion:
         """Return the selection criteria of `sweeps select` without options."""
-        first = self.sweep.configurations[0].run
-        order = "-".join(map(str, self.sweep.orders_for(first)[0]))
+        order = "-".join(map(str, self.sweep.task_orders[0]))
         return SelectionQuestion(
             objectives=dict(self.sweep.objectives),
             limits=(),
@@ -203,6 +204,7 @@ def evidence_of(
     return Evidence(
         sweep=sweep,
         requested=requested,
+        configurations=len({trial.config_id for trial in step.trials}),
         trials=trials,
         evals=tables["evals"],
         stages=tables["stages"],

@@ -25,7 +25,7 @@ def setting_section(evidence: Evidence) -> Section:
     )
     readouts = ", ".join(r.readout_id for r in sweep.readouts)
     lead = (
-        f"{count(len(sweep.configurations), 'configuration')}, orders by the design "
+        f"{count(evidence.configurations, 'configuration')}, orders by the design "
         f"{sweep.orders.design}, {count(len(sweep.seeds), 'seed')}, readouts {readouts}. The file "
         "below repeats the sweep; stored stages are not trained again."
     )

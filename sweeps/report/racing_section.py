@@ -71,5 +71,5 @@ def _declared(evidence: Evidence, race: Sequence[Decision]) -> Counter[str]:
     for config in sweep.configurations:
         if config.role == "search":
             listed[config.run.config_id] += len(sweep.orders_for(config.run)) * len(sweep.seeds)
-    proposed = len(sweep.orders_for(sweep.base)) * len(sweep.seeds)
+    proposed = len(sweep.task_orders) * len(sweep.seeds)
     return Counter({o.config_id: listed[o.config_id] or proposed for o in race})

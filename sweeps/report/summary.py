@@ -41,7 +41,7 @@ def summary_of(evidence: Evidence) -> Summary:
     answers = [
         Answer(
             "Do you need LoRA at all?",
-            benefit.text.removeprefix("Do you need LoRA? ")
+            benefit.answer
             if benefit
             else "Not known: no method with training and method without training have finished "
             "with the same order and seed. Add nearest_class_mean to the baselines; it is cheap.",
@@ -56,10 +56,10 @@ def summary_of(evidence: Evidence) -> Summary:
 
 def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     sweep, stream = evidence.sweep, evidence.sweep.base.stream
-    orders = sweep.orders_for(sweep.configurations[0].run)
+    orders = sweep.task_orders
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
-        ("configurations", f"{len(sweep.configurations):,}"),
+        ("configurations", f"{evidence.configurations:,}"),
         ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
         ("finished runs", f"{evidence.finished:,}"),
         ("backbone", sweep.base.backbone.name),

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.errors import SweepsError
 from sweeps.results.schema import TABLES, TableSchema
 from sweeps.results.schema_versions import VERSIONS, VersionError, Versions
 
@@ -26,7 +27,7 @@ MERGED = "merged"
 _PARTS = b"parts"
 
 
-class DamagedFileError(ValueError):
+class DamagedFileError(SweepsError, ValueError):
     """Raised for a file that cannot be used; the message contains the reason."""
 
 

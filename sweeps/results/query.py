@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow as pa
 
+from sweeps.errors import SweepsError
+
 READING = frozenset({"SELECT", "EXPLAIN"})
 """Allowed types of statements; WITH, DESCRIBE, SUMMARIZE and SHOW count as SELECT."""
 
 
-class QueryError(ValueError):
+class QueryError(SweepsError, ValueError):
     """Raised for an invalid query; the message is DuckDB's, or names what is not allowed."""
 
 

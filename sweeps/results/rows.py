@@ -8,10 +8,11 @@ from typing import Any, TypedDict
 import pyarrow as pa
 
 from clmethods.errors import nearest
+from sweeps.errors import SweepsError
 from sweeps.results.schema import EVALS, Column, TableSchema
 
 
-class InvalidRowsError(ValueError):
+class InvalidRowsError(SweepsError, ValueError):
     """Raised for rows that violate the schema; the message names table, row and column."""
 
 
@@ -114,13 +115,25 @@ def _array(schema: TableSchema, column: Column, values: list[Any]) -> pa.Array:
                     f"{place}, row {index}: got {value!r}, allowed: one of {column.choices}"
                 )
     try:
-        array = pa.array(values, column.type)
+        array = pa.array(_with_floats(values, column.type), column.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise InvalidRowsError(f"{place}: {column.type} expected, {error}") from error
     for index, (given, stored) in enumerate(zip(values, array.to_pylist(), strict=True)):
         if not _same(given, stored):  # Arrow silently truncates 1.5 to 1 and splits a text
             raise InvalidRowsError(f"{place}, row {index}: {column.type} expected, got {given!r}")
     return array
+
+
+def _with_floats(values: list[Any], kind: pa.DataType) -> list[Any]:
+    """Return the values of a column of floats, or of lists of floats, with integers as floats.
+
+    Canonical JSON writes 1e30 as an integer, and Arrow converts no integer of more than 64 bits.
+    """
+    if pa.types.is_list(kind) and pa.types.is_floating(kind.value_type):
+        return [_with_floats(v, kind.value_type) if isinstance(v, list) else v for v in values]
+    if not pa.types.is_floating(kind):
+        return values
+    return [float(v) if type(v) is int else v for v in values]
 
 
 def _same(given: Any, stored: Any) -> bool:

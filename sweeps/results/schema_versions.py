@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sweeps.errors import SweepsError
 from sweeps.results.schema import SCHEMA_VERSION, TableSchema
 
 Upgrade = Callable[[pa.Table], pa.Table]
@@ -21,7 +22,7 @@ Upgrades = Mapping[int, Mapping[str, Upgrade]]
 """Conversions by source version and table name; a table without an entry did not change."""
 
 
-class VersionError(ValueError):
+class VersionError(SweepsError, ValueError):
     """Raised for a schema version that this code cannot read; the message lists those it can."""
 
 

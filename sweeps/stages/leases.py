@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, final
 
+from sweeps.errors import SweepsError
 from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
 TIME_TO_LIVE_S = 20.0
@@ -49,7 +50,7 @@ def _uptime() -> float:
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
-class BlockedLeaseError(RuntimeError):
+class BlockedLeaseError(SweepsError, RuntimeError):
     """A lease cannot be taken, although nobody holds it; the text says why and what to do."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, final
 from clmethods.config import canonical_json, partition_id
 from clmethods.provenance import code_version
 from sweeps.definition import Sweep, TrialSpec
+from sweeps.errors import SweepsError
 from sweeps.results import trial_part_id, write_part
 from sweeps.results.bundles import parts_in
 from sweeps.results.parquet_files import DamagedFileError
@@ -29,7 +30,7 @@ class AttemptResult:
     """Node on which it failed, for the event log; empty if not known."""
 
 
-class MissingStagesError(RuntimeError):
+class MissingStagesError(SweepsError, RuntimeError):
     """Raised for a trial that is reported as finished while the storage lacks stages of it."""
 
     def __init__(self, missing: int, total: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, final
 from clmethods.config import StageSpec
 from clmethods.provenance import Stopwatch
 from sweeps.definition import TrialSpec
+from sweeps.errors import SweepsError
 from sweeps.stages.chain_reader import ChainReader
 from sweeps.stages.leases import Lease, LeaseTable
 from sweeps.stages.stage_rows import (
@@ -41,11 +42,11 @@ class StepReport:
     """Wall time of training and evaluation."""
 
 
-class DamagedAncestorError(RuntimeError):
+class DamagedAncestorError(SweepsError, RuntimeError):
     """Raised if an earlier stage of the chain is damaged; it is computed again first."""
 
 
-class UnreadableStageError(RuntimeError):
+class UnreadableStageError(SweepsError, RuntimeError):
     """Raised if a stage is missing or damaged right after its commit by an unreliable storage."""
 
 

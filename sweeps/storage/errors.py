@@ -8,6 +8,8 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
+from sweeps.errors import SweepsError
+
 
 class Kind(Enum):
     """Kind of a storage failure."""
@@ -46,7 +48,7 @@ FULL = (
 """Sentence for a storage without free space."""
 
 
-class StorageError(RuntimeError):
+class StorageError(SweepsError, RuntimeError):
     """Base class of the errors that a failed operation of a storage raises."""
 
     kind: Kind

@@ -22,6 +22,7 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
+from sweeps.errors import SweepsError
 from sweeps.storage.errors import Kind
 
 _HEAD = re.compile(r"\n\s*Debug source:")
@@ -122,11 +123,11 @@ TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.UNKNOWN_HOST, Kind.NO_KEYS})
 """Kinds of failures that may disappear by waiting, once a storage has worked."""
 
 
-class KeysUnavailableError(RuntimeError):
+class KeysUnavailableError(SweepsError, RuntimeError):
     """Raised if no keys were found. A service that issues temporary keys may answer later."""
 
 
-class KeysInvalidError(RuntimeError):
+class KeysInvalidError(SweepsError, RuntimeError):
     """Raised if the configuration of the keys is wrong, or if their login session has ended."""
 
 

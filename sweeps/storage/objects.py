@@ -21,6 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
+from sweeps.errors import SweepsError
 from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
 from sweeps.storage.failure_kinds import says_conflict, says_no_bucket
@@ -32,7 +33,7 @@ T = TypeVar("T")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")
 
 
-class MissingObjectError(KeyError):
+class MissingObjectError(SweepsError, KeyError):
     """Raised if there is no object under `key`."""
 
     def __init__(self, key: str, location: str) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 
+_LARGEST_EXACT = 2**53
+"""Largest whole number up to which all are exact as floats, in which Optuna computes."""
+
 LEAST = 8
 """Minimum number of configurations for which importance is estimated."""
 
@@ -92,12 +95,21 @@ def _fanova(
             ]
         axes.append(list(range(len(columns), len(columns) + len(encoded))))
         columns += encoded
-    x = np.column_stack(columns)
+    x = _within_single_precision(np.column_stack(columns))
     low, high = x.min(axis=0), x.max(axis=0)
     bounds = np.stack([low, np.where(high > low, high, low + 1.0)], axis=1)
     share = fanova(x, target, bounds, axes, seed)
     total = share.sum()
     return dict(zip(values_by_path, (share / (total if total > 0 else 1.0)).tolist(), strict=True))
+
+
+def _within_single_precision(x: Values) -> Values:
+    """Divide columns with values that are too large for the forest, which uses single precision.
+
+    The shares do not depend on the unit of a column.
+    """
+    largest = np.abs(x).max(axis=0)
+    return x / np.where(largest > np.finfo(np.float32).max, largest, 1.0)
 
 
 def _ped_anova(
@@ -133,7 +145,7 @@ def _distribution(values: Sequence[Scalar]) -> BaseDistribution:
     if numbers is None:
         return CategoricalDistribution(_kinds(values))
     integers = [number for number in numbers if isinstance(number, int)]
-    if len(integers) == len(numbers):
+    if len(integers) == len(numbers) and max(map(abs, integers)) <= _LARGEST_EXACT:
         return IntDistribution(min(integers), max(integers))
     return FloatDistribution(float(min(numbers)), float(max(numbers)))
 

@@ -27,6 +27,7 @@ _PLAIN = (
     "n_missing",
     "n_fewer",
     "interval",
+    "stopped",
     "approximate",
     "on_front",
 )
@@ -184,7 +185,8 @@ def pareto_table(
         * NAME, NAME_low, NAME_high per objective: mean and interval over the runs that have it.
           The ends are null without an interval; all three are null if the objective does not
           exist, such as the forgetting of a joint run;
-        * interval: description of the design;
+        * interval: description of the design, or the reason why there is no run;
+        * stopped: True if early stopping ended every run before its last stage;
         * approximate: True if replicates are missing;
         * on_front: computed over common runs (`front_on_common_cells`).
 
@@ -239,6 +241,7 @@ def _schema(names: Sequence[str]) -> pa.Schema:
             ("n_fewer", pa.int32()),
             *ends,
             ("interval", pa.string()),
+            ("stopped", pa.bool_()),
             ("approximate", pa.bool_()),
             ("on_front", pa.bool_()),
         ]
@@ -320,6 +323,7 @@ def _row(
         n_replicates=len(done),
         n_missing=len(incomplete),
         interval=design,
+        stopped=stopped and not done,
         approximate=approximate,
         estimates=estimates,
     )

@@ -29,6 +29,8 @@ class ParetoRow:
     """Number of runs without metrics."""
     interval: str
     """Description of the design of the intervals, or the reason why there are none."""
+    stopped: bool
+    """True if early stopping ended every run before its last stage."""
     approximate: bool
     """True if replicates are missing, so that the coverage is only approximate."""
     estimates: Mapping[str, MeanEstimate]

@@ -26,6 +26,11 @@ class TrainingFreeComparison:
 
     @property
     def text(self) -> str:
+        """Question and answer in one or two lines."""
+        return f"Do you need LoRA? {self.answer}"
+
+    @property
+    def answer(self) -> str:
         """Answer in one or two lines, in percentage points."""
         points = f"{100 * abs(self.gain):.1f} points"
         metric = self.comparison.metric
@@ -36,9 +41,8 @@ class TrainingFreeComparison:
             f"95 % {_ends(self.comparison.interval)})"
         )
         if not self.comparison.significant:
-            return f"Do you need LoRA? Undecided: {result}; {self._plan()}"
-        answer = "Yes here" if self.gain > 0 else "Not here"
-        return f"Do you need LoRA? {answer}: {result}"
+            return f"Undecided: {result}; {self._plan()}"
+        return f"{'Yes here' if self.gain > 0 else 'Not here'}: {result}"
 
     def _plan(self) -> str:
         """Return the design that would decide the question."""

@@ -32,7 +32,7 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> Non
     The summary has a row per trial, readout and split, with every metric and searched field.
     """
     from sweeps.analysis.trials.column_descriptions import describe_tables
-    from sweeps.api import summary_of
+    from sweeps.api import summaries_of
     from sweeps.results import TABLES, export_table, latest_trials, read_tables
     from sweeps.results.load import StoredTables
 
@@ -43,7 +43,7 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> Non
         click.echo(warning, err=True)
     tables = {name: read.table for name, read in reads.items()}
     latest = tables | {"trials": latest_trials(tables["trials"])}
-    tables["summary"] = summary_of(StoredTables(stored.sweep.name, latest, ()))
+    (tables["summary"],) = summaries_of([StoredTables(stored.sweep.name, latest, ())])
     for name, table in tables.items():
         path = export_table(table, name, target, kind)
         click.echo(f"{path}  {table.num_rows} rows")

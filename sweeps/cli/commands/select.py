@@ -12,6 +12,7 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse, require
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep, write_new_file
+from sweeps.execution.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sweeps.analysis.selection.selection import MetricLimit
     from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.definition import Sweep
-
-NOTHING_CHOSEN = 1
 
 
 @click.command()
@@ -152,7 +151,7 @@ def select(
         click.echo(warning, err=True)
     click.echo(selection_card_text(question, choice, test))
     if choice.chosen is None:
-        sys.exit(NOTHING_CHOSEN)
+        sys.exit(ExitCode.FAILED)
     if output is not None:
         one = choice.chosen.replicates
         run = production_run(results.trials, one.config_id, order)
@@ -168,7 +167,7 @@ def select(
 
 
 def _first_order(sweep: Sweep) -> str:
-    return "-".join(map(str, sweep.orders_for(sweep.configurations[0].run)[0]))
+    return "-".join(map(str, sweep.task_orders[0]))
 
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[MetricLimit, ...]:

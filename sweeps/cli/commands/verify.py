@@ -8,6 +8,7 @@ import click
 
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.execution.exit_codes import ExitCode
 
 
 @click.command()
@@ -34,4 +35,4 @@ def verify(directory: str, sample: int, seed: int) -> None:
     equal = outcomes.count("equal")
     click.echo(f"{equal} of {len(outcomes)} stages have the same bits when they are trained again")
     if set(outcomes) & {"differs", "damaged"}:
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)

@@ -47,7 +47,7 @@ def front_text(
             **{f"test {_short(key)}": _shown(row, key, "test") for key in sweep.objectives},
         }
         for row in rows
-        if not _stopped(row)
+        if not row.validation.stopped
     ]
     mean = "interquartile mean" if iqm else "mean"
     notes = [
@@ -60,7 +60,7 @@ def front_text(
     ]
     for row in rows:
         found = row.validation
-        if (found.n_missing or found.n_fewer or found.approximate) and not _stopped(row):
+        if (found.n_missing or found.n_fewer or found.approximate) and not found.stopped:
             notes.append(f"{row.label}: {_missing(found)}")
     notes += _stopped_text(rows)
     few = replicate_warning(results.trials)
@@ -119,16 +119,12 @@ def _missing(row: ParetoRow) -> str:
     return f"{missing}interval over {row.interval}"
 
 
-def _stopped(row: FrontRow) -> bool:
-    """Return True if early stopping ended every run of the configuration before its last stage."""
-    return row.n_replicates == 0 and row.validation.interval.startswith("stopped")
-
-
 def _stopped_text(rows: Sequence[FrontRow]) -> list[str]:
     """Return one line per rung with the configurations that were stopped early."""
     by_rung: dict[str, list[str]] = {}
-    for row in filter(_stopped, rows):
-        by_rung.setdefault(row.validation.interval, []).append(row.label)
+    for row in rows:
+        if row.validation.stopped:
+            by_rung.setdefault(row.validation.interval, []).append(row.label)
     return left_out_text(by_rung)
 
 

@@ -138,8 +138,8 @@ def freezing_lines(plan: Plan) -> list[str]:
     from clmethods.config import LoracIpcConfig
 
     found: dict[str, str] = {}
-    for configuration in plan.sweep.configurations:
-        method, context = configuration.run.method, configuration.run.context
+    for run in {trial.config_id: trial.run for trial in plan.trials}.values():
+        method, context = run.method, run.context
         if isinstance(method, LoracIpcConfig) and method.importance_threshold > 0:
             frozen = " ".join(map(str, method.forecast(context)))
             total = method.matrices(context.blocks)
@@ -190,7 +190,7 @@ def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
     elif gpus is None and measured is not None:
         threads = min(trial.run.train.threads for trial in plan.trials)
         share = decide(measured, [], [], threads)
-        text = f"{share.sentence.removeprefix('resources.gpu ')}, as measured before"
+        text = f"{share.decision}, as measured before"
     elif gpus is not None and gpus <= 1:
         fits = trials_per_device(gpus)
         text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"

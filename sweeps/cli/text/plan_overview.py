@@ -86,7 +86,7 @@ def _order_lines(sweep: Sweep) -> list[str]:
     """Return the balance of the order design, and its cost for each list of orders."""
     from sweeps.definition.orders import balance_lines
 
-    runs = [c.run for c in sweep.configurations if not c.run.method.ORDER_FREE]
+    runs = [run for run in sweep.runs if not run.method.ORDER_FREE]
     lists = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
     lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if lists else []
     for orders in lists[:SHOWN_ORDERS]:

@@ -10,11 +10,9 @@ from sweeps.cli.text.front_table import front_text
 from sweeps.cli.text.layout import command, count, fitted, row
 from sweeps.cli.text.plan_overview import failed_lines
 from sweeps.execution.exit_codes import (
-    BUDGET_USED,
-    FAILED,
-    INTERRUPTED,
     INTERRUPTED_TEXT,
     STOPPED_TEXT,
+    ExitCode,
     exit_code_line,
 )
 from sweeps.search.requested_results import read_results
@@ -96,21 +94,21 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str, finished:
     return "\n".join(["", *lines])
 
 
-def ending(outcome: SweepOutcome) -> tuple[int, str]:
+def ending(outcome: SweepOutcome) -> tuple[ExitCode, str]:
     """Return the exit code of a run and its meaning; the meaning is empty for 0."""
     if outcome.halted:
-        return FAILED, STOPPED_TEXT
+        return ExitCode.FAILED, STOPPED_TEXT
     if outcome.interrupted:
-        return INTERRUPTED, INTERRUPTED_TEXT
+        return ExitCode.INTERRUPTED, INTERRUPTED_TEXT
     if outcome.budget_used is not None:
         left = outcome.plan.tree.distinct - len(outcome.plan.stored) - outcome.trained
-        return BUDGET_USED, (
+        return ExitCode.BUDGET_USED, (
             f"the budget is used up ({outcome.budget_used}), {left} stages are left to train; "
             "with a larger budget the same command continues"
         )
     if outcome.failed:
-        return FAILED, f"{count(len(outcome.failed), 'trial')} failed"
-    return 0, ""
+        return ExitCode.FAILED, f"{count(len(outcome.failed), 'trial')} failed"
+    return ExitCode.OK, ""
 
 
 def ending_text(code: int, meaning: str) -> str:

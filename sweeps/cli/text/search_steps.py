@@ -68,7 +68,7 @@ def _model_lines(sweep: Sweep, step: Step) -> list[str]:
             "(algorithm.max_rejected)"
         )
     elif runs:
-        stages = runs * sweep.base.stages
+        stages = runs * max(run.stages for run in sweep.runs)
         lines.append(f"  at most {runs} more trials with {stages} stages will be proposed")
     return lines
 
@@ -85,4 +85,4 @@ def _verdicts(step: Step, by: str) -> list[str]:
 
 
 def _replicates(sweep: Sweep) -> int:
-    return len(sweep.orders_for(sweep.base)) * len(sweep.seeds)
+    return len(sweep.task_orders) * len(sweep.seeds)

@@ -182,6 +182,7 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         merges=search.merges,
         rejected=search.rejected,
         candidates=search.candidates,
+        runs=tuple(runs),
         readouts=file.readouts,
         orders=orders,
         seeds=file.seeds,

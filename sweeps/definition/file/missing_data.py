@@ -17,8 +17,8 @@ def missing_data(sweep: Sweep) -> list[ConfigIssue]:
     it cannot be missing here.
     """
     issues: dict[str, ConfigIssue] = {}
-    for configuration in sweep.configurations:
-        issue = _issue(configuration.run.stream)
+    for run in sweep.runs:
+        issue = _issue(run.stream)
         if issue is not None:
             issues.setdefault(str(issue), issue)
     return list(issues.values())

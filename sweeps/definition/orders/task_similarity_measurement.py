@@ -64,7 +64,7 @@ def known_tables(sweep: Sweep) -> dict[tuple[str, int], TaskTable]:
     """
     given_tables = {table.of: table for table in sweep.orders.measured}
     tables: dict[tuple[str, int], TaskTable] = {}
-    for run in (configuration.run for configuration in sweep.configurations):
+    for run in sweep.runs:
         key = (partition_id(run), run.stream.split_seed)
         identity = table_id(sweep.base.backbone, run.stream)
         table = tables.get(key) or given_tables.get(identity) or kept_table(identity)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
+from sweeps.errors import SweepsError
+
 CONTEXT_BYTES = 512 * 1024**2
 """Bytes reserved for memory of a process outside torch's allocator: the CUDA context and the
 loaded kernels. The allocator's limit does not include them."""
@@ -58,7 +60,7 @@ class GpuProbe(Protocol):
         """Return the memory that this process has used since `start`."""
 
 
-class DeviceTooSmallError(Exception):
+class DeviceTooSmallError(SweepsError):
     """Raised if the share of the device is less than the measured need of a trial."""
 
 

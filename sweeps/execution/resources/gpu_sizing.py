@@ -94,13 +94,18 @@ class GpuShare:
 
     @property
     def sentence(self) -> str:
-        """Return the decision in words."""
+        """Return the decision in words, with the name of the field."""
+        return f"resources.gpu {self.decision}"
+
+    @property
+    def decision(self) -> str:
+        """Return the decision in words: `auto`, the share, and the reason."""
         if self.smallest is None:
-            return "resources.gpu auto: 1, each trial has a GPU of its own"
+            return "auto: 1, each trial has a GPU of its own"
         why = " (the CPUs of the nodes allow no more)" if self.cpu_limited else ""
         share = "1 trial runs" if self.trials == 1 else f"{self.trials} trials run"
         return (
-            f"resources.gpu auto: {self.gpu:g}. A trial needs {gigabytes(self.needed_bytes)} of "
+            f"auto: {self.gpu:g}. A trial needs {gigabytes(self.needed_bytes)} of "
             f"GPU memory, the smallest GPU ({self.smallest.name}) has "
             f"{gigabytes(self.smallest.total_bytes)}: {share} on a GPU{why}"
         )

@@ -12,6 +12,7 @@ import ray
 from ray import tune
 
 from sweeps.definition import TrialSpec
+from sweeps.errors import SweepsError
 from sweeps.execution.cluster.node_check import StorageProof, sees, version_issue
 from sweeps.execution.cluster.software_versions import Versions, installed_versions
 from sweeps.execution.failures.failure_causes import error_kind, error_text
@@ -73,11 +74,11 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     )
 
 
-class UnsharedStorageError(Exception):
+class UnsharedStorageError(SweepsError):
     """Raised if the storage of this node is not the one that the driver uses."""
 
 
-class OtherVersionsError(Exception):
+class OtherVersionsError(SweepsError):
     """Raised on a node whose software differs from that of the driver."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeps.definition import sweep_from_dict
-from sweeps.execution.exit_codes import BUDGET_USED
+from sweeps.execution.exit_codes import ExitCode
 from sweeps.planning.plan import make_plan
 from sweeps.results import read_table
 from sweeps.stages.stage_store import StageStore
@@ -39,7 +39,7 @@ def test_a_used_up_budget_keeps_what_is_done_and_goes_on_when_it_is_raised(tmp_p
         return done.returncode, done.stdout, set(plan.stored)
 
     code, said, first = run(4)
-    assert code == BUDGET_USED
+    assert code == ExitCode.BUDGET_USED
     assert len(first) in {4, 5}  # one that has begun when the fourth is counted is finished
     left = 10 - len(first)
     assert f"the budget is used up (stages: 4 of 4 are used), {left} stages are left" in said
@@ -47,7 +47,7 @@ def test_a_used_up_budget_keeps_what_is_done_and_goes_on_when_it_is_raised(tmp_p
     assert rows
 
     code, said, still = run(4)  # nothing more is started
-    assert (code, still) == (BUDGET_USED, first)
+    assert (code, still) == (ExitCode.BUDGET_USED, first)
     assert "no stage was trained" in said
 
     code, said, whole = run(100)

@@ -101,3 +101,16 @@ def test_values_that_do_not_fit_are_refused(table, change, sample_rows):
 def test_i37_counts_that_make_no_fraction_are_refused(change, sample_rows):
     with pytest.raises(InvalidRowsError, match=r"must hold|if and only if"):
         to_table(TABLES["evals"], [sample_rows["evals"][0] | change])
+
+
+def test_whole_numbers_of_any_size_are_floats_where_the_column_is_one(sample_rows):
+    """JSON has 1e30 as an integer; Arrow converts no integer of more than 64 bits."""
+    (row, *_) = sample_rows["stages"]
+    table = to_table(TABLES["stages"], [row | {"cross_entropy": int(1e30), "grad_norm": 3}])
+    assert table["cross_entropy"].to_pylist() == [1e30]
+    (row, *_) = sample_rows["matrices"]
+    table = to_table(TABLES["matrices"], [row | {"omega": [int(1e30), 1]}])
+    assert table["omega"].to_pylist() == [[1e30, 1.0]]
+    for value in (2**64 + 1, 10**400):  # no float has these values
+        with pytest.raises(InvalidRowsError, match=r"stages\.cross_entropy"):
+            to_table(TABLES["stages"], [sample_rows["stages"][0] | {"cross_entropy": value}])

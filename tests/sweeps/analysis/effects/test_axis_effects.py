@@ -157,3 +157,15 @@ def test_optuna_is_not_loaded_before_it_is_asked():
     script = "import sweeps.analysis.effects.axis_importance, sys; print('optuna' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("scale", [10**30, 1e300])
+def test_importance_does_not_depend_on_the_unit_of_an_axis(scale):
+    """Values that single precision cannot hold have the shares of the same values in other
+    units."""
+    shares = []
+    for unit in (1, scale):
+        points = grid(x=[unit, 2 * unit, 3 * unit, 4 * unit], y=[0, 1, 2])
+        found, by_id = study_of(points, lambda point, i, s, u=unit: point["y"] + point["x"] / u)
+        shares.append(axis_importance(found, by_id, varied_axes(by_id), "a", "max")["fanova"])
+    assert shares[0] == pytest.approx(shares[1], abs=1e-6)

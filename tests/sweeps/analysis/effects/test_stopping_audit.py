@@ -63,6 +63,7 @@ def test_stopped_configurations_are_on_no_front_and_named(study):
     assert [label for label, row in rows.items() if row["on_front"]] == ["good"]
     assert rows["stopped"]["average_accuracy"] is None
     assert rows["stopped"]["interval"] == "stopped after 1 of 2 tasks"
+    assert {label for label, row in rows.items() if row["stopped"]} == {"stopped"}
     assert (rows["stopped"]["n_replicates"], rows["stopped"]["n_fewer"]) == (0, 0)
     found = found_in(study)
     assert front_probability(found, OBJECTIVES, draws=50).tolist() == [1.0, 0.0, 0.0]

@@ -1,0 +1,26 @@
+"""Exit codes of the command line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit code of a command of `clmethods`. Scripts depend on the values: they never change."""
+
+    OK = 0
+    FAILED = 1
+    INVALID_INPUT = 2
+
+    @property
+    def meaning(self) -> str:
+        """Meaning for users; the table in clmethods/README.md contains the same texts."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "done; of `evaluate`: the stored metrics are reproduced",
+    ExitCode.FAILED: "the computation failed (data, weights, divergence); of `evaluate`: the "
+    "metrics differ",
+    ExitCode.INVALID_INPUT: "an input was refused; of `evaluate`: the metrics cannot be compared",
+}
