@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 
-.PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
+.PHONY: env demo test test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,13 @@ test: style      ## lint, types, tests (what CI runs)
 
 test-plain: $(READY)  ## all tests but those that start Ray
 	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+
+coverage: $(READY)  ## all tests, and the share of lines of the packages that they run
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ON_RAY)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: style types  ## ruff, mypy
 
