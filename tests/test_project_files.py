@@ -155,7 +155,7 @@ def test_the_citation_is_valid() -> None:
 
 
 def test_the_papers_of_all_methods_are_cited() -> None:
-    text = (ROOT / "docs/method.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     section = text.split("\n## 9. ")[1].split("\n## ")[0]
     papers = set(re.findall(r"arxiv\.org/abs/([\d.]+)", section))
     cited = {
