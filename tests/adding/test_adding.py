@@ -86,7 +86,7 @@ main(["evaluate", "{name}"], standalone_mode=False)
     return run(copy, "-c", program)
 
 
-def tested(copy: Path, *files: str, chosen: str = "") -> None:
+def run_tests(copy: Path, *files: str, chosen: str) -> None:
     """Run tests of the copy; a choice of no test is a failure."""
     paths = [f"tests/{file}" for file in files]
     run(copy, "-m", "pytest", "-p", "no:cacheprovider", *paths, "-k", chosen)
@@ -104,7 +104,7 @@ def test_a_row_names_exactly_the_files_that_change(component: Component) -> None
 def test_a_method_trains_and_its_stored_weights_give_the_stored_metrics(copy: Path) -> None:
     output = trained(copy, "{dataset: digits, tasks: 2, limit: 8}", f"{{kind: {METHOD.name}}}")
     assert "The stored weights reproduce the stored metrics." in output
-    tested(
+    run_tests(
         copy,
         "clmethods/methods/test_damped_merge.py",
         "clmethods/test_contract.py",
@@ -118,7 +118,7 @@ def test_a_dataset_serves_a_stream(copy: Path) -> None:
     output = trained(copy, f"{{dataset: {DATASET.name}}}", "{kind: nearest_class_mean}")
     assert "The stored weights reproduce the stored metrics." in output
     files = ("clmethods/data/test_stripes.py", "clmethods/data/test_datasets.py")
-    tested(copy, *files, chosen=f"{DATASET.name} or same_datasets")
+    run_tests(copy, *files, chosen=f"{DATASET.name} or same_datasets")
 
 
 def test_an_order_design_is_planned(copy: Path) -> None:
@@ -132,7 +132,7 @@ sweep = load_sweep(Path("sweep.yaml"))
 print(sweep.orders_for(sweep.base))
 """
     assert run(copy, "-c", program).strip() == "((0, 4, 1, 3, 2),)"
-    tested(copy, "sweeps/definition/orders/test_designs.py", chosen="every_design")
+    run_tests(copy, "sweeps/definition/orders/test_designs.py", chosen="every_design")
 
 
 def test_an_analysis_answers(copy: Path) -> None:
@@ -149,9 +149,10 @@ fabricate(Path("storage"), document, lambda trial: 0.5 + trial.seed / 4)
         "sweeps/analysis/trials/test_best_and_worst.py",
         "sweeps/cli/test_every_reader.py",
     )
-    tested(copy, *files, chosen=f"best_and_worst or {ANALYSIS.name}")
+    run_tests(copy, *files, chosen=f"best_and_worst or {ANALYSIS.name}")
 
 
 def test_the_other_tests_of_the_repository_hold(copy: Path) -> None:
     """Names, documents and the benchmark know the components."""
-    tested(copy, "test_structure.py", "test_readme.py", "test_method.py", "test_benchmarks.py")
+    files = ("test_structure.py", "test_readme.py", "test_method.py", "test_benchmarks.py")
+    run_tests(copy, *files, chosen="test")

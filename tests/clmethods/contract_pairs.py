@@ -186,12 +186,13 @@ DOMAINS = StreamConfig(dataset="digits-dil", limit=2)
 def field_paths() -> Iterator[str]:
     """Every field of a run, whatever its method."""
     for section in fields(RunConfig):
-        configs = {
+        sections: dict[str, list[Any]] = {
             "backbone": [BackboneConfig],
             "stream": [StreamConfig],
             "train": [TrainConfig],
             "method": list(METHOD_CONFIGS.values()),
-        }.get(section.name)
+        }
+        configs = sections.get(section.name)
         if configs is None:
             yield section.name
         else:
