@@ -20,6 +20,7 @@ from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import Split, TaskData
 from clmethods.evaluate import Evaluator
 from clmethods.methods import base as methods_base
+from clmethods.nn.backbone import features
 from clmethods.readout.gaussians import fit
 from clmethods.readout.statistics import ReadoutStatistics
 from tests.clmethods.readouts import (
@@ -100,11 +101,10 @@ def test_all_readouts_of_a_stage_share_one_pass_of_every_snapshot(
 ) -> None:
     """Counted in images that go through a network, over a whole chain."""
     forwarded: list[int] = []
-    usual = methods_base.features
 
     def counting(network: torch.nn.Module, pixels: Tensor) -> Tensor:
         forwarded.append(len(pixels))
-        return usual(network, pixels)
+        return features(network, pixels)
 
     monkeypatch.setattr(methods_base, "features", counting)
     images = {split: len(lorac.data(split=split)) for split in ("train", "validation", "test")}

@@ -118,8 +118,8 @@ def test_the_promised_power_is_that_of_the_intervals(
     design: tuple[int, int], spreads: tuple[float, float, float]
 ) -> None:
     """500 draws have a standard error of 1.8 %."""
-    variances = [spread**2 for spread in spreads]
-    size = detectable(Spread(*variances, *design), *design)
+    order, seed, residual = (spread**2 for spread in spreads)
+    size = detectable(Spread(order, seed, residual, *design), *design)
     power = simulated_power(np.random.default_rng(4), spreads, size, *design, 500)
     assert power == pytest.approx(0.8, abs=0.05)
 

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -32,9 +33,8 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
     executor = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
     refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
-        executor._watch._guard = SimpleNamespace(
-            refuse=lambda node, issue: refused.append((node, issue))
-        )
+        guard: Any = SimpleNamespace(refuse=lambda *reason: refused.append(reason))
+        executor._watch._guard = guard
     executor.unusable.handle(
         {
             "outcome": "gpu_too_small",
