@@ -107,6 +107,22 @@ def test_ci_runs_what_a_contributor_runs() -> None:
     assert "make test-slow" in commands(nightly["jobs"]["slow"])
 
 
+@pytest.mark.parametrize("path", [".github/CONTRIBUTING.md", ".ci/run"])
+def test_the_targets_for_contributors_exist(path: str) -> None:
+    named = set(re.findall(r"^(?:`)?make ([a-z-]+)", (ROOT / path).read_text(), re.MULTILINE))
+    assert named
+    assert named <= make_recipes().keys()
+
+
+def test_the_fast_tests_start_no_ray() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    fast, ray = (
+        re.findall(rf"^{name} := (.*)", makefile, re.MULTILINE) for name in ("FAST", "ON_RAY")
+    )
+    assert "recovery" in ray[0]
+    assert not any(path.rpartition("/")[2] in fast[0].split() for path in ray[0].split())
+
+
 def test_the_tested_python_versions_are_those_of_the_package() -> None:
     matrix = document(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
     prefix = "Programming Language :: Python :: 3."
@@ -155,7 +171,7 @@ def test_the_citation_is_valid() -> None:
 
 
 def test_the_papers_of_all_methods_are_cited() -> None:
-    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "method").with_suffix(".md").read_text(encoding="utf-8")
     section = text.split("\n## 9. ")[1].split("\n## ")[0]
     papers = set(re.findall(r"arxiv\.org/abs/([\d.]+)", section))
     cited = {

@@ -15,8 +15,10 @@ import pytest
 from tests.adding.components import ANALYSIS, COMPONENTS, DATASET, METHOD, ORDER_DESIGN, Component
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("clmethods", "sweeps", "tests", "benchmarks", "docs", ".github", "README.md")
-CONFIGURED = ("pyproject.toml", "Makefile", "CITATION.cff", ".pre-commit-config.yaml")
+FOLDERS = ("clmethods", "sweeps", "tests", "benchmarks", "cluster", "docs", ".github")
+FILES = ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml")
+
+pytestmark = pytest.mark.timeout(900)  # several processes, one after another
 
 TABLE = {
     cells[0]: cells[1:]
@@ -46,13 +48,10 @@ def named_in(row: str) -> set[str]:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The repository with all components."""
     folder = tmp_path_factory.mktemp("copy")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    for name in CONFIGURED:
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in FILES:
         shutil.copy(ROOT / name, folder / name)
     for component in COMPONENTS:
         component.add_to(folder)
