@@ -7,7 +7,14 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 
-.PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
+# Tests of what is computed without training: reading sweep files, planning, statistics, analysis, texts.
+# One module in them waits for a subprocess that measures the similarity of tasks.
+FAST := $(addprefix tests/sweeps/,analysis definition planning presentation results search statistics storage) \
+	$(addprefix tests/clmethods/,config user_data test_canonical.py test_hidden_values.py test_metrics.py) \
+	$(addprefix tests/test_,language.py method.py project_files.py readme.py structure.py) \
+	--ignore=tests/sweeps/definition/orders/test_task_similarity_measurement.py
+
+.PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +38,16 @@ test: style      ## lint, types, tests (what CI runs)
 
 test-plain: $(READY)  ## all tests but those that start Ray
 	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+
+test-fast: $(READY)  ## for the daily loop: no training, no Ray, nothing slow
+	@$(BIN)/pytest -n 2 --dist loadfile $(FAST)
+
+coverage: $(READY)  ## all tests, and the share of lines of the packages that they run
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ON_RAY)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 lint: style types  ## ruff, mypy
 

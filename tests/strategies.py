@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
 
@@ -89,7 +89,9 @@ def lorac_configs(draw: st.DrawFn) -> LoracIpcConfig:
     roomy = draw(st.booleans())
     soft = ["none", "gram", "gram_sq", "cross", "cross_l1"]
     names = ("ipc_target", "ipc_reducer", "ipc_stat", "ipc_selector", "ipc_scope", "ipc_round")
-    choices = {name: _choices(LoracIpcConfig, name) for name in names}
+    choices: dict[str, st.SearchStrategy[Any]] = {
+        name: _choices(LoracIpcConfig, name) for name in names
+    }
     weights = draw(_choices(LoracIpcConfig, "module_weights"))
     if roomy:
         choices["ortho_mode"] = _choices(LoracIpcConfig, "ortho_mode")

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("clmethods", "sweeps", "tests", "benchmarks", "tools")
-DOCUMENTS = ("README.md", "sweeps/README.md", "clmethods/README.md", ".github/CONTRIBUTING.md")
+DOCUMENTS = (
+    *("README.md", "sweeps/README.md", "clmethods/README.md", ".github/CONTRIBUTING.md"),
+    *(".github/SECURITY.md", ".github/CODE_OF_CONDUCT.md", ".github/PULL_REQUEST_TEMPLATE.md"),
+)
 
 RETIRED = re.compile(
     r"\b(mend(s|ed|ing)?|for want of|stands? beside|ended well|hardly|twins?|in vain|wishes|held "

@@ -19,9 +19,9 @@ import yaml
 from tests.cluster.evidence import SharedFolder, scenario, wait_until
 from tests.cluster.fault_sweep import SWEEP, driver_processes
 from tests.cluster.lab.command import Done
+from tests.cluster.lab.host import Mount
 from tests.cluster.lab.laboratory import (
     Lab,
-    Mount,
     borrowed_packages,
     environment_mounts,
     laboratory,

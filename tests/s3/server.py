@@ -61,6 +61,14 @@ class Identity:
 
 WRITER = Identity("labkey", "labsecret-J7q2")
 READER = Identity("readkey", "readsecret-W3x9", ("Read", "List"))
+SECRETS = (WRITER.secret_key, READER.secret_key, "topsecret")
+"""Strings that nothing may show; tests set the last one themselves."""
+
+NOWHERE = {
+    "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials",
+    "AWS_CONFIG_FILE": "/nowhere/config",
+}
+"""Settings of a machine without files of keys."""
 
 
 def free_ports(host: str = "127.0.0.1") -> Ports:

@@ -21,7 +21,8 @@ from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
 from clmethods.training.stage import StageOutcome, TrainingReport
 from sweeps.definition import TrialSpec, sweep_from_dict
-from sweeps.execution.driver import SweepExecutor, run_sweep
+from sweeps.execution.driver import run_sweep
+from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.worker.trainable import StageTrainable
 from sweeps.planning.plan import make_plan
 from sweeps.planning.stage_tree import StageTree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,15 +41,15 @@ def shared(left: RunConfig, right: RunConfig) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), left.stages)
 
 
-def method(**changes: object) -> RunConfig:
+def method(**changes: Any) -> RunConfig:
     return replace(RUN, method=replace(RUN.method, **changes))
 
 
-def training(**changes: object) -> RunConfig:
+def training(**changes: Any) -> RunConfig:
     return replace(RUN, train=replace(RUN.train, **changes))
 
 
-def stream(**changes: object) -> RunConfig:
+def stream(**changes: Any) -> RunConfig:
     return replace(RUN, stream=replace(RUN.stream, **changes))
 
 
@@ -78,7 +79,12 @@ def test_an_order_spelt_out_is_the_natural_one() -> None:
 @given(lorac_configs(), st.floats(0, 1))
 def test_all_thresholds_share_the_first_stage(config: LoracIpcConfig, threshold: float) -> None:
     """With the default trace, which a run that never freezes falls back to."""
-    trace = {"ipc_target": "effective", "ipc_reducer": "mean", "ipc_every": 1, "ipc_window": 300}
+    trace: dict[str, Any] = {
+        "ipc_target": "effective",
+        "ipc_reducer": "mean",
+        "ipc_every": 1,
+        "ipc_window": 300,
+    }
     config = replace(config, **trace)
     left = replace(RUN, method=config)
     right = replace(RUN, method=replace(config, importance_threshold=threshold))

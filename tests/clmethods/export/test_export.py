@@ -19,12 +19,14 @@ from torch import Tensor
 
 from clmethods.archive import ArchiveError, ModelArchive
 from clmethods.config import (
+    METHOD_CONFIGS,
     BackboneConfig,
     LoracIpcConfig,
     LoraSequentialConfig,
     ReadoutConfig,
     RunConfig,
 )
+from clmethods.config.methods import AdapterFields
 from clmethods.determinism import open_run
 from clmethods.evaluate import Evaluator
 from clmethods.export import (
@@ -180,8 +182,9 @@ def test_a_trained_backbone_of_the_shipped_shape_is_plain_timm(tmp_path: Path) -
 
 
 LOW_RANK = {
-    *("lorac_ipc", "lora_sequential", "lora_merge", "joint_lora"),
-    *("o_lora", "inflora", "sd_lora"),
+    kind
+    for kind, config in METHOD_CONFIGS.items()
+    if issubclass(config, AdapterFields) and kind != "ewc"  # by default, EWC trains all weights
 }
 """Methods whose network is the backbone and low-rank updates."""
 

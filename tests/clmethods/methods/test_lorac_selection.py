@@ -140,9 +140,9 @@ def test_i20_i22_what_is_forecast_is_what_freezes_and_stays(changes: dict[str, A
             if still:
                 kept = composition.deltas(position - 1, [matrix])[matrix]
                 assert same_bits(composition.deltas(4, [matrix])[matrix], kept)
-    for (earlier, before), (_, after) in itertools.pairwise(enumerate(masks)):
+    for (position, before), (_, after) in itertools.pairwise(enumerate(masks)):
         newly = int((after & ~before).sum())
-        assert newly == forecast[earlier + 1] - forecast[earlier]
+        assert newly == forecast[position + 1] - forecast[position]
 
 
 @pytest.mark.parametrize("stat", ["sensitivity", "uncertainty", "ema_unbiased", "epoch_mean"])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clmethods.checkpoint import state_from_bytes, state_to_bytes
-from clmethods.config.readout import GaussianKind
+from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind
 from clmethods.readout.clusters import k_means, split_class
-from clmethods.readout.gaussians import ROWS_PER_CLASS, fit
+from clmethods.readout.gaussians import fit
 from clmethods.readout.statistics import ReadoutStatistics
 from tests.clmethods.runs import bits, differences
 

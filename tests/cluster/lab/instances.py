@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.cluster.lab import disk
-from tests.cluster.lab.host import Host
-from tests.cluster.lab.laboratory import ADDRESSES, Lab, Mount, borrowed_packages
+from tests.cluster.lab.host import Host, Mount
+from tests.cluster.lab.laboratory import ADDRESSES, Lab, borrowed_packages
 from tests.cluster.lab.requirements import LabError
 from tests.cluster.lab.software import lend_environment
 from tests.cluster.lab.switch import NETWORK

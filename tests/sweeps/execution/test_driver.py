@@ -11,7 +11,8 @@ import pytest
 from clmethods.config import InvalidConfigError
 from clmethods.training.stage import DivergedError
 from sweeps.definition import expand
-from sweeps.execution.driver import RunOptions, SweepExecutor, SweepOutcome, run_sweep
+from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
+from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.progress import Progress, Tally
 from sweeps.planning.driver_lock import presence
 from sweeps.planning.plan import make_plan

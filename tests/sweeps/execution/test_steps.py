@@ -15,7 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from sweeps.cli import main
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import result_text
-from sweeps.execution.driver import SweepExecutor, SweepOutcome, run_sweep
+from sweeps.execution.driver import SweepOutcome, run_sweep
+from sweeps.execution.executor import SweepExecutor
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.planning.garbage import find_garbage, needed_stages, stage_sizes
 from sweeps.planning.plan import make_plan

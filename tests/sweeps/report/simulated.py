@@ -110,7 +110,7 @@ def _evals(rng: Any, keys: list[str], truth: Any, order: Any) -> pa.Table:
         correct = rng.binomial(IMAGES, by_group).astype(np.int32).ravel()
         known = seen.ravel()
         rows = correct.size
-        group = np.tile(np.arange(tasks), rows // tasks)
+        groups = np.tile(np.arange(tasks), rows // tasks)
         parts.append(
             _table(
                 "evals",
@@ -119,8 +119,8 @@ def _evals(rng: Any, keys: list[str], truth: Any, order: Any) -> pa.Table:
                     "partition_id": _constant("p", rows),
                     "readout_id": _constant("last", rows),
                     "split": _constant(split, rows),
-                    "task": group.astype(np.int16),
-                    "class_id": group.astype(np.int32),
+                    "task": groups.astype(np.int16),
+                    "class_id": groups.astype(np.int32),
                     "seen": known,
                     "n": np.full(rows, IMAGES, np.int32),
                     "correct": pa.array(correct, mask=~known),

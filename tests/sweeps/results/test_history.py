@@ -57,7 +57,7 @@ def lost(node: str, cause: str, detail: str = "a worker died") -> WorkerLost:
     return WorkerLost(trial="t", name="n", node=node, cause=cause, detail=detail)
 
 
-ENDS = {
+ENDS: dict[RunOutcome, list[EventBody]] = {
     RunOutcome.COMPLETED: [RunEnded(trained=1)],
     RunOutcome.INTERRUPTED: [RunEnded(interrupted=True)],
     RunOutcome.BUDGET: [RunEnded(budget_used="stages: 4 of 4 are used")],

@@ -58,7 +58,9 @@ class Bench:
         ((6, 3), (0.5, 0.5, 0.5)),
     ],
 )
-def test_equal_configurations_are_rarely_decided_apart(design, noise):
+def test_equal_configurations_are_rarely_decided_apart(
+    design: tuple[int, int], noise: tuple[float, float, float]
+) -> None:
     """All are on the true front: each decision `off` is an error of the joint statement, which may
     happen in 1 race of 5 at this confidence. The standard error over 15 races is 10 %."""
     racing = Racing(start=3, step=3, confidence=0.8)

@@ -27,8 +27,10 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
         AttemptResult(status="finished", stages_done=stages),
     )
     told = metrics_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
-    tables = [read_table(store.objects, "small", name).table for name in ("trials", "evals")]
-    (row,) = summarize(*tables, "validation").to_pylist()
+    trials, evals = (
+        read_table(store.objects, "small", name).table for name in ("trials", "evals")
+    )
+    (row,) = summarize(trials, evals, "validation").to_pylist()
     names = ["average_accuracy", "forgetting", "learning_accuracy", "trainable_parameters"]
     assert {name: told.get(name) for name in names} == {name: row[name] for name in names}
     assert told["cross_entropy"] > 0

@@ -217,7 +217,7 @@ def test_a_reader_never_sees_half_an_object_even_when_the_writer_is_killed(tmp_p
     store.put("big", b"A" * 2_000_000)
     writer = subprocess.Popen([sys.executable, "-c", WRITER, location])
     try:
-        seen = set()
+        seen: set[int] = set()
         deadline = time.monotonic() + 20
         while len(seen) < 4 and time.monotonic() < deadline:
             content = store.get("big")

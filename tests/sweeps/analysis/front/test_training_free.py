@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from sweeps.analysis.trials.replicates import Replicates
 
 
 def configuration(label, grid, method="lorac_ipc", role="search"):
-    metrics = {
+    metrics: dict[str, dict[tuple[str, Hashable], float]] = {
         "average_accuracy": {
             (f"order{i}", j): float(v) for i, row in enumerate(grid) for j, v in enumerate(row)
         }

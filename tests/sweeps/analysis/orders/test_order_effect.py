@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sweeps.analysis.orders.order_effect import ORDER_SENSITIVITY, disparity, order_sensitivity
+from clmethods.metrics.orders import disparity
+from sweeps.analysis.orders.order_effect import ORDER_SENSITIVITY, order_sensitivity
 
 FINALS = st.tuples(st.integers(1, 6), st.integers(1, 5)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(0, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,7 +26,7 @@ MEANS = st.tuples(st.integers(3, 6), st.integers(2, 6)).flatmap(
 
 
 def configuration(label, grid, role="search", orders=None):
-    metrics = {
+    metrics: dict[str, dict[tuple[str, Hashable], float]] = {
         "a": {
             ((orders or "opqrst")[i], j): float(v)
             for i, row in enumerate(grid)

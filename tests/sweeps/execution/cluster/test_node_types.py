@@ -28,7 +28,7 @@ from sweeps.execution.cluster.node_types import (
     monitor_fields,
     node_types,
 )
-from sweeps.execution.cluster.nodes import Nodes
+from sweeps.execution.cluster.nodes import Nodes, on_node
 from sweeps.execution.resources.impossible_demands import judge
 from sweeps.execution.resources.trial_resources import Demand, NodeShape, shapes_of
 from tests.sweeps.execution.clusters import Host, autoscaling_cluster
@@ -81,7 +81,7 @@ def test_a_driver_on_another_node_asks_the_head(
     elsewhere = ray.runtime_context.RuntimeContext
     monkeypatch.setattr(elsewhere, "get_node_id", lambda self: "of another node")
     asked: list[str] = []
-    plain = module.on_node
+    plain = on_node
     monkeypatch.setattr(
         module, "on_node", lambda function, node: asked.append(node) or plain(function, node)
     )

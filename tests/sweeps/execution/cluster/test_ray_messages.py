@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 from ray._private.utils import publish_error_to_driver
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
 from sweeps.execution.cluster.ray_messages import AUTOSCALER_FAILED, needed_message
 from tests.sweeps.execution.clusters import one_slot

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,21 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray
-import torch
-from ray import cloudpickle
 
-from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.definition import Budget, Resources, Sweep, expand
 from sweeps.execution.cluster.node_types import Growth, NodeTypes
 from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
-from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.gpu_measurement import GpuSizing
 from sweeps.execution.resources.gpu_memory import Device, GpuProbe, MemoryUse
-from sweeps.execution.resources.gpu_sizing import MemoryRecord, record_of, save_record
+from sweeps.execution.resources.gpu_sizing import record_of, save_record
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, NodeShape
-from sweeps.planning.plan import make_plan
 from sweeps.results import latest_trials, read_table
 from sweeps.results.event_kinds import EventBody
 from sweeps.results.events import Event, read_events
@@ -38,48 +29,9 @@ from sweeps.stages.stage_store import StageStore
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.execution.clusters import Host, cluster_of
 from tests.sweeps.execution.drivers import Process, wait_until
+from tests.sweeps.execution.resources.made_up_gpu import GB, MadeUp, auto_sweep
 from tests.sweeps.execution.tables import stage_files
-from tests.sweeps.stages.small import metrics, run_trial, small_sweep
-
-GB = 1_000_000_000
-SIZES = {"L4": 24 * GB, "T4": 16 * GB}
-
-
-@dataclass(frozen=True)
-class MadeUp:
-    """Reports that a stage takes 4 GB and a context half a GB, on the devices of `SIZES`."""
-
-    peak_bytes: int = 4 * GB
-    dies: str = ""
-    """A file: the worker dies in its first measurement, and leaves it as a mark."""
-    fails: bool = False
-    waits: str = ""
-    """A file: the measurement writes its process there, and does not end."""
-
-    def devices(self) -> list[Device]:
-        return [Device(name="made up", total_bytes=self._total())]
-
-    def start(self) -> None:
-        if self.fails:
-            raise RuntimeError("no CUDA here")
-        if self.dies and not Path(self.dies).exists():
-            Path(self.dies).touch()
-            os._exit(1)
-        if self.waits:
-            Path(self.waits).write_text(str(os.getpid()))
-            time.sleep(600)
-
-    def use(self) -> MemoryUse:
-        device = Device(name="made up", total_bytes=self._total())
-        return MemoryUse(device=device, peak_bytes=self.peak_bytes, context_bytes=GB // 2)
-
-    def _total(self) -> int:
-        mine = ray.get_runtime_context().get_node_id()
-        (labels,) = (node["Labels"] for node in ray.nodes() if node["NodeID"] == mine)
-        return SIZES[labels["ray.io/accelerator-type"]]
-
-
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+from tests.sweeps.stages.small import metrics, run_trial
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +81,6 @@ def can_add(gpu_type: str) -> NodeTypes:
     labels = {GPU_TYPE_LABEL: gpu_type} if gpu_type else {}
     shape = NodeShape(name="node type", cpu=64, gpu=1, labels=labels)
     return NodeTypes(growth=Growth.LISTED, shapes=(shape,))
-
-
-def auto_sweep(gpu_type: Any = None, **fields: Any) -> Sweep:
-    """Trained on the CPU, which the sweep file would refuse together with `auto`."""
-    sweep = small_sweep(seeds=[0, 1], **fields)
-    return replace(sweep, resources=Resources(gpu="auto", gpu_type=gpu_type))
 
 
 def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
@@ -311,7 +257,7 @@ from sweeps.cli.errors import exit_on_user_error
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from sweeps.execution.driver import RunOptions, run_sweep
-from tests.sweeps.execution.resources.test_gpu_measurement import MadeUp, auto_sweep
+from tests.sweeps.execution.resources.made_up_gpu import MadeUp, auto_sweep
 
 address, folder, mark = sys.argv[1:]
 options = RunOptions(address=address, probe=MadeUp(waits=mark))
@@ -341,94 +287,3 @@ def test_a_measurement_can_be_interrupted(address: str, tmp_path: Path) -> None:
     assert "Traceback" not in said
     measuring = Process.of(int(mark.read_text()))
     wait_until(lambda: measuring is None or not measuring.lives)
-
-
-@pytest.mark.parametrize("guarded", [True, False])
-def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guarded: bool) -> None:
-    """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
-    store = StageStore(open_storage(str(tmp_path)))
-    plan = make_plan(small_sweep(), store)
-    executor = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
-    refused: list[tuple[str, ConfigIssue]] = []
-    if guarded:
-        executor._watch._guard = SimpleNamespace(
-            refuse=lambda node, issue: refused.append((node, issue))
-        )
-    executor.unusable.handle(
-        {
-            "outcome": "gpu_too_small",
-            "node_id": "node-1",
-            "host": "worker",
-            "error": "0.5 of the 2 GB of its GPU (T4) is less than 3 GB",
-        }
-    )
-    if guarded:
-        ((node, issue),) = refused
-        assert (node, issue.value, executor.halted) == ("node-1", "worker", "")
-        assert "2 GB of its GPU (T4)" in str(issue)
-        assert "resources.gpu_type" in str(issue)
-    else:
-        assert executor.halted.endswith("Set resources.gpu to a larger share")
-
-
-@pytest.mark.parametrize(
-    ("hosts", "message"),
-    [
-        (
-            [Host(cpus=2)],
-            "resources.gpu: got 'auto', allowed: a number, as no node here has a GPU",
-        ),
-        (
-            [Host(cpus=2, gpus=1, gpu_type="T4")],
-            "got 'H100', allowed: types of this cluster: ['T4",
-        ),
-    ],
-)
-def test_without_a_gpu_auto_is_refused(
-    hosts: list[Host], message: str, environment: None, tmp_path: Path
-) -> None:
-    store = StageStore(open_storage(str(tmp_path / "runs")))
-    sweep = auto_sweep("H100" if hosts[0].gpus else None)
-    with cluster_of(hosts) as place, pytest.raises(InvalidConfigError) as refused:
-        run_sweep(sweep, store, RunOptions(address=place, probe=MadeUp()))
-    assert len(refused.value.issues) == 1
-    assert message in str(refused.value)
-    assert not list(store.objects.list("stages"))
-
-
-def test_a_machine_without_a_gpu_refuses_auto(environment: None, tmp_path: Path) -> None:
-    store = StageStore(open_storage(str(tmp_path / "runs")))
-    with pytest.raises(InvalidConfigError) as refused:
-        run_sweep(auto_sweep(), store)
-    (issue,) = refused.value.issues
-    assert str(issue) == (
-        "resources.gpu: got 'auto', allowed: a number, as this machine has no GPU whose memory "
-        "could be measured"
-    )
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_auto_on_a_real_gpu(
-    environment: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The made-up report is replaced by torch's; the trials then share the real device."""
-    for name in [name for name in os.environ if name.startswith(("RAY_", "TUNE_"))]:
-        del os.environ[name]
-    store = StageStore(open_storage(str(tmp_path / "runs")))
-    sweep = small_sweep(
-        seeds=[0, 1],
-        train={"epochs": 1, "batch_size": 8, "device": "cuda"},
-        resources={"gpu": "auto"},
-    )
-    outcome = run_sweep(sweep, store)
-    assert (outcome.finished, outcome.failed) == (2, ())
-    (name,) = store.objects.list("gpu_memory")
-    record = MemoryRecord(**json.loads(store.objects.get(name)))
-    assert 0 < record.peak_bytes < record.device_bytes
-    assert 0 < record.context_bytes < record.device_bytes
-    said = capsys.readouterr().out
-    assert "measuring the GPU memory of one stage" in said
-    assert "on a GPU" in said
-    (event,) = (e for e in read_events(store.objects, "small") if e.kind == "gpu_share")
-    assert event.body.trials_per_gpu >= 1
