@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.methods.freezing_forecast import last_epoch_samples
-from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
+from clmethods.config.methods.lorac_fields import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
 from clmethods.data.extended import open_stream
 from clmethods.errors import ConfigIssue, InvalidConfigError

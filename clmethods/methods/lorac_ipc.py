@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.methods import LoracIpcConfig
-from clmethods.config.methods.lorac_effect import ACROSS_TASKS, SOFT_ORTHOGONALITY, pull_weight
+from clmethods.config.methods.lorac_effect import pull_weight
+from clmethods.config.methods.lorac_fields import ACROSS_TASKS, SOFT_ORTHOGONALITY
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods.base import (
