@@ -16,6 +16,7 @@ from clmethods.config.methods.lorac_fields import (
     SOFT_ORTHOGONALITY,
     LoracIpcFields,
 )
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes, Size, head
 from clmethods.errors import ConfigIssue, refuse, require
 
 WINDOW_TOLERANCE = 1e-6
@@ -113,6 +114,27 @@ class LoracIpcConfig(LoracIpcFields):
         """
         used = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
         return TraceSettings.of(self) if used else DEFAULT_TRACE
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, and modules, weights, mask and trace of the stage."""
+        matrices, trace = self.matrices(shapes.facts.blocks), self.trace_settings(shapes.context)
+        modules = self.module_sizes(shapes, self.rank)
+        stages: GroupsByStage = []
+        for t, frozen in enumerate(self.forecast(shapes.context)):
+            rows, steps = 1 if trace.target == "factors" else trace.window, shapes.steps[t]
+            if steps is not None and trace.target != "factors":
+                rows = min(rows, -(-steps // trace.every))
+            weights = shapes.size_of((matrices, t + 1))
+            groups = {
+                f"lora.{t}": modules[matrices - frozen],
+                f"omega.{t}": weights,
+                f"frozen.{t}": Size(1, matrices),
+                f"trace.{t}": shapes.size_of((rows, matrices)),
+            }
+            if t > 0 and frozen < matrices and self.module_weights == "live":
+                groups["live"] = weights
+            stages.append(head(shapes) | groups)
+        return stages
 
     def issues_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Return an issue if a matrix has too few dimensions for orthogonal modules.
