@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
@@ -37,6 +36,7 @@ from clmethods.config import (
 )
 from clmethods.evaluate import EvalCount
 from clmethods.methods import State
+from clmethods.metrics import EvalRow
 from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
@@ -110,15 +110,15 @@ class ModelArchive:
         write(where / "cost.json", canonical_json(cost).encode())
         write(where / "stage.json", sealed(files.marker))
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
         """Return the counts of one readout of a stage; None if they are missing or damaged."""
         path = self._stage(key) / "evals" / f"{eval_id}.json"
-        rows: list[dict[str, Any]] | None = unsealed(path.read_bytes()) if path.exists() else None
+        rows: list[EvalRow] | None = unsealed(path.read_bytes()) if path.exists() else None
         return rows
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
         """Store the counts of one readout of a stage."""
-        rows = [asdict(count) for count in counts]
+        rows = [count.row() for count in counts]
         write(self._stage(key) / "evals" / f"{eval_id}.json", sealed(rows))
 
     def finished(self) -> int:
