@@ -19,11 +19,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, final
+from typing import TypedDict, final
 
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
 from clmethods.archive.metrics import StoredMetrics
-from clmethods.archive.stage_files import ArchiveError, read_sealed, stage_files, write
+from clmethods.archive.stage_files import (
+    ArchiveError,
+    StageMarker,
+    read_sealed,
+    stage_files,
+    write,
+)
+from clmethods.canonical import Json
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import (
@@ -42,6 +49,13 @@ from clmethods.training.stage import StageOutcome
 METRICS_FILE = "metrics.json"
 CARRIED = "chain"
 """Folder of an export that contains a copy of its model directory."""
+
+
+class StoredReport(TypedDict):
+    """Figures of a stage, `result-SHA.json`: fields of a `TrainingReport` and a `MethodReport`."""
+
+    training: dict[str, Json]
+    method: dict[str, Json]
 
 
 @final
@@ -133,9 +147,9 @@ class ModelArchive:
         """
         return [self._required_delta(stage) for stage in self.chain]
 
-    def costs(self) -> list[dict[str, Any]]:
+    def costs(self) -> list[dict[str, Json]]:
         """Return time in seconds and provenance of every stage; empty if they are missing."""
-        costs: list[dict[str, Any]] = []
+        costs: list[dict[str, Json]] = []
         for stage in self.chain:
             try:
                 cost = json.loads((self._stage(stage.key) / "cost.json").read_bytes())
@@ -144,9 +158,9 @@ class ModelArchive:
             costs.append(cost if isinstance(cost, dict) else {})
         return costs
 
-    def reports(self) -> list[dict[str, Any]]:
+    def reports(self) -> list[StoredReport]:
         """Return training and method figures of every stage. Raises the errors of `deltas`."""
-        reports: list[dict[str, Any]] = []
+        reports: list[StoredReport] = []
         for stage in self.chain:
             marker = self._marker(stage.key)
             if marker is None:
@@ -228,11 +242,11 @@ class ModelArchive:
         except DamagedStateError as error:
             raise ArchiveError(f"{self._stage(key)} is damaged: {error}") from error
 
-    def _marker(self, key: str) -> dict[str, Any] | None:
+    def _marker(self, key: str) -> StageMarker | None:
         path = self._stage(key) / "stage.json"
         if not path.exists():
             return None
-        marker: dict[str, Any] = read_sealed(path)
+        marker: StageMarker = read_sealed(path)
         if marker.get("key") != key:
             raise ArchiveError(f"{path} is damaged: it is the marker of another stage.")
         return marker

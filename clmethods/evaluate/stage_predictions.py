@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from clmethods.canonical import canonical_json, derive_seed
+from clmethods.canonical import Json, canonical_json, derive_seed
 from clmethods.config.readout import GaussianKind, ReadoutConfig
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import Split
@@ -229,5 +229,5 @@ class StagePredictions:
         return self.run.seed if self.run.method.TRAINS else 0
 
 
-def _name(effect: dict[str, object]) -> str:
+def _name(effect: dict[str, Json]) -> str:
     return canonical_json(effect)

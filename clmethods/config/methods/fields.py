@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from clmethods.canonical import Json
 from clmethods.catalog.facts import SITES
 from clmethods.config.methods.run_shapes import EffectContext as EffectContext
 from clmethods.config.methods.run_shapes import (
@@ -28,7 +29,7 @@ from clmethods.errors import ConfigIssue, finite, require
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
 HeadKind = Literal["none", "moving", "settled"]
 AInit = Literal["kaiming_ref", "kaiming_fan_in", "orthonormal", "complement"]
-Effect = dict[str, Any]
+Effect = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

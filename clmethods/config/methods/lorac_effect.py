@@ -166,7 +166,8 @@ def _orthogonality(config: LoracIpcFields, position: int, trainable: int) -> Eff
 
     A penalty of weight 0 does not act, nor does a penalty on pairs of modules at the first task.
     """
-    mode, off = config.ortho_mode, {"ortho_lambda": 0.0}
+    mode = config.ortho_mode
+    off: Effect = {"ortho_lambda": 0.0}
     if trainable == 0 or (position == 0 and mode in ACROSS_TASKS):
         return off
     if mode in HARD_ORTHOGONALITY:
