@@ -2,7 +2,7 @@
 
 Everything but the training and the evaluation is the real thing: plan, Ray, Tune, the stage
 scheduler, worker processes, leases, the stage store, result tables. In the workers
-`clmethods.training.stage.run_stage` sleeps instead of training and the evaluator counts nothing,
+`run_stage` sleeps instead of training and the evaluator counts nothing,
 so the ideal is 200 x 1 s / 2 slots = 100 s. It is run twice: as on a laptop, where the sweep
 starts and ends Ray, and on a cluster that is up already, as Ray's own figure for trials of 1 s was
 measured (10,000 on 16 CPUs, 14 % above the ideal).
@@ -100,9 +100,9 @@ def stub_trainable(stub: Stub, log: Path) -> type[Any]:
         def _open(self) -> TrialRunner:
             load_torch()
             import clmethods.evaluate
-            import clmethods.training.stage
+            import clmethods.training.completion
 
-            clmethods.training.stage.run_stage = stub.run_stage
+            clmethods.training.completion.run_stage = stub.run_stage
             clmethods.evaluate.Evaluator.counts = stub.counts
             return super()._open()
 

@@ -21,8 +21,11 @@ ID_LENGTH = 16
 """Number of hex digits of a short id (64 bits). Stage keys keep all 64 digits."""
 
 
-def plain(value: Any) -> Any:
-    """Convert dataclasses, tuples, sets and mappings to the lists and dicts that JSON supports."""
+def plain(value: object) -> Any:
+    """Convert dataclasses, tuples, sets and mappings to the lists and dicts that JSON supports.
+
+    Raises `TypeError` for a value that JSON does not support.
+    """
     if type(value) in _FINAL:  # the most frequent case; the checks below are slower
         return value
     if is_dataclass(value) and not isinstance(value, type):
@@ -32,11 +35,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
-    return value
+        return [plain(item) for item in sorted(value)]
+    if isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"an object of type {type(value).__name__} has no JSON form")
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """Return JSON with sorted keys and no whitespace. Equal values have equal text.
 
     A float with an integer value is written as an integer, because `1` and `1.0` have the same
@@ -52,12 +57,12 @@ def joined_json(parts: Mapping[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """Return the SHA-256 digest of the canonical JSON as 64 hex digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def short_id(value: Any) -> str:
+def short_id(value: object) -> str:
     """Return the first `ID_LENGTH` digits of the fingerprint, for ids that users read."""
     return fingerprint(value)[:ID_LENGTH]
 
@@ -76,7 +81,7 @@ def derive_seed(root: int, *purpose: str | int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: JsonValue) -> JsonValue:
     if type(value) in _FINAL:
         return value
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def add_checksum(content: Any, *, readable: bool = False) -> bytes:
+def add_checksum(content: object, *, readable: bool = False) -> bytes:
     """Return a JSON document with the checksum of its content; `readable` indents it."""
     document = {"content": content, "sha256": sha256(canonical_json(content).encode())}
     if readable:

@@ -73,7 +73,9 @@ def test_one_class_catches_the_errors_of_both_packages() -> None:
 
 @pytest.mark.parametrize("package", ["clmethods", "sweeps"])
 def test_the_documented_exit_codes_are_those_of_the_commands(package: str) -> None:
-    codes = {"clmethods": ClmethodsExitCode, "sweeps": SweepsExitCode}[package]
+    codes: type[ClmethodsExitCode] | type[SweepsExitCode] = (
+        ClmethodsExitCode if package == "clmethods" else SweepsExitCode
+    )
     text = (ROOT / package / "README.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"\| exit code \| meaning \|\n\|---\|---\|\n((?:\|.*\n)+)", text)
     assert table == "".join(f"| {int(code)} | {code.meaning} |\n" for code in codes)

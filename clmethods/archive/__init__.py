@@ -1,8 +1,13 @@
 """Model directories: a finished or unfinished run stored in a directory."""
 
-from clmethods.archive.metrics import MetricsBySplit, StoredMetrics, metrics_by_split
+from clmethods.archive.metrics import (
+    MetricsBySplit,
+    ReadoutMetrics,
+    StoredMetrics,
+    metrics_by_split,
+)
 from clmethods.archive.model import CARRIED, ModelArchive
-from clmethods.archive.stage_files import ArchiveError, StageFiles, stage_files, write
+from clmethods.archive.stage_files import ArchiveError, StageFiles, StageMarker, stage_files, write
 from clmethods.archive.statistics import chain_evaluator, keep_statistics
 
 __all__ = [
@@ -10,7 +15,9 @@ __all__ = [
     "ArchiveError",
     "MetricsBySplit",
     "ModelArchive",
+    "ReadoutMetrics",
     "StageFiles",
+    "StageMarker",
     "StoredMetrics",
     "chain_evaluator",
     "keep_statistics",

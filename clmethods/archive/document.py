@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from clmethods.archive.stage_files import ArchiveError, read_checksummed, write
 from clmethods.checksummed_json import add_checksum
@@ -30,10 +30,20 @@ ARCHIVE_FORMAT = 1
 RUN_FILE = "run.json"
 
 
+class RunDocument(TypedDict):
+    """Content of `run.json`."""
+
+    format: int
+    run: dict[str, object]
+    added: list[dict[str, object]]
+    stages: list[str]
+    code_version: str
+
+
 def write_run(folder: Path, run: RunConfig) -> None:
     """Create a model directory for a resolved run; tasks added to it are listed separately."""
     base, added = unextended(run)
-    document = {
+    document: RunDocument = {
         "format": ARCHIVE_FORMAT,
         "run": run_to_dict(base),
         "added": [new_task_to_dict(task) for task in added],
@@ -97,9 +107,9 @@ def refuse_another(folder: Path, requested: RunConfig) -> None:
         raise ArchiveError("\n".join([intro, *differs]))
 
 
-def _document(folder: Path) -> dict[str, Any]:
+def _document(folder: Path) -> RunDocument:
     try:
-        document: dict[str, Any] = read_checksummed(folder / RUN_FILE)
+        document: RunDocument = read_checksummed(folder / RUN_FILE)
     except OSError as error:
         raise ArchiveError(
             f"{folder} is not a model directory: it has no readable {RUN_FILE}. "
@@ -112,7 +122,7 @@ def _document(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _run(document: dict[str, Any]) -> RunConfig:
+def _run(document: RunDocument) -> RunConfig:
     """Return the base run as it was resolved when it was written, without further lookups."""
     return run_from_dict(document["run"])
 
@@ -126,11 +136,11 @@ def _of_folder(issue: ConfigIssue, folder: Path) -> ConfigIssue:
     return replace(issue, path=f"{folder}: {issue.path}")
 
 
-def _identity(run: RunConfig) -> dict[str, Any]:
+def _identity(run: RunConfig) -> dict[str, object]:
     return run_to_dict(run) | {"backbone": run.backbone.identity()}
 
 
-def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _fields(item, f"{path}.{name}" if path else str(name))

@@ -12,7 +12,11 @@ from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.metrics import METRICS
 from clmethods.training.sequence import SequenceStep, accuracy_matrix
 
-MetricsBySplit = dict[str, dict[str, dict[str, Any]]]
+ReadoutMetrics = dict[str, Any]
+"""Entry `accuracy`, the rows of the accuracy matrix, and a value or None by name of a metric."""
+
+MetricsBySplit = dict[str, dict[str, ReadoutMetrics]]
+"""Metrics by split and readout id, the content of a JSON document."""
 
 
 @final

@@ -18,13 +18,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, final
+from typing import TypedDict, final
 
 from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_another, write_run
 from clmethods.archive.metrics import StoredMetrics
-from clmethods.archive.stage_files import ArchiveError, read_checksummed, stage_files, write
+from clmethods.archive.stage_files import (
+    ArchiveError,
+    StageMarker,
+    read_checksummed,
+    stage_files,
+    write,
+)
+from clmethods.canonical import JsonValue
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import (
@@ -37,11 +43,19 @@ from clmethods.config import (
 )
 from clmethods.evaluate import EvalCount
 from clmethods.methods import State
+from clmethods.metrics import EvalRow
 from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
 CARRIED = "chain"
 """Folder of an export that contains a copy of its model directory."""
+
+
+class StoredReport(TypedDict):
+    """Figures of a stage, `result-SHA.json`: fields of a `TrainingReport` and a `MethodReport`."""
+
+    training: dict[str, JsonValue]
+    method: dict[str, JsonValue]
 
 
 @final
@@ -110,17 +124,15 @@ class ModelArchive:
         write(where / "cost.json", canonical_json(cost).encode())
         write(where / "stage.json", add_checksum(files.marker))
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
         """Return the counts of one readout of a stage; None if they are missing or damaged."""
         path = self._stage(key) / "evals" / f"{eval_id}.json"
-        rows: list[dict[str, Any]] | None = (
-            verify_checksum(path.read_bytes()) if path.exists() else None
-        )
+        rows: list[EvalRow] | None = verify_checksum(path.read_bytes()) if path.exists() else None
         return rows
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
         """Store the counts of one readout of a stage."""
-        rows = [asdict(count) for count in counts]
+        rows = [count.row() for count in counts]
         write(self._stage(key) / "evals" / f"{eval_id}.json", add_checksum(rows))
 
     def finished(self) -> int:
@@ -135,9 +147,9 @@ class ModelArchive:
         """
         return [self._required_delta(stage) for stage in self.chain]
 
-    def costs(self) -> list[dict[str, Any]]:
+    def costs(self) -> list[dict[str, JsonValue]]:
         """Return time in seconds and provenance of every stage; empty if they are missing."""
-        costs: list[dict[str, Any]] = []
+        costs: list[dict[str, JsonValue]] = []
         for stage in self.chain:
             try:
                 cost = json.loads((self._stage(stage.key) / "cost.json").read_bytes())
@@ -146,9 +158,9 @@ class ModelArchive:
             costs.append(cost if isinstance(cost, dict) else {})
         return costs
 
-    def reports(self) -> list[dict[str, Any]]:
+    def reports(self) -> list[StoredReport]:
         """Return training and method figures of every stage. Raises the errors of `deltas`."""
-        reports: list[dict[str, Any]] = []
+        reports: list[StoredReport] = []
         for stage in self.chain:
             marker = self._marker(stage.key)
             if marker is None:
@@ -230,11 +242,11 @@ class ModelArchive:
         except DamagedStateError as error:
             raise ArchiveError(f"{self._stage(key)} is damaged: {error}") from error
 
-    def _marker(self, key: str) -> dict[str, Any] | None:
+    def _marker(self, key: str) -> StageMarker | None:
         path = self._stage(key) / "stage.json"
         if not path.exists():
             return None
-        marker: dict[str, Any] = read_checksummed(path)
+        marker: StageMarker = read_checksummed(path)
         if marker.get("key") != key:
             raise ArchiveError(f"{path} is damaged: it is the marker of another stage.")
         return marker

@@ -5,13 +5,29 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypedDict, final
 
+from clmethods.canonical import JsonValue
 from clmethods.checkpoint import state_to_bytes
 from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
 from clmethods.errors import ClmethodsError
 from clmethods.training.stage import DivergedError, StageOutcome
+
+
+class StageMarker(TypedDict):
+    """`stage.json`: identity of a stage, and names of its payloads."""
+
+    key: str
+    parent: str | None
+    position: int
+    task_key: str
+    groups: list[int]
+    classes: list[int]
+    effect: dict[str, JsonValue]
+    state: str
+    state_bytes: int
+    result: str
 
 
 class ArchiveError(ClmethodsError, RuntimeError):
@@ -23,8 +39,7 @@ class ArchiveError(ClmethodsError, RuntimeError):
 class StageFiles:
     """Finished stage as the bytes that a store keeps."""
 
-    marker: dict[str, Any]
-    """`stage.json`: identity of the stage and names of its payloads."""
+    marker: StageMarker
     state: bytes
     result: bytes
 
@@ -43,7 +58,7 @@ def stage_files(stage: StageSpec, outcome: StageOutcome) -> StageFiles:
             f"the weights of task {stage.position + 1} are no longer finite after its last "
             "step. Lower train.lr or set train.grad_clip."
         ) from error
-    marker = {
+    marker: StageMarker = {
         "key": stage.key,
         "parent": stage.parent,
         "position": stage.position,

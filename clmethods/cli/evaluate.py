@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -27,7 +27,7 @@ from clmethods.config import (
 from clmethods.metrics import METRICS
 
 if TYPE_CHECKING:
-    from clmethods.archive import MetricsBySplit, ModelArchive
+    from clmethods.archive import MetricsBySplit, ModelArchive, ReadoutMetrics
 
 EXPORT = "export.json"
 """File that distinguishes an export from a model directory."""
@@ -145,7 +145,7 @@ def _measure(
     return metrics_by_split(run, steps, readouts)
 
 
-def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
+def _with_data(run: RunConfig, changed: Mapping[str, object]) -> RunConfig:
     """Return the run with other images of the same classes in the same tasks."""
     if isinstance(run.stream, ExtendedStream):
         hint = "Evaluate the original model, without the added task."
@@ -161,7 +161,7 @@ def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
 
 
 def _differences(
-    measured: Mapping[str, Any], stored: Mapping[str, Any], tolerance: float
+    measured: Mapping[str, ReadoutMetrics], stored: Mapping[str, ReadoutMetrics], tolerance: float
 ) -> list[str]:
     """Return the names of the accuracies and metrics that differ by more than `tolerance`."""
     differs: list[str] = []
@@ -186,7 +186,9 @@ def _agree(old: float | None, new: float | None, tolerance: float) -> bool:
     return abs(old - new) <= tolerance
 
 
-def _comparison_table(measured: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+def _comparison_table(
+    measured: Mapping[str, ReadoutMetrics], stored: Mapping[str, ReadoutMetrics]
+) -> str:
     rows = [["percent", "stored", "measured"]]
     for readout, result in measured.items():
         for name in METRICS:

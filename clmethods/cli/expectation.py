@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from clmethods.config import ConfigIssue, InvalidConfigError, RunConfig
 from clmethods.metrics import DIRECTIONS
@@ -39,16 +39,16 @@ class Expectation:
     """Reason why the prediction does not apply to this run; None if it applies."""
 
 
-def expectation(data: Mapping[str, Any], run: RunConfig, refit: bool) -> Expectation | None:
+def expectation(data: Mapping[str, object], run: RunConfig, refit: bool) -> Expectation | None:
     """Return the prediction in a production file; None for a file without a prediction.
 
     The prediction does not apply to a run with `refit` (trained on the validation images too),
     with another configuration or order than the selected one, or with a seed that the sweep used.
     Raises `InvalidConfigError` if the prediction is not a valid interval.
     """
-    evidence = data.get("evidence") or {}
+    evidence = data.get("evidence")
     predicted = evidence.get("prediction") if isinstance(evidence, Mapping) else None
-    if not predicted:
+    if not isinstance(evidence, Mapping) or not predicted:
         return None
     if not isinstance(predicted, Mapping):
         constraint = "intervals by the name of the metric"
@@ -57,7 +57,7 @@ def expectation(data: Mapping[str, Any], run: RunConfig, refit: bool) -> Expecta
     return Expectation(intervals, _void(evidence, run, refit))
 
 
-def _void(evidence: Mapping[str, Any], run: RunConfig, refit: bool) -> str | None:
+def _void(evidence: Mapping[str, object], run: RunConfig, refit: bool) -> str | None:
     if refit:
         return "the run is trained on the validation images too"
     if evidence.get("config_id", run.config_id) != run.config_id:
@@ -65,12 +65,13 @@ def _void(evidence: Mapping[str, Any], run: RunConfig, refit: bool) -> str | Non
     order = "-".join(map(str, run.stream.order))
     if evidence.get("order", order) != order:
         return f"the prediction is for the order {evidence['order']}"
-    if run.seed in (evidence.get("seeds_used") or []):
+    used = evidence.get("seeds_used")
+    if isinstance(used, list) and run.seed in used:
         return f"the sweep already used seed {run.seed}"
     return None
 
 
-def _interval(metric: str, written: Any) -> Expected:
+def _interval(metric: str, written: object) -> Expected:
     here = f"evidence.prediction.{metric}"
     if not isinstance(written, Mapping):
         raise InvalidConfigError([ConfigIssue(here, written, "a mapping with `low` and `high`")])

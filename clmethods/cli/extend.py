@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -79,7 +78,7 @@ def _task(data: str, old: StreamConfig) -> NewTask:
         raise InvalidConfigError(issue.under("--task") for issue in error.issues) from error
 
 
-def _mapping(data: str) -> dict[str, Any]:
+def _mapping(data: str) -> dict[str, object]:
     path = Path(data)
     if path.is_dir():
         return {"dataset": "image-folder", "root": data}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -11,7 +10,7 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.hidden_values import masked_text
 
 
-def read_mapping(file: Path, name: str = "FILE") -> dict[str, Any]:
+def read_mapping(file: Path, name: str = "FILE") -> dict[str, object]:
     """Return the mapping in a YAML or JSON file.
 
     Raises `InvalidConfigError` under the path `name` if the file cannot be read or parsed.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from clmethods.config import RunConfig
 from clmethods.metrics import METRICS
+
+if TYPE_CHECKING:
+    from clmethods.archive import ReadoutMetrics
 
 
 def task_names(run: RunConfig) -> list[str]:
@@ -14,7 +17,7 @@ def task_names(run: RunConfig) -> list[str]:
     return [f"task {group}" for group in run.stream.order]
 
 
-def metrics_text(results: Mapping[str, Mapping[str, Any]], run: RunConfig, split: str) -> str:
+def metrics_text(results: Mapping[str, ReadoutMetrics], run: RunConfig, split: str) -> str:
     """Return one table per readout: the accuracy matrix in percent, then every metric."""
     names = task_names(run)
     learned = names if run.stages == len(names) else ["all tasks"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -87,7 +87,7 @@ def usual_readouts(run: RunConfig) -> list[ReadoutConfig]:
     return readouts
 
 
-def _read(data: dict[str, Any]) -> tuple[RunConfig, list[ReadoutConfig]]:
+def _read(data: dict[str, object]) -> tuple[RunConfig, list[ReadoutConfig]]:
     """Return the run and its readouts; the readout of a production file is the last."""
     if "run" not in data:
         run = run_from_dict(data)
@@ -113,7 +113,8 @@ def _values(
         counts = sequence_counts(run, steps, readout.readout_id, interval.split)
         if interval.metric == "trainable_parameters":
             method = archive.reports()[-1]["method"] if archive is not None else {}
-            values[interval.metric] = method.get("trainable_parameters")
+            number = method.get("trainable_parameters")
+            values[interval.metric] = number if isinstance(number, int) else None
         elif counts.n.any():
             values[interval.metric] = every_metric(counts).get(interval.metric)
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from clmethods.canonical import JsonValue
 from clmethods.catalog.facts import ALIASES, BACKBONES, BackboneFacts
 from clmethods.catalog.shapes import UnknownBackboneError, architecture_facts, split_tag
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
@@ -105,9 +106,9 @@ class BackboneConfig:
         """Shape of the network. Raises `UnknownBackboneError` for an unknown architecture."""
         return architecture_facts(self.architecture)
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, JsonValue]:
         """Return the properties that affect results. Weights are identified by their checksum."""
-        identity: dict[str, object] = {
+        identity: dict[str, JsonValue] = {
             "name": self.architecture,
             "weights": self.weights_sha256 or self.weights,
             "image_size": self.image_size,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
+from clmethods.canonical import JsonValue
 from clmethods.catalog.facts import DatasetFacts, GivenTask
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import RunConfig
@@ -43,7 +43,7 @@ class NewTask:
             ]
         )
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, JsonValue]:
         """Return the properties that identify the images of the task, at any position."""
         facts = self.stream.facts
         return {
@@ -87,7 +87,7 @@ class ExtendedStream(StreamConfig):
         """True if both parts are settled."""
         return self.base.settled and self.added.stream.settled
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, JsonValue]:
         """Return the identities of both parts, in which files are identified by their content."""
         added = self.added.stream.identity() | {"classes": list(self.added.classes)}
         return {
@@ -150,12 +150,12 @@ def unextended(run: RunConfig) -> tuple[RunConfig, tuple[NewTask, ...]]:
     return run, tuple(added)
 
 
-def new_task_to_dict(task: NewTask) -> dict[str, Any]:
+def new_task_to_dict(task: NewTask) -> dict[str, object]:
     """Return a dict of the stream's fields and `classes`, in the form of `new_task_from_dict`."""
     return asdict(task.stream) | {"classes": list(task.classes)}
 
 
-def new_task_from_dict(data: Mapping[str, Any]) -> NewTask:
+def new_task_from_dict(data: Mapping[str, object]) -> NewTask:
     """Return the task in a dict of a stream's fields and `classes`.
 
     `classes` is a list of class ids, by default all classes of the dataset. Raises

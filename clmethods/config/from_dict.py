@@ -7,24 +7,36 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from clmethods.config.methods import METHOD_CONFIGS, MethodConfig
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-def run_from_dict(data: Mapping[str, Any]) -> RunConfig:
+Section = TypeVar("Section", bound="DataclassInstance")
+
+
+def run_from_dict(data: object) -> RunConfig:
     """Return the run in a dict from JSON or YAML; raises `InvalidConfigError` with all issues."""
-    run: RunConfig = _dataclass(RunConfig, data, "")
-    return run
+    return _dataclass(RunConfig, data, "")
 
 
-def readout_from_dict(data: Mapping[str, Any]) -> ReadoutConfig:
+def readout_from_dict(data: object) -> ReadoutConfig:
     """Return the readout in a dict from JSON or YAML; raises `InvalidConfigError`."""
-    readout: ReadoutConfig = _dataclass(ReadoutConfig, data, "readout")
-    return readout
+    return _dataclass(ReadoutConfig, data, "readout")
 
 
 @lru_cache(maxsize=64)
@@ -32,7 +44,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def _dataclass(cls: type, data: Any, path: str) -> Any:
+def _dataclass(cls: type[Section], data: object, path: str) -> Section:
     if not isinstance(data, Mapping):
         raise InvalidConfigError([ConfigIssue(path or "run", data, "a mapping of fields")])
     hints = _hints(cls)
@@ -57,7 +69,7 @@ def _dataclass(cls: type, data: Any, path: str) -> Any:
         ) from error
 
 
-def _value(annotation: Any, item: Any, path: str) -> Any:
+def _value(annotation: Any, item: object, path: str) -> object:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation == MethodConfig:
         return _method(item, path)
@@ -87,11 +99,10 @@ def _value(annotation: Any, item: Any, path: str) -> Any:
     return item
 
 
-def _method(item: Any, path: str) -> MethodConfig:
+def _method(item: object, path: str) -> MethodConfig:
     kind = item.get("kind") if isinstance(item, Mapping) else None
     if not isinstance(kind, str) or kind not in METHOD_CONFIGS:
         choices = sorted(METHOD_CONFIGS)
         hint = nearest(str(kind), choices)
         raise InvalidConfigError([ConfigIssue(f"{path}.kind", kind, f"one of {choices}", hint)])
-    method: MethodConfig = _dataclass(METHOD_CONFIGS[kind], item, path)
-    return method
+    return _dataclass(METHOD_CONFIGS[kind], item, path)

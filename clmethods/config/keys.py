@@ -11,9 +11,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
 
-from clmethods.canonical import canonical_json, fingerprint, short_id
+from clmethods.canonical import JsonValue, canonical_json, fingerprint, short_id
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.methods import EffectContext, MethodConfig, NearestClassMeanConfig
@@ -38,7 +37,7 @@ class StageSpec:
     groups: tuple[TaskGroup, ...]
     """Groups that are trained: one, or all groups for a joint method."""
     task_key: str
-    effect: dict[str, Any]
+    effect: dict[str, JsonValue]
     """Settings that act at this stage, in canonical form. `sweeps why` compares them."""
 
     @property
@@ -61,10 +60,10 @@ def task_key(stream: StreamConfig, groups: Sequence[TaskGroup]) -> str:
     return short_id([stream.dataset, version, parts])
 
 
-def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
+def stage_effect(run: RunConfig, position: int) -> dict[str, JsonValue]:
     """Return the settings that act at `position`: data, backbone, training, method and seed."""
     method = _method_effect(run.method, position, run.context)
-    acts: dict[str, Any] = {
+    acts: dict[str, JsonValue] = {
         "backbone": run.backbone.identity(),
         "data": run.stream.effect(),
         "method": method.effect,
@@ -80,7 +79,7 @@ def stage_effect(run: RunConfig, position: int) -> dict[str, Any]:
 class _MethodEffect:
     """Effect of a method at one position. It is cached and shared: do not modify it."""
 
-    effect: dict[str, Any]
+    effect: dict[str, JsonValue]
     trains: bool
     draws: bool
 
@@ -101,7 +100,7 @@ def _method_text(method: MethodConfig, position: int, context: EffectContext) ->
 
 
 @lru_cache(maxsize=4096)
-def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, Any]:
+def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, JsonValue]:
     acts = asdict(train) | {"lr": train.lr_at(0 if first else 1)}
     if not trains:
         return {name: acts[name] for name in ("precision", "device", "threads")}
@@ -217,7 +216,7 @@ _cached_tasks = lru_cache(maxsize=4096)(_read_tasks)
 class _StageEffect:
     """Effect of a run at one position, without the seed. It is cached: do not modify it."""
 
-    effect: dict[str, Any]
+    effect: dict[str, JsonValue]
     draws: bool
     """True if the seed acts."""
     before: str
@@ -248,7 +247,7 @@ def _cached_stage_effects(
     for position in range(stages):
         acts = _method_effect(method, position, context)
         of_train = _train_effect(train, position == 0, acts.trains)
-        effect = {
+        effect: dict[str, JsonValue] = {
             "backbone": identity,
             "data": of_stream,
             "method": acts.effect,
@@ -265,16 +264,16 @@ def _cached_stage_effects(
 
 
 @lru_cache(maxsize=1024)
-def _backbone_identity(backbone: BackboneConfig) -> tuple[dict[str, Any], str]:
+def _backbone_identity(backbone: BackboneConfig) -> tuple[dict[str, JsonValue], str]:
     """Return (identity, its canonical JSON). They are cached: do not modify them."""
     identity = backbone.identity()
     return identity, canonical_json(identity)
 
 
 @lru_cache(maxsize=4096)
-def _stream_effect(data: str) -> dict[str, Any]:
+def _stream_effect(data: str) -> dict[str, JsonValue]:
     """Return the effect of a stream from its canonical JSON. It is cached: do not modify it."""
-    effect: dict[str, Any] = json.loads(data)
+    effect: dict[str, JsonValue] = json.loads(data)
     return effect
 
 
@@ -287,9 +286,9 @@ def _extended_chain(run: RunConfig, stream: ExtendedStream) -> tuple[StageSpec, 
     """Return the chain of the base run and a stage of the added task, keyed by its own data."""
     base = stage_chain(replace(run, stream=stream.base))
     position, added = len(base), stream.added
-    data = stage_effect(replace(run, stream=added.stream, method=NearestClassMeanConfig()), 0)
+    alone = replace(run, stream=added.stream, method=NearestClassMeanConfig())
     acts = stage_effect(run, position)
-    acts["data"] = data["data"] | {"first_class": stream.base.facts.classes}
+    acts["data"] = alone.stream.effect() | {"first_class": stream.base.facts.classes}
     identity = short_id(added.identity())
     group = stream.groups()[-1]
     parent = base[-1].key

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
-from clmethods.canonical import canonical_json, short_id
+from clmethods.canonical import JsonValue, canonical_json, short_id
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, finite, refuse, require
 
@@ -206,9 +206,9 @@ class ReadoutConfig:
         return GaussianKind(features="own", clusters=clusters, covariance=full)
 
     @property
-    def task_id_effect(self) -> dict[str, Any]:
+    def task_id_effect(self) -> dict[str, JsonValue]:
         """Settings that act on the inferred tasks, before any vote; always with the metric."""
-        acts: dict[str, Any] = {"metric": self.metric if self.infers else "cosine"}
+        acts: dict[str, JsonValue] = {"metric": self.metric if self.infers else "cosine"}
         if self.infers and self.metric in GAUSSIAN_METRICS:
             acts["clusters"] = self.clusters
             acts["shrinkage"] = [self.shrinkage_diag, self.shrinkage_off]
@@ -221,12 +221,12 @@ class ReadoutConfig:
         return replace(self, **plain)
 
     @property
-    def tap_effect(self) -> dict[str, Any]:
+    def tap_effect(self) -> dict[str, JsonValue]:
         """Settings that act on the aligned head; empty if the head is not aligned."""
         kind = self.tap_kind
         if kind is None:
             return {}
-        acts: dict[str, Any] = {
+        acts: dict[str, JsonValue] = {
             "kind": kind.name,
             "steps": self.tap_steps,
             "epochs": self.tap_epochs,
@@ -271,9 +271,9 @@ class ReadoutConfig:
         return words if self.tap_restore else [*words, "chain"]
 
     @property
-    def effect(self) -> dict[str, Any]:
+    def effect(self) -> dict[str, JsonValue]:
         """Settings that act, in canonical form."""
-        acts: dict[str, Any] = {"routing": self.route, **self.task_id_effect}
+        acts: dict[str, JsonValue] = {"routing": self.route, **self.task_id_effect}
         if self.route == "batch":
             acts["batch_size"] = self.batch_size
         return acts | {"tap": self.tap_effect} if self.adapts else acts

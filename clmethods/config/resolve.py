@@ -15,7 +15,7 @@ from clmethods.config.backbone import FORMATS, BackboneConfig
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.errors import ConfigIssue, InvalidConfigError, require
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from clmethods.user_data import hub_cache as hub
 
 SHIPPED = {"nano_vit32": "nano_vit32"}
@@ -81,6 +81,19 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     """
     if backbone.weights == "random":
         return replace(backbone, weights_sha256=None)
+    path, actual = checked_weights(backbone)
+    if backbone.weights in {"shipped", "timm"}:  # each host has its own copy
+        return replace(backbone, weights_sha256=actual)
+    # The path is absolute, because a worker may run in another directory.
+    return replace(backbone, weights=str(path.resolve()), weights_sha256=actual)
+
+
+def checked_weights(backbone: BackboneConfig) -> tuple[Path, str]:
+    """Return (path, SHA-256) of the weights file of a backbone that is not random.
+
+    Raises `MissingWeightsError` if the weights cannot be found, and `InvalidConfigError` if they
+    have another checksum than the configuration or the record of the package requires.
+    """
     path = weights_path(backbone)
     if not path.is_file():
         raise MissingWeightsError([_missing(backbone, path)])
@@ -88,19 +101,13 @@ def resolve_backbone(backbone: BackboneConfig) -> BackboneConfig:
     expected = backbone.weights_sha256
     if expected is None and backbone.weights == "shipped":
         expected = _recorded_sha256(path)
-    issue = require(
-        expected in {None, actual},
-        "backbone.weights",
-        backbone.weights,
-        f"a file with SHA-256 {expected}",
-        f"{path.name} has SHA-256 {actual}: restore the file, or correct weights_sha256.",
-    )
-    if issue is not None:
-        raise InvalidConfigError([issue])
-    if backbone.weights in {"shipped", "timm"}:  # each host has its own copy
-        return replace(backbone, weights_sha256=actual)
-    # The path is absolute, because a worker may run in another directory.
-    return replace(backbone, weights=str(path.resolve()), weights_sha256=actual)
+    if expected not in {None, actual}:
+        allowed = f"a file with SHA-256 {expected}"
+        hint = f"{path.name} has SHA-256 {actual}: restore the file, or correct weights_sha256."
+        raise InvalidConfigError(
+            [ConfigIssue("backbone.weights", backbone.weights, allowed, hint)]
+        )
+    return path, actual
 
 
 def weights_path(backbone: BackboneConfig) -> Path:

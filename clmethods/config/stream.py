@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from clmethods.canonical import derive_seed, plain
+from clmethods.canonical import JsonValue, derive_seed, plain
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
 from clmethods.errors import ConfigIssue, nearest, refuse, require
 from clmethods.user_data.class_grouping import ClassGrouping
@@ -227,10 +227,10 @@ class StreamConfig:
         groups = self.groups()
         return tuple(groups[index] for index in self.order)
 
-    def effect(self) -> dict[str, object]:
+    def effect(self) -> dict[str, JsonValue]:
         """Return the settings of the data that act in every stage, for any task."""
         facts = self.facts
-        acts: dict[str, object] = {
+        acts: dict[str, JsonValue] = {
             "dataset": self.dataset,
             "version": facts.version,
             "classes": facts.classes,
@@ -254,7 +254,7 @@ class StreamConfig:
         unread_split = self.split_file is not None and self.split_version is None
         return not unread_split and (self.record is not None or not is_user_data)
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> dict[str, JsonValue]:
         """Return the fields, in which files are identified by their content, not by their path."""
         excluded = {"root", "manifest", "download", "split_file"}
         values = {name: value for name, value in plain(self).items() if name not in excluded}

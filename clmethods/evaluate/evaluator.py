@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
-
-from torch import Tensor
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from clmethods.config.stream import TaskGroup
-from clmethods.data.streams import EVALUATED_SPLITS, Split, TaskData
-from clmethods.determinism import on_device, open_run, prepare_process
+from clmethods.data.streams import EVALUATED_SPLITS, Split
+from clmethods.determinism import on_device, prepare_process
 from clmethods.errors import refuse
+from clmethods.evaluate.chain_values import ChainValues, StateSource
 from clmethods.evaluate.eval_count import EvalCount
 from clmethods.evaluate.stage_predictions import StagePredictions
 from clmethods.methods import State
@@ -21,9 +19,6 @@ from clmethods.metrics import feature_drift
 from clmethods.readout.adaptive import Head
 from clmethods.readout.features import FeatureCache
 from clmethods.readout.statistics import ReadoutStatistics
-
-StateSource = Callable[[int], State]
-"""Function that returns the folded state after the task at a position."""
 
 
 @final
@@ -50,13 +45,15 @@ class Evaluator:
         task-adaptive prediction or drift requires them. `statistics` replace the training images
         of the tasks that they cover.
         """
-        self.run, self.chain, self.states = run, tuple(chain), states
-        self.snapshots = "oracle" in run.method.ROUTINGS
+        self.run, self.chain = run, tuple(chain)
         self.statistics = statistics or ReadoutStatistics()
-        self.features = FeatureCache() if features is None else features
-        self.distances: dict[tuple[str, int, str, int], Tensor] = {}
-        self.heads: dict[tuple[str, int], Head] = {}
-        self._labels: dict[tuple[str, int], Tensor] = {}
+        self._values = ChainValues(
+            run,
+            self.chain,
+            states,
+            self.statistics,
+            FeatureCache() if features is None else features,
+        )
 
     def counts(
         self, position: int, state: State, readouts: Sequence[ReadoutConfig]
@@ -70,17 +67,17 @@ class Evaluator:
         stage = self._stage(position, state)
         counts: dict[str, list[EvalCount]] = {readout.readout_id: [] for readout in readouts}
         distinct = {readout.readout_id: readout for readout in readouts}
-        if not self.snapshots:  # later stages cannot recompute these features
+        if not self._values.snapshots:  # later stages cannot recompute these features
             for kind in {readout.tap_kind for readout in readouts} - {None}:
                 stage.all_gaussians(kind, position)
         for split in EVALUATED_SPLITS:
             for group in self.run.stream.groups():  # all readouts share the features of a group
-                if len(self.labels(split, group)):
+                if len(self._values.labels(split, group)):
                     for name, readout in distinct.items():
                         counts[name] += stage.counts(readout, split, group)
                     stage.scored.clear()
-        if all(readout.routing == "last" for readout in readouts):
-            self.features.forget(self.chain[position].key)  # no later stage uses this snapshot
+        if all(readout.routing == "last" for readout in readouts):  # no later stage uses it
+            self._values.features.forget(self.chain[position].key)
         return counts
 
     def statistics_for(
@@ -118,20 +115,9 @@ class Evaluator:
             for group in earlier.groups
         }
 
-    def data(self, split: Split, group: TaskGroup) -> TaskData:
-        """Return the images of a task. They are not cached, because their features are."""
-        return open_run(self.run)[1].data_of(group, split)
-
-    def labels(self, split: Split, group: TaskGroup) -> Tensor:
-        """Return the original class ids (n,) of a task's images."""
-        key = (split, group.index)
-        if key not in self._labels:
-            self._labels[key] = self.data(split, group).labels
-        return self._labels[key]
-
     def _stage(self, position: int, state: State) -> StagePredictions:
         prepare_process(self.run.train)
-        return StagePredictions(self, position, on_device(state, self.run.train.device))
+        return StagePredictions(self._values, position, on_device(state, self.run.train.device))
 
 
 def evaluate_stage(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
-from clmethods.canonical import canonical_json, derive_seed
+from clmethods.canonical import JsonValue, canonical_json, derive_seed
 from clmethods.config.readout import GaussianKind, ReadoutConfig
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import Split
 from clmethods.determinism import on_device, open_run
+from clmethods.evaluate.chain_values import ChainValues
 from clmethods.evaluate.eval_count import EvalCount
 from clmethods.methods import METHODS, Predictor, State
 from clmethods.readout.adaptive import Head, align_head
 from clmethods.readout.gaussians import Gaussians, fit
 from clmethods.readout.task_id import nearest_task, shared_distances, task_distances, vote
-
-if TYPE_CHECKING:
-    from clmethods.evaluate.evaluator import Evaluator
 
 SAMPLES_PER_IMAGE = 5
 """Number of features per step of task-adaptive prediction, relative to the run's batch size."""
@@ -29,10 +27,10 @@ SAMPLES_PER_IMAGE = 5
 class StagePredictions:
     """Predictions of one stage; its snapshots are built on first use."""
 
-    def __init__(self, evaluator: Evaluator, position: int, state: State) -> None:
-        self.evaluator, self.position, self.state = evaluator, position, state
-        self.run = evaluator.run
-        self.stages = evaluator.chain[: position + 1]
+    def __init__(self, values: ChainValues, position: int, state: State) -> None:
+        self.values, self.position, self.state = values, position, state
+        self.run = values.run
+        self.stages = values.chain[: position + 1]
         self.seen = torch.tensor(sorted({c for stage in self.stages for c in stage.classes}))
         self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
@@ -42,7 +40,7 @@ class StagePredictions:
 
     def counts(self, readout: ReadoutConfig, split: Split, group: TaskGroup) -> list[EvalCount]:
         """Return the counts of every class of a group under a readout."""
-        labels = self.evaluator.labels(split, group)
+        labels = self.values.labels(split, group)
         seen = group.index in self.position_of
         own = torch.tensor(group.classes)
         scores = self.routed_scores(readout, split, group)
@@ -99,7 +97,7 @@ class StagePredictions:
         if key not in self.scored:
             moved = self.run.method.moves_snapshots and snapshot != self.position
             features = (
-                self.predictor(snapshot).features(self.evaluator.data(split, group).images)
+                self.predictor(snapshot).features(self.values.data(split, group).images)
                 if moved
                 else self.features(snapshot, split, group)
             )
@@ -120,7 +118,7 @@ class StagePredictions:
             if readout.metric == "shared_cov":  # depends on all seen classes
                 self._routed[key] = nearest_task(shared_distances(readout, tasks, first))
                 return self._routed[key]
-            known = self.evaluator.distances
+            known = self.values.distances
             for place, task in enumerate(tasks):
                 cache_key = (name, place, split, group.index)
                 if cache_key not in known:
@@ -136,12 +134,12 @@ class StagePredictions:
 
     def gaussians(self, kind: GaussianKind, place: int) -> Gaussians:
         """Return the statistics of the task at `place`."""
-        statistics, stage = self.evaluator.statistics, self.stages[place]
+        statistics, stage = self.values.statistics, self.stages[place]
         gaussians = statistics.get(kind, place)
         if gaussians is None:
             snapshot = 0 if kind.features == "first" else place
             parts = [self.features(snapshot, "train", group) for group in stage.groups]
-            labels = [self.evaluator.labels("train", group) for group in stage.groups]
+            labels = [self.values.labels("train", group) for group in stage.groups]
             gaussians = fit(torch.cat(parts), torch.cat(labels), kind, self._seed)
             statistics.put(kind, place, gaussians)
         return gaussians.to(self.run.train.device)
@@ -161,10 +159,9 @@ class StagePredictions:
         """Return the head aligned after the task at `place`.
 
         Without `tap_restore`, the rows of old classes start from the head aligned after the
-        previous task. The heads are then computed from the start of the chain and cached by the
-        evaluator.
+        previous task. The heads are then computed from the start of the chain and cached.
         """
-        cache = self.evaluator.heads
+        cache = self.values.heads
         if not readout.tap_restore and (name, place) in cache:
             return cache[name, place]
         weight, bias = self.state["head.weight"], self.state["head.bias"]
@@ -187,9 +184,9 @@ class StagePredictions:
 
     def features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
         """Return features (n, D) of a task's images under a snapshot as its own task left it."""
-        features = self.evaluator.features.get(
+        features = self.values.features.get(
             (self.stages[snapshot].key, split, group.domain, group.classes),
-            lambda: self.as_left(snapshot).features(self.evaluator.data(split, group).images),
+            lambda: self.as_left(snapshot).features(self.values.data(split, group).images),
         )
         return features.to(self.run.train.device)
 
@@ -210,13 +207,13 @@ class StagePredictions:
         if snapshot in self._predictors:
             return self._predictors[snapshot]
         state, position = self.state, self.position
-        if snapshot != position and not self.evaluator.snapshots:
-            if self.evaluator.states is None:
+        if snapshot != position and not self.values.snapshots:
+            if self.values.states is None:
                 raise LookupError(
                     f"{self.run.method.kind} keeps no snapshots: the state after task "
                     f"{snapshot + 1} is needed, and the evaluator was given no source of states"
                 )
-            state = on_device(self.evaluator.states(snapshot), self.run.train.device)
+            state = on_device(self.values.states(snapshot), self.run.train.device)
             position = snapshot
         backbone, _ = open_run(self.run)
         predictor = METHODS[self.run.method.kind].predictor(
@@ -232,5 +229,5 @@ class StagePredictions:
         return self.run.seed if self.run.method.TRAINS else 0
 
 
-def _name(effect: dict[str, object]) -> str:
+def _name(effect: dict[str, JsonValue]) -> str:
     return canonical_json(effect)

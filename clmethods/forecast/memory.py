@@ -15,18 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from clmethods.config.methods import MethodConfig
+from clmethods.config.methods.run_shapes import DOUBLE, Groups, RunShapes, Size, network, total
 from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind, ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.forecast.stored_tensors import (
-    DOUBLE,
-    STORED,
-    Groups,
-    RunShapes,
-    Size,
-    network,
-    total,
-)
 
 WORDS = {"float32": 4, "float64": 8}
 """Bytes per number for each `train.precision`."""
@@ -101,7 +93,7 @@ _cached_sizes = lru_cache(maxsize=4096)(_sizes)
 @lru_cache(maxsize=32768)  # the number of configurations of a large sweep
 def _stage_sizes(method: MethodConfig, shapes: RunShapes) -> tuple[StageSize, ...]:
     sizes, state, state_size = list[StageSize](), Groups(), Size()
-    for groups in STORED[method.kind](method, shapes):
+    for groups in method.stored(shapes):
         delta = total(groups.values())
         replaced = total(state[name] for name in groups if name in state)
         state_size = Size(

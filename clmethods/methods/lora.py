@@ -61,11 +61,11 @@ def task_head(
     in its head; their rows are drawn now, with the values that they would have had from the start.
     """
     backbone, state = method.backbone, method.state
-    total = method.run.stream.facts.classes
+    total, trained = method.run.stream.facts.classes, classes or method.stage.classes
     known = len(state["head.weight"]) if "head.weight" in state else 0
     rows = [(state["head.weight"], state["head.bias"])] if known else []
     if known < total:
-        weight, bias = initial_head(total, backbone.width, method.run.seed)
+        weight, bias = initial_head(total, backbone.facts.width, method.run.seed)
         rows.append((weight[known:], bias[known:]))
     weights, biases = (
         [part.to(device=backbone.device, dtype=backbone.dtype) for part in parts]
@@ -74,7 +74,7 @@ def task_head(
     return TaskHead(
         torch.cat(weights),
         torch.cat(biases),
-        classes or method.stage.classes,
+        trained,
         among,
     )
 

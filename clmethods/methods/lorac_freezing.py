@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.methods.freezing_forecast import last_epoch_samples
-from clmethods.config.methods.lorac_effect import EVIDENCE_SELECTORS
+from clmethods.config.methods.lorac_fields import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
 from clmethods.data.extended import open_stream
 from clmethods.errors import ConfigIssue, InvalidConfigError
@@ -94,9 +94,9 @@ def refuse_short_window(run: RunConfig, position: int) -> None:
     task. Its result differs between tasks only if their sizes differ.
     """
     config = method_config(run, LoracIpcConfig)
-    reads = config.ipc_stat == "epoch_mean" and config.ipc_target != "factors"
-    chooses = config.forecast(run.context)[-1] > 0 and config.ipc_selector in EVIDENCE_SELECTORS
-    if not (reads and chooses):
+    if config.ipc_stat != "epoch_mean" or config.ipc_target == "factors":
+        return
+    if config.forecast(run.context)[-1] == 0 or config.ipc_selector not in EVIDENCE_SELECTORS:
         return
     needed = last_epoch(run, position)
     if needed > config.ipc_window:

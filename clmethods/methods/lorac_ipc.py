@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.methods import LoracIpcConfig
-from clmethods.config.methods.lorac_effect import ACROSS_TASKS, SOFT_ORTHOGONALITY, pull_weight
+from clmethods.config.methods.lorac_effect import pull_weight
+from clmethods.config.methods.lorac_fields import ACROSS_TASKS, SOFT_ORTHOGONALITY
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.methods.base import (
@@ -66,10 +67,9 @@ class LoracIpc(Method):
         self.config = method_config(run, LoracIpcConfig)
         self.matrices = adapted_matrices(self.config, backbone.facts.blocks)
         self.composition = Composition(self.config, self.matrices, state)
+        drawn = self.generator("freeze")
         refuse_short_window(run, stage.position)
-        self.frozen = frozen_before(
-            run, self.composition, stage.position, self.generator("freeze")
-        )
+        self.frozen = frozen_before(run, self.composition, stage.position, drawn)
         flags = list(zip(self.matrices, self.frozen.tolist(), strict=True))
         free = [matrix for matrix, frozen in flags if not frozen]
         self.adapters = open_adapters(self, self.config, self.composition, free)

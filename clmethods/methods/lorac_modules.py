@@ -32,22 +32,21 @@ def open_adapters(
     """Return a new module in addition to the earlier ones for every matrix of `free`."""
     position = method.stage.position
     share = share_in_effect(config, method.backbone.facts.blocks, len(free))
+    rule, a_init, scale = weight_rule(config, position), start_rule(config), composition.scale
     shared: dict[object, ModuleWeights] = {}
     adapters: dict[Matrix, SiteAdapter] = {}
     for matrix in free:
         past = composition.factors(matrix, position - 1)
         group = {"matrix": matrix, "block": matrix.block, "site": matrix.site, "task": None}[share]
         if group not in shared:
-            weights = start_weights(method, config, composition, matrix)
+            weights = start_weights(method, config, composition, matrix, rule)
             if weights is not None:
                 shared[group] = weights
         earlier = torch.cat([a for a, _ in past]) if past else None
-        a, b = fresh_factors(
-            method, matrix, config.rank, earlier=earlier, a_init=start_rule(config)
-        )
+        a, b = fresh_factors(method, matrix, config.rank, earlier=earlier, a_init=a_init)
         if config.ortho_mode == "project" and earlier is not None:
             a = project_off(a, row_basis(earlier))
-        adapter = SiteAdapter(a, b, composition.scale, past=past, omega=shared.get(group))
+        adapter = SiteAdapter(a, b, scale, past=past, omega=shared.get(group))
         keep_exact(adapter, config, earlier)
         adapters[matrix] = adapter
     return adapters
@@ -59,15 +58,14 @@ def start_rule(config: LoracIpcConfig) -> AInit:
 
 
 def start_weights(
-    method: Method, config: LoracIpcConfig, composition: Composition, matrix: Matrix
+    method: Method, config: LoracIpcConfig, composition: Composition, matrix: Matrix, rule: str
 ) -> ModuleWeights | None:
     """Return the module weights at the start of a task; None if there are none.
 
-    They are the weights at the end of the previous task. Matrices that share weights have the same
-    row of the bank until they are frozen.
+    `rule` is the scheme that is in effect, from `weight_rule`. The weights are those at the end of
+    the previous task. Matrices that share weights have the same row of the bank until they freeze.
     """
     position, backbone = method.stage.position, method.backbone
-    rule = weight_rule(config, position)
     current = config.omega_current and rule != "ones"
     if position == 0 and not current:
         return None

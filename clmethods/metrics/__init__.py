@@ -30,6 +30,7 @@ from clmethods.metrics.matrix import (
     stability_plasticity,
 )
 from clmethods.metrics.orders import aopd, disparity, mopd
+from clmethods.metrics.row_counts import EvalRow, counts_from_rows, missing_evaluations
 from clmethods.metrics.stacks import Direction, Matrix
 from clmethods.metrics.transfer import (
     feature_drift,
@@ -48,6 +49,7 @@ __all__ = [
     "CountMetric",
     "Counts",
     "Direction",
+    "EvalRow",
     "Matrix",
     "Metric",
     "aopd",
@@ -56,6 +58,7 @@ __all__ = [
     "bwt",
     "bwt_all_pairs",
     "bwt_plus",
+    "counts_from_rows",
     "disparity",
     "every_metric",
     "feature_drift",
@@ -68,6 +71,7 @@ __all__ = [
     "intransigence",
     "learning_accuracy",
     "metrics_of_many",
+    "missing_evaluations",
     "model_size_efficiency",
     "mopd",
     "pooled_accuracy",

@@ -63,15 +63,20 @@ class Counts:
     """(S, T) number of images routed to their own task; None if the readout infers no tasks."""
     memory: npt.NDArray[np.float64] | None = None
     """(S,) bytes of the model after each stage."""
+    seen: npt.NDArray[np.bool_] | None = None
+    """(S, T) True for tasks learned by then; None: those on and below the diagonal if S is T."""
     references: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
     """Accuracies (T,) of reference runs on each task, by the names of `REFERENCES`."""
 
     @property
     def class_incremental(self) -> Matrix:
-        """(S, T) accuracies among all classes seen; NaN above the diagonal."""
+        """(S, T) accuracies among all classes seen; NaN for tasks that are not learned yet."""
         stages, tasks = self.n.shape[-2:]
         a = _rates(self.correct, self.n)
-        seen = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else True
+        seen = self.seen
+        if seen is None:
+            history = stages == tasks
+            seen = np.tri(stages, dtype=bool) if history else np.ones((stages, tasks), dtype=bool)
         return np.where(seen, a, np.nan)
 
     @property

@@ -30,8 +30,8 @@ def adapted_matrices(config: AdapterFields, blocks: int) -> tuple[Matrix, ...]:
 
     Every vector with one entry per matrix uses this order.
     """
-    depth = config.adapted_blocks(blocks)
-    return tuple(Matrix(block, site) for block in range(depth) for site in config.ordered_sites())
+    depth, sites = config.adapted_blocks(blocks), config.ordered_sites()
+    return tuple(Matrix(block, site) for block in range(depth) for site in sites)
 
 
 def adapted_network(

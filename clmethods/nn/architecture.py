@@ -1,4 +1,4 @@
-"""Vision Transformer architectures of clmethods and timm, and a check that adapters fit them."""
+"""Sites of a Vision Transformer of timm, and a check that adapters fit a network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import timm
 import torch
 from timm.models import VisionTransformer
 from torch import nn
-
-from clmethods.config.backbone import BackboneConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +37,6 @@ SITE_SLOTS: dict[str, SiteSlot] = {
 """Slots by site. timm fuses query, key and value into one linear layer; they are three sites."""
 
 MODULES = tuple(dict.fromkeys(slot.module for slot in SITE_SLOTS.values()))
-
-
-def architecture(config: BackboneConfig) -> VisionTransformer:
-    """Return a network without a head, with timm's initial weights, on torch's default device."""
-    facts = config.facts
-    if facts.timm:
-        network: VisionTransformer = timm.create_model(
-            config.architecture,
-            pretrained=False,
-            num_classes=0,
-            img_size=config.image_size,
-            global_pool=config.pooling,
-        )
-        return network
-    return VisionTransformer(
-        img_size=config.image_size,
-        patch_size=facts.patch_size,
-        embed_dim=facts.width,
-        depth=facts.blocks,
-        num_heads=facts.heads,
-        mlp_ratio=facts.mlp_ratio,
-        num_classes=0,
-        global_pool=config.pooling,
-    )
 
 
 def unfit(network: nn.Module) -> list[str]:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import final
 
+import timm
 import torch
 from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from clmethods.canonical import derive_seed
+from clmethods.catalog.facts import BackboneFacts
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.resolve import resolve_backbone, weights_path
+from clmethods.config.resolve import checked_weights
 from clmethods.data.transforms import enlarged
-from clmethods.nn.architecture import SITE_SLOTS, SiteSlot, architecture
+from clmethods.nn.architecture import SITE_SLOTS, SiteSlot
 from clmethods.nn.weights import Tensors, WeightsError, fit, read
 
 __all__ = [
@@ -51,8 +53,8 @@ class FrozenBackbone:
         self.facts = config.facts
         self.dtype, self.device = dtype, device
         with torch.device("meta"):
-            self._template = architecture(config)
-        loaded, self.ignored = _load(config, self._template)
+            self._template = untrained_network(config, self.facts)
+        loaded, self.ignored = _load(config, self.facts, self._template)
         self.tensors: Tensors = {
             name: tensor.to(device=device, dtype=dtype) for name, tensor in loaded.items()
         }
@@ -96,6 +98,29 @@ class FrozenBackbone:
         return pixels
 
 
+def untrained_network(config: BackboneConfig, facts: BackboneFacts) -> VisionTransformer:
+    """Return a network without a head, with timm's initial weights, on torch's default device."""
+    if facts.timm:
+        network: VisionTransformer = timm.create_model(
+            config.architecture,
+            pretrained=False,
+            num_classes=0,
+            img_size=config.image_size,
+            global_pool=config.pooling,
+        )
+        return network
+    return VisionTransformer(
+        img_size=config.image_size,
+        patch_size=facts.patch_size,
+        embed_dim=facts.width,
+        depth=facts.blocks,
+        num_heads=facts.heads,
+        mlp_ratio=facts.mlp_ratio,
+        num_classes=0,
+        global_pool=config.pooling,
+    )
+
+
 def features(network: nn.Module, pixels: Tensor) -> Tensor:
     """Return the features (B, D) of pixels (B, 3, H, W), after the last norm.
 
@@ -112,10 +137,12 @@ def load_backbone(config: BackboneConfig, precision: str, device: str) -> Frozen
     return FrozenBackbone(config, getattr(torch, precision), device)
 
 
-def _load(config: BackboneConfig, network: VisionTransformer) -> tuple[Tensors, tuple[str, ...]]:
+def _load(
+    config: BackboneConfig, facts: BackboneFacts, network: VisionTransformer
+) -> tuple[Tensors, tuple[str, ...]]:
     if config.weights == "random":
-        return _random(config), ()
-    path = weights_path(resolve_backbone(config))
+        return _random(config, facts), ()
+    path, _ = checked_weights(config)
     stored = read(path)
     try:
         tensors, ignored = fit(stored, network)
@@ -124,12 +151,12 @@ def _load(config: BackboneConfig, network: VisionTransformer) -> tuple[Tensors, 
     return tensors, tuple(ignored)
 
 
-def _random(config: BackboneConfig) -> Tensors:
+def _random(config: BackboneConfig, facts: BackboneFacts) -> Tensors:
     """Return timm's initial weights under a seed that depends only on the architecture."""
     state = torch.get_rng_state()
     try:
         torch.manual_seed(derive_seed(0, "random_backbone", config.architecture))
-        tensors: Tensors = architecture(config).state_dict()
+        tensors: Tensors = untrained_network(config, facts).state_dict()
     finally:
         torch.set_rng_state(state)
     return tensors

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
 
 import timm
 import torch
@@ -25,7 +24,7 @@ from clmethods.nn.architecture import unfit
 from clmethods.user_data import hub_cache as hub
 
 
-def facts(name: str) -> dict[str, Any]:
+def facts(name: str) -> dict[str, object]:
     """Return the shape of a timm Vision Transformer, or the reason why it cannot be adapted."""
     if not timm.is_model(name):
         hint = nearest(name, timm.list_models(["*vit_*", "deit*"]))
@@ -61,7 +60,7 @@ def _pools(name: str, pooling: str) -> bool:
     return True
 
 
-def fetch(name: str) -> dict[str, Any]:
+def fetch(name: str) -> dict[str, object]:
     """Download the weights of a tag into the hub's cache and return the path, or a refusal."""
     if name not in timm.list_pretrained():
         architecture = name.partition(".")[0]

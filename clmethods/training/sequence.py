@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, final
+from dataclasses import dataclass, replace
+from typing import Protocol, final
 
 import numpy as np
 
-from clmethods.checkpoint import fold
-from clmethods.config.extension import as_trained
-from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
+from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig
-from clmethods.evaluate import EvalCount, Evaluator, StateSource
+from clmethods.evaluate import EvalCount
 from clmethods.methods import State
-from clmethods.metrics import Counts
-from clmethods.provenance import Stopwatch
+from clmethods.metrics import Counts, EvalRow, counts_from_rows
 from clmethods.readout.statistics import ReadoutStatistics
-from clmethods.training.stage import StageOutcome, run_stage
+from clmethods.training.completion import ChainCompletion, Cost
+from clmethods.training.stage import StageOutcome
 
 
 class StageArchive(Protocol):
-    """Storage of finished stages, such as `sweeps.stages.stage_store.StageStore`."""
+    """Storage of finished stages, such as `clmethods.archive.ModelArchive`."""
 
     def load_delta(self, key: str) -> State | None:
         """Return the delta of a finished stage; None if it is not available."""
 
-    def save(self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]) -> None:
+    def save(self, stage: StageSpec, outcome: StageOutcome, cost: Cost) -> object:
         """Store a finished stage; an existing stage is left unchanged."""
 
 
 class CountArchive(Protocol):
-    """Storage of evaluations of stages; `StageStore` implements it too."""
+    """Storage of evaluations of stages; `ModelArchive` implements it too."""
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
-        """Return the fields of every `EvalCount` of a readout; None if they are not available."""
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
+        """Return the rows of one readout of a stage; None if they are not available."""
 
-    def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
+    def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> object:
         """Store the counts of one readout of a stage; existing counts are left unchanged."""
 
 
@@ -70,26 +68,14 @@ def run_sequence(
     """
     run = resolve(run)
     chain = stage_chain(run)
-    deltas: list[State] = []
-    evaluated = _Evaluations(
-        chain, readouts, evaluations, lambda position: fold(deltas[: position + 1]), statistics
-    )
+    states: list[State] = []
+    completion = ChainCompletion(run, chain, readouts, states.__getitem__, statistics)
+    store = _Archives(archive, evaluations)
     steps: list[SequenceStep] = []
     for stage in chain:
-        stage_run = as_trained(run, stage.position)
-        delta = archive.load_delta(stage.key) if archive is not None else None
-        reused = delta is not None
-        if delta is None:
-            watch = Stopwatch()
-            outcome = run_stage(stage_run, stage, fold(deltas))
-            delta = outcome.delta
-            if archive is not None:
-                archive.save(stage, outcome, watch.cost())
-        deltas.append(delta)
-        state = fold(deltas)
-        counts = evaluated.counts(stage_run, stage, state)
-        size = sum(tensor.nbytes for tensor in state.values())
-        steps.append(SequenceStep(stage, reused, counts, size))
+        done = completion.complete(stage, states[-1] if states else {}, store)
+        states.append(done.state)
+        steps.append(_step(stage, not done.trained, done.counts, done.state))
         on_step(steps[-1])
     return steps
 
@@ -101,76 +87,55 @@ def evaluate_chain(
     readouts: Sequence[ReadoutConfig],
 ) -> list[SequenceStep]:
     """Return the counts after every stage of a trained chain, computed from its folded states."""
-    evaluations = _Evaluations(chain, readouts, None, lambda position: states[position])
+    completion = ChainCompletion(run, chain, readouts, states.__getitem__)
+    nothing = _Archives(None, None)
     return [
-        SequenceStep(
-            stage,
-            True,
-            evaluations.counts(as_trained(run, stage.position), stage, state),
-            sum(tensor.nbytes for tensor in state.values()),
-        )
+        _step(stage, True, completion.evaluate(stage, state, nothing), state)
         for stage, state in zip(chain, states, strict=True)
     ]
 
 
+def _step(
+    stage: StageSpec, reused: bool, counts: dict[str, list[EvalCount]], state: State
+) -> SequenceStep:
+    return SequenceStep(stage, reused, counts, sum(tensor.nbytes for tensor in state.values()))
+
+
 @final
-class _Evaluations:
-    """Counts of the stages of a chain, from an archive if it contains them."""
+@dataclass(frozen=True, slots=True)
+class _Archives:
+    """Optional archives of stages and evaluations as a `ChainStore`."""
 
-    def __init__(
-        self,
-        chain: Sequence[StageSpec],
-        readouts: Sequence[ReadoutConfig],
-        archive: CountArchive | None,
-        states: StateSource,
-        statistics: ReadoutStatistics | None = None,
+    stages: StageArchive | None
+    evaluations: CountArchive | None
+
+    def delta(self, stage: StageSpec) -> State | None:
+        return None if self.stages is None else self.stages.load_delta(stage.key)
+
+    def commit(self, stage: StageSpec, outcome: StageOutcome, cost: Cost) -> State:
+        if self.stages is not None:
+            self.stages.save(stage, outcome, cost)
+        return outcome.delta
+
+    def rows(self, stage: StageSpec, eval_id: str) -> list[EvalRow] | None:
+        if self.evaluations is None:
+            return None
+        return self.evaluations.evaluation(stage.key, eval_id)
+
+    def save_counts(
+        self, stage: StageSpec, counts: Mapping[str, Sequence[EvalCount]], cost: Cost
     ) -> None:
-        self.chain, self.readouts, self.archive = chain, readouts, archive
-        self.states, self.statistics = states, statistics
-        self._evaluator: Evaluator | None = None
-
-    def counts(self, run: RunConfig, stage: StageSpec, state: State) -> dict[str, list[EvalCount]]:
-        """Return counts by readout id, after `stage` of `run`, whose folded state is `state`."""
-        partition = partition_id(run)
-        counts: dict[str, list[EvalCount]] = {}
-        missing: list[ReadoutConfig] = []
-        for readout in self.readouts:
-            rows = None
-            if self.archive is not None:
-                rows = self.archive.evaluation(stage.key, evaluation_id(readout, partition))
-            if rows is None:
-                missing.append(readout)
-            else:
-                counts[readout.readout_id] = [EvalCount(**row) for row in rows]
-        if missing:
-            if self._evaluator is None or self._evaluator.run != run:
-                self._evaluator = Evaluator(
-                    run, self.chain[: run.stages], self.states, self.statistics
-                )
-            computed = self._evaluator.counts(stage.position, state, missing)
-            for readout in missing:
-                if self.archive is not None:
-                    identity = evaluation_id(readout, partition)
-                    self.archive.save_evaluation(stage.key, identity, computed[readout.readout_id])
-            counts |= computed
-        return {readout.readout_id: counts[readout.readout_id] for readout in self.readouts}
+        if self.evaluations is not None:
+            for eval_id, found in counts.items():
+                self.evaluations.save_evaluation(stage.key, eval_id, found)
 
 
 def accuracy_matrix(
     run: RunConfig, steps: Sequence[SequenceStep], readout_id: str, split: str = "test"
 ) -> list[list[float]]:
     """Return a[t][j], the accuracy on the j-th learned task after task t; NaN if not yet seen."""
-    rows: list[list[float]] = []
-    for step in steps:
-        counts = [c for c in step.counts[readout_id] if c.split == split]
-        row: list[float] = []
-        for task in run.stream.order:
-            of_task = [c for c in counts if c.task == task]
-            correct = [c.correct for c in of_task if c.correct is not None]
-            known = len(correct) == len(of_task) and of_task
-            row.append(sum(correct) / sum(c.n for c in of_task) if known else float("nan"))
-        rows.append(row)
-    return rows
+    matrix = sequence_counts(run, steps, readout_id, split).class_incremental
+    return [[float(accuracy) for accuracy in row] for row in matrix]
 
 
 def sequence_counts(
@@ -186,20 +151,9 @@ def sequence_counts(
     `clmethods.metrics.REFERENCES`. A run with `epochs: 0` gives the accuracies of the untrained
     model, in the first row of its `task_incremental`.
     """
-    order = run.stream.order
-    table = np.zeros((4, len(steps), len(order)), dtype=np.int64)
-    inferred = False
-    for stage, step in enumerate(steps):
-        for row in step.counts[readout_id]:
-            if row.split == split:
-                fields = [row.n, row.correct, row.correct_task_given, row.task_id_correct]
-                table[:, stage, order.index(row.task)] += [count or 0 for count in fields]
-                inferred = inferred or row.task_id_correct is not None
-    return Counts(
-        n=table[0],
-        correct=table[1],
-        correct_task_given=table[2],
-        task_id_correct=table[3] if inferred else None,
+    stages = [[count.row() for count in step.counts[readout_id]] for step in steps]
+    return replace(
+        counts_from_rows(stages, run.stream.order, split),
         memory=np.array([step.state_bytes for step in steps], dtype=np.float64),
         references=references or {},
     )

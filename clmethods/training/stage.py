@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -15,7 +16,7 @@ from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
 from clmethods.data.transforms import augmented
 from clmethods.determinism import on_device, open_run, prepare_process
-from clmethods.methods import METHODS, Method, MethodReport, State
+from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
 
 
@@ -47,8 +48,8 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     Raises `DivergedError` if a loss term is not finite.
     """
     prepare_process(run.train)
-    backbone, stream = open_run(run)
     state = on_device(state, run.train.device)
+    backbone, stream = open_run(run)
     method = METHODS[run.method.kind](run, stage, backbone, state)
     data = stream.data_of_all(stage.groups, "train")
     method.begin_task(data)
@@ -79,15 +80,16 @@ def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
 
 def _train(method: Method, data: TaskData) -> TrainingReport:
     train, position = method.run.train, method.stage.position
-    optimizer = _optimizer(method)
-    scales = [group.lr_scale for group in method.parameter_groups()]
+    groups = method.parameter_groups()
+    parameters = [parameter for group in groups for parameter in group.parameters]
+    optimizer = _optimizer(groups, train, train.lr_at(position))
     shuffle, crops = method.generator("shuffle"), method.generator("augment")
     size = method.run.backbone.image_size
     steps, totals = 0, _Means()
     for epoch in range(train.epochs):
         rate = learning_rate(train, position, epoch)
-        for group, scale in zip(optimizer.param_groups, scales, strict=True):
-            group["lr"] = rate * scale
+        for group, settings in zip(groups, optimizer.param_groups, strict=True):
+            settings["lr"] = rate * group.lr_scale
         totals = _Means()
         for chosen in _batches(len(data), train.batch_size, shuffle):
             optimizer.zero_grad(set_to_none=True)
@@ -96,9 +98,7 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
             method.after_backward()
-            norm = torch.nn.utils.clip_grad_norm_(
-                list(method.parameters()), train.grad_clip or math.inf
-            )
+            norm = torch.nn.utils.clip_grad_norm_(parameters, train.grad_clip or math.inf)
             _check(terms, norm, epoch, steps, method)
             optimizer.step()
             method.after_step()
@@ -112,14 +112,14 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
     )
 
 
-def _optimizer(method: Method) -> torch.optim.Optimizer:
-    train = method.run.train
-    groups = [{"params": list(group.parameters)} for group in method.parameter_groups()]
-    rate, decay = train.lr_at(method.stage.position), train.weight_decay
+def _optimizer(
+    groups: Sequence[ParamGroup], train: TrainConfig, rate: float
+) -> torch.optim.Optimizer:
+    trained, decay = [{"params": list(group.parameters)} for group in groups], train.weight_decay
     if train.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.SGD(trained, lr=rate, momentum=0.9, weight_decay=decay)
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=rate, weight_decay=decay, fused=True)
+    return kind(trained, lr=rate, weight_decay=decay, fused=True)
 
 
 def _batches(images: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -9,12 +9,13 @@ a run is the sum divided among the slots that work at once, plus the start of Ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
+from clmethods.canonical import JsonValue
 from clmethods.config import StageSpec, canonical_json
 from sweeps.planning.plan import Plan
 from sweeps.planning.stage_tree import StageNode
@@ -44,16 +45,17 @@ class Kinds:
     """
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[dict[str, Any], str]] = {}
+        self._texts: dict[int, tuple[JsonValue, str]] = {}
 
     def of(self, spec: StageSpec) -> tuple[str, ...]:
         """Return the kind of a stage."""
         return tuple(self._text(name, spec.effect[name]) for name in _DECISIVE)
 
-    def _text(self, name: str, section: dict[str, Any]) -> str:
+    def _text(self, name: str, section: JsonValue) -> str:
         known = self._texts.get(id(section))
         if known is None:  # the cache keeps the section, so that no other object gets its id
-            acts = {field: value for field, value in section.items() if _DECISIVE[name](field)}
+            fields = section.items() if isinstance(section, Mapping) else ()
+            acts = {field: value for field, value in fields if _DECISIVE[name](field)}
             known = self._texts[id(section)] = section, canonical_json(acts)
         return known[1]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from clmethods.config.methods.run_shapes import total
 from clmethods.forecast.memory import run_memory
-from clmethods.forecast.stored_tensors import total
 from sweeps.planning.plan import Plan
 from sweeps.storage import ObjectStore
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, final
+from typing import final
 
-import numpy as np
-
-from clmethods.metrics import Counts, every_metric
-from sweeps.analysis.trials.summary import missing_evaluations
+from clmethods.metrics import EvalRow, counts_from_rows, every_metric, missing_evaluations
 
 SPLIT = "validation"
 """Split that decisions use; they never use the test split."""
@@ -35,7 +32,7 @@ class Observation:
 
 
 def objectives_of(
-    stages: Sequence[Sequence[Mapping[str, Any]]], order: Sequence[int], objectives: Sequence[str]
+    stages: Sequence[Sequence[EvalRow]], order: Sequence[int], objectives: Sequence[str]
 ) -> dict[str, float | None]:
     """Return the objectives of a run that ends after the last of `stages`.
 
@@ -44,25 +41,9 @@ def objectives_of(
     for a run with a single stage. All values are None if an evaluation is missing. The metrics are
     defined as in `sweeps.analysis.trials.summary`.
     """
-    shape = (len(stages), len(order))
-    position = {task: i for i, task in enumerate(order)}
-    n, correct, given, routed = (np.zeros(shape, dtype=np.int64) for _ in range(4))
-    infers = False
-    for s, rows in enumerate(stages):
-        for row in rows:
-            t = position.get(row["task"])
-            if t is None or row["split"] != SPLIT:
-                continue
-            n[s, t] += row["n"]
-            correct[s, t] += row["correct"] or 0
-            given[s, t] += row["correct_task_given"]
-            routed[s, t] += row["task_id_correct"] or 0
-            infers |= row["task_id_correct"] is not None
-    if missing_evaluations(n).any():
+    counts = counts_from_rows(stages, order, SPLIT)
+    if missing_evaluations(counts.n).any():
         return dict.fromkeys(objectives)
-    counts = Counts(
-        n=n, correct=correct, correct_task_given=given, task_id_correct=routed if infers else None
-    )
     metrics = every_metric(counts)
     return {name: metrics.get(name) for name in objectives}
 

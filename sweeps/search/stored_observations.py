@@ -12,6 +12,7 @@ from typing import Any, final
 
 from clmethods.checksummed_json import verify_checksum
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
+from clmethods.metrics import EvalRow
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
@@ -39,7 +40,7 @@ class StoredObservations:
         )
         self._failed: frozenset[str] | None = None
         self._keys: dict[str, tuple[str, ...]] = {}
-        self._counts: dict[str, list[list[dict[str, Any]]]] = {}
+        self._counts: dict[str, list[list[EvalRow]]] = {}
         self._values: dict[str, list[dict[str, float | None]]] = {}
 
     def refresh(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, final
 
+from clmethods.metrics import EvalRow
 from sweeps.stages.stage_store import Committed, StageRecord, StageStore
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class ChainReader:
         self._markers: dict[str, dict[str, Any]] = {}
         self._results: dict[str, dict[str, Any]] = {}
         self._costs: dict[str, dict[str, Any]] = {}
-        self._counts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._counts: dict[tuple[str, str], list[EvalRow]] = {}
 
     def record(self, key: str) -> StageRecord | None:
         """Return result and cost of a finished stage; None if it is absent or was damaged."""
@@ -35,7 +36,7 @@ class ChainReader:
             self._costs[key] = self._store.cost(key)
         return StageRecord(marker, result, self._costs[key])
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         if (key, eval_id) not in self._counts:
             counts = self._store.evaluation(key, eval_id)
@@ -60,7 +61,7 @@ class ChainReader:
         self._markers[key], self._results[key] = record.marker, record.result
         self._costs[key] = record.cost
 
-    def evaluated(self, key: str, eval_id: str, rows: list[dict[str, Any]]) -> None:
+    def evaluated(self, key: str, eval_id: str, rows: list[EvalRow]) -> None:
         """Cache counts that this process has stored."""
         self._counts[key, eval_id] = rows
 

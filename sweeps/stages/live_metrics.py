@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-import numpy as np
-
 from clmethods.config import StageSpec, evaluation_id, partition_id
-from clmethods.metrics import Counts, some_metrics
+from clmethods.metrics import Counts, counts_from_rows, some_metrics
 from sweeps.definition import TrialSpec
 from sweeps.stages.stage_store import StageReader
 
@@ -46,18 +44,10 @@ def metrics_so_far(
 def _counts(store: StageReader, trial: TrialSpec, chain: Sequence[StageSpec]) -> Counts | None:
     """Return counts of shape (stages, tasks learned so far); None if an evaluation is missing."""
     stages = len(chain)
-    tasks = {group.index: j for j, group in enumerate(g for s in chain for g in s.groups)}
+    tasks = [group.index for stage in chain for group in stage.groups]
     if stages not in {1, len(tasks)}:
         return None
     identity = evaluation_id(trial.readouts[0], partition_id(trial.run))
-    table = np.zeros((3, stages, len(tasks)), dtype=np.int64)
-    for s, stage in enumerate(chain):
-        rows = store.evaluation(stage.key, identity)
-        if rows is None:
-            return None
-        for row in rows:
-            if row["split"] == "validation" and row["task"] in tasks:
-                counted = row["n"], row["correct"] or 0, row["correct_task_given"]
-                table[:, s, tasks[row["task"]]] += counted
-    n, correct, given = table
-    return Counts(n=n, correct=correct, correct_task_given=given)
+    rows = [store.evaluation(stage.key, identity) for stage in chain]
+    counts = counts_from_rows(rows, tasks, "validation")
+    return None if any(r is None for r in rows) else counts

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
+from clmethods.metrics import EvalRow
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
@@ -61,7 +62,7 @@ class StageReader(Protocol):
 
     def record(self, key: str) -> StageRecord | None: ...
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None: ...
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None: ...
 
 
 @final
@@ -198,11 +199,11 @@ class StageStore:
         record = StageRecord(verify_checksum(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
         return Committed(record, state_from_bytes(files.state))
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         name = evaluation_name(key, eval_id)
         try:
-            rows: list[dict[str, Any]] | None = verify_checksum(self.objects.get(name))
+            rows: list[EvalRow] | None = verify_checksum(self.objects.get(name))
         except MissingObjectError:
             return None
         if rows is None:
@@ -215,15 +216,15 @@ class StageStore:
 
     def save_evaluation(
         self, key: str, eval_id: str, counts: Iterable[EvalCount]
-    ) -> list[dict[str, Any]] | None:
+    ) -> list[EvalRow] | None:
         """Store the counts of one readout of a stage; existing counts are kept.
 
         Returns the counts in the form in which a reader gets them, or None if counts existed.
         """
-        data = add_checksum([asdict(count) for count in counts])
+        data = add_checksum([count.row() for count in counts])
         if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
             return None
-        rows: list[dict[str, Any]] | None = verify_checksum(data)
+        rows: list[EvalRow] | None = verify_checksum(data)
         return rows
 
     def set_aside(self, key: str, reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
@@ -23,9 +23,12 @@ from sweeps.stages.stage_store import StageStore
 from sweeps.storage import ObjectStore
 
 if TYPE_CHECKING:
-    from clmethods.evaluate import Evaluator
+    from clmethods.evaluate import EvalCount
     from clmethods.methods import State
+    from clmethods.metrics import EvalRow
     from clmethods.readout.features import FeatureCache
+    from clmethods.training.completion import ChainCompletion, Cost
+    from clmethods.training.stage import StageOutcome
 
 
 @final
@@ -48,6 +51,53 @@ class DamagedAncestorError(SweepsError, RuntimeError):
 
 class UnreadableStageError(SweepsError, RuntimeError):
     """Raised if a stage is missing or damaged right after its commit by an unreliable storage."""
+
+
+class LostLeaseError(RuntimeError):
+    """Raised if another process took over the lease of a stage while it was trained."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _LeasedStage:
+    """Stage of a chain under a lease, as a `clmethods.training.completion.ChainStore`."""
+
+    stages: StageStore
+    reader: ChainReader
+    lease: Lease
+    names: Collection[str]
+    """Names in the folder of the stage when its computation starts."""
+    sweep: str
+
+    def delta(self, stage: StageSpec) -> State | None:
+        return self.reader.load_delta(stage.key) if "stage.json" in self.names else None
+
+    def commit(self, stage: StageSpec, outcome: StageOutcome, cost: Cost) -> State:
+        """Store a stage unless the lease was lost; return the delta of the first commit."""
+        if not self.lease.is_mine():
+            raise LostLeaseError(stage.key)
+        committed = self.stages.save(stage, outcome, cost | {"sweep": self.sweep})
+        if committed is not None:
+            self.reader.committed(stage.key, committed)
+            return committed.delta
+        delta = self.reader.load_delta(stage.key)  # another process committed first: use its bits
+        if delta is None:
+            raise UnreadableStageError(f"{self.stages.objects!r} lost stage {stage.key[:12]}")
+        return delta
+
+    def rows(self, stage: StageSpec, eval_id: str) -> Sequence[EvalRow] | None:
+        if f"evals/{eval_id}.json" not in self.names:
+            return None
+        return self.reader.evaluation(stage.key, eval_id)
+
+    def save_counts(
+        self, stage: StageSpec, counts: Mapping[str, Sequence[EvalCount]], cost: Cost
+    ) -> None:
+        for eval_id, found in counts.items():
+            rows = self.stages.save_evaluation(stage.key, eval_id, found)
+            if rows is not None:
+                self.reader.evaluated(stage.key, eval_id, rows)
+        self.stages.save_evaluation_cost(stage.key, cost)
 
 
 @final
@@ -83,7 +133,7 @@ class TrialRunner:
         self._expects_more = False  # this runner computed the last stage: the next one is missing
         self._state: State = {}
         self._folded = 0
-        self._evaluator: Evaluator | None = None
+        self._completion: ChainCompletion | None = None
         self._features = features
 
     @property
@@ -129,22 +179,19 @@ class TrialRunner:
 
     def _compute(self, stage: StageSpec, lease: Lease) -> StepReport | None:
         """Train and evaluate `stage`; return None if the chain must be checked again."""
-        import clmethods.evaluate  # noqa: F401  # loads torch before the cost is measured
-
+        if self._completion is None:
+            self._completion = self._new_completion()  # loads torch before the cost is measured
         names = self._stages.contents(stage.key)
         if has_all(names, self.trial):  # another process has completed it
             return None
         watch = Stopwatch()
         try:
             before = self._fold(stage.position)
-            delta = self.store.load_delta(stage.key) if "stage.json" in names else None
-            trained = delta is None
-            if delta is None:
-                delta = self._train(stage, before, lease, watch)
-            if delta is None:  # another process took over the lease and will commit the stage
-                return StepReport(outcome="waiting", position=self.position, key=stage.key)
-            self._state, self._folded = before | delta, stage.position + 1
-            self._evaluate(stage, names)
+            store = _LeasedStage(self._stages, self.store, lease, names, self.sweep)
+            done = self._completion.complete(stage, before, store, watch)
+            self._state, self._folded = done.state, stage.position + 1
+        except LostLeaseError:  # another process took over the lease and will commit the stage
+            return StepReport(outcome="waiting", position=self.position, key=stage.key)
         except DamagedAncestorError:
             self.store.forget()
             self.position = 0
@@ -155,56 +202,22 @@ class TrialRunner:
         self.position += 1
         cost = watch.cost()["wall_s"]
         return StepReport(
-            outcome="trained" if trained else "evaluated",
+            outcome="trained" if done.trained else "evaluated",
             position=self.position,
             key=stage.key,
             seconds=cost if isinstance(cost, float) else 0.0,
         )
 
-    def _train(
-        self, stage: StageSpec, before: State, lease: Lease, watch: Stopwatch
-    ) -> State | None:
-        """Train `stage` and return its stored delta; None if the lease was lost."""
-        from clmethods.training.stage import run_stage
+    def _new_completion(self) -> ChainCompletion:
+        from clmethods.training.completion import ChainCompletion
 
-        outcome = run_stage(self.trial.run, stage, before)
-        if not lease.is_mine():
-            return None
-        committed = self._stages.save(stage, outcome, watch.cost() | {"sweep": self.sweep})
-        if committed is not None:
-            self.store.committed(stage.key, committed)
-            return committed.delta
-        delta = self.store.load_delta(stage.key)  # another process committed first: use its bits
-        if delta is None:
-            raise UnreadableStageError(f"{self._stages.objects!r} lost stage {stage.key[:12]}")
-        return delta
-
-    def _evaluate(self, stage: StageSpec, names: Collection[str]) -> None:
-        """Evaluate the readouts without counts. `names`: names in the stage's folder."""
-        from clmethods.evaluate import Evaluator
-
-        identities = evaluation_ids(self.trial)
-        missing = [
-            readout
-            for readout in self.trial.readouts
-            if f"evals/{identities[readout.readout_id]}.json" not in names
-            or self.store.evaluation(stage.key, identities[readout.readout_id]) is None
-        ]
-        if not missing:
-            return
-        watch = Stopwatch()
-        if self._evaluator is None:
-            self._evaluator = Evaluator(
-                self.trial.run, self.chain, self._state_after, features=self._features
-            )
-        counts = self._evaluator.counts(stage.position, self._state, missing)
-        for readout in missing:
-            identity = identities[readout.readout_id]
-            rows = self._stages.save_evaluation(stage.key, identity, counts[readout.readout_id])
-            if rows is not None:
-                self.store.evaluated(stage.key, identity, rows)
-        cost = watch.cost() | {"readouts": len(missing)}
-        self._stages.save_evaluation_cost(stage.key, cost)
+        return ChainCompletion(
+            self.trial.run,
+            self.chain,
+            self.trial.readouts,
+            self._state_after,
+            features=self._features,
+        )
 
     def _state_after(self, position: int) -> State:
         """Return the state after an earlier stage, read from the store; few readouts need it."""

@@ -19,6 +19,7 @@ from clmethods.config import (
 from clmethods.config.stream import TaskGroup
 from clmethods.data.streams import Split, TaskData
 from clmethods.evaluate import Evaluator
+from clmethods.evaluate.chain_values import ChainValues
 from clmethods.methods import base as methods_base
 from clmethods.nn.backbone import features
 from clmethods.readout.gaussians import fit
@@ -133,13 +134,13 @@ def test_statistics_stand_in_for_old_images(
     expected = counted(lorac, 4, readouts)
     old = Evaluator(lorac.run, lorac.chain).statistics_for(3, lorac.state(3), readouts)
     stored = ReadoutStatistics(state_from_bytes(state_to_bytes(old)))
-    usual = Evaluator.data
+    usual = ChainValues.data
 
-    def only_new(self: Evaluator, split: Split, group: TaskGroup) -> TaskData:
+    def only_new(self: ChainValues, split: Split, group: TaskGroup) -> TaskData:
         assert split != "train" or group in lorac.chain[4].groups
         return usual(self, split, group)
 
-    monkeypatch.setattr(Evaluator, "data", only_new)
+    monkeypatch.setattr(ChainValues, "data", only_new)
     evaluator = Evaluator(lorac.run, lorac.chain, statistics=stored)
     assert evaluator.counts(4, lorac.state(4), readouts) == expected
 

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from click.testing import Result
 
-import clmethods.evaluate
-import clmethods.training.stage
+import clmethods.training.completion
 from clmethods.config import StageSpec
 from clmethods.evaluate import EvalCount
 from clmethods.methods import MethodReport
@@ -114,7 +113,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     class Counter:
-        def __init__(self, run: Any, chain: Any, states: Any, features: Any) -> None:
+        def __init__(self, run: Any, *sources: Any) -> None:
             self._groups = run.stream.groups()
 
         def counts(self, position: int, state: Any, readouts: Any) -> dict[str, list[EvalCount]]:
@@ -154,8 +153,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             )
         return False
 
-    monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)
-    monkeypatch.setattr(clmethods.evaluate, "Evaluator", Counter)
+    monkeypatch.setattr(clmethods.training.completion, "run_stage", run_stage)
+    monkeypatch.setattr(clmethods.training.completion, "Evaluator", Counter)
     monkeypatch.setattr(SweepExecutor, "run", run)
 
 

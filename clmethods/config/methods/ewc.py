@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes, head, network
 from clmethods.errors import refuse, require
 
 
@@ -69,3 +70,9 @@ class EwcConfig(LoraFields):
     def fisher(self) -> tuple[Literal["true", "sampled"], float]:
         """Return (label, gamma) of the stored Fisher information."""
         return (self.fisher_label, self.ewc_gamma) if self.ewc_lambda > 0 else ("true", 1.0)
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, the trained weights, and their Fisher information."""
+        full = self.scope == "full"
+        weights = network(shapes) if full else self.module_sizes(shapes, self.rank)[-1]
+        return [head(shapes) | {"weights": weights, "fisher": weights}] * len(shapes.stages)

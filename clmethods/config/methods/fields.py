@@ -11,29 +11,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from clmethods.catalog.facts import SITES, BackboneFacts
+from clmethods.canonical import JsonValue
+from clmethods.catalog.facts import SITES
+from clmethods.config.methods.run_shapes import EffectContext as EffectContext
+from clmethods.config.methods.run_shapes import (
+    GroupsByStage,
+    RunShapes,
+    Size,
+    head,
+    module_sizes,
+    network,
+)
 from clmethods.errors import ConfigIssue, finite, require
 
 Site = Literal["q", "k", "v", "o", "f1", "f2"]
 HeadKind = Literal["none", "moving", "settled"]
 AInit = Literal["kaiming_ref", "kaiming_fan_in", "orthonormal", "complement"]
-Effect = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class EffectContext:
-    """Properties of the rest of the run that the effect of a method depends on."""
-
-    tasks: int
-    """T, the number of tasks of the stream."""
-    backbone: BackboneFacts
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks of the backbone."""
-        return self.backbone.blocks
+Effect = dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +62,14 @@ class MethodFields(ABC):
     @abstractmethod
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return the fields that act at `position`, in canonical form."""
+
+    @abstractmethod
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the sizes of the tensors that each stage stores, which `end_task` returns.
+
+        If a shape depends on data, the largest possible one is used; `clmethods.forecast.memory`
+        lists these cases.
+        """
 
     def trains_at(self, position: int, context: EffectContext) -> bool:
         """Return True if the task at `position` is trained.
@@ -110,6 +114,10 @@ class FullFields(MethodFields):
         scale = self.body_lr_scale
         return [*finite(self), require(scale >= 0, "body_lr_scale", scale, "0 or more")]
 
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and all weights of the network, which every stage replaces."""
+        return [head(shapes) | {"vit": network(shapes)}] * len(shapes.stages)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFields(MethodFields):
@@ -153,6 +161,21 @@ class AdapterFields(MethodFields):
     def matrices(self, blocks: int) -> int:
         """Return M, the number of adapted matrices."""
         return self.adapted_blocks(blocks) * len(self.sites)
+
+    def module_sizes(self, shapes: RunShapes, rank: int) -> tuple[Size, ...]:
+        """Return the size of A and B of the n largest adapted matrices, for n from 0 to all."""
+        fans = tuple(shapes.facts.fan(site) for site in self.ordered_sites())
+        return module_sizes(fans, self.adapted_blocks(shapes.facts.blocks), rank, shapes.word)
+
+    def stored_in_one_module(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and one module per matrix, which every stage replaces."""
+        module = self.module_sizes(shapes, self.rank)[-1]
+        return [head(shapes) | {"lora": module}] * len(shapes.stages)
+
+    def stored_in_module_each(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and a new module per matrix for every stage."""
+        module = self.module_sizes(shapes, self.rank)[-1]
+        return [head(shapes) | {f"lora.{t}": module} for t in range(len(shapes.stages))]
 
     def smallest_fan_in(self, context: EffectContext) -> tuple[str, int]:
         """Return (site, a) of the adapted matrix with the smallest fan-in a."""

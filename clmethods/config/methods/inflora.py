@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import AdapterFields, Effect, EffectContext, Site
+from clmethods.config.methods.run_shapes import DOUBLE, GroupsByStage, RunShapes, Size, head
 from clmethods.errors import refuse, require
 
 
@@ -50,3 +51,20 @@ class InfLoraConfig(AdapterFields):
         if self.matrices(context.blocks) > 0:
             acts["energy"] = self.energy(position, context.tasks)
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, a new module per matrix, and the bases, which every stage replaces.
+
+        Sites with the same input share A. A basis has at most half of all directions.
+        """
+        fans = {site: shapes.facts.fan(site) for site in self.ordered_sites()}
+        inputs = {"qkv" if site in "qkv" else site: fan_in for site, (fan_in, _) in fans.items()}
+        depth = self.adapted_blocks(shapes.facts.blocks)
+        ups = shapes.size_of(*((fan_out, self.rank) for _, fan_out in fans.values()))
+        downs = shapes.size_of(*((self.rank, fan_in) for fan_in in inputs.values()))
+        bases = shapes.size_of(*((fan_in, fan_in // 2) for fan_in in inputs.values()), word=DOUBLE)
+        sides = Size(len(inputs), len(inputs))  # one boolean per basis
+        module, basis = (ups + downs).times(depth), (bases + sides).times(depth)
+        return [
+            head(shapes) | {f"lora.{t}": module, "basis": basis} for t in range(len(shapes.stages))
+        ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, MethodFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes, head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class LinearProbeConfig(MethodFields):
         """Return no fields: the method has no hyperparameters."""
         return {}
 
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, which every stage replaces."""
+        return [head(shapes)] * len(shapes.stages)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointLinearConfig(MethodFields):
@@ -39,3 +44,7 @@ class JointLinearConfig(MethodFields):
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return no fields: the method has no hyperparameters."""
         return {}
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, which every stage replaces."""
+        return [head(shapes)] * len(shapes.stages)

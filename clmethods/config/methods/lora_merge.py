@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes
 from clmethods.errors import refuse
 
 
@@ -29,3 +30,7 @@ class LoraMergeConfig(LoraFields):
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return the fields that act; all fields act at every task."""
         return self.lora_effect(context)
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and a new module per matrix for every stage."""
+        return self.stored_in_module_each(shapes)

@@ -7,33 +7,16 @@ tests this in both directions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext
-
-if TYPE_CHECKING:
-    from clmethods.config.methods.lorac_ipc import LoracIpcConfig
-
-Share = Literal["matrix", "block", "site", "task"]
-Statistic = Literal["product", "sensitivity", "uncertainty", "ema_unbiased", "epoch_mean"]
-Selector = Literal["importance", "inverse", "random", "first_blocks", "last_blocks", "magnitude"]
-
-SOFT_ORTHOGONALITY = ("gram", "gram_sq", "cross", "cross_l1", "qr")
-"""Values of `ortho_mode` that add a penalty to the loss."""
-HARD_ORTHOGONALITY = ("project", "reparam_qr", "reparam_torch", "fixed_basis")
-"""Values of `ortho_mode` with exact orthogonality. They need T * r dimensions in each matrix."""
-ACROSS_TASKS = ("cross", "cross_l1", "qr", "project")
-"""Values of `ortho_mode` that only affect pairs of modules, and therefore not the first task."""
-EVIDENCE_SELECTORS = ("importance", "inverse")
-"""Values of `ipc_selector` that use the importance trace."""
-AVERAGES: dict[str, int] = {
-    "product": 2,
-    "sensitivity": 1,
-    "uncertainty": 2,
-    "ema_unbiased": 2,
-    "epoch_mean": 0,
-}
-"""Number of moving averages that a statistic uses; the second one is computed from the first."""
+from clmethods.config.methods.lorac_fields import (
+    ACROSS_TASKS,
+    AVERAGES,
+    EVIDENCE_SELECTORS,
+    HARD_ORTHOGONALITY,
+    LoracIpcFields,
+    Share,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +33,7 @@ class TraceSettings:
     beta2: float
 
     @classmethod
-    def of(cls, config: LoracIpcConfig) -> TraceSettings:
+    def of(cls, config: LoracIpcFields) -> TraceSettings:
         """Return the settings of a configuration."""
         return cls(
             config.ipc_target,
@@ -83,10 +66,13 @@ class TraceSettings:
         return acts | {"window": self.window}
 
 
-def effect(config: LoracIpcConfig, position: int, context: EffectContext) -> Effect:
+def effect(
+    config: LoracIpcFields, position: int, context: EffectContext, trace: TraceSettings
+) -> Effect:
     """Return the fields that act at `position`, in canonical form.
 
-    A task stores its importance trace; the next task selects the matrices to freeze.
+    A task stores its importance trace, with the settings `trace`; the next task selects the
+    matrices to freeze.
     """
     total = config.matrices(context.blocks)
     acts = config.lora_effect(context, position)
@@ -94,7 +80,7 @@ def effect(config: LoracIpcConfig, position: int, context: EffectContext) -> Eff
         return acts
     frozen = config.forecast(context)
     trainable = total - frozen[position]
-    acts["trace"] = config.trace_settings(context).effect()
+    acts["trace"] = trace.effect()
     acts |= _orthogonality(config, position, trainable)
     if not config.trains_a_init:
         del acts["a_init"]
@@ -108,18 +94,18 @@ def effect(config: LoracIpcConfig, position: int, context: EffectContext) -> Eff
     return acts
 
 
-def pull_weight(config: LoracIpcConfig) -> float:
+def pull_weight(config: LoracIpcFields) -> float:
     """Return lambda_w, the weight of the pull; 0 if there is no pull or no trained weight."""
     pulls = config.module_weights == "learned_pull" and config.omega_lr_scale > 0
     return config.omega_pull if pulls else 0.0
 
 
-def boundary_factor(config: LoracIpcConfig) -> float:
+def boundary_factor(config: LoracIpcFields) -> float:
     """Return gamma, the decay of module weights at a task boundary; 1 if they do not decay."""
     return config.omega_decay if config.module_weights == "decayed" else 1.0
 
 
-def weight_rule(config: LoracIpcConfig, position: int) -> str:
+def weight_rule(config: LoracIpcFields, position: int) -> str:
     """Return the scheme of module weights that is in effect at `position`.
 
     Schemes that act alike at `position` have the same name.
@@ -133,7 +119,7 @@ def weight_rule(config: LoracIpcConfig, position: int) -> str:
     return config.module_weights
 
 
-def share_in_effect(config: LoracIpcConfig, blocks: int, trainable: int) -> Share:
+def share_in_effect(config: LoracIpcFields, blocks: int, trainable: int) -> Share:
     """Return the canonical value of `omega_share` for `trainable` matrices.
 
     Values that give the same sharing are equal: with one site, `block` is the same as `matrix`.
@@ -149,7 +135,7 @@ def share_in_effect(config: LoracIpcConfig, blocks: int, trainable: int) -> Shar
 
 
 def _weights(
-    config: LoracIpcConfig, position: int, trainable: int, context: EffectContext
+    config: LoracIpcFields, position: int, trainable: int, context: EffectContext
 ) -> Effect:
     """Return the settings of module weights that act.
 
@@ -175,12 +161,13 @@ def _weights(
     return acts
 
 
-def _orthogonality(config: LoracIpcConfig, position: int, trainable: int) -> Effect:
+def _orthogonality(config: LoracIpcFields, position: int, trainable: int) -> Effect:
     """Return the settings of orthogonality that act.
 
     A penalty of weight 0 does not act, nor does a penalty on pairs of modules at the first task.
     """
-    mode, off = config.ortho_mode, {"ortho_lambda": 0.0}
+    mode = config.ortho_mode
+    off: Effect = {"ortho_lambda": 0.0}
     if trainable == 0 or (position == 0 and mode in ACROSS_TASKS):
         return off
     if mode in HARD_ORTHOGONALITY:
@@ -191,7 +178,7 @@ def _orthogonality(config: LoracIpcConfig, position: int, trainable: int) -> Eff
     return penalty if mode == "gram" else penalty | {"ortho_mode": mode}
 
 
-def _selection(config: LoracIpcConfig, newly: int, context: EffectContext) -> Effect:
+def _selection(config: LoracIpcFields, newly: int, context: EffectContext) -> Effect:
     """Return the settings that select the `newly` frozen matrices."""
     acts: Effect = {}
     if config.ipc_selector != "importance":

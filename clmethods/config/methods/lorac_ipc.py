@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from clmethods.config.methods import lorac_effect
-from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
-from clmethods.config.methods.freezing_forecast import Rounding, frozen_forecast, matrices_per_task
-from clmethods.config.methods.lorac_effect import (
+from clmethods.config.methods.fields import Effect, EffectContext
+from clmethods.config.methods.freezing_forecast import matrices_per_task
+from clmethods.config.methods.lorac_effect import TraceSettings
+from clmethods.config.methods.lorac_fields import (
+    AVERAGES,
     EVIDENCE_SELECTORS,
     HARD_ORTHOGONALITY,
     SOFT_ORTHOGONALITY,
-    Selector,
-    Share,
-    Statistic,
-    TraceSettings,
+    LoracIpcFields,
 )
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes, Size, head
 from clmethods.errors import ConfigIssue, refuse, require
 
 WINDOW_TOLERANCE = 1e-6
@@ -27,7 +27,7 @@ CURRENT_WEIGHTS = ("ones", "learned", "learned_pull", "decayed", "live")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoracIpcConfig(LoraFields):
+class LoracIpcConfig(LoracIpcFields):
     """LoRAC-IPC (arXiv 2504.13407): composed LoRA, orthogonality, important-parameter constraints.
 
     Each component can be disabled: `module_weights: ones`, `ortho_mode: none`,
@@ -37,91 +37,9 @@ class LoracIpcConfig(LoraFields):
     ROUTINGS: ClassVar[tuple[str, ...]] = ("last", "instance", "batch", "oracle")
     RECURRING_CLASSES: ClassVar[bool] = True
 
-    kind: Literal["lorac_ipc"] = "lorac_ipc"
-    module_weights: Literal[
-        "ones",
-        "learned",
-        "learned_pull",
-        "decayed",
-        "normalised",
-        "direction_magnitude",
-        "live",
-    ] = "learned"
-    """Weights of the modules of earlier tasks. `ones`: constant 1; `learned`: learned, and stored
-    in a bank after each task; `learned_pull`: learned, with a penalty on the distance to the bank;
-    `decayed`: decayed at every task boundary, then learned; `normalised`: learned with a constant
-    sum; `direction_magnitude`: learned as the norm of a normalized module; `live`: learned without
-    a bank, so that every snapshot uses the newest weights."""
-    omega_lr_scale: float = 0.1
-    """Ratio of the learning rate of the module weights to that of the adapters."""
-    omega_pull: float = 0.01
-    """Weight of the penalty of `learned_pull`, the squared distance to the weights after the
-    previous task."""
-    omega_decay: float = 0.95
-    """Factor of `decayed` on all module weights at every task boundary; 1 equals `learned`."""
-    omega_share: Share = "matrix"
-    """Sharing of module weights: one weight per earlier task and matrix, block or site, or one for
-    the whole task. A matrix keeps its weights when it freezes; the others continue to share."""
-    omega_current: bool = False
-    """True if the module of the current task has a learned weight too, as in the paper's figure;
-    else its weight is 1 until the next task, as in the public code."""
-    ortho_mode: Literal[
-        "none",
-        "gram",
-        "gram_sq",
-        "cross",
-        "cross_l1",
-        "qr",
-        "project",
-        "reparam_qr",
-        "reparam_torch",
-        "fixed_basis",
-    ] = "gram"
-    """Orthogonality of modules. Penalties on the stacked A of all modules: `gram`, the norm
-    || A A^T - I ||_F, not squared; `gram_sq`, its square divided by the number of rows; `cross`,
-    the sum of || A_i A_t^T ||_F^2 over earlier tasks i; `cross_l1`, the sum of the absolute values
-    of the entries of A_i A_t^T; `qr`, the norm (2 sum || Q_i Q_t^T ||_F^2)^(1/2) with orthonormal
-    bases Q of the modules, as in the paper. Exact modes: `project`, a projection after each step;
-    `reparam_qr` and `reparam_torch`, A as the orthonormal factor of a free matrix or of
-    Householder reflections; `fixed_basis`, a random orthonormal A that is not trained."""
-    ortho_lambda: float = 1.0
-    """Weight of the orthogonality penalty."""
-    importance_threshold: float = 0.05
-    """Fraction of all adapted matrices that is frozen after each task."""
-    ipc_relative: bool = False
-    """True if the threshold is a fraction of the matrices that are not frozen yet."""
-    ipc_round: Rounding = "floor"
-    """Rounding of that fraction to a number of matrices. `nearest` rounds halves up."""
-    ipc_target: Literal["effective", "delta", "current", "factors"] = "effective"
-    """Matrix whose importance is measured. `effective`: the effective weight W + delta; `delta`:
-    the composed delta; `current`: B A of the current module; `factors`: the entries of its factors
-    A and B, each averaged over time."""
-    ipc_reducer: Literal["mean", "sum", "l2"] = "mean"
-    """Reduction of the entries of a matrix to one number."""
-    ipc_stat: Statistic = "product"
-    """Score of a matrix. `product`: sensitivity times uncertainty; `sensitivity` or `uncertainty`
-    alone; `ema_unbiased`: the product of averages without the bias of the initial 0;
-    `epoch_mean`: the mean importance in the last epoch of the task."""
-    ipc_selector: Selector = "importance"
-    """Selection of the matrices to freeze: the most important (`importance`), the least important
-    (`inverse`), random ones, those of the first or last blocks, or those with the largest mean
-    |delta| (`magnitude`)."""
-    ipc_scope: Literal["global", "per_site", "per_block"] = "global"
-    """Groups for the selection: all matrices together, or equal numbers from each site or block.
-    The remainder of the division is selected from all matrices."""
-    ipc_beta1: float = 0.85
-    """Decay of the moving average of the sensitivity."""
-    ipc_beta2: float = 0.85
-    """Decay of the moving average of the uncertainty."""
-    ipc_every: int = 1
-    """Number of steps between two importance samples."""
-    ipc_window: int = 300
-    """Number of importance samples that are kept, the last ones of a task. Older samples must have
-    negligible weight in the moving averages."""
-
     def __post_init__(self) -> None:
         betas = (("ipc_beta1", self.ipc_beta1), ("ipc_beta2", self.ipc_beta2))
-        used = {name for name, _ in betas[: lorac_effect.AVERAGES[self.ipc_stat]]}
+        used = {name for name, _ in betas[: AVERAGES[self.ipc_stat]]}
         issues = [
             *self.lora_issues(),
             require(self.omega_lr_scale >= 0, "omega_lr_scale", self.omega_lr_scale, "0 or more"),
@@ -186,17 +104,7 @@ class LoracIpcConfig(LoraFields):
 
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return the fields that act at `position`; see `lorac_effect.effect`."""
-        return lorac_effect.effect(self, position, context)
-
-    def forecast(self, context: EffectContext) -> tuple[int, ...]:
-        """Return the number of frozen matrices while each task is trained."""
-        return frozen_forecast(
-            self.importance_threshold,
-            self.matrices(context.blocks),
-            context.tasks,
-            self.ipc_round,
-            relative=self.ipc_relative,
-        )
+        return lorac_effect.effect(self, position, context, self.trace_settings(context))
 
     def trace_settings(self, context: EffectContext) -> TraceSettings:
         """Return the settings of the importance trace; the defaults if the trace is never used.
@@ -207,12 +115,33 @@ class LoracIpcConfig(LoraFields):
         used = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
         return TraceSettings.of(self) if used else DEFAULT_TRACE
 
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, and modules, weights, mask and trace of the stage."""
+        matrices, trace = self.matrices(shapes.facts.blocks), self.trace_settings(shapes.context)
+        modules = self.module_sizes(shapes, self.rank)
+        stages: GroupsByStage = []
+        for t, frozen in enumerate(self.forecast(shapes.context)):
+            rows, steps = 1 if trace.target == "factors" else trace.window, shapes.steps[t]
+            if steps is not None and trace.target != "factors":
+                rows = min(rows, -(-steps // trace.every))
+            weights = shapes.size_of((matrices, t + 1))
+            groups = {
+                f"lora.{t}": modules[matrices - frozen],
+                f"omega.{t}": weights,
+                f"frozen.{t}": Size(1, matrices),
+                f"trace.{t}": shapes.size_of((rows, matrices)),
+            }
+            if t > 0 and frozen < matrices and self.module_weights == "live":
+                groups["live"] = weights
+            stages.append(head(shapes) | groups)
+        return stages
+
     def issues_in(self, context: EffectContext) -> list[ConfigIssue | None]:
         """Return an issue if a matrix has too few dimensions for orthogonal modules.
 
         Exact orthogonality needs T * r dimensions, a QR decomposition needs r dimensions.
         """
-        issues = LoraFields.issues_in(self, context) if self.trains_a_init else []
+        issues = LoracIpcFields.issues_in(self, context) if self.trains_a_init else []
         setting = f"ortho_mode: {self.ortho_mode}"
         if self.ortho_mode in HARD_ORTHOGONALITY:
             issues.append(self.capacity_issue(context, context.tasks, setting))
@@ -224,11 +153,6 @@ class LoracIpcConfig(LoraFields):
     def moves_snapshots(self) -> bool:
         """True with `live` weights, because every snapshot then uses the newest weights."""
         return self.module_weights == "live"
-
-    @property
-    def trains_a_init(self) -> bool:
-        """True if `a_init` initializes A; two of the exact modes have their own initialization."""
-        return self.ortho_mode not in {"reparam_torch", "fixed_basis"}
 
     def warnings_in(self, context: EffectContext) -> list[str]:
         """Return warnings about a penalty above 0 and about freezing no or all matrices."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, MethodFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +27,9 @@ class NearestClassMeanConfig(MethodFields):
         `euclid` acts at every task, because it stores a constant per class besides the mean.
         """
         return {} if self.metric == "cosine" else {"metric": self.metric}
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return a mean per class, and a constant with `euclid`."""
+        bias = [()] if self.metric == "euclid" else []
+        each = shapes.size_of((shapes.facts.width,), *bias)
+        return [{f"mean.{t}": each.times(classes)} for t, classes in enumerate(shapes.stages)]

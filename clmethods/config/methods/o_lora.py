@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes
 from clmethods.errors import refuse, require
 
 
@@ -52,3 +53,7 @@ class OLoraConfig(LoraFields):
             if self.lambda1 > 0:
                 acts["olora_pow"] = self.olora_pow
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and a new module per matrix for every stage."""
+        return self.stored_in_module_each(shapes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, HeadKind, LoraFields
+from clmethods.config.methods.run_shapes import DOUBLE, GroupsByStage, RunShapes
 from clmethods.errors import refuse, require
 
 
@@ -73,3 +74,15 @@ class RanpacConfig(LoraFields):
         if position == 0 and self.adapts(context):
             acts["first_session"] = self.lora_effect(context)
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the sums of the regression, targets of the classes, and the first modules."""
+        width = self.projection or shapes.facts.width
+        column = shapes.size_of((width,), word=DOUBLE)
+        sums = shapes.size_of((width * (width + 1) // 2,), (), word=DOUBLE)  # with the penalty
+        session = {"lora": self.module_sizes(shapes, self.rank)[-1]}
+        return [
+            {"sums": sums, f"target.{t}": column.times(classes)}
+            | (session if self.trains_at(t, shapes.context) else {})
+            for t, classes in enumerate(shapes.stages)
+        ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import AdapterFields, Effect, EffectContext, Site
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes
 from clmethods.errors import refuse, require
 
 
@@ -57,3 +58,13 @@ class SdLoraConfig(AdapterFields):
             "magnitude_lr_scale": self.magnitude_lr_scale,
         }
         return acts if position == 0 else acts | {"sd_carry": self.sd_carry}
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head, a new module per matrix, and the magnitudes of all modules."""
+        modules = self.stored_in_module_each(shapes)
+        if self.matrices(shapes.facts.blocks) == 0:
+            return modules
+        return [
+            groups | {f"magnitudes.{t}": shapes.size_of((t + 1,))}
+            for t, groups in enumerate(modules)
+        ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes, head
 from clmethods.errors import refuse
 
 
@@ -23,6 +24,10 @@ class LoraSequentialConfig(LoraFields):
     def effect(self, position: int, context: EffectContext) -> Effect:
         """Return the fields that act; all fields act at every task."""
         return self.lora_effect(context)
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and one module per matrix, which every stage replaces."""
+        return self.stored_in_one_module(shapes)
 
     def orthonormal_modules(self, context: EffectContext) -> int:
         """Return 1, because there are no earlier modules."""
@@ -51,6 +56,11 @@ class JointLoraConfig(LoraFields):
         if self.matrices(context.blocks) > 0:
             acts["joint_rank"] = self.rank * context.tasks
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and a module of rank r * T per matrix."""
+        module = self.module_sizes(shapes, self.rank * shapes.context.tasks)[-1]
+        return [head(shapes) | {"lora": module}]
 
     def orthonormal_modules(self, context: EffectContext) -> int:
         """Return T, because the module has the rank of T modules."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, FullFields
+from clmethods.config.methods.run_shapes import DOUBLE, GroupsByStage, RunShapes, head
 from clmethods.errors import refuse, require
 
 
@@ -62,3 +63,17 @@ class SlcaConfig(FullFields):
                     "logit_norm": self.logit_norm,
                 }
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return head and network, statistics of the new classes, and from task 2 a second head.
+
+        A class has at most as many rows as images, and at most D.
+        """
+        width = shapes.facts.width
+        rows = width if shapes.images is None else min(shapes.images, width)
+        each = shapes.size_of((width,), (rows, width), word=DOUBLE)
+        aligned = {"aligned": head(shapes)["head"]} if self.align_epochs > 0 else {}
+        return [
+            groups | {f"class.{t}": each.times(shapes.stages[t])} | (aligned if t > 0 else {})
+            for t, groups in enumerate(FullFields.stored(self, shapes))
+        ]

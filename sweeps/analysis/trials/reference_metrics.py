@@ -25,10 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.canonical import JsonValue, canonical_json
-from clmethods.metrics import COUNT_METRICS, Counts
+from clmethods.metrics import COUNT_METRICS, Counts, missing_evaluations
 from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.trials.replicates import seed_of
-from sweeps.analysis.trials.summary import missing_evaluations, summarize
+from sweeps.analysis.trials.summary import summarize
 from sweeps.results import latest_trials
 from sweeps.results.rows import TrialRow
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from clmethods.metrics import OF_COUNTS, metrics_of_many
+from clmethods.metrics import OF_COUNTS, metrics_of_many, missing_evaluations
 from sweeps.analysis.trials.accuracy import SequenceCounts, TaskCounts, task_counts
 from sweeps.results import latest_trials
 from sweeps.results.rows import TrialRow
@@ -95,17 +95,6 @@ def counted_runs(
 def counted_run(trial: TrialRow, counts: TaskCounts, readout_id: str) -> SequenceCounts | None:
     """Return the counts of one trial; None if evaluations are missing."""
     return counted_runs([trial], counts, readout_id)[0]
-
-
-def missing_evaluations(n: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return a mask of the required evaluations that are missing, given image counts (..., S, T).
-
-    If there is one stage per task, a task is required after its own stage and all later ones. If
-    there is a single stage, all tasks are required after it.
-    """
-    stages, tasks = n.shape[-2:]
-    required = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
-    return np.asarray((n == 0) & required)
 
 
 def missing(

@@ -17,8 +17,8 @@ from typing import final
 
 from clmethods.config import canonical_json, short_id
 from clmethods.config.methods.fields import AdapterFields, FullFields
+from clmethods.config.methods.run_shapes import total
 from clmethods.forecast.memory import WORDS, run_memory
-from clmethods.forecast.stored_tensors import total
 from sweeps.definition import TrialSpec
 from sweeps.definition.resources import share_of
 from sweeps.execution.resources.gpu_memory import Device, MemoryUse

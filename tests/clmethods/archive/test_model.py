@@ -75,7 +75,7 @@ def test_evaluations_are_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     archive = finished(tmp_path / "m", run, [INSTANCE])
     steps = run_sequence(run, [INSTANCE], archive, archive)
     monkeypatch.setattr(
-        "clmethods.training.sequence.Evaluator", None
+        "clmethods.training.completion.Evaluator", None
     )  # nothing is evaluated again
     assert run_sequence(run, [INSTANCE], archive, archive) == steps
     kept = archive.metrics()

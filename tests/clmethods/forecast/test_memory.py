@@ -9,10 +9,10 @@ import pytest
 
 from clmethods.checkpoint import state_to_bytes
 from clmethods.config import METHOD_CONFIGS, LoracIpcConfig, ReadoutConfig, StreamConfig, resolve
+from clmethods.config.methods.run_shapes import Size, total
 from clmethods.determinism import open_run
 from clmethods.evaluate import Evaluator
 from clmethods.forecast.memory import StageSize, run_memory
-from clmethods.forecast.stored_tensors import STORED, Size, total
 from clmethods.methods import State
 from tests.clmethods.runs import TINY, small_method, tiny_run, train
 
@@ -134,7 +134,3 @@ def test_the_network_is_as_large_as_forecast() -> None:
     small = replace(nano, backbone=replace(nano.backbone, image_size=16, pooling="avg"))
     for wanted in map(resolve, (nano, small)):
         assert run_memory(wanted).network == size_of(open_run(wanted)[0].tensors)
-
-
-def test_every_method_has_a_forecast() -> None:
-    assert STORED.keys() == METHOD_CONFIGS.keys()

@@ -8,7 +8,7 @@ from timm.models import VisionTransformer
 from torch import Tensor
 
 from clmethods.catalog.facts import SITES
-from clmethods.config import BackboneConfig, LoraSequentialConfig
+from clmethods.config import LoraSequentialConfig
 from clmethods.nn.adapted import (
     Matrix,
     adapted_matrices,
@@ -67,11 +67,11 @@ def test_i03_adapted_and_merged_networks_agree(sites: tuple[str, ...]) -> None:
 def test_i03_holds_for_layers_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some networks of timm have none at query, key and value."""
 
-    def without_bias(config: BackboneConfig) -> VisionTransformer:
+    def without_bias(*_: object) -> VisionTransformer:
         shape = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
         return VisionTransformer(**shape, num_classes=0, qkv_bias=False)
 
-    monkeypatch.setattr("clmethods.nn.backbone.architecture", without_bias)
+    monkeypatch.setattr("clmethods.nn.backbone.untrained_network", without_bias)
     backbone = FrozenBackbone(TINY, torch.float64, "cpu")
     assert "blocks.0.attn.qkv.bias" not in backbone.tensors
     modules = adapters("q", "v")

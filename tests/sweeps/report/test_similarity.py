@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_the_figure_has_the_numbers_of_the_analysis(evidence: Evidence) -> None:
     assert {row[0]: row[2] for row in figure.table.rows} == expected
     assert len(expected) == 20
     assert "n = 2 runs" in figure.caption
-    (trace,) = figure.spec["data"]
+    traces: Any = figure.spec["data"]
+    (trace,) = traces
     drawn = [row[2] for row in figure.table.rows][: len(trace["x"])]
     assert [float(text) for text in drawn] == pytest.approx(trace["x"], abs=0.006)
 

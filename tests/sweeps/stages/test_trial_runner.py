@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clmethods.training.stage
+import clmethods.training.completion
 from clmethods.checksummed_json import sha256
 from clmethods.config import METHOD_CONFIGS, ReadoutConfig, evaluation_id, partition_id
 from clmethods.methods import METHODS
@@ -180,7 +180,7 @@ def test_who_lost_the_lease_does_not_commit(monkeypatch: pytest.MonkeyPatch) -> 
         assert leases.acquire(key, "successor") is not None
         return outcome
 
-    monkeypatch.setattr(clmethods.training.stage, "run_stage", overtaken)
+    monkeypatch.setattr(clmethods.training.completion, "run_stage", overtaken)
     report = runner_of(trial, store).advance()
     assert (report.outcome, report.position, report.key) == ("waiting", 0, key)
     assert list(store.objects.list("stages")) == []
@@ -202,7 +202,7 @@ def test_a_duplicate_continues_from_what_was_stored_first(monkeypatch: pytest.Mo
             store.save(stage, replace(outcome, delta=other), {})
         return outcome
 
-    monkeypatch.setattr(clmethods.training.stage, "run_stage", beaten)
+    monkeypatch.setattr(clmethods.training.completion, "run_stage", beaten)
     runner = runner_of(trial, store)
     runner.advance()
     runner.advance()
@@ -311,7 +311,7 @@ def test_an_ancestor_found_damaged_by_a_readout_is_computed_again(tmp_path: Path
     runner.advance()
     fresh = runner_of(trial, store)
     fresh.advance()
-    fresh._evaluator = None  # as if another trial had evaluated the stages so far
+    fresh._completion = None  # as if another trial had evaluated the stages so far
     (state,) = (tmp_path / folder(keys_of(trial)[0])).glob("state-*")
     state.write_bytes(state.read_bytes()[:100])
     report = fresh.advance()

@@ -110,7 +110,7 @@ class Recorder:
 def recorded(recorder: Recorder) -> tuple[FailSafeLogger, list[str]]:
     """Return a callback around the recorder; stage n of other drivers has the accuracy n."""
     said: list[str] = []
-    logger: TrialLogger = recorder
+    logger: TrialLogger = recorder  # type: ignore[assignment]  # a name per test
     trials = {small_trial().trial_id: small_trial()}
     callback = FailSafeLogger(
         logger, small_sweep(), trials, said.append, lambda trial, n: {"average_accuracy": n}

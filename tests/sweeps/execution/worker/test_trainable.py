@@ -102,7 +102,7 @@ def test_a_directory_that_replaces_the_storage_is_noticed(tmp_path: Path, moment
             step = worker.step()
             assert not any(storage.iterdir())
         else:
-            with mock.patch("clmethods.training.stage.run_stage", before(replace, run_stage)):
+            with mock.patch("clmethods.training.completion.run_stage", before(replace, run_stage)):
                 step = worker.step()
         assert (step["outcome"], step["done"]) == ("unshared", False)
         rmtree(storage)

@@ -1,0 +1,73 @@
+"""Sum of evaluation rows to `Counts`, with one rule for everything that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from clmethods.metrics.counts import Counts
+
+
+class EvalRow(TypedDict):
+    """Fields of a `clmethods.evaluate.EvalCount`, as they are stored."""
+
+    split: str
+    task: int
+    class_id: int
+    seen: bool
+    n: int
+    correct: int | None
+    correct_task_given: int
+    task_id_correct: int | None
+
+
+def counts_from_rows(
+    stages: Sequence[Iterable[EvalRow] | None], tasks: Sequence[int], split: str
+) -> Counts:
+    """Return the counts of one readout in a split, summed over the classes of each task.
+
+    `stages` contains the rows of each stage in order, `tasks` the group index of each column in
+    the order of learning. Rows of other splits and other tasks are ignored. Rules for gaps:
+
+    * The evaluation of a stage is missing (None), or has no rows of a task: `n` is 0, so that its
+      accuracy is NaN. `missing_evaluations` finds these entries.
+    * A class is not learned yet: its images count, and none of them is correct. Its task is not
+      `seen`, so that its class-incremental accuracy is NaN; its task-incremental one is known.
+    * The readout infers no tasks: `task_id_correct` is None.
+    """
+    column = {task: index for index, task in enumerate(tasks)}
+    table = np.zeros((4, len(stages), len(tasks)), dtype=np.int64)
+    seen = np.ones((len(stages), len(tasks)), dtype=bool)
+    infers = False
+    for place, rows in enumerate(stages):
+        for row in rows or ():
+            task = column.get(row["task"])
+            if task is None or row["split"] != split:
+                continue
+            routed = row["task_id_correct"]
+            counted = row["n"], row["correct"] or 0, row["correct_task_given"], routed or 0
+            table[:, place, task] += counted
+            seen[place, task] &= row["seen"]
+            infers |= routed is not None
+    n, correct, given, inferred = table
+    return Counts(
+        n=n,
+        correct=correct,
+        correct_task_given=given,
+        task_id_correct=inferred if infers else None,
+        seen=seen,
+    )
+
+
+def missing_evaluations(n: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return a mask of the required evaluations that are missing, given image counts (..., S, T).
+
+    If there is one stage per task, a task is required after its own stage and all later ones. If
+    there is a single stage, all tasks are required after it.
+    """
+    stages, tasks = n.shape[-2:]
+    required = np.tril(np.ones((stages, tasks), dtype=bool)) if stages == tasks else np.True_
+    return np.asarray((n == 0) & required)
