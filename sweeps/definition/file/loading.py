@@ -129,6 +129,7 @@ def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
 def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     """Check all fields separately, and then their combination."""
     value_issues: list[ConfigIssue] = []
+    reader_issues = tuple(issues)
     document = plain(written, "", value_issues)
     if not isinstance(document, dict):
         raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
@@ -158,9 +159,10 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         *(*base.issues, *axes.issues, *parts.issues, *others.issues),
     ]
     # Invalid values were read as null or are secrets; an issue about the null is redundant.
-    null_paths = {issue.path for issue in value_issues}
+    null_issues = [*reader_issues, *value_issues]
+    null_paths = {issue.path for issue in null_issues}
     all_issues = [
-        issue for issue in all_issues if issue.path not in null_paths or issue in value_issues
+        issue for issue in all_issues if issue.path not in null_paths or issue in null_issues
     ]
     refuse(with_origin(all_issues, file.merged_from))
 
