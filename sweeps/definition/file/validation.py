@@ -61,7 +61,7 @@ def validated(kind: type[T], data: Any) -> Validated[T]:
     issues: dict[str, ConfigIssue] = {}
     unreported = 0
     checked_locations: set[Location] = set()
-    remaining = copy.deepcopy(data)
+    remaining = data
     while True:
         try:
             value = adapter.validate_json(json.dumps(remaining), strict=True)
