@@ -273,11 +273,11 @@ class _Builder:
             return "<<"
         before = len(self.issues) + self.unreported
         value = self._node(event, events, path, depth + 1).value
-        if isinstance(value, str) and value.isprintable():
+        if isinstance(value, str) and value and value.isprintable():
             return value
         if len(self.issues) + self.unreported == before:
             here = f"{path}.{value}" if path and isinstance(value, int | float) else path
-            hint = "" if isinstance(value, str) else "Quote the key if it is a name."
+            hint = "Quote the key if it is a name." if isinstance(value, int | float) else ""
             self._report(event, here, value, ScalarError("a name as key", hint))
         return None
 

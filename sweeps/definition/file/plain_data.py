@@ -45,7 +45,7 @@ def plain(value: Any, path: str, issues: list[ConfigIssue], depth: int = 0) -> A
         items: dict[str, Any] = {}
         for key, item in value.items():
             here = f"{path}.{key}" if path else f"{key}"
-            if isinstance(key, str) and key.isprintable():
+            if isinstance(key, str) and key and key.isprintable():
                 items[key] = plain(item, here, issues, depth + 1)
             else:
                 hint = "" if isinstance(key, str) else "Quote the key if it is a name."

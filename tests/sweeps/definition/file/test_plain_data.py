@@ -85,7 +85,11 @@ TEXTS = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=
 SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | TEXTS | st.floats(-1, 1)
 
 
-@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+@given(
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS.filter(bool), inner)
+    )
+)
 @settings(deadline=None, max_examples=30)
 def test_plain_data_stays_as_it_is(value: object) -> None:
     issues: list[ConfigIssue] = []
