@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests that start Ray or kill processes; they come when the others have left the machine to them.
 ON_RAY := tests/recovery tests/s3 tests/sweeps/execution
 
-.PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
+.PHONY: env demo test test-plain lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser fuzz clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ test-gpu: $(READY)       ## checks that need a GPU
 
 test-browser: $(READY)   ## reports opened in Chromium; skipped where there is none
 	@$(BIN)/pytest -m browser -rs
+
+fuzz: $(READY)           ## thousands of generated files of users
+	@$(BIN)/pytest -m fuzz
 
 torture: $(READY)        ## processes killed at random points, final tables compared
 	@$(BIN)/pytest -m torture
