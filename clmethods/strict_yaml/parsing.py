@@ -249,7 +249,7 @@ class _Builder:
             if key is None:
                 continue
             merges = key == "<<" and _is_plain(start)
-            line = start.start_mark.line + 1
+            line = _line(start)
             if key in keys.lines:
                 first = keys.lines[key]
                 hint = f"Line {line} repeats {'itself' if line == first else f'line {first}'}."
@@ -314,7 +314,7 @@ class _Builder:
             self._report(event, path, event.tag, unknown_tag())
 
     def _report(self, event: Any, path: str, value: object, error: ScalarError) -> None:
-        line = f"It is in line {event.start_mark.line + 1}."
+        line = f"It is in line {_line(event)}."
         hint = " ".join(filter(None, [error.hint, line]))
         self._add(ConfigIssue(path or self.source, value, error.allowed, hint))
 
@@ -332,6 +332,11 @@ class _Builder:
 
 def _is_plain(event: Any) -> bool:
     return isinstance(event, yaml.ScalarEvent) and event.tag is None and bool(event.implicit[0])
+
+
+def _line(event: Any) -> int:
+    line: int = event.start_mark.line + 1
+    return line
 
 
 def _invalid(event: Any, problem: str) -> yaml.MarkedYAMLError:

@@ -141,7 +141,7 @@ class _Checker:
     def kinds(self, node: ast.expr) -> frozenset[str]:
         """Return the kinds that the value of a node can have."""
         match node:
-            case ast.Constant(value=float(value)) if not math.isfinite(value):
+            case ast.Constant(value=float(number)) if not math.isfinite(number):
                 return self.issue("finite numbers", f"`{_shown(node)}` is too large.")
             case ast.Constant(value=bool() | int() | float() | str() | None):
                 return frozenset({kind_of(node.value)})
