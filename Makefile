@@ -14,7 +14,7 @@ FAST := $(addprefix tests/sweeps/,analysis definition planning presentation resu
 	$(addprefix tests/test_,language.py method.py project_files.py readme.py structure.py) \
 	--ignore=tests/sweeps/definition/orders/test_task_similarity_measurement.py
 
-.PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser clean help
+.PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser fuzz clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ test-gpu: $(READY)       ## checks that need a GPU
 
 test-browser: $(READY)   ## reports opened in Chromium; skipped where there is none
 	@$(BIN)/pytest -m browser -rs
+
+fuzz: $(READY)           ## thousands of generated files of users
+	@$(BIN)/pytest -m fuzz
 
 torture: $(READY)        ## processes killed at random points, final tables compared
 	@$(BIN)/pytest -m torture

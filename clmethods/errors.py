@@ -24,14 +24,28 @@ class ConfigIssue:
     """Advice on how to fix the issue; empty if the constraint is enough."""
 
     def __str__(self) -> str:
-        given = repr(printable(self.path, self.value))
-        given = given if len(given) <= 90 else given[:87] + "..."
+        given = _shortened_repr(printable(self.path, self.value))
         line = f"{self.path}: got {given}, allowed: {self.allowed}"
-        return f"{line}. {self.hint}" if self.hint else line
+        return _escaped(f"{line}. {self.hint}" if self.hint else line)
 
     def under(self, prefix: str) -> ConfigIssue:
         """Return the same issue with `prefix`, an enclosing section, before its path."""
         return replace(self, path=f"{prefix}.{self.path}" if self.path else prefix)
+
+
+def _shortened_repr(value: object) -> str:
+    try:
+        given = repr(value)
+    except ValueError:  # an integer with more digits than Python converts
+        given = f"a {type(value).__name__}"
+    return given if len(given) <= 90 else given[:87] + "..."
+
+
+def _escaped(text: str) -> str:
+    """Return a text without characters that control a terminal; line breaks remain."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 class ClmethodsError(Exception):

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from clmethods.config import ConfigIssue, InvalidConfigError
-from clmethods.hidden_values import masked_text
+from clmethods.errors import refuse
+from clmethods.strict_yaml import FileKind, parse_yaml, read_bytes
+
+_KIND = FileKind(noun="a file in YAML or JSON", if_empty="It needs a mapping of sections.")
 
 
 def read_mapping(file: Path, name: str = "FILE") -> dict[str, object]:
     """Return the mapping in a YAML or JSON file.
 
-    Raises `InvalidConfigError` under the path `name` if the file cannot be read or parsed.
+    Raises `InvalidConfigError` with all issues if the file cannot be read or parsed. `name` is the
+    argument of the command that names the file.
     """
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = read_bytes(file)
     except OSError as error:
         issue = ConfigIssue(name, str(file), "a file that can be read", f"{error.strerror}.")
         raise InvalidConfigError([issue]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = masked_text(" ".join(str(error).split()))  # it quotes the line
-        raise InvalidConfigError(
-            [ConfigIssue(name, str(file), f"YAML or JSON: {reason}")]
-        ) from error
-    if not isinstance(data, dict):
-        raise InvalidConfigError([ConfigIssue(name, data, "a mapping of sections")])
-    return data
+    content, issues = parse_yaml(data, str(file), _KIND)
+    refuse(issues)
+    if not isinstance(content, dict):
+        raise InvalidConfigError([ConfigIssue(name, content, "a mapping of sections")])
+    return content

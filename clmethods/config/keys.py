@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 from clmethods.canonical import JsonValue, canonical_json, fingerprint, short_id
@@ -99,9 +99,14 @@ def _method_text(method: MethodConfig, position: int, context: EffectContext) ->
     return canonical_json(_method_effect(method, position, context).effect)
 
 
+_TRAIN_FIELDS = tuple(f.name for f in fields(TrainConfig))
+
+
 @lru_cache(maxsize=4096)
 def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, JsonValue]:
-    acts = asdict(train) | {"lr": train.lr_at(0 if first else 1)}
+    # All fields are scalars; `asdict` copies each of them, which a plan of many runs would notice.
+    acts: dict[str, JsonValue] = {name: getattr(train, name) for name in _TRAIN_FIELDS}
+    acts["lr"] = train.lr_at(0 if first else 1)
     if not trains:
         return {name: acts[name] for name in ("precision", "device", "threads")}
     del acts["lr_first_task"]

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from clmethods.config import readout_from_dict, run_to_dict, unextended
 from clmethods.export.finished_chain import FinishedChain
 from clmethods.export.timm_folder import recipe
 from clmethods.metrics import METRICS
+from clmethods.strict_yaml import yaml_text
 
 WEIGHTS_LICENSES = {"nano_vit32": "apache-2.0"}
 """Licenses of the weights that are shipped with the package."""
@@ -32,7 +31,7 @@ def model_card(document: Mapping[str, Any], chain: FinishedChain, license: str |
         "tags": ["continual-learning", "image-classification", "timm", run.method.kind],
     }
     sections = [
-        "---\n" + yaml.safe_dump(front, sort_keys=False) + "---",
+        "---\n" + yaml_text(front) + "---",
         _title(document, chain),
         _loading(document, chain),
         _classes(document, chain),
@@ -222,7 +221,7 @@ def _provenance(document: Mapping[str, Any], chain: FinishedChain, license: str 
 def _configuration(chain: FinishedChain) -> str:
     run = run_to_dict(unextended(chain.archive.run)[0])
     run["backbone"].pop("weights")  # a local path
-    shown = yaml.safe_dump(json.loads(json.dumps(run)), sort_keys=False)
+    shown = yaml_text(json.loads(json.dumps(run)))
     return f"## Configuration\n\n```yaml\n{shown}```"
 
 

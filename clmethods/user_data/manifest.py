@@ -4,19 +4,20 @@ The columns `path` and `label` are required. `task` is the name of the task; a c
 several tasks. `split` is train, validation or test; without this column the stream splits by
 `split_seed`. Images with the same `group` (one patient, one burst of photographs) stay on the same
 side of every random split. Row numbers count the header as row 1, as in a spreadsheet.
+
+An image must not occur in two splits, neither under two names nor as a copy.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any
 
 from clmethods.catalog.facts import GivenTask
-from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from clmethods.user_data.folder_listing import (
     OPEN,
     TEST,
@@ -28,13 +29,12 @@ from clmethods.user_data.folder_listing import (
     refused,
     untrainable,
 )
-from clmethods.user_data.parquet_columns import ParquetError, read_parquet
+from clmethods.user_data.repeated_images import ListedImage, Repetition, repetitions
+from clmethods.user_data.table_file import Table, is_missing, read_table, shortened
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("task", "split", "group")
 SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-MAX_REPORTED_ISSUES = 20
-"""Largest number of issues that are reported individually; of the others, only the number is."""
 
 
 def list_manifest(manifest: str, root: str | None) -> Listing:
@@ -48,7 +48,8 @@ def list_manifest(manifest: str, root: str | None) -> Listing:
 
 
 def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
-    columns = _read_columns(file)
+    table = read_table(file, REQUIRED, OPTIONAL)
+    columns = table.columns
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InvalidConfigError(
@@ -56,21 +57,24 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
                 "manifest",
                 str(file),
                 f"the columns {list(REQUIRED)}, and optionally {list(OPTIONAL)}",
-                f"Column {name!r} is missing. {nearest(name, list(columns))}".rstrip(),
+                f"Column {name!r} is missing. {nearest(name, table.header)}".rstrip(),
             )
             for name in missing
         )
     rows = len(columns["path"])
     if rows == 0:
         raise refused("manifest", str(file), "one or more rows below the header")
-    issues, sizes = _check_rows(file, base, columns)
-    refuse(_shortened(file, issues))
+    issues, images = _check_rows(base, table)
+    refuse(shortened(file, issues))
     names = _class_names(columns["label"])
     ids = {name: label for label, name in enumerate(names)}
     labels = tuple(ids[name] for name in columns["label"])
     splits = tuple(SPLITS.get(name, OPEN) for name in columns.get("split", [""] * rows))
     refuse(untrainable("manifest", str(file), names, zip(labels, splits, strict=True)))
     tasks, task_of = _tasks(columns.get("task"), labels)
+    also = [hashlib.sha256(file.read_bytes()).digest()]
+    if table.reinterpreted:  # earlier versions read other classes, under the same fingerprint
+        also.append(b"texts")
     listing = Listing(
         base=base,
         classes=names,
@@ -78,7 +82,7 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
         labels=labels,
         splits=splits,
         version=fingerprint_of(
-            zip(columns["path"], sizes, strict=True), hashlib.sha256(file.read_bytes()).digest()
+            zip(columns["path"], (image.size for image in images), strict=True), *also
         ),
         tasks=tasks,
         task_of=task_of,
@@ -88,68 +92,74 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     return listing, [file]
 
 
-def _read_columns(file: Path) -> dict[str, list[str]]:
-    """Return the columns as text; a missing value is an empty string."""
-    if not file.is_file():
-        raise refused("manifest", str(file), "an existing .csv or .parquet file")
-    columns: dict[str, list[Any]]
-    try:
-        if file.suffix == ".parquet":
-            columns = read_parquet(file, REQUIRED + OPTIONAL)
-        else:
-            with file.open(encoding="utf-8-sig", newline="") as stream:
-                reader = csv.DictReader(stream)
-                rows = list(reader)
-                columns = {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
-    except (ParquetError, UnicodeDecodeError, csv.Error) as error:
-        raise refused("manifest", str(file), "a readable file", f"{error}.") from error
-    return {
-        name: ["" if value is None else str(value).strip() for value in values]
-        for name, values in columns.items()
-    }
-
-
-def _check_rows(
-    file: Path, base: Path, columns: dict[str, list[str]]
-) -> tuple[list[ConfigIssue], list[int]]:
-    """Return the issues of single rows, and the size in bytes of every image."""
-    issues: list[ConfigIssue] = []
-    sizes: list[int] = []
-    seen: dict[str, tuple[int, str]] = {}
-    count = len(columns["path"])
-    splits = columns.get("split", [""] * count)
-    for row, path in enumerate(columns["path"], start=2):
-        where, split = f"manifest row {row}", splits[row - 2]
-        for name in ("label", "task"):
-            if name in columns and not columns[name][row - 2]:
-                issues.append(ConfigIssue(f"{where}, {name}", "", f"the name of a {name}"))
+def _check_rows(base: Path, table: Table) -> tuple[list[ConfigIssue], list[ListedImage]]:
+    """Return the issues of single rows, and the images of all rows."""
+    columns, issues = table.columns, list[ConfigIssue]()
+    images: list[ListedImage] = []
+    for index, (row, path) in enumerate(zip(table.rows, columns["path"], strict=True)):
+        where = f"manifest row {row}"
+        for name in ("label", "task", "group"):
+            text = columns[name][index] if name in columns else None
+            issue = None if text is None else _name_issue(f"{where}, {name}", name, text)
+            issues += [] if issue is None else [issue]
+        split = columns["split"][index] if "split" in columns else ""
         if "split" in columns and split not in SPLITS:
             constraint = f"one of {list(SPLITS)}"
             hint = nearest(split, list(SPLITS)) or (
                 "If you remove the column, split_seed selects the splits."
             )
             issues.append(ConfigIssue(f"{where}, split", split, constraint, hint))
-        first = seen.setdefault(path, (row, split))
-        if first[0] != row and (split != first[1] or "split" not in columns):
-            hint = f"Row {first[0]} has the same image" + (f" in {first[1]}." if split else ".")
-            issues.append(ConfigIssue(f"{where}, path", path, "an image in one split only", hint))
-        try:
-            sizes.append(os.stat(base / path).st_size)
-        except OSError:
+        group = columns["group"][index] if "group" in columns else ""
+        image = _image(row, base, path, split or group or row)
+        if image is None:
             hint = f"Paths are relative to {base}."
+            hint += " Separate folders with / instead of \\." if "\\" in path else ""
             issues.append(ConfigIssue(f"{where}, path", path, "an existing file", hint))
-            sizes.append(0)
-    return issues, sizes
+        images.append(image or ListedImage(row, base / "", (row,), 0, None))
+    paths = dict(zip(table.rows, columns["path"], strict=True))
+    given = "split" in columns
+    issues += [_repetition_issue(pair, paths, given) for pair in repetitions(images)]
+    return sorted(issues, key=lambda issue: _row_of(issue.path)), images
 
 
-def _shortened(file: Path, issues: list[ConfigIssue]) -> list[ConfigIssue]:
-    if len(issues) <= MAX_REPORTED_ISSUES:
-        return issues
-    rest = len(issues) - MAX_REPORTED_ISSUES
-    return [
-        *issues[:MAX_REPORTED_ISSUES],
-        ConfigIssue("manifest", str(file), "valid rows", f"The file has {rest} more issues."),
-    ]
+def _name_issue(place: str, name: str, text: str) -> ConfigIssue | None:
+    """Return an issue if a name is missing, or is what programs write for a missing value."""
+    if name == "group":
+        hint = "Leave it empty for an image without a group."
+        return require(not is_missing(text), place, text, "the name of a group", hint)
+    if not text:
+        return ConfigIssue(place, text, f"the name of a {name}")
+    hint = "It stands for a missing value in many programs: use another name."
+    return require(not is_missing(text), place, text, f"the name of a {name}", hint)
+
+
+def _image(row: int, base: Path, path: str, side: Hashable) -> ListedImage | None:
+    """Return the image of a row; None if there is no such file."""
+    try:
+        facts = os.stat(base / path)
+    except (OSError, ValueError):  # ValueError: a path with a NUL
+        return None
+    if not stat.S_ISREG(facts.st_mode):
+        return None
+    # Some file systems have no inodes.
+    identity = (facts.st_dev, facts.st_ino) if facts.st_ino else os.path.realpath(base / path)
+    return ListedImage(row, base / path, identity, facts.st_size, side)
+
+
+def _repetition_issue(pair: Repetition, paths: dict[int, str], given: bool) -> ConfigIssue:
+    first, path = pair.earlier.row, paths[pair.image.row]
+    split = f" in {pair.earlier.side}" if given else ""
+    image = "the same image" if pair.same_file else "an image with the same content"
+    name = f" as {paths[first]!r}" if paths[first] != path else ""
+    hint = f"Row {first} has {image}{name}{split}."
+    if not given:
+        hint += " Remove one of the rows, or give both the same group."
+    place = f"manifest row {pair.image.row}, path"
+    return ConfigIssue(place, path, "an image in one split only", hint)
+
+
+def _row_of(path: str) -> int:
+    return int(path.removeprefix("manifest row ").partition(",")[0])
 
 
 def _class_names(labels: Iterable[str]) -> tuple[str, ...]:

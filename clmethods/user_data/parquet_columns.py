@@ -7,6 +7,8 @@ exception.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,30 @@ def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> dict[str
 
     Names in `columns` that the file does not contain are ignored.
 
-    Raises `ParquetError` if the file cannot be read or pyarrow is not installed.
+    Raises `ParquetError` if the file cannot be read, has a column twice, or pyarrow is not
+    installed.
     """
+    with _opened(path) as file:
+        names = [n for n in file.schema_arrow.names if columns is None or n in columns]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ParquetError(f"{path} has the column {twice!r} twice")
+        table = file.read(columns=names)
+        return {name: table[name].to_pylist() for name in names}
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of all columns.
+
+    Raises `ParquetError` as `read_parquet` does.
+    """
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a Parquet file; errors in the block, too, are raised as `ParquetError`."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -34,8 +58,8 @@ def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> dict[str
         ) from error
     try:
         with pq.ParquetFile(path) as file:
-            names = [n for n in file.schema_arrow.names if columns is None or n in columns]
-            table = file.read(columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise ParquetError(f"{path} is not a readable Parquet file: {error}") from error
-    return {name: table[name].to_pylist() for name in names}
+            yield file
+    # ValueError and OverflowError: values that Python does not have, such as dates after 9999
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ParquetError(f"{path} is not a readable Parquet file: {reason}") from error

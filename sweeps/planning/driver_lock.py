@@ -9,9 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import yaml
-
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
+from clmethods.strict_yaml import yaml_text
 from sweeps.definition import Sweep, stored_document, sweep_of
 from sweeps.planning.label_consistency import (
     Changed,
@@ -78,7 +77,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     """
     document = json.loads(json.dumps(sweep.document))
     checksum = short_id(document)
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    text = yaml_text(document).encode()
     objects.put_if_absent(f"sweeps/{sweep.name}/versions/{checksum}.yaml", text)
     objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
     return checksum

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import yaml
-
+from clmethods.strict_yaml import yaml_text
 from sweeps.presentation.numbers import count
 from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Section, table
@@ -12,7 +11,7 @@ from sweeps.report.page_model import Section, table
 def setting_section(evidence: Evidence) -> Section:
     """Return the section with sweep file of the last run and environments of the stages."""
     sweep = evidence.sweep
-    text = yaml.safe_dump(sweep.document, sort_keys=False, allow_unicode=True)
+    text = yaml_text(sweep.document)
     names = ("host_kind", "torch_version", "timm_version", "code_version")
     stages = evidence.stages.select(list(names)).to_pylist()
     kinds: dict[tuple[str, ...], int] = {}

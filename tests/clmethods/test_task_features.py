@@ -88,6 +88,8 @@ def test_only_training_images_are_looked_at(
 ) -> None:
     """Other validation and test pictures: the same numbers. Other training pictures: not."""
 
+    first_seeds = {"train": 0, "validation": 1000, "test": 2000}
+
     def table(name: str, **seeds: int) -> TaskTable:
         root = tmp_path / name
         monkeypatch.setenv("CLMETHODS_CACHE", str(root / "cache"))  # names are the same
@@ -95,7 +97,8 @@ def test_only_training_images_are_looked_at(
         for label in range(4):
             for split in ("train", "validation", "test"):
                 for i in range(3):
-                    picture = noise(8, 8, seed=seeds.get(split, 0) + 100 * label + i)
+                    seed = seeds.get(split, first_seeds[split]) + 100 * label + i
+                    picture = noise(8, 8, seed=seed)
                     write_png(root / f"{split}{label}{i}.png", picture)
                     lines.append(f"{split}{label}{i}.png,c{label},t{label // 2},{split}")
         (root / "my.csv").write_text("\n".join(lines) + "\n")

@@ -155,8 +155,7 @@ def _gap_text(lacking: PathGap) -> str:
 
 def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) -> None:
     """Write the sweep that completes the path, or print the command that writes it."""
-    import yaml
-
+    from clmethods.strict_yaml import yaml_text
     from sweeps.definition import expand, sweep_from_dict
     from sweeps.definition.derive.path_sweep import path_document
 
@@ -170,7 +169,7 @@ def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) 
         [(change.path, change.before, change.after) for change in lacking.changes],
     )
     planned = expand(sweep_from_dict(document))
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    text = yaml_text(document)
     output.write_text(text, encoding="utf-8")
     storage = directory.rstrip("/").split("/sweeps/")[0]
     count = len({trial.config_id for trial in planned})

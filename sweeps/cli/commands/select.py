@@ -87,8 +87,7 @@ def select(
     Decides on validation images, by the worse of two values: the unfavorable end of the interval
     and the mean in the worst task order. Baselines can be selected, too.
     """
-    import yaml
-
+    from clmethods.strict_yaml import yaml_text
     from sweeps.analysis.selection.selection import select as decide
     from sweeps.analysis.trials.metric_choice import all_orders, direction_of
     from sweeps.analysis.trials.replicates import check_names, measures, replicates
@@ -159,7 +158,7 @@ def select(
         document = production_document(
             sweep.name, run, used, choice.chosen, question, test, sweep.seeds
         )
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        text = yaml_text(document)
         head = "wrote" if write_new_file(output, text) else "unchanged"
         click.echo(
             f"{head:<10}{output}: `clmethods train {output}` trains it, with seed {run.seed}"

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, final
 
-import yaml
-
 from clmethods.canonical import plain
 from clmethods.config.keys import stage_chain
 from clmethods.config.run import RunConfig
+from clmethods.strict_yaml import yaml_text
 from sweeps.definition.file.run_sections import (
     NOT_AN_AXIS,
     SECTIONS,
@@ -102,9 +101,7 @@ def fork_text(sweep: Sweep, trial: TrialSpec, stages: int, name: str) -> str:
         "`sweeps plan` reports how many stages are reused and how many must be trained.",
     ]
     head = "\n".join(f"# {line}".rstrip() for line in lines)
-    body = yaml.safe_dump(
-        fork_document(sweep, trial, name), sort_keys=False, allow_unicode=True, width=95
-    )
+    body = yaml_text(fork_document(sweep, trial, name), width=95)
     return f"{head}\n\n{body}"
 
 

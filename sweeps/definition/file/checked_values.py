@@ -24,6 +24,8 @@ from sweeps.definition.space.axes import Axis, Option, every_axis, parse_axis
 from sweeps.definition.space.run_fields import takes_only_integers
 from sweeps.definition.sweep import label_of
 
+MAX_ISSUES = 20
+"""Number of issues after which the further values of an axis are not checked."""
 _OPTION_WORDS = {"label", "search"}
 """Keys of an option other than the fields of its section."""
 
@@ -136,21 +138,26 @@ def _check_axis(
         axis = parse_axis(path, written, algorithm, here)
     except InvalidConfigError as error:
         return CheckedValues(issues=error.issues)
-    values: list[Any] = []
+    values: dict[str, Any] = {}  # by canonical JSON
     runs: list[RunConfig] = []
     issues: list[ConfigIssue] = []
     continuous = axis.scale in {"uniform", "log"}
     for place, value in axis.probes(here):
+        if len(issues) >= MAX_ISSUES:
+            hint = f"The values from {place} on are not checked yet."
+            issues.append(ConfigIssue(here, "...", "valid values", hint))
+            break
         checked, new_issues = _check_value(path, value, place, path, fitting, continuous)
         issues.extend(new_issues)
         if new_issues:
             continue
         normal = value_at(checked[0], path) if axis.scale == "list" else value
-        if canonical_json(normal) in map(canonical_json, values):
+        key = canonical_json(normal)
+        if key in values:
             issues.append(ConfigIssue(place, value, "each value once"))
-        values.append(normal)
+        values.setdefault(key, normal)
         runs.extend(checked)
-    checked_axis = Axis(path=path, scale=axis.scale, values=tuple(values))
+    checked_axis = Axis(path=path, scale=axis.scale, values=tuple(values.values()))
     return CheckedValues(axes=(checked_axis,), runs=tuple(runs), issues=tuple(issues))
 
 

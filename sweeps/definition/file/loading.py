@@ -23,6 +23,7 @@ from sweeps.definition.file.checked_values import (
 from sweeps.definition.file.extends import Layer, extended, with_origin
 from sweeps.definition.file.plain_data import plain, read_yaml
 from sweeps.definition.file.run_sections import SECTIONS, CheckedRun, check_run
+from sweeps.definition.file.size_limits import size_issues, trial_issues
 from sweeps.definition.file.validation import validated
 from sweeps.definition.logging import Logging, secret_issues
 from sweeps.definition.orders import OrderDesign
@@ -129,10 +130,12 @@ def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
 def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     """Check all fields separately, and then their combination."""
     value_issues: list[ConfigIssue] = []
+    reader_issues = tuple(issues)
     document = plain(written, "", value_issues)
     if not isinstance(document, dict):
         raise InvalidConfigError([ConfigIssue("sweep", written, "a mapping of fields")])
     document = extended(document, folder, issues)
+    refuse(size_issues(document))
     value_issues += hidden_value_issues(document.get("storage"))
     value_issues += secret_issues(document.get("logging"))
     checked = validated(SweepFile, document)
@@ -158,9 +161,10 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         *(*base.issues, *axes.issues, *parts.issues, *others.issues),
     ]
     # Invalid values were read as null or are secrets; an issue about the null is redundant.
-    null_paths = {issue.path for issue in value_issues}
+    null_issues = [*reader_issues, *value_issues]
+    null_paths = {issue.path for issue in null_issues}
     all_issues = [
-        issue for issue in all_issues if issue.path not in null_paths or issue in value_issues
+        issue for issue in all_issues if issue.path not in null_paths or issue in null_issues
     ]
     refuse(with_origin(all_issues, file.merged_from))
 
@@ -174,7 +178,7 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     orders = measured_design(file.orders, base.run, runs)
     if orders.measured:
         document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
-    return Sweep(
+    sweep = Sweep(
         name=file.name,
         base=base.run,
         axes=axes.axes,
@@ -197,6 +201,8 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         storage=file.storage,
         document=document,
     )
+    refuse(trial_issues(sweep))
+    return sweep
 
 
 def _rule_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
@@ -248,6 +254,7 @@ def _list_issues(file: SweepFile) -> list[ConfigIssue]:
     """Return issues of the name, the lists and the mappings of the file."""
     seeds, objectives = file.seeds, file.objectives
     readouts = [readout.readout_id for readout in file.readouts]
+    first_seeds = {seed: i for i, seed in reversed([*enumerate(seeds)])}
     issues = [
         require(
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", file.name) is not None,
@@ -268,7 +275,7 @@ def _list_issues(file: SweepFile) -> list[ConfigIssue]:
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),
         *(
-            require(seed not in seeds[:i], f"seeds[{i}]", seed, "each seed once")
+            require(first_seeds[seed] == i, f"seeds[{i}]", seed, "each seed once")
             for i, seed in enumerate(seeds)
         ),
         *(

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
-from clmethods.errors import ConfigIssue, InvalidConfigError
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
+from clmethods.strict_yaml import FileKind, parse_yaml
 from sweeps.definition.file.loading import sweep_from_dict
 from sweeps.definition.logging import without_secrets
 from sweeps.definition.sweep import Sweep
 from sweeps.storage import ObjectStore
 
 Document = dict[str, Any]
+_STORED = FileKind(noun="a sweep file in YAML", from_program=True)
 
 
 def sweep_file_name(name: str) -> str:
@@ -29,8 +29,9 @@ def stored_document(objects: ObjectStore, name: str) -> Document:
     """
     data = objects.get(sweep_file_name(name))
     try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date
+        document, issues = parse_yaml(data, "", _STORED)
+        refuse(issues)
+    except InvalidConfigError as error:
         raise _unreadable(objects, name, _reason(error)) from error
     if not isinstance(document, dict):
         raise _unreadable(objects, name, "It holds something else")
@@ -71,10 +72,9 @@ def _unreadable(objects: ObjectStore, name: str, reason: str) -> InvalidConfigEr
     )
 
 
-def _reason(error: Exception) -> str:
-    """Return what the parser says, without the text around the place."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"Line {mark.line + 1}, column {mark.column + 1} is not well-formed YAML"
-    lines = str(error).splitlines()
-    return lines[0][:1].upper() + lines[0][1:] if lines else type(error).__name__
+def _reason(error: InvalidConfigError) -> str:
+    """Return the first issue of the reader without the value."""
+    issue = error.issues[0]
+    place = issue.path.removeprefix(", ")
+    required = f"Required{f' at {place}' if place else ''}: {issue.allowed}"
+    return f"{required}. {issue.hint}".rstrip(". ")

@@ -16,6 +16,9 @@ from pydantic_core import ErrorDetails
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 
+MAX_ISSUES = 100
+"""Maximum number of issues that are reported individually; of the others, only the number is."""
+
 T = TypeVar("T")
 FieldLocation = tuple[int | str, ...]
 """Location of a field, as pydantic reports it."""
@@ -55,23 +58,30 @@ def validated(kind: type[T], data: Any) -> Validated[T]:
     """
     key: Any = kind  # mypy does not see that classes are hashable
     adapter: TypeAdapter[T] = _adapter(key)
-    issues: list[ConfigIssue] = []
+    issues: dict[str, ConfigIssue] = {}
+    unreported = 0
     checked_locations: set[FieldLocation] = set()
-    remaining = copy.deepcopy(data)
+    remaining = data
     while True:
         try:
             value = adapter.validate_json(json.dumps(remaining), strict=True)
         except ValidationError as error:
             details = error.errors(include_url=False)
         else:
-            return Validated(value=value, valid=remaining, issues=tuple(issues))
+            return Validated(
+                value=value, valid=remaining, issues=(*issues.values(), *_rest(unreported))
+            )
         smaller = copy.deepcopy(remaining)
         for detail in details:
             location = detail["loc"]
+            if len(issues) >= MAX_ISSUES:  # a message can take milliseconds
+                unreported += 1
+                _drop(smaller, location, empty_items=False)
+                continue
             new_issues = _issues(kind, detail)
             if location not in checked_locations:
-                known = {issue.path for issue in issues}
-                issues.extend(issue for issue in new_issues if issue.path not in known)
+                for issue in new_issues:
+                    issues.setdefault(issue.path, issue)
             if isinstance(_cause(detail), InvalidConfigError):
                 checked_locations.add(location)
             for issue in new_issues:
@@ -86,6 +96,13 @@ def validated(kind: type[T], data: Any) -> Validated[T]:
 @lru_cache(maxsize=64)  # creating an adapter costs more than all of its uses
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _rest(unreported: int) -> list[ConfigIssue]:
+    if unreported == 0:
+        return []
+    constraint = "valid fields"
+    return [ConfigIssue("...", "...", constraint, f"There are {unreported} more issues.")]
 
 
 def _cause(detail: ErrorDetails) -> object:

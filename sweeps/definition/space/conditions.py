@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,6 +15,10 @@ from sweeps.definition.space.run_fields import KINDS, FieldFacts, kind_of
 
 MAX_LENGTH = 1000
 """Maximum length of a condition in characters, which bounds the cost of parsing."""
+MAX_DEPTH = 100
+"""Maximum depth of the tree of a condition; a sum of n terms has depth n."""
+_MAX_SHOWN = 60
+"""Maximum length of a part of a condition in a message."""
 
 _ORDERINGS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -80,9 +85,11 @@ def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> 
     Raises:
         InvalidConfigError: With all issues of the condition.
     """
+    if len(text) > MAX_LENGTH:
+        constraint = f"at most {MAX_LENGTH} characters in a condition"
+        hint = f"It has {len(text)}. Write several conditions: all of them must be met."
+        raise InvalidConfigError([ConfigIssue(place, text, constraint, hint)])
     try:
-        if len(text) > MAX_LENGTH:
-            raise SyntaxError(f"{len(text)} characters")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
             tree = ast.parse(text.strip(), mode="eval").body
@@ -92,11 +99,31 @@ def parse_condition(text: str, place: str, fields: Mapping[str, FieldFacts]) -> 
         raise InvalidConfigError(
             [ConfigIssue(place, text, constraint, f"Python reports: {reason}.")]
         ) from error
+    if _depth(tree) > MAX_DEPTH:
+        constraint = f"at most {MAX_DEPTH} terms or operators inside each other"
+        hint = "Write several conditions: all of them must be met."
+        raise InvalidConfigError([ConfigIssue(place, text, constraint, hint)])
     checker = _Checker(place, text, fields)
     if "flag" not in checker.kinds(tree):
         checker.issue("a condition, which is true or false", "It is a value: compare it.")
-    refuse(checker.issues)
+    refuse(dict.fromkeys(checker.issues))
     return Condition(place, text, tree)
+
+
+def _depth(tree: ast.expr) -> int:
+    """Return the depth of a tree, without recursion."""
+    depth = 0
+    level: list[ast.AST] = [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
+def _shown(node: ast.AST) -> str:
+    """Return a part of a condition for messages."""
+    text = ast.unparse(node)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 class _Checker:
@@ -114,6 +141,8 @@ class _Checker:
     def kinds(self, node: ast.expr) -> frozenset[str]:
         """Return the kinds that the value of a node can have."""
         match node:
+            case ast.Constant(value=float(number)) if not math.isfinite(number):
+                return self.issue("finite numbers", f"`{_shown(node)}` is too large.")
             case ast.Constant(value=bool() | int() | float() | str() | None):
                 return frozenset({kind_of(node.value)})
             case ast.Name() | ast.Attribute():
@@ -142,7 +171,7 @@ class _Checker:
                 return frozenset({"flag"})
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _CALLS:
                 return self.call(node, name, arguments)
-        return self.issue(_ALLOWED, f"`{ast.unparse(node)}` is none of these.")
+        return self.issue(_ALLOWED, f"`{_shown(node)}` is none of these.")
 
     def name(self, node: ast.expr) -> frozenset[str]:
         """Return the kinds that a field can have."""
@@ -155,14 +184,14 @@ class _Checker:
         hint = f"Did you mean {same[0]!r}?" if same else nearest(name, list(self.fields))
         hint = hint or "Enclose texts in quotes."
         constraint = "names of fields that some configuration has, such as `method.rank`"
-        return self.issue(constraint, f"`{name}` is not a field. {hint}")
+        return self.issue(constraint, f"`{_shown(node)}` is not a field. {hint}")
 
     def expect(self, node: ast.expr, kind: str) -> None:
         """Add an issue if the node can never be of the kind."""
         kinds = self.kinds(node)
         if kind not in kinds:
             self.issue(
-                f"{_NOUNS[kind]} in that place", f"`{ast.unparse(node)}` is {_described(kinds)}."
+                f"{_NOUNS[kind]} in that place", f"`{_shown(node)}` is {_described(kinds)}."
             )
 
     def call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> frozenset[str]:
@@ -170,18 +199,18 @@ class _Checker:
         fewest, most = {"min": (2, 9), "max": (2, 9)}.get(name, (1, 1))
         if not fewest <= len(arguments) <= most:
             few = "one argument" if most == 1 else "two or more arguments"
-            return self.issue(f"{few} for `{name}`", f"`{ast.unparse(node)}` has another number.")
+            return self.issue(f"{few} for `{name}`", f"`{_shown(node)}` has another number.")
         for argument in arguments:
             if name != "len":
                 self.expect(argument, "number")
             elif not self.kinds(argument) & {"list", "text"}:
-                self.issue("`len` of a list", f"`{ast.unparse(argument)}` has no length.")
+                self.issue("`len` of a list", f"`{_shown(argument)}` has no length.")
         return frozenset({"number"})
 
     def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> None:
         """Add an issue if a comparison is impossible or always has the same result."""
         a, b = self.kinds(left), self.kinds(right)
-        shown = f"{ast.unparse(left)} {_SIGNS.get(type(op), '?')} {ast.unparse(right)}"
+        shown = f"{_shown(left)} {_SIGNS.get(type(op), '?')} {_shown(right)}"
         if type(op) in _ORDERINGS:
             comparable = bool(a & b & {"number", "text"})
         elif isinstance(op, ast.Eq | ast.NotEq):
@@ -246,9 +275,14 @@ def _value(node: ast.expr, lookup: Lookup) -> Any:
             return -_number(operand, lookup)
         case ast.BinOp(left=left, op=op, right=right):
             try:
-                return _ARITHMETIC[type(op)](_number(left, lookup), _number(right, lookup))
+                value = _ARITHMETIC[type(op)](_number(left, lookup), _number(right, lookup))
             except ZeroDivisionError as error:
-                raise _UndecidedError(f"`{ast.unparse(node)}` divides by zero.") from error
+                raise _UndecidedError(f"`{_shown(node)}` divides by zero.") from error
+            except OverflowError as error:
+                raise _UndecidedError(f"`{_shown(node)}` is too large.") from error
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _UndecidedError(f"`{_shown(node)}` is too large.")
+            return value
         case ast.Compare(left=left, ops=ops, comparators=others):
             pairs = zip([left, *others], ops, others, strict=False)
             return all(_compare(a, op, b, lookup) for a, op, b in pairs)
@@ -295,7 +329,7 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, lookup: Lookup) -> 
 
 
 def _undecided(node: ast.expr, value: object) -> _UndecidedError:
-    text = ast.unparse(node)
+    text = _shown(node)
     if value is None:
         hint = f"`{text}` is null in a configuration: begin with `{text} == null or`."
         return _UndecidedError(hint)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, final
 
+from clmethods.canonical import canonical_json
 from clmethods.config.keys import acts_alike, effect_id
 from clmethods.config.run import RunConfig
 from sweeps.definition.file.run_sections import (
@@ -51,8 +52,10 @@ class Space:
         """Values of fields and parts by path; the two ends of a range."""
         for axis in every_axis([*axes, *parts]):
             if axis.scale != "choice" or axis.path in self.parts:
-                known = self.probes.setdefault(axis.path, [])
-                known.extend(value for value in axis.values if value not in known)
+                known = {canonical_json(value): value for value in self.probes.get(axis.path, [])}
+                for value in axis.values:
+                    known.setdefault(canonical_json(value), value)
+                self.probes[axis.path] = [*known.values()]
         self.varying = {axis.path for axis in every_axis([*axes, *parts]) if axis.varies}
         self._resolved = remembering_resolve()
         self._checked = lru_cache(maxsize=MAX_REMEMBERED)(self._check)

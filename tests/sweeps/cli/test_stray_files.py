@@ -94,7 +94,9 @@ DAMAGED = {
     "no YAML": b"name: [small\nseeds: }",
     "a list": b"- 1\n- 2\n",
     "nothing": b"",
-    "no such date": b"name: small\nat: 2026-13-45\n",
+    "a tag": b"name: small\nseeds: [!!binary aGk=]\n",
+    "a number without end": b"name: small\nseeds: [" + b"1" * 5000 + b"]\n",
+    "an alias without end": b"name: &a [*a]\n",
 }
 
 
@@ -125,7 +127,7 @@ def test_a_damaged_stored_file_stops_neither_plan_nor_status(
     assert "sweeps/small/sweep.yaml" in shown.output
 
 
-@pytest.mark.parametrize("value", ["2026-11-30", "2026-11-30 10:00:00", "!!binary aGk=", ".nan"])
+@pytest.mark.parametrize("value", ["2026-11-30", "2026-11-30 10:00:00", "2026-13-45", ".nan"])
 def test_a_stored_file_with_a_value_that_no_sweep_has_is_unreadable(
     sweeps_command: Command, sweep_file: FileOf, storage: Path, value: str
 ) -> None:

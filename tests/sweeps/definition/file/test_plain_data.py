@@ -48,9 +48,8 @@ def test_repeated_keys_are_faults_with_their_path(tmp_path: Path) -> None:
         ("", "got 'an empty file', allowed: a sweep file in YAML"),
         ("# only a comment\n", "an empty file"),
         ("a: 1\n---\nb: 2\n", "line 2, column 1"),
-        ("name: !!python/object:os.system x", "line 1, column 7"),
-        ("when: !!timestamp 2024-01-01", "could not determine a constructor"),
-        ("[" * 1500, "nesting without end"),
+        ("[" * 1500, "nesting of at most 32 levels"),
+        ("a: &a [*a]", "line 1, column 8"),
         (b"\xff\xfe\xfa", "bytes that are not text"),
     ],
 )
@@ -82,10 +81,15 @@ def test_numbers_and_dates_are_read_as_people_mean_them(tmp_path: Path) -> None:
     assert issues == []
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text() | st.floats(-1, 1)
+TEXTS = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "))
+SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | TEXTS | st.floats(-1, 1)
 
 
-@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS.filter(bool), inner)
+    )
+)
 @settings(deadline=None, max_examples=30)
 def test_plain_data_stays_as_it_is(value: object) -> None:
     issues: list[ConfigIssue] = []
@@ -95,18 +99,12 @@ def test_plain_data_stays_as_it_is(value: object) -> None:
 
 def test_what_is_not_plain_is_named_and_read_as_null() -> None:
     issues: list[ConfigIssue] = []
-    odd = {"a": [float("nan"), 1], "b": {2: 3}, "c": object(), "d": 2**70}
-    assert plain(odd, "", issues) == {"a": [None, 1], "b": {}, "c": None, "d": None}
-    assert [issue.path for issue in issues] == ["a[0]", "b.2", "c", "d"]
+    odd = {"a": [float("nan"), 1], "b": {2: 3}, "c": object(), "d": 2**70, "e": "\x1b[31m"}
+    assert plain(odd, "", issues) == {"a": [None, 1], "b": {}, "c": None, "d": None, "e": None}
+    assert [issue.path for issue in issues] == ["a[0]", "b.2", "c", "d", "e"]
+    assert "\x1b" not in str(issues[-1])
 
 
 def test_dataclasses_and_tuples_become_plain() -> None:
     issues: list[ConfigIssue] = []
     assert plain(LoracIpcConfig(sites=("q",)), "method", issues)["sites"] == ["q"]
-
-
-def test_an_alias_that_contains_itself_is_refused(tmp_path: Path) -> None:
-    data, _ = read(tmp_path, "a: &a [*a]\n")
-    issues: list[ConfigIssue] = []
-    plain(data, "", issues)
-    assert issues[0].allowed == "nesting of at most 32 levels"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clmethods.config import InvalidConfigError
+from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.definition.space.conditions import parse_condition
 from sweeps.definition.space.run_fields import field_facts
 
@@ -112,7 +112,7 @@ def test_a_condition_over_a_field_that_is_not_there_does_not_bind() -> None:
         ("f'{method.rank}' == '8'", "is none of these"),
         ("b'q' in method.sites", "`b'q'` is none of these"),
         ("(" * 400 + "1" + ")" * 400, "a condition such as"),
-        ("1 < " * 300 + "2", "1201 characters"),
+        ("1 < " * 300 + "2", "It has 1201."),
     ],
 )
 def test_an_invalid_condition_is_refused_with_a_hint(text: str, message: str) -> None:
@@ -146,3 +146,60 @@ def test_all_issues_of_a_condition_are_reported() -> None:
     with pytest.raises(InvalidConfigError) as refused:
         parse_condition("method.rnak > 1 or method.rank > 'x'", "where[3]", FIELDS)
     assert len(refused.value.issues) == 2
+
+
+BIG = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{BIG} / 2 > method.rank", "is too large."),
+        (f"{BIG} * 1.5 > method.rank", "is too large."),
+        (f"{BIG} // 1.5 > method.rank", "is too large."),
+        (f"{BIG} % 1.5 > method.rank", "is too large."),
+        ("1e300 * 1e300 > method.rank", "`1e+300 * 1e+300` is too large."),
+        ("1e300 * 1e300 - 1e300 * 1e300 == 0", "is too large."),
+        ("1e999 > method.rank", "allowed: finite numbers. `1e309` is too large."),
+        (" + ".join(["1"] * 200) + " > 3", "at most 100 terms or operators inside each other"),
+        ("-" * 900 + "1 > 3", "at most 100 terms or operators inside each other"),
+        ("not " * 200 + "true", "at most 100 terms or operators inside each other"),
+        ("(" * 450 + "1" + ")" * 450 + " > 3", "condition such as"),
+        ("a" + ".a" * 400 + " > 3", "at most 100 terms or operators inside each other"),
+        ("x" * 900 + " > 3", f"`{'x' * 57}...` is not a field."),
+        ("method." + "x" * 900 + " > 3", "...` is not a field."),
+        ("'" + "x" * 900 + "' > 3", "compares text with a number"),
+        ("method.rank > 3 or " * 60 + "true", "at most 1000 characters in a condition. It has 11"),
+        ("[x for x in [[[[[[1]]]]]]] == []", "is none of these."),
+        ("(lambda: 1) == 1", "is none of these."),
+        ("1j > 2", "is none of these."),
+        ("\0 > 1", "condition such as"),
+        ("\ud800 > 1", "condition such as"),
+    ],
+)
+def test_a_condition_that_is_too_large_is_refused_like_any_other(text: str, message: str) -> None:
+    shown = refusal(text)
+    assert message in shown
+    assert len(shown) < 500
+    assert shown.isprintable()
+
+
+def test_a_sum_of_many_fields_is_computed() -> None:
+    assert holds(" + ".join(["method.rank"] * 60) + " == 480")
+
+
+WORDS = """
+method.rank train.lr method.sites method.depth x 1 0 1e308 'q' 9999999999 True null [ ] ( ) + - * /
+// % ** == != < <= in not and or len( max( min( abs( , . : ; lambda if else
+"""
+
+
+@given(st.lists(st.sampled_from(WORDS.split()), max_size=40).map(" ".join) | st.text(max_size=200))
+@settings(deadline=None, max_examples=500)
+def test_any_text_is_decided_or_refused(text: str) -> None:
+    issues: tuple[ConfigIssue, ...] = ()
+    try:
+        holds(text)
+    except InvalidConfigError as error:
+        issues = error.issues
+    assert all(str(issue).replace("\n", "").isprintable() for issue in issues)
