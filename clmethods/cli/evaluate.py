@@ -135,9 +135,11 @@ def _measure(
     """Return the metrics of every split and readout, computed from the stored weights."""
     from clmethods.archive import metrics_by_split
     from clmethods.checkpoint import fold
+    from clmethods.data.datasets import require_same_content
     from clmethods.training.sequence import evaluate_chain
 
     run = archive.run if data is None else _with_data(archive.run, read_mapping(data, "--data"))
+    require_same_content(run.stream)
     deltas = archive.deltas()
     states = [fold(deltas[: stage.position + 1]) for stage in archive.chain]
     steps = evaluate_chain(run, archive.chain, states, readouts)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clmethods.catalog.facts import DATASETS as FACTS
+from clmethods.config.extension import ExtendedStream
 from clmethods.config.stream import StreamConfig
 from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
 from clmethods.data.fetch import fetch
@@ -74,6 +75,10 @@ def require_same_content(stream: StreamConfig) -> None:
 
     Raises `DatasetError` if a file is missing or its content has changed.
     """
+    if isinstance(stream, ExtendedStream):
+        require_same_content(stream.base)
+        require_same_content(stream.added.stream)
+        return
     listing = _listing(stream)
     if listing is not None:
         _checked_content(stream, listing, read_all=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -137,7 +138,8 @@ def _decode(source: Source, side: int, resize: Resize, path: Path) -> None:
             return f"{files[index]}: {error}"
         return None
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # damaged metadata does not affect the pixels
         issues = [issue for issue in pool.map(decode, range(len(files))) if issue is not None]
     if issues:
         rest = len(issues) - MAX_REPORTED_FILES

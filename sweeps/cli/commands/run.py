@@ -47,6 +47,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
     from sweeps.definition import missing_data, tolerated_weights
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
+    from sweeps.planning.data_content import refuse_other_content
     from sweeps.planning.driver_lock import refuse_other_meaning
     from sweeps.planning.plan import make_plan
     from sweeps.planning.size_forecast import footprint
@@ -63,6 +64,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     )
     store = StageStore(objects, click.echo)
     refuse_other_meaning(definition, store.objects)
+    refuse_other_content(definition, store.objects)
     found = make_plan(definition, store)
     if probe:
         refuse(missing)
