@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -247,6 +248,11 @@ class StreamConfig:
         """Return the groups in the order in which they are learned."""
         groups = self.groups()
         return tuple(groups[index] for index in self.order)
+
+    def names_of(self, classes: Iterable[int]) -> list[str]:
+        """Return the names of classes; the id of a class whose name is not known."""
+        names = self.facts.class_names
+        return [names[label] if names else str(label) for label in classes]
 
     def effect(self) -> dict[str, object]:
         """Return the settings of the data that act in every stage, for any task."""

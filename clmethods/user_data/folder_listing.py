@@ -122,18 +122,23 @@ def content_of(listing: Listing, *, read_all: bool = False) -> str:
     Checksums of files that have not changed are taken from the user's cache; `read_all` reads
     every file. Raises `InvalidConfigError` if a file cannot be read.
     """
-    paths = listing.paths or listing.files
+    digest = hashlib.sha256()
+    contents = digests_of(listing, read_all=read_all)
+    for path, content in sorted(zip(listing.paths or listing.files, contents, strict=True)):
+        digest.update(f"\n{path}\0{content}".encode())
+    return digest.hexdigest()[:16]
+
+
+def digests_of(listing: Listing, *, read_all: bool = False) -> list[str]:
+    """Return the SHA-256 of every image, or of every IDX file; see `content_of`."""
     records = FileRecords(listing.base)
     try:
-        digests = records.digests(paths, read_all=read_all)
+        digests = records.digests(listing.paths or listing.files, read_all=read_all)
     except OSError as error:
         allowed = "files that can be read"
         raise refused("root", str(listing.base), allowed, f"{error}.") from error
     records.save()
-    digest = hashlib.sha256()
-    for path, content in sorted(zip(paths, digests, strict=True)):
-        digest.update(f"\n{path}\0{content}".encode())
-    return digest.hexdigest()[:16]
+    return digests
 
 
 def _with_orientation(listing: Listing) -> Listing:

@@ -50,7 +50,7 @@ HEADERS = 1
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the header of a file says."""
+    """Content of the header of an image file."""
 
     format: str = ""
     width: int = 0

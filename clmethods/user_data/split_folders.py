@@ -37,9 +37,9 @@ class SplitFolders:
 def split_folders(root: Path, names: list[str]) -> SplitFolders:
     """Return the split folders of `root`, whose folders are `names`.
 
-    A folder that is spelled like a split, such as `valid`, is a class if it contains images itself
-    and stands beside other classes. Raises `InvalidConfigError` with the remedy if the folders
-    look like a split that cannot be used.
+    A folder that is spelled like a split, such as `valid`, is a class if it contains images
+    itself, and other folders are classes too. Raises `InvalidConfigError` with the remedy if the
+    folders look like a split that cannot be used.
     """
     found: dict[int, list[str]] = {}
     for name in sorted(names):
