@@ -73,7 +73,7 @@ def read_header(path: Path) -> ImageHeader | None:
 
     The file must be a regular file.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     suffix = path.suffix.lower()
     named_image = suffix in IMAGE_SUFFIXES | UNSUPPORTED_SUFFIXES
@@ -83,7 +83,7 @@ def read_header(path: Path) -> ImageHeader | None:
             with Image.open(path, formats=_formats()) as image:
                 return _header(path, image)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        if not named_image and isinstance(error, Image.UnidentifiedImageError):
+        if not named_image and isinstance(error, UnidentifiedImageError):
             return None
         return ImageHeader(problem=_problem(path, error))
 
@@ -144,6 +144,8 @@ def _next_chunk(stream: BinaryIO) -> bytes | None:
 
 
 def _problem(path: Path, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if path.stat().st_size == 0:
@@ -151,6 +153,6 @@ def _problem(path: Path, error: Exception) -> str:
     suffix = path.suffix.lower()
     if suffix in UNSUPPORTED_SUFFIXES:
         return f"{suffix} files are not read"
-    if type(error).__name__ == "UnidentifiedImageError":
+    if isinstance(error, UnidentifiedImageError):
         return "the content is not an image of a known format"
     return str(error)
