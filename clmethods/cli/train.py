@@ -64,8 +64,9 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
         from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.training.sequence import run_sequence
 
-        for line in summary_lines([run.stream], verbose):
-            click.echo(line, err=True)
+        if verbose or not as_json:
+            for line in summary_lines([run.stream], verbose):
+                click.echo(line, err=True)
         archive = None
         if output is not None:
             archive = ModelArchive.create(output, run, lambda text: click.echo(text, err=True))
