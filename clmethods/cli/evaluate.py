@@ -28,6 +28,8 @@ from clmethods.metrics import METRICS
 if TYPE_CHECKING:
     from clmethods.archive import MetricsBySplit, ModelArchive
 
+LOCATIONS = {"dataset", "root", "manifest"}
+"""Fields of a stream that select other files."""
 EXPORT = "export.json"
 """File that distinguishes an export from a model directory."""
 
@@ -154,10 +156,19 @@ def _with_data(run: RunConfig, changed: Mapping[str, Any]) -> RunConfig:
             [ConfigIssue("--data", sorted(changed), "a model without added tasks", hint)]
         )
     document = run_to_dict(run)
-    other = run_from_dict(document | {"stream": document["stream"] | changed})
+    stream = document["stream"] | changed
+    if changed.keys() & LOCATIONS:
+        stream["record"] = changed.get("record")  # that of the other files follows from them
+    other = run_from_dict(document | {"stream": stream})
+    allowed = "a stream with the same classes in the same tasks"
     if other.stream.groups() != run.stream.groups():
-        allowed = "a stream with the same classes in the same tasks"
         raise InvalidConfigError([ConfigIssue("--data", dict(changed), allowed)])
+    names, others = run.stream.facts.class_names, other.stream.facts.class_names
+    if names and others and names != others:
+        pairs = zip(names, others, strict=True)
+        first = next((mine, its) for mine, its in pairs if mine != its)
+        hint = f"Class {first[0]!r} of the model is {first[1]!r} in the other data."
+        raise InvalidConfigError([ConfigIssue("--data", dict(changed), allowed, hint)])
     return other
 
 

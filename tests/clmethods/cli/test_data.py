@@ -201,3 +201,25 @@ def test_names_of_classes_reach_tables_exports_and_the_model_card(tmp_path: Path
     assert ExportedModel.load(out).class_names == ["cat", "dog", "emu", "fox"]
     card = (out / "README.md").read_text(encoding="utf-8")
     assert '{"0": "cat", "1": "dog", "2": "emu", "3": "fox"}' in card
+
+
+def test_a_model_is_evaluated_on_another_folder_only_if_its_classes_are_the_same(
+    tmp_path: Path,
+) -> None:
+    """Class ids follow the sorted names, so another name would silently shift the labels."""
+    write(tmp_path / "x")
+    model = str(tmp_path / "model")
+    trained = CliRunner().invoke(main, ["train", str(run_file(tmp_path)), "-o", model])
+    assert trained.exit_code == 0, trained.output
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    (tmp_path / "y" / "test" / "cat" / "0.png").unlink()
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({"root": str(tmp_path / "y")}))
+    command = ["evaluate", model, "--data", str(tmp_path / "other.yaml")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "Other images" in result.output
+    for side in ("train", "test"):
+        (tmp_path / "y" / side / "fox").rename(tmp_path / "y" / side / "bee")
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "Class 'cat' of the model is 'bee' in the other data." in result.output
