@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 from clmethods.config import RunConfig
+from clmethods.config.task_contents import task_contents
 from clmethods.metrics import METRICS
-
-LINE_WIDTH = 80
-"""Largest number of characters for the class names of a task."""
 
 
 def task_names(run: RunConfig) -> list[str]:
     """Return names such as `task 2`: the group indices of the tasks, in learning order."""
     return [f"task {group}" for group in run.stream.order]
-
-
-def task_contents(run: RunConfig) -> list[str]:
-    """Return a line with the class names of each task; none if the names are not known."""
-    stream = run.stream
-    if not stream.facts.class_names:
-        return []
-    return [
-        f"  task {group.index}{f' ({group.name})' if group.name else ''}: "
-        + shorten(", ".join(stream.names_of(group.classes)), LINE_WIDTH, placeholder=" ...")
-        for group in stream.sequence()
-    ]
 
 
 def metrics_text(results: Mapping[str, Mapping[str, Any]], run: RunConfig, split: str) -> str:
@@ -40,7 +25,7 @@ def metrics_text(results: Mapping[str, Mapping[str, Any]], run: RunConfig, split
         lines.append("after     " + "".join(f"{name:>8}" for name in names))
         for name, row in zip(learned, result["accuracy"], strict=True):
             lines.append(f"{name:10}" + "".join(f"{percent(a):>8}" for a in row))
-        lines += task_contents(run)
+        lines += [f"  {line}" for line in task_contents(run.stream, learned=True)]
         for name, metric in METRICS.items():
             lines.append(f"  {name:30}{percent(result[name]):>6}   {metric.definition}")
         lines.append("")

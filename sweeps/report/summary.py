@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clmethods.config.task_contents import task_contents
 from sweeps.analysis.front.front_rows import need_of
 from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card import Entry, card_entries
@@ -57,6 +58,7 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     orders = sweep.orders_for(sweep.configurations[0].run)
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
+        *([("classes by task", "; ".join(tasks))] if (tasks := task_contents(stream)) else []),
         ("configurations", f"{len(sweep.configurations):,}"),
         ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
         ("finished runs", f"{evidence.finished:,}"),

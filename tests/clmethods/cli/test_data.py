@@ -179,6 +179,7 @@ def test_the_plan_of_a_sweep_says_what_the_data_is(tmp_path: Path) -> None:
     result = CliRunner().invoke(sweeps_main, command)
     assert result.exit_code == 0, result.output
     assert f"{LINE} (list: --verbose)" in result.output.splitlines()
+    assert "  task 0: cat, dog\n  task 1: emu, fox\n" in result.output
     listed = CliRunner().invoke(sweeps_main, [*command, "--verbose"])
     assert "  ignored: train/.thumbnails/" in listed.output.splitlines()
 
