@@ -23,6 +23,7 @@ from clmethods.config import (
     stage_chain,
     unextended,
 )
+from clmethods.config.stream import NOT_IDENTITY
 from clmethods.provenance import code_version
 
 ARCHIVE_FORMAT = 1
@@ -88,6 +89,7 @@ def refuse_another(folder: Path, requested: RunConfig) -> None:
     """Raise `ArchiveError` if `folder` contains another run, with all fields that differ."""
     document = _document(folder)
     base, added = unextended(requested)
+    base = _without_later_facts(base, _run(document))
     stored = dict(_fields(_identity(_run(document)) | {"added": document["added"]}))
     requested_fields = dict(
         _fields(_identity(base) | {"added": [new_task_to_dict(task) for task in added]})
@@ -125,6 +127,15 @@ def _document(folder: Path) -> RunDocument:
 def _run(document: RunDocument) -> RunConfig:
     """Return the base run as it was resolved when it was written, without further lookups."""
     return run_from_dict(document["run"])
+
+
+def _without_later_facts(run: RunConfig, stored: RunConfig) -> RunConfig:
+    """Return the run without facts of its data that directories of earlier versions lack."""
+    record, known = run.stream.record, stored.stream.record
+    if record is None or known is None:
+        return run
+    absent = {name: getattr(known, name) for name in NOT_IDENTITY if not getattr(known, name)}
+    return replace(run, stream=replace(run.stream, record=replace(record, **absent)))
 
 
 def _with_weights(run: RunConfig, weights: str) -> RunConfig:

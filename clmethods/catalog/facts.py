@@ -69,6 +69,11 @@ class DatasetFacts:
     """Number of images of the complete dataset, if known. An incomplete copy is rejected."""
     embedded: bool = False
     """True if the images ship with the package."""
+    class_names: tuple[str, ...] = ()
+    """Class names by class id; empty if they are not known. Names are not part of stage keys."""
+    content: str = ""
+    """Fingerprint of the content of the user's own files; empty if it was not computed. It is
+    compared before training and evaluation, and is not part of stage keys."""
 
     @property
     def recurring(self) -> bool:

@@ -1,10 +1,11 @@
-"""Command line interface `clmethods`: train, evaluate, export and extend single runs."""
+"""Command line interface `clmethods`: train, evaluate, export and extend a run; show data."""
 
 from __future__ import annotations
 
 import click
 
 from clmethods import __version__
+from clmethods.cli.data import data
 from clmethods.cli.evaluate import evaluate
 from clmethods.cli.export import export
 from clmethods.cli.extend import extend
@@ -19,5 +20,5 @@ def main() -> None:
     open_missing_streams()
 
 
-for command in (train, evaluate, export, extend):
+for command in (train, evaluate, export, extend, data):
     main.add_command(command)

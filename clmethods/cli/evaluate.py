@@ -29,6 +29,8 @@ from clmethods.metrics import METRICS
 if TYPE_CHECKING:
     from clmethods.archive import MetricsBySplit, ModelArchive, ReadoutMetrics
 
+LOCATIONS = {"dataset", "root", "manifest"}
+"""Fields of a stream that select other files."""
 EXPORT = "export.json"
 """File that distinguishes an export from a model directory."""
 
@@ -136,9 +138,11 @@ def _measure(
     """Return the metrics of every split and readout, computed from the stored weights."""
     from clmethods.archive import metrics_by_split
     from clmethods.checkpoint import fold
+    from clmethods.data.datasets import require_same_content
     from clmethods.training.sequence import evaluate_chain
 
     run = archive.run if data is None else _with_data(archive.run, read_mapping(data, "--data"))
+    require_same_content(run.stream)
     deltas = archive.deltas()
     states = [fold(deltas[: stage.position + 1]) for stage in archive.chain]
     steps = evaluate_chain(run, archive.chain, states, readouts)
@@ -153,10 +157,19 @@ def _with_data(run: RunConfig, changed: Mapping[str, object]) -> RunConfig:
             [ConfigIssue("--data", sorted(changed), "a model without added tasks", hint)]
         )
     document = run_to_dict(run)
-    other = run_from_dict(document | {"stream": document["stream"] | changed})
+    stream = document["stream"] | changed
+    if changed.keys() & LOCATIONS:
+        stream["record"] = changed.get("record")  # that of the other files follows from them
+    other = run_from_dict(document | {"stream": stream})
+    allowed = "a stream with the same classes in the same tasks"
     if other.stream.groups() != run.stream.groups():
-        allowed = "a stream with the same classes in the same tasks"
         raise InvalidConfigError([ConfigIssue("--data", dict(changed), allowed)])
+    names, others = run.stream.facts.class_names, other.stream.facts.class_names
+    if names and others and names != others:
+        pairs = zip(names, others, strict=True)
+        first = next((mine, its) for mine, its in pairs if mine != its)
+        hint = f"Class {first[0]!r} of the model is {first[1]!r} in the other data."
+        raise InvalidConfigError([ConfigIssue("--data", dict(changed), allowed, hint)])
     return other
 
 

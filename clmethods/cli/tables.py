@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clmethods.config import RunConfig
+from clmethods.config.task_contents import task_contents
 from clmethods.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def metrics_text(results: Mapping[str, ReadoutMetrics], run: RunConfig, split: s
         lines.append("after     " + "".join(f"{name:>8}" for name in names))
         for name, row in zip(learned, result["accuracy"], strict=True):
             lines.append(f"{name:10}" + "".join(f"{percent(a):>8}" for a in row))
+        lines += [f"  {line}" for line in task_contents(run.stream, learned=True)]
         for name, metric in METRICS.items():
             lines.append(f"  {name:30}{percent(result[name]):>6}   {metric.definition}")
         lines.append("")

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     help="Train on the validation images too. The prediction of a production file then does not "
     "apply.",
 )
+@click.option("--verbose", is_flag=True, help="List the ignored files of the data.")
 @output_that_may_end()
-def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
+def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: bool) -> None:
     """Train the run that FILE (YAML or JSON) describes, task by task, and evaluate it.
 
     FILE has the sections backbone, stream, method and train, and the field seed; omitted values
@@ -59,9 +60,13 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool) -> None:
             keep_statistics,
             metrics_by_split,
         )
+        from clmethods.data.data_summary import summary_lines
         from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.training.sequence import run_sequence
 
+        if verbose or not as_json:
+            for line in summary_lines([run.stream], verbose):
+                click.echo(line, err=True)
         archive = None
         if output is not None:
             archive = ModelArchive.create(output, run, lambda text: click.echo(text, err=True))

@@ -80,7 +80,15 @@ class ExtendedStream(StreamConfig):
             classes=total,
             tasks=self.base.tasks + 1,
             given=(*base.given, new) if base.given else (),
+            class_names=self._class_names(),
         )
+
+    def _class_names(self) -> tuple[str, ...]:
+        """Return the class names of both parts; empty if those of one part are not known."""
+        base, added = self.base.facts, self.added.stream.facts
+        if not base.class_names or not added.class_names:
+            return ()
+        return (*base.class_names, *(added.class_names[c] for c in self.added.classes))
 
     @property
     def settled(self) -> bool:

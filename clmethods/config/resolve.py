@@ -56,7 +56,9 @@ def resolve_stream(stream: StreamConfig) -> StreamConfig:
         added = replace(stream.added, stream=resolve_stream(stream.added.stream))
         base = resolve_stream(stream.base)
         return replace(stream, base=base, added=added, task_order=stream.order)
-    listing = stream.listing() if stream.record is None else None
+    record = stream.record
+    if record is None and (listing := stream.listing()) is not None:
+        record = replace(stream.facts_of(listing), content=listing.content)
     return replace(
         stream,
         task_order=stream.order,
@@ -64,7 +66,7 @@ def resolve_stream(stream: StreamConfig) -> StreamConfig:
         root=_absolute(stream.root),
         manifest=_absolute(stream.manifest),
         split_file=_absolute(stream.split_file),
-        record=stream.record if listing is None else listing.facts,
+        record=record,
         split_version=stream.split_id(),
     )
 

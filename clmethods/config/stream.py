@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from clmethods.canonical import JsonValue, derive_seed, plain
+from clmethods.canonical import JsonValue, derive_seed, plain, short_id
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
 from clmethods.errors import ConfigIssue, nearest, refuse, require
+from clmethods.user_data.class_folders import list_folder
 from clmethods.user_data.class_grouping import ClassGrouping
-from clmethods.user_data.folder_listing import Listing, list_folder, list_idx
+from clmethods.user_data.folder_listing import Listing
+from clmethods.user_data.idx_listing import list_idx
 from clmethods.user_data.manifest import list_manifest
+
+NOT_IDENTITY = ("class_names", "content")
+"""Fields of `DatasetFacts` that do not identify a run: its version does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,10 @@ class StreamConfig:
     split of a folder."""
     download: bool = False
     """True downloads missing original files into `root`."""
+    fingerprint: Literal["size", "content"] = "size"
+    """What the version of the user's own files covers: their names and sizes, or their content
+    too. With `size`, stages of data whose content was replaced under the same names and sizes are
+    refused; with `content`, such data is another version, and its stages are trained again."""
     record: DatasetFacts | None = None
     """Facts of the user's own data; set when the run is resolved, so that a finished run can be
     read without its data. Training requires data that matches these facts."""
@@ -148,6 +158,12 @@ class StreamConfig:
                 self.record,
                 f"null unless dataset is one of {list(USER_DATASETS)}",
             ),
+            require(
+                is_user_data or self.fingerprint == "size",
+                "fingerprint",
+                self.fingerprint,
+                f"size unless dataset is one of {list(USER_DATASETS)}",
+            ),
         ]
 
     def _split_issues(self, facts: DatasetFacts) -> list[ConfigIssue | None]:
@@ -179,7 +195,13 @@ class StreamConfig:
         if self.record is not None:
             return self.record
         listing = self.listing()
-        return DATASETS[self.dataset] if listing is None else listing.facts
+        return DATASETS[self.dataset] if listing is None else self.facts_of(listing)
+
+    def facts_of(self, listing: Listing) -> DatasetFacts:
+        """Return the facts of a listing; `fingerprint` determines the version."""
+        if self.fingerprint == "size":
+            return listing.facts
+        return replace(listing.facts, version=short_id([listing.version, listing.content]))
 
     def listing(self) -> Listing | None:
         """Return the listing of the user's own data; None for a built-in dataset.
@@ -227,6 +249,11 @@ class StreamConfig:
         groups = self.groups()
         return tuple(groups[index] for index in self.order)
 
+    def names_of(self, classes: Iterable[int]) -> list[str]:
+        """Return the names of classes; the id of a class whose name is not known."""
+        names = self.facts.class_names
+        return [names[label] if names else str(label) for label in classes]
+
     def effect(self) -> dict[str, JsonValue]:
         """Return the settings of the data that act in every stage, for any task."""
         facts = self.facts
@@ -255,9 +282,18 @@ class StreamConfig:
         return not unread_split and (self.record is not None or not is_user_data)
 
     def identity(self) -> dict[str, JsonValue]:
-        """Return the fields, in which files are identified by their content, not by their path."""
+        """Return the fields, in which files are identified by their version, not by their path.
+
+        Fields that were added later are left out while they have no effect, so that the ids of
+        earlier runs stay valid.
+        """
         excluded = {"root", "manifest", "download", "split_file"}
+        if self.fingerprint == "size":
+            excluded.add("fingerprint")
         values = {name: value for name, value in plain(self).items() if name not in excluded}
+        if self.record is not None:
+            record = values["record"]
+            values["record"] = {n: v for n, v in record.items() if n not in NOT_IDENTITY}
         return values | {"split_version": self.split_id()}
 
     def split_id(self) -> str | None:

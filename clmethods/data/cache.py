@@ -8,7 +8,6 @@ outdated. Files may be deleted at any time.
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,17 +19,10 @@ import PIL
 
 from clmethods.canonical import fingerprint
 from clmethods.data.source import DatasetError, Pixels
+from clmethods.user_data.cache_folder import cache_dir
 
 LAYOUT = 1
 """Version of the cache, increased when the same identity gives different bits."""
-
-
-def cache_dir() -> Path:
-    """Return `CLMETHODS_CACHE`, or `clmethods` in the user's cache folder."""
-    folder = os.environ.get("CLMETHODS_CACHE")
-    if folder:
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clmethods"
 
 
 def cached_pixels(name: str, identity: object, write: Callable[[Path], None]) -> Pixels:

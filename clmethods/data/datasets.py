@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clmethods.catalog.facts import DATASETS as FACTS
+from clmethods.config.extension import ExtendedStream
 from clmethods.config.stream import StreamConfig
 from clmethods.data import cifar, cub, domainnet, embedded, folders, idx, suites, svhn
 from clmethods.data.fetch import fetch
 from clmethods.data.image_decoding import Resize, pixels_of
 from clmethods.data.source import DatasetError, MissingDataError, Pixels, Source
 from clmethods.errors import InvalidConfigError
-from clmethods.user_data.folder_listing import Listing
+from clmethods.user_data.folder_listing import Listing, content_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,19 +63,65 @@ def open_images(stream: StreamConfig, image_size: int) -> LabelledImages:
     Raises `DatasetError` if files are missing or damaged, or have changed since the run was
     planned.
     """
+    listing = _listing(stream)
+    if listing is not None:
+        content = _checked_content(stream, listing)
+        return _open_listing(stream.dataset, listing, content, image_size, stream.resizing)
+    return _open(stream.dataset, stream.root, stream.download, image_size, stream.resizing)
+
+
+def require_same_content(stream: StreamConfig) -> None:
+    """Read all files of the user's data, and compare them with the record of the stream.
+
+    Raises `DatasetError` if a file is missing or its content has changed.
+    """
+    if isinstance(stream, ExtendedStream):
+        require_same_content(stream.base)
+        require_same_content(stream.added.stream)
+        return
+    listing = _listing(stream)
+    if listing is not None:
+        _checked_content(stream, listing, read_all=True)
+
+
+def _listing(stream: StreamConfig) -> Listing | None:
     try:
-        listing = stream.listing()
+        return stream.listing()
     except InvalidConfigError as error:  # the data was valid when the run was planned
         raise DatasetError(f"{stream.dataset}: {error}") from error
-    if listing is not None:
-        if stream.record not in {None, listing.facts}:
-            raise DatasetError(
-                f"{stream.dataset}: the files below {listing.base} have changed since the run was "
-                f"planned: their fingerprint is {listing.version}, not {stream.facts.version}. "
-                "Restore the files, or plan the run again."
-            )
-        return _open_listing(stream.dataset, listing, image_size, stream.resizing)
-    return _open(stream.dataset, stream.root, stream.download, image_size, stream.resizing)
+
+
+def _checked_content(stream: StreamConfig, listing: Listing, *, read_all: bool = False) -> str:
+    """Return the fingerprint of the content, after comparing the data with its record.
+
+    Records of earlier versions contain neither class names nor the content.
+    """
+    try:
+        content = content_of(listing, read_all=read_all)
+    except InvalidConfigError as error:
+        raise DatasetError(f"{stream.dataset}: {error}") from error
+    record = stream.record
+    if record is None:
+        return content
+    remedy = "Restore the files, or plan the run again."
+    facts = replace(stream.facts_of(listing), content=record.content)
+    if record != replace(facts, class_names=record.class_names or ()):
+        raise DatasetError(
+            f"{stream.dataset}: the files below {listing.base} have changed since the run was "
+            f"planned: their fingerprint is {facts.version}, not {record.version}. {remedy}"
+        )
+    if record.class_names and record.class_names != listing.classes:
+        raise DatasetError(
+            f"{stream.dataset}: the classes below {listing.base} were renamed since the run was "
+            f"planned. {remedy}"
+        )
+    if record.content not in {"", content}:
+        raise DatasetError(
+            f"{stream.dataset}: the content of files below {listing.base} has changed since the "
+            f"run was planned, under the same names and sizes: its fingerprint is {content}, not "
+            f"{record.content}. {remedy}"
+        )
+    return content
 
 
 @lru_cache(maxsize=4)
@@ -105,10 +152,10 @@ def _open(
 
 @lru_cache(maxsize=4)
 def _open_listing(
-    dataset: str, listing: Listing, image_size: int, resize: Resize
+    dataset: str, listing: Listing, content: str, image_size: int, resize: Resize
 ) -> LabelledImages:
     if dataset == "idx":
-        source = idx.idx_dataset(dataset, str(listing.base))
+        source = replace(idx.idx_dataset(dataset, str(listing.base)), content=content)
     else:
-        source = folders.listed_source(listing)
+        source = folders.listed_source(listing, content)
     return LabelledImages(pixels_of(dataset, source, image_size, resize), source)

@@ -9,7 +9,8 @@ import numpy as np
 
 from clmethods.data.source import DatasetError, Source, missing
 from clmethods.errors import InvalidConfigError
-from clmethods.user_data.folder_listing import OPEN, Listing, list_folder
+from clmethods.user_data.class_folders import list_folder
+from clmethods.user_data.folder_listing import OPEN, Listing
 
 UNREADABLE = frozenset(
     {
@@ -42,8 +43,12 @@ def notmnist(root: str | None) -> Source:
     )
 
 
-def listed_source(listing: Listing) -> Source:
-    """Return the images of a listing as a source."""
+def listed_source(listing: Listing, content: str = "") -> Source:
+    """Return the images of a listing as a source. `content` is the fingerprint of their content.
+
+    Orientation tags are applied to the user's own images only: published datasets are shown as
+    their results were computed.
+    """
     return Source(
         labels=np.array(listing.labels, np.int64),
         splits=np.array(listing.splits, np.int8),
@@ -52,6 +57,8 @@ def listed_source(listing: Listing) -> Source:
         groups=listing.groups,
         class_names=listing.classes,
         base=listing.base,
+        orientations=tuple(header.orientation for header in listing.headers),
+        content=content,
     )
 
 
@@ -62,7 +69,7 @@ def _classes(dataset: str, root: str | None, expected: str) -> Source:
     if folder is None or not folder.is_dir():
         raise missing(dataset, root, expected)
     try:
-        listing = list_folder(str(folder))
+        listing = list_folder(str(folder), read_headers=False)
     except InvalidConfigError as error:
         if not any(entry.is_dir() for entry in folder.iterdir()):
             raise missing(dataset, root, expected) from error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clmethods.data.originals import hub_source, two_splits
 from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_of
-from clmethods.user_data.folder_listing import IDX_FILES, idx_file
+from clmethods.user_data.idx_listing import IDX_FILES, idx_file
 
 
 def mnist(root: str | None) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -12,11 +13,20 @@ from PIL import Image
 
 from clmethods.data.cache import cached_pixels
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
+from clmethods.user_data.image_headers import EIGHT_BIT, UPRIGHT
 
 Resize = Literal["stretch", "crop"]
 
-EIGHT_BIT = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"})
-"""Modes of Pillow with at most eight bits per channel. Conversion would truncate other modes."""
+UPRIGHTED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Operation that turns an image upright, by the value of its orientation tag (EXIF)."""
 
 MAX_REPORTED_FILES = 10
 """Largest number of unreadable files that an error lists."""
@@ -55,9 +65,8 @@ def pixels_of(name: str, source: Source, image_size: int, resize: Resize) -> Pix
     side = stored_side(image_size, resize)
     read = source.read
     if read is None:
-        files = source.files
-        identity = [name, stamp_of(*files), side, resize]
-        return cached_pixels(name, identity, lambda path: _decode(files, side, resize, path))
+        identity = [name, _files_identity(source), side, resize]
+        return cached_pixels(name, identity, lambda path: _decode(source, side, resize, path))
     if not source.stamp:
         return fitted(read(), side, resize)
 
@@ -67,7 +76,18 @@ def pixels_of(name: str, source: Source, image_size: int, resize: Resize) -> Pix
         with path.open("wb") as stream:
             np.save(stream, native if small else fitted(native, side, resize))
 
-    return cached_pixels(name, [name, source.stamp, side, resize], write)
+    stamp = [source.stamp, source.content] if source.content else source.stamp
+    return cached_pixels(name, [name, stamp, side, resize], write)
+
+
+def _files_identity(source: Source) -> object:
+    """Return what the decoded images of files depend on: content, order and orientations.
+
+    Files whose content is not known are identified by path, size and time.
+    """
+    if not source.content:
+        return stamp_of(*source.files)
+    return [source.content, [path.as_posix() for path in source.files], source.orientations]
 
 
 def fitted(images: Pixels, side: int, resize: Resize) -> Pixels:
@@ -92,27 +112,34 @@ def fit(image: Image.Image, side: int, resize: Resize) -> Pixels:
     return np.asarray(larger.crop((left, top, left + side, top + side)))
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Read an image as RGB. Raises OSError, ValueError or SyntaxError if it cannot be read."""
+def open_rgb(path: Path, orientation: int = UPRIGHT) -> Image.Image:
+    """Read an image as RGB and apply its orientation tag, which the caller has read.
+
+    Raises OSError, ValueError or SyntaxError if it cannot be read.
+    """
     with Image.open(path) as image:
         if image.mode not in EIGHT_BIT:
             raise ValueError(f"mode {image.mode}: more than eight bits per channel")
-        return image.convert("RGB")
+        rgb = image.convert("RGB")
+    return rgb.transpose(UPRIGHTED[orientation]) if orientation in UPRIGHTED else rgb
 
 
-def _decode(files: tuple[Path, ...], side: int, resize: Resize, path: Path) -> None:
+def _decode(source: Source, side: int, resize: Resize, path: Path) -> None:
     """Write the images (n, side, side, 3) to `path` without loading all of them into memory."""
+    files = source.files
+    orientations = source.orientations or (UPRIGHT,) * len(files)
     shape = (len(files), side, side, 3)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def decode(index: int) -> str | None:
         try:
-            out[index] = fit(open_rgb(files[index]), side, resize)
+            out[index] = fit(open_rgb(files[index], orientations[index]), side, resize)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             return f"{files[index]}: {error}"
         return None
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # damaged metadata does not affect the pixels
         issues = [issue for issue in pool.map(decode, range(len(files))) if issue is not None]
     if issues:
         rest = len(issues) - MAX_REPORTED_FILES

@@ -45,6 +45,10 @@ class Source:
     """(n,) group of each image; empty if there are no groups. No random split divides a group."""
     class_names: tuple[str, ...] = ()
     """Class names by class id; empty if they are not known."""
+    orientations: tuple[int, ...] = ()
+    """(n,) orientation tags of `files`, which are applied; empty to show all images as stored."""
+    content: str = ""
+    """Fingerprint of the content of all files; empty to identify them by size and time."""
     base: Path | None = None
     """Folder that the paths of a split file are relative to."""
 

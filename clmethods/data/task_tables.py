@@ -7,8 +7,9 @@ from pathlib import Path
 
 from clmethods.canonical import plain
 from clmethods.config.task_table import TaskTable
-from clmethods.data.cache import cache_dir, write_atomically
+from clmethods.data.cache import write_atomically
 from clmethods.data.source import DatasetError
+from clmethods.user_data.cache_folder import cache_dir
 
 
 def kept_table(identity: str) -> TaskTable | None:

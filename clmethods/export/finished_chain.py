@@ -59,6 +59,11 @@ class FinishedChain:
         """Original ids of the learned classes, ascending: the rows of the exported head."""
         return sorted({label for stage in self.archive.chain for label in stage.classes})
 
+    @property
+    def class_names(self) -> list[str]:
+        """Names of `classes`; the id of a class whose name is not known."""
+        return self.run.stream.names_of(self.classes)
+
     def predictor(self, snapshot: int | None = None) -> Predictor:
         """Return the predictor after the task place `snapshot`, by default the last one."""
         place = self.position if snapshot is None else snapshot

@@ -129,6 +129,10 @@ def _classes(document: Mapping[str, Any], chain: FinishedChain) -> str:
         f"`{chain.run.stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
         f"Classes by task, in the order learned: {tasks}."
     )
+    if chain.run.stream.facts.class_names:
+        names = dict(zip(document["classes"], document["class_names"], strict=True))
+        shown = json.dumps(names, ensure_ascii=False)
+        text += f"\n\nNames by class id:\n\n```json\n{shown}\n```"
     for added in document["added"]:
         text += (
             f"\n\nThe classes of the task that was added later are classes {added['classes']} of "

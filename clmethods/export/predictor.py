@@ -59,6 +59,12 @@ class ExportedModel:
         """Original class ids (C,) by row of the head."""
         return torch.tensor(self.document["classes"])
 
+    @property
+    def class_names(self) -> list[str]:
+        """Class names by row of the head; ids in exports of earlier versions."""
+        ids = [str(label) for label in self.document["classes"]]
+        return list(self.document.get("class_names", ids))
+
     def predict(self, images: Tensor) -> Tensor:
         """Return original class ids (n,) of uint8 images (n, H, W) or (n, H, W, 3)."""
         return self.classes[self.scores(images).argmax(dim=1)]

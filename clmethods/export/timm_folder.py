@@ -33,21 +33,21 @@ def write_network(
     backbone: FrozenBackbone,
     tensors: Mapping[str, Tensor],
     head: LinearHead,
-    classes: Sequence[int],
+    class_names: Sequence[str],
 ) -> None:
-    """Write the network with `tensors`, by timm's names, and a head with a row per class."""
+    """Write the network with `tensors`, by timm's names, and a head with a row per class name."""
     architecture, model_args = recipe(backbone)
     mean, std = pixel_statistics(backbone)
     size = backbone.config.image_size
     config = {
         "architecture": architecture,
-        "num_classes": len(classes),
+        "num_classes": len(class_names),
         "num_features": backbone.width,
         "global_pool": model_args["global_pool"],
         "model_args": model_args,
-        "label_names": [str(label) for label in classes],
+        "label_names": list(class_names),
         "pretrained_cfg": {
-            "num_classes": len(classes),
+            "num_classes": len(class_names),
             "input_size": [3, size, size],
             "fixed_input_size": True,
             "pool_size": None,

@@ -73,6 +73,7 @@ def export_model(archive: ModelArchive, out: Path, options: ExportOptions) -> di
             "routed": options.readout.routing != "last",
             "readout": asdict(options.readout),
             "classes": chain.classes,
+            "class_names": chain.class_names,
             "cosine": chain.head().cosine,
             "checks": checks,
             "run": run_to_dict(unextended(archive.run)[0]),
@@ -139,7 +140,7 @@ def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) 
     if "peft" in options.formats or routed:
         empty = type(head)(torch.zeros_like(head.weight), torch.zeros_like(head.bias))
         tensors = chain.backbone.tensors
-        write_network(folder / "base", chain.backbone, tensors, empty, chain.classes)
+        write_network(folder / "base", chain.backbone, tensors, empty, chain.class_names)
     if routed:
         Router.of(chain).write(folder)
         for snapshot in range(chain.position + 1):
@@ -151,7 +152,7 @@ def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) 
         return checks
     if "timm" in options.formats:
         merged = chain.predictor().network.state_dict()
-        write_network(folder / "timm", chain.backbone, merged, head, chain.classes)
+        write_network(folder / "timm", chain.backbone, merged, head, chain.class_names)
         error = difference(expected_scores(chain, images), timm_scores(folder / "timm", images))
         refuse_difference("timm", error)
         checks["timm"] = {"logit_difference": error}

@@ -1,34 +1,23 @@
-"""Listings of image folders and IDX files: names, labels and sizes, without reading images."""
+"""Listings of the user's images: names, labels, sizes and headers, without decoding images."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from clmethods.catalog.facts import DatasetFacts, GivenTask
-from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError
+from clmethods.user_data.file_records import FileRecords
+from clmethods.user_data.image_headers import UPRIGHT, ImageHeader
 
 TRAIN, VALIDATION, TEST, OPEN = 0, 1, 2, -1
 """Split of an image. For `OPEN` images, `split_seed` selects training or test."""
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-)
-IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-"""File names of datasets in the format of MNIST; each may also end in .gz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +34,8 @@ class Listing:
     splits: tuple[int, ...]
     """(n,) values of `TRAIN`, `VALIDATION`, `TEST` or `OPEN`."""
     version: str
-    """Fingerprint of the content."""
+    """Fingerprint of names and sizes of the files, and of the orientation tags of rotated images.
+    It is part of every stage key. `content_of` covers the content of the files too."""
     tasks: tuple[GivenTask, ...] = ()
     task_of: tuple[int, ...] = ()
     """(n,) index into `tasks` for each image; empty if no tasks are given."""
@@ -53,6 +43,16 @@ class Listing:
     """(n,) group of each image; empty if no groups are given. No split divides a group."""
     resize: Literal["stretch", "crop"] = "crop"
     """Default resizing of the images; see `StreamConfig.resize`."""
+    files: tuple[str, ...] = ()
+    """Paths of the IDX files relative to `base`; empty for other data."""
+    headers: tuple[ImageHeader, ...] = ()
+    """(n,) headers of the images; empty for IDX files."""
+    ignored_files: tuple[str, ...] = ()
+    """Paths of the files that are no images or belong to the system, relative to `base`."""
+    ignored_folders: tuple[str, ...] = ()
+    """Paths of the ignored folders, relative to `base`."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the layout that the user should know."""
 
     @cached_property
     def facts(self) -> DatasetFacts:
@@ -65,7 +65,13 @@ class Listing:
             seeded_split=OPEN in self.splits,
             given_validation=VALIDATION in self.splits,
             resize=self.resize,
+            class_names=self.classes,
         )
+
+    @cached_property
+    def content(self) -> str:
+        """Fingerprint of the content of all files when it was first asked for."""
+        return content_of(self)
 
 
 def default_tasks(classes: int) -> int:
@@ -75,27 +81,6 @@ def default_tasks(classes: int) -> int:
     """
     most = max(1, classes // 2) if classes <= 10 else 10
     return max(t for t in range(1, most + 1) if -(-classes // t) * (t - 1) < classes)
-
-
-def list_folder(root: str) -> Listing:
-    """List a folder with one subfolder of images per class.
-
-    The subfolders are in `root`, or in `root/train` and `root/test`; `root/val` is used if there
-    is no `root/test`. If these folders do not exist, the stream splits the images. Class ids
-    follow the sorted names of the subfolders.
-
-    Raises `InvalidConfigError` if the folder is missing or empty, or if a class has no images for
-    training or test.
-    """
-    return cached_listing("folder", root, _list_folder)
-
-
-def list_idx(root: str) -> Listing:
-    """List the four files of a dataset in the format of MNIST. Only the labels are read.
-
-    Raises `InvalidConfigError` if a file is missing or damaged.
-    """
-    return cached_listing("idx", root, _list_idx)
 
 
 def fingerprint_of(files: Iterable[tuple[str, int]], *also: bytes) -> str:
@@ -124,10 +109,58 @@ def cached_listing(
     cached = _CACHE.get((kind, root))
     if cached is not None and all(_mtime(path) == when for path, when in cached[0]):
         return cached[1]
-    listing, sources = build(Path(root))
+    built, sources = build(Path(root))
+    listing = _with_orientation(built)
     mtimes = tuple((str(path), _mtime(str(path))) for path in sources)
     _CACHE[kind, root] = (mtimes, listing)
     return listing
+
+
+def content_of(listing: Listing, *, read_all: bool = False) -> str:
+    """Return 16 hex digits of the hash of the content of all files of a listing as it is now.
+
+    Checksums of files that have not changed are taken from the user's cache; `read_all` reads
+    every file. Raises `InvalidConfigError` if a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    contents = digests_of(listing, read_all=read_all)
+    for path, content in sorted(zip(listing.paths or listing.files, contents, strict=True)):
+        digest.update(f"\n{path}\0{content}".encode())
+    return digest.hexdigest()[:16]
+
+
+def digests_of(listing: Listing, *, read_all: bool = False) -> list[str]:
+    """Return the SHA-256 of every image, or of every IDX file; see `content_of`."""
+    records = FileRecords(listing.base)
+    try:
+        digests = records.digests(listing.paths or listing.files, read_all=read_all)
+    except OSError as error:
+        allowed = "files that can be read"
+        raise refused("root", str(listing.base), allowed, f"{error}.") from error
+    records.save()
+    return digests
+
+
+def _with_orientation(listing: Listing) -> Listing:
+    """Return the listing with headers, and with another version if images are rotated.
+
+    The version of data without orientation tags does not depend on headers, so that stage keys
+    of such data are those of earlier versions.
+    """
+    headers = listing.headers
+    if not headers:
+        records = FileRecords(listing.base)
+        headers = tuple(records.header(path) or ImageHeader() for path in listing.paths)
+        records.save()
+    rotated = [
+        (path, header.orientation)
+        for path, header in zip(listing.paths, headers, strict=True)
+        if header.orientation != UPRIGHT
+    ]
+    if not rotated:
+        return replace(listing, headers=headers)
+    version = fingerprint_of(rotated, b"orientation", listing.version.encode())
+    return replace(listing, headers=headers, version=version)
 
 
 def _mtime(path: str) -> int:
@@ -135,47 +168,6 @@ def _mtime(path: str) -> int:
         return os.stat(path).st_mtime_ns
     except OSError:
         return -1
-
-
-def _list_folder(root: Path) -> tuple[Listing, list[Path]]:
-    if not root.is_dir():
-        raise refused("root", str(root), "an existing folder with one folder of images per class")
-    train = root / "train"
-    test = next((path for name in ("test", "val") if (path := root / name).is_dir()), None)
-    sides = {TRAIN: train, TEST: test} if train.is_dir() and test else {OPEN: root}
-    rows: list[tuple[str, str, int, int]] = []  # relative path, class name, split, bytes
-    sources = [root]
-    for split, side in sides.items():
-        sources.append(side)
-        for name in sorted(entry.name for entry in os.scandir(side) if entry.is_dir()):
-            for path, size in _images_below(side / name, sources):
-                rows.append((path.relative_to(root).as_posix(), name, split, size))
-    classes = tuple(sorted({name for _, name, _, _ in rows}))
-    if not rows:
-        constraint = "a folder with one folder of images per class"
-        hint = f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
-        raise refused("root", str(root), constraint, hint)
-    ids = {name: label for label, name in enumerate(classes)}
-    refuse(untrainable("root", str(root), classes, [(ids[r[1]], r[2]) for r in rows]))
-    return Listing(
-        base=root,
-        classes=classes,
-        paths=tuple(r[0] for r in rows),
-        labels=tuple(ids[r[1]] for r in rows),
-        splits=tuple(r[2] for r in rows),
-        version=fingerprint_of((r[0], r[3]) for r in rows),
-    ), sources
-
-
-def _images_below(folder: Path, sources: list[Path]) -> Iterator[tuple[Path, int]]:
-    """Yield (path, size in bytes) of the images, sorted; append every folder to `sources`."""
-    sources.append(folder)
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_dir():
-            yield from _images_below(Path(entry.path), sources)
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-            yield Path(entry.path), entry.stat().st_size
 
 
 def untrainable(
@@ -191,58 +183,3 @@ def untrainable(
                 constraint = f"{word} images for every class"
                 issues.append(ConfigIssue(field, value, constraint, f"Class {name!r} has none."))
     return issues
-
-
-def idx_file(root: Path, name: str) -> Path | None:
-    """Return the path of one of `IDX_FILES`, compressed or not; None if it is missing.
-
-    The folders that torchvision uses below `root` are searched as well.
-    """
-    for folder in (root, root / "raw", *sorted(root.glob("*/raw"))):
-        for spelling in (name, name.replace("-idx", ".idx")):
-            for suffix in ("", ".gz"):
-                if (path := folder / f"{spelling}{suffix}").is_file():
-                    return path
-    return None
-
-
-def idx_labels(path: Path) -> bytes:
-    """Return the labels in an IDX file of rank 1, one byte per label.
-
-    Raises `InvalidConfigError` if the file cannot be read or has another format.
-    """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            data = stream.read()
-    except (OSError, EOFError) as error:
-        raise refused("root", str(path), "a readable IDX file", f"{error}.") from error
-    header = struct.pack(">HBBI", 0, 8, 1, max(len(data) - 8, 0))  # bytes, rank 1, length
-    if data[:8] != header:
-        constraint = "a complete IDX file of unsigned bytes with rank 1"
-        raise refused("root", str(path), constraint, "Restore the original file.")
-    return data[8:]
-
-
-def _list_idx(root: Path) -> tuple[Listing, list[Path]]:
-    paths = {name: idx_file(root, name) for name in IDX_FILES}
-    files = [path for path in paths.values() if path is not None]
-    if len(files) < len(paths):
-        missing = ", ".join(name for name, path in paths.items() if path is None)
-        raise refused(
-            "root", str(root), "a folder with the four IDX files", f"Missing: {missing}."
-        )
-    train, test = (idx_labels(files[index]) for index in (1, 3))
-    labels = tuple(train + test)
-    splits = (TRAIN,) * len(train) + (TEST,) * len(test)
-    classes = tuple(str(label) for label in range(max(labels) + 1))
-    refuse(untrainable("root", str(root), classes, zip(labels, splits, strict=True)))
-    version = fingerprint_of(((path.name, path.stat().st_size) for path in files), train, test)
-    return Listing(
-        base=root,
-        classes=classes,
-        paths=(),
-        labels=labels,
-        splits=splits,
-        version=version,
-        resize="stretch",
-    ), [root, *files]

@@ -16,6 +16,7 @@ from sweeps.execution.backlog import Backlog
 from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
+from sweeps.planning.data_content import keep_content, refuse_other_content
 from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import spent
@@ -81,6 +82,8 @@ def run_sweep(
     run = secrets.token_hex(6)
     with presence(sweep, store.objects, options.time_to_live_s, store.report, run) as lease:
         refuse_other_meaning(sweep, store.objects)
+        refuse_other_content(sweep, store.objects)
+        keep_content(sweep, store.objects)
         document = keep_sweep_file(sweep, store.objects)
         events = EventLog(store.objects, sweep.name, run)
         events.add(_who(document, options))

@@ -14,6 +14,7 @@ from typing import Any, final
 
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import NOT_IDENTITY
 from sweeps.definition.derive.divergence import Difference, differences_of
 from sweeps.definition.sweep import Sweep
 
@@ -31,10 +32,19 @@ class Changed:
 
 
 def meaning_of(run: RunConfig | Mapping[str, Any]) -> Meaning:
-    """Return the run as plain data, without its seed and its task order."""
+    """Return the run as plain data, without its seed and its task order.
+
+    Fields that rows of earlier versions lack, and that have no effect, are left out. The content
+    of the user's files is compared with the storage by `refuse_other_content`.
+    """
     data: dict[str, Any] = json.loads(canonical_json(run))
     data.pop("seed", None)
-    data["stream"].pop("task_order", None)
+    stream = data["stream"]
+    stream.pop("task_order", None)
+    if stream.get("fingerprint") == "size":
+        del stream["fingerprint"]
+    if stream.get("record") is not None:
+        stream["record"] = {k: v for k, v in stream["record"].items() if k not in NOT_IDENTITY}
     return data
 
 

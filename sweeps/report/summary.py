@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clmethods.config.task_contents import task_contents
 from sweeps.analysis.front.front_rows import training_benefit
 from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card import CardEntry, card_entries
@@ -59,6 +60,7 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     orders = sweep.task_orders
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
+        *([("classes by task", "; ".join(tasks))] if (tasks := task_contents(stream)) else []),
         ("configurations", f"{evidence.configurations:,}"),
         ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
         ("finished runs", f"{evidence.finished:,}"),

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 PROBED_TASKS = 2
 SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
 
+verbose_option = click.option(
+    "--verbose", is_flag=True, help="List the files of the data that are ignored."
+)
+
 
 @click.command()
 @click.argument("sweep", metavar="SWEEP")
@@ -40,13 +44,15 @@ SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
     is_flag=True,
     help="Train the first two tasks of configurations whose cost is unknown, to measure it.",
 )
+@verbose_option
 @output_that_may_end()  # a probe trains
 @exit_on_user_error
-def plan(sweep: str, storage: str, probe: bool) -> None:
-    """Show what a run would train, its cost, and likely problems."""
+def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
+    """Show what a run would train, its data, its cost, and likely problems."""
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_variance
     from sweeps.definition import missing_data, tolerated_weights
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
+    from sweeps.planning.data_content import refuse_other_content
     from sweeps.planning.driver_lock import refuse_other_meaning
     from sweeps.planning.plan import make_plan
     from sweeps.planning.size_forecast import footprint
@@ -63,18 +69,28 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     )
     store = StageStore(objects, click.echo)
     refuse_other_meaning(definition, store.objects)
+    refuse_other_content(definition, store.objects)
     found = make_plan(definition, store)
     if probe:
         refuse(missing)
         for trial in probe_trials(found):
             _probe(found, store, trial)
         found = make_plan(definition, store)
+    _print_data(definition, verbose)
     click.echo(plan_text(found))
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_variance(found, store.objects)
     taken = footprint(found, store.objects)
     measured = stored_measurement(found, store.objects)
     click.echo(report_text(found, cost, spending, spread, missing, taken, measured))
+
+
+def _print_data(sweep: Sweep, verbose: bool) -> None:
+    """Print what the user's own data is, in one line per data."""
+    from clmethods.data.data_summary import summary_lines
+
+    for line in summary_lines((run.stream for run in sweep.runs), verbose):
+        click.echo(line)
 
 
 def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
@@ -115,6 +131,7 @@ def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
     metavar="SECONDS",
     help="Time without a heartbeat after which another worker may take over a stage.",
 )
+@verbose_option
 @output_that_may_end()
 @exit_with_code_line
 def run(
@@ -125,6 +142,7 @@ def run(
     only: tuple[str, ...],
     retry_failed: bool,
     lease_ttl: float,
+    verbose: bool,
 ) -> None:
     """Run a sweep. Stages that are in the storage already are not trained again.
 
@@ -142,6 +160,7 @@ def run(
     if address is None:  # the machines of a cluster have separate folders
         refuse(missing_data(definition))
     objects = stored or usable_storage(storage, definition.storage, write=True)
+    _print_data(definition, verbose)
     outcome = run_sweep(
         definition,
         StageStore(objects, click.echo),

@@ -20,12 +20,14 @@ from sweeps.execution.exit_codes import ExitCode
 @exit_on_user_error
 def verify(directory: str, sample: int, seed: int) -> None:
     """Train a sample of stored stages again and compare all bits."""
+    from sweeps.planning.data_content import refuse_other_content
     from sweeps.planning.plan import make_plan
     from sweeps.planning.verification import sample_stages, verify_stage
     from sweeps.stages.stage_store import StageStore
 
     stored = open_stored_sweep(directory)
     store = StageStore(stored.objects, click.echo)
+    refuse_other_content(stored.sweep, stored.objects, read_all=True)
     outcomes: list[str] = []
     for trial, position in sample_stages(make_plan(stored.sweep, store), sample, seed):
         verdict = verify_stage(store, trial, position)

@@ -65,8 +65,8 @@ def test_a_corrupt_picture_is_named_and_nothing_is_trained(tmp_path: Path) -> No
     write_folder(tmp_path / "x", 4, 10)
     (tmp_path / "x" / "class03" / "07.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     result = trained(tmp_path, {"dataset": "image-folder", "root": str(tmp_path / "x")})
-    assert result.exit_code == 1
-    assert "1 of 40 images cannot be read; replace or remove them:" in result.output
+    assert result.exit_code == 2
+    assert "1 of 10 images of class 'class03' cannot be read" in result.output
     assert "class03/07.png" in result.output
     assert "Traceback" not in result.output
 

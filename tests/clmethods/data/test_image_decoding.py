@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clmethods.config import StreamConfig
+from clmethods.config import InvalidConfigError, StreamConfig
 from clmethods.data import image_decoding as decode
 from clmethods.data.datasets import _open_listing, open_images
 from clmethods.data.image_decoding import center_crop, fit, fitted, stored_side
@@ -52,7 +52,7 @@ def test_a_file_that_changed_is_decoded_again(tmp_path: Path, cache: Path) -> No
 
 READER = """
 import hashlib, sys
-from clmethods.config import StreamConfig
+from clmethods.config import InvalidConfigError, StreamConfig
 from clmethods.data.datasets import open_images
 images = open_images(StreamConfig(dataset="image-folder", root=sys.argv[1]), 8).images
 print(hashlib.sha256(images.tobytes()).hexdigest())
@@ -70,10 +70,11 @@ def test_workers_that_start_together_share_one_file(tmp_path: Path, cache: Path)
 
 
 def test_unreadable_images_are_named_before_anything_is_trained(tmp_path: Path) -> None:
+    """Their headers are intact, so that only decoding shows that they are incomplete."""
     write_folder(tmp_path / "x", 2, 4)
     bad = tmp_path / "x" / "class01" / "02.png"
-    bad.write_bytes(bad.read_bytes()[:60])
-    (tmp_path / "x" / "class00" / "01.png").write_text("not an image")
+    for path in (bad, tmp_path / "x" / "class00" / "01.png"):
+        path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(DatasetError) as found:
         TaskStream(folder(tmp_path / "x", tasks=2), 8)
     message = str(found.value)
@@ -86,8 +87,8 @@ def test_sixteen_bits_are_refused_and_not_cut_to_eight(tmp_path: Path) -> None:
     write_folder(tmp_path / "x", 2, 2)
     deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
     deep.save(tmp_path / "x" / "class00" / "00.png")
-    with pytest.raises(DatasetError, match="mode I;16: more than eight bits per channel"):
-        open_images(folder(tmp_path / "x"), 8)
+    with pytest.raises(InvalidConfigError, match="mode I;16: more than eight bits per channel"):
+        folder(tmp_path / "x")
 
 
 def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:

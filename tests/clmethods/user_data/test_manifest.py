@@ -15,6 +15,7 @@ from clmethods.config import InvalidConfigError, RunConfig, StreamConfig, resolv
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
+from tests.clmethods.data.files import noise, write_png
 
 TINY = BackboneConfig(name="tiny_vit8", weights="random", image_size=8)
 
@@ -189,11 +190,11 @@ def folder_of(root: Path, sides: tuple[str, ...] = ("",)) -> StreamConfig:
             for index in range(3):
                 path = root / side / name / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"not an image")
+                write_png(path, noise(4, 4, 3, seed=index))
     return StreamConfig(dataset="image-folder", root=str(root))
 
 
-def test_a_folder_is_listed_without_a_look_into_its_images(tmp_path: Path) -> None:
+def test_a_folder_is_listed_by_the_names_of_its_folders(tmp_path: Path) -> None:
     stream = folder_of(tmp_path)
     listing = stream.listing()
     assert listing is not None
@@ -209,7 +210,7 @@ def test_a_folder_that_changed_is_listed_again(tmp_path: Path) -> None:
     stream = folder_of(tmp_path)
     before = stream.facts.version
     assert stream.listing() is stream.listing()
-    (tmp_path / "bee" / "9.png").write_bytes(b"one more")
+    write_png(tmp_path / "bee" / "9.png", noise(4, 4, 3))
     assert stream.facts.version != before
 
 
@@ -217,7 +218,7 @@ def test_a_folder_that_changed_is_listed_again(tmp_path: Path) -> None:
     ("break_it", "message"),
     [
         (lambda root: None, "an existing folder with one folder of images per class"),
-        (lambda root: (root / "a").mkdir(parents=True), "Images end in .bmp,"),
+        (lambda root: (root / "a").mkdir(parents=True), "Images end in .apng,"),
     ],
 )
 def test_what_is_no_folder_of_classes_is_refused(
@@ -231,7 +232,6 @@ def test_what_is_no_folder_of_classes_is_refused(
 
 def test_a_folder_with_one_image_of_a_class_cannot_be_split(tmp_path: Path) -> None:
     folder_of(tmp_path)
-    (tmp_path / "dog").mkdir()
-    (tmp_path / "dog" / "0.png").write_bytes(b"")
+    write_png(tmp_path / "dog" / "0.png", noise(4, 4, 3))
     with pytest.raises(InvalidConfigError, match="Class 'dog' has none"):
         StreamConfig(dataset="image-folder", root=str(tmp_path))

@@ -1,0 +1,42 @@
+"""Image folders of four classes with one color each, and their streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from clmethods.config import InvalidConfigError, StreamConfig
+from clmethods.user_data.folder_listing import Listing
+
+CLASSES = ("cat", "dog", "emu", "fox")
+
+
+def write_class(folder: Path, color: int, each: int = 3, suffix: str = ".png") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(each):
+        image = Image.new("RGB", (24, 20), (color, 255 - color, 20 * index))
+        image.save(folder / f"{index:03d}{suffix}")
+
+
+def write_classes(root: Path, classes: tuple[str, ...] = CLASSES, each: int = 3) -> None:
+    for index, name in enumerate(classes):
+        write_class(root / name, 60 * index, each)
+
+
+def stream(root: Path) -> StreamConfig:
+    return StreamConfig(dataset="image-folder", root=str(root))
+
+
+def listed(root: Path) -> Listing:
+    listing = stream(root).listing()
+    assert listing is not None
+    return listing
+
+
+def refusals(root: Path) -> list[str]:
+    """Return the texts of the issues for which a root is refused."""
+    with pytest.raises(InvalidConfigError) as found:
+        stream(root)
+    return [str(issue) for issue in found.value.issues]

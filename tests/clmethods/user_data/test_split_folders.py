@@ -1,0 +1,124 @@
+"""Split folders: usual spellings are used, folders that only look like a split are refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from clmethods.data.streams import TaskStream
+from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION
+from tests.clmethods.user_data.folders import (
+    CLASSES,
+    listed,
+    refusals,
+    stream,
+    write_class,
+    write_classes,
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(("train", "test"), ("Train", "Test"), ("training", "testing"), ("TRAIN", "eval")),
+        *(("train", "val"), ("train", "valid"), ("Training", "Validation")),
+    ],
+)
+def test_usual_spellings_of_two_splits(train: str, test: str, tmp_path: Path) -> None:
+    write_classes(tmp_path / train, each=4)
+    write_classes(tmp_path / test, each=2)
+    listing = listed(tmp_path)
+    assert listing.classes == CLASSES
+    assert Counter(listing.splits) == {TRAIN: 16, TEST: 8}
+    noted = [note for note in listing.notes if "is used as the test split" in note]
+    assert len(noted) == (0 if test.lower() in {"test", "testing", "eval"} else 1)
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "valid", "Evaluation")])
+def test_three_splits_are_used_and_validation_is_validation(
+    names: tuple[str, str, str], tmp_path: Path
+) -> None:
+    for name, each in zip(names, (5, 2, 3), strict=True):
+        write_classes(tmp_path / name, each=each)
+    assert Counter(listed(tmp_path).splits) == {TRAIN: 20, VALIDATION: 8, TEST: 12}
+    config = stream(tmp_path)
+    assert config.facts.given_validation
+    images = TaskStream(config, 8)
+    every = tuple(range(4))
+    sizes = [len(images.data(every, split)) for split in ("train", "validation", "test")]  # type: ignore[arg-type]
+    assert sizes == [20, 8, 12]
+
+
+def test_a_class_without_validation_images_is_named(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        write_classes(tmp_path / name, CLASSES[: 3 if name == "val" else 4])
+    (issue,) = refusals(tmp_path)
+    assert "validation images for every class. Class 'fox' has none." in issue
+
+
+@pytest.mark.parametrize("name", ["valid", "test", "train", "Val"])
+def test_a_class_that_is_spelled_like_a_split_stays_a_class(name: str, tmp_path: Path) -> None:
+    write_classes(tmp_path, ("bus", name, "plane"))
+    listing = listed(tmp_path)
+    assert listing.classes == tuple(sorted(("bus", name, "plane")))
+    assert set(listing.splits) == {OPEN}
+
+
+@pytest.mark.parametrize(
+    ("splits", "remedy"),
+    [
+        (("train",), "to split its images by split_seed, or add the folder test."),
+        (("Test",), "to split its images by split_seed, or add the folder train."),
+        (("val", "test"), "'test', 'val' look like splits. Add the folder train."),
+        (("train", "Train", "test"), "'Train', 'train' mean the same split: merge them"),
+        (("train", "val", "valid"), "'val', 'valid' mean the same split: merge them"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_refused_with_the_remedy(
+    splits: tuple[str, ...], remedy: str, tmp_path: Path
+) -> None:
+    for name in splits:
+        write_classes(tmp_path / name)
+    (issue,) = refusals(tmp_path)
+    assert remedy in issue
+
+
+def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
+    write_classes(tmp_path, ("train", "test"))
+    (issue,) = refusals(tmp_path)
+    assert "Put a folder per class into each of them." in issue
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("train",), ("valid",)])
+def test_classes_beside_splits_are_refused(splits: tuple[str, ...], tmp_path: Path) -> None:
+    for name in splits:
+        write_classes(tmp_path / name)
+    write_classes(tmp_path, ("cat", "dog"))
+    (issue,) = refusals(tmp_path)
+    assert "'cat', 'dog'" in issue
+    assert "elsewhere" in issue
+
+
+def test_folders_without_labels_beside_splits_are_ignored_and_said(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_classes(tmp_path / name)
+    before = listed(tmp_path).version
+    write_class(tmp_path / "unlabeled", 3)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "boxes.xml").write_text("<a/>")
+    listing = listed(tmp_path)
+    assert listing.version == before
+    assert listing.ignored_folders == ("annotations", "unlabeled")
+
+
+def test_a_folder_around_the_data_is_not_a_class(tmp_path: Path) -> None:
+    write_classes(tmp_path / "dataset")
+    (issue,) = refusals(tmp_path)
+    assert "'dataset' is the only folder, and contains folders: set root to it." in issue
