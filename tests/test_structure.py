@@ -55,7 +55,6 @@ SAME_SUBJECT = {
 KNOWN_CIRCLES = [
     ["clmethods.config.methods.lorac_effect", "clmethods.config.methods.lorac_ipc"],
     ["clmethods.evaluate.evaluator", "clmethods.evaluate.stage_predictions"],
-    ["sweeps.definition.space.candidates", "sweeps.definition.sweep"],
 ]
 """Circles that are still to be opened; they import each other for type checkers only."""
 

@@ -1,6 +1,7 @@
 """Definition of a sweep: sweep file, search space, task orders, trials; without torch or Ray."""
 
 from sweeps.definition.budget import Budget
+from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence
 from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
 from sweeps.definition.file.missing_data import missing_data
@@ -13,7 +14,7 @@ from sweeps.definition.space.ablation import AblationPlan, Part
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.space.sampling import ALGORITHMS, Algorithm
 from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
-from sweeps.definition.sweep import METRICS, Configuration, Merge, Sweep
+from sweeps.definition.sweep import METRICS, Sweep
 from sweeps.definition.trials import TrialSpec, expand
 
 __all__ = [

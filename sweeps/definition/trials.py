@@ -14,8 +14,9 @@ from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
+from sweeps.definition.configuration import Configuration, Role
 from sweeps.definition.orders import Order
-from sweeps.definition.sweep import Configuration, Role, Sweep
+from sweeps.definition.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

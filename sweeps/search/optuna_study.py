@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.definition.configuration import Configuration
 from sweeps.definition.space.axes import Axis
-from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.sweep import Sweep
 from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from clmethods.canonical import canonical_json, derive_seed
+from sweeps.definition.configuration import Configuration
 from sweeps.definition.space.axes import SIGNIFICANT_DIGITS, Axis
 from sweeps.definition.space.sampling import Point
-from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.sweep import Sweep
 
 if TYPE_CHECKING:
     import optuna

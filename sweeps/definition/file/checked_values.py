@@ -9,6 +9,7 @@ from typing import Any
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError
+from sweeps.definition.configuration import label_of
 from sweeps.definition.file.run_sections import (
     SECTIONS,
     CheckedRun,
@@ -22,7 +23,6 @@ from sweeps.definition.file.run_sections import (
 from sweeps.definition.space.ablation import PART, AblationPlan
 from sweeps.definition.space.axes import Axis, Option, every_axis, parse_axis
 from sweeps.definition.space.run_fields import takes_only_integers
-from sweeps.definition.sweep import label_of
 
 _OPTION_WORDS = {"label", "search"}
 """Keys of an option other than the fields of its section."""
