@@ -9,6 +9,7 @@ from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
 from sweeps.definition.file.stored_file import stored_document, stored_sweep, sweep_of
 from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
+from sweeps.definition.orders.task_similarity_measurement import measured_sweep
 from sweeps.definition.resources import Resources
 from sweeps.definition.space.ablation import AblationPlan, Part
 from sweeps.definition.space.axes import Axis
@@ -41,6 +42,7 @@ __all__ = [
     "divergence",
     "expand",
     "load_sweep",
+    "measured_sweep",
     "missing_data",
     "replicate_sequence",
     "shipped_studies",

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from clmethods import metrics
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from clmethods.config.task_table import table_id
+from clmethods.config.stream import StreamConfig
+from clmethods.config.task_table import TaskTable, table_id
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.budget import Budget
 from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.logging import Logging
@@ -46,6 +48,9 @@ class Sweep:
     readouts: tuple[ReadoutConfig, ...]
     """Readouts; objectives use the first one."""
     orders: OrderDesign
+    table_streams: tuple[StreamConfig, ...] = ()
+    """Streams with different task tables, from which `orders` are derived; empty for designs that
+    do not depend on the data."""
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
@@ -65,16 +70,40 @@ class Sweep:
     """Sweep as it was written, in plain data; accepted by `sweep_from_dict`."""
 
     def orders_for(self, run: RunConfig) -> tuple[Order, ...]:
-        """Return the task orders of `run`: one if its method sees all tasks at once."""
+        """Return the task orders of `run`: one if its method sees all tasks at once.
+
+        Raises `InvalidConfigError` if the orders depend on tasks that were not measured.
+        """
         if run.method.ORDER_FREE:
             return (tuple(range(run.stream.tasks)),)
-        table = None
-        if self.orders.needs_table:
-            identity = table_id(self.base.backbone, run.stream)
-            table = next(measured for measured in self.orders.measured if measured.of == identity)
+        table = self._table(run.stream) if self.orders.needs_table else None
         return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
+
+    @property
+    def unmeasured(self) -> tuple[StreamConfig, ...]:
+        """Streams whose task tables are missing; the sweep has no task orders before they exist.
+
+        `measured_sweep` adds the tables.
+        """
+        known = {table.of for table in self.orders.measured}
+        backbone = self.base.backbone
+        return tuple(s for s in self.table_streams if table_id(backbone, s) not in known)
 
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """Return the readouts that the method of the run supports, or `last` if there are none."""
         supported = tuple(r for r in self.readouts if not r.issues_in(run))
         return supported or (ReadoutConfig(routing="last"),)
+
+    def _table(self, stream: StreamConfig) -> TaskTable:
+        identity = table_id(self.base.backbone, stream)
+        table = next((table for table in self.orders.measured if table.of == identity), None)
+        if table is None:
+            constraint = "a design whose tasks were measured"
+            hint = (
+                "`sweeps plan` and `sweeps run` measure the tasks of a sweep file; in Python, "
+                "`sweeps.definition.measured_sweep` does."
+            )
+            raise InvalidConfigError(
+                [ConfigIssue("orders.design", self.orders.design, constraint, hint)]
+            )
+        return table

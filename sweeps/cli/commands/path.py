@@ -152,7 +152,7 @@ def _offer(sweep: Sweep, lacking: Gap, directory: str, output: Path | None) -> N
     """Write the sweep that completes the path, or print the command that writes it."""
     import yaml
 
-    from sweeps.definition import expand, sweep_from_dict
+    from sweeps.definition import expand, measured_sweep, sweep_from_dict
     from sweeps.definition.derive.path_sweep import path_document
 
     if output is None:
@@ -164,7 +164,7 @@ def _offer(sweep: Sweep, lacking: Gap, directory: str, output: Path | None) -> N
         lacking.points,
         [(change.path, change.before, change.after) for change in lacking.changes],
     )
-    planned = expand(sweep_from_dict(document))
+    planned = expand(measured_sweep(sweep_from_dict(document)))
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     output.write_text(text, encoding="utf-8")
     storage = directory.rstrip("/").split("/sweeps/")[0]

@@ -10,8 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clmethods.config.backbone import BackboneConfig
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from clmethods.config.task_table import table_id
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.budget import Budget
 from sweeps.definition.file.checked_values import (
@@ -26,7 +29,6 @@ from sweeps.definition.file.run_sections import SECTIONS, CheckedRun, check_run
 from sweeps.definition.file.validation import validated
 from sweeps.definition.logging import Logging, secret_issues
 from sweeps.definition.orders import OrderDesign
-from sweeps.definition.orders.task_similarity_measurement import measured_design
 from sweeps.definition.resources import Resources
 from sweeps.definition.retries import Retries
 from sweeps.definition.space.ablation import AblationPlan
@@ -106,7 +108,7 @@ class SweepFile(RunSections):
 
 
 def load_sweep(path: Path) -> Sweep:
-    """Return the sweep that a YAML file defines.
+    """Return the sweep that a YAML file defines. Nothing is measured; see `measured_sweep`.
 
     Raises:
         InvalidConfigError: With all issues of the file.
@@ -171,9 +173,11 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     refuse(_rule_issues(file, [run for run in search.runs if not run.method.REFERENCE]))
     refuse(_decision_issues(file, search.runs))
     refuse(_unsupported_readouts(file, runs))
-    orders = measured_design(file.orders, base.run, runs)
-    if orders.measured:
-        document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
+    table_streams = _table_streams(file.orders, base.run.backbone, runs)
+    given_tables = {table.of: table for table in file.orders.measured}
+    tables = tuple(given_tables[i] for i in table_streams if i in given_tables)
+    if tables:
+        document |= {"orders": {**document["orders"], "measured": plain(tables, "", [])}}
     return Sweep(
         name=file.name,
         base=base.run,
@@ -183,7 +187,8 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         rejected=search.rejected,
         candidates=search.candidates,
         readouts=file.readouts,
-        orders=orders,
+        orders=replace(file.orders, measured=tables),
+        table_streams=tuple(table_streams.values()),
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,
@@ -196,6 +201,19 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         storage=file.storage,
         document=document,
     )
+
+
+def _table_streams(
+    orders: OrderDesign, backbone: BackboneConfig, runs: Sequence[RunConfig]
+) -> dict[str, StreamConfig]:
+    """Return a stream for each task table that the orders need, by the id of the table.
+
+    All tables use the backbone of the base, so that all configurations have the same orders.
+    """
+    if not orders.needs_table:
+        return {}
+    streams = [run.stream for run in runs if not run.method.ORDER_FREE]
+    return {table_id(backbone, stream): stream for stream in streams}
 
 
 def _rule_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
