@@ -14,7 +14,6 @@ from clmethods.provenance import code_version, host_kind
 from sweeps.definition import Sweep
 from sweeps.execution.backlog import Backlog
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
 from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
 from sweeps.planning.plan import Plan
@@ -152,27 +151,15 @@ def _run(
     announce(backlog.plan)
     spending = spent(backlog.plan, store)
     interrupted, halted, reached = False, "", None
-    while not interrupted and (todo := backlog.take()):
+    if todo := backlog.take():
         reached = spending.reached(sweep.budget)
-        if reached is not None:
-            break
-        progress = Progress(backlog.tally)
-        executor = SweepExecutor(
-            backlog.plan,
-            store,
-            todo,
-            progress,
-            options.time_to_live_s,
-            backlog,
-            spending,
-            events,
-            options.probe,
-            lease,
-        )
-        interrupted = executor.run(options.address)
-        backlog.failed |= executor.account.failed
-        halted, reached = executor.halted, executor.budget_used
-        spending = executor.account.spending
+        if reached is None:
+            executor = SweepExecutor(
+                backlog, todo, options.time_to_live_s, spending, events, options.probe, lease
+            )
+            interrupted = executor.run(options.address)
+            backlog.failed |= executor.account.failed
+            halted, reached = executor.halted, executor.budget_used
     merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in backlog.plan.trials}
     return SweepOutcome(

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             assert step["outcome"] == "trained", step
         return step
 
-    def run(self: SweepExecutor, address: str | None) -> bool:
+    def run_step(self: SweepExecutor) -> bool:
         from sweeps.stages.trial_rows import Ending
 
         with ThreadPoolExecutor(8) as pool:
@@ -149,11 +150,12 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             assert step["outcome"] == "trained", step
             self.progress.tally.trained += len(trial.chain)
             self.account.ended(trial, Ending(status="finished", stages_done=len(trial.chain)))
-        return False
+        return True
 
     monkeypatch.setattr(clmethods.training.stage, "run_stage", run_stage)
     monkeypatch.setattr(clmethods.evaluate, "Evaluator", Counter)
-    monkeypatch.setattr(SweepExecutor, "run", run)
+    monkeypatch.setattr(SweepExecutor, "connected", lambda self, address: nullcontext())
+    monkeypatch.setattr(SweepExecutor, "run_step", run_step)
 
 
 @pytest.mark.usefixtures("without_ray")

@@ -30,7 +30,7 @@ from sweeps.results.event_kinds import EventBody
 from sweeps.storage import ObjectStore
 
 if TYPE_CHECKING:
-    from sweeps.execution.worker.trainable import TrialMessage
+    from sweeps.execution.worker.trial_message import TrialMessage
 
 ATTEMPTS = 3
 """Maximum number of measurements of a stage whose worker or node was lost."""
@@ -69,7 +69,7 @@ def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
 class DriverCallbacks:
     """Callbacks to the driver of a sweep while resources are decided."""
 
-    message: Callable[[TrialSpec, Demand], dict[str, Any]]
+    message: Callable[[TrialSpec, Demand], TrialMessage]
     """Returns the message for a worker."""
     needs_training: Callable[[TrialSpec], bool]
     """Returns True if the trial had a stage to train when the step began."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ray import tune
 
@@ -14,12 +13,13 @@ from sweeps.execution.tune.param_space import space, trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
 from sweeps.execution.tune.trial_errors import TrialErrors
 from sweeps.execution.worker.trainable import StageTrainable, resources_of
+from sweeps.execution.worker.trial_message import TrialMessage
 
 
 def run_experiment(
     run: Run,
     scheduler: StageScheduler,
-    message: Callable[[TrialSpec], dict[str, Any]],
+    message: Callable[[TrialSpec], TrialMessage],
     loggers: list[tune.Callback],
 ) -> bool:
     """Run the trials of `run`; return True if the scheduler is draining.

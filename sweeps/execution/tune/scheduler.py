@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.execution.tune.param_space import trial_id
+from sweeps.execution.worker.trial_message import owner_of
 from sweeps.stages.lease_watch import LeaseWatch
 from sweeps.stages.leases import BlockedLeaseError
 from sweeps.storage import StorageError
@@ -225,8 +226,3 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
             return True
         self._foreign[key] = now + POLL_S
         return False
-
-
-def owner_of(driver: str, trial: str) -> str:
-    """Return the owner under which a trial of a driver leases stages."""
-    return f"{driver}:{trial}"

@@ -6,19 +6,20 @@ import ctypes
 import gc
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
+from typing import TYPE_CHECKING, Any, final
 
 import ray
 from ray import tune
 
 from sweeps.definition import TrialSpec
-from sweeps.execution.cluster.node_check import StorageProof, sees, version_issue
+from sweeps.execution.cluster.node_check import sees, version_issue
 from sweeps.execution.cluster.software_versions import Versions, installed_versions
 from sweeps.execution.failures.failure_causes import error_kind, error_text
 from sweeps.execution.resources.gpu_memory import DeviceTooSmallError, limit_memory, torch_cuda
 from sweeps.execution.resources.gpu_placement import placement_of
 from sweeps.execution.resources.trial_resources import Demand
 from sweeps.execution.worker.notices import post_notice
+from sweeps.execution.worker.trial_message import TrialMessage
 from sweeps.execution.worker.worker_startup import load_torch
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.live_metrics import metrics_so_far
@@ -28,34 +29,6 @@ from sweeps.storage import FULL, StorageOptions, is_full, is_storage_fault, open
 
 if TYPE_CHECKING:
     from clmethods.readout.features import FeatureCache
-
-
-class TrialMessage(TypedDict):
-    """Message to a worker, sent through Ray: strings and numbers only."""
-
-    trial: str
-    """Canonical JSON of the `TrialSpec`."""
-    stages: int
-    """Number of stages of the trial that are requested now."""
-    sweep: str
-    storage: str
-    options: NotRequired[str]
-    """`ObjectStore.options` of the driver as JSON; without it the worker's environment decides."""
-    proof: StorageProof | None
-    """Object of the driver that must be in the storage; None on a single machine."""
-    run_id: str
-    """Id of the driver's run, under which it collects notices."""
-    owner: str
-    """Owner under which the worker leases stages; the driver's id is part of it."""
-    time_to_live_s: float
-    objectives: list[str]
-    """Metrics to show in addition to the default ones."""
-    demand: dict[str, float]
-    """Resources that Ray reserves for the trial: `CPU`, `GPU`."""
-    gpu_types: list[str]
-    """Types of GPU that it may run on, in order of preference; empty allows any."""
-    gpu_bytes: int
-    """GPU bytes that a trial needs, as measured; 0 if nothing was measured."""
 
 
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:

@@ -22,15 +22,14 @@ from ray import cloudpickle
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.definition import Budget, Resources, Sweep, expand
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.cluster.node_types import Growth, NodeTypes
 from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.gpu_measurement import GpuSizing
 from sweeps.execution.resources.gpu_memory import Device, GpuProbe, MemoryUse
 from sweeps.execution.resources.gpu_sizing import MemoryRecord, record_of, save_record
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, NodeShape
-from sweeps.planning.plan import make_plan
 from sweeps.results import latest_trials, read_table
 from sweeps.results.event_kinds import EventBody
 from sweeps.results.events import Event, read_events
@@ -347,8 +346,8 @@ def test_a_measurement_can_be_interrupted(address: str, tmp_path: Path) -> None:
 def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guarded: bool) -> None:
     """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
     store = StageStore(open_storage(str(tmp_path)))
-    plan = make_plan(small_sweep(), store)
-    executor = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    backlog = Backlog(small_sweep(), store)
+    executor = SweepExecutor(backlog, backlog.take())
     refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
         executor._watch._guard = SimpleNamespace(

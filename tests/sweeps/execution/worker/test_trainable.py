@@ -13,7 +13,8 @@ import pytest
 from clmethods.training.stage import run_stage
 from sweeps.definition import TrialSpec, expand
 from sweeps.execution.cluster.node_check import StorageProof, storage_proof
-from sweeps.execution.worker.trainable import StageTrainable, TrialMessage, resources_of
+from sweeps.execution.worker.trainable import StageTrainable, resources_of
+from sweeps.execution.worker.trial_message import TrialMessage
 from sweeps.stages.leases import BlockedLeaseError
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import open_storage
