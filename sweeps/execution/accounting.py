@@ -12,8 +12,7 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
 from sweeps.results.event_kinds import Planned, StageDone, TrialEnded
 from sweeps.results.events import EventLog
-from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import Ending, MissingStagesError, record_trial
+from sweeps.stages.trial_rows import Ending, MissingStagesError
 
 
 @final
@@ -22,17 +21,19 @@ class Accounting:
 
     def __init__(
         self,
-        store: StageStore,
+        record: Callable[[TrialSpec, Ending], None],
         progress: Progress,
         events: EventLog,
         spending: Spending,
         budget_reached: Callable[[str], None],
     ) -> None:
-        """`budget_reached`: called with the limit, in words, whenever a count is at a limit."""
+        """`record`: writes the row of an ended attempt.
+
+        `budget_reached`: called with the limit, in words, whenever a count is at a limit."""
         self.spending = spending
         self.failed: dict[str, str] = {}
         """Causes by trial id."""
-        self._store, self._progress, self._events = store, progress, events
+        self._record, self._progress, self._events = record, progress, events
         self._budget_reached = budget_reached
         self._plan: Plan | None = None
         self._ended: set[str] = set()
@@ -89,9 +90,8 @@ class Accounting:
         if trial.trial_id in self._ended:
             return
         self._ended.add(trial.trial_id)
-        plan = self.plan
         try:
-            record_trial(self._store, plan.sweep, trial, plan.next_attempt(trial), ending)
+            self._record(trial, ending)
         except MissingStagesError as error:  # without a row, the next run continues the trial
             self._count_failed(trial, str(error), "not finished")
             return

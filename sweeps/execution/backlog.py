@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -27,8 +27,11 @@ class Backlog:
         store: StageStore,
         retry_failed: bool = False,
         only: Sequence[str] = (),
+        require_current: Callable[[], None] = lambda: None,
     ) -> None:
+        """`require_current`: called before the row of a trial is written; it may raise."""
         self.sweep, self.store, self.only = sweep, store, only
+        self._require_current = require_current
         self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
         self.failed: dict[str, str] = {}
         """Causes, by trial id, of trials whose last attempt failed and that are not retried."""
@@ -59,6 +62,15 @@ class Backlog:
         """Use these resources in later plans: `resources.gpu: auto` is decided."""
         self.sweep = replace(self.sweep, resources=resources)
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
+
+    def record(self, trial: TrialSpec, ending: Ending) -> None:
+        """Write the row of an ended attempt of a trial of the current step.
+
+        Raises `MissingStagesError` if a finished trial lacks stages, and `SupersededError` if
+        another version of the sweep was run since this driver was suspended.
+        """
+        self._require_current()
+        record_trial(self.store, self.sweep, trial, self.plan.next_attempt(trial), ending)
 
     def plan_as_found(self) -> Plan:
         """Return the last plan, with the stages that were stored before any was trained."""
@@ -109,5 +121,5 @@ class Backlog:
         stopped = trial.trial_id in plan.step.stopped
         if (plan.is_whole(trial) or stopped) and not plan.is_recorded(trial):
             ending = Ending(status="stopped" if stopped else "finished", stages_done=len(chain))
-            record_trial(self.store, self.sweep, trial, plan.next_attempt(trial), ending)
+            self.record(trial, ending)
         return True

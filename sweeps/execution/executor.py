@@ -31,12 +31,13 @@ from sweeps.execution.resources.trial_resources import Demand, Slots, cpus_for, 
 from sweeps.execution.signals import draining
 from sweeps.execution.worker.notices import Notices
 from sweeps.execution.worker.trial_message import TrialMessage, owner_of
+from sweeps.planning.driver_lock import Presence
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
 from sweeps.results.event_kinds import Halted, HeadLost, Notice
 from sweeps.results.events import EventLog
 from sweeps.stages.lease_watch import LeaseWatch
-from sweeps.stages.leases import TIME_TO_LIVE_S, Lease, LeaseTable
+from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable
 from sweeps.stages.stage_rows import is_complete
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ class SweepExecutor:
         spending: Spending | None = None,
         events: EventLog | None = None,
         probe: GpuProbe | None = None,
-        presence: Lease | None = None,
+        presence: Presence | None = None,
     ) -> None:
         """`backlog`: all steps; `todo`: the trials of the first one, taken from the backlog.
 
-        `probe`: measurement of GPU memory. `presence`: lease that shows the driver to others.
+        `probe`: measurement of GPU memory. `presence`: shows the driver to others.
         """
         store, plan = backlog.store, backlog.plan
         self.store, self.progress = store, Progress(backlog.tally)
@@ -82,7 +83,7 @@ class SweepExecutor:
         # the run id is a readable name; the UUID makes it unique
         self.owner = f"{self.events.run}.{uuid.uuid4().hex}"
         self.account = Accounting(
-            store,
+            backlog.record,
             self.progress,
             self.events,
             spending or Spending(gpus=plan.sweep.resources.gpus or 0.0),

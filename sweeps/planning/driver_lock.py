@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, final
 
 import yaml
 
@@ -84,6 +84,45 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     return checksum
 
 
+class SupersededError(InvalidConfigError):
+    """Raised in a driver if another version of its sweep file was run in the meantime."""
+
+
+@final
+class Presence:
+    """Lease of a driver that runs one version of a sweep file, and its right to write rows."""
+
+    def __init__(self, lease: Lease, sweep: Sweep, objects: ObjectStore) -> None:
+        self._lease, self._name, self._objects = lease, sweep.name, objects
+        self._version = version_of(sweep.document)
+
+    def release(self, wait_s: float | None = None) -> None:
+        """Give the lease back, as `Lease.release` does."""
+        self._lease.release(wait_s)
+
+    def require_current(self) -> None:
+        """Raise `SupersededError` if another version of the sweep file was run in the meantime.
+
+        Check this before the row of a trial is written: in another version, the label of the row
+        may mean another run. A driver loses its lease if its process was suspended for longer than
+        the time to live. Without a lease, it may continue as long as the stored file is its own:
+        drivers of one version write equal rows. Rows of stages need no check, because they follow
+        from the key of the stage.
+        """
+        if self._lease.is_still_mine():
+            return
+        stored = _stored_document(self._objects, self._name)
+        if stored is not None and version_of(stored) != self._version:
+            constraint = "the version of the sweep file that was run last"
+            hint = (
+                "This process did not run for longer than its lease lasts, and another version "
+                "of the file was run meanwhile. Rows of this version could contradict its rows. "
+                "Run the version that you need again: its stages are stored."
+            )
+            issue = ConfigIssue("sweep file", self._name, constraint, hint)
+            raise SupersededError([issue])
+
+
 @contextmanager
 def presence(
     sweep: Sweep,
@@ -91,7 +130,7 @@ def presence(
     time_to_live_s: float,
     say: Callable[[str], None] = lambda message: None,
     run: str = "driver",
-) -> Iterator[Lease]:
+) -> Iterator[Presence]:
     """Hold a lease for the duration of the block, as a sign of a driver of this file version.
 
     Any number of drivers may run one file. `run`: id of the driver's run in the event log, from
@@ -115,7 +154,7 @@ def presence(
         for key in beside:
             watch.is_free(key)  # starts the measurement of its beat
         try:
-            yield lease
+            yield Presence(lease, sweep, objects)
         finally:
             _remove_dead(table, watch, beside)
 

@@ -222,6 +222,10 @@ class Lease:
         """Return True if no other process has taken over the lease. Check this before a commit."""
         return self._is_mine(self.table)
 
+    def is_still_mine(self) -> bool:
+        """Return the same as `is_mine`, without a request soon after a confirmed heartbeat."""
+        return not self._lost and (self._is_fresh or self.is_mine())
+
     @property
     def _is_fresh(self) -> bool:
         """Return True if a write was confirmed so recently that no observer can have timed out."""

@@ -12,6 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from sweeps.execution.failures.failure_causes import worker_failure
 from sweeps.execution.tune.param_space import trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
+from sweeps.planning.driver_lock import SupersededError
 from sweeps.results.event_kinds import Notice, WorkerLost
 from sweeps.stages.trial_rows import Ending
 from sweeps.storage import FULL, is_full, is_storage_fault
@@ -175,9 +176,14 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._ended(self._run.trials[trial_id(trial)], ending)
 
     def _ended(self, spec: TrialSpec, ending: Ending) -> None:
-        """Write the trial's row; if that fails, the sweep continues and the next run writes it."""
+        """Write the trial's row; if that fails, the sweep continues and the next run writes it.
+
+        A driver that was superseded writes no row and starts no further stages.
+        """
         try:
             self._run.account.ended(spec, ending)
+        except SupersededError as error:
+            self._run.halt(str(error))
         except Exception as error:
             if is_full(error):
                 self._run.halt(FULL)
