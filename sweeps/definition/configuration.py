@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
@@ -19,7 +19,7 @@ class Configuration:
     label: str
     """Short name, unique in the sweep except for replicates by class order or split."""
     role: Role
-    factors: dict[str, Any]
+    factors: dict[str, object]
     """Point on the axes, or differences of a baseline from the base.
 
     Fields that do not act are left out; a part is `part.NAME`.
@@ -38,18 +38,18 @@ class Merge:
     """Label of the configuration."""
     idle: tuple[str, ...]
     """Fields and parts that do not act in it; they are left out of its factors."""
-    settings: tuple[dict[str, Any], ...]
+    settings: tuple[dict[str, object], ...]
     """Two or more points; the first one defines the label."""
 
 
-def label_of(kind: str, factors: Mapping[str, Any]) -> str:
+def label_of(kind: str, factors: Mapping[str, object]) -> str:
     """Return a method with the given fields: `lorac_ipc importance_threshold=0.1`."""
     shown = {path: value for path, value in factors.items() if path != "method.kind"}
     pairs = [f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items()]
     return " ".join([kind, *pairs] if kind else pairs)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, list):
         return "+".join(map(_show, value))
     return value if isinstance(value, str) else canonical_json(value)

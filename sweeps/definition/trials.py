@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from clmethods.canonical import canonical_json
 from clmethods.config.from_dict import run_from_dict
@@ -31,7 +30,7 @@ class TrialSpec:
     label: str
     """Label of the configuration, shared by all orders and seeds."""
     role: Role
-    factors: dict[str, Any]
+    factors: dict[str, object]
     run: RunConfig
     readouts: tuple[ReadoutConfig, ...]
 

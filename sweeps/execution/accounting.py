@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, final
+from typing import final
 
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.progress import Progress
+from sweeps.execution.worker.trial_message import StepResult
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
 from sweeps.results.event_kinds import Planned, StageDone, TrialEnded
@@ -65,21 +66,22 @@ class Accounting:
         self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
         self._check_budget()
 
-    def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
+    def stage_done(self, trial_id: str, result: StepResult) -> None:
         """Record and count the stage of a step's result, if the step computed one."""
-        if result["outcome"] in ("trained", "evaluated"):
+        outcome = result["outcome"]
+        if outcome == "trained" or outcome == "evaluated":  # narrows the type
             self._events.add(
                 StageDone(
                     trial=trial_id,
                     key=result["key"],
                     position=result["position"] - 1,
-                    outcome=result["outcome"],
+                    outcome=outcome,
                     seconds=round(result["seconds"], 3),
                     node=result["host"],
                     gpus=result["gpus"],
                 )
             )
-        if result["outcome"] == "trained":
+        if outcome == "trained":
             self._progress.tally.trained += 1
             self._progress.tally.stage_seconds += result["seconds"]
             self.spending = self.spending.with_stage(result["seconds"])

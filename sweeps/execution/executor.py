@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.accounting import Accounting
@@ -30,7 +30,7 @@ from sweeps.execution.resources.reservations import Reservations
 from sweeps.execution.resources.trial_resources import Demand, Slots, cpus_for, demand_of
 from sweeps.execution.signals import draining
 from sweeps.execution.worker.notices import Notices
-from sweeps.execution.worker.trial_message import TrialMessage, owner_of
+from sweeps.execution.worker.trial_message import StepResult, TrialMessage, owner_of
 from sweeps.planning.driver_lock import Presence
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
@@ -272,7 +272,7 @@ class SweepExecutor:
     def _needs_training(self, trial: TrialSpec) -> bool:
         return not set(self.plan.tree.chains[trial.trial_id]) <= self.plan.stored
 
-    def _measured(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
+    def _measured(self, trial: TrialSpec, result: StepResult) -> None:
         """Count a step that was measured."""
         if result["notes"]:
             self.progress.say(result["notes"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -44,13 +44,13 @@ class Kinds:
     """
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[dict[str, Any], str]] = {}
+        self._texts: dict[int, tuple[dict[str, object], str]] = {}
 
     def of(self, spec: StageSpec) -> tuple[str, ...]:
         """Return the kind of a stage."""
         return tuple(self._text(name, spec.effect[name]) for name in _DECISIVE)
 
-    def _text(self, name: str, section: dict[str, Any]) -> str:
+    def _text(self, name: str, section: dict[str, object]) -> str:
         known = self._texts.get(id(section))
         if known is None:  # the cache keeps the section, so that no other object gets its id
             acts = {field: value for field, value in section.items() if _DECISIVE[name](field)}
@@ -169,8 +169,9 @@ def probe_trials(plan: Plan) -> list[str]:
 
 
 def _measured(store: StageStore, node: StageNode, clock: str) -> Measured | None:
-    cost: dict[str, Any] = store.cost(node.key)
-    if not isinstance(cost.get(clock), int | float):
+    seconds = store.cost(node.key).get(clock)
+    if not isinstance(seconds, int | float):
         return None
     evaluated = store.evaluation_cost(node.key).get(clock)
-    return Measured(node.position, len(node.spec.classes), float(cost[clock]), evaluated)
+    timed = evaluated if isinstance(evaluated, int | float) else None
+    return Measured(node.position, len(node.spec.classes), float(seconds), timed)

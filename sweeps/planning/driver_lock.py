@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from typing import final
 
 import yaml
 
@@ -34,7 +34,7 @@ POLL_S = 0.2
 SHOWN = 12
 """Maximum number of changed fields that an error lists."""
 
-Document = Mapping[str, Any]
+Document = Mapping[str, object]
 
 
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
@@ -256,7 +256,7 @@ def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
 def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
     """Return the runs that rows have under each label."""
     columns = ["label", "config_id", "class_order_seed", "split_seed", "run"]
-    found: dict[tuple[Any, ...], tuple[str, Meaning]] = {}
+    found: dict[tuple[object, ...], tuple[str, Meaning]] = {}
     for row in read_table(objects, name, "trials").table.select(columns).to_pylist():
         *key, run = row.values()
         if tuple(key) not in found:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
 from sweeps.definition.derive.divergence import Difference, differences_of
 from sweeps.definition.sweep import Sweep
 
-Meaning = Mapping[str, Any]
+Meaning = Mapping[str, object]
 """Run as plain data, without the fields that differ between the trials of one configuration."""
 
 
@@ -30,9 +30,9 @@ class Changed:
     labels: tuple[str, ...]
 
 
-def meaning_of(run: RunConfig | Mapping[str, Any]) -> Meaning:
+def meaning_of(run: RunConfig | Mapping[str, object]) -> Meaning:
     """Return the run as plain data, without its seed and its task order."""
-    data: dict[str, Any] = json.loads(canonical_json(run))
+    data: dict[str, dict[str, object]] = json.loads(canonical_json(run))
     data.pop("seed", None)
     data["stream"].pop("task_order", None)
     return data

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from clmethods.metrics import Counts, every_metric
 from sweeps.analysis.trials.summary import missing_evaluations
+from sweeps.stages.stage_documents import CountRow
 
 SPLIT = "validation"
 """Split that decisions use; they never use the test split."""
@@ -35,7 +36,9 @@ class Observation:
 
 
 def objectives_of(
-    stages: Sequence[Sequence[Mapping[str, Any]]], order: Sequence[int], objectives: Sequence[str]
+    stages: Sequence[Sequence[CountRow]],
+    order: Sequence[int],
+    objectives: Sequence[str],
 ) -> dict[str, float | None]:
     """Return the objectives of a run that ends after the last of `stages`.
 

@@ -17,6 +17,7 @@ from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.search.step import Request, Step
+from sweeps.stages.stage_documents import CountRow
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_folder
 
@@ -39,7 +40,7 @@ class StoredObservations:
         )
         self._failed: frozenset[str] | None = None
         self._keys: dict[str, tuple[str, ...]] = {}
-        self._counts: dict[str, list[list[dict[str, Any]]]] = {}
+        self._counts: dict[str, list[list[CountRow]]] = {}
         self._values: dict[str, list[dict[str, float | None]]] = {}
 
     def refresh(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
+from sweeps.stages.stage_documents import Cost, CountRow, StageMarker, StageResult
 from sweeps.stages.stage_store import Committed, StageRecord, StageStore
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ class ChainReader:
 
     def __init__(self, store: StageStore) -> None:
         self._store = store
-        self._markers: dict[str, dict[str, Any]] = {}
-        self._results: dict[str, dict[str, Any]] = {}
-        self._costs: dict[str, dict[str, Any]] = {}
-        self._counts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._markers: dict[str, StageMarker] = {}
+        self._results: dict[str, StageResult] = {}
+        self._costs: dict[str, Cost] = {}
+        self._counts: dict[tuple[str, str], list[CountRow]] = {}
 
     def record(self, key: str) -> StageRecord | None:
         """Return result and cost of a finished stage; None if it is absent or was damaged."""
@@ -35,7 +36,7 @@ class ChainReader:
             self._costs[key] = self._store.cost(key)
         return StageRecord(marker, result, self._costs[key])
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[CountRow] | None:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         if (key, eval_id) not in self._counts:
             counts = self._store.evaluation(key, eval_id)
@@ -60,7 +61,7 @@ class ChainReader:
         self._markers[key], self._results[key] = record.marker, record.result
         self._costs[key] = record.cost
 
-    def evaluated(self, key: str, eval_id: str, rows: list[dict[str, Any]]) -> None:
+    def evaluated(self, key: str, eval_id: str, rows: list[CountRow]) -> None:
         """Cache counts that this process has stored."""
         self._counts[key, eval_id] = rows
 
@@ -69,7 +70,7 @@ class ChainReader:
         for cache in (self._markers, self._results, self._costs, self._counts):
             cache.clear()
 
-    def _marker(self, key: str) -> dict[str, Any] | None:
+    def _marker(self, key: str) -> StageMarker | None:
         if key not in self._markers:
             marker = self._store.marker(key)
             if marker is None:
@@ -77,7 +78,7 @@ class ChainReader:
             self._markers[key] = marker
         return self._markers[key]
 
-    def _result(self, key: str) -> dict[str, Any] | None:
+    def _result(self, key: str) -> StageResult | None:
         if key not in self._results:
             marker = self._marker(key)
             result = None if marker is None else self._store.result_of(marker)

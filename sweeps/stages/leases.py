@@ -29,7 +29,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, final
+from typing import final
 
 from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
@@ -298,7 +298,7 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit()
 
 
-def beat_fields(beat: str | None) -> dict[str, Any]:
+def beat_fields(beat: str | None) -> dict[str, object]:
     """Return the fields of a heartbeat; empty if the lease was released or is not valid JSON."""
     try:
         fields = json.loads(beat or "")

@@ -16,12 +16,13 @@ combination of the deltas along its chain.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from clmethods.checksummed_json import sealed, sha256, unsealed
 from clmethods.config import StageSpec, canonical_json
+from sweeps.stages.stage_documents import Cost, CountRow, StageMarker, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
@@ -39,11 +40,10 @@ folder = stage_folder
 class StageRecord:
     """Marker, result and cost of a finished stage, without its tensors."""
 
-    marker: dict[str, Any]
-    """`stage.json`: key, parent, position, task_key, classes, effect, payloads."""
-    result: dict[str, Any]
+    marker: StageMarker
+    result: StageResult
     """Training and method reports, the same for every recomputation."""
-    cost: dict[str, Any]
+    cost: Cost
     """Seconds and provenance of the first computation."""
 
 
@@ -61,7 +61,7 @@ class StageReader(Protocol):
 
     def record(self, key: str) -> StageRecord | None: ...
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None: ...
+    def evaluation(self, key: str, eval_id: str) -> list[CountRow] | None: ...
 
 
 @final
@@ -103,10 +103,10 @@ class StageStore:
                 evaluated.setdefault(key, set()).add(eval_id)
         return {key: evaluated.get(key, set()) for key in marked}
 
-    def marker(self, key: str) -> dict[str, Any] | None:
+    def marker(self, key: str) -> StageMarker | None:
         """Return the marker of a finished stage; None if it is absent or was damaged."""
         try:
-            marker: dict[str, Any] | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
+            marker: StageMarker | None = unsealed(self.objects.get(f"{folder(key)}/stage.json"))
         except MissingObjectError:
             return None
         if marker is None or marker.get("key") != key:
@@ -127,7 +127,7 @@ class StageStore:
             return None
         return StageRecord(marker, result, self.cost(key))
 
-    def delta_of(self, marker: Mapping[str, Any]) -> State | None:
+    def delta_of(self, marker: StageMarker) -> State | None:
         """Return the verified tensors of the stage of a marker; None if they were damaged."""
         from clmethods.checkpoint import DamagedStateError, state_from_bytes
 
@@ -140,16 +140,16 @@ class StageStore:
             self.set_aside(marker["key"], str(error))
             return None
 
-    def result_of(self, marker: Mapping[str, Any]) -> dict[str, Any] | None:
+    def result_of(self, marker: StageMarker) -> StageResult | None:
         """Return the verified result of the stage of a marker; None if it was damaged."""
         data = self._payload(marker["key"], marker["result"])
         return None if data is None else json.loads(data)
 
-    def cost(self, key: str) -> dict[str, Any]:
+    def cost(self, key: str) -> Cost:
         """Return the cost of training a stage; empty if it is lost. The stage stays valid."""
         return self._read_cost(f"{folder(key)}/cost.json")
 
-    def evaluation_cost(self, key: str) -> dict[str, Any]:
+    def evaluation_cost(self, key: str) -> Cost:
         """Return the cost of the first evaluation of a stage; empty if it is not known."""
         return self._read_cost(f"{folder(key)}/evaluation_cost.json")
 
@@ -166,7 +166,7 @@ class StageStore:
         name = f"{folder(key)}/evaluation_cost.json"
         self.objects.put_if_absent(name, canonical_json(cost).encode())
 
-    def _read_cost(self, name: str) -> dict[str, Any]:
+    def _read_cost(self, name: str) -> Cost:
         try:
             cost = json.loads(self.objects.get(name))
         except (MissingObjectError, ValueError):
@@ -196,11 +196,11 @@ class StageStore:
         record = StageRecord(unsealed(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
         return Committed(record, state_from_bytes(files.state))
 
-    def evaluation(self, key: str, eval_id: str) -> list[dict[str, Any]] | None:
+    def evaluation(self, key: str, eval_id: str) -> list[CountRow] | None:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         name = evaluation_name(key, eval_id)
         try:
-            rows: list[dict[str, Any]] | None = unsealed(self.objects.get(name))
+            rows: list[CountRow] | None = unsealed(self.objects.get(name))
         except MissingObjectError:
             return None
         if rows is None:
@@ -213,7 +213,7 @@ class StageStore:
 
     def save_evaluation(
         self, key: str, eval_id: str, counts: Iterable[EvalCount]
-    ) -> list[dict[str, Any]] | None:
+    ) -> list[CountRow] | None:
         """Store the counts of one readout of a stage; existing counts are kept.
 
         Returns the counts in the form in which a reader gets them, or None if counts existed.
@@ -221,7 +221,7 @@ class StageStore:
         data = sealed([asdict(count) for count in counts])
         if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
             return None
-        rows: list[dict[str, Any]] | None = unsealed(data)
+        rows: list[CountRow] | None = unsealed(data)
         return rows
 
     def set_aside(self, key: str, reason: str) -> None:

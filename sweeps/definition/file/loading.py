@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,12 +55,12 @@ class RunSections(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backbone: dict[str, Any] = Field(default_factory=dict)
-    stream: dict[str, Any] = Field(default_factory=dict)
-    method: dict[str, Any] = Field(default_factory=dict)
-    train: dict[str, Any] = Field(default_factory=dict)
+    backbone: dict[str, object] = Field(default_factory=dict)
+    stream: dict[str, object] = Field(default_factory=dict)
+    method: dict[str, object] = Field(default_factory=dict)
+    train: dict[str, object] = Field(default_factory=dict)
 
-    def sections(self) -> dict[str, dict[str, Any]]:
+    def sections(self) -> dict[str, dict[str, object]]:
         """Return the sections that are written in the file."""
         return {name: getattr(self, name) for name in SECTIONS if name in self.model_fields_set}
 
@@ -82,7 +81,7 @@ class SweepFile(RunSections):
     """Shipped study, or path relative to this file, from which this file defines differences."""
     merged_from: tuple[Layer, ...] = ()
     """Files that `extends` refers to, from the farthest to the nearest; written by the program."""
-    search: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, object] = Field(default_factory=dict)
     """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}.
 
     By the name of a section: a list of choices, each with its fields, an optional `label` and an
@@ -117,7 +116,7 @@ def load_sweep(path: Path) -> Sweep:
     return _build(data, issues, path.parent)
 
 
-def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
+def sweep_from_dict(data: Mapping[str, object]) -> Sweep:
     """Return the sweep that a dict defines; values can be the dataclasses themselves.
 
     Paths under `extends` are relative to the working directory.
@@ -128,7 +127,7 @@ def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
     return _build(data, [], Path())
 
 
-def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
+def _build(written: object, issues: list[ConfigIssue], folder: Path) -> Sweep:
     """Check all fields separately, and then their combination."""
     value_issues: list[ConfigIssue] = []
     document = plain(written, "", value_issues)
@@ -249,7 +248,8 @@ def _conditions(
     labels = {axis.path: axis.values for axis in [*axes.axes, *parts.axes] if axis.options}
     text = frozenset({"text"})
     fields = field_facts(kinds) | {
-        path: FieldFacts(kinds=text, choices=frozenset(values)) for path, values in labels.items()
+        path: FieldFacts(kinds=text, choices=frozenset(map(str, values)))
+        for path, values in labels.items()
     }
     conditions: list[Condition] = []
     issues: list[ConfigIssue] = []

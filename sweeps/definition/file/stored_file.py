@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import yaml
 
@@ -14,7 +13,7 @@ from sweeps.definition.logging import without_secrets
 from sweeps.definition.sweep import Sweep
 from sweeps.storage import ObjectStore
 
-Document = dict[str, Any]
+Document = dict[str, object]
 
 
 def sweep_file_name(name: str) -> str:
@@ -53,7 +52,7 @@ def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
         ) from error
 
 
-def sweep_of(document: Mapping[str, Any]) -> Sweep:
+def sweep_of(document: Mapping[str, object]) -> Sweep:
     """Return the sweep of a stored document."""
     logging = {"logging": without_secrets(document["logging"])} if "logging" in document else {}
     return sweep_from_dict({**document, **logging})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from collections.abc import Callable
+from typing import final
 
 from clmethods.config import ConfigIssue
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
+from sweeps.execution.worker.trial_message import StepResult
 
 UNREACHABLE = (
     "the storage could not be reached; what is stored is complete, and the same command continues"
@@ -21,7 +22,7 @@ class UnusableNodes:
         """`halt`: ends the run for a reason."""
         self._watch, self._halt = watch, halt
 
-    def handle(self, result: Mapping[str, Any]) -> None:
+    def handle(self, result: StepResult) -> None:
         """Exclude the node of a step that it could not run. Other outcomes are ignored."""
         handlers = {
             "unshared": self._unshared,

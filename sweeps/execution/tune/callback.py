@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
@@ -12,6 +12,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from sweeps.execution.failures.failure_causes import worker_failure
 from sweeps.execution.tune.param_space import trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
+from sweeps.execution.worker.trial_message import StepResult
 from sweeps.planning.driver_lock import SupersededError
 from sweeps.results.event_kinds import Notice, WorkerLost
 from sweeps.stages.trial_rows import Ending
@@ -78,11 +79,11 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._run, self._scheduler, self._errors = run, scheduler, errors
         self._draining = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state: Tune pickles its callbacks, but the pickle is never read."""
         return {}
 
-    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: object) -> None:
         if self._scheduler.draining and not self._draining:
             self._draining = True
             if self._run.budget_used is None:
@@ -103,8 +104,8 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         iteration: int,
         trials: Sequence[Trial],
         trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
+        result: StepResult,
+        **info: object,
     ) -> None:
         run = self._run
         if result.get("notes"):
@@ -113,7 +114,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         run.account.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         spec, result = self._run.trials[trial_id(trial)], trial.last_result or {}
         if result.get("outcome") == "halted":
@@ -136,7 +137,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._ended(spec, ending)
 
     def on_trial_recover(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         """Decide by the retries if a trial continues that lost its worker and was queued again."""
         if self._lost_worker(trial):
@@ -145,7 +146,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._record_lost(trial)
 
     def on_trial_error(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         """Record the end of a trial that Tune itself ended."""
         self._lost_worker(trial)
@@ -199,13 +200,13 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 class NoTuneOutput(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
     """Replaces the callback with which Tune prints, at any verbosity."""
 
-    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_result(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
-    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_error(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
-    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_complete(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
 
@@ -216,11 +217,11 @@ class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
     def __init__(self, scheduler: StageScheduler) -> None:
         self._scheduler = scheduler
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state, as above."""
         return {}
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
         return False
 
     def stop_all(self) -> bool:

@@ -1,10 +1,26 @@
-"""TrialMessage: everything that a worker needs to run a trial, sent through Ray."""
+"""Messages between driver and worker: the trial to run, and the result of each step."""
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from sweeps.execution.cluster.node_check import StorageProof
+
+Outcome = Literal[
+    "trained",
+    "evaluated",
+    "waiting",
+    "done",
+    "unshared",
+    "other_versions",
+    "unreachable",
+    "gpu_too_small",
+    "halted",
+    "failed",
+    "ended",
+]
+"""Outcome of a step: one of `StepReport`, or what prevented the step. The scheduler sets `ended`
+for a trial that has no further step."""
 
 
 class TrialMessage(TypedDict):
@@ -33,6 +49,40 @@ class TrialMessage(TypedDict):
     """Types of GPU that it may run on, in order of preference; empty allows any."""
     gpu_bytes: int
     """GPU bytes that a trial needs, as measured; 0 if nothing was measured."""
+
+
+class TrialConfig(TypedDict):
+    """Configuration that Tune passes to a worker."""
+
+    message: TrialMessage
+
+
+class StepFields(TypedDict, total=False):
+    """Fields of a `StepResult` that only some outcomes have."""
+
+    key: str
+    """Key of the stage, unless the step failed."""
+    seconds: float
+    """Wall time of training and evaluation."""
+    figures: dict[str, float]
+    """Metrics of the trial after the step."""
+    error: str
+    error_kind: str
+
+
+class StepResult(StepFields):
+    """Result of one step of a worker, returned through Ray: strings and numbers only."""
+
+    outcome: Outcome
+    position: int
+    """Number of stages of the trial that are complete now."""
+    host: str
+    node_id: str
+    gpus: str
+    notes: str
+    """Messages of the store for the user, one per line."""
+    done: bool
+    """True if the worker has nothing more to do for the trial."""
 
 
 def owner_of(driver: str, trial: str) -> str:
