@@ -49,6 +49,7 @@ class Backlog:
             if self._taken:
                 if self.plan.step.finished:
                     return []
+                self._observed.refresh()
                 before, self.plan = self.plan.step, self._look()
                 if (self.plan.step.number, self.plan.step.open) == (before.number, before.open):
                     # the step changed nothing: its missing results cannot be computed now
@@ -77,7 +78,6 @@ class Backlog:
         return replace(self.plan, stored=frozenset(self._found))
 
     def _look(self) -> Plan:
-        self._observed.refresh()
         plan = make_plan(self.sweep, self.store, next_step(self.sweep, self._observed))
         self._found |= plan.stored - self._seen
         self._seen.update(plan.tree.nodes)

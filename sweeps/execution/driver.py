@@ -150,16 +150,18 @@ def _run(
     backlog = Backlog(sweep, store, options.retry_failed, options.only, present.require_current)
     announce(backlog.plan)
     spending = spent(backlog.plan, store)
-    interrupted, halted, reached = False, "", None
-    if todo := backlog.take():
-        reached = spending.reached(sweep.budget)
-        if reached is None:
-            executor = SweepExecutor(
-                backlog, todo, options.time_to_live_s, spending, events, options.probe, present
-            )
-            interrupted = executor.run(options.address)
-            backlog.failed |= executor.account.failed
-            halted, reached = executor.halted, executor.budget_used
+    reached = spending.reached(sweep.budget)
+    interrupted, halted = False, ""
+    todo = backlog.take()
+    if not todo:
+        reached = None  # nothing is left to train, so the budget ends nothing
+    elif reached is None:
+        executor = SweepExecutor(
+            backlog, todo, options.time_to_live_s, spending, events, options.probe, present
+        )
+        interrupted = executor.run(options.address)
+        backlog.failed |= executor.account.failed
+        halted, reached = executor.halted, executor.budget_used
     merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in backlog.plan.trials}
     return SweepOutcome(

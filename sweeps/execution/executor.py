@@ -21,7 +21,6 @@ from sweeps.execution.exit_codes import (
     STOPPED_TEXT,
     exit_code_line,
 )
-from sweeps.execution.failures.unusable_nodes import UnusableNodes
 from sweeps.execution.failures.worker_failures import WorkerFailures
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_measurement import DriverCallbacks
@@ -100,10 +99,15 @@ class SweepExecutor:
         self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
         self._notices = Notices(self.owner)
-        self._watch = ClusterWatch(
-            store.objects, plan.sweep.name, self.nodes, self.progress, self.events, self._head_lost
+        self.watch = ClusterWatch(
+            store.objects,
+            plan.sweep.name,
+            self.nodes,
+            self.progress,
+            self.events,
+            self._head_lost,
+            self.halt,
         )
-        self.unusable = UnusableNodes(self._watch, self.halt)
         self.halted = ""
         self.stop_now = False
         """Set by a signal, because the KeyboardInterrupt that the signal raised may be lost."""
@@ -126,7 +130,7 @@ class SweepExecutor:
             draining(self._drain),
             ray_cluster(address, self._cpus),
             draining(self._drain),  # again, because Ray has replaced the signal handlers
-            self._watch.watching(self._local, self.todo, self.plan.sweep.resources),
+            self.watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
             self.events.flush(force=True)  # `sweeps status` shows the nodes from now on
@@ -150,7 +154,7 @@ class SweepExecutor:
         for sentence in self._notices.collect():
             self.progress.say(sentence)
             self.events.add(Notice(text=sentence))
-        self._watch.look()
+        self.watch.look()
         if self._reservations is not None:
             self._reservations.look()
         self.events.flush()
@@ -236,7 +240,7 @@ class SweepExecutor:
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
             "options": self.store.objects.options.to_json(),
-            "proof": self._watch.proof,
+            "proof": self.watch.proof,
             "run_id": self.owner,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,

@@ -139,8 +139,9 @@ def presence(
     lease expires. Leases of killed drivers of this version are removed at the end, if their beat
     has not changed since the start for as long as their leases last.
     """
-    table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
     mine = version_of(sweep.document)
+    table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
+    watch = LeaseWatch(table)
     lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
     if lease is None:
         raise RuntimeError("a driver's number that nobody else can have was taken")
@@ -148,23 +149,22 @@ def presence(
         prefix = f"{table.folder}/"
         found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
         others = {key for key in found if not key.startswith(f"{mine}.")}
-        _refuse_others(table, others, sweep.name, say)
-        watch = LeaseWatch(table)
+        _refuse_others(watch, others, sweep.name, say)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
             watch.is_free(key)  # starts the measurement of its beat
         try:
             yield Presence(lease, sweep, objects)
         finally:
-            _remove_dead(table, watch, beside)
+            _remove_dead(watch, beside)
 
 
-def _remove_dead(table: LeaseTable, watch: LeaseWatch, keys: Sequence[str]) -> None:
+def _remove_dead(watch: LeaseWatch, keys: Sequence[str]) -> None:
     """Remove the leases whose owners have stopped; if the storage fails now, they remain."""
     try:
         for key in keys:
             if watch.is_free(key):
-                _remove(table, key)
+                _remove(watch.table, key)
     except Exception as error:
         if not is_storage_fault(error) and not isinstance(error, OSError):
             raise
@@ -177,10 +177,10 @@ def _remove(table: LeaseTable, key: str) -> None:
 
 
 def _refuse_others(
-    table: LeaseTable, keys: Collection[str], name: str, say: Callable[[str], None]
+    watch: LeaseWatch, keys: Collection[str], name: str, say: Callable[[str], None]
 ) -> None:
     """Watch drivers of other versions until each has either sent a beat or expired."""
-    watch = LeaseWatch(table)
+    table = watch.table
     waiting = {key: _beat(table, key) for key in keys}
     if waiting:
         say(

@@ -21,8 +21,8 @@ from sweeps.storage import FULL, is_full, is_storage_fault
 if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
     from sweeps.execution.accounting import Accounting
+    from sweeps.execution.cluster.cluster_watch import ClusterWatch
     from sweeps.execution.cluster.nodes import Nodes
-    from sweeps.execution.failures.unusable_nodes import UnusableNodes
     from sweeps.execution.failures.worker_failures import WorkerFailures
     from sweeps.execution.progress import Progress
     from sweeps.execution.tune.trial_errors import TrialErrors
@@ -57,8 +57,8 @@ class Run(Protocol):
         """Lost workers by trial, against the retries that the sweep file allows."""
 
     @property
-    def unusable(self) -> UnusableNodes:
-        """Nodes on which trials cannot run."""
+    def watch(self) -> ClusterWatch:
+        """Excludes nodes on which trials cannot run."""
 
     @property
     def budget_used(self) -> str | None:
@@ -110,7 +110,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         run = self._run
         if result.get("notes"):
             run.progress.say(result["notes"])
-        run.unusable.handle(result)
+        run.watch.exclude_unusable(result)
         run.account.stage_done(trial_id(trial), result)
 
     def on_trial_complete(

@@ -350,10 +350,10 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
     executor = SweepExecutor(backlog, backlog.take())
     refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
-        executor._watch._guard = SimpleNamespace(
+        executor.watch._guard = SimpleNamespace(
             refuse=lambda node, issue: refused.append((node, issue))
         )
-    executor.unusable.handle(
+    executor.watch.exclude_unusable(
         {
             "outcome": "gpu_too_small",
             "node_id": "node-1",
