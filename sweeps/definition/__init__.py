@@ -1,6 +1,7 @@
 """Definition of a sweep: sweep file, search space, task orders, trials; without torch or Ray."""
 
 from sweeps.definition.budget import Budget
+from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence
 from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
 from sweeps.definition.file.missing_data import missing_data
@@ -8,12 +9,13 @@ from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
 from sweeps.definition.file.stored_file import stored_document, stored_sweep, sweep_of
 from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
+from sweeps.definition.orders.task_similarity_measurement import measured_sweep
 from sweeps.definition.resources import Resources
 from sweeps.definition.space.ablation import AblationPlan, Part
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.space.sampling import ALGORITHMS, Algorithm
 from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
-from sweeps.definition.sweep import METRICS, Configuration, Merge, Sweep
+from sweeps.definition.sweep import METRICS, Sweep
 from sweeps.definition.trials import TrialSpec, expand
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "divergence",
     "expand",
     "load_sweep",
+    "measured_sweep",
     "missing_data",
     "replicate_sequence",
     "shipped_studies",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -30,9 +30,9 @@ class Logging:
 
     tensorboard: bool | str = False
     """True for STORAGE/sweeps/NAME/tensorboard, or a different directory."""
-    mlflow: dict[str, Any] | None = None
+    mlflow: dict[str, object] | None = None
     """Arguments of Ray's `MLflowLoggerCallback`, such as `tracking_uri`; {} uses its defaults."""
-    wandb: dict[str, Any] | None = None
+    wandb: dict[str, object] | None = None
     """Arguments of Ray's `WandbLoggerCallback`, such as `project`; {} uses its defaults."""
 
     @property
@@ -63,7 +63,7 @@ class Logging:
         refuse(issues)
 
 
-def secret_issues(section: Any) -> list[ConfigIssue]:
+def secret_issues(section: object) -> list[ConfigIssue]:
     """Return an issue for each secret in a `logging` section: the sweep file is stored."""
     if not isinstance(section, Mapping):
         return []
@@ -83,7 +83,7 @@ def _advice(logger: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def without_secrets(section: Any) -> Any:
+def without_secrets(section: object) -> object:
     """Return a `logging` section without its secrets, which earlier versions accepted."""
     if isinstance(section, Mapping):
         kept = {k: v for k, v in section.items() if not _is_secret(str(k), v)}
@@ -93,8 +93,12 @@ def without_secrets(section: Any) -> Any:
     return section
 
 
-def _secret_paths(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    pairs = section.items() if isinstance(section, Mapping) else enumerate(section)
+def _secret_paths(
+    section: Mapping[str, object] | Sequence[object], path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    pairs: Iterable[tuple[object, object]] = (
+        section.items() if isinstance(section, Mapping) else enumerate(section)
+    )
     for key, value in pairs:
         here = (*path, str(key))
         if _is_secret(str(key), value):
@@ -103,7 +107,7 @@ def _secret_paths(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[st
             yield from _secret_paths(value, here)
 
 
-def _is_secret(name: str, value: Any) -> bool:
+def _is_secret(name: str, value: object) -> bool:
     if looks_secret(name):
         return value not in (None, "", {}, [])
     return isinstance(value, str) and without_url_secrets(value) != value

@@ -2,64 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from clmethods import metrics
-from clmethods.canonical import canonical_json
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
-from clmethods.config.task_table import table_id
+from clmethods.config.stream import StreamConfig
+from clmethods.config.task_table import TaskTable, table_id
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.budget import Budget
+from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.logging import Logging
 from sweeps.definition.orders import Order, OrderDesign, task_names
 from sweeps.definition.resources import Resources
 from sweeps.definition.retries import Retries
 from sweeps.definition.space.axes import Axis
+from sweeps.definition.space.candidates import Candidates
 from sweeps.definition.space.sampling import Algorithm
 from sweeps.definition.stopping import EXACT, EarlyStop, Racing
 from sweeps.storage.options import StorageOptions
 
-if TYPE_CHECKING:
-    from sweeps.definition.space.candidates import Candidates
-
 Direction = Literal["max", "min"]
-Role = Literal["search", "baseline", "reference"]
 
 METRICS = (*metrics.OF_COUNTS, *EXACT)
 """Metrics that can be objectives: those that depend on a single trial."""
 DEFAULT_OBJECTIVES: dict[str, Direction] = {"average_accuracy": "max", "forgetting": "min"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """Setting that is trained in each order and with each seed."""
-
-    label: str
-    """Short name, unique in the sweep except for replicates by class order or split."""
-    role: Role
-    factors: dict[str, Any]
-    """Point on the axes, or differences of a baseline from the base.
-
-    Fields that do not act are left out; a part is `part.NAME`.
-    """
-    parts: dict[str, str] = field(default_factory=dict)
-    """State `on` or `off` of each part of the ablation plan that acts here, by name."""
-    run: RunConfig
-    """Resolved run; its seed and task order are placeholders."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Merge:
-    """Settings of the search that are equal in effect and share one configuration."""
-
-    label: str
-    """Label of the configuration."""
-    idle: tuple[str, ...]
-    """Fields and parts that do not act in it; they are left out of its factors."""
-    settings: tuple[dict[str, Any], ...]
-    """Two or more points; the first one defines the label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +48,9 @@ class Sweep:
     readouts: tuple[ReadoutConfig, ...]
     """Readouts; objectives use the first one."""
     orders: OrderDesign
+    table_streams: tuple[StreamConfig, ...] = ()
+    """Streams with different task tables, from which `orders` are derived; empty for designs that
+    do not depend on the data."""
     seeds: tuple[int, ...]
     algorithm: Algorithm
     objectives: dict[str, Direction]
@@ -102,13 +73,13 @@ class Sweep:
     """Sweep as it was written, in plain data; accepted by `sweep_from_dict`."""
 
     def orders_for(self, run: RunConfig) -> tuple[Order, ...]:
-        """Return the task orders of `run`: one if its method sees all tasks at once."""
+        """Return the task orders of `run`: one if its method sees all tasks at once.
+
+        Raises `InvalidConfigError` if the orders depend on tasks that were not measured.
+        """
         if run.method.ORDER_FREE:
             return (tuple(range(run.stream.tasks)),)
-        table = None
-        if self.orders.needs_table:
-            identity = table_id(self.base.backbone, run.stream)
-            table = next(measured for measured in self.orders.measured if measured.of == identity)
+        table = self._table(run.stream) if self.orders.needs_table else None
         return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
 
     @property
@@ -120,20 +91,31 @@ class Sweep:
         by_task = (run for run in self.runs if not run.method.ORDER_FREE)
         return self.orders_for(next(by_task, self.runs[0]))
 
+    @property
+    def unmeasured(self) -> tuple[StreamConfig, ...]:
+        """Streams whose task tables are missing; the sweep has no task orders before they exist.
+
+        `measured_sweep` adds the tables.
+        """
+        known = {table.of for table in self.orders.measured}
+        backbone = self.base.backbone
+        return tuple(s for s in self.table_streams if table_id(backbone, s) not in known)
+
     def readouts_for(self, run: RunConfig) -> tuple[ReadoutConfig, ...]:
         """Return the readouts that the method of the run supports, or `last` if there are none."""
         supported = tuple(r for r in self.readouts if not r.issues_in(run))
         return supported or (ReadoutConfig(routing="last"),)
 
-
-def label_of(kind: str, factors: Mapping[str, Any]) -> str:
-    """Return a method with the given fields: `lorac_ipc importance_threshold=0.1`."""
-    shown = {path: value for path, value in factors.items() if path != "method.kind"}
-    pairs = [f"{path.split('.')[-1]}={_show(value)}" for path, value in shown.items()]
-    return " ".join([kind, *pairs] if kind else pairs)
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, list):
-        return "+".join(map(_show, value))
-    return value if isinstance(value, str) else canonical_json(value)
+    def _table(self, stream: StreamConfig) -> TaskTable:
+        identity = table_id(self.base.backbone, stream)
+        table = next((table for table in self.orders.measured if table.of == identity), None)
+        if table is None:
+            constraint = "a design whose tasks were measured"
+            hint = (
+                "`sweeps plan` and `sweeps run` measure the tasks of a sweep file; in Python, "
+                "`sweeps.definition.measured_sweep` does."
+            )
+            raise InvalidConfigError(
+                [ConfigIssue("orders.design", self.orders.design, constraint, hint)]
+            )
+        return table

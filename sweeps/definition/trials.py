@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from clmethods.canonical import canonical_json
 from clmethods.config.from_dict import run_from_dict
@@ -14,8 +13,9 @@ from clmethods.config.keys import StageSpec, stage_chain
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
+from sweeps.definition.configuration import Configuration, Role
 from sweeps.definition.orders import Order
-from sweeps.definition.sweep import Configuration, Role, Sweep
+from sweeps.definition.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class TrialSpec:
     label: str
     """Label of the configuration, shared by all orders and seeds."""
     role: Role
-    factors: dict[str, Any]
+    factors: dict[str, object]
     run: RunConfig
     readouts: tuple[ReadoutConfig, ...]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, final
+from typing import final
 
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.progress import Progress
+from sweeps.execution.worker.trial_message import StepResult
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
 from sweeps.results.event_kinds import Planned, StageDone, TrialEnded
 from sweeps.results.events import EventLog
-from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import AttemptResult, MissingStagesError, record_trial
+from sweeps.stages.trial_rows import AttemptResult, MissingStagesError
 
 
 @final
@@ -22,17 +22,19 @@ class Accounting:
 
     def __init__(
         self,
-        store: StageStore,
+        record: Callable[[TrialSpec, AttemptResult], None],
         progress: Progress,
         events: EventLog,
         spending: Spending,
         budget_reached: Callable[[str], None],
     ) -> None:
-        """`budget_reached`: called with the limit, in words, whenever a count is at a limit."""
+        """`record`: writes the row of an ended attempt.
+
+        `budget_reached`: called with the limit, in words, whenever a count is at a limit."""
         self.spending = spending
         self.failed: dict[str, str] = {}
         """Causes by trial id."""
-        self._store, self._progress, self._events = store, progress, events
+        self._record, self._progress, self._events = record, progress, events
         self._budget_reached = budget_reached
         self._plan: Plan | None = None
         self._ended: set[str] = set()
@@ -64,21 +66,22 @@ class Accounting:
         self.spending = replace(self.spending, gpus=resources.gpus or 0.0)
         self._check_budget()
 
-    def stage_done(self, trial_id: str, result: Mapping[str, Any]) -> None:
+    def stage_done(self, trial_id: str, result: StepResult) -> None:
         """Record and count the stage of a step's result, if the step computed one."""
-        if result["outcome"] in ("trained", "evaluated"):
+        outcome = result["outcome"]
+        if outcome == "trained" or outcome == "evaluated":  # narrows the type
             self._events.add(
                 StageDone(
                     trial=trial_id,
                     key=result["key"],
                     position=result["position"] - 1,
-                    outcome=result["outcome"],
+                    outcome=outcome,
                     seconds=round(result["seconds"], 3),
                     node=result["host"],
                     gpus=result["gpus"],
                 )
             )
-        if result["outcome"] == "trained":
+        if outcome == "trained":
             self._progress.tally.trained += 1
             self._progress.tally.stage_seconds += result["seconds"]
             self.spending = self.spending.with_stage(result["seconds"])
@@ -89,9 +92,8 @@ class Accounting:
         if trial.trial_id in self._ended:
             return
         self._ended.add(trial.trial_id)
-        plan = self.plan
         try:
-            record_trial(self._store, plan.sweep, trial, plan.next_attempt(trial), result)
+            self._record(trial, result)
         except MissingStagesError as error:  # without a row, the next run continues the trial
             self._count_failed(trial, str(error), "not finished")
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -27,8 +27,11 @@ class Backlog:
         store: StageStore,
         retry_failed: bool = False,
         only: Sequence[str] = (),
+        require_current: Callable[[], None] = lambda: None,
     ) -> None:
+        """`require_current`: called before the row of a trial is written; it may raise."""
         self.sweep, self.store, self.only = sweep, store, only
+        self._require_current = require_current
         self.tally = Tally(trials=0, stages=0, objectives=sweep.objectives)
         self.failed: dict[str, str] = {}
         """Causes, by trial id, of trials whose last attempt failed and that are not retried."""
@@ -46,6 +49,7 @@ class Backlog:
             if self._taken:
                 if self.plan.step.finished:
                     return []
+                self._observed.refresh()
                 before, self.plan = self.plan.step, self._look()
                 if (self.plan.step.number, self.plan.step.open) == (before.number, before.open):
                     # the step changed nothing: its missing results cannot be computed now
@@ -60,12 +64,20 @@ class Backlog:
         self.sweep = replace(self.sweep, resources=resources)
         self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
 
+    def record(self, trial: TrialSpec, result: AttemptResult) -> None:
+        """Write the row of an ended attempt of a trial of the current step.
+
+        Raises `MissingStagesError` if a finished trial lacks stages, and `SupersededError` if
+        another version of the sweep was run since this driver was suspended.
+        """
+        self._require_current()
+        record_trial(self.store, self.sweep, trial, self.plan.next_attempt(trial), result)
+
     def plan_as_found(self) -> Plan:
         """Return the last plan, with the stages that were stored before any was trained."""
         return replace(self.plan, stored=frozenset(self._found))
 
     def _look(self) -> Plan:
-        self._observed.refresh()
         plan = make_plan(self.sweep, self.store, next_step(self.sweep, self._observed))
         self._found |= plan.stored - self._seen
         self._seen.update(plan.tree.nodes)
@@ -111,5 +123,5 @@ class Backlog:
             result = AttemptResult(
                 status="stopped" if stopped else "finished", stages_done=len(chain)
             )
-            record_trial(self.store, self.sweep, trial, plan.next_attempt(trial), result)
+            self.record(trial, result)
         return True

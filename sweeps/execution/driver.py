@@ -14,15 +14,14 @@ from clmethods.provenance import code_version, host_kind
 from sweeps.definition import Sweep
 from sweeps.execution.backlog import Backlog
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
 from sweeps.planning.data_content import keep_content, refuse_other_content
-from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
+from sweeps.planning.driver_lock import Presence, keep_sweep_file, presence, refuse_other_meaning
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import spent
 from sweeps.results.event_kinds import Notice, RunEnded, RunStarted
 from sweeps.results.events import EventLog
-from sweeps.stages.leases import TIME_TO_LIVE_S, Lease
+from sweeps.stages.leases import TIME_TO_LIVE_S
 from sweeps.stages.stage_rows import merge_tables
 from sweeps.stages.stage_store import StageStore
 
@@ -80,7 +79,7 @@ def run_sweep(
     options = options or RunOptions()
     sweep.logging.refuse(store.objects.location)
     run = secrets.token_hex(6)
-    with presence(sweep, store.objects, options.time_to_live_s, store.report, run) as lease:
+    with presence(sweep, store.objects, options.time_to_live_s, store.report, run) as present:
         refuse_other_meaning(sweep, store.objects)
         refuse_other_content(sweep, store.objects)
         keep_content(sweep, store.objects)
@@ -91,7 +90,7 @@ def run_sweep(
         events.flush(force=True)
         try:
             with store.objects.reporting_outages_to(lambda said: events.add(Notice(text=said))):
-                outcome = _run(sweep, store, options, announce, events, lease)
+                outcome = _run(sweep, store, options, announce, events, present)
         except BaseException as error:
             events.add(_ended_by(error))
             raise
@@ -149,33 +148,23 @@ def _run(
     options: RunOptions,
     announce: Callable[[Plan], None],
     events: EventLog,
-    lease: Lease,
+    present: Presence,
 ) -> SweepOutcome:
-    backlog = Backlog(sweep, store, options.retry_failed, options.only)
+    backlog = Backlog(sweep, store, options.retry_failed, options.only, present.require_current)
     announce(backlog.plan)
     spending = spent(backlog.plan, store)
-    interrupted, halted, reached = False, "", None
-    while not interrupted and (todo := backlog.take()):
-        reached = spending.reached(sweep.budget)
-        if reached is not None:
-            break
-        progress = Progress(backlog.tally)
+    reached = spending.reached(sweep.budget)
+    interrupted, halted = False, ""
+    todo = backlog.take()
+    if not todo:
+        reached = None  # nothing is left to train, so the budget ends nothing
+    elif reached is None:
         executor = SweepExecutor(
-            backlog.plan,
-            store,
-            todo,
-            progress,
-            options.time_to_live_s,
-            backlog,
-            spending,
-            events,
-            options.probe,
-            lease,
+            backlog, todo, options.time_to_live_s, spending, events, options.probe, present
         )
         interrupted = executor.run(options.address)
         backlog.failed |= executor.account.failed
         halted, reached = executor.halted, executor.budget_used
-        spending = executor.account.spending
     merge_tables(store, sweep.name)
     names = {t.trial_id: t.name for t in backlog.plan.trials}
     return SweepOutcome(

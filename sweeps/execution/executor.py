@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, final
 
 from sweeps.definition import Resources, TrialSpec
 from sweeps.execution.accounting import Accounting
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.nodes import Nodes
@@ -19,7 +20,6 @@ from sweeps.execution.exit_codes import (
     ExitCode,
     exit_code_line,
 )
-from sweeps.execution.failures.unusable_nodes import UnusableNodes
 from sweeps.execution.failures.worker_failures import WorkerFailures
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.gpu_measurement import DriverCallbacks
@@ -28,21 +28,17 @@ from sweeps.execution.resources.reservations import Reservations
 from sweeps.execution.resources.trial_resources import Demand, Slots, cpus_for, demand_of
 from sweeps.execution.signals import draining
 from sweeps.execution.worker.notices import Notices
+from sweeps.execution.worker.trial_message import StepResult, TrialMessage, owner_of
+from sweeps.planning.driver_lock import Presence
 from sweeps.planning.plan import Plan
 from sweeps.planning.spending import Spending
-from sweeps.results.event_kinds import (
-    Halted,
-    HeadLost,
-    Notice,
-)
+from sweeps.results.event_kinds import Halted, HeadLost, Notice
 from sweeps.results.events import EventLog
 from sweeps.stages.lease_watch import LeaseWatch
-from sweeps.stages.leases import Lease, LeaseTable
+from sweeps.stages.leases import TIME_TO_LIVE_S, LeaseTable
 from sweeps.stages.stage_rows import is_complete
-from sweeps.stages.stage_store import StageStore
 
 if TYPE_CHECKING:
-    from sweeps.execution.backlog import Backlog
     from sweeps.execution.tune.scheduler import StageScheduler
 
 HEAD_LOST = (
@@ -65,29 +61,32 @@ class SweepExecutor:
 
     def __init__(
         self,
-        plan: Plan,
-        store: StageStore,
+        backlog: Backlog,
         todo: Sequence[TrialSpec],
-        progress: Progress,
-        time_to_live_s: float,
-        backlog: Backlog | None = None,
+        time_to_live_s: float = TIME_TO_LIVE_S,
         spending: Spending | None = None,
         events: EventLog | None = None,
         probe: GpuProbe | None = None,
-        presence: Lease | None = None,
+        presence: Presence | None = None,
     ) -> None:
-        """`backlog`: source of further steps; without it there is only one step.
+        """`backlog`: all steps; `todo`: the trials of the first one, taken from the backlog.
 
-        `probe`: measurement of GPU memory. `presence`: lease that shows the driver to others.
+        `probe`: measurement of GPU memory. `presence`: shows the driver to others.
         """
-        self.store, self.progress = store, progress
+        store, plan = backlog.store, backlog.plan
+        self.store, self.progress = store, Progress(backlog.tally)
         self.budget_used: str | None = None
         self.leases = LeaseTable(store.objects, time_to_live_s)
         self.events = events or EventLog(store.objects, plan.sweep.name, uuid.uuid4().hex[:12])
         # the run id is a readable name; the UUID makes it unique
         self.owner = f"{self.events.run}.{uuid.uuid4().hex}"
-        spending = spending or Spending(gpus=plan.sweep.resources.gpus or 0.0)
-        self.account = Accounting(store, progress, self.events, spending, self._budget_reached)
+        self.account = Accounting(
+            backlog.record,
+            self.progress,
+            self.events,
+            spending or Spending(gpus=plan.sweep.resources.gpus or 0.0),
+            self._budget_reached,
+        )
         self.failures = WorkerFailures(plan.sweep.retries)
         self.nodes = Nodes()
         self._backlog = backlog
@@ -95,40 +94,58 @@ class SweepExecutor:
         self._probe = probe or TorchProbe()
         self._reservations: Reservations | None = None
         self._scheduler: StageScheduler | None = None
-        self._begin(plan, todo)
+        self._begin(todo)
         self._cpus = cpus_for(todo, plan.sweep.resources) if plan.step.finished else None
         self._local = True
         self._notices = Notices(self.owner)
-        self._watch = ClusterWatch(
-            store.objects, plan.sweep.name, self.nodes, progress, self.events, self._head_lost
+        self.watch = ClusterWatch(
+            store.objects,
+            plan.sweep.name,
+            self.nodes,
+            self.progress,
+            self.events,
+            self._head_lost,
+            self.halt,
         )
-        self.unusable = UnusableNodes(self._watch, self.halt)
         self.halted = ""
         self.stop_now = False
         """Set by a signal, because the KeyboardInterrupt that the signal raised may be lost."""
 
     def run(self, address: str | None) -> bool:
-        """Train the remaining stages; return True if the run was interrupted."""
+        """Train the stages of all steps; return True if the run has to end before the last one."""
+        with self.connected(address):
+            while self.run_step():
+                todo = self._backlog.take()
+                if not todo:
+                    return False
+                self._begin(todo)
+            return True
+
+    @contextmanager
+    def connected(self, address: str | None) -> Iterator[None]:
+        """Connect to Ray during the block, watch the cluster, and handle signals."""
         self._local = address is None
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
             draining(self._drain),  # again, because Ray has replaced the signal handlers
-            self._watch.watching(self._local, self.todo, self.plan.sweep.resources),
+            self.watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
             self.events.flush(force=True)  # `sweeps status` shows the nodes from now on
-            reservations = self._reservations = self._reserved()
-            while True:
-                self._use(reservations.begin(self.todo))
-                self.check_interruption()
-                if self.halted or self.budget_used is not None or self._fit(reservations):
-                    return True
-                self._scheduler = None
-                todo = self._backlog.take() if self._backlog else []
-                if not self._backlog or not todo:
-                    return False
-                self._begin(self._backlog.plan, todo)
+            self._reservations = self._reserved()
+            yield
+
+    def run_step(self) -> bool:
+        """Train the trials of the current step; return False if no further step may start."""
+        if self._reservations is None:
+            raise RuntimeError("a step needs the cluster of `connected`")
+        self._use(self._reservations.begin(self.todo))
+        self.check_interruption()
+        if self.halted or self.budget_used is not None or self._fit(self._reservations):
+            return False
+        self._scheduler = None
+        return True
 
     def tick(self) -> None:
         """Do periodic work while trials run. Tune calls this at every turn."""
@@ -136,7 +153,7 @@ class SweepExecutor:
         for sentence in self._notices.collect():
             self.progress.say(sentence)
             self.events.add(Notice(text=sentence))
-        self._watch.look()
+        self.watch.look()
         if self._reservations is not None:
             self._reservations.look()
         self.events.flush()
@@ -154,10 +171,15 @@ class SweepExecutor:
         if self._scheduler is not None:
             self._scheduler.draining = True
 
-    def _begin(self, plan: Plan, todo: Sequence[TrialSpec]) -> None:
-        self.plan, self.todo = plan, todo
+    @property
+    def plan(self) -> Plan:
+        """Plan of the current step."""
+        return self._backlog.plan
+
+    def _begin(self, todo: Sequence[TrialSpec]) -> None:
+        self.todo = todo
         self.trials: Mapping[str, TrialSpec] = {t.trial_id: t for t in todo}
-        self.account.begin(plan, len(todo))
+        self.account.begin(self.plan, len(todo))
 
     def _drain(self) -> bool:
         """Stop when the running stages are finished; return False to stop at once.
@@ -209,9 +231,7 @@ class SweepExecutor:
         external = loggers(self.plan.sweep, self.store, self.trials, self.progress.say)
         return run_experiment(self, scheduler, self._message, [*external])
 
-    def _message(self, trial: TrialSpec, demand: Demand | None = None) -> dict[str, Any]:
-        from sweeps.execution.tune.scheduler import owner_of
-
+    def _message(self, trial: TrialSpec, demand: Demand | None = None) -> TrialMessage:
         demand = demand or demand_of(trial, self.plan.sweep.resources)
         return {
             "trial": trial.to_json(),
@@ -219,7 +239,7 @@ class SweepExecutor:
             "sweep": self.plan.sweep.name,
             "storage": self.store.objects.location,
             "options": self.store.objects.options.to_json(),
-            "proof": self._watch.proof,
+            "proof": self.watch.proof,
             "run_id": self.owner,
             "owner": owner_of(self.owner, trial.trial_id),
             "time_to_live_s": self.leases.time_to_live_s,
@@ -249,15 +269,13 @@ class SweepExecutor:
         """Use decided resources for planning and counting."""
         if resources == self.plan.sweep.resources:
             return
-        self.plan = replace(self.plan, sweep=replace(self.plan.sweep, resources=resources))
-        if self._backlog is not None:
-            self._backlog.use(resources)
+        self._backlog.use(resources)
         self.account.use(self.plan, resources)
 
     def _needs_training(self, trial: TrialSpec) -> bool:
         return not set(self.plan.tree.chains[trial.trial_id]) <= self.plan.stored
 
-    def _measured(self, trial: TrialSpec, result: Mapping[str, Any]) -> None:
+    def _measured(self, trial: TrialSpec, result: StepResult) -> None:
         """Count a step that was measured."""
         if result["notes"]:
             self.progress.say(result["notes"])
@@ -267,8 +285,6 @@ class SweepExecutor:
 
     def _release(self, trial: TrialSpec) -> None:
         """Release the lease of a lost worker, so that no driver waits until it expires."""
-        from sweeps.execution.tune.scheduler import owner_of
-
         for key in self.plan.tree.chains[trial.trial_id]:
             if not self.store.has(key):
                 self.leases.expire_owned(key, owner_of(self.owner, trial.trial_id))

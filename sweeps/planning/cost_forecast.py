@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from clmethods.canonical import JsonValue
 from clmethods.config import StageSpec, canonical_json
 from sweeps.planning.plan import Plan
 from sweeps.planning.stage_tree import StageNode
@@ -45,13 +44,13 @@ class Kinds:
     """
 
     def __init__(self) -> None:
-        self._texts: dict[int, tuple[JsonValue, str]] = {}
+        self._texts: dict[int, tuple[object, str]] = {}
 
     def of(self, spec: StageSpec) -> tuple[str, ...]:
         """Return the kind of a stage."""
         return tuple(self._text(name, spec.effect[name]) for name in _DECISIVE)
 
-    def _text(self, name: str, section: JsonValue) -> str:
+    def _text(self, name: str, section: object) -> str:
         known = self._texts.get(id(section))
         if known is None:  # the cache keeps the section, so that no other object gets its id
             fields = section.items() if isinstance(section, Mapping) else ()
@@ -171,8 +170,9 @@ def probe_trials(plan: Plan) -> list[str]:
 
 
 def _measured(store: StageStore, node: StageNode, clock: str) -> Measured | None:
-    cost: dict[str, Any] = store.cost(node.key)
-    if not isinstance(cost.get(clock), int | float):
+    seconds = store.cost(node.key).get(clock)
+    if not isinstance(seconds, int | float):
         return None
     evaluated = store.evaluation_cost(node.key).get(clock)
-    return Measured(node.position, len(node.spec.classes), float(cost[clock]), evaluated)
+    timed = evaluated if isinstance(evaluated, int | float) else None
+    return Measured(node.position, len(node.spec.classes), float(seconds), timed)

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import final
 
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
 from clmethods.strict_yaml import yaml_text
@@ -33,7 +33,7 @@ POLL_S = 0.2
 SHOWN = 12
 """Maximum number of changed fields that an error lists."""
 
-Document = Mapping[str, Any]
+Document = Mapping[str, object]
 
 
 def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
@@ -83,6 +83,45 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     return checksum
 
 
+class SupersededError(InvalidConfigError):
+    """Raised in a driver if another version of its sweep file was run in the meantime."""
+
+
+@final
+class Presence:
+    """Lease of a driver that runs one version of a sweep file, and its right to write rows."""
+
+    def __init__(self, lease: Lease, sweep: Sweep, objects: ObjectStore) -> None:
+        self._lease, self._name, self._objects = lease, sweep.name, objects
+        self._version = version_of(sweep.document)
+
+    def release(self, wait_s: float | None = None) -> None:
+        """Give the lease back, as `Lease.release` does."""
+        self._lease.release(wait_s)
+
+    def require_current(self) -> None:
+        """Raise `SupersededError` if another version of the sweep file was run in the meantime.
+
+        Check this before the row of a trial is written: in another version, the label of the row
+        may mean another run. A driver loses its lease if its process was suspended for longer than
+        the time to live. Without a lease, it may continue as long as the stored file is its own:
+        drivers of one version write equal rows. Rows of stages need no check, because they follow
+        from the key of the stage.
+        """
+        if self._lease.is_still_mine():
+            return
+        stored = _stored_document(self._objects, self._name)
+        if stored is not None and version_of(stored) != self._version:
+            constraint = "the version of the sweep file that was run last"
+            hint = (
+                "This process did not run for longer than its lease lasts, and another version "
+                "of the file was run meanwhile. Rows of this version could contradict its rows. "
+                "Run the version that you need again: its stages are stored."
+            )
+            issue = ConfigIssue("sweep file", self._name, constraint, hint)
+            raise SupersededError([issue])
+
+
 @contextmanager
 def presence(
     sweep: Sweep,
@@ -90,7 +129,7 @@ def presence(
     time_to_live_s: float,
     say: Callable[[str], None] = lambda message: None,
     run: str = "driver",
-) -> Iterator[Lease]:
+) -> Iterator[Presence]:
     """Hold a lease for the duration of the block, as a sign of a driver of this file version.
 
     Any number of drivers may run one file. `run`: id of the driver's run in the event log, from
@@ -99,8 +138,9 @@ def presence(
     lease expires. Leases of killed drivers of this version are removed at the end, if their beat
     has not changed since the start for as long as their leases last.
     """
-    table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
     mine = version_of(sweep.document)
+    table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
+    watch = LeaseWatch(table)
     lease = table.acquire(f"{mine}.{uuid.uuid4().hex}", run)
     if lease is None:
         raise RuntimeError("a driver's number that nobody else can have was taken")
@@ -108,23 +148,22 @@ def presence(
         prefix = f"{table.folder}/"
         found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
         others = {key for key in found if not key.startswith(f"{mine}.")}
-        _refuse_others(table, others, sweep.name, say)
-        watch = LeaseWatch(table)
+        _refuse_others(watch, others, sweep.name, say)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
             watch.is_free(key)  # starts the measurement of its beat
         try:
-            yield lease
+            yield Presence(lease, sweep, objects)
         finally:
-            _remove_dead(table, watch, beside)
+            _remove_dead(watch, beside)
 
 
-def _remove_dead(table: LeaseTable, watch: LeaseWatch, keys: Sequence[str]) -> None:
+def _remove_dead(watch: LeaseWatch, keys: Sequence[str]) -> None:
     """Remove the leases whose owners have stopped; if the storage fails now, they remain."""
     try:
         for key in keys:
             if watch.is_free(key):
-                _remove(table, key)
+                _remove(watch.table, key)
     except Exception as error:
         if not is_storage_fault(error) and not isinstance(error, OSError):
             raise
@@ -137,10 +176,10 @@ def _remove(table: LeaseTable, key: str) -> None:
 
 
 def _refuse_others(
-    table: LeaseTable, keys: Collection[str], name: str, say: Callable[[str], None]
+    watch: LeaseWatch, keys: Collection[str], name: str, say: Callable[[str], None]
 ) -> None:
     """Watch drivers of other versions until each has either sent a beat or expired."""
-    watch = LeaseWatch(table)
+    table = watch.table
     waiting = {key: _beat(table, key) for key in keys}
     if waiting:
         say(
@@ -216,7 +255,7 @@ def _of_proposals(sweep: Sweep, objects: ObjectStore) -> dict[str, Meaning]:
 def _of_rows(objects: ObjectStore, name: str) -> list[tuple[str, Meaning]]:
     """Return the runs that rows have under each label."""
     columns = ["label", "config_id", "class_order_seed", "split_seed", "run"]
-    found: dict[tuple[Any, ...], tuple[str, Meaning]] = {}
+    found: dict[tuple[object, ...], tuple[str, Meaning]] = {}
     for row in read_table(objects, name, "trials").table.select(columns).to_pylist():
         *key, run = row.values()
         if tuple(key) not in found:

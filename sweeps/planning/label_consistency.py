@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
@@ -18,7 +18,7 @@ from clmethods.config.stream import NOT_IDENTITY
 from sweeps.definition.derive.divergence import Difference, differences_of
 from sweeps.definition.sweep import Sweep
 
-Meaning = Mapping[str, Any]
+Meaning = Mapping[str, object]
 """Run as plain data, without the fields that differ between the trials of one configuration."""
 
 
@@ -31,20 +31,21 @@ class Changed:
     labels: tuple[str, ...]
 
 
-def meaning_of(run: RunConfig | Mapping[str, Any]) -> Meaning:
+def meaning_of(run: RunConfig | Mapping[str, object]) -> Meaning:
     """Return the run as plain data, without its seed and its task order.
 
     Fields that rows of earlier versions lack, and that have no effect, are left out. The content
     of the user's files is compared with the storage by `refuse_other_content`.
     """
-    data: dict[str, Any] = json.loads(canonical_json(run))
+    data: dict[str, dict[str, object]] = json.loads(canonical_json(run))
     data.pop("seed", None)
     stream = data["stream"]
     stream.pop("task_order", None)
     if stream.get("fingerprint") == "size":
         del stream["fingerprint"]
-    if stream.get("record") is not None:
-        stream["record"] = {k: v for k, v in stream["record"].items() if k not in NOT_IDENTITY}
+    record = stream.get("record")
+    if isinstance(record, dict):
+        stream["record"] = {k: v for k, v in record.items() if k not in NOT_IDENTITY}
     return data
 
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, final
+from typing import final
 
 from sweeps.stages.lease_watch import time_to_live_of
 from sweeps.stages.leases import BEATS_PER_LIFE
@@ -90,7 +90,7 @@ def read_beats(
 def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
     """Return one lease; None if it was returned or is not valid."""
     try:
-        fields: Any = json.loads(objects.get(name).decode(errors="replace"))
+        fields: object = json.loads(objects.get(name).decode(errors="replace"))
     except (MissingObjectError, ValueError):
         return None
     if not isinstance(fields, dict):
@@ -142,9 +142,11 @@ def look_again(
     return found
 
 
-def _time(text: Any) -> datetime | None:
+def _time(text: object) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if found is None:
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

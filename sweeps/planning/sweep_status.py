@@ -228,7 +228,10 @@ def _plan(
         return None, str(error.issues[0])
     if missing:
         return None, str(next(iter(missing.values())))
-    return make_plan(sweep, StageStore(objects), finished=finished), ""
+    try:
+        return make_plan(sweep, StageStore(objects), finished=finished), ""
+    except InvalidConfigError as error:  # orders that depend on tasks that were not measured
+        return None, str(error.issues[0])
 
 
 def _state(drivers: Sequence[Driver], counts: Counts, plan: Plan | None) -> SweepState:

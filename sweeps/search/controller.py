@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sweeps.definition.configuration import Configuration
 from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
-from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.sweep import Sweep
 from sweeps.definition.trials import TrialSpec, expand, trials_of
 from sweeps.search.observations import Observation, mean_objectives
 from sweeps.search.proposals import Batch, Outcome, Proposer

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sweeps.definition.configuration import Configuration
 from sweeps.definition.space.axes import Axis
-from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.sweep import Sweep
 from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.observations import mean_objectives
@@ -25,6 +26,7 @@ from sweeps.storage import ObjectStore
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import BaseStorage
 
 
 def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
@@ -56,7 +58,9 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
     return count
 
 
-def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
+def _replayed(
+    sweep: Sweep, step: Step, observed: Observed, storage: BaseStorage | None
+) -> optuna.Study:
     """Return the study, replayed with the batches of the sweep; the open batch is running.
 
     Intermediate values are added to a copy of the study, because the model did not receive them.
@@ -92,7 +96,9 @@ def _replayed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> opt
     return study
 
 
-def _listed(sweep: Sweep, step: Step, observed: Observed, storage: Any) -> optuna.Study:
+def _listed(
+    sweep: Sweep, step: Step, observed: Observed, storage: BaseStorage | None
+) -> optuna.Study:
     """Return a study with one trial per searched configuration, in the order of the file."""
     import optuna
     from optuna.trial import TrialState
@@ -169,11 +175,12 @@ def _distributions(
     distributions: dict[str, BaseDistribution] = {}
     for axis in axes:
         if axis.scale == "integer":
-            distributions[axis.path] = IntDistribution(*axis.values)
+            low, high = axis.ends
+            distributions[axis.path] = IntDistribution(int(low), int(high))
         elif axis.scale in {"uniform", "log"}:
-            low, high = axis.values
+            low, high = axis.ends
             distributions[axis.path] = FloatDistribution(low, high, log=axis.scale == "log")
-    values: dict[str, list[Any]] = {}
+    values: dict[str, list[bool | int | float | str]] = {}
     for configuration in configurations:
         for path, value in configuration.factors.items():
             known = values.setdefault(path, [])

@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from clmethods.canonical import canonical_json, derive_seed
+from sweeps.definition.configuration import Configuration
 from sweeps.definition.space.axes import SIGNIFICANT_DIGITS, Axis
 from sweeps.definition.space.sampling import Point
-from sweeps.definition.sweep import Configuration, Sweep
+from sweeps.definition.sweep import Sweep
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +70,7 @@ class Batch:
 class Proposer:
     """Ask-and-tell interface to one study, batch by batch."""
 
-    def __init__(self, sweep: Sweep, storage: Any = None) -> None:
+    def __init__(self, sweep: Sweep, storage: optuna.storages.BaseStorage | None = None) -> None:
         self.sweep = sweep
         self.exhausted = False
         """True if the conditions rejected so many draws that the search ended early."""
@@ -172,7 +173,7 @@ class Proposer:
         return self._known[effect]
 
 
-def create_study(sweep: Sweep, storage: Any = None) -> optuna.Study:
+def create_study(sweep: Sweep, storage: optuna.storages.BaseStorage | None = None) -> optuna.Study:
     """Return an empty study with the name and objectives of a sweep, by default in memory."""
     with without_optuna_messages():
         import optuna
@@ -241,21 +242,23 @@ def _draw(axes: Sequence[Axis], trial: optuna.trial.Trial, names: Mapping[int, s
     for axis in axes:
         name = names[id(axis)]
         if axis.scale in {"list", "choice"}:
-            texts = {categorical_value(value): value for value in axis.values}
+            texts: dict[bool | int | float | str | None, object] = {
+                categorical_value(value): value for value in axis.values
+            }
             point[axis.path] = texts[trial.suggest_categorical(name, list(texts))]
             if axis.options:
                 point |= _draw(axis.option(point[axis.path]).axes, trial, names)
             continue
-        low, high = axis.values
+        low, high = axis.ends
         if axis.scale == "integer":
-            point[axis.path] = trial.suggest_int(name, low, high)
+            point[axis.path] = trial.suggest_int(name, int(low), int(high))
         else:
             value = trial.suggest_float(name, low, high, log=axis.scale == "log")
             point[axis.path] = min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
     return point
 
 
-def categorical_value(value: Any) -> Any:
+def categorical_value(value: object) -> bool | int | float | str:
     """Return a listed value in a type that Optuna accepts; lists and mappings become JSON."""
     return value if isinstance(value, bool | int | float | str) else canonical_json(value)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from clmethods.metrics import EvalRow
+from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
 from sweeps.stages.stage_store import Committed, StageRecord, StageStore
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ class ChainReader:
 
     def __init__(self, store: StageStore) -> None:
         self._store = store
-        self._markers: dict[str, dict[str, Any]] = {}
-        self._results: dict[str, dict[str, Any]] = {}
-        self._costs: dict[str, dict[str, Any]] = {}
+        self._markers: dict[str, StageMarker] = {}
+        self._results: dict[str, StageResult] = {}
+        self._costs: dict[str, Cost] = {}
         self._counts: dict[tuple[str, str], list[EvalRow]] = {}
 
     def record(self, key: str) -> StageRecord | None:
@@ -70,7 +71,7 @@ class ChainReader:
         for cache in (self._markers, self._results, self._costs, self._counts):
             cache.clear()
 
-    def _marker(self, key: str) -> dict[str, Any] | None:
+    def _marker(self, key: str) -> StageMarker | None:
         if key not in self._markers:
             marker = self._store.marker(key)
             if marker is None:
@@ -78,7 +79,7 @@ class ChainReader:
             self._markers[key] = marker
         return self._markers[key]
 
-    def _result(self, key: str) -> dict[str, Any] | None:
+    def _result(self, key: str) -> StageResult | None:
         if key not in self._results:
             marker = self._marker(key)
             result = None if marker is None else self._store.result_of(marker)

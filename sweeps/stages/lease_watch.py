@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import final
 
 from sweeps.stages.leases import LONGEST_LIFE_S, LeaseTable, beat_fields
 from sweeps.storage import StorageError
@@ -57,7 +57,7 @@ class LeaseWatch:
         return True
 
 
-def time_to_live_of(fields: Mapping[str, Any]) -> float:
+def time_to_live_of(fields: Mapping[str, object]) -> float:
     """Return the time to live that a lease states; 0 if it states none that can hold.
 
     One that is not finite would let no lease expire, or all of them at once.

@@ -29,7 +29,7 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, final
+from typing import final
 
 from sweeps.errors import SweepsError
 from sweeps.storage import MissingObjectError, ObjectStore, StorageError
@@ -223,6 +223,10 @@ class Lease:
         """Return True if no other process has taken over the lease. Check this before a commit."""
         return self._is_mine(self.table)
 
+    def is_still_mine(self) -> bool:
+        """Return the same as `is_mine`, without a request soon after a confirmed heartbeat."""
+        return not self._lost and (self._is_fresh or self.is_mine())
+
     @property
     def _is_fresh(self) -> bool:
         """Return True if a write was confirmed so recently that no observer can have timed out."""
@@ -295,7 +299,7 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit()
 
 
-def beat_fields(beat: str | None) -> dict[str, Any]:
+def beat_fields(beat: str | None) -> dict[str, object]:
     """Return the fields of a heartbeat; empty if the lease was released or is not valid JSON."""
     try:
         fields = json.loads(beat or "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
 
 from clmethods.config import evaluation_id, partition_id, short_id
 from sweeps.definition import TrialSpec
@@ -114,7 +113,7 @@ def _bundle_id(trial: TrialSpec, key: str) -> str:
     return f"{key}-{short_id(sorted(evaluation_ids(trial).values()))}"
 
 
-def stage_row(record: StageRecord) -> dict[str, Any]:
+def stage_row(record: StageRecord) -> dict[str, object]:
     """Return the row of a stage in the table `stages`."""
     marker, training, method = record.marker, record.result["training"], record.result["method"]
     groups = marker["groups"]

@@ -16,13 +16,14 @@ combination of the deltas along its chain.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
 from clmethods.metrics import EvalRow
+from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
@@ -40,11 +41,10 @@ folder = stage_folder
 class StageRecord:
     """Marker, result and cost of a finished stage, without its tensors."""
 
-    marker: dict[str, Any]
-    """`stage.json`: key, parent, position, task_key, classes, effect, payloads."""
-    result: dict[str, Any]
+    marker: StageMarker
+    result: StageResult
     """Training and method reports, the same for every recomputation."""
-    cost: dict[str, Any]
+    cost: Cost
     """Seconds and provenance of the first computation."""
 
 
@@ -104,10 +104,10 @@ class StageStore:
                 evaluated.setdefault(key, set()).add(eval_id)
         return {key: evaluated.get(key, set()) for key in marked}
 
-    def marker(self, key: str) -> dict[str, Any] | None:
+    def marker(self, key: str) -> StageMarker | None:
         """Return the marker of a finished stage; None if it is absent or was damaged."""
         try:
-            marker: dict[str, Any] | None = verify_checksum(
+            marker: StageMarker | None = verify_checksum(
                 self.objects.get(f"{folder(key)}/stage.json")
             )
         except MissingObjectError:
@@ -130,7 +130,7 @@ class StageStore:
             return None
         return StageRecord(marker, result, self.cost(key))
 
-    def delta_of(self, marker: Mapping[str, Any]) -> State | None:
+    def delta_of(self, marker: StageMarker) -> State | None:
         """Return the verified tensors of the stage of a marker; None if they were damaged."""
         from clmethods.checkpoint import DamagedStateError, state_from_bytes
 
@@ -143,16 +143,16 @@ class StageStore:
             self.set_aside(marker["key"], str(error))
             return None
 
-    def result_of(self, marker: Mapping[str, Any]) -> dict[str, Any] | None:
+    def result_of(self, marker: StageMarker) -> StageResult | None:
         """Return the verified result of the stage of a marker; None if it was damaged."""
         data = self._payload(marker["key"], marker["result"])
         return None if data is None else json.loads(data)
 
-    def cost(self, key: str) -> dict[str, Any]:
+    def cost(self, key: str) -> Cost:
         """Return the cost of training a stage; empty if it is lost. The stage stays valid."""
         return self._read_cost(f"{folder(key)}/cost.json")
 
-    def evaluation_cost(self, key: str) -> dict[str, Any]:
+    def evaluation_cost(self, key: str) -> Cost:
         """Return the cost of the first evaluation of a stage; empty if it is not known."""
         return self._read_cost(f"{folder(key)}/evaluation_cost.json")
 
@@ -169,7 +169,7 @@ class StageStore:
         name = f"{folder(key)}/evaluation_cost.json"
         self.objects.put_if_absent(name, canonical_json(cost).encode())
 
-    def _read_cost(self, name: str) -> dict[str, Any]:
+    def _read_cost(self, name: str) -> Cost:
         try:
             cost = json.loads(self.objects.get(name))
         except (MissingObjectError, ValueError):

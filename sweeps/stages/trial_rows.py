@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -81,7 +82,7 @@ def record_trial(
     write_part(store.objects, sweep.name, "trials", part, [row])
 
 
-def _stage(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> dict[str, Any] | None:
+def _stage(store: StageStore, sweep: str, trial: TrialSpec, key: str) -> Mapping[str, Any] | None:
     """Return the row of a stage; None if the stage is missing or damaged.
 
     The row is read from the bundle, which merging reads as well, or else from the stage itself.

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sweeps.definition import TrialSpec, sweep_from_dict
 from sweeps.execution.driver import run_sweep
 from sweeps.execution.executor import SweepExecutor
 from sweeps.execution.worker.trainable import StageTrainable
+from sweeps.execution.worker.trial_message import StepResult
 from sweeps.planning.plan import make_plan
 from sweeps.planning.stage_tree import StageTree
 from sweeps.stages.stage_store import StageStore
@@ -134,13 +136,13 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             ]
             return {readout.readout_id: rows for readout in readouts}
 
-    def advance(executor: SweepExecutor, trial: TrialSpec) -> dict[str, Any]:
+    def advance(executor: SweepExecutor, trial: TrialSpec) -> StepResult:
         worker = StageTrainable({"message": executor._message(trial)})
         while not (step := worker.step())["done"]:
             assert step["outcome"] == "trained", step
         return step
 
-    def run(self: SweepExecutor, address: str | None) -> bool:
+    def run_step(self: SweepExecutor) -> bool:
         from sweeps.stages.trial_rows import AttemptResult
 
         with ThreadPoolExecutor(8) as pool:
@@ -148,14 +150,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         for trial, step in zip(self.todo, ends, strict=True):
             assert step["outcome"] == "trained", step
             self.progress.tally.trained += len(trial.chain)
-            self.account.ended(
-                trial, AttemptResult(status="finished", stages_done=len(trial.chain))
-            )
-        return False
+            result = AttemptResult(status="finished", stages_done=len(trial.chain))
+            self.account.ended(trial, result)
+        return True
 
     monkeypatch.setattr(clmethods.training.completion, "run_stage", run_stage)
     monkeypatch.setattr(clmethods.training.completion, "Evaluator", Counter)
-    monkeypatch.setattr(SweepExecutor, "run", run)
+    monkeypatch.setattr(SweepExecutor, "connected", lambda self, address: nullcontext())
+    monkeypatch.setattr(SweepExecutor, "run_step", run_step)
 
 
 @pytest.mark.usefixtures("without_ray")

@@ -156,7 +156,7 @@ def _gap_text(lacking: PathGap) -> str:
 def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) -> None:
     """Write the sweep that completes the path, or print the command that writes it."""
     from clmethods.strict_yaml import yaml_text
-    from sweeps.definition import expand, sweep_from_dict
+    from sweeps.definition import expand, measured_sweep, sweep_from_dict
     from sweeps.definition.derive.path_sweep import path_document
 
     if output is None:
@@ -168,7 +168,7 @@ def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) 
         lacking.points,
         [(change.path, change.before, change.after) for change in lacking.changes],
     )
-    planned = expand(sweep_from_dict(document))
+    planned = expand(measured_sweep(sweep_from_dict(document)))
     text = yaml_text(document)
     output.write_text(text, encoding="utf-8")
     storage = directory.rstrip("/").split("/sweeps/")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from clmethods.canonical import canonical_json
 from clmethods.config.keys import StageSpec
@@ -17,8 +17,8 @@ class Difference:
     """Field that differs in effect; a value is None if the field does not act."""
 
     path: str
-    first: Any
-    second: Any
+    first: object
+    second: object
 
 
 @final
@@ -46,11 +46,11 @@ def divergence(first: TrialSpec, second: TrialSpec) -> Divergence:
     return Divergence(shared=shared, lengths=lengths, differences=())
 
 
-def _acting(stage: StageSpec) -> dict[str, Any]:
+def _acting(stage: StageSpec) -> dict[str, object]:
     return {"task": list(stage.classes), **stage.effect}
 
 
-def differences_of(first: Any, second: Any, path: str = "") -> list[Difference]:
+def differences_of(first: object, second: object, path: str = "") -> list[Difference]:
     """Return the differences of two pieces of plain data by path; missing values are None."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return [

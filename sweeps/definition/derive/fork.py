@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, final
+from typing import final
 
 from clmethods.canonical import plain
 from clmethods.config.keys import stage_chain
+from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.strict_yaml import yaml_text
 from sweeps.definition.file.run_sections import (
@@ -39,14 +40,14 @@ class LateField:
     """Field that first acts after the stages that a fork shares."""
 
     path: str
-    value: Any
+    value: object
     acts_at: int
     """Number of the first stage, from 1, at which a different value has an effect."""
 
 
-def fork_document(sweep: Sweep, trial: TrialSpec, name: str) -> dict[str, Any]:
+def fork_document(sweep: Sweep, trial: TrialSpec, name: str) -> dict[str, object]:
     """Return the sweep document of one trial: non-default fields of its run, order and seed."""
-    document = {
+    document: dict[str, object] = {
         "name": name,
         **_written(trial.run),
         "readouts": [_readout(readout) for readout in trial.readouts],
@@ -105,10 +106,10 @@ def fork_text(sweep: Sweep, trial: TrialSpec, stages: int, name: str) -> str:
     return f"{head}\n\n{body}"
 
 
-def _written(run: RunConfig) -> dict[str, dict[str, Any]]:
+def _written(run: RunConfig) -> dict[str, dict[str, object]]:
     """Return the sections without default values and without derived fields."""
     kind = run.method.kind
-    sections: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, object]] = {}
     for name in SECTIONS:
         section = {field.name: f"{name}.{field.name}" for field in fields(getattr(run, name))}
         sections[name] = {
@@ -120,7 +121,7 @@ def _written(run: RunConfig) -> dict[str, dict[str, Any]]:
     return {name: section for name, section in sections.items() if section}
 
 
-def _readout(readout: Any) -> dict[str, Any]:
+def _readout(readout: ReadoutConfig) -> dict[str, object]:
     defaults = plain(type(readout)())
     chosen = {name: value for name, value in plain(readout).items() if value != defaults[name]}
     return {"routing": readout.routing, **chosen}
@@ -137,8 +138,8 @@ def _others(
             yield checked.run
 
 
-def _candidates(current: Any, facts: FieldFacts) -> list[Any]:
-    candidates: list[Any] = []
+def _candidates(current: object, facts: FieldFacts) -> list[object]:
+    candidates: list[object] = []
     if "text" in facts.kinds:
         candidates += sorted(facts.choices)
     if "list" in facts.kinds:

@@ -20,9 +20,9 @@ DROPPED = ("extends", "merged_from", "search", "where", "ablation", "baselines",
 def path_document(
     sweep: Sweep,
     name: str,
-    settings: Sequence[Mapping[str, Any]],
-    changes: Sequence[tuple[str, Any, Any]],
-) -> dict[str, Any]:
+    settings: Sequence[Mapping[str, object]],
+    changes: Sequence[tuple[str, object, object]],
+) -> dict[str, object]:
     """Return the document of a sweep over the settings of one path.
 
     `settings` are points of `sweep` (factors by path, choices by label, parts as `part.NAME`).
@@ -30,7 +30,7 @@ def path_document(
     order, with their values before and after. The document keeps sections, orders, seeds, readouts
     and objectives, so that stages on the same storage are reused.
     """
-    values_by_path: dict[str, list[Any]] = {}
+    values_by_path: dict[str, list[object]] = {}
     for setting in settings:
         for path, value in setting.items():
             values = values_by_path.setdefault(path, [])
@@ -40,7 +40,7 @@ def path_document(
     document["name"] = name
     inner = {axis.path for choice in sweep.axes for o in choice.options for axis in o.axes}
     choices = [axis for axis in sweep.axes if axis.options and axis.path in values_by_path]
-    search: dict[str, Any] = {
+    search: dict[str, object] = {
         axis.path: _options(sweep.document["search"][axis.path], axis, values_by_path)
         for axis in choices
     }
@@ -61,11 +61,13 @@ def path_document(
             if len(states) == 1:
                 conditions.append(f"{PART}{part} == {literal(states[0])}")
     document["where"] = conditions
-    plain: dict[str, Any] = json.loads(json.dumps(document))
+    plain: dict[str, object] = json.loads(json.dumps(document))
     return plain
 
 
-def _options(written: Sequence[Any], axis: Axis, used: Mapping[str, list[Any]]) -> list[Any]:
+def _options(
+    written: Sequence[Mapping[str, Any]], axis: Axis, used: Mapping[str, list[object]]
+) -> list[dict[str, Any]]:
     """Return the choices that occur in the settings, with their axes reduced to used values."""
     kept = []
     for option, written_option in zip(axis.options, written, strict=True):
@@ -82,7 +84,7 @@ def _options(written: Sequence[Any], axis: Axis, used: Mapping[str, list[Any]]) 
     return kept
 
 
-def literal(value: Any) -> str:
+def literal(value: object) -> str:
     """Return a value as a condition spells it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clmethods.canonical import canonical_json
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError
+from sweeps.definition.configuration import label_of
 from sweeps.definition.file.run_sections import (
     SECTIONS,
     CheckedRun,
@@ -22,7 +22,6 @@ from sweeps.definition.file.run_sections import (
 from sweeps.definition.space.ablation import PART, AblationPlan
 from sweeps.definition.space.axes import Axis, Option, every_axis, parse_axis
 from sweeps.definition.space.run_fields import takes_only_integers
-from sweeps.definition.sweep import label_of
 
 MAX_ISSUES = 20
 """Number of issues after which the further values of an axis are not checked."""
@@ -44,7 +43,7 @@ class CheckedValues:
 
 
 def check_axes(
-    search: Mapping[str, Any], base: CheckedRun, algorithm: str | None
+    search: Mapping[str, object], base: CheckedRun, algorithm: str | None
 ) -> CheckedValues:
     """Check every value of every axis on the base run, without repeating issues of the base.
 
@@ -125,7 +124,7 @@ def check_parts(plan: AblationPlan, axes: CheckedValues, base: CheckedRun) -> Ch
 
 def _check_axis(
     path: str,
-    written: Any,
+    written: object,
     here: str,
     contexts: Sequence[CheckedRun],
     algorithm: str | None,
@@ -138,7 +137,7 @@ def _check_axis(
         axis = parse_axis(path, written, algorithm, here)
     except InvalidConfigError as error:
         return CheckedValues(issues=error.issues)
-    values: dict[str, Any] = {}  # by canonical JSON
+    values: dict[str, object] = {}  # by canonical JSON
     runs: list[RunConfig] = []
     issues: list[ConfigIssue] = []
     continuous = axis.scale in {"uniform", "log"}
@@ -162,7 +161,7 @@ def _check_axis(
 
 
 def _check_choice(
-    section: str, written: Any, base: CheckedRun, algorithm: str | None
+    section: str, written: object, base: CheckedRun, algorithm: str | None
 ) -> CheckedValues:
     """Check a choice between whole sections, with the axes of each option."""
     here = f"search.{section}"
@@ -234,7 +233,7 @@ def _check_choice(
     )
 
 
-def _set_twice(options: Any, section: str, field: str) -> CheckedValues:
+def _set_twice(options: object, section: str, field: str) -> CheckedValues:
     """Return issues of options that set a field which also has its own axis."""
     constraint = f"to be left out, as `search.{section}.{field}` varies it"
     issues: list[ConfigIssue] = []
@@ -251,7 +250,7 @@ def _set_twice(options: Any, section: str, field: str) -> CheckedValues:
 
 
 def _fitting(
-    path: str, written: Any, here: str, contexts: Sequence[CheckedRun]
+    path: str, written: object, here: str, contexts: Sequence[CheckedRun]
 ) -> tuple[list[CheckedRun], list[ConfigIssue]]:
     """Return the contexts that have the field, or the issue if there is none."""
     unsupported = [axis_issue(path, written, context.run, here) for context in contexts]
@@ -261,7 +260,7 @@ def _fitting(
 
 def _check_value(
     path: str,
-    value: Any,
+    value: object,
     place: str,
     axis: str,
     contexts: Iterable[CheckedRun],
@@ -284,7 +283,7 @@ def _new_issues(checked: CheckedRun, base: CheckedRun) -> list[ConfigIssue]:
 
 
 def _of_value(
-    issue: ConfigIssue, place: str, value: Any, path: str, needs_integer: bool
+    issue: ConfigIssue, place: str, value: object, path: str, needs_integer: bool
 ) -> ConfigIssue:
     """Return an issue of a run as an issue of the value that was set in it."""
     inside = issue.path.removeprefix(path)
@@ -294,7 +293,7 @@ def _of_value(
     return ConfigIssue(f"{place}{inside}", issue.value, issue.allowed, hint)
 
 
-def _of_section(issue: ConfigIssue, section: str, place: str, option: Any) -> ConfigIssue:
+def _of_section(issue: ConfigIssue, section: str, place: str, option: object) -> ConfigIssue:
     """Return an issue of a run as an issue of the option that was set in it."""
     if not issue.path.startswith(f"{section}."):
         return ConfigIssue(place, option, "a choice that fits the rest of the run", str(issue))
@@ -302,7 +301,7 @@ def _of_section(issue: ConfigIssue, section: str, place: str, option: Any) -> Co
     return ConfigIssue(f"{place}{inside}", issue.value, issue.allowed, issue.hint)
 
 
-def _label(section: str, fields: Mapping[str, Any], context: CheckedRun) -> str:
+def _label(section: str, fields: Mapping[str, object], context: CheckedRun) -> str:
     kind = str(fields.get("kind", context.run.method.kind)) if section == "method" else ""
     return label_of(kind, {f"{section}.{name}": value for name, value in fields.items()}) or "base"
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clmethods.config.backbone import BackboneConfig
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
+from clmethods.config.stream import StreamConfig
+from clmethods.config.task_table import table_id
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.budget import Budget
 from sweeps.definition.file.checked_values import (
@@ -27,7 +29,6 @@ from sweeps.definition.file.size_limits import size_issues, trial_issues
 from sweeps.definition.file.validation import validated
 from sweeps.definition.logging import Logging, secret_issues
 from sweeps.definition.orders import OrderDesign
-from sweeps.definition.orders.task_similarity_measurement import measured_design
 from sweeps.definition.resources import Resources
 from sweeps.definition.retries import Retries
 from sweeps.definition.space.ablation import AblationPlan
@@ -55,12 +56,12 @@ class RunSections(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    backbone: dict[str, Any] = Field(default_factory=dict)
-    stream: dict[str, Any] = Field(default_factory=dict)
-    method: dict[str, Any] = Field(default_factory=dict)
-    train: dict[str, Any] = Field(default_factory=dict)
+    backbone: dict[str, object] = Field(default_factory=dict)
+    stream: dict[str, object] = Field(default_factory=dict)
+    method: dict[str, object] = Field(default_factory=dict)
+    train: dict[str, object] = Field(default_factory=dict)
 
-    def sections(self) -> dict[str, dict[str, Any]]:
+    def sections(self) -> dict[str, dict[str, object]]:
         """Return the sections that are written in the file."""
         return {name: getattr(self, name) for name in SECTIONS if name in self.model_fields_set}
 
@@ -81,7 +82,7 @@ class SweepFile(RunSections):
     """Shipped study, or path relative to this file, from which this file defines differences."""
     merged_from: tuple[Layer, ...] = ()
     """Files that `extends` refers to, from the farthest to the nearest; written by the program."""
-    search: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, object] = Field(default_factory=dict)
     """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}.
 
     By the name of a section: a list of choices, each with its fields, an optional `label` and an
@@ -107,7 +108,7 @@ class SweepFile(RunSections):
 
 
 def load_sweep(path: Path) -> Sweep:
-    """Return the sweep that a YAML file defines.
+    """Return the sweep that a YAML file defines. Nothing is measured; see `measured_sweep`.
 
     Raises:
         InvalidConfigError: With all issues of the file.
@@ -116,7 +117,7 @@ def load_sweep(path: Path) -> Sweep:
     return _build(data, issues, path.parent)
 
 
-def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
+def sweep_from_dict(data: Mapping[str, object]) -> Sweep:
     """Return the sweep that a dict defines; values can be the dataclasses themselves.
 
     Paths under `extends` are relative to the working directory.
@@ -127,7 +128,7 @@ def sweep_from_dict(data: Mapping[str, Any]) -> Sweep:
     return _build(data, [], Path())
 
 
-def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
+def _build(written: object, issues: list[ConfigIssue], folder: Path) -> Sweep:
     """Check all fields separately, and then their combination."""
     value_issues: list[ConfigIssue] = []
     reader_issues = tuple(issues)
@@ -175,9 +176,11 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     refuse(_rule_issues(file, [run for run in search.runs if not run.method.REFERENCE]))
     refuse(_decision_issues(file, search.runs))
     refuse(_unsupported_readouts(file, runs))
-    orders = measured_design(file.orders, base.run, runs)
-    if orders.measured:
-        document |= {"orders": {**document["orders"], "measured": plain(orders.measured, "", [])}}
+    table_streams = _table_streams(file.orders, base.run.backbone, runs)
+    given_tables = {table.of: table for table in file.orders.measured}
+    tables = tuple(given_tables[i] for i in table_streams if i in given_tables)
+    if tables:
+        document |= {"orders": {**document["orders"], "measured": plain(tables, "", [])}}
     sweep = Sweep(
         name=file.name,
         base=base.run,
@@ -188,7 +191,8 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
         candidates=search.candidates,
         runs=tuple(runs),
         readouts=file.readouts,
-        orders=orders,
+        orders=replace(file.orders, measured=tables),
+        table_streams=tuple(table_streams.values()),
         seeds=file.seeds,
         algorithm=file.algorithm,
         objectives=file.objectives,
@@ -203,6 +207,19 @@ def _build(written: Any, issues: list[ConfigIssue], folder: Path) -> Sweep:
     )
     refuse(trial_issues(sweep))
     return sweep
+
+
+def _table_streams(
+    orders: OrderDesign, backbone: BackboneConfig, runs: Sequence[RunConfig]
+) -> dict[str, StreamConfig]:
+    """Return a stream for each task table that the orders need, by the id of the table.
+
+    All tables use the backbone of the base, so that all configurations have the same orders.
+    """
+    if not orders.needs_table:
+        return {}
+    streams = [run.stream for run in runs if not run.method.ORDER_FREE]
+    return {table_id(backbone, stream): stream for stream in streams}
 
 
 def _rule_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
@@ -238,7 +255,8 @@ def _conditions(
     labels = {axis.path: axis.values for axis in [*axes.axes, *parts.axes] if axis.options}
     text = frozenset({"text"})
     fields = field_facts(kinds) | {
-        path: FieldFacts(kinds=text, choices=frozenset(values)) for path, values in labels.items()
+        path: FieldFacts(kinds=text, choices=frozenset(map(str, values)))
+        for path, values in labels.items()
     }
     conditions: list[Condition] = []
     issues: list[ConfigIssue] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 from clmethods.strict_yaml import FileKind, parse_yaml
@@ -13,7 +12,7 @@ from sweeps.definition.logging import without_secrets
 from sweeps.definition.sweep import Sweep
 from sweeps.storage import ObjectStore
 
-Document = dict[str, Any]
+Document = dict[str, object]
 _STORED = FileKind(noun="a sweep file in YAML", from_program=True)
 
 
@@ -54,7 +53,7 @@ def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
         ) from error
 
 
-def sweep_of(document: Mapping[str, Any]) -> Sweep:
+def sweep_of(document: Mapping[str, object]) -> Sweep:
     """Return the sweep of a stored document."""
     logging = {"logging": without_secrets(document["logging"])} if "logging" in document else {}
     return sweep_from_dict({**document, **logging})

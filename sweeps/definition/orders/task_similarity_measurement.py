@@ -1,7 +1,8 @@
 """Task tables for order designs derived from the data: from the cache or measured.
 
-The measurement needs torch, which planning does not import. `clmethods.task_features` therefore
-runs once in a separate process and stores the table in the cache.
+Loading a sweep file measures nothing; `measured_sweep` is a separate step before planning. The
+measurement needs torch, which planning does not import. `clmethods.task_features` therefore runs
+once in a separate process and stores the table in the cache.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from clmethods.canonical import plain
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.keys import partition_id
 from clmethods.config.methods import LinearProbeConfig
@@ -22,39 +23,38 @@ from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import kept_table
 from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.orders import OrderDesign
-
-if TYPE_CHECKING:
-    from sweeps.definition.sweep import Sweep
+from sweeps.definition.sweep import Sweep
 
 COMMAND = (sys.executable, "-m", "clmethods.task_features")
 """Command that measures task tables."""
 
 
-def measured_design(
-    design: OrderDesign, base: RunConfig, runs: Sequence[RunConfig]
-) -> OrderDesign:
-    """Return `design` with the tables that `runs` need, and without other tables.
+def measured_sweep(sweep: Sweep) -> Sweep:
+    """Return the sweep with all task tables that its orders need, as planning requires.
 
-    All tables use the backbone of `base`, so that all configurations have the same orders. Tables
-    that the design already contains are used unchanged: results can be read where the data is not
-    available.
+    Missing tables are read from the cache, or else measured now. Tables that the sweep already
+    contains are used unchanged: results can be read where the data is not available. A sweep whose
+    orders do not depend on the data is returned unchanged.
 
     Raises:
         InvalidConfigError: If data or weights are missing.
     """
-    if not design.needs_table:
-        return replace(design, measured=())
-    given_tables = {table.of: table for table in design.measured}
-    streams = {
-        table_id(base.backbone, run.stream): run.stream
-        for run in runs
-        if not run.method.ORDER_FREE
-    }
+    if not sweep.unmeasured:
+        return sweep
+    backbone = sweep.base.backbone
+    given_tables = {table.of: table for table in sweep.orders.measured}
+    streams = {table_id(backbone, stream): stream for stream in sweep.table_streams}
     tables = {identity: given_tables.get(identity) or kept_table(identity) for identity in streams}
     missing = [streams[identity] for identity, table in tables.items() if table is None]
     if missing:
-        tables |= _measure(design, base.backbone, missing)
-    return replace(design, measured=tuple(table for table in tables.values() if table is not None))
+        tables |= _measure(sweep.orders, backbone, missing)
+    measured = tuple(table for table in tables.values() if table is not None)
+    section = {**sweep.document["orders"], "measured": plain(measured)}
+    return replace(
+        sweep,
+        orders=replace(sweep.orders, measured=measured),
+        document={**sweep.document, "orders": section},
+    )
 
 
 def known_tables(sweep: Sweep) -> dict[tuple[str, int], TaskTable]:

@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from clmethods.errors import ConfigIssue, refuse, require
 
@@ -26,9 +26,9 @@ class Part:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    on: dict[str, Any] = field(default_factory=dict)
+    on: dict[str, object] = field(default_factory=dict)
     """Fields to set with the part; empty uses the sections unchanged."""
-    off: dict[str, Any] = field(default_factory=dict)
+    off: dict[str, object] = field(default_factory=dict)
     """Fields to set without the part."""
 
     def __post_init__(self) -> None:

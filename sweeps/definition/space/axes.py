@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 from sweeps.definition.file.run_sections import Sections
@@ -34,7 +34,7 @@ class Axis:
     path: str
     """Dotted path of the field, such as `method.rank`; for choices the name of the section."""
     scale: Literal["list", "uniform", "log", "integer", "choice"] = "list"
-    values: tuple[Any, ...] = ()
+    values: tuple[object, ...] = ()
     """Listed values, the two ends of a range (inclusive), or the labels of the choices."""
     options: tuple[Option, ...] = ()
     """Choices, in the order of their labels."""
@@ -44,20 +44,28 @@ class Axis:
         """True if configurations can differ in this axis."""
         return self.scale not in {"list", "choice"} or len(self.values) > 1
 
-    def probes(self, here: str) -> tuple[tuple[str, Any], ...]:
+    def probes(self, here: str) -> tuple[tuple[str, object], ...]:
         """Return (key path, value) of each value that must be valid, for an axis at `here`."""
         inside = "" if self.scale == "list" else f".{self.scale}"
         return tuple((f"{here}{inside}[{i}]", value) for i, value in enumerate(self.values))
 
-    def option(self, label: str) -> Option:
+    def option(self, label: object) -> Option:
         """Return the choice with a given label."""
         return self.options[self.values.index(label)]
 
-    def at(self, fraction: float) -> Any:
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The two ends of a range, inclusive; integers on the scale `integer`."""
+        low, high = self.values
+        if not isinstance(low, int | float) or not isinstance(high, int | float):
+            raise TypeError(f"{self.path} has no range: {self.scale}")
+        return low, high
+
+    def at(self, fraction: float) -> object:
         """Return the value at `fraction` in [0, 1); listed values have equal shares."""
         if self.scale in {"list", "choice"}:
             return self.values[min(int(fraction * len(self.values)), len(self.values) - 1)]
-        low, high = self.values
+        low, high = self.ends
         if self.scale == "integer":
             return min(low + int(fraction * (high - low + 1)), high)
         if self.scale == "log":
@@ -76,7 +84,7 @@ def every_axis(axes: Sequence[Axis]) -> Iterator[Axis]:
             yield from every_axis(option.axes)
 
 
-def parse_axis(path: str, written: Any, kind: str | None, here: str) -> Axis:
+def parse_axis(path: str, written: object, kind: str | None, here: str) -> Axis:
     """Return the axis over the field at `path` that the sweep file defines at `here`.
 
     `kind` is the algorithm, or None if it is unknown.
@@ -86,23 +94,15 @@ def parse_axis(path: str, written: Any, kind: str | None, here: str) -> Axis:
     """
     if isinstance(written, Mapping):
         return _parse_range(path, written, kind, here)
-    refuse(
-        [
-            require(
-                isinstance(written, list) and len(written) > 0,
-                here,
-                written,
-                "a list of one or more values, or a range such as {log: [0.001, 1]}",
-                "Put a single value into the section of its field instead."
-                if isinstance(written, bool | int | float | str)
-                else "",
-            )
-        ]
-    )
+    if not isinstance(written, list) or not written:
+        constraint = "a list of one or more values, or a range such as {log: [0.001, 1]}"
+        is_single = isinstance(written, bool | int | float | str)
+        hint = "Put a single value into the section of its field instead." if is_single else ""
+        raise InvalidConfigError([ConfigIssue(here, written, constraint, hint)])
     return Axis(path=path, values=tuple(written))
 
 
-def _parse_range(path: str, written: Mapping[str, Any], kind: str | None, here: str) -> Axis:
+def _parse_range(path: str, written: Mapping[str, object], kind: str | None, here: str) -> Axis:
     scale, ends = next(iter(written.items()), ("", None))
     if len(written) != 1 or scale not in _RANGES:
         constraint = f"one of {list(_RANGES)} with its two ends, such as {{uniform: [0, 1]}}"

@@ -8,13 +8,13 @@ from typing import final
 
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError
+from sweeps.definition.configuration import Configuration, Role, label_of
 from sweeps.definition.file.run_sections import SECTIONS
 from sweeps.definition.space.ablation import PART, AblationPlan
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.space.conditions import Condition
 from sweeps.definition.space.points import Space, factor_of
 from sweeps.definition.space.sampling import Point
-from sweeps.definition.sweep import Configuration, Role, label_of
 
 REPLICATED = ("stream.class_order_seed", "stream.split_seed")
 """Fields that can be axes but define replicates, like seeds, instead of configurations. They are

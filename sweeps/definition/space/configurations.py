@@ -9,6 +9,7 @@ from typing import final
 
 from clmethods.config.run import RunConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
+from sweeps.definition.configuration import Configuration, Merge, Role, label_of
 from sweeps.definition.file.run_sections import (
     CheckedRun,
     Sections,
@@ -24,7 +25,6 @@ from sweeps.definition.space.candidates import Candidates
 from sweeps.definition.space.conditions import Condition
 from sweeps.definition.space.points import Space
 from sweeps.definition.space.sampling import Algorithm, Point, points
-from sweeps.definition.sweep import Configuration, Merge, Role, label_of
 
 
 @final

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Any, final
+from typing import final
 
 from clmethods.canonical import canonical_json
 from clmethods.config.keys import acts_alike, effect_id
@@ -48,7 +48,7 @@ class Space:
         self.base = base
         self.choices = [axis for axis in axes if axis.options]
         self.parts = {axis.path: axis for axis in parts}
-        self.probes: dict[str, list[Any]] = {}
+        self.probes: dict[str, list[object]] = {}
         """Values of fields and parts by path; the two ends of a range."""
         for axis in every_axis([*axes, *parts]):
             if axis.scale != "choice" or axis.path in self.parts:
@@ -93,7 +93,7 @@ class Space:
             )
         }
 
-    def value(self, point: Point, path: str) -> Any:
+    def value(self, point: Point, path: str) -> object:
         """Return the value of a field, the label of a choice or the state of a part.
 
         Conditions use these values.
@@ -151,7 +151,7 @@ class Space:
         return [p for option in self.parts[path].options for p in _flat(option.sections)]
 
 
-def factor_of(run: RunConfig, path: str, value: Any) -> Any:
+def factor_of(run: RunConfig, path: str, value: object) -> object:
     """Return the value of a point for tables: the field of the run, or a label."""
     return value_at(run, path) if "." in path and not path.startswith(PART) else value
 
@@ -160,5 +160,5 @@ def _kind(sections: Sections) -> str:
     return str(sections.get("method", {}).get("kind", DEFAULT_KIND))
 
 
-def _flat(sections: Sections) -> dict[str, Any]:
+def _flat(sections: Sections) -> dict[str, object]:
     return {f"{name}.{f}": v for name, section in sections.items() for f, v in section.items()}

@@ -7,13 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from clmethods.canonical import derive_seed
 from clmethods.errors import refuse, require
 from sweeps.definition.space.axes import Axis, every_axis
 
-Point = dict[str, Any]
+Point = dict[str, object]
 """Values of the axes, by dotted path."""
 
 MAX_POINTS = 100_000

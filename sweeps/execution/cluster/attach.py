@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 
@@ -142,6 +141,6 @@ def _refusal(address: str, allowed: str, hint: str) -> InvalidConfigError:
     return InvalidConfigError([ConfigIssue("--address", address, allowed, hint)])
 
 
-def _first_line(error: Exception) -> Any:
+def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -15,9 +15,14 @@ from sweeps.execution.cluster.node_tally import slots_text
 from sweeps.execution.cluster.nodes import Node, Nodes
 from sweeps.execution.progress import Progress
 from sweeps.execution.resources.trial_resources import slots_on
+from sweeps.execution.worker.trial_message import StepResult
 from sweeps.results.event_kinds import NodeJoined, NodeLost, NodeRefused
 from sweeps.results.events import EventLog
 from sweeps.storage import ObjectStore, is_storage_fault
+
+UNREACHABLE = (
+    "the storage could not be reached; what is stored is complete, and the same command continues"
+)
 
 
 @final
@@ -35,10 +40,15 @@ class ClusterWatch:
         progress: Progress,
         events: EventLog,
         head_lost: Callable[[], None],
+        halt: Callable[[str], None],
     ) -> None:
-        """`head_lost`: called in another thread when the control service is gone."""
+        """`head_lost`: called in another thread when the control service is gone.
+
+        `halt`: ends the run for a reason, if no other node could run a trial.
+        """
         self._objects, self._sweep, self._nodes = objects, sweep, nodes
         self._progress, self._events, self._head_lost = progress, events, head_lost
+        self._halt = halt
         self._guard: NodeGuard | None = None
         self._trials: Sequence[TrialSpec] = ()
         self._resources = Resources()
@@ -96,6 +106,35 @@ class ClusterWatch:
             if not is_storage_fault(error):
                 raise
             return False
+
+    def exclude_unusable(self, result: StepResult) -> None:
+        """Exclude the node of a step that it could not run. Other outcomes are ignored."""
+        handlers = {
+            "unshared": self._unshared,
+            "other_versions": self._other_versions,
+            "unreachable": self._unreachable,
+            "gpu_too_small": self._gpu_too_small,
+        }
+        handler = handlers.get(result["outcome"])
+        if handler is not None:
+            handler(result["node_id"], result["host"], result.get("error", ""))
+
+    def _unshared(self, node_id: str, host: str, error: str) -> None:
+        self.leave_out(node_id)
+
+    def _other_versions(self, node_id: str, host: str, error: str) -> None:
+        self.leave_out(node_id, ConfigIssue("node", host, "the same software", error))
+
+    def _unreachable(self, node_id: str, host: str, error: str) -> None:
+        issue = ConfigIssue("node", host, "a node that reaches the storage of this run", error)
+        if not self.reaches_storage() or not self.leave_out(node_id, issue):
+            self._halt(f"{UNREACHABLE} ({host}: {error})")
+
+    def _gpu_too_small(self, node_id: str, host: str, error: str) -> None:
+        hint = f"{error}. Set resources.gpu to a larger share, or resources.gpu_type"
+        issue = ConfigIssue("node", host, "a node with enough GPU memory", hint)
+        if not self.leave_out(node_id, issue):
+            self._halt(f"{error}. Set resources.gpu to a larger share")
 
     def _log_joined(self, node: Node) -> int:
         """Log a node that has joined; return its slots."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from sweeps.execution.cluster.attach import attach
 from sweeps.execution.cluster.nodes import Nodes
@@ -110,7 +110,7 @@ def _sessions_of_their_own() -> Iterator[None]:
     plain = services.ConsolePopen
 
     class SessionPopen(plain):  # type: ignore[misc,valid-type]
-        def __init__(self, *arguments: Any, **options: Any) -> None:
+        def __init__(self, *arguments: object, **options: object) -> None:
             super().__init__(*arguments, **options, start_new_session=True)
 
     services.ConsolePopen = SessionPopen

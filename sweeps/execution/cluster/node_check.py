@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict, final
+from typing import TypedDict, final
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.execution.cluster.software_versions import Versions, installed_versions
@@ -90,7 +90,7 @@ def version_issue(node: str, there: Versions, driver: Versions) -> ConfigIssue |
     )
 
 
-def check_node(proof: StorageProof) -> dict[str, Any]:
+def check_node(proof: StorageProof) -> dict[str, object]:
     """Return the fields of a `NodeReport`. Runs on the node that is checked."""
     shared = writable = False
     error = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from sweeps.execution.cluster.nodes import Nodes
@@ -133,7 +133,7 @@ def _last(error: BaseException | None) -> str:
     """Return the type and the last line of an unknown error."""
     if error is None:
         return "no error was reported"
-    cause: Any = getattr(error, "cause", None)  # the error within a RayTaskError
+    cause: object = getattr(error, "cause", None)  # the error within a RayTaskError
     shown = cause if isinstance(cause, BaseException) else error
     lines = [line.strip() for line in str(shown).splitlines() if line.strip()]
     return f"{type(shown).__name__}: {lines[-1]}" if lines else type(shown).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypedDict, final
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse
@@ -30,7 +30,7 @@ from sweeps.results.event_kinds import EventBody
 from sweeps.storage import ObjectStore
 
 if TYPE_CHECKING:
-    from sweeps.execution.worker.trainable import TrialMessage
+    from sweeps.execution.worker.trial_message import StepResult, TrialMessage
 
 ATTEMPTS = 3
 """Maximum number of measurements of a stage whose worker or node was lost."""
@@ -41,11 +41,17 @@ DEVICES_WITHIN_S = 60.0
 """Seconds that nodes may take to report their GPUs; slower nodes are left out."""
 
 
-def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
-    """Train, evaluate and store the next stage of a trial. Runs on a worker.
+class StageMeasurement(TypedDict):
+    """Result of `measure_stage`, returned through Ray."""
 
-    Returns the results of the steps up to the one that trained, and the fields of a `MemoryUse`.
-    """
+    steps: list[StepResult]
+    """Results of the steps up to the one that trained."""
+    use: dict[str, object]
+    """Fields of a `MemoryUse`."""
+
+
+def measure_stage(message: TrialMessage, probe: GpuProbe) -> StageMeasurement:
+    """Train, evaluate and store the next stage of a trial. Runs on a worker."""
     from sweeps.execution.worker.trainable import StageTrainable
     from sweeps.execution.worker.worker_startup import load_torch
 
@@ -69,11 +75,11 @@ def measure_stage(message: TrialMessage, probe: GpuProbe) -> dict[str, Any]:
 class DriverCallbacks:
     """Callbacks to the driver of a sweep while resources are decided."""
 
-    message: Callable[[TrialSpec, Demand], dict[str, Any]]
+    message: Callable[[TrialSpec, Demand], TrialMessage]
     """Returns the message for a worker."""
     needs_training: Callable[[TrialSpec], bool]
     """Returns True if the trial had a stage to train when the step began."""
-    step_done: Callable[[TrialSpec, Mapping[str, Any]], None]
+    step_done: Callable[[TrialSpec, StepResult], None]
     """Called with the result of each step."""
     worker_lost: Callable[[TrialSpec], None]
     """Called when the worker that measured a stage of this trial is gone."""
@@ -186,7 +192,7 @@ class GpuSizing:
                 return None
         return None
 
-    def _result(self, trial: TrialSpec, resources: Resources) -> dict[str, Any] | None:
+    def _result(self, trial: TrialSpec, resources: Resources) -> StageMeasurement | None:
         """Return the result of `measure_stage`; None if its worker was lost `ATTEMPTS` times."""
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -205,7 +211,7 @@ class GpuSizing:
             try:
                 while not ray.wait([running], timeout=1.0)[0]:
                     self._on.wait()
-                found: dict[str, Any] = ray.get(running)
+                found: StageMeasurement = ray.get(running)
             except RayTaskError as error:  # memory cannot be measured there, for any trial
                 self._on.say(f"resources.gpu auto: the measurement failed ({_text(error.cause)})")
                 return None
@@ -223,7 +229,7 @@ class GpuSizing:
         return None
 
     def _record(
-        self, trial: TrialSpec, step: Mapping[str, Any], fields: Mapping[str, Any]
+        self, trial: TrialSpec, step: StepResult, fields: Mapping[str, Any]
     ) -> MemoryRecord:
         use = MemoryUse(**{**fields, "device": Device(**fields["device"])})
         labels = [n.labels for n in self._nodes.all() if n.node_id == step["node_id"]]
@@ -262,7 +268,7 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _devices_here(probe: GpuProbe) -> list[dict[str, Any]]:
+def _devices_here(probe: GpuProbe) -> list[dict[str, object]]:
     return [asdict(device) for device in probe.devices()]
 
 

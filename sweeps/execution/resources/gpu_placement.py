@@ -9,7 +9,7 @@ choose among the node types (by their `priority`) and change to another one that
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from ray import tune
 from ray.util.placement_group import placement_group, remove_placement_group
@@ -34,7 +34,7 @@ def selector(gpu_types: tuple[str, ...]) -> dict[str, str]:
 
 def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
     """Return Tune's placement request for a trial. Equal demands share their workers."""
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if demand.gpu_types:
         options["bundle_label_selector"] = [selector(demand.gpu_types)]
     if len(demand.gpu_types) < 2:
@@ -46,7 +46,7 @@ def placement_of(demand: Demand) -> tune.PlacementGroupFactory:
 class PreferredTypes(tune.PlacementGroupFactory):  # type: ignore[misc]  # ray is untyped
     """Requests a group on the first type with free resources, else on any type of the list."""
 
-    def __init__(self, demand: Demand, **options: Any) -> None:
+    def __init__(self, demand: Demand, **options: object) -> None:
         super().__init__([demand.amounts], **options)
         self._demand = demand
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
@@ -12,6 +12,8 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from sweeps.execution.failures.failure_causes import worker_failure
 from sweeps.execution.tune.param_space import trial_id
 from sweeps.execution.tune.scheduler import StageScheduler
+from sweeps.execution.worker.trial_message import StepResult
+from sweeps.planning.driver_lock import SupersededError
 from sweeps.results.event_kinds import Notice, WorkerLost
 from sweeps.stages.trial_rows import AttemptResult
 from sweeps.storage import FULL, is_full, is_storage_fault
@@ -19,8 +21,8 @@ from sweeps.storage import FULL, is_full, is_storage_fault
 if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
     from sweeps.execution.accounting import Accounting
+    from sweeps.execution.cluster.cluster_watch import ClusterWatch
     from sweeps.execution.cluster.nodes import Nodes
-    from sweeps.execution.failures.unusable_nodes import UnusableNodes
     from sweeps.execution.failures.worker_failures import WorkerFailures
     from sweeps.execution.progress import Progress
     from sweeps.execution.tune.trial_errors import TrialErrors
@@ -55,8 +57,8 @@ class Run(Protocol):
         """Lost workers by trial, against the retries that the sweep file allows."""
 
     @property
-    def unusable(self) -> UnusableNodes:
-        """Nodes on which trials cannot run."""
+    def watch(self) -> ClusterWatch:
+        """Excludes nodes on which trials cannot run."""
 
     @property
     def budget_used(self) -> str | None:
@@ -77,11 +79,11 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._run, self._scheduler, self._errors = run, scheduler, errors
         self._draining = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state: Tune pickles its callbacks, but the pickle is never read."""
         return {}
 
-    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: Sequence[Trial], **info: object) -> None:
         if self._scheduler.draining and not self._draining:
             self._draining = True
             if self._run.budget_used is None:
@@ -102,17 +104,17 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         iteration: int,
         trials: Sequence[Trial],
         trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
+        result: StepResult,
+        **info: object,
     ) -> None:
         run = self._run
         if result.get("notes"):
             run.progress.say(result["notes"])
-        run.unusable.handle(result)
+        run.watch.exclude_unusable(result)
         run.account.stage_done(trial_id(trial), result)
 
     def on_trial_complete(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         spec, result = self._run.trials[trial_id(trial)], trial.last_result or {}
         if result.get("outcome") == "halted":
@@ -135,7 +137,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._ended(spec, attempt)
 
     def on_trial_recover(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         """Decide by the retries if a trial continues that lost its worker and was queued again."""
         if self._lost_worker(trial):
@@ -144,7 +146,7 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._record_lost(trial)
 
     def on_trial_error(
-        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any
+        self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: object
     ) -> None:
         """Record the end of a trial that Tune itself ended."""
         self._lost_worker(trial)
@@ -175,9 +177,14 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
         self._ended(self._run.trials[trial_id(trial)], result)
 
     def _ended(self, spec: TrialSpec, result: AttemptResult) -> None:
-        """Write the trial's row; if that fails, the sweep continues and the next run writes it."""
+        """Write the trial's row; if that fails, the sweep continues and the next run writes it.
+
+        A driver that was superseded writes no row and starts no further stages.
+        """
         try:
             self._run.account.ended(spec, result)
+        except SupersededError as error:
+            self._run.halt(str(error))
         except Exception as error:
             if is_full(error):
                 self._run.halt(FULL)
@@ -193,13 +200,13 @@ class SweepCallback(Callback):  # type: ignore[misc]  # ray is untyped
 class NoTuneOutput(TrialProgressCallback):  # type: ignore[misc]  # ray is untyped
     """Replaces the callback with which Tune prints, at any verbosity."""
 
-    def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_result(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
-    def on_trial_error(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_error(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
-    def on_trial_complete(self, *arguments: Any, **info: Any) -> None:
+    def on_trial_complete(self, *arguments: object, **info: object) -> None:
         """Print nothing."""
 
 
@@ -210,11 +217,11 @@ class StopWhenDrained(Stopper):  # type: ignore[misc]  # ray is untyped
     def __init__(self, scheduler: StageScheduler) -> None:
         self._scheduler = scheduler
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state, as above."""
         return {}
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
         return False
 
     def stop_all(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from ray import tune
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 Spec = TypeVar("Spec")
 """Data of a trial: a `TrialSpec`."""
+Message = TypeVar("Message")
+"""Message of a trial to its worker: a `TrialMessage`."""
 
 
-def space(trials: Mapping[str, Spec], message: Callable[[Spec], dict[str, Any]]) -> dict[str, Any]:
+def space(trials: Mapping[str, Spec], message: Callable[[Spec], Message]) -> dict[str, object]:
     """Return a grid over the ids of the trials, with the message of each.
 
     Tune copies the whole grid for every trial, so the work grows with the square of the number of
@@ -32,20 +34,18 @@ def trial_id(trial: Trial) -> str:
 
 
 @final
-class _Messages(Generic[Spec]):
+class _Messages(Generic[Spec, Message]):
     """Message for the worker of each trial, created when Tune creates the trial."""
 
-    def __init__(
-        self, trials: Mapping[str, Spec], message: Callable[[Spec], dict[str, Any]]
-    ) -> None:
+    def __init__(self, trials: Mapping[str, Spec], message: Callable[[Spec], Message]) -> None:
         self._trials, self._message = trials, message
 
-    def __call__(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, config: Mapping[str, str]) -> Message:
         return self._message(self._trials[config["trial_id"]])
 
-    def __deepcopy__(self, memo: object) -> _Messages[Spec]:
+    def __deepcopy__(self, memo: object) -> _Messages[Spec, Message]:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state: Tune pickles the search space, but the pickle is never read."""
         return {}

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.execution.tune.param_space import trial_id
+from sweeps.execution.worker.trial_message import StepResult, owner_of
 from sweeps.stages.lease_watch import LeaseWatch
 from sweeps.stages.leases import BlockedLeaseError
 from sweeps.storage import StorageError
@@ -68,7 +69,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         self._messages: list[str] = []
         self.draining = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return no state: Tune pickles the scheduler, but the pickle is never read."""
         return {}
 
@@ -114,7 +115,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         return best
 
     def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+        self, tune_controller: TuneController, trial: Trial, result: StepResult
     ) -> str:
         mine = trial_id(trial)
         if result["outcome"] in MISPLACED:
@@ -138,7 +139,7 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
         return str(FIFOScheduler.CONTINUE)
 
     def on_trial_complete(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+        self, tune_controller: TuneController, trial: Trial, result: StepResult
     ) -> None:
         self.on_trial_result(tune_controller, trial, {**result, "outcome": "ended"})
         self._active.pop(trial.trial_id, None)
@@ -225,8 +226,3 @@ class StageScheduler(FIFOScheduler):  # type: ignore[misc]  # ray is untyped
             return True
         self._foreign[key] = now + POLL_S
         return False
-
-
-def owner_of(driver: str, trial: str) -> str:
-    """Return the owner under which a trial of a driver leases stages."""
-    return f"{driver}:{trial}"

@@ -6,7 +6,7 @@ folder of the trial. No file of Tune is read back, so the error is recorded when
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from ray.tune.experiment import Trial
 
@@ -23,7 +23,7 @@ class TrialErrors:
         self._handle_error = Trial.handle_error
 
     def __enter__(self) -> TrialErrors:
-        def handle_error(trial: Trial, exc: BaseException | None = None) -> Any:
+        def handle_error(trial: Trial, exc: BaseException | None = None) -> object:
             self._last[trial.trial_id] = exc
             return self._handle_error(trial, exc)
 

@@ -6,20 +6,27 @@ import ctypes
 import gc
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, final
+from typing import TYPE_CHECKING, Unpack, final
 
 import ray
 from ray import tune
 
 from sweeps.definition import TrialSpec
 from sweeps.errors import SweepsError
-from sweeps.execution.cluster.node_check import StorageProof, sees, version_issue
+from sweeps.execution.cluster.node_check import sees, version_issue
 from sweeps.execution.cluster.software_versions import Versions, installed_versions
 from sweeps.execution.failures.failure_causes import error_kind, error_text
 from sweeps.execution.resources.gpu_memory import DeviceTooSmallError, limit_memory, torch_cuda
 from sweeps.execution.resources.gpu_placement import placement_of
 from sweeps.execution.resources.trial_resources import Demand
 from sweeps.execution.worker.notices import post_notice
+from sweeps.execution.worker.trial_message import (
+    Outcome,
+    StepFields,
+    StepResult,
+    TrialConfig,
+    TrialMessage,
+)
 from sweeps.execution.worker.worker_startup import load_torch
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.live_metrics import metrics_so_far
@@ -31,40 +38,12 @@ if TYPE_CHECKING:
     from clmethods.readout.features import FeatureCache
 
 
-class TrialMessage(TypedDict):
-    """Message to a worker, sent through Ray: strings and numbers only."""
-
-    trial: str
-    """Canonical JSON of the `TrialSpec`."""
-    stages: int
-    """Number of stages of the trial that are requested now."""
-    sweep: str
-    storage: str
-    options: NotRequired[str]
-    """`ObjectStore.options` of the driver as JSON; without it the worker's environment decides."""
-    proof: StorageProof | None
-    """Object of the driver that must be in the storage; None on a single machine."""
-    run_id: str
-    """Id of the driver's run, under which it collects notices."""
-    owner: str
-    """Owner under which the worker leases stages; the driver's id is part of it."""
-    time_to_live_s: float
-    objectives: list[str]
-    """Metrics to show in addition to the default ones."""
-    demand: dict[str, float]
-    """Resources that Ray reserves for the trial: `CPU`, `GPU`."""
-    gpu_types: list[str]
-    """Types of GPU that it may run on, in order of preference; empty allows any."""
-    gpu_bytes: int
-    """GPU bytes that a trial needs, as measured; 0 if nothing was measured."""
-
-
-def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def resources_of(config: TrialConfig) -> tune.PlacementGroupFactory:
     """Return the resources that Ray reserves for a trial.
 
     The function is sent with the trainable, so it depends on nothing else.
     """
-    message: TrialMessage = config["message"]
+    message = config["message"]
     return placement_of(
         Demand(
             cpu=message["demand"]["CPU"],
@@ -94,16 +73,16 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
     _runner: TrialRunner | None
     _features: FeatureCache | None = None
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: TrialConfig) -> None:
         """Prepare a fresh worker for its first trial."""
         self._take(config["message"])
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: TrialConfig) -> bool:
         """Prepare the worker for another trial; Tune calls this in place of `setup`."""
         self._take(new_config["message"])
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> StepResult:
         """Compute one stage.
 
         An error of the run itself is returned as a result, because Tune retries exceptions. If
@@ -134,7 +113,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             done=report.position == self._runner.end,
         )
 
-    def _failure(self, error: Exception) -> dict[str, Any]:
+    def _failure(self, error: Exception) -> StepResult:
         if is_full(error):
             result = self._result("halted", error=FULL, done=True)
         elif is_storage_fault(error):
@@ -145,7 +124,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         self._runner = self._features = None  # and with them objects that may fill the memory
         return result
 
-    def _result(self, outcome: str, **fields: Any) -> dict[str, Any]:
+    def _result(self, outcome: Outcome, *, done: bool, **fields: Unpack[StepFields]) -> StepResult:
         notes = "\n".join(self._notes)  # messages of the store for the driver
         self._notes.clear()
         return {
@@ -155,6 +134,7 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
             "node_id": _node_id(),
             "gpus": _gpus(),
             "notes": notes,
+            "done": done,
             **fields,
         }
 
@@ -163,11 +143,11 @@ class StageTrainable(tune.Trainable):  # type: ignore[misc]  # ray is untyped
         if self._runner is not None:
             self._runner.leases.require_no_obstacle(key)
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, object]:
         """Return an empty checkpoint: the state is in the store."""
         return {}
 
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+    def load_checkpoint(self, checkpoint: dict[str, object] | None) -> None:
         """Do nothing: the state is in the store."""
 
     def _figures(self, runner: TrialRunner, report: StepReport) -> dict[str, float]:

@@ -12,7 +12,7 @@ from click.testing import Result
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import keep_table
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.definition import load_sweep
+from sweeps.definition import load_sweep, measured_sweep
 from sweeps.definition.orders import task_similarity_measurement as measuring
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.storage import open_storage
@@ -50,12 +50,36 @@ def test_a_stored_sweep_is_read_where_neither_data_nor_cache_is(
     file = sweep_file(orders={"design": "curricula"})
     planned = sweeps_command("plan", file, "--storage", storage)
     assert "orders: curricula. Nothing: near-first, far-first" in planned.output
-    keep_sweep_file(load_sweep(file), open_storage(str(storage)))
+    keep_sweep_file(measured_sweep(load_sweep(file)), open_storage(str(storage)))
     shutil.rmtree(tmp_path / "cache")
     for command in ("status", "pareto", "orders"):
         shown = sweeps_command(command, storage)
         assert shown.exit_code == 0, shown.output
     assert open_stored_sweep(str(storage)).sweep.orders.measured == (table,)
+
+
+def test_reading_a_stored_sweep_never_measures_its_tasks(
+    sweeps_command: Command,
+    sweep_file: Callable[..., Path],
+    table: TaskTable,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file without task tables, as a user may put one into the storage, explains what to do."""
+    storage = tmp_path / "storage"
+    shutil.copytree(finished, storage)
+    keep_sweep_file(
+        load_sweep(sweep_file(orders={"design": "curricula"})), open_storage(str(storage))
+    )
+    monkeypatch.setattr(measuring, "kept_table", None)
+    for command in ("pareto", "orders", "gc", "report"):
+        refused = sweeps_command(command, storage)
+        assert refused.exit_code == 2, refused.output
+        assert "`sweeps run` measure the tasks of a sweep file" in refused.output
+    shown = sweeps_command("status", storage)
+    assert shown.exit_code == 0, shown.output
+    assert "a design whose tasks were measured" in " ".join(shown.output.split())
 
 
 def test_orders_says_whether_similar_tasks_cost_each_other_more(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import pytest
 from clmethods.config import InvalidConfigError
 from clmethods.training.stage import DivergedError
 from sweeps.definition import expand
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.driver import RunOptions, SweepOutcome, run_sweep
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
 from sweeps.planning.driver_lock import presence
-from sweeps.planning.plan import make_plan
 from sweeps.results import TABLES, latest_trials, read_table
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.stages.trial_rows import AttemptResult
@@ -33,7 +33,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
     """Runs what Ray would be given, in this process."""
     given = Log()
 
-    def run(self: SweepExecutor, address: str | None) -> bool:
+    def run_step(self: SweepExecutor) -> bool:
         for trial in self.todo:
             given.append(trial.label)
             try:
@@ -47,9 +47,10 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Log:
                 ending = AttemptResult(status="finished", stages_done=len(trial.chain))
             self.account.ended(trial, ending)
             self.account.ended(trial, ending)  # Tune says it twice now and then
-        return False
+        return True
 
-    monkeypatch.setattr(SweepExecutor, "run", run)
+    monkeypatch.setattr(SweepExecutor, "connected", lambda self, address: nullcontext())
+    monkeypatch.setattr(SweepExecutor, "run_step", run_step)
     return given
 
 
@@ -239,8 +240,8 @@ def test_a_damaged_part_is_written_again(
 
 def test_a_signal_whose_exception_was_lost_is_not_forgotten(store: StageStore) -> None:
     """Python drops an exception that a handler raises in a destructor or in a fork."""
-    plan = make_plan(small_sweep(), store)
-    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=1)), 20.0)
+    backlog = Backlog(small_sweep(), store)
+    job = SweepExecutor(backlog, backlog.take())
     job.check_interruption()
     assert not job._drain()  # nothing runs yet, so there is nothing to wait for
     with pytest.raises(KeyboardInterrupt):

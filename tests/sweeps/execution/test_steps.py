@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
     """Runs what Ray would be given, in this process."""
     given = Given()
 
-    def run(self: SweepExecutor, address: str | None) -> bool:
+    def run_step(self: SweepExecutor) -> bool:
         for trial in self.todo:
             given.append(trial.label)
             end = len(self.plan.tree.chains[trial.trial_id])
@@ -80,9 +81,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
                 self.progress.tally.trained += runner.advance().outcome == "trained"
             if self.plan.is_whole(trial):
                 self.account.ended(trial, AttemptResult(status="finished", stages_done=end))
-        return False
+        return True
 
-    monkeypatch.setattr(SweepExecutor, "run", run)
+    monkeypatch.setattr(SweepExecutor, "connected", lambda self, address: nullcontext())
+    monkeypatch.setattr(SweepExecutor, "run_step", run_step)
     return given
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -13,6 +17,7 @@ import yaml
 from clmethods.config import InvalidConfigError
 from sweeps.definition import Sweep, expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file, presence, refuse_other_meaning
+from sweeps.results import read_table
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import AttemptResult, record_trial
@@ -181,6 +186,67 @@ def test_a_short_run_leaves_what_may_be_alive(tmp_path: Path) -> None:
     with presence(sweep(), objects, TTL_S):
         pass
     assert list(objects.list("sweeps/small/running")) == [f"sweeps/small/running/{key}/0"]
+
+
+SUSPENDED = textwrap.dedent(
+    """
+    import sys
+    from sweeps.execution.backlog import Backlog
+    from sweeps.planning.driver_lock import SupersededError, keep_sweep_file, presence
+    from sweeps.stages.stage_store import StageStore
+    from sweeps.stages.trial_rows import AttemptResult
+    from sweeps.storage import open_storage
+    from tests.sweeps.planning.test_driver_lock import TTL_S, sweep
+
+    objects = open_storage(sys.argv[1])
+    with presence(sweep(), objects, TTL_S) as present:
+        keep_sweep_file(sweep(), objects)
+        backlog = Backlog(sweep(), StageStore(objects), require_current=present.require_current)
+        first, second = backlog.take()
+        backlog.record(first, AttemptResult(status="failed", stages_done=0))
+        print("present", flush=True)
+        sys.stdin.readline()
+        try:
+            backlog.record(second, AttemptResult(status="failed", stages_done=0))
+        except SupersededError as error:
+            print(error, flush=True)
+        else:
+            print("recorded", flush=True)
+    """
+)
+
+
+@pytest.mark.parametrize("other_version", [True, False])
+def test_a_suspended_driver_writes_no_row_once_another_version_was_run(
+    tmp_path: Path, other_version: bool
+) -> None:
+    """Suspended for longer than its lease lasts; a driver of the same version does not matter."""
+    objects = open_storage(str(tmp_path))
+    driver = subprocess.Popen(
+        [sys.executable, "-c", SUSPENDED, objects.location],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "present\n"
+        driver.send_signal(signal.SIGSTOP)
+        following = sweep(seeds=[0, 1]) if other_version else sweep()
+        with presence(following, objects, TTL_S):
+            time.sleep(3 * TTL_S)  # so that a driver of the same version expires, too
+            keep_sweep_file(following, objects)
+        driver.send_signal(signal.SIGCONT)
+        said, _ = driver.communicate("write\n", timeout=60)
+    finally:
+        driver.kill()
+    rows = read_table(objects, "small", "trials").table.num_rows
+    if other_version:
+        assert "allowed: the version of the sweep file that was run last" in said
+        assert rows == 1
+    else:
+        assert (said, rows) == ("recorded\n", 2)
+    assert list(objects.list("sweeps/small/running")) == []
 
 
 def test_every_version_of_the_file_is_kept_once_under_its_checksum() -> None:

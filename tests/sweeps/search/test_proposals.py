@@ -60,7 +60,7 @@ def test_observations_steer_later_proposals() -> None:
     def last_rates(good: bool) -> list[float]:
         proposer = Proposer(sweep)
         while (batch := proposer.ask()) is not None:
-            last = [proposal.draw["train.lr"] for proposal in batch.proposals]
+            last = [float(str(proposal.draw["train.lr"])) for proposal in batch.proposals]
             proposer.tell(
                 {
                     c.run.config_id: Outcome(
@@ -176,7 +176,7 @@ def test_a_gaussian_process_proposes_what_is_good() -> None:
         c.run.config_id: Outcome(values=(math.log(c.run.train.lr),)) for c in batches[0].new
     }
     _, second = proposals(sweep, outcomes)
-    assert max(p.draw["train.lr"] for p in second.proposals) > 0.5
+    assert max(float(str(p.draw["train.lr"])) for p in second.proposals) > 0.5
     assert proposals(sweep, outcomes)[1] == second
 
 

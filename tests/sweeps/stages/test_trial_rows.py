@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sweeps.definition import expand
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
-from sweeps.planning.plan import make_plan
 from sweeps.results import read_table
 from sweeps.stages.stage_rows import bundle_of
 from sweeps.stages.stage_store import StageStore, folder
@@ -42,17 +41,13 @@ def test_a_trial_that_lacks_a_stage_gets_no_row_as_finished(store: StageStore) -
 
 
 def test_the_run_counts_it_as_failed_until_its_stages_are_there(store: StageStore) -> None:
-    executor = SweepExecutor(
-        make_plan(SWEEP, store), store, [TRIAL], Progress(Tally(trials=1, stages=3)), 20.0
-    )
+    executor = SweepExecutor(Backlog(SWEEP, store), [TRIAL])
     executor.account.ended(TRIAL, FINISHED)
     assert "1 of 3 stages" in executor.account.failed[TRIAL.trial_id]
     assert executor.progress.tally.finished == 0
     assert statuses(store) == []
     run_trial(TRIAL, store)
-    again = SweepExecutor(
-        make_plan(SWEEP, store), store, [TRIAL], Progress(Tally(trials=1, stages=3)), 20.0
-    )
+    again = SweepExecutor(Backlog(SWEEP, store), [TRIAL])
     again.account.ended(TRIAL, FINISHED)
     assert again.account.failed == {}
     assert statuses(store) == ["finished"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from clmethods.config import InvalidConfigError
 from clmethods.config.task_table import TaskTable, table_id
 from clmethods.data.task_tables import keep_table
-from sweeps.definition import Sweep, expand, sweep_from_dict
+from sweeps.definition import Sweep, expand, measured_sweep, sweep_from_dict
 from sweeps.definition.orders import CHAINS, Precedence
 from sweeps.definition.orders import task_similarity_measurement as measuring
 from tests.sweeps.definition.orders.tables import table_of
@@ -33,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def built(**fields: Any) -> Sweep:
-    return sweep_from_dict({**DOCUMENT, **fields})
+    return measured_sweep(sweep_from_dict({**DOCUMENT, **fields}))
 
 
 def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +58,33 @@ def test_a_table_is_measured_once_and_then_found(
         file.unlink()
     again = sweep_from_dict(sweep.document)
     assert expand(again) == expand(sweep)
+    assert measured_sweep(again) is again
     assert again.document == sweep.document
     with pytest.raises(FileNotFoundError):
         built()
+
+
+def test_loading_a_sweep_measures_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a process is started nor the cache used; the orders are refused until measured."""
+
+    def forbidden(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"loading started a process: {arguments}")
+
+    for module, name in ((subprocess, "Popen"), (os, "fork"), (os, "posix_spawn")):
+        monkeypatch.setattr(module, name, forbidden)
+    monkeypatch.setattr(measuring, "kept_table", forbidden)
+    sweep = sweep_from_dict(DOCUMENT)
+    assert not cache.exists()
+    assert len(sweep.unmeasured) == 1  # the streams of all configurations are equal
+    assert sweep.orders.measured == ()
+    assert "measured" not in sweep.document["orders"]
+    with pytest.raises(
+        InvalidConfigError, match=r"orders\.design: got 'curricula', .* `sweeps run`"
+    ):
+        expand(sweep)
+    monkeypatch.undo()
+    monkeypatch.setenv("CLMETHODS_CACHE", str(cache))
+    assert not measured_sweep(sweep).unmeasured
 
 
 def test_missing_data_is_refused_with_its_reason(

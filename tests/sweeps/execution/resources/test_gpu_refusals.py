@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from clmethods.config import ConfigIssue, InvalidConfigError
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.driver import RunOptions, run_sweep
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.gpu_sizing import MemoryRecord
-from sweeps.planning.plan import make_plan
 from sweeps.results.events import read_events
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
@@ -29,14 +28,14 @@ from tests.sweeps.stages.small import small_sweep
 def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guarded: bool) -> None:
     """On a machine of its own there is no other GPU: the run ends instead of trying for ever."""
     store = StageStore(open_storage(str(tmp_path)))
-    plan = make_plan(small_sweep(), store)
-    executor = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    backlog = Backlog(small_sweep(), store)
+    executor = SweepExecutor(backlog, backlog.take())
     refused: list[tuple[str, ConfigIssue]] = []
     if guarded:
         guard: Any = SimpleNamespace(refuse=lambda *reason: refused.append(reason))
-        executor._watch._guard = guard
-    executor.unusable.handle(
-        {
+        executor.watch._guard = guard
+    executor.watch.exclude_unusable(
+        {  # type: ignore[typeddict-item]
             "outcome": "gpu_too_small",
             "node_id": "node-1",
             "host": "worker",

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from clmethods.config import InvalidConfigError
+from sweeps.execution.backlog import Backlog
 from sweeps.execution.cluster.connection import ray_cluster
 from sweeps.execution.cluster.node_types import Growth, NodeTypes, node_types
 from sweeps.execution.cluster.nodes import Nodes
 from sweeps.execution.executor import SweepExecutor
-from sweeps.execution.progress import Progress, Tally
 from sweeps.execution.resources.impossible_demands import judge
 from sweeps.execution.resources.trial_resources import GPU_TYPE_LABEL, Demand, NodeShape, shapes_of
-from sweeps.planning.plan import make_plan
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import open_storage
 from tests.sweeps.execution.clusters import Host, cluster_of
@@ -169,9 +168,9 @@ def test_a_step_of_a_run_refuses_before_it_starts_anything(
 ) -> None:
     """Ray itself would let it wait for ever."""
     store = StageStore(open_storage("memory://"))
-    plan = make_plan(small_sweep(**fields), store)
-    job = SweepExecutor(plan, store, plan.trials, Progress(Tally(trials=1, stages=3)), 20.0)
+    backlog = Backlog(small_sweep(**fields), store)
+    job = SweepExecutor(backlog, backlog.take())
     with ray_cluster(None, cpus=2):
         reservations = job._reserved()
         with pytest.raises(InvalidConfigError, match=re.escape(constraint)):
-            reservations.begin(plan.trials)
+            reservations.begin(job.todo)

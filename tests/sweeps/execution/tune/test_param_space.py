@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from ray import cloudpickle
 from ray.tune.search.variant_generator import generate_variants
@@ -26,7 +27,7 @@ def test_every_trial_has_its_own_message_which_is_made_once() -> None:
 
 def test_a_copy_for_one_trial_copies_no_other() -> None:
     """Tune makes one for every trial: what is in it is paid for as often as there are trials."""
-    whole = space(TRIALS, lambda spec: {"of": spec})
+    whole: dict[str, Any] = space(TRIALS, lambda spec: {"of": spec})
     copied = copy.deepcopy(whole)
     assert copied["message"].func is whole["message"].func
     assert copied["trial_id"] == {"grid_search": ["a", "b", "c"]}

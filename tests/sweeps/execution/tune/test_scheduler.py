@@ -10,7 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.execution.tune import scheduler as module
-from sweeps.execution.tune.scheduler import StageScheduler, owner_of
+from sweeps.execution.tune.scheduler import StageScheduler
+from sweeps.execution.worker.trial_message import owner_of
 from sweeps.stages.lease_watch import LeaseWatch
 from sweeps.stages.leases import LeaseTable
 from sweeps.storage import ObjectStore, open_storage

@@ -13,7 +13,8 @@ import pytest
 from clmethods.training.stage import run_stage
 from sweeps.definition import TrialSpec, expand
 from sweeps.execution.cluster.node_check import StorageProof, storage_proof
-from sweeps.execution.worker.trainable import StageTrainable, TrialMessage, resources_of
+from sweeps.execution.worker.trainable import StageTrainable, resources_of
+from sweeps.execution.worker.trial_message import StepResult, TrialMessage
 from sweeps.stages.leases import BlockedLeaseError
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage import open_storage
@@ -42,7 +43,7 @@ def config_of(
     return {"trial_id": trial.trial_id, "message": message}
 
 
-def steps(worker: StageTrainable) -> list[dict[str, Any]]:
+def steps(worker: StageTrainable) -> list[StepResult]:
     found = [worker.step()]
     while not found[-1]["done"]:
         found.append(worker.step())
