@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from clmethods.data.cache import cached_pixels
+from clmethods.data.pixel_limit import require_decodable
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
 
 Resize = Literal["stretch", "crop"]
@@ -95,6 +96,7 @@ def fit(image: Image.Image, side: int, resize: Resize) -> Pixels:
 def open_rgb(path: Path) -> Image.Image:
     """Read an image as RGB. Raises OSError, ValueError or SyntaxError if it cannot be read."""
     with Image.open(path) as image:
+        require_decodable(image)
         if image.mode not in EIGHT_BIT:
             raise ValueError(f"mode {image.mode}: more than eight bits per channel")
         return image.convert("RGB")

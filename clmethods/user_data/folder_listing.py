@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import struct
@@ -15,6 +14,7 @@ from typing import Literal
 
 from clmethods.catalog.facts import DatasetFacts, GivenTask
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
+from clmethods.user_data.gzip_files import read_gzip
 
 TRAIN, VALIDATION, TEST, OPEN = 0, 1, 2, -1
 """Split of an image. For `OPEN` images, `split_seed` selects training or test."""
@@ -212,9 +212,8 @@ def idx_labels(path: Path) -> bytes:
     Raises `InvalidConfigError` if the file cannot be read or has another format.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            data = stream.read()
-    except (OSError, EOFError) as error:
+        data = read_gzip(path)
+    except OSError as error:
         raise refused("root", str(path), "a readable IDX file", f"{error}.") from error
     header = struct.pack(">HBBI", 0, 8, 1, max(len(data) - 8, 0))  # bytes, rank 1, length
     if data[:8] != header:
