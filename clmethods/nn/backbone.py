@@ -16,7 +16,7 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.resolve import resolve_backbone, weights_path
 from clmethods.data.transforms import enlarged
 from clmethods.nn.architecture import SITE_SLOTS, SiteSlot, architecture
-from clmethods.nn.weights import Tensors, WeightsError, fit, read
+from clmethods.nn.weights import Tensors, WeightsError, load_weights
 
 __all__ = [
     "SITE_SLOTS",
@@ -115,12 +115,7 @@ def load_backbone(config: BackboneConfig, precision: str, device: str) -> Frozen
 def _load(config: BackboneConfig, network: VisionTransformer) -> tuple[Tensors, tuple[str, ...]]:
     if config.weights == "random":
         return _random(config), ()
-    path = weights_path(resolve_backbone(config))
-    stored = read(path)
-    try:
-        tensors, ignored = fit(stored, network)
-    except WeightsError as error:
-        raise WeightsError(f"{path.name} does not fit {config.name}: {error}") from error
+    tensors, ignored = load_weights(config, weights_path(resolve_backbone(config)), network)
     return tensors, tuple(ignored)
 
 

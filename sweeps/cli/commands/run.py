@@ -45,7 +45,7 @@ SHORTEST_LEASE_S, LONGEST_LEASE_S = 0.5, 86400.0
 def plan(sweep: str, storage: str, probe: bool) -> None:
     """Show what a run would train, its cost, and likely problems."""
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_spread
-    from sweeps.definition import missing_data, tolerated_weights
+    from sweeps.definition import misfit_weights, missing_data, tolerated_weights
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
     from sweeps.planning.driver_lock import refuse_other_meaning
     from sweeps.planning.plan import make_plan
@@ -56,6 +56,7 @@ def plan(sweep: str, storage: str, probe: bool) -> None:
     with tolerated_weights() as weights:
         definition = load_named_sweep(sweep)
     missing = [*weights.values(), *missing_data(definition)]
+    refuse(misfit_weights(definition))
     objects = (
         usable_storage(storage, definition.storage, write=True)
         if probe
@@ -132,7 +133,7 @@ def run(
     stages are trained. A file under which existing rows would have another meaning is refused, and
     so is a different version of the file while the sweep is running.
     """
-    from sweeps.definition import missing_data
+    from sweeps.definition import misfit_weights, missing_data
     from sweeps.execution.driver import RunOptions, run_sweep
     from sweeps.stages.stage_store import StageStore
 
@@ -141,6 +142,7 @@ def run(
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
     if address is None:  # the machines of a cluster have separate folders
         refuse(missing_data(definition))
+    refuse(misfit_weights(definition))
     objects = stored or usable_storage(storage, definition.storage, write=True)
     outcome = run_sweep(
         definition,
