@@ -98,8 +98,11 @@ def asked_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "_facts_from_timm", answer)
 
 
+PATIENT = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
 @pytest.mark.parametrize(
-    "case", [*FAST, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)], ids=str
+    "case", [*FAST, *(pytest.param(case, marks=PATIENT) for case in SLOW)], ids=str
 )
 @torch.no_grad()
 def test_what_can_be_trained_can_be_exported(case: Case, tmp_path: Path) -> None:
