@@ -37,7 +37,8 @@ from clmethods.data.task_tables import keep_table, kept_table
 from clmethods.determinism import prepare_process
 from clmethods.errors import InvalidConfigError
 from clmethods.methods.base import Predictor
-from clmethods.nn.backbone import WeightsError, load_backbone
+from clmethods.nn.backbone import load_backbone
+from clmethods.nn.weights import WeightsError
 
 PER_CLASS = 32
 """Maximum number of images per class and task."""

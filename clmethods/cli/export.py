@@ -103,7 +103,10 @@ def _readout(known: list[ReadoutConfig], name: str) -> ReadoutConfig:
 
 def _line(name: str, check: dict[str, object], images: str) -> str:
     if "logit_difference" not in check:
-        return f"{name}: {check['equal']} of {check['images']} predictions equal the model's"
+        text = f"{name}: {check['equal']} of {check['images']} predictions equal the model's"
+        if "pixel_difference" in check:
+            text += f"; mean pixel difference {check['pixel_difference']:g} of 255"
+        return text
     text = f"{name}: logits differ by at most {check['logit_difference']:.2g} on {images}"
     if isinstance(check.get("ranks"), dict):
         ranks = check["ranks"].values()  # type: ignore[attr-defined]

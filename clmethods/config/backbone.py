@@ -12,7 +12,7 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, refuse, require
 
 Normalise = Literal["half", "none", "imagenet", "cifar", "ref"]
 
-FORMATS = (".safetensors", ".npz", ".pth", ".pt", ".pth.tar")
+FORMATS = (".safetensors", ".npz", ".pth", ".pt", ".pth.tar", ".ckpt")
 """File name extensions of weights: of this package and timm, of the original JAX files, and of
 PyTorch."""
 
@@ -31,6 +31,9 @@ class BackboneConfig:
     the extensions in `FORMATS`."""
     weights_sha256: str | None = None
     """Required SHA-256 checksum of the weights; set when the run is resolved."""
+    weights_network: str | None = None
+    """Network to read from a weights file with several networks: the prefix of its tensors, such
+    as `model`, `ema_model` or `teacher.backbone`, or `.` for tensors without a prefix."""
     image_size: int = 16
     """Side of the input in pixels. Position embeddings are resampled to it."""
     normalise: Normalise = "half"
@@ -114,6 +117,8 @@ class BackboneConfig:
             "image_size": self.image_size,
             "normalise": self.normalise,
         }
+        if self.weights_network is not None:
+            identity["weights_network"] = self.weights_network
         if self.pooling != "token":
             identity["pooling"] = self.pooling
         return identity

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clmethods.data.originals import check_md5, first_folder, hub_source, two_splits
 from clmethods.data.pickles import load_arrays
@@ -79,7 +80,7 @@ def _source(root: str | None, layout: Layout) -> Source:
             raise missing(layout.name, root, f"{what} files train-*.parquet and test-*.parquet")
         return source
     batches = _batches(files, layout)
-    labels = [np.array(batch[layout.label], np.int64) for batch in batches]
+    labels = [_labels(batch[layout.label], files[0]) for batch in batches]
     test = len(labels[-1])
     total = sum(map(len, labels))
 
@@ -135,6 +136,14 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
     if stream is None:
         raise KeyError(name)
     return stream.read()
+
+
+def _labels(values: Any, path: Path) -> NDArray[np.int64]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise DatasetError(f"{path}: labels must be a list of class ids")
+    return np.array(values, np.int64)
 
 
 def _images(batch: dict[bytes, Any], path: Path) -> Pixels:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clmethods.config.extension import ExtendedStream
 from clmethods.config.stream import StreamConfig, TaskGroup
+from clmethods.data.original_images import OriginalImage
 from clmethods.data.streams import Split, TaskData, TaskStream
 from clmethods.data.transforms import to_same_shape
 
@@ -34,6 +35,9 @@ class ImageSource(Protocol):
 
     def places_of(self, group: TaskGroup, split: Split) -> Tensor:
         """Return the index (n,) in the dataset of each image that `data_of` returns."""
+
+    def originals(self, classes: tuple[int, ...], split: Split) -> list[OriginalImage]:
+        """Return the original of each image that `data` returns."""
 
 
 @final
@@ -99,6 +103,17 @@ class ExtendedTaskStream:
         if group.index < self.config.base.tasks:
             return self._base().places_of(group, split)
         return self.places(group.classes, split)
+
+    def originals(self, classes: tuple[int, ...], split: Split) -> list[OriginalImage]:
+        """Return the original of each image that `data` returns."""
+        first = self.config.base.facts.classes
+        old = tuple(label for label in classes if label < first)
+        new = self._original_ids(tuple(label for label in classes if label >= first))
+        found = self._base().originals(old, split) if old else []
+        if new:
+            added = self._open(self.config.added.stream, self.image_size)
+            found = found + added.originals(new, split)
+        return found
 
     def _base(self) -> ImageSource:
         return self._open(self.config.base, self.image_size)

@@ -143,7 +143,7 @@ def _unpack(path: Path, folder: Path) -> None:
             else:
                 with tarfile.open(path) as tar:
                     tar.extractall(scratch, filter="data")
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except Exception as error:  # a damaged or encrypted archive can raise any exception
             raise DatasetError(f"{path} cannot be unpacked: {error}") from error
         for entry in Path(scratch).iterdir():
             if not (folder / entry.name).exists():

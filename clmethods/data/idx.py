@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clmethods.data.originals import hub_source, two_splits
 from clmethods.data.source import DatasetError, Pixels, Source, missing, stamp_of
+from clmethods.user_data.gzip_files import read_gzip
 from clmethods.user_data.idx_listing import IDX_FILES, idx_file
 
 
@@ -74,15 +75,14 @@ def read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     Raises `DatasetError` if the file is incomplete or has another format.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            data = stream.read()
-    except (OSError, EOFError) as error:
+        data = read_gzip(path)
+    except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     start = 4 + 4 * rank
     if len(data) < start or data[:4] != bytes((0, 0, 8, rank)):
         raise DatasetError(f"{path} is not an IDX file of unsigned bytes with {rank} dimensions")
     shape = struct.unpack(f">{rank}I", data[4:start])
-    expected = int(np.prod(shape))
+    expected = math.prod(shape)
     if len(data) - start != expected:
         raise DatasetError(f"{path} is incomplete: it has {len(data) - start} of {expected} bytes")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from clmethods.data.cache import cached_pixels
+from clmethods.data.pixel_limit import require_decodable
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
 from clmethods.user_data.image_headers import EIGHT_BIT, UPRIGHT
 
@@ -118,6 +119,7 @@ def open_rgb(path: Path, orientation: int = UPRIGHT) -> Image.Image:
     Raises OSError, ValueError or SyntaxError if it cannot be read.
     """
     with Image.open(path) as image:
+        require_decodable(image)
         if image.mode not in EIGHT_BIT:
             raise ValueError(f"mode {image.mode}: more than eight bits per channel")
         rgb = image.convert("RGB")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clmethods.data.pixel_limit import require_decodable
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
 from clmethods.user_data.folder_listing import TEST, TRAIN
 from clmethods.user_data.parquet_columns import ParquetError, read_parquet
@@ -65,7 +66,7 @@ def hub_source(root: str | None, image: Sequence[str], label: Sequence[str]) -> 
     for side, paths in ((TRAIN, train), (TEST, test)):
         for path in paths:
             column = _column(path, label)
-            labels += [int(str(value)) for value in column]
+            labels += [_label(v, f"row {row} of {path}") for row, v in enumerate(column, start=1)]
             splits += [side] * len(column)
 
     def read() -> Pixels:
@@ -98,12 +99,21 @@ def _column(path: Path, names: Sequence[str]) -> list[object]:
     return next(columns[name] for name in names if name in columns)
 
 
+def _label(value: object, what: str) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise DatasetError(f"{what}: the label is {str(value)[:40]!r}, allowed: a class id")
+
+
 def _picture(cell: object, what: str) -> Pixels:
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     try:
         with Image.open(io.BytesIO(data)) as image:  # type: ignore[arg-type]  # checked by Pillow
+            require_decodable(image)
             return np.asarray(image if image.mode in {"L", "RGB"} else image.convert("RGB"))
-    except (OSError, TypeError, ValueError, SyntaxError) as error:
+    except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{what}: not a readable image: {error}") from error
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.data.datasets import open_images
 from clmethods.data.image_decoding import center_crop
+from clmethods.data.original_images import OriginalImage
 from clmethods.data.source import DatasetError
 from clmethods.data.splits import Indices, cells, drawn_splits
 from clmethods.user_data.folder_listing import TEST, TRAIN, VALIDATION
@@ -78,6 +79,11 @@ class TaskStream:
     def data_of(self, group: TaskGroup, split: Split) -> TaskData:
         """Return the images of one task in `split`."""
         return self.data_of_all((group,), split)
+
+    def originals(self, classes: tuple[int, ...], split: Split) -> list[OriginalImage]:
+        """Return the original of each image that `data` returns."""
+        source = self._data.source
+        return [OriginalImage(source, int(index)) for index in self.places(classes, split)]
 
     def places_of(self, group: TaskGroup, split: Split) -> Tensor:
         """Return the index (n,) in the dataset of each image that `data_of` returns."""

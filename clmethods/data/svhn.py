@@ -41,7 +41,7 @@ def svhn(root: str | None) -> Source:
 def _variable(path: Path, name: str) -> np.ndarray[Any, Any]:
     try:
         variables = loadmat(path, variable_names=[name])
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # a damaged file can raise any exception
         raise DatasetError(f"{path} is not a readable MATLAB file: {error}") from error
     if name not in variables:
         raise DatasetError(f"{path} has no variable {name!r}")
@@ -50,10 +50,16 @@ def _variable(path: Path, name: str) -> np.ndarray[Any, Any]:
 
 def _labels(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
     check_md5(path, path.read_bytes(), MD5.get(path.name))
-    return _variable(path, "y").astype(np.int64).ravel() % 10
+    labels = _variable(path, "y")
+    if labels.dtype.kind not in "iuf" or not np.array_equal(labels, np.rint(labels)):
+        raise DatasetError(f"{path}: labels must be whole numbers")
+    return labels.astype(np.int64).ravel() % 10
 
 
 def _images(path: Path) -> Pixels:
     """Return the images (n, 32, 32, 3), which the file stores as (32, 32, 3, n)."""
-    images = as_bytes(_variable(path, "X"), str(path))
+    values = _variable(path, "X")
+    if values.dtype.kind not in "iuf" or values.ndim != 4:
+        raise DatasetError(f"{path}: images must be numbers with four dimensions")
+    images = as_bytes(values, str(path))
     return np.ascontiguousarray(images.transpose(3, 0, 1, 2))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from clmethods.archive import write
 from clmethods.checkpoint import state_to_bytes
+from clmethods.export.timm_folder import classifier_tensors
 from clmethods.methods import LinearHead, LowRank
 from clmethods.nn.adapted import Matrix
 from clmethods.nn.backbone import SITE_SLOTS
@@ -98,8 +100,13 @@ def reduced(a: Tensor, b: Tensor, max_rank: int | None = None) -> LayerFactors:
     return LayerFactors(kept_a, kept_b, error)
 
 
-def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHead) -> None:
-    """Write `adapter_config.json` in the format of the installed PEFT, and the weights."""
+def write_adapter(
+    folder: Path, layers: dict[str, LayerFactors], head: LinearHead, classifiers: Sequence[str]
+) -> None:
+    """Write `adapter_config.json` in the format of the installed PEFT, and the weights.
+
+    `classifiers` are the names of the linear layers that receive the head's weights.
+    """
     from peft import LoraConfig
 
     ranks = {name: layer.rank for name, layer in layers.items()}
@@ -111,7 +118,7 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
         rank_pattern=exceptions,
         alpha_pattern=exceptions,
         target_modules=sorted(layers),
-        modules_to_save=["head"],
+        modules_to_save=list(classifiers),
         lora_dropout=0.0,
         bias="none",
         inference_mode=True,
@@ -121,10 +128,8 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
     written: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     written["target_modules"] = sorted(written["target_modules"])  # PEFT stores a set: sort it
     write(folder / CONFIG, (json.dumps(written, indent=2, sort_keys=True) + "\n").encode())
-    tensors = {
-        f"{PREFIX}.head.weight": head.weight.float(),
-        f"{PREFIX}.head.bias": head.bias.float(),
-    }
+    heads = classifier_tensors(classifiers, head)
+    tensors = {f"{PREFIX}.{name}": tensor for name, tensor in heads.items()}
     for name, layer in layers.items():
         tensors[f"{PREFIX}.{name}.lora_A.weight"] = layer.a.float()
         tensors[f"{PREFIX}.{name}.lora_B.weight"] = layer.b.float()
@@ -132,12 +137,19 @@ def write_adapter(folder: Path, layers: dict[str, LayerFactors], head: LinearHea
 
 
 def read_updates(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the update (b, a) of every layer in float64, and the head's tensors, without PEFT."""
+    """Return the update (b, a) of every layer in float64, and the tensors of the classifiers.
+
+    Both are by timm's names. PEFT is not required.
+    """
     from safetensors.torch import load_file
 
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     tensors = load_file(folder / WEIGHTS)
-    head = {name: tensors[f"{PREFIX}.head.{name}"] for name in ("weight", "bias")}
+    head = {
+        f"{classifier}.{kind}": tensors[f"{PREFIX}.{classifier}.{kind}"]
+        for classifier in config["modules_to_save"]
+        for kind in ("weight", "bias")
+    }
     updates: dict[str, Tensor] = {}
     for name in config["target_modules"]:
         a = tensors[f"{PREFIX}.{name}.lora_A.weight"].double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from clmethods.archive import ModelArchive, chain_evaluator
 from clmethods.checkpoint import fold
 from clmethods.config import ReadoutConfig, RunConfig
+from clmethods.config.extension import ExtendedStream
+from clmethods.data.image_decoding import Resize
+from clmethods.data.original_images import OriginalImage
 from clmethods.data.source import DatasetError
 from clmethods.determinism import open_run, prepare_process
 from clmethods.errors import ClmethodsError
@@ -25,6 +29,18 @@ PROBE_IMAGES = 64
 
 class ExportError(ClmethodsError, RuntimeError):
     """Error for a model that cannot be exported with the requested options."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """Images on which an export is compared with the original network."""
+
+    images: Tensor
+    """(n, s, s) or (n, s, s, 3) uint8, resized as in training and evaluation."""
+    description: str
+    originals: Sequence[OriginalImage] = ()
+    """The same n images before resizing; empty if the data is missing."""
 
 
 @final
@@ -107,17 +123,26 @@ class FinishedChain:
             head = LinearHead(*aligned)
         return replace(head, weight=head.weight[self.classes], bias=head.bias[self.classes])
 
-    def probe(self) -> tuple[Tensor, str]:
-        """Return some uint8 images and their description.
+    @property
+    def resizings(self) -> list[Resize]:
+        """Resizing of the images of the base stream, and those of added tasks that differ."""
+        stream, found = self.run.stream, []
+        while isinstance(stream, ExtendedStream):
+            found.append(stream.added.stream.resizing)
+            stream = stream.base
+        return list(dict.fromkeys([stream.resizing, *reversed(found)]))
 
-        The images are from the test split, or noise if its data is missing.
-        """
+    def probe(self) -> Probe:
+        """Return images of the test split, or noise if its data is missing."""
         try:
-            images = open_run(self.run)[1].data(tuple(self.classes), "test").images
+            stream, classes = open_run(self.run)[1], tuple(self.classes)
+            images = stream.data(classes, "test").images
+            originals = stream.originals(classes, "test")
         except DatasetError:
             size = self.run.backbone.image_size
             generator = torch.Generator().manual_seed(0)
             noise = torch.randint(256, (PROBE_IMAGES, size, size), generator=generator)
-            return noise.to(torch.uint8), f"{PROBE_IMAGES} images of noise"
+            return Probe(noise.to(torch.uint8), f"{PROBE_IMAGES} images of noise")
         chosen = torch.linspace(0, len(images) - 1, min(PROBE_IMAGES, len(images))).long()
-        return images[chosen], f"{len(chosen)} test images"
+        found = [originals[index] for index in chosen.tolist()]
+        return Probe(images[chosen], f"{len(chosen)} test images", found)

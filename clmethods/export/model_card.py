@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clmethods.config import readout_from_dict, run_to_dict, unextended
+from clmethods.export.export_check import PREPROCESS, TIMM_TRANSFORM
 from clmethods.export.finished_chain import FinishedChain
 from clmethods.export.timm_folder import recipe
 from clmethods.metrics import METRICS
@@ -111,6 +112,8 @@ def _loading(document: Mapping[str, Any], chain: FinishedChain) -> str:
         f"Images are {chain.run.backbone.image_size} pixels square, scaled to [0, 1] and "
         "normalized with `mean` and `std` in `config.json`; grayscale images are "
         "repeated over three channels.",
+        "",
+        *_preprocessing(document, chain),
     ]
     if document["cosine"]:
         lines += [
@@ -119,6 +122,58 @@ def _loading(document: Mapping[str, Any], chain: FinishedChain) -> str:
             "the norm of the feature, so the predicted class equals that of the method.",
         ]
     return "\n".join(lines)
+
+
+def _preprocessing(document: Mapping[str, Any], chain: FinishedChain) -> list[str]:
+    resizings = chain.resizings
+    how = {
+        "stretch": "stretched to a square",
+        "crop": "resized by their shorter side and cropped at the center (7/8 of that side)",
+    }
+    folder = "timm" if "timm" in document["checks"] else "base"
+    lines = [
+        f"Image files of any size are {how[resizings[0]]}, by bicubic interpolation of Pillow. "
+        "This code gives the pixels of training and evaluation:",
+        "",
+        "```python",
+        "import json",
+        "from pathlib import Path",
+        "",
+        "from preprocess import open_image, preprocess",
+        "",
+        f'config = json.loads(Path("{folder}/config.json").read_text())',
+        'batch = preprocess(open_image("photo.jpg"), config)[None]  # input of the model',
+        "```",
+        "",
+        "`timm.data.create_transform` with `pretrained_cfg` of the same file "
+        + (
+            "resizes in the same way."
+            if resizings[0] == "stretch"
+            else "truncates the longer side of the resized image instead of rounding it, so that "
+            "the pixels of some images that are not square differ."
+        ),
+    ]
+    if len(resizings) > 1:
+        lines[0] += (
+            f" Images of a task that was added later were {how[resizings[1]]} instead, and are "
+            "not preprocessed exactly."
+        )
+    checks = {name: document["checks"].get(name) for name in (TIMM_TRANSFORM, PREPROCESS)}
+    measured = [
+        f"with {name}, {check['equal']} of {check['images']} predictions equal those of "
+        f"`clmethods evaluate`, and a pixel differs by {check['pixel_difference']:g} of 255 on "
+        "average"
+        for name, check in checks.items()
+        if check is not None
+    ]
+    if measured:
+        lines += ["", f"Measured on test images before resizing: {'; '.join(measured)}."]
+    if checks[PREPROCESS] is not None and checks[PREPROCESS]["pixel_difference"] > 0:
+        lines[-1] += (
+            " The remaining difference is that of small images, which are cropped before they are "
+            "enlarged."
+        )
+    return lines
 
 
 def _classes(document: Mapping[str, Any], chain: FinishedChain) -> str:

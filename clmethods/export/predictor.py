@@ -3,6 +3,7 @@
 EXPORT/
   export.json                description of the export, and the checksum of every other file
   README.md                  model card
+  preprocess.py              exact preprocessing of image files
   timm/                      merged weights: config.json, model.safetensors
   base/                      the base network of the adapters, with a zero head
   peft/                      adapter_config.json, adapter_model.safetensors
@@ -117,8 +118,8 @@ def merged(base: Path, adapter: Path) -> VisionTransformer:
         for name, update in updates.items():
             weight = network.get_submodule(name).weight
             weight.copy_(weight.double() + update)
-        network.head.weight.copy_(head["weight"])
-        network.head.bias.copy_(head["bias"])
+        for name, tensor in head.items():
+            network.get_parameter(name).copy_(tensor)
     return network
 
 

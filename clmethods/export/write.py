@@ -17,19 +17,29 @@ from torch import Tensor
 from clmethods.archive import CARRIED, ModelArchive, write
 from clmethods.checksummed_json import add_checksum, sha256
 from clmethods.config import ReadoutConfig, new_task_to_dict, run_to_dict, unextended
+from clmethods.export import preprocess
 from clmethods.export.adapter import LayerFactors, layer_factors, write_adapter
 from clmethods.export.export_check import (
+    PREPROCESS,
     difference,
     expected_scores,
+    file_checks,
+    peft_network,
     peft_scores,
     refuse_difference,
     timm_scores,
 )
-from clmethods.export.finished_chain import ExportError, FinishedChain
+from clmethods.export.finished_chain import ExportError, FinishedChain, Probe
 from clmethods.export.model_card import model_card
 from clmethods.export.predictor import DOCUMENT, EXPORT_FORMAT, ExportedModel
 from clmethods.export.router import Router
-from clmethods.export.timm_folder import read_config, write_network
+from clmethods.export.timm_folder import (
+    classifier_names,
+    read_config,
+    read_network,
+    unnormalized,
+    write_network,
+)
 from clmethods.methods import LowRank
 from clmethods.provenance import code_version
 
@@ -85,6 +95,7 @@ def export_model(archive: ModelArchive, out: Path, options: ExportOptions) -> di
             "code_version": code_version(),
             "versions": {name: version(name) for name in ("torch", "timm", "safetensors")},
         }
+        write(temporary / PREPROCESS, Path(preprocess.__file__).read_bytes())
         if options.chain:
             archive.copy_to(temporary / CARRIED)
         card = model_card(document, chain, options.weights_licence)
@@ -133,14 +144,16 @@ def _refuse_unusable(chain: FinishedChain, options: ExportOptions) -> None:
 
 def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) -> dict[str, Any]:
     """Write all networks and the router; return the results of the comparisons by part."""
-    images, description = chain.probe()
-    checks: dict[str, Any] = {"images": description}
+    probe = chain.probe()
+    images = probe.images
+    checks: dict[str, Any] = {"images": probe.description}
     routed = options.readout.routing != "last"
     head = chain.head()
     if "peft" in options.formats or routed:
         empty = type(head)(torch.zeros_like(head.weight), torch.zeros_like(head.bias))
         tensors = chain.backbone.tensors
-        write_network(folder / "base", chain.backbone, tensors, empty, chain.class_names)
+        resize = chain.resizings[0]
+        write_network(folder / "base", chain.backbone, tensors, empty, chain.class_names, resize)
     if routed:
         Router.of(chain).write(folder)
         for snapshot in range(chain.position + 1):
@@ -148,11 +161,11 @@ def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) 
             checks[f"snapshot {snapshot}"] = _write_adapter(
                 chain, folder / "base", adapter, options.max_rank, images, snapshot
             )
-        checks["routes"] = _route_check(chain, folder, options, images)
-        return checks
+        return checks | _route_checks(chain, folder, options, probe)
     if "timm" in options.formats:
         merged = chain.predictor().network.state_dict()
-        write_network(folder / "timm", chain.backbone, merged, head, chain.class_names)
+        resize, names = chain.resizings[0], chain.class_names
+        write_network(folder / "timm", chain.backbone, merged, head, names, resize)
         error = difference(expected_scores(chain, images), timm_scores(folder / "timm", images))
         refuse_difference("timm", error)
         checks["timm"] = {"logit_difference": error}
@@ -160,7 +173,11 @@ def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) 
         checks["peft"] = _write_adapter(
             chain, folder / "base", folder / "peft", options.max_rank, images, chain.position
         )
-    return checks
+    single = "timm" in options.formats
+    base = folder / ("timm" if single else "base")
+    network = read_network(base) if single else peft_network(base, folder / "peft")
+    expected = chain.scores(images).argmax(dim=1)
+    return checks | file_checks(base, probe, expected, lambda shown: network(shown).argmax(dim=1))
 
 
 def _write_adapter(
@@ -175,7 +192,7 @@ def _write_adapter(
     if updates is None:
         raise ExportError(f"{chain.run.method.kind} has no low-rank form.")
     layers = layer_factors(updates, max_rank)
-    write_adapter(folder, layers, chain.head())
+    write_adapter(folder, layers, chain.head(), classifier_names(chain.backbone))
     expected = expected_scores(chain, images, snapshot)
     error = difference(expected, peft_scores(base, folder, images))
     cut = {name: layer.error for name, layer in layers.items() if layer.error > _EXACT}
@@ -192,13 +209,15 @@ def _ranks(layers: dict[str, LayerFactors]) -> dict[str, int]:
     return {name: layer.rank for name, layer in layers.items()}
 
 
-def _route_check(
-    chain: FinishedChain, folder: Path, options: ExportOptions, images: Tensor
+def _route_checks(
+    chain: FinishedChain, folder: Path, options: ExportOptions, probe: Probe
 ) -> dict[str, Any]:
     """Count the probe images that the export routes and classifies as the model does.
 
-    Raises `ExportError` if some differ, unless ranks were truncated.
+    Images before resizing are classified too, see `file_checks`. Raises `ExportError` if resized
+    images differ, unless ranks were truncated.
     """
+    images = probe.images
     document = {"classes": chain.classes}
     exported = ExportedModel(folder, document, read_config(folder / "base"), Router.read(folder))
     routes = Router.of(chain).infer(chain.predictor(0).features(images))
@@ -206,8 +225,15 @@ def _route_check(
     for snapshot in torch.unique(routes).tolist():
         chosen = routes == snapshot
         scores = chain.scores(images[chosen], snapshot)
-        expected[chosen] = exported.classes[scores.argmax(dim=1)]
-    same = (exported.routes(images) == routes) & (exported.predict(images) == expected)
+        expected[chosen] = scores.argmax(dim=1)
+    actual = exported.scores(images).argmax(dim=1)
+    same = (exported.routes(images) == routes) & (actual == expected)
     if not same.all() and options.max_rank is None:
         raise ExportError("the export routes or classifies images differently from the model.")
-    return {"images": len(images), "equal": int(same.sum())}
+    checks = {"routes": {"images": len(images), "equal": int(same.sum())}}
+    return checks | file_checks(
+        folder / "base",
+        probe,
+        expected,
+        lambda shown: exported.scores(unnormalized(exported.config, shown)).argmax(dim=1),
+    )

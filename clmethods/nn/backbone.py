@@ -18,13 +18,12 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.resolve import checked_weights
 from clmethods.data.transforms import enlarged
 from clmethods.nn.architecture import SITE_SLOTS, SiteSlot
-from clmethods.nn.weights import Tensors, WeightsError, fit, read
+from clmethods.nn.weights import Tensors, load_weights
 
 __all__ = [
     "SITE_SLOTS",
     "FrozenBackbone",
     "SiteSlot",
-    "WeightsError",
     "features",
     "load_backbone",
 ]
@@ -143,11 +142,7 @@ def _load(
     if config.weights == "random":
         return _random(config, facts), ()
     path, _ = checked_weights(config)
-    stored = read(path)
-    try:
-        tensors, ignored = fit(stored, network)
-    except WeightsError as error:
-        raise WeightsError(f"{path.name} does not fit {config.name}: {error}") from error
+    tensors, ignored = load_weights(config, path, network)
     return tensors, tuple(ignored)
 
 

@@ -2,6 +2,7 @@
 
     facts ARCHITECTURE    the fields of `BackboneFacts`
     fetch NAME.TAG        {"file": path}, downloaded into the hub's cache
+    fit BACKBONE          {"misfit": differences}, empty if the file fits; BACKBONE is JSON
 
 Planning runs without torch, so it starts this subprocess. The answer is one JSON object, or
 {"refused": reason}.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import timm
 import torch
@@ -19,8 +21,11 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from clmethods.catalog.facts import BackboneFacts
+from clmethods.config.backbone import BackboneConfig
 from clmethods.errors import nearest
 from clmethods.nn.architecture import unfit
+from clmethods.nn.backbone import untrained_network
+from clmethods.nn.weights import misfit
 from clmethods.user_data import hub_cache as hub
 
 
@@ -72,6 +77,14 @@ def fetch(name: str) -> dict[str, object]:
         return {"refused": f"The hub cannot be reached ({type(error).__name__})."}
 
 
+def fit(backbone: str) -> dict[str, object]:
+    """Compare names and shapes of the file `weights` of a backbone with its network."""
+    config = BackboneConfig(**json.loads(backbone))
+    with torch.device("meta"):
+        network = untrained_network(config, config.facts)
+    return {"misfit": misfit(config, Path(config.weights), network)}
+
+
 if __name__ == "__main__":
     command, name = sys.argv[1:]
-    sys.stdout.write(json.dumps({"facts": facts, "fetch": fetch}[command](name)))
+    sys.stdout.write(json.dumps({"facts": facts, "fetch": fetch, "fit": fit}[command](name)))

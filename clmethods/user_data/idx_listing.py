@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from clmethods.user_data.folder_listing import (
     refused,
     untrainable,
 )
+from clmethods.user_data.gzip_files import read_gzip
 
 IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -53,8 +53,7 @@ def idx_labels(path: Path) -> bytes:
     Raises `InvalidConfigError` if the file cannot be read or has another format.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            data = stream.read()
+        data = read_gzip(path)
     except (OSError, EOFError) as error:
         raise refused("root", str(path), "a readable IDX file", f"{error}.") from error
     header = struct.pack(">HBBI", 0, 8, 1, max(len(data) - 8, 0))  # bytes, rank 1, length

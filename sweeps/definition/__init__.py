@@ -4,7 +4,7 @@ from sweeps.definition.budget import Budget
 from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence
 from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
-from sweeps.definition.file.missing_data import missing_data
+from sweeps.definition.file.missing_data import misfit_weights, missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
 from sweeps.definition.file.stored_file import stored_document, stored_sweep, sweep_of
@@ -43,6 +43,7 @@ __all__ = [
     "expand",
     "load_sweep",
     "measured_sweep",
+    "misfit_weights",
     "missing_data",
     "replicate_sequence",
     "shipped_studies",

@@ -50,7 +50,12 @@ verbose_option = click.option(
 def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     """Show what a run would train, its data, its cost, and likely problems."""
     from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_variance
-    from sweeps.definition import measured_sweep, missing_data, tolerated_weights
+    from sweeps.definition import (
+        measured_sweep,
+        misfit_weights,
+        missing_data,
+        tolerated_weights,
+    )
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
     from sweeps.planning.data_content import refuse_other_content
     from sweeps.planning.driver_lock import refuse_other_meaning
@@ -60,7 +65,9 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     from sweeps.stages.stage_store import StageStore
 
     with tolerated_weights() as weights:
-        definition = measured_sweep(load_named_sweep(sweep))
+        definition = load_named_sweep(sweep)
+        refuse(misfit_weights(definition))
+        definition = measured_sweep(definition)
     missing = [*weights.values(), *missing_data(definition)]
     objects = (
         usable_storage(storage, definition.storage, write=True)
@@ -150,7 +157,7 @@ def run(
     stages are trained. A file under which existing rows would have another meaning is refused, and
     so is a different version of the file while the sweep is running.
     """
-    from sweeps.definition import measured_sweep, missing_data
+    from sweeps.definition import measured_sweep, misfit_weights, missing_data
     from sweeps.execution.driver import RunOptions, run_sweep
     from sweeps.stages.stage_store import StageStore
 
@@ -159,6 +166,7 @@ def run(
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
     if address is None:  # the machines of a cluster have separate folders
         refuse(missing_data(definition))
+    refuse(misfit_weights(definition))
     definition = measured_sweep(definition)
     objects = stored or usable_storage(storage, definition.storage, write=True)
     _print_data(definition, verbose)

@@ -1,11 +1,13 @@
-"""Check for folders of original data that a sweep needs."""
+"""Check for folders of original data and for weights files that a sweep needs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from clmethods.catalog.facts import DATASETS
+from clmethods.config.backbone import BackboneConfig
 from clmethods.config.stream import StreamConfig
+from clmethods.config.weights_fit import unfit_weights
 from clmethods.errors import ConfigIssue
 from sweeps.definition.sweep import Sweep
 
@@ -22,6 +24,16 @@ def missing_data(sweep: Sweep) -> list[ConfigIssue]:
         if issue is not None:
             issues.setdefault(str(issue), issue)
     return list(issues.values())
+
+
+def misfit_weights(sweep: Sweep) -> list[ConfigIssue]:
+    """Return an issue for each backbone whose weights file does not fit its architecture.
+
+    Files that do not exist are not checked.
+    """
+    backbones: dict[BackboneConfig, None] = dict.fromkeys(run.backbone for run in sweep.runs)
+    known = (backbone for backbone in backbones if backbone.weights_sha256 is not None)
+    return [issue for issue in map(unfit_weights, known) if issue is not None]
 
 
 def _issue(stream: StreamConfig) -> ConfigIssue | None:

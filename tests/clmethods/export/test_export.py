@@ -130,12 +130,12 @@ def test_peft_alone_gives_our_logits(lorac_model: ModelArchive, exported: Path) 
 def test_the_model_card_says_how_to_load_it(
     lorac_model: ModelArchive, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its three pieces of code run where it lies, and give our predictions."""
+    """The three snippets that load a model run in its folder, and give our predictions."""
     monkeypatch.chdir(exported)
     images = every_test_image(lorac_model.run)
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
     found = []
-    for block in blocks:
+    for block in (block for block in blocks if "open_image" not in block):
         names: dict[str, Any] = {"images": images}
         exec(block, names)
         scores = names["model"](pixels(images)) if "model" in names else None

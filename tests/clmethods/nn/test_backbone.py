@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from clmethods.catalog.facts import BACKBONES, SITES
 from clmethods.config import BackboneConfig, InvalidConfigError
 from clmethods.config.resolve import SHIPPED, resolve_backbone
-from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, WeightsError, features
+from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, features
+from clmethods.nn.weights import WeightsError
 from tests.clmethods.runs import TINY, same_bits
 
 

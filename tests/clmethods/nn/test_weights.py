@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from clmethods.config import BackboneConfig
-from clmethods.nn.backbone import FrozenBackbone, WeightsError, features
+from clmethods.nn.backbone import FrozenBackbone, features
+from clmethods.nn.weights import WeightsError
 from tests.clmethods.nn.checkpoints import (
     Tensors,
     as_deit,
@@ -213,4 +215,190 @@ def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.pth"
     torch.save({"epoch": 3}, path)
     with pytest.raises(WeightsError, match=r"empty\.pth contains no named tensors"):
+        load(path)
+
+
+def compiled(tensors: Tensors) -> dict[str, Any]:
+    return {f"_orig_mod.{name}": tensor for name, tensor in tensors.items()}
+
+
+def body(tensors: Tensors) -> Tensors:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+
+
+def below(prefix: str, tensors: Tensors) -> dict[str, Any]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        compiled,
+        lambda s: below("module", compiled(s)),
+        lambda s: compiled(below("module", s)),
+        lambda s: {"state_dict": below("model", compiled(s)), "epoch": 3},
+        lambda s: {"model": compiled(below("module", s)), "optimizer": {"state": {0: s}}},
+        lambda s: {n.replace("blocks.0.", "blocks.0._orig_mod."): t for n, t in s.items()},
+        lambda s: below("net.vit", s),
+        lambda s: {"checkpoint": {"network": s}},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".ckpt"])
+def test_names_of_wrappers_are_removed(
+    wrap: Any, suffix: str, file: Path, state: Tensors, tmp_path: Path
+) -> None:
+    path = tmp_path / f"wrapped{suffix}"
+    torch.save(wrap(state), path)
+    expected, actual = load(file).tensors, load(path).tensors
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def lightning(state: Tensors) -> dict[str, Any]:
+    """A file of Lightning whose module has a classifier, a loss and a norm of its own."""
+    parts = below("model", body(state)) | {
+        "classifier.weight": torch.zeros(5, 64),
+        "criterion.weight": torch.ones(5),
+        "norm.weight": torch.full((64,), 9.0),
+    }
+    return {
+        "state_dict": parts,
+        "pytorch-lightning_version": "2.5.0",
+        "callbacks": {},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
+    }
+
+
+def test_other_parts_of_a_lightning_file_are_named(
+    file: Path, state: Tensors, tmp_path: Path
+) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save(lightning(state), path)
+    actual = load(path)
+    assert torch.equal(actual.tensors["norm.weight"], state["norm.weight"].double())
+    assert {"classifier.weight", "criterion.weight", "norm.weight"} <= set(actual.ignored)
+
+
+def test_of_several_networks_the_option_chooses_one(state: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    checkpoint = lightning(state)
+    average = {name: tensor + 1.0 for name, tensor in body(state).items()}
+    checkpoint["state_dict"] |= below("ema_model.module", average)
+    torch.save(checkpoint, path)
+    with pytest.raises(WeightsError) as refused:
+        load(path)
+    message = str(refused.value)
+    assert "contains 2 networks; set weights_network to one of" in message
+    assert "['state_dict.ema_model.module', 'state_dict.model']" in message
+    chosen = load(path, weights_network="state_dict.ema_model.module")
+    assert torch.equal(chosen.tensors["norm.bias"], average["norm.bias"].double())
+    with pytest.raises(WeightsError, match=r"weights_network is 'teacher', allowed: one of"):
+        load(path, weights_network="teacher")
+
+
+def test_the_average_beside_the_trained_weights_is_read_on_request(
+    state: Tensors, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pth.tar"
+    average = {name: tensor + 1.0 for name, tensor in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": average}, path)
+    assert torch.equal(load(path).tensors["norm.bias"], state["norm.bias"].double())
+    actual = load(path, weights_network="state_dict_ema").tensors
+    assert torch.equal(actual["norm.bias"], average["norm.bias"].double())
+
+
+def test_the_network_is_part_of_the_identity_only_if_it_is_chosen() -> None:
+    plain = SMALL.identity()
+    assert "weights_network" not in plain
+    chosen = replace(SMALL, weights_network="ema").identity()
+    assert chosen == plain | {"weights_network": "ema"}
+
+
+def circular() -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    inner["model"] = inner
+    return inner
+
+
+def branching() -> dict[str, Any]:
+    """2^40 paths to the same mapping."""
+    mapping: dict[str, Any] = {}
+    for _ in range(40):
+        mapping = {"a": mapping, "b": mapping}
+    return mapping
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no pickle at all", "is not a readable checkpoint"),
+        (b"", "is not a readable checkpoint"),
+        (b"PK\x03\x04 and no archive", "is not a readable checkpoint"),
+        (b"\x80\x02" + b"(" * 10_000, "is not a readable checkpoint"),
+        (circular(), "its mappings contain themselves"),
+        (branching(), "its mappings contain themselves, or are nested more than 32 deep"),
+        ([1, 2, 3], "contains no named tensors"),
+        ({"a": "text"}, "contains no named tensors"),
+        (
+            {"pos_embed": torch.zeros(1).expand(1, 10**9, 64)},
+            "pos_embed is (1, 1000000000, 64), more than it stores",
+        ),
+    ],
+)
+def test_a_hostile_checkpoint_is_refused_in_one_message(
+    content: Any, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(WeightsError) as refused:
+        load(path)
+    assert "hostile.pth" in str(refused.value)
+    assert reason in str(refused.value)
+    assert "running code" not in str(refused.value)
+    assert len(str(refused.value)) < 1000
+
+
+def test_complex_tensors_are_refused(state: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save(state | {"norm.bias": torch.zeros(64, dtype=torch.complex64)}, path)
+    with pytest.raises(WeightsError, match=r"norm\.bias is not a dense tensor of real numbers"):
+        load(path)
+
+
+@pytest.mark.parametrize("kind", ["bomb", "encrypted", "header"])
+def test_a_hostile_npz_is_refused_in_one_message(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.npz"
+    if kind == "bomb":
+        with (
+            zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("cls.npy", "w", force_zip64=True) as member,
+        ):
+            for _ in range(300):
+                member.write(bytes(1 << 20))
+    else:
+        np.savez(path, cls=np.zeros(4, np.float32))
+        data = path.read_bytes()
+        if kind == "encrypted":  # the flag of both headers of the member
+            local, central = data.index(b"PK\x03\x04"), data.index(b"PK\x01\x02")
+            changed = bytearray(data)
+            changed[local + 6] |= 1
+            changed[central + 8] |= 1
+            data = bytes(changed)
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                header = (
+                    b"\x93NUMPY\x01\x00v\x00"
+                    + (
+                        b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999,), }"
+                    ).ljust(117)
+                    + b"\n"
+                )
+                archive.writestr("cls.npy", header + bytes(16))
+            data = path.read_bytes()
+        path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"hostile\.npz is not a readable \.npz file: "):
         load(path)

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
+from safetensors.numpy import save_file
 
 from sweeps.definition import load_sweep
 from sweeps.planning.driver_lock import keep_sweep_file, presence
@@ -103,6 +105,24 @@ def test_a_weights_file_with_another_checksum_is_refused(
     message = refused(sweeps_command("plan", file))
     assert "backbone.weights" in message
     assert "0" * 64 in message
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_weights_that_do_not_fit_are_refused_once_before_anything_starts(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path, command: str
+) -> None:
+    """Several trials share the backbone."""
+    weights = tmp_path / "weights.safetensors"
+    save_file({"norm.weight": np.ones(16, np.float32), "extra": np.ones(3, np.float32)}, weights)
+    file = sweep_file(
+        backbone={"name": "tiny_vit8", "image_size": 8, "weights": str(weights)},
+        search={"train.lr": [0.1, 0.2]},
+    )
+    message = refused(sweeps_command(command, file, "--storage", tmp_path / "runs"))
+    assert "weights.safetensors does not fit tiny_vit8: missing" in message
+    assert "surplus extra" in message
+    assert message.count("backbone.weights") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_unknown_study_offers_the_nearest(sweeps_command: Command) -> None:

@@ -1,0 +1,69 @@
+"""Selection of a network in a weights file that may contain several networks and other parts."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from clmethods.nn.weight_files.reader import StoredTensors, WeightsError
+
+ANCHOR = "patch_embed.proj.weight"
+"""Tensor by which a Vision Transformer is recognized."""
+
+TOP_LEVEL = "."
+"""Name of a network whose tensors have no prefix."""
+
+NOT_BACKBONE = re.compile(
+    r"(module\.)?(head|head_dist|fc|pre_logits|projector|predictor|momentum_encoder|mask_token"
+    r"|attn_pool|decoder_\w+|classifier|criterion|loss\w*)(\.|$)"
+)
+"""Names of tensors that are not part of the backbone: heads, losses, and parts that only
+pre-training uses. MoCo v3 has a base and a momentum encoder; its evaluation reads the base
+encoder."""
+
+
+def network_in(stored: StoredTensors, chosen: str | None) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of one network by its own names, and the names of all others.
+
+    `chosen` is the prefix of the network's tensors; by default, the file must contain only one
+    network, except where it is known which of several is used. Raises `WeightsError`.
+    """
+    prefixes = [n.removesuffix(ANCHOR) for n in stored.tensors if _is_anchor(n)]
+    prefix = _prefix(prefixes, stored.start, chosen)
+    nested = tuple(p for p in prefixes if p != prefix and p.startswith(prefix))
+    own: dict[str, Tensor] = {}
+    others: list[str] = []
+    for name, tensor in stored.tensors.items():
+        if name.startswith(prefix) and not name.startswith(nested):
+            own[name.removeprefix(prefix)] = tensor
+        elif name.startswith(stored.start):
+            others.append(name.removeprefix(stored.start))
+    return own, others
+
+
+def _prefix(prefixes: list[str], start: str, chosen: str | None) -> str:
+    if chosen is not None:
+        wanted = "" if chosen == TOP_LEVEL else f"{chosen.rstrip('.')}."
+        if wanted not in prefixes:
+            raise WeightsError(
+                f"weights_network is {chosen!r}, allowed: one of {_names(prefixes)}"
+            )
+        return wanted
+    usual = [p for p in prefixes if p.startswith(start)]
+    usual = [p for p in usual if not NOT_BACKBONE.match(p.removeprefix(start))]
+    found = usual or prefixes
+    if len(found) > 1:
+        raise WeightsError(
+            f"the file contains {len(found)} networks; set weights_network to one of "
+            f"{_names(found)}"
+        )
+    return found[0] if found else start
+
+
+def _is_anchor(name: str) -> bool:
+    return name == ANCHOR or name.endswith(f".{ANCHOR}")
+
+
+def _names(prefixes: list[str]) -> list[str]:
+    return sorted(prefix.rstrip(".") or TOP_LEVEL for prefix in prefixes)
