@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +28,8 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
     A row dominates another if it is at least as good in all M objectives and better in at least
     one. `directions` holds `max` or `min` per objective. Equal rows do not dominate each other:
     all of them are on the front. A row with a NaN or an infinity is never on the front and
-    dominates nothing. The cost is O(N log N) for M = 2, otherwise O(N) times the size of the
-    front.
+    dominates nothing. The cost is O(N log N) for M = 2 and 3, otherwise O(N) times the size of
+    the front.
 
     Raises:
         ValueError: Unless there is one direction per column.
@@ -41,6 +42,9 @@ def front(points: npt.ArrayLike, directions: Sequence[Direction]) -> Mask:
         # that dominate it.
         rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
         mask[rows] = _of_two(gain[rows])
+    elif gain.shape[1] == 3:
+        rows = rows[np.lexsort(-gain[rows][:, ::-1].T)]
+        mask[rows] = _of_three(gain[rows])
     elif len(rows) > 0:
         mask[_culled(rows, gain)] = True
     return mask
@@ -70,6 +74,33 @@ def _of_two(ranked: Values) -> Mask:
     group = np.cumsum(starts) - 1  # rows that are equal in the first objective
     best = np.maximum.accumulate(np.append(-np.inf, second[starts]))  # over the previous groups
     return np.asarray((second > best[group]) & (second == second[starts][group]))
+
+
+def _of_three(ranked: Values) -> Mask:
+    """Return the front mask of rows (N, 3) that are sorted from the best to the worst.
+
+    Rows come after all rows that dominate them. Those seen so far are represented by a staircase
+    in the second and third objective: increasing in the second, decreasing in the third (Kung,
+    Luccio and Preparata 1975).
+    """
+    mask = np.zeros(len(ranked), dtype=bool)
+    steps: list[float] = []  # second objectives, increasing
+    heights: list[float] = []  # best third objective at each step or beyond, decreasing
+    previous: tuple[float, ...] | None = None
+    for k, row in enumerate(map(tuple, ranked.tolist())):
+        if row == previous:  # equal rows do not dominate each other
+            mask[k] = mask[k - 1]
+            continue
+        previous = row
+        _, second, third = row
+        place = bisect_left(steps, second)
+        if place < len(steps) and heights[place] >= third:
+            continue
+        mask[k] = True
+        end = place + 1 if place < len(steps) and steps[place] == second else place
+        start = bisect_left(heights, -third, hi=place, key=lambda height: -height)
+        steps[start:end], heights[start:end] = [second], [third]
+    return mask
 
 
 def _means(table: Values) -> Values:
