@@ -8,7 +8,7 @@ from typing import Any
 from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
 from sweeps.analysis.trials.metric_choice import replicate_warning
-from sweeps.presentation.numbers import count, share_text
+from sweeps.presentation.numbers import count, probability_text
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
@@ -98,7 +98,7 @@ def front_table(rows: Sequence[Row], objectives: Sequence[str]) -> Table:
         [
             label_with_role(row),
             ("knee" if row.get("knee") else "yes") if row["on_front"] else "",
-            share_text(row.get("p_front")),
+            probability_text(row.get("p_front")),
             str(row["n_replicates"]),
             *(
                 shown(name, *(row.get(f"{prefix}{name}{end}") for end in ("", "_low", "_high")))

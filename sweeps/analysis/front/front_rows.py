@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
+from sweeps.analysis.front.lead import Lead, lead_of_best
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import pareto_table
 from sweeps.analysis.front.training_free import TrainingFreeComparison, compare_with_training_free
@@ -31,7 +32,7 @@ def front_rows(
     The front is computed from the objectives on validation images; those on test images are
     reported alongside. Baselines and references follow for comparison. `summaries` are those of
     `sweeps.analysis.trials.metric_choice`. The keys are the columns of `pareto_table`, the same
-    columns with the prefix `test `, `p_front` (`front_probability`; None for single runs) and
+    columns with the prefix `test `, `p_front` (`front_probability`; None if unknown) and
     `knee`.
     """
     merged: dict[str, dict[str, Any]] = {}
@@ -56,9 +57,9 @@ def front_rows(
             knee_row = knee(points, list(sweep.objectives.values()))
             several = sum(row["on_front"] for row in rows) >= 3
             for index, row in enumerate(rows):
-                replicated = row["n_replicates"] > 1  # a single run has nothing to resample
+                probability = probability_of[row["config_id"]]
                 row |= {
-                    "p_front": probability_of[row["config_id"]] if replicated else None,
+                    "p_front": None if np.isnan(probability) else probability,
                     "knee": several and index == knee_row,
                 }
         comparisons = pareto_table(others, sweep.objectives, fixed_orders=fixed, iqm=iqm)
@@ -110,6 +111,16 @@ def training_benefit(
     return compare_with_training_free(
         validation, test, metric, direction, fixed_orders=all_orders(sweep)
     )
+
+
+def lead_on_validation(
+    sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, metric: str
+) -> Lead | None:
+    """Return the lead of the best searched configuration on validation images."""
+    searched, _ = _by_role(summaries[SPLITS[0]], readout)
+    found = replicates(searched, [metric])
+    direction = sweep.objectives[metric]
+    return lead_of_best(found, metric, direction, fixed_orders=all_orders(sweep))
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from clmethods.config.readout import is_batch_wise, is_upper_bound
-from clmethods.metrics import Direction
+from clmethods.metrics import ACCURACIES, Direction
 from sweeps.analysis.trials.replicates import seed_of
 from sweeps.statistics.intervals import iqm_interval, mean_interval
 
@@ -290,7 +290,12 @@ def _row(
             [r["order_id"] for r in has],
             [seed_of(r) for r in has],
         )
-        interval = iqm_interval(*runs) if iqm else mean_interval(*runs, fixed_orders=fixed_orders)
+        bounded = name in ACCURACIES
+        interval = (
+            iqm_interval(*runs)
+            if iqm
+            else mean_interval(*runs, fixed_orders=fixed_orders, fractions=bounded)
+        )
         row |= {
             name: interval.mean,
             f"{name}_low": interval.low,
