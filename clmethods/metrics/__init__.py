@@ -1,6 +1,7 @@
 """Metrics of continual learning: average accuracy, forgetting, transfer. Requires only numpy."""
 
 from clmethods.metrics.counts import (
+    ACCURACIES,
     COUNT_METRICS,
     DIRECTIONS,
     OF_COUNTS,
@@ -41,6 +42,7 @@ from clmethods.metrics.transfer import (
 )
 
 __all__ = [
+    "ACCURACIES",
     "COUNT_METRICS",
     "DIRECTIONS",
     "METRICS",

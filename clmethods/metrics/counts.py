@@ -249,6 +249,21 @@ DIRECTIONS: dict[str, Direction] = {
 }
 """Direction of every metric: `max` if higher is better, else `min`."""
 
+ACCURACIES: frozenset[str] = frozenset(
+    {
+        "average_accuracy",
+        "average_incremental_accuracy",
+        "learning_accuracy",
+        "pooled_accuracy",
+        "pooled_incremental_accuracy",
+        "task_id_accuracy",
+        "til_average_accuracy",
+        "til_average_incremental_accuracy",
+        "til_learning_accuracy",
+    }
+)
+"""Metrics that are means of fractions of images, hence between 0 and 1."""
+
 
 def every_metric(counts: Counts) -> dict[str, float | None]:
     """Compute all METRICS and COUNT_METRICS; return them by name.

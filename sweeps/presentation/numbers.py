@@ -20,6 +20,15 @@ def share_text(value: float | None) -> str:
     return "<1%" if value < 0.5 else ">99%"
 
 
+def probability_text(value: float | None) -> str:
+    """Return an estimated probability as a whole percentage, never as `0%` or `100%`."""
+    if value is None:
+        return NOTHING
+    if value < 0.01:
+        return "<1%"
+    return ">99%" if value > 0.99 else f"{value:.0%}"
+
+
 def percent_range(low: float | None, high: float | None) -> str:
     """Return a range of shares in percent."""
     return NOTHING if low is None or high is None else f"{low:.0%} to {high:.0%}"

@@ -9,7 +9,8 @@ from clmethods.metrics import Direction
 from sweeps.analysis.selection.selection import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
-from sweeps.statistics.intervals import Interval, prediction_interval
+from sweeps.statistics.intervals import Interval
+from sweeps.statistics.prediction_intervals import prediction_interval
 
 
 @dataclass(frozen=True, slots=True)

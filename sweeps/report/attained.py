@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.metrics import Direction
-from sweeps.analysis.front.membership_probability import attainment, cell_fronts
-from sweeps.analysis.front.pareto import front
+from sweeps.analysis.front.attainment import attainment, cell_fronts
+from sweeps.analysis.front.dominance import front
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.presentation.numbers import count
 from sweeps.report import plots

@@ -8,7 +8,7 @@ from clmethods.config.readout import readout_notes
 from sweeps.analysis.front.front_rows import front_volume
 from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.trials.metric_choice import SPLITS, replicate_warning
-from sweeps.presentation.numbers import count, share_text
+from sweeps.presentation.numbers import count, probability_text
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
 from sweeps.report.evidence import Evidence
@@ -96,7 +96,7 @@ def front_table(rows: Sequence[FrontRow], objectives: Sequence[str]) -> Table:
         [
             label_with_role(row),
             ("knee" if row.knee else "yes") if row.on_front else "",
-            share_text(row.p_front),
+            probability_text(row.p_front),
             str(row.n_replicates),
             *(shown(name, *row.estimate(name, split)) for split in SPLITS for name in objectives),
         ]

@@ -61,9 +61,9 @@ _TERMS = {
     "objective. Each configuration is a line that crosses them at its values.",
     "front": "Pareto front: configurations that no other configuration dominates, by their means "
     "on validation images. References and readouts that use the true task are never on it.",
-    "P(front)": "Front membership probability: share of bootstrap resamples of orders and seeds "
-    "(pigeonhole bootstrap, the same for all configurations) in which a configuration is on the "
-    "front.",
+    "P(front)": "Front membership probability: estimated probability that a configuration is on "
+    "the front of the true means, from the runs that all configurations have in common. It needs "
+    "at least three orders and three seeds.",
     "knee": "Point of the front with the largest distance from the plane through its extremes.",
     "hypervolume": "Volume of the objective space that the front dominates, relative to the worst "
     "mean of each objective.",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.front.pareto import front, gains
+from sweeps.analysis.front.dominance import front, gains
 from sweeps.definition.stopping import EarlyStop
 from sweeps.search.scores import Scores, counted, known, mean, one_set_of_cells
 

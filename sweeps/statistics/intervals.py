@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtridf, stdtrit
 
-from sweeps.statistics.quantiles import Target, of_mean, of_new_run, t_quantile, variance_terms
+from sweeps.statistics.fractions import error_variance, logits, mean_ends, variance_of_total
+from sweeps.statistics.quantiles import Target, of_mean, t_quantile, variance_terms
 from sweeps.statistics.variance_components import components, crossed, unbalanced
 
 LEVEL = 0.95
@@ -52,6 +53,19 @@ class Interval:
         return self.low > 0.0 or self.high < 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """Variance of the error of a mean, as estimated from one design."""
+
+    variance: float | None
+    """None if the design does not identify it."""
+    degrees: float
+    of_total: float
+    """Variance of the estimated total variance, see `sweeps.statistics.fractions`."""
+    design: Design
+    note: str
+
+
 def mean_interval(
     values: npt.ArrayLike,
     orders: Sequence[Hashable],
@@ -59,6 +73,7 @@ def mean_interval(
     level: float = LEVEL,
     *,
     fixed_orders: bool = False,
+    fractions: bool = False,
 ) -> Interval:
     """Return the interval for the mean over the populations of orders and seeds.
 
@@ -72,18 +87,16 @@ def mean_interval(
 
       This is a sum of c_k MS_k over mean squares with f_k degrees of freedom. If all components
       are positive, it equals (MS_order + MS_seed - MS_residual) / (I J). The mean square of a
-      component that is set to 0 does not enter the sum. The quantile follows Satterthwaite; with
-      two orders or two seeds it is larger, because a single difference carries too little
-      information about the variance of its factor (see `sweeps.statistics.quantiles`). The
-      simulated coverage for 8 to 25 runs is in docs/statistics.md: it is conservative where the
-      residual dominates.
+      component that is set to 0 does not enter the sum. The quantile is in
+      `sweeps.statistics.quantiles`. The simulated coverage is in docs/statistics.md: it is
+      conservative where the residual dominates.
     * One factor: one order, one seed, or a different order and a different seed for each value.
-      The values then count as independent: mean ± t s / sqrt(n) with f = n - 1. The interval does
-      not cover the variance of a factor that did not vary.
+      The values then count as independent: mean ± t s / sqrt(n) with f = n - 1. If a factor did
+      not vary, the interval holds for its one level only, and the note says so.
     * Incomplete design: some cells are empty or have several values. The components come from
       Henderson's method 3, their share in the mean from the numbers of values, and
-      f = min(I, J) - 1. With too few values for that, the one-factor formula is used over all
-      values. In both cases the interval is marked as `approximate`.
+      f = min(I, J) - 1. The interval is marked as `approximate`. If the values do not identify
+      the components, as in a 2 x 2 design without one run, there is no interval.
     * One value: no interval.
 
     With `fixed_orders`, the given orders are the whole population (the design `all`) and add no
@@ -91,101 +104,75 @@ def mean_interval(
     of a balanced design (Latin square, Williams) are treated as a random sample, which makes the
     interval wider, not narrower.
 
+    With `fractions`, the values are between 0 and 1, such as accuracies. The interval is then
+    computed from their logits and has its ends between 0 and 1 (`sweeps.statistics.fractions`).
+
     Raises:
-        ValueError: If there are no values, if a value is not finite, or if the lengths differ.
+        ValueError: If there are no values, if a value is not finite or, with `fractions`, not
+            between 0 and 1, or if the lengths differ.
     """
-    sample = _checked(values, orders, seeds)
-    n, i, j = len(sample), len(set(orders)), len(set(seeds))
-    mean, note = float(sample.mean()), f"{_count(i, 'order')} x {_count(j, 'seed')}"
+    sample = checked(values, orders, seeds, fractions)
+    n, mean = len(sample), float(sample.mean())
     if n == 1:
         return Interval(mean, None, None, 1, None, "single", False, "one run: no interval")
+    scaled = logits(sample) if fractions else sample
+    error = _error_of_mean(scaled, orders, seeds, level, fixed_orders)
+    if error.variance is None:
+        incomplete = error.design == "incomplete"
+        return Interval(mean, None, None, n, None, error.design, incomplete, error.note)
+    if not fractions or not 0.0 < mean < 1.0:
+        return t_interval(mean, error.variance, n, error.degrees, level, error.design, error.note)
+    variance = error_variance(mean, error.variance, error.of_total)
+    half = float(stdtrit(error.degrees, 0.5 + level / 2)) * variance**0.5
+    ends = mean_ends(mean, half)
+    approximate = error.design == "incomplete"
+    return Interval(mean, *ends, n, error.degrees, error.design, approximate, error.note)
+
+
+def _error_of_mean(
+    sample: Values,
+    orders: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    level: float,
+    fixed_orders: bool,
+) -> _Error:
+    n, i, j = len(sample), len(set(orders)), len(set(seeds))
+    note = f"{count_of(i, 'order')} x {count_of(j, 'seed')}"
     grid = crossed(sample, orders, seeds)
     if fixed_orders and i > 1 and grid is not None:
         if j == 1:
             note = f"{note}, all orders; the seed did not vary: no interval"
-            return Interval(mean, None, None, n, None, "one factor", False, note)
+            return _Error(None, 0.0, 0.0, "one factor", note)
         by_seed = grid.mean(axis=0)  # (J,)
-        variance = float(by_seed.var(ddof=1)) / j
-        return _interval(mean, variance, n, j - 1, level, "crossed", f"{note}, all orders")
+        return _independent(by_seed, "crossed", f"{note}, all orders")
     if grid is not None and min(grid.shape) >= 2:
-        variance, degrees = _crossed(grid, of_mean(i, j), level)
-        return _interval(mean, variance, n, degrees, level, "crossed", note)
+        variance, degrees = crossed_error(grid, of_mean(i, j), level)
+        parts = components(grid)
+        squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
+        return _Error(variance, degrees, variance_of_total(squares, (i, j)), "crossed", note)
     if grid is None and not n == i == j:
-        parts = unbalanced(sample, orders, seeds)
         note = f"{note} with {n} runs, not one per cell"
-        if parts is None:
-            variance, note = float(sample.var(ddof=1)) / n, f"{note}: the interval is too narrow"
-            return _interval(mean, variance, n, n - 1, level, "incomplete", note)
-        variance = (
-            parts.order * parts.order_in_mean
-            + parts.seed * parts.seed_in_mean
-            + parts.residual / n
+        estimates = unbalanced(sample, orders, seeds)
+        if estimates is None:
+            return _Error(None, 0.0, 0.0, "incomplete", f"{note}: too few for an interval")
+        in_mean = (
+            estimates.order * estimates.order_in_mean,
+            estimates.seed * estimates.seed_in_mean,
+            estimates.residual / n,
         )
-        return _interval(mean, variance, n, min(i, j) - 1, level, "incomplete", note)
-    variance = float(sample.var(ddof=1)) / n
+        least = min(i, j) - 1
+        total = estimates.order + estimates.seed + estimates.residual
+        return _Error(sum(in_mean), least, 2.0 * total**2 / least, "incomplete", note)
     if n == i == j:
         note = f"{n} runs, each with a different order and seed"
-    return _interval(mean, variance, n, n - 1, level, "one factor", note)
+    else:
+        note = f"{note}: the {'order' if i == 1 else 'seed'} did not vary"
+    return _independent(sample, "one factor", note)
 
 
-def prediction_interval(
-    values: npt.ArrayLike,
-    orders: Sequence[Hashable],
-    seeds: Sequence[Hashable],
-    order: Hashable | None = None,
-    level: float = LEVEL,
-) -> Interval:
-    """Return the interval for the value of one new run with a new seed.
-
-    If `order` is None or was not run, the new run also has a new order. The center is the mean,
-    and for I orders x J seeds
-
-        Var(new - mean) = v_order (1 + 1/I) + v_seed (1 + 1/J) + v_residual (1 + 1/(I J))
-
-    If `order` was run, the center is the mean of that order, and
-
-        Var(new - mean of the order) = (v_seed + v_residual) (1 + 1/J)
-
-    with the components pooled over all orders. The quantile is the larger of Cochran's and
-    Satterthwaite's (`sweeps.statistics.quantiles`). If only one factor varied, the interval is
-    mean ± t s sqrt(1 + 1/n) and does not cover the variance of the other factor.
-
-    Raises:
-        ValueError: As `mean_interval` does.
-    """
-    sample = _checked(values, orders, seeds)
-    n, i, j = len(sample), len(set(orders)), len(set(seeds))
-    independent = n == i == j
-    in_order = np.array([order is not None and o == order and not independent for o in orders])
-    known = bool(in_order.any())
-    mean = float(sample[in_order].mean() if known else sample.mean())
-    target_run = "a new seed in this order" if known else "a new order and seed"
-    note = f"{target_run}, from {_count(i, 'order')} x {_count(j, 'seed')}"
-    runs = int(in_order.sum())
-    if n == 1 or (known and j == 1):
-        return Interval(mean, None, None, n, None, "single", False, "one run: no interval")
-    grid = crossed(sample, orders, seeds)
-    if grid is not None and min(grid.shape) >= 2:
-        target = of_new_run(i, j, known_order=known)
-        variance, degrees = _crossed(grid, target, level)
-        return _interval(mean, variance, n, degrees, level, "crossed", note)
-    parts = unbalanced(sample, orders, seeds) if grid is None and not independent else None
-    if parts is not None:
-        new_run_variance = (parts.seed + parts.residual) * (1 + 1 / max(runs, 1))
-        if not known:
-            new_run_variance = (
-                parts.order * (1 + parts.order_in_mean)
-                + parts.seed * (1 + parts.seed_in_mean)
-                + parts.residual * (1 + 1 / n)
-            )
-        note = f"{note}, {n} runs"
-        return _interval(mean, new_run_variance, n, min(i, j) - 1, level, "incomplete", note)
-    center, variance = float(sample.mean()), float(sample.var(ddof=1)) * (1 + 1 / n)
-    alone = "; the order did not vary" if i == 1 and not known else ""
-    alone = "; the seed did not vary" if j == 1 else alone
-    complete = grid is not None or independent
-    design: Design = "one factor" if complete else "incomplete"
-    return _interval(center, variance, n, n - 1, level, design, f"{note}{alone}")
+def _independent(sample: Values, design: Design, note: str) -> _Error:
+    n, variance = len(sample), float(sample.var(ddof=1))
+    return _Error(variance / n, n - 1, 2.0 * variance**2 / (n - 1), design, note)
 
 
 def iqm_interval(
@@ -206,7 +193,7 @@ def iqm_interval(
     Raises:
         ValueError: As `mean_interval` does.
     """
-    sample = _checked(values, orders, seeds)
+    sample = checked(values, orders, seeds)
     n, cut = len(sample), len(sample) // 4
     ranked = np.sort(sample)
     kept = ranked[cut : n - cut]
@@ -219,12 +206,16 @@ def iqm_interval(
     variance = (error / (1 - 2 * cut / n)) ** 2
     degrees = max(whole.degrees * (n - 2 * cut - 1) / (n - 1), 1.0)
     note = f"{whole.note}, the middle {n - 2 * cut} of {n} runs"
-    return _interval(center, variance, n, degrees, level, whole.design, note)
+    return t_interval(center, variance, n, degrees, level, whole.design, note)
 
 
-def _checked(
-    values: npt.ArrayLike, orders: Sequence[Hashable], seeds: Sequence[Hashable]
+def checked(
+    values: npt.ArrayLike,
+    orders: Sequence[Hashable],
+    seeds: Sequence[Hashable],
+    fractions: bool = False,
 ) -> Values:
+    """Return the values as an array (N,), or raise the `ValueError` of `mean_interval`."""
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or not len(sample) == len(orders) == len(seeds) or len(sample) == 0:
         raise ValueError(
@@ -233,10 +224,12 @@ def _checked(
         )
     if not np.isfinite(sample).all():
         raise ValueError(f"values must be finite, got {sample.tolist()}")
+    if fractions and not ((sample >= 0.0) & (sample <= 1.0)).all():
+        raise ValueError(f"fractions must be between 0 and 1, got {sample.tolist()}")
     return sample
 
 
-def _crossed(grid: Values, target: Target, level: float) -> tuple[float, float]:
+def crossed_error(grid: Values, target: Target, level: float) -> tuple[float, float]:
     """Return the variance of the target's error and the degrees of freedom of its t quantile."""
     parts = components(grid)
     squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
@@ -247,7 +240,7 @@ def _crossed(grid: Values, target: Target, level: float) -> tuple[float, float]:
     return float(terms.sum()), float(stdtridf(0.5 + level / 2, quantile))
 
 
-def _interval(
+def t_interval(
     mean: float,
     variance: float,
     n: int,
@@ -256,11 +249,13 @@ def _interval(
     design: Design,
     note: str,
 ) -> Interval:
+    """Return the interval mean ± t(degrees) sqrt(variance)."""
     half = float(stdtrit(degrees, 0.5 + level / 2)) * variance**0.5
     return Interval(
         mean, mean - half, mean + half, n, float(degrees), design, design == "incomplete", note
     )
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, for notes: `1 order`, `3 seeds`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

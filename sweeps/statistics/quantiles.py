@@ -66,13 +66,14 @@ def t_quantile(terms: Values, design: tuple[int, int], target: Target, level: fl
         f = (sum_k c_k MS_k)^2 / sum_k (c_k MS_k)^2 / f_k
 
     f is at least m, the smallest f_k of the factors that the target depends on. If the factor with
-    the largest contribution shows little variance in the sample, f is too large. A mean then loses
-    2 points of coverage; a single run or a factor with two levels loses more. In these cases the
-    result is at least the quantile of Cochran 1964,
+    the largest contribution shows little variance in the sample, f is too large and coverage is
+    lost. The quantile of Cochran 1964,
 
         t = sum_k c_k MS_k t(f_k) / sum_k c_k MS_k, over the positive terms,
 
-    and with two levels f is at most 2.
+    does not have this weakness, but is too large on average. For a mean, the result is therefore
+    the middle of the two quantiles if Cochran's is the larger one. For a single run or a factor
+    with two levels, which lose more, it is the larger one; with two levels, f is at most 2.
     """
     i, j = design
     freedoms = np.array([i - 1, j - 1, (i - 1) * (j - 1)], dtype=np.float64)
@@ -86,9 +87,9 @@ def t_quantile(terms: Values, design: tuple[int, int], target: Target, level: fl
     if least == 1.0:
         degrees = np.minimum(degrees, TWO_LEVELS)
     quantile = stdtrit(degrees, upper)
-    if target.one_run or least == 1.0:
-        weights = np.maximum(terms, 0.0)
-        own = stdtrit(by_term, upper)
-        total = np.where(varies, weights.sum(axis=0), 1.0)
-        quantile = np.maximum(quantile, (weights * own).sum(axis=0) / total)
-    return np.asarray(quantile)
+    weights = np.maximum(terms, 0.0)
+    own = stdtrit(by_term, upper)
+    total = np.where(varies, weights.sum(axis=0), 1.0)
+    excess = np.maximum((weights * own).sum(axis=0) / total - quantile, 0.0)
+    share = 1.0 if target.one_run or least == 1.0 else 0.5
+    return np.asarray(quantile + share * excess)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from scipy.special import betaincinv, stdtrit
 
 from clmethods.metrics import Direction
-from sweeps.analysis.front.pareto import front_on_common_cells
+from sweeps.analysis.front.dominance import front_on_common_cells
 from sweeps.analysis.trials.paired_differences import compare
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import LEVEL, Interval

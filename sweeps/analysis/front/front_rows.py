@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
+from sweeps.analysis.front.lead import Lead, lead_of_best
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import pareto_rows
 from sweeps.analysis.front.pareto_row import FrontRow
@@ -60,8 +62,7 @@ def front_rows(
         FrontRow(
             row,
             on_test.get(row.config_id, {}),
-            # A single run has nothing to resample.
-            p_front=probability_of[row.config_id] if row.n_replicates > 1 else None,
+            p_front=None if isnan(p := probability_of[row.config_id]) else p,
             knee=several and index == knee_row,
         )
         for index, row in enumerate(rows)
@@ -115,6 +116,16 @@ def training_benefit(
     return compare_with_training_free(
         validation, test, metric, direction, fixed_orders=all_orders(sweep)
     )
+
+
+def lead_on_validation(
+    sweep: Sweep, summaries: Mapping[str, pa.Table], readout: str, metric: str
+) -> Lead | None:
+    """Return the lead of the best searched configuration on validation images."""
+    searched, _ = _by_role(summaries[SPLITS[0]], readout)
+    found = replicates(searched, [metric])
+    direction = sweep.objectives[metric]
+    return lead_of_best(found, metric, direction, fixed_orders=all_orders(sweep))
 
 
 def _by_role(summary: pa.Table, readout: str) -> tuple[pa.Table, pa.Table]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.metrics import Direction
-from sweeps.analysis.front.pareto import front, gains
+from sweeps.analysis.front.dominance import front, gains
 
 Values = npt.NDArray[np.float64]
 

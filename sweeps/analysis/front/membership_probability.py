@@ -1,52 +1,34 @@
-"""Membership probability of the Pareto front, and the attainment of the front over the runs."""
+"""Front membership probability: how likely a configuration is on the Pareto front in truth.
+
+The means of a few runs have errors, and so has the front of the means. The errors that two
+configurations do not share are estimated from the runs that all of them have
+(`sweeps.statistics.configuration_means`), with variances that are moderated over the
+configurations. The probability is the share of draws of such errors in which a configuration is on
+the front. Its calibration is simulated in docs/statistics.md.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.front.pareto import front, gains
-from sweeps.analysis.trials.replicates import ANY_ORDER, Replicates
+from sweeps.analysis.front.attainment import Blocks, blocks
+from sweeps.analysis.front.dominance import front
+from sweeps.analysis.trials.replicates import Replicates
+from sweeps.statistics.cell_designs import Cells
+from sweeps.statistics.configuration_means import ConfigurationMeans, configuration_means
 
 Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
-DRAWS = 2000
-"""Default number of bootstrap draws."""
-
-
-class Blocks(NamedTuple):
-    """Values of all configurations of a sweep in one array."""
-
-    values: Values  # (C, M, I, J): configuration, objective, order, seed; NaN if missing
-    orders: tuple[str, ...]
-    seeds: tuple[Hashable, ...]
-
-
-def blocks(configurations: Sequence[Replicates], names: Sequence[str]) -> Blocks:
-    """Return the values of all configurations over all orders and seeds that occur.
-
-    A run of a method that does not depend on the order counts for every order.
-    """
-    cells = list(
-        dict.fromkeys(cell for configuration in configurations for cell in configuration.cells)
-    )
-    orders = tuple(dict.fromkeys(o for o, _ in cells if o != ANY_ORDER)) or (ANY_ORDER,)
-    seeds = tuple(dict.fromkeys(s for _, s in cells))
-    table = np.full((len(configurations), len(names), len(orders), len(seeds)), np.nan)
-    row = {order: i for i, order in enumerate(orders)}
-    column = {seed: j for j, seed in enumerate(seeds)}
-    for c, configuration in enumerate(configurations):
-        for m, name in enumerate(names):
-            for (order, seed), value in configuration.metrics[name].items():
-                place = row[order] if order in row else slice(None)
-                table[c, m, place, column[seed]] = value
-    return Blocks(table, orders, seeds)
+DRAWS = 1000
+"""Default number of draws; a probability of 0.5 then has a standard error of 1.6 points."""
+FEWEST = 3
+"""Fewest orders and fewest seeds for a probability; with two, variances are hardly known."""
 
 
 def front_probability(
@@ -57,89 +39,97 @@ def front_probability(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Values:
-    """Return the share of bootstrap draws in which each configuration is on the front, (C,).
+    """Return the probability that each configuration is on the front, (C,); NaN if unknown.
 
-    A draw resamples orders with replacement and, independently, seeds with replacement (pigeonhole
-    bootstrap, Owen 2007). All configurations share the draw, so that effects common to all of them
-    cancel. The front is that of the means over the drawn cells. With `fixed_orders` the orders are
-    the whole population and are not resampled. Configurations that are not eligible, or that lack
-    an objective, have probability 0 and dominate nothing. A design of one order and one seed
-    cannot be resampled: the result is then 0 or 1 and does not reflect replicate noise.
+    Only runs that the compared configurations have in common count, because means over different
+    orders and seeds are not comparable. If some configurations have fewer runs than others, as
+    after a race, those with the most runs are compared and the others have no probability. It is
+    also unknown for configurations that are not eligible or lack an objective, and for all if
+    there are fewer than `FEWEST` common orders or seeds. With `fixed_orders`, the orders are the
+    whole population and only the seeds count.
     """
+    result = np.full(len(configurations), np.nan)
     names, directions = list(objectives), list(objectives.values())
     eligible = [c for c, configuration in enumerate(configurations) if configuration.eligible]
     grid = blocks([configurations[c] for c in eligible], names)
-    _, _, i, j = grid.values.shape
-    share = np.zeros(len(configurations))
-    if not eligible or 0 in (i, j):
-        return share
-    known = np.isfinite(grid.values)
-    filled = np.where(known, grid.values, 0.0)
+    compared, common = _common_runs(np.asarray(np.isfinite(grid.values).all(axis=1)))
+    orders, seeds = np.nonzero(common)
+    few = len(set(seeds)) < FEWEST or (len(set(orders)) < FEWEST and not fixed_orders)
+    if not compared.any() or few:
+        return result
+    cells, values = _values(grid, compared, common, fixed_orders)
+    different, of_row = np.unique(values.reshape(len(values), -1), axis=0, return_inverse=True)
+    values = different.reshape(-1, *values.shape[1:])  # equal rows are tied in every draw
+    models = [configuration_means(values[:, m], cells) for m in range(len(names))]
+    known = [model for model in models if model is not None]
+    if len(known) < len(models):
+        return result
     generator = np.random.default_rng(derive_seed(seed, "front_probability", draws))
-    hits = np.zeros(len(eligible))
-    draws = draws if max(i, j) > 1 else 1  # with one cell all draws are equal
-    drawn: Counter[tuple[tuple[int, ...], tuple[int, ...]]] = Counter()
-    for _ in range(draws):
-        order_counts = (1,) * i if fixed_orders else _counts(generator, i)
-        drawn[order_counts, _counts(generator, j)] += 1
-    for (order_counts, seed_counts), repetitions in drawn.items():  # small designs repeat draws
-        weight = np.outer(order_counts, seed_counts)  # (I, J)
-        total = (known * weight).sum(axis=(2, 3))  # (C, M)
-        with np.errstate(invalid="ignore"):
-            means = (filled * weight).sum(axis=(2, 3)) / total  # NaN if no run was drawn
-        hits += repetitions * front(means, directions)
-    share[eligible] = hits / draws
-    return share
+    hits = np.zeros(len(values))
+    for points in _drawn_means(known, draws, generator):
+        hits += front(points, directions)
+    places = np.array(eligible)[compared]
+    result[places] = (hits / draws)[of_row.reshape(-1)]
+    return result
 
 
-def _counts(generator: np.random.Generator, n: int) -> tuple[int, ...]:
-    """Return how often each of n items is drawn in n draws with replacement."""
-    return tuple(np.bincount(generator.integers(0, n, n), minlength=n).tolist())
+def _common_runs(known: Mask) -> tuple[Mask, Mask]:
+    """Return the rows to compare (C,) and the cells (I, J) that all of them have.
 
-
-def cell_fronts(
-    configurations: Sequence[Replicates], objectives: Mapping[str, Direction]
-) -> list[Values]:
-    """Return the front of each (order, seed) cell that has one, as gains (K, M)."""
-    directions = list(objectives.values())
-    grid = blocks(
-        [configuration for configuration in configurations if configuration.eligible],
-        list(objectives),
-    )
-    c, m, i, j = grid.values.shape
-    cells = grid.values.reshape(c, m, i * j).transpose(2, 0, 1)  # (IJ, C, M)
-    fronts = [gains(points[front(points, directions)], directions) for points in cells]
-    return [gain for gain in fronts if len(gain)]
-
-
-def attainment(
-    configurations: Sequence[Replicates], objectives: Mapping[str, Direction], share: float
-) -> Values:
-    """Return the corners (K, 2) of the region reached in at least `share` of the cells.
-
-    Each (order, seed) cell has its own front. The curve bounds the points that the fronts of at
-    least `share` of the cells dominate or touch: one level of the empirical attainment function of
-    Fonseca and Fleischer 2005. 0.5 gives the median front; 1.0 gives what holds in every cell.
-    Corners are sorted from the best to the worst value of the first objective.
-
-    Raises:
-        ValueError: Unless there are two objectives and 0 < share <= 1.
+    `known` (C, I, J) tells which runs have all objectives.
     """
-    if len(objectives) != 2 or not 0.0 < share <= 1.0:
-        raise ValueError(
-            f"two objectives and 0 < share <= 1 are needed, got {list(objectives)} and {share}"
-        )
-    directions = list(objectives.values())
-    fronts = cell_fronts(configurations, objectives)
-    if not fronts:
-        return np.empty((0, 2))
-    least = int(np.ceil(share * len(fronts) - 1e-9))
-    first = np.unique(np.concatenate(fronts)[:, 0])
-    reached = np.array(  # per cell: best second objective among points this good in the first
-        [[gain[gain[:, 0] >= x, 1].max(initial=-np.inf) for gain in fronts] for x in first]
-    )
-    second = -np.sort(-reached, axis=1)[:, least - 1]  # reached by `least` of the cells
-    corners = np.stack([first, second], axis=1)
-    corners = corners[front(corners, ["max", "max"])]
-    corners = corners[np.lexsort((-corners[:, 1], -corners[:, 0]))]
-    return gains(np.unique(corners, axis=0)[::-1], directions)
+    counts = known.sum(axis=(1, 2))
+    compared = counts > 0
+    common = known[compared].all(axis=0)
+    orders, seeds = np.nonzero(common)
+    if compared.any() and min(len(set(orders)), len(set(seeds))) < FEWEST:
+        compared = counts == counts.max()
+        common = known[compared].all(axis=0)
+    return compared, common
+
+
+def _values(
+    grid: Blocks, compared: Mask, common: Mask, fixed_orders: bool
+) -> tuple[Cells, Values]:
+    """Return the cells that count, and the values (C, M, N) in them."""
+    values = grid.values[compared]
+    if fixed_orders:
+        complete = np.asarray(common.all(axis=0))  # (J,)
+        seeds = [seed for seed, kept in zip(grid.seeds, complete, strict=True) if kept]
+        return [("all", seed) for seed in seeds], values[..., complete].mean(axis=2)
+    cells = [(grid.orders[i], grid.seeds[j]) for i, j in np.argwhere(common)]
+    return cells, values[:, :, common]
+
+
+def _drawn_means(
+    models: Sequence[ConfigurationMeans], draws: int, generator: np.random.Generator
+) -> Values:
+    """Return means with errors, shape (draws, C, M).
+
+    The errors of the objectives of one configuration are correlated, as those of its runs are.
+    They follow t distributions, because the variances are estimates.
+    """
+    means = np.stack([model.means for model in models], axis=1)  # (C, M)
+    scales = np.sqrt(np.stack([model.variances for model in models], axis=1))
+    degrees = np.stack([model.degrees for model in models], axis=1)
+    factor = np.linalg.cholesky(_correlation(models, scales))  # (M, M)
+    normal = generator.standard_normal((draws, *means.shape)) @ factor.T
+    finite = np.where(np.isfinite(degrees), degrees, 1e9)
+    heavy = np.sqrt(finite / generator.chisquare(finite, (draws, *means.shape)))
+    return np.asarray(means + scales * normal * heavy)
+
+
+def _correlation(models: Sequence[ConfigurationMeans], scales: Values) -> Values:
+    """Return the correlation (M, M) of the deviations of the runs, pooled over configurations."""
+    standard = np.stack(
+        [
+            model.deviations / np.where(scale > 0.0, scale, np.inf)[:, None]
+            for model, scale in zip(models, scales.T, strict=True)
+        ]
+    ).reshape(len(models), -1)  # (M, C N)
+    products = standard @ standard.T
+    norms = np.sqrt(np.diag(products))
+    norms[norms == 0.0] = 1.0  # an objective without noise
+    correlation = products / np.outer(norms, norms) * (1.0 - 1e-9)
+    np.fill_diagonal(correlation, 1.0)
+    return np.asarray(correlation)

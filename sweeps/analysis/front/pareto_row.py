@@ -49,7 +49,7 @@ class FrontRow:
     test: Mapping[str, MeanEstimate] = field(default_factory=dict)
     """Objectives on test images."""
     p_front: float | None = None
-    """Front membership probability; None for single runs and for comparisons."""
+    """Front membership probability; None if it is unknown, and for comparisons."""
     knee: bool = False
 
     @property

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtrc, ndtri
-from scipy.stats import rankdata
+from scipy.special import ndtri
 
 from clmethods.metrics import Direction
 from sweeps.analysis.trials.replicates import Replicates, sample
+from sweeps.statistics.concordance import concordance
 from sweeps.statistics.intervals import LEVEL
 
 Values = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ class RankAgreement(NamedTuple):
     w: float
     """1 if all orders rank the configurations identically; near 0 for random rankings."""
     p_value: float
-    """p-value of no agreement, from chi^2 = I (C - 1) W; approximate below 7 configurations."""
+    """p-value of no agreement, by permutation (`sweeps.statistics.concordance`)."""
     orders: int
     configurations: int
 
@@ -93,18 +93,8 @@ def rank_agreement(means: Values) -> RankAgreement | None:
     c, i = means.shape
     if min(c, i) < 2:
         return None
-    ranks = np.stack([rankdata(np.round(column / TIE) * TIE) for column in means.T])  # (I, C)
-    total = ranks.sum(axis=0)
-    spread = float(((total - total.mean()) ** 2).sum())
-    ties = 0.0
-    for row in ranks:
-        sizes = np.unique(row, return_counts=True)[1].astype(np.float64)
-        ties += float((sizes**3 - sizes).sum())
-    possible = i**2 * (c**3 - c) - i * ties
-    if possible <= 0:
-        return None
-    w = 12 * spread / possible
-    return RankAgreement(w, float(chdtrc(c - 1, i * (c - 1) * w)), i, c)
+    found = concordance(np.round(means.T / TIE) * TIE)
+    return None if found is None else RankAgreement(found.w, found.p_value, i, c)
 
 
 def pairwise_comparisons(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
-from sweeps.analysis.front.membership_probability import Blocks, blocks
+from sweeps.analysis.front.attainment import Blocks, blocks
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.intervals import LEVEL
 from sweeps.statistics.mixed_model import restricted_likelihood

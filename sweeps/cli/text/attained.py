@@ -19,7 +19,7 @@ def attained_text(sweep: Sweep, results: Results, readout: str | None, split: st
 
     Raises `InvalidConfigError` unless the sweep has two objectives.
     """
-    from sweeps.analysis.front.membership_probability import attainment
+    from sweeps.analysis.front.attainment import attainment
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize

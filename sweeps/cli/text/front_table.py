@@ -13,7 +13,7 @@ from sweeps.analysis.trials.metric_choice import (
     summaries,
 )
 from sweeps.cli.text.layout import fits, fitted, wrapped
-from sweeps.presentation.numbers import share_text
+from sweeps.presentation.numbers import probability_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """Maximum number of configurations named for the same reason; the others are counted."""
+FEW_RUNS = "needs at least 3 orders and 3 seeds that the configurations have in common"
 
 
 def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
     """Return searched configurations, front first, then baselines and references, as a table."""
-    from sweeps.analysis.front.front_rows import front_rows, training_benefit
+    from sweeps.analysis.front.front_rows import front_rows, lead_on_validation, training_benefit
     from sweeps.presentation.text_tables import render_table
 
     name = chosen_readout(sweep, readout)
@@ -50,11 +51,17 @@ def front_text(
         if not row.validation.stopped
     ]
     mean = "interquartile mean" if iqm else "mean"
+    known = any(row.p_front is not None for row in rows)
+    lead = (
+        None if known else lead_on_validation(sweep, by_split, name, next(iter(sweep.objectives)))
+    )
     notes = [
         f"readout `{name}`, values in percent: {mean} ± half-width of the 95 % confidence "
         "interval over orders and seeds",
-        f"front (*): Pareto front of the validation {mean}s; P(front): share of bootstrap "
-        "resamples of orders and seeds in which the configuration is on the front",
+        f"front (*): Pareto front of the validation {mean}s; P(front): estimated probability that "
+        "the configuration is on the front of the true means"
+        + ("" if known else f" ({FEW_RUNS})"),
+        *([lead.text] if lead else []),
         *_volume_text(sweep, rows),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
@@ -138,7 +145,7 @@ def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _probability(p_front: float | None) -> str:
-    return "" if p_front is None else share_text(p_front)
+    return "" if p_front is None else probability_text(p_front)
 
 
 def _titled(row: FrontRow, readout: str) -> str:

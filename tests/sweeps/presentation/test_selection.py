@@ -21,7 +21,8 @@ from sweeps.analysis.selection.selection import MetricLimit, metric_estimate, se
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.production_file import production_document, production_run
 from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
-from sweeps.statistics.intervals import mean_interval, prediction_interval
+from sweeps.statistics.intervals import mean_interval
+from sweeps.statistics.prediction_intervals import prediction_interval
 
 OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from sweeps.statistics.intervals import iqm_interval, mean_interval, prediction_interval
+from sweeps.statistics.intervals import iqm_interval, mean_interval
+from sweeps.statistics.prediction_intervals import prediction_interval
 from sweeps.statistics.variance_components import components, unbalanced
 
 
@@ -84,12 +85,21 @@ def test_runs_with_an_order_and_a_seed_each_are_independent():
 @pytest.mark.parametrize(
     ("orders", "seeds"), [(["a", "a", "b"], [0, 1, 0]), (["a", "a", "a"], [0, 0, 1])]
 )
-def test_too_few_values_of_an_incomplete_design_are_marked(orders, seeds):
+def test_too_few_values_of_an_incomplete_design_have_no_interval(orders, seeds):
+    """A 2 x 2 design without one run: an interval over all values would cover 75 to 95 %."""
     interval = mean_interval([0.5, 0.6, 0.8], orders, seeds)
     assert interval.design == "incomplete"
     assert interval.approximate
-    assert interval.degrees == 2
-    assert "too narrow" in interval.note
+    assert interval.low is interval.high is interval.degrees is None
+    assert "too few" in interval.note
+    assert interval.mean == pytest.approx(1.9 / 3)
+
+
+@pytest.mark.parametrize(
+    ("orders", "seeds", "factor"), [("aaa", [0, 1, 2], "order"), ("abc", [0, 0, 0], "seed")]
+)
+def test_factor_that_did_not_vary_is_named(orders, seeds, factor):
+    assert f"the {factor} did not vary" in mean_interval([0.5, 0.6, 0.8], orders, seeds).note
 
 
 def test_one_value_has_no_interval_and_says_so():

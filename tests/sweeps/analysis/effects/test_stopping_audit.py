@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 
 from sweeps.analysis.effects.axis_effects import axis_effects, varied_axes
 from sweeps.analysis.effects.stopping_audit import proportion_interval, saved_stages, stopping_cost
-from sweeps.analysis.front.membership_probability import front_probability
-from sweeps.analysis.front.pareto import front_on_common_cells, pareto_table
+from sweeps.analysis.front.dominance import front_on_common_cells
+from sweeps.analysis.front.pareto import pareto_table
 from sweeps.analysis.orders.order_effect import order_sensitivity
 from sweeps.analysis.orders.variance_shares import variance_split
 from sweeps.analysis.selection.selection import select
@@ -65,8 +65,6 @@ def test_stopped_configurations_are_on_no_front_and_named(study):
     assert rows["stopped"]["interval"] == "stopped after 1 of 2 tasks"
     assert {label for label, row in rows.items() if row["stopped"]} == {"stopped"}
     assert (rows["stopped"]["n_replicates"], rows["stopped"]["n_fewer"]) == (0, 0)
-    found = found_in(study)
-    assert front_probability(found, OBJECTIVES, draws=50).tolist() == [1.0, 0.0, 0.0]
 
 
 def test_orders_components_and_the_choice_leave_stopped_configurations_out(study):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from sweeps.analysis.front.attainment import attainment
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
-from sweeps.analysis.front.membership_probability import attainment, front_probability
 from sweeps.analysis.trials.replicates import Replicates
 
 moocore = pytest.importorskip("moocore")
@@ -76,48 +76,6 @@ def test_the_knee_is_where_the_front_bends_in_any_unit():
     assert knee([[0.9, 0.1], [0.8, 0.2]], ["max", "min"]) == 0  # a front of one
     assert knee([[0.9, 0.1], [0.9, 0.1]], ["max", "min"]) == 0  # nothing varies
     assert knee([[np.nan, 0.1]], ["max", "min"]) is None
-
-
-def test_a_clear_winner_is_on_the_front_for_sure_and_a_clear_loser_never():
-    rng = np.random.default_rng(0)
-    luck = rng.normal(0, 0.2, (4, 3))
-    best = configuration("best", 0.8 + luck, 0.1 + luck * 0)
-    near = configuration("near", 0.8 + luck + rng.normal(0, 0.02, (4, 3)), 0.1 + luck * 0)
-    worst = configuration("worst", 0.7 + luck, 0.2 + luck * 0)
-    joint = configuration("joint", 0.99 + luck * 0, luck * 0, role="reference")
-    share = front_probability([best, near, worst, joint], OBJECTIVES, draws=300)
-    assert share[2] == share[3] == 0.0  # shared noise cancels; references are never included
-    assert 0.1 < share[0] < 0.9
-    assert share[0] + share[1] >= 1.0
-    again = front_probability([best, near, worst, joint], OBJECTIVES, draws=300)
-    assert again.tolist() == share.tolist()
-    other = front_probability([best, near, worst, joint], OBJECTIVES, draws=300, seed=1)
-    assert other.tolist() != share.tolist()
-
-
-def test_two_that_differ_by_noise_alone_share_the_front():
-    """Each of two exchangeable configurations is ahead in half of all simulated sweeps."""
-    rng = np.random.default_rng(1)
-    shares = []
-    for _ in range(60):
-        one, two = (
-            configuration(name, rng.normal(0, 1, (4, 3)), np.zeros((4, 3))) for name in "ab"
-        )
-        shares.append(front_probability([one, two], OBJECTIVES, draws=60)[0])
-    assert 0.38 < np.mean(shares) < 0.62
-
-
-def test_missing_runs_and_a_single_run_have_a_probability_too():
-    grid = np.array([[0.5, np.nan], [0.6, 0.7]])
-    share = front_probability(
-        [configuration("a", grid, grid), configuration("b", grid[:1, :1], grid[:1, :1])],
-        OBJECTIVES,
-        draws=50,
-    )
-    assert (share > 0).all()
-    alone = front_probability([configuration("a", [[0.5]], [[0.1]])], OBJECTIVES, draws=10)
-    assert alone.tolist() == [1.0]
-    assert front_probability([], OBJECTIVES).tolist() == []
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sweeps.analysis.front.pareto import front, pareto_table
+from sweeps.analysis.front.dominance import front
+from sweeps.analysis.front.pareto import pareto_table
 from sweeps.analysis.trials.summary import SUMMARY, summarize
 
 DIRECTIONS = ("max", "min", "max")
