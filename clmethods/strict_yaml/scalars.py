@@ -28,8 +28,10 @@ _MAX_DIGITS = 100
 _TAG = "tag:yaml.org,2002:"
 _TAGS = ("null", "bool", "int", "float", "str")
 
+from clmethods.errors import ClmethodsError
 
-class ScalarError(Exception):
+
+class ScalarError(ClmethodsError):
     """Exception for a scalar without a value: the constraint and a hint."""
 
     def __init__(self, allowed: str, hint: str = "") -> None:

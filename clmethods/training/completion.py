@@ -32,7 +32,7 @@ class ChainStore(Protocol):
         """Store a trained stage; return the delta that is stored then.
 
         Another process may have stored the stage first. Raises an exception of its own if the
-        stage must be given up; nothing is evaluated then.
+        stage must be abandoned; nothing is evaluated then.
         """
 
     def rows(self, stage: StageSpec, eval_id: str) -> Sequence[EvalRow] | None:

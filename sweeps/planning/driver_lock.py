@@ -12,6 +12,7 @@ from typing import final
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
 from clmethods.strict_yaml import yaml_text
 from sweeps.definition import Sweep, stored_document, sweep_of
+from sweeps.errors import SweepsError
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -83,7 +84,7 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     return checksum
 
 
-class SupersededError(InvalidConfigError):
+class SupersededError(SweepsError, InvalidConfigError):
     """Raised in a driver if another version of its sweep file was run in the meantime."""
 
 

@@ -53,7 +53,7 @@ class UnreadableStageError(SweepsError, RuntimeError):
     """Raised if a stage is missing or damaged right after its commit by an unreliable storage."""
 
 
-class LostLeaseError(RuntimeError):
+class LostLeaseError(SweepsError, RuntimeError):
     """Raised if another process took over the lease of a stage while it was trained."""
 
 
