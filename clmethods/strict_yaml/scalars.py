@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from clmethods.errors import ClmethodsError
+
 Scalar = str | int | float | bool | None
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -27,8 +29,6 @@ _MAX_DIGITS = 100
 """Longest integer that is converted; one of 63 bits has 63 digits at most, in base 2."""
 _TAG = "tag:yaml.org,2002:"
 _TAGS = ("null", "bool", "int", "float", "str")
-
-from clmethods.errors import ClmethodsError
 
 
 class ScalarError(ClmethodsError):

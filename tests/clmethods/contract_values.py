@@ -93,7 +93,9 @@ MACHINE: dict[str, Any] = {"train.device": "cuda", "train.threads": 2}
 
 NOT_VARIED = {
     "backbone.weights": "the checksum acts in its place, see test_keys.py",
+    "backbone.weights_network": "selects a network of a weights file; its checksum is in the key",
     "backbone.weights_sha256": "filled in from the weights",
+    "stream.fingerprint": "decides what the version of the user's files covers",
     "stream.init_classes": "together with increment, see CUTS",
     "stream.increment": "together with init_classes, see CUTS",
     "stream.manifest": "of one dataset only; its content acts, see test_manifest.py",

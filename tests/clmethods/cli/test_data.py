@@ -105,6 +105,7 @@ def test_flat_images_of_other_colors_are_not_similar(tmp_path: Path) -> None:
 
 def test_counts_follow_the_tasks_of_a_manifest_and_the_limit(tmp_path: Path) -> None:
     write(tmp_path / "x")
+    write_png(tmp_path / "x" / "test" / "cat" / "1.png", smooth(7777))  # no copy: it is refused
     with (tmp_path / "x" / "my.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "task", "split"])
