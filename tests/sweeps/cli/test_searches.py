@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import Result
 
-from sweeps.definition import Sweep, TrialSpec, missing_data, sweep_from_dict
+from sweeps.definition import Sweep, TrialSpec, measured_sweep, missing_data, sweep_from_dict
 from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.report.evidence import read_evidence
@@ -186,7 +186,7 @@ def test_a_search_by_a_model_needs_its_data_and_knows_its_task_tables(tmp_path: 
     assert issue.path == "stream.root"
     by_data = sweep_from_dict(BASE | TPE | {"orders": {"design": "near_first"}})
     assert len(known_tables(by_data)) == 1
-    assert len(by_data.task_orders) == 1
+    assert len(measured_sweep(by_data).task_orders) == 1
 
 
 LARGE = {"train.lr": [0.005, 1e30]}
