@@ -3,7 +3,8 @@
 from sweeps.definition.budget import Budget
 from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence
-from sweeps.definition.file.loading import SweepFile, load_sweep, sweep_from_dict
+from sweeps.definition.file.file_fields import SweepFile
+from sweeps.definition.file.loading import load_sweep, sweep_from_dict
 from sweeps.definition.file.missing_data import misfit_weights, missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 
 from clmethods.config.methods import METHOD_CONFIGS
-from sweeps.definition.file.loading import SweepFile
+from sweeps.definition.file.file_fields import SweepFile
 from sweeps.definition.file.run_sections import NOT_AN_AXIS, SECTIONS
 from sweeps.definition.space.run_fields import SECTION_CLASSES
 from sweeps.definition.sweep import METRICS

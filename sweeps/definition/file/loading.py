@@ -6,32 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from clmethods.config.backbone import BackboneConfig
-from clmethods.config.readout import ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import table_id
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
-from sweeps.definition.budget import Budget
 from sweeps.definition.file.checked_values import (
     CheckedValues,
     check_axes,
     check_baselines,
     check_parts,
 )
-from sweeps.definition.file.extends import Layer, extended, with_origin
+from sweeps.definition.file.data_records import DataRecords, using_records
+from sweeps.definition.file.extends import extended, with_origin
+from sweeps.definition.file.file_fields import SweepFile
 from sweeps.definition.file.plain_data import plain, read_yaml
-from sweeps.definition.file.run_sections import SECTIONS, CheckedRun, check_run
+from sweeps.definition.file.run_sections import CheckedRun, check_run
 from sweeps.definition.file.size_limits import size_issues, trial_issues
 from sweeps.definition.file.validation import validated
-from sweeps.definition.logging import Logging, secret_issues
+from sweeps.definition.logging import secret_issues
 from sweeps.definition.orders import OrderDesign
-from sweeps.definition.resources import Resources
-from sweeps.definition.retries import Retries
-from sweeps.definition.space.ablation import AblationPlan
 from sweeps.definition.space.candidates import REPLICATED
 from sweeps.definition.space.conditions import Condition, parse_condition
 from sweeps.definition.space.configurations import (
@@ -40,71 +36,12 @@ from sweeps.definition.space.configurations import (
     searched,
 )
 from sweeps.definition.space.run_fields import FieldFacts, field_facts
-from sweeps.definition.space.sampling import Algorithm
-from sweeps.definition.stopping import EarlyStop, Racing, rule_issues
+from sweeps.definition.stopping import rule_issues
 from sweeps.definition.sweep import (
-    DEFAULT_OBJECTIVES,
     METRICS,
-    Direction,
     Sweep,
 )
-from sweeps.storage.options import StorageOptions, hidden_value_issues
-
-
-class RunSections(BaseModel):
-    """Sections of a run, with the fields of `clmethods.config` that are written in the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    backbone: dict[str, object] = Field(default_factory=dict)
-    stream: dict[str, object] = Field(default_factory=dict)
-    method: dict[str, object] = Field(default_factory=dict)
-    train: dict[str, object] = Field(default_factory=dict)
-
-    def sections(self) -> dict[str, dict[str, object]]:
-        """Return the sections that are written in the file."""
-        return {name: getattr(self, name) for name in SECTIONS if name in self.model_fields_set}
-
-
-class BaselineFile(RunSections):
-    """Entry of `baselines`: the differences from the base run."""
-
-    label: str | None = None
-    """Name in tables; null derives it from the differences."""
-
-
-class SweepFile(RunSections):
-    """Fields of a sweep file, with their types; `sweep_from_dict` also checks constraints."""
-
-    name: str = ""
-    """Name of the folder of the sweep: letters, digits, - and _."""
-    extends: str | None = None
-    """Shipped study, or path relative to this file, from which this file defines differences."""
-    merged_from: tuple[Layer, ...] = ()
-    """Files that `extends` refers to, from the farthest to the nearest; written by the program."""
-    search: dict[str, object] = Field(default_factory=dict)
-    """Axes by dotted path: a list of values, or {uniform | log | integer: [low, high]}.
-
-    By the name of a section: a list of choices, each with its fields, an optional `label` and an
-    optional `search` with its own axes.
-    """
-    where: tuple[str, ...] = ()
-    """Conditions that each searched setting must meet."""
-    ablation: AblationPlan = AblationPlan()
-    baselines: tuple[BaselineFile, ...] = ()
-    readouts: tuple[ReadoutConfig, ...] = (ReadoutConfig(),)
-    orders: OrderDesign = OrderDesign()
-    seeds: tuple[int, ...] = (0,)
-    algorithm: Algorithm = Algorithm()
-    objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
-    early_stop: EarlyStop | None = None
-    racing: Racing | None = None
-    resources: Resources = Resources()
-    retries: Retries = Retries()
-    logging: Logging = Logging()
-    budget: Budget = Budget()
-    storage: StorageOptions = StorageOptions()
-    """Access to the storage; not part of stage keys or of the identity of the sweep."""
+from sweeps.storage.options import hidden_value_issues
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -140,8 +77,26 @@ def _build(written: object, issues: list[ConfigIssue], folder: Path) -> Sweep:
     value_issues += hidden_value_issues(document.get("storage"))
     value_issues += secret_issues(document.get("logging"))
     checked = validated(SweepFile, document)
-    file = checked.value
-    unparsed = {_head(issue.path) for issue in checked.issues}
+    parsing_issues = [*issues, *value_issues, *checked.issues]
+    # Invalid values were read as null or are secrets; an issue about the null is redundant.
+    null_issues = [*reader_issues, *value_issues]
+    with using_records(DataRecords.of(checked.value.data_records)) as records:
+        unparsed = {_head(issue.path) for issue in checked.issues}
+        sweep = _checked_sweep(checked.value, document, unparsed, parsing_issues, null_issues)
+    if not records.used:
+        return sweep
+    found = plain(tuple(records.used.values()), "", [])
+    return replace(sweep, document={**sweep.document, "data_records": found})
+
+
+def _checked_sweep(
+    file: SweepFile,
+    document: dict[str, Any],
+    unparsed: set[str],
+    parsing_issues: Sequence[ConfigIssue],
+    null_issues: Sequence[ConfigIssue],
+) -> Sweep:
+    """Return the sweep of a file whose fields have the right types, except those of `unparsed`."""
     base = check_run(file.sections())
     baselines = [(baseline.label, baseline.sections()) for baseline in file.baselines]
     axes = check_axes(file.search, base, None if "algorithm" in unparsed else file.algorithm.kind)
@@ -157,12 +112,10 @@ def _build(written: object, issues: list[ConfigIssue], folder: Path) -> Sweep:
         *condition_issues,
     ]
     all_issues = [
-        *(*issues, *value_issues, *checked.issues),
+        *parsing_issues,
         *(issue for issue in file_issues if _head(issue.path) not in unparsed),
         *(*base.issues, *axes.issues, *parts.issues, *others.issues),
     ]
-    # Invalid values were read as null or are secrets; an issue about the null is redundant.
-    null_issues = [*reader_issues, *value_issues]
     null_paths = {issue.path for issue in null_issues}
     all_issues = [
         issue for issue in all_issues if issue.path not in null_paths or issue in null_issues

@@ -19,6 +19,7 @@ from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 from clmethods.config.train import TrainConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
+from sweeps.definition.file.data_records import data_records
 from sweeps.definition.file.validation import Validated, validated
 
 T = TypeVar("T")
@@ -96,7 +97,9 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
         choices = sorted(METHOD_CONFIGS)
         hint = nearest(str(kind), choices)
         issues.append(ConfigIssue("method.kind", kind, f"one of {choices}", hint))
-    written = dict(sections.get("stream", {}))
+    records = data_records()
+    section = sections.get("stream", {})
+    written = records.applied(section)
     order = written.pop("task_order", None)
     backbone = _validated(BackboneConfig, sections.get("backbone", {}))
     stream = _validated(StreamConfig, written)
@@ -134,7 +137,9 @@ def check_run(sections: Sections, resolved: Resolve = resolve) -> CheckedRun:
                 run = resolve(run, without_weights=True)
         except InvalidConfigError as error:
             issues.extend(error.issues)
+        records.note(section, run.stream)
     valid = {name: part.valid for name, part in parts.items()}
+    valid["stream"] = {n: v for n, v in section.items() if n in valid["stream"]}
     return CheckedRun(run=run, valid=valid, issues=tuple(issues), kind_known=known)
 
 

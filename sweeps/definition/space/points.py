@@ -12,6 +12,7 @@ from typing import final
 from clmethods.canonical import canonical_json
 from clmethods.config.keys import acts_alike, effect_id
 from clmethods.config.run import RunConfig
+from sweeps.definition.file.data_records import data_records, using_records
 from sweeps.definition.file.run_sections import (
     DEFAULT_KIND,
     SECTIONS,
@@ -58,6 +59,7 @@ class Space:
                 self.probes[axis.path] = [*known.values()]
         self.varying = {axis.path for axis in every_axis([*axes, *parts]) if axis.varies}
         self._resolved = remembering_resolve()
+        self._records = data_records()
         self._checked = lru_cache(maxsize=MAX_REMEMBERED)(self._check)
 
     def sections(self, point: Point) -> Sections:
@@ -113,7 +115,8 @@ class Space:
         return self._checked(_KEY.encode(point))
 
     def _check(self, point: str) -> CheckedRun:
-        return check_run(self.sections(json.loads(point)), self._resolved)
+        with using_records(self._records):
+            return check_run(self.sections(json.loads(point)), self._resolved)
 
     def effect(self, point: Point) -> str | None:
         """Return an id that is equal for points with equal stages; None if the run is invalid."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clmethods.config import LoracIpcConfig, StreamConfig, TrainConfig
-from sweeps.definition.file.loading import SweepFile
+from sweeps.definition.file.file_fields import SweepFile
 from sweeps.definition.file.validation import validated
 
 
