@@ -19,6 +19,14 @@ from clmethods.user_data.image_headers import UPRIGHT, ImageHeader
 TRAIN, VALIDATION, TEST, OPEN = 0, 1, 2, -1
 """Split of an image. For `OPEN` images, `split_seed` selects training or test."""
 
+SPLIT_SPELLINGS = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("val", "valid", "validation", "dev"),
+    TEST: ("test", "testing", "eval", "evaluation"),
+}
+"""Names of splits, in lower case; upper and lower case are not distinguished."""
+SPLIT_OF = {name: split for split, names in SPLIT_SPELLINGS.items() for name in names}
+
 
 @dataclass(frozen=True, eq=False)
 class Listing:

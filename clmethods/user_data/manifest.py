@@ -20,6 +20,7 @@ from clmethods.catalog.facts import GivenTask
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from clmethods.user_data.folder_listing import (
     OPEN,
+    SPLIT_OF,
     TEST,
     TRAIN,
     VALIDATION,
@@ -64,6 +65,8 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     rows = len(columns["path"])
     if rows == 0:
         raise refused("manifest", str(file), "one or more rows below the header")
+    if "split" in columns:
+        columns["split"] = [_split_name(text) for text in columns["split"]]
     issues, images = _check_rows(base, table)
     refuse(shortened(file, issues))
     names = _class_names(columns["label"])
@@ -92,6 +95,12 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
     return listing, [file]
 
 
+def _split_name(text: str) -> str:
+    """Return `train`, `validation` or `test` for a usual spelling; other texts are unchanged."""
+    split = SPLIT_OF.get(text.strip().lower())
+    return next((name for name, known in SPLITS.items() if known == split), text)
+
+
 def _check_rows(base: Path, table: Table) -> tuple[list[ConfigIssue], list[ListedImage]]:
     """Return the issues of single rows, and the images of all rows."""
     columns, issues = table.columns, list[ConfigIssue]()
@@ -112,7 +121,7 @@ def _check_rows(base: Path, table: Table) -> tuple[list[ConfigIssue], list[Liste
         group = columns["group"][index] if "group" in columns else ""
         image = _image(row, base, path, split or group or row)
         if image is None:
-            hint = f"Paths are relative to {base}."
+            hint = f"Paths are relative to {base.absolute()}."
             hint += " Separate folders with / instead of \\." if "\\" in path else ""
             issues.append(ConfigIssue(f"{where}, path", path, "an existing file", hint))
         images.append(image or ListedImage(row, base / "", (row,), 0, None))

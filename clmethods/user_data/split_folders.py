@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clmethods.errors import InvalidConfigError
-from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION, refused
+from clmethods.user_data.folder_listing import (
+    OPEN,
+    SPLIT_OF,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    refused,
+)
 from clmethods.user_data.ignored_files import WITHOUT_LABELS, is_ignored
 from clmethods.user_data.image_headers import IMAGE_SUFFIXES
 
-SPELLINGS = {
-    TRAIN: ("train", "training"),
-    VALIDATION: ("val", "valid", "validation", "dev"),
-    TEST: ("test", "testing", "eval", "evaluation"),
-}
-"""Names of split folders, in lower case; upper and lower case are not distinguished."""
-
-SPLIT_OF = {name: split for split, names in SPELLINGS.items() for name in names}
 WORDS = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 CONSTRAINT = "a folder per class, or the folders train and test (optionally val) with such folders"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from clmethods.user_data.folder_listing import SPLIT_SPELLINGS
 from clmethods.user_data.ignored_files import (
     IGNORED_NAMES,
     IGNORED_SUFFIXES,
@@ -12,7 +13,6 @@ from clmethods.user_data.ignored_files import (
     is_ignored,
 )
 from clmethods.user_data.image_headers import EIGHT_BIT
-from clmethods.user_data.split_folders import SPELLINGS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 
@@ -40,7 +40,7 @@ def test_skipped_names_are_those_of_the_code() -> None:
 
 def test_spellings_of_splits_are_those_of_the_code() -> None:
     for name, spellings in zip(
-        ("training", "validation", "test"), SPELLINGS.values(), strict=True
+        ("training", "validation", "test"), SPLIT_SPELLINGS.values(), strict=True
     ):
         assert row("Image folders", name) == set(spellings)
 

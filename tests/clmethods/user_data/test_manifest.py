@@ -56,6 +56,14 @@ def test_tasks_have_names_and_classes_are_sorted(tmp_path: Path) -> None:
     assert not stream.facts.seeded_split
 
 
+def test_usual_spellings_of_splits_are_read(tmp_path: Path) -> None:
+    sides = ("Train", "training", "VAL", "valid", "dev", "Test", "eval", "validation")
+    rows = "".join(f"{i}{c}.png,{c},{side}\n" for c in "ab" for i, side in enumerate(sides))
+    listing = written(tmp_path, "path,label,split\n" + rows).listing()
+    assert listing is not None
+    assert listing.splits[:8] == (0, 0, 1, 1, 1, 2, 2, 1)
+
+
 def test_a_class_may_come_back_and_is_then_distinguished_by_its_task(tmp_path: Path) -> None:
     stream = written(tmp_path, SOUND.replace("owl", "cat"))
     assert stream.facts.recurring
