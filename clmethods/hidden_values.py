@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 HIDDEN = "(not shown)"
 """Printed in place of a value that may be a secret."""
@@ -40,8 +41,10 @@ _KEY_PATH = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*")
 _FILE = re.compile(r".*\.(ya?ml|json)", re.IGNORECASE)
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+)[^'\"\n]*@")
 _PARAMETER = re.compile(r"([?&#;])([^=&#;\s'\"]+)=[^&#;\s'\"]*")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][\w-]*)[\"']?\s*[:=]\s*(?=\S)")
+_ASSIGNMENT = re.compile(r"(?<![A-Za-z_-])([A-Za-z_][\w-]*)[\"']?\s*[:=]\s*(?=\S)")
 _DEEPEST = 32
+_SHOWN_CHARACTERS, _SHOWN_ITEMS = 2000, 100
+"""Parts of long values that are searched for secrets; messages show 90 characters."""
 
 
 def looks_secret(name: str) -> bool:
@@ -79,12 +82,13 @@ def _masked(value: object, depth: int = 0) -> object:
     if depth > _DEEPEST:  # an alias that contains itself
         return "..."
     if isinstance(value, str):
-        return masked_text(value)
+        cut = len(value) > _SHOWN_CHARACTERS
+        return masked_text(value[:_SHOWN_CHARACTERS]) + ("..." if cut else "")
     if isinstance(value, Mapping):
         return {
             name: HIDDEN if looks_secret(str(name)) else _masked(item, depth + 1)
-            for name, item in value.items()
+            for name, item in islice(value.items(), _SHOWN_ITEMS)
         }
     if isinstance(value, list):
-        return [_masked(item, depth + 1) for item in value]
+        return [_masked(item, depth + 1) for item in value[:_SHOWN_ITEMS]]
     return value

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 
-from clmethods.config import ConfigIssue, StreamConfig
+from clmethods.config import ConfigIssue, InvalidConfigError, StreamConfig
 from clmethods.errors import refuse
 from clmethods.user_data.folder_listing import content_of
 from sweeps.definition import Sweep
@@ -37,11 +37,15 @@ def refuse_other_content(sweep: Sweep, objects: ObjectStore, *, read_all: bool =
 
 
 def keep_content(sweep: Sweep, objects: ObjectStore) -> None:
-    """Write the content of the user's data to the storage, unless it is known there."""
+    """Write the content of the user's data to the storage, unless it is known there.
+
+    Raises `InvalidConfigError` if another process has written other content in the meantime.
+    """
     for stream in _streams(sweep):
         if stream.record is not None:
             document = {"dataset": stream.dataset, "content": stream.record.content}
             objects.put_if_absent(_key(stream), json.dumps(document).encode())
+    refuse_other_content(sweep, objects)
 
 
 def _streams(sweep: Sweep) -> list[StreamConfig]:
@@ -59,11 +63,22 @@ def _key(stream: StreamConfig) -> str:
 
 
 def _kept(objects: ObjectStore, key: str) -> str | None:
-    """Return the content that the storage knows; None if it is unknown or damaged."""
+    """Return the content that the storage knows; None if it is unknown.
+
+    Raises `InvalidConfigError` for a damaged record: without it, nothing tells whether the stages
+    belong to the present content.
+    """
     try:
         return str(json.loads(objects.get(key))["content"])
-    except (MissingObjectError, ValueError, KeyError, TypeError):
+    except MissingObjectError:
         return None
+    except (ValueError, KeyError, TypeError) as error:
+        hint = (
+            "It records the content of the data that stages of this storage were trained on. "
+            "Restore it from a copy; remove it only if the data is certainly unchanged since then."
+        )
+        issue = ConfigIssue(f"{objects.location}/{key}", "a damaged file", "its content", hint)
+        raise InvalidConfigError([issue]) from error
 
 
 def _content(stream: StreamConfig, read_all: bool) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clmethods.errors import ConfigIssue
@@ -91,3 +93,17 @@ def test_a_value_that_contains_itself_is_shown_to_some_depth() -> None:
     value: list[object] = []
     value.append(value)
     assert "..." in str(printable("train", value))
+
+
+@pytest.mark.parametrize("unit", ["x", "x1", "a-", "s3://", "?a=", "password "])
+def test_long_values_are_masked_in_time(unit: str) -> None:
+    """The message of a long value appears at once, and a long list is not searched to its end."""
+    start = time.process_time()
+    text = str(ConfigIssue("note", unit * 500_000, "a short text"))
+    listed = str(ConfigIssue("notes", [unit * 200] * 20_000, "a short list"))
+    assert time.process_time() - start < 2.0
+    assert max(len(text), len(listed)) < 200
+
+
+def test_a_secret_behind_a_long_text_is_not_shown() -> None:
+    assert "hunter2" not in str(printable("note", "x" * 1990 + " password=hunter2"))

@@ -57,7 +57,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
         tolerated_weights,
     )
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
-    from sweeps.planning.data_content import refuse_other_content
+    from sweeps.planning.data_content import keep_content, refuse_other_content
     from sweeps.planning.driver_lock import refuse_other_meaning
     from sweeps.planning.plan import make_plan
     from sweeps.planning.size_forecast import footprint
@@ -80,6 +80,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     found = make_plan(definition, store)
     if probe:
         refuse(missing)
+        keep_content(definition, store.objects)
         for trial in probe_trials(found):
             _probe(found, store, trial)
         found = make_plan(definition, store)

@@ -119,3 +119,44 @@ def test_plan_refuses_replaced_images(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["plan", str(tmp_path / "small.yaml"), "--storage", storage])
     assert result.exit_code == 2
     assert "Files were replaced under the same names and sizes." in result.output
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b'{"dataset": "image-folder"}'])
+def test_a_damaged_record_of_the_content_is_refused(damage: bytes, tmp_path: Path) -> None:
+    """Nothing would tell whether the stored stages belong to the present images."""
+    write_images(tmp_path / "x")
+    objects = open_storage("memory://")
+    keep_content(sweep(tmp_path / "x"), objects)
+    (name,) = objects.list("data")
+    objects.put(name, damage)
+    for check in (refuse_other_content, keep_content):
+        with pytest.raises(InvalidConfigError, match=r"data/\w+\.json: got 'a damaged file'"):
+            check(sweep(tmp_path / "x"), objects)
+    assert objects.get(name) == damage
+
+
+def test_two_first_runs_cannot_keep_different_content(tmp_path: Path) -> None:
+    write_images(tmp_path / "x")
+    objects = open_storage("memory://")
+    first = sweep(tmp_path / "x")
+    refuse_other_content(first, objects)
+    replace_image(tmp_path / "x")
+    keep_content(sweep(tmp_path / "x"), objects)  # another process was quicker
+    with pytest.raises(InvalidConfigError, match="stages of this storage were trained on"):
+        keep_content(first, objects)
+
+
+def test_a_probe_keeps_the_content_of_its_stages(tmp_path: Path) -> None:
+    write_images(tmp_path / "x")
+    data = {
+        "dataset": "image-folder",
+        "root": str(tmp_path / "x"),
+        "tasks": 1,
+        "validation_fraction": 0,
+    }
+    (tmp_path / "s.json").write_text(json.dumps({**DOCUMENT, "stream": data}))
+    storage = tmp_path / "runs"
+    arguments = ["plan", str(tmp_path / "s.json"), "--storage", str(storage), "--probe"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert len(list(open_storage(str(storage)).list("data"))) == 1
