@@ -12,6 +12,8 @@ from typing import final
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
 from clmethods.strict_yaml import yaml_text
 from sweeps.definition import Sweep, stored_document, sweep_of
+from sweeps.definition.file.run_versions import version_name
+from sweeps.definition.file.stored_file import sweep_file_name
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -43,11 +45,12 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
 
     Raises `InvalidConfigError` with a diff if a label that has rows would mean a different run,
     and if the two sweeps have no configuration in common. Without rows, any other file may replace
-    the stored one: its run was refused, or stopped before a trial ended. Stages need no check,
-    because the key of a stage is the hash of everything that determines it.
+    the stored one: its run was refused, or stopped before a trial ended. If the stored file was
+    lost, changed or damaged, the rows decide. Stages need no check, because the key of a stage is
+    the hash of everything that determines it.
     """
     stored = _stored_document(objects, sweep.name)
-    if stored is None or _identity(stored) == _identity(sweep.document):
+    if stored is not None and _identity(stored) == _identity(sweep.document):
         return
     rows = _of_rows(objects, sweep.name)
     if not rows:
@@ -57,7 +60,7 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     if changed:
         constraint = "a name under which every label keeps its meaning"
         raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _hint(changed))])
-    before = [*rows, *_of_file(stored)]
+    before = rows if stored is None else [*rows, *_of_file(stored)]
     searched = any(each.role == "search" for each in sweep.configurations)
     if searched and not _in_common(before, after):
         constraint = (
@@ -78,8 +81,8 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     document = json.loads(json.dumps(sweep.document))
     checksum = short_id(document)
     text = yaml_text(document).encode()
-    objects.put_if_absent(f"sweeps/{sweep.name}/versions/{checksum}.yaml", text)
-    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
+    objects.put_if_absent(version_name(sweep.name, checksum), text)
+    objects.put(sweep_file_name(sweep.name), text)
     return checksum
 
 
