@@ -14,6 +14,7 @@ from clmethods.strict_yaml import yaml_text
 from sweeps.definition import Sweep, stored_document, sweep_of
 from sweeps.definition.file.run_versions import version_name
 from sweeps.definition.file.stored_file import sweep_file_name
+from sweeps.planning.deletion_guard import wait_for_deletion
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -136,10 +137,12 @@ def presence(
     """Hold a lease for the duration of the block, as a sign of a driver of this file version.
 
     Any number of drivers may run one file. `run`: id of the driver's run in the event log, from
-    which `sweeps status` reads the details of the driver. Raises `InvalidConfigError` while a
-    driver of another version is alive. A killed driver of another version is waited for until its
-    lease expires. Leases of killed drivers of this version are removed at the end, if their beat
-    has not changed since the start for as long as their leases last.
+    which `sweeps status` reads the details of the driver.
+
+    Raises `InvalidConfigError` while a driver of another version is alive. A killed driver of
+    another version is waited for until its lease expires, and a deletion of stages until its end.
+    Leases of killed drivers of this version are removed at the end, if their beat has not changed
+    since the start for as long as their leases last.
     """
     mine = version_of(sweep.document)
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
@@ -152,6 +155,7 @@ def presence(
         found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
         others = {key for key in found if not key.startswith(f"{mine}.")}
         _refuse_others(watch, others, sweep.name, say)
+        wait_for_deletion(objects, time_to_live_s, say)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
             watch.is_free(key)  # starts the measurement of its beat

@@ -70,7 +70,8 @@ def refuse_lost(objects: ObjectStore, name: str, records: tuple[str, ...]) -> No
                 f"{folder}/sweep.yaml",
                 "no file",
                 "the sweep file of a sweep that was run",
-                f"The folder holds {held} of a run. {_remedy(objects, name)}",
+                f"The folder holds {held} of a run. {_remedy(objects, name)} If nothing of the "
+                "sweep is needed, remove the folder.",
             )
         ]
     )
