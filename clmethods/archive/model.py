@@ -30,7 +30,7 @@ from clmethods.archive.stage_files import (
     stage_files,
     write,
 )
-from clmethods.canonical import JsonValue
+from clmethods.canonical import JsonValue, plain
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
 from clmethods.checksummed_json import (
     add_checksum,
@@ -185,7 +185,10 @@ class ModelArchive:
         return reports
 
     def metrics(self) -> StoredMetrics:
-        """Return the stored metrics. Raises `ArchiveError` if they are missing or damaged."""
+        """Return the stored metrics.
+
+        Raises `ArchiveError` if they are missing, damaged, or of another run.
+        """
         path = self.folder / METRICS_FILE
         if not path.exists():
             missing = self.chain[self.finished() :]
@@ -195,12 +198,16 @@ class ModelArchive:
                 f"{path} is missing. `clmethods train RUN.yaml -o {self.folder}` writes it."
             )
         stored = read_checksummed(path)
+        last = self.chain[-1].key
+        if stored.get("stage", last) != last:  # earlier versions did not write it
+            raise ArchiveError(f"{path} belongs to another run: its last stage has another key.")
         readouts = [readout_from_dict(readout) for readout in stored["readouts"]]
         return StoredMetrics(readouts, stored["splits"])
 
     def save_metrics(self, metrics: StoredMetrics) -> None:
         """Store accuracy matrices and metrics of the finished run."""
-        write(self.folder / METRICS_FILE, add_checksum(metrics, readable=True))
+        document = {"stage": self.chain[-1].key, **plain(metrics)}
+        write(self.folder / METRICS_FILE, add_checksum(document, readable=True))
 
     def statistics(self) -> State:
         """Return the stored readout statistics; empty if there are none or if they are damaged."""

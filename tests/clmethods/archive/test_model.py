@@ -234,3 +234,19 @@ def test_counts_of_an_earlier_version_are_read_unless_they_contradict_the_stage(
     assert [archive.evaluation(s.key, files[0].stem) for s in archive.chain] == expected
     files[1].write_bytes(files[2].read_bytes())
     assert archive.evaluation(archive.chain[1].key, files[1].stem) is None
+
+
+def test_metrics_of_another_run_are_refused(tmp_path: Path) -> None:
+    run = tiny_run()
+    archive = finished(tmp_path / "m", run, [INSTANCE])
+    other = finished(tmp_path / "n", replace(run, seed=1), [INSTANCE])
+    whole = archive.metrics()
+    path = archive.folder / "metrics.json"
+    document = verify_checksum(path.read_bytes())
+    assert document is not None
+    path.write_bytes((other.folder / "metrics.json").read_bytes())
+    with pytest.raises(ArchiveError, match=r"metrics.json belongs to another run"):
+        archive.metrics()
+    del document["stage"]  # as earlier versions wrote it
+    path.write_bytes(add_checksum(document))
+    assert archive.metrics() == whole

@@ -231,3 +231,24 @@ def test_a_directory_that_is_no_storage_is_refused(
     assert result.exit_code == 2
     assert "STORAGE: got" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_probe_has_trained_stays(
+    sweeps_command: Command, sweep_file: FileOf, tmp_path: Path
+) -> None:
+    """A probe writes rows, so it stores the sweep file to which they belong."""
+    storage = tmp_path / "probed"
+    probed = sweeps_command("plan", sweep_file(seeds=[0]), "--storage", storage, "--probe")
+    assert probed.exit_code == 0, probed.output
+    objects = open_storage(str(storage))
+    before = stages_of(objects)
+    assert before
+    result = sweeps_command("gc", storage, "--delete")
+    assert result.exit_code == 0, result.output
+    assert stages_of(objects) == before
+    assert not [*objects.list("sweeps/small/probing")]
+    keep_sweep_file(load_sweep(sweep_file(seeds=[1])), objects)
+    stored = objects.get("sweeps/small/sweep.yaml")
+    again = sweeps_command("plan", sweep_file(seeds=[0]), "--storage", storage, "--probe")
+    assert again.exit_code == 0, again.output
+    assert objects.get("sweeps/small/sweep.yaml") == stored  # that of the last run
