@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clmethods.errors import InvalidConfigError, refuse
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.shared_options import FiniteRange
 
@@ -63,7 +63,7 @@ def _refuse_changed_files(place: SweepLocation, names: Sequence[str]) -> None:
     from sweeps.definition import ChangedSweepFileError, stored_document
     from sweeps.storage import MissingObjectError
 
-    issues = []
+    issues: list[ConfigIssue] = []
     for name in names:
         try:
             stored_document(place.objects, name)

@@ -19,6 +19,7 @@ from sweeps.planning.deletion_guard import deletion_lease, probing
 from sweeps.planning.driver_lock import presence
 from sweeps.planning.garbage import delete_stages
 from sweeps.planning.garbage import stage_deletion as stage_deletion_module
+from sweeps.planning.garbage.stage_search import is_leased
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import ObjectStore, open_storage
@@ -71,7 +72,7 @@ DRIVER = textwrap.dedent(
         print("still has", len(again.stored), flush=True)
     """
 )
-"""A driver up to its plan, which looks again when it is told to."""
+"""A driver up to its plan, which makes a second plan when it reads a line."""
 
 Start = Callable[[str], subprocess.Popen[str]]
 
@@ -226,7 +227,7 @@ def test_a_driver_of_an_earlier_version_stops_a_deletion(
 ) -> None:
     """It does not wait for the end of the deletion."""
     monkeypatch.setattr(stage_deletion_module, "LOOK_EVERY", 2)
-    looked, seen = stage_deletion_module.is_leased, list[str]()
+    seen = list[str]()
     table = LeaseTable(objects, TTL_S, "sweeps/old/running")
     driver = table.acquire("hash.id", "driver")
     assert driver is not None
@@ -240,7 +241,7 @@ def test_a_driver_of_an_earlier_version_stops_a_deletion(
             assert lease is not None
             lease.__enter__()
             started.append(lease)
-        return looked(leases, key)
+        return is_leased(leases, key)
 
     started = []
     monkeypatch.setattr(stage_deletion_module, "is_leased", begin)
