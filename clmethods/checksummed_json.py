@@ -1,12 +1,34 @@
-"""JSON documents that contain the checksum of their content."""
+"""JSON documents that contain the checksum of their content, and what they belong to."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 from clmethods.canonical import canonical_json, plain
+from clmethods.errors import ClmethodsError
+
+FORMAT = 2
+"""Version of the documents from `add_owner`. Documents of version 1 do not name their owner."""
+_FIELDS = frozenset({"format", "stage", "name", "value"})
+
+
+class LaterFormatError(ClmethodsError, RuntimeError):
+    """Raised for a document that a later version of this code wrote."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OwnedContent:
+    """Content of a document of a stage, or the reason why it must not be used."""
+
+    value: Any = None
+    problem: str = ""
+    """Reason, such as that it belongs to another stage; empty if the content can be used."""
+    names_owner: bool = True
+    """False for a document of version 1, which may belong to another stage."""
 
 
 def sha256(data: bytes) -> str:
@@ -28,6 +50,56 @@ def verify_checksum(data: bytes) -> Any | None:
         document = json.loads(data)
         content = document["content"]
         intact = sha256(canonical_json(content).encode()) == document["sha256"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return content if intact else None
+
+
+def add_owner(value: object, stage: str, name: str) -> bytes:
+    """Return a document whose checksum covers the stage key and the name it is stored under.
+
+    `name`: name in the folder of the stage, such as `evals/ID.json`. A document that is stored
+    under the name of another one is then noticed when it is read.
+    """
+    return add_checksum({"format": FORMAT, "stage": stage, "name": name, "value": value})
+
+
+def verify_owner(data: bytes, stage: str, name: str) -> OwnedContent:
+    """Return the content of a document from `add_owner`, or of one of version 1.
+
+    Raises `LaterFormatError` for a document that a later version of this code wrote.
+    """
+    content = verify_checksum(data)
+    if content is None:
+        return OwnedContent(problem="it does not have its checksum")
+    if not isinstance(content, dict) or not content.keys() >= _FIELDS:
+        return OwnedContent(content, names_owner=False)
+    if content["format"] != FORMAT:
+        raise LaterFormatError(
+            f"{name} of stage {stage[:12]} has format {content['format']!r}, and this version "
+            f"reads formats up to {FORMAT}. Use the version that wrote it, or a later one."
+        )
+    if content["stage"] != stage:
+        return OwnedContent(problem=f"it belongs to stage {str(content['stage'])[:12]}")
+    if content["name"] != name:
+        return OwnedContent(problem=f"it belongs under the name {content['name']}")
+    return OwnedContent(content["value"])
+
+
+def evaluation_name(eval_id: str) -> str:
+    """Return the name of the counts of one readout in the folder of their stage."""
+    return f"evals/{eval_id}.json"
+
+
+def stored_cost(data: bytes, stage: str, name: str) -> dict[str, Any]:
+    """Return the cost in a document of a stage; empty if it is damaged or of another stage.
+
+    Version 1 of the document is the cost alone, without a checksum.
+    """
+    try:
+        document = json.loads(data)
+        if isinstance(document, dict) and "sha256" in document:
+            document = verify_owner(data, stage, name).value
+    except (ValueError, RecursionError, LaterFormatError):
+        return {}
+    return document if isinstance(document, dict) else {}

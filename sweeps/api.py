@@ -128,11 +128,14 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _requested(place: SweepLocation, stored: StoredTables) -> set[str] | None:
     """Return the ids of the requested trials; None if the sweep file can no longer be resolved."""
-    from sweeps.definition import stored_sweep  # pydantic, which only this part needs
+    # pydantic, which only this part needs
+    from sweeps.definition import ChangedSweepFileError, stored_sweep
     from sweeps.search.stored_observations import current_step
 
     try:
         step = current_step(stored_sweep(place.objects, stored.sweep), place.objects)
+    except ChangedSweepFileError:
+        raise
     except InvalidConfigError:
         return None
     return {trial.trial_id for trial in step.trials}

@@ -30,20 +30,27 @@ from clmethods.archive.stage_files import (
     stage_files,
     write,
 )
-from clmethods.canonical import JsonValue
+from clmethods.canonical import JsonValue, plain
 from clmethods.checkpoint import DamagedStateError, state_from_bytes, state_to_bytes
-from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
+from clmethods.checksummed_json import (
+    add_checksum,
+    add_owner,
+    evaluation_name,
+    sha256,
+    stored_cost,
+    verify_owner,
+)
 from clmethods.config import (
     RunConfig,
     StageSpec,
-    canonical_json,
+    describes_stage,
     readout_from_dict,
     resolve,
     stage_chain,
 )
 from clmethods.evaluate import EvalCount
 from clmethods.methods import State
-from clmethods.metrics import EvalRow
+from clmethods.metrics import EvalRow, stage_contradiction
 from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
@@ -121,19 +128,28 @@ class ModelArchive:
         files, where = stage_files(stage, outcome), self._stage(stage.key)
         write(where / files.marker["state"], files.state)
         write(where / files.marker["result"], files.result)
-        write(where / "cost.json", canonical_json(cost).encode())
+        write(where / "cost.json", add_owner(cost, stage.key, "cost.json"))
         write(where / "stage.json", add_checksum(files.marker))
 
     def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
-        """Return the counts of one readout of a stage; None if they are missing or damaged."""
-        path = self._stage(key) / "evals" / f"{eval_id}.json"
-        rows: list[EvalRow] | None = verify_checksum(path.read_bytes()) if path.exists() else None
+        """Return the counts of one readout of a stage; None if they are missing or damaged.
+
+        Counts that belong to another stage or readout count as damaged.
+        """
+        name = evaluation_name(eval_id)
+        path = self._stage(key) / name
+        if not path.exists():
+            return None
+        found = verify_owner(path.read_bytes(), key, name)
+        if found.problem or not (found.names_owner or self._fits(key, found.value)):
+            return None
+        rows: list[EvalRow] = found.value
         return rows
 
     def save_evaluation(self, key: str, eval_id: str, counts: Iterable[EvalCount]) -> None:
         """Store the counts of one readout of a stage."""
-        rows = [count.row() for count in counts]
-        write(self._stage(key) / "evals" / f"{eval_id}.json", add_checksum(rows))
+        rows, name = [count.row() for count in counts], evaluation_name(eval_id)
+        write(self._stage(key) / name, add_owner(rows, key, name))
 
     def finished(self) -> int:
         """Return the number of finished stages before the first unfinished one."""
@@ -152,10 +168,10 @@ class ModelArchive:
         costs: list[dict[str, JsonValue]] = []
         for stage in self.chain:
             try:
-                cost = json.loads((self._stage(stage.key) / "cost.json").read_bytes())
-            except (OSError, ValueError):
-                cost = {}
-            costs.append(cost if isinstance(cost, dict) else {})
+                data = (self._stage(stage.key) / "cost.json").read_bytes()
+            except OSError:
+                data = b""
+            costs.append(stored_cost(data, stage.key, "cost.json"))
         return costs
 
     def reports(self) -> list[StoredReport]:
@@ -169,7 +185,10 @@ class ModelArchive:
         return reports
 
     def metrics(self) -> StoredMetrics:
-        """Return the stored metrics. Raises `ArchiveError` if they are missing or damaged."""
+        """Return the stored metrics.
+
+        Raises `ArchiveError` if they are missing, damaged, or of another run.
+        """
         path = self.folder / METRICS_FILE
         if not path.exists():
             missing = self.chain[self.finished() :]
@@ -179,12 +198,16 @@ class ModelArchive:
                 f"{path} is missing. `clmethods train RUN.yaml -o {self.folder}` writes it."
             )
         stored = read_checksummed(path)
+        last = self.chain[-1].key
+        if stored.get("stage", last) != last:  # earlier versions did not write it
+            raise ArchiveError(f"{path} belongs to another run: its last stage has another key.")
         readouts = [readout_from_dict(readout) for readout in stored["readouts"]]
         return StoredMetrics(readouts, stored["splits"])
 
     def save_metrics(self, metrics: StoredMetrics) -> None:
         """Store accuracy matrices and metrics of the finished run."""
-        write(self.folder / METRICS_FILE, add_checksum(metrics, readable=True))
+        document = {"stage": self.chain[-1].key, **plain(metrics)}
+        write(self.folder / METRICS_FILE, add_checksum(document, readable=True))
 
     def statistics(self) -> State:
         """Return the stored readout statistics; empty if there are none or if they are damaged."""
@@ -247,9 +270,19 @@ class ModelArchive:
         if not path.exists():
             return None
         marker: StageMarker = read_checksummed(path)
-        if marker.get("key") != key:
+        if not describes_stage(marker, key):
             raise ArchiveError(f"{path} is damaged: it is the marker of another stage.")
         return marker
+
+    def _fits(self, key: str, rows: object) -> bool:
+        """Return True if counts of an earlier version do not contradict the marker."""
+        try:
+            marker = self._marker(key)
+        except ArchiveError:
+            return False
+        return marker is not None and not stage_contradiction(
+            rows, marker["classes"], marker["position"] + len(marker["groups"])
+        )
 
     def _payload(self, key: str, name: str) -> bytes:
         path = self._stage(key) / name

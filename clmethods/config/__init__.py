@@ -12,7 +12,13 @@ from clmethods.config.extension import (
     unextended,
 )
 from clmethods.config.from_dict import readout_from_dict, run_from_dict
-from clmethods.config.keys import StageSpec, evaluation_id, partition_id, stage_chain
+from clmethods.config.keys import (
+    StageSpec,
+    describes_stage,
+    evaluation_id,
+    partition_id,
+    stage_chain,
+)
 from clmethods.config.methods import (
     METHOD_CONFIGS,
     EffectContext,
@@ -77,6 +83,7 @@ __all__ = [
     "as_trained",
     "canonical_json",
     "derive_seed",
+    "describes_stage",
     "evaluation_id",
     "extended",
     "fingerprint",

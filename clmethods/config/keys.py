@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -297,16 +297,38 @@ def _extended_chain(run: RunConfig, stream: ExtendedStream) -> tuple[StageSpec, 
     identity = short_id(added.identity())
     group = stream.groups()[-1]
     parent = base[-1].key
-    key = fingerprint(
+    key = stage_key(parent, position, identity, acts)
+    return (*base, StageSpec(key, parent, position, (group,), identity, acts))
+
+
+def stage_key(
+    parent: str | None, position: int, task: str, effect: Mapping[str, JsonValue]
+) -> str:
+    """Return the key of a stage from the fields that its marker contains."""
+    return fingerprint(
         {
             "format": STAGE_FORMAT,
             "parent": parent,
             "position": position,
-            "task": identity,
-            "effect": acts,
+            "task": task,
+            "effect": effect,
         }
     )
-    return (*base, StageSpec(key, parent, position, (group,), identity, acts))
+
+
+def describes_stage(marker: object, key: str) -> bool:
+    """Return True if the content of a `stage.json` describes the stage of this key.
+
+    The key is the hash of fields of the marker. Therefore the marker of another stage, or one with
+    edited settings, is noticed even if it has a correct checksum.
+    """
+    if not isinstance(marker, dict) or marker.get("key") != key:
+        return False
+    try:
+        fields = marker["parent"], marker["position"], marker["task_key"], marker["effect"]
+        return stage_key(*fields) == key
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def evaluation_id(readout: ReadoutConfig, partition: str) -> str:

@@ -31,7 +31,12 @@ from clmethods.metrics.matrix import (
     stability_plasticity,
 )
 from clmethods.metrics.orders import aopd, disparity, mopd
-from clmethods.metrics.row_counts import EvalRow, counts_from_rows, missing_evaluations
+from clmethods.metrics.row_counts import (
+    EvalRow,
+    counts_from_rows,
+    missing_evaluations,
+    stage_contradiction,
+)
 from clmethods.metrics.stacks import Direction, Matrix
 from clmethods.metrics.transfer import (
     feature_drift,
@@ -81,4 +86,5 @@ __all__ = [
     "some_metrics",
     "stability",
     "stability_plasticity",
+    "stage_contradiction",
 ]

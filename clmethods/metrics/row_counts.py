@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -22,6 +22,25 @@ class EvalRow(TypedDict):
     correct: int | None
     correct_task_given: int
     task_id_correct: int | None
+
+
+def stage_contradiction(rows: object, classes: Collection[int], learned: int) -> str:
+    """Return why counts cannot belong to a stage; empty if nothing contradicts it.
+
+    This is the only check for counts of earlier versions, which do not name their stage.
+    `classes`: classes that the stage trained. `learned`: number of tasks learned up to it.
+    """
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and EvalRow.__required_keys__ <= row.keys() for row in rows
+    ):
+        return "it does not hold counts"
+    for split in {row["split"] for row in rows}:
+        seen = [row for row in rows if row["split"] == split and row["seen"]]
+        if not set(classes) <= {row["class_id"] for row in seen}:
+            return "it does not count the classes of this stage as learned"
+        if len({row["task"] for row in seen}) != learned:
+            return f"it does not have {learned} learned tasks, as this stage has"
+    return ""
 
 
 def counts_from_rows(

@@ -19,6 +19,7 @@ from sweeps.cli.commands.pareto import pareto
 from sweeps.cli.commands.path import path
 from sweeps.cli.commands.query import query
 from sweeps.cli.commands.report import report
+from sweeps.cli.commands.restore import restore
 from sweeps.cli.commands.run import plan, run
 from sweeps.cli.commands.schema import schema
 from sweeps.cli.commands.select import select
@@ -40,6 +41,6 @@ def main() -> None:
 
 for command in (
     *(init, plan, run, status, report, pareto, orders, effects, path, matrices),
-    *(compare, select, query, dashboard, why, verify, export, fork, gc, schema),
+    *(compare, select, query, dashboard, why, verify, export, fork, restore, gc, schema),
 ):
     main.add_command(command)

@@ -8,7 +8,12 @@ from sweeps.definition.file.loading import load_sweep, sweep_from_dict
 from sweeps.definition.file.missing_data import misfit_weights, missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
-from sweeps.definition.file.stored_file import stored_document, stored_sweep, sweep_of
+from sweeps.definition.file.stored_file import (
+    ChangedSweepFileError,
+    stored_document,
+    stored_sweep,
+    sweep_of,
+)
 from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.definition.orders.task_similarity_measurement import measured_sweep
 from sweeps.definition.resources import Resources
@@ -28,6 +33,7 @@ __all__ = [
     "Algorithm",
     "Axis",
     "Budget",
+    "ChangedSweepFileError",
     "Configuration",
     "Difference",
     "Divergence",

@@ -12,7 +12,10 @@ from typing import final
 from clmethods.config import ConfigIssue, InvalidConfigError, canonical_json, short_id
 from clmethods.strict_yaml import yaml_text
 from sweeps.definition import Sweep, stored_document, sweep_of
+from sweeps.definition.file.run_versions import version_name
+from sweeps.definition.file.stored_file import sweep_file_name
 from sweeps.errors import SweepsError
+from sweeps.planning.deletion_guard import wait_for_deletion
 from sweeps.planning.label_consistency import (
     Changed,
     Meaning,
@@ -44,11 +47,12 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
 
     Raises `InvalidConfigError` with a diff if a label that has rows would mean a different run,
     and if the two sweeps have no configuration in common. Without rows, any other file may replace
-    the stored one: its run was refused, or stopped before a trial ended. Stages need no check,
-    because the key of a stage is the hash of everything that determines it.
+    the stored one: its run was refused, or stopped before a trial ended. If the stored file was
+    lost, changed or damaged, the rows decide. Stages need no check, because the key of a stage is
+    the hash of everything that determines it.
     """
     stored = _stored_document(objects, sweep.name)
-    if stored is None or _identity(stored) == _identity(sweep.document):
+    if stored is not None and _identity(stored) == _identity(sweep.document):
         return
     rows = _of_rows(objects, sweep.name)
     if not rows:
@@ -58,7 +62,7 @@ def refuse_other_meaning(sweep: Sweep, objects: ObjectStore) -> None:
     if changed:
         constraint = "a name under which every label keeps its meaning"
         raise InvalidConfigError([ConfigIssue("name", sweep.name, constraint, _hint(changed))])
-    before = [*rows, *_of_file(stored)]
+    before = rows if stored is None else [*rows, *_of_file(stored)]
     searched = any(each.role == "search" for each in sweep.configurations)
     if searched and not _in_common(before, after):
         constraint = (
@@ -79,8 +83,8 @@ def keep_sweep_file(sweep: Sweep, objects: ObjectStore) -> str:
     document = json.loads(json.dumps(sweep.document))
     checksum = short_id(document)
     text = yaml_text(document).encode()
-    objects.put_if_absent(f"sweeps/{sweep.name}/versions/{checksum}.yaml", text)
-    objects.put(f"sweeps/{sweep.name}/sweep.yaml", text)
+    objects.put_if_absent(version_name(sweep.name, checksum), text)
+    objects.put(sweep_file_name(sweep.name), text)
     return checksum
 
 
@@ -134,10 +138,12 @@ def presence(
     """Hold a lease for the duration of the block, as a sign of a driver of this file version.
 
     Any number of drivers may run one file. `run`: id of the driver's run in the event log, from
-    which `sweeps status` reads the details of the driver. Raises `InvalidConfigError` while a
-    driver of another version is alive. A killed driver of another version is waited for until its
-    lease expires. Leases of killed drivers of this version are removed at the end, if their beat
-    has not changed since the start for as long as their leases last.
+    which `sweeps status` reads the details of the driver.
+
+    Raises `InvalidConfigError` while a driver of another version is alive. A killed driver of
+    another version is waited for until its lease expires, and a deletion of stages until its end.
+    Leases of killed drivers of this version are removed at the end, if their beat has not changed
+    since the start for as long as their leases last.
     """
     mine = version_of(sweep.document)
     table = LeaseTable(objects, time_to_live_s, f"sweeps/{sweep.name}/running")
@@ -150,6 +156,7 @@ def presence(
         found = {name.removeprefix(prefix).split("/")[0] for name in objects.list(table.folder)}
         others = {key for key in found if not key.startswith(f"{mine}.")}
         _refuse_others(watch, others, sweep.name, say)
+        wait_for_deletion(objects, time_to_live_s, say)
         beside = [key for key in found if key.startswith(f"{mine}.") and key != lease.key]
         for key in beside:
             watch.is_free(key)  # starts the measurement of its beat

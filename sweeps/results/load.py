@@ -14,6 +14,7 @@ from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_storage_url, require_storage
+from sweeps.storage.key_layout import records_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,17 @@ def locate(
 
 
 def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
-    """Return the names of the sweeps that were run on a storage."""
+    """Return the names of the sweeps that were run on a storage.
+
+    A folder with records of a run is a sweep even if its sweep file was lost.
+    """
+
+    def is_sweep(name: str) -> bool:
+        return objects.exists(f"sweeps/{name}/sweep.yaml") or bool(records_of(objects, name))
+
     names = objects.folders("sweeps")
     with ThreadPoolExecutor(READERS) as pool:
-        exists = list(pool.map(lambda name: objects.exists(f"sweeps/{name}/sweep.yaml"), names))
+        exists = list(pool.map(is_sweep, names))
     return tuple(name for name, existing in zip(names, exists, strict=True) if existing)
 
 

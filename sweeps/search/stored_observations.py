@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
-from clmethods.checksummed_json import verify_checksum
+from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from clmethods.metrics import EvalRow
 from sweeps.definition.sweep import Sweep
@@ -18,6 +18,8 @@ from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.search.step import Request, Step
+from sweeps.stages.stage_checks import checked_evaluation, checked_marker
+from sweeps.stages.stage_documents import StageMarker
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_folder
 
@@ -75,7 +77,7 @@ class StoredObservations:
         objectives = self._objectives
         for position in range(len(values), request.stages):
             key = self._keys[trial.trial_id][position]
-            rows = self._sealed(evaluation_name(key, identity))
+            rows = self._evaluation(key, identity)
             parameters = self._parameters(key) if PARAMETERS in objectives else None
             if rows is None or (PARAMETERS in objectives and parameters is None):
                 break
@@ -87,20 +89,31 @@ class StoredObservations:
 
     def _parameters(self, key: str) -> float | None:
         """Return the number of trainable parameters at a stage; None if it cannot be read."""
-        marker = self._sealed(f"{stage_folder(key)}/stage.json")
+        marker = self._marker(key)
         if marker is None:
             return None
         try:
-            result = json.loads(self._objects.get(f"{stage_folder(key)}/{marker['result']}"))
-        except (MissingObjectError, ValueError):
-            return None
-        return float(result["method"][PARAMETERS])
-
-    def _sealed(self, name: str) -> Any | None:
-        try:
-            return verify_checksum(self._objects.get(name))
+            data = self._objects.get(f"{stage_folder(key)}/{marker['result']}")
         except MissingObjectError:
             return None
+        if f"result-{sha256(data)}.json" != marker["result"]:
+            return None
+        return float(json.loads(data)["method"][PARAMETERS])
+
+    def _marker(self, key: str) -> StageMarker | None:
+        try:
+            return checked_marker(self._objects.get(f"{stage_folder(key)}/stage.json"), key)
+        except MissingObjectError:
+            return None
+
+    def _evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
+        try:
+            data = self._objects.get(evaluation_name(key, eval_id))
+        except MissingObjectError:
+            return None
+        found = checked_evaluation(data, key, eval_id, lambda: self._marker(key))
+        rows: list[EvalRow] | None = None if found.problem else found.value
+        return rows
 
 
 def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:

@@ -9,8 +9,11 @@
     damaged/KEY/N/...                       files moved aside because their bits had changed
 
 Payloads are named by their content, so a late writer with other bits cannot change a committed
-stage. A stage names its parent and holds only its own delta. The state after a stage is the
-combination of the deltas along its chain.
+stage. The key is the hash of fields of the marker, the marker names the payloads, and counts and
+costs contain the key and their name: each object is checked to belong to its stage.
+
+A stage names its parent and holds only its own delta. The state after a stage is the combination
+of the deltas along its chain.
 """
 
 from __future__ import annotations
@@ -20,9 +23,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final
 
-from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
+from clmethods.checksummed_json import (
+    add_checksum,
+    add_owner,
+    sha256,
+    stored_cost,
+    verify_checksum,
+)
 from clmethods.config import StageSpec, canonical_json
 from clmethods.metrics import EvalRow
+from sweeps.stages.stage_checks import checked_evaluation, checked_marker
 from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
@@ -31,6 +41,9 @@ if TYPE_CHECKING:
     from clmethods.evaluate import EvalCount
     from clmethods.methods import State
     from clmethods.training.stage import StageOutcome
+
+COST = "cost.json"
+EVALUATION_COST = "evaluation_cost.json"
 
 Report = Callable[[str], None]
 folder = stage_folder
@@ -107,14 +120,11 @@ class StageStore:
     def marker(self, key: str) -> StageMarker | None:
         """Return the marker of a finished stage; None if it is absent or was damaged."""
         try:
-            marker: StageMarker | None = verify_checksum(
-                self.objects.get(f"{folder(key)}/stage.json")
-            )
+            marker = checked_marker(self.objects.get(f"{folder(key)}/stage.json"), key)
         except MissingObjectError:
             return None
-        if marker is None or marker.get("key") != key:
+        if marker is None:
             self.set_aside(key, "stage.json is not what was written")
-            return None
         return marker
 
     def load_delta(self, key: str) -> State | None:
@@ -150,11 +160,11 @@ class StageStore:
 
     def cost(self, key: str) -> Cost:
         """Return the cost of training a stage; empty if it is lost. The stage stays valid."""
-        return self._read_cost(f"{folder(key)}/cost.json")
+        return self._read_cost(key, COST)
 
     def evaluation_cost(self, key: str) -> Cost:
         """Return the cost of the first evaluation of a stage; empty if it is not known."""
-        return self._read_cost(f"{folder(key)}/evaluation_cost.json")
+        return self._read_cost(key, EVALUATION_COST)
 
     def stage_seconds(self, key: str, clock: str) -> float:
         """Return the known seconds of training and first evaluation of a stage.
@@ -166,15 +176,14 @@ class StageStore:
 
     def save_evaluation_cost(self, key: str, cost: dict[str, object]) -> None:
         """Store the cost of evaluating a stage; the first write is kept."""
-        name = f"{folder(key)}/evaluation_cost.json"
-        self.objects.put_if_absent(name, canonical_json(cost).encode())
+        name = f"{folder(key)}/{EVALUATION_COST}"
+        self.objects.put_if_absent(name, add_owner(cost, key, EVALUATION_COST))
 
-    def _read_cost(self, name: str) -> Cost:
+    def _read_cost(self, key: str, name: str) -> Cost:
         try:
-            cost = json.loads(self.objects.get(name))
-        except (MissingObjectError, ValueError):
+            return stored_cost(self.objects.get(f"{folder(key)}/{name}"), key, name)
+        except MissingObjectError:
             return {}
-        return cost if isinstance(cost, dict) else {}
 
     def save(
         self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]
@@ -189,25 +198,32 @@ class StageStore:
         from clmethods.checkpoint import state_from_bytes
 
         files, prefix = stage_files(stage, outcome), folder(stage.key)
-        marker, cost_json = add_checksum(files.marker), canonical_json(cost).encode()
+        marker, cost_json = add_checksum(files.marker), add_owner(cost, stage.key, COST)
         self.objects.put(f"{prefix}/{files.marker['state']}", files.state)
         self.objects.put(f"{prefix}/{files.marker['result']}", files.result)
-        first = self.objects.put_if_absent(f"{prefix}/cost.json", cost_json)
+        first = self.objects.put_if_absent(f"{prefix}/{COST}", cost_json)
         if not self.objects.put_if_absent(f"{prefix}/stage.json", marker):
             return None
-        kept = json.loads(cost_json) if first else self.cost(stage.key)
+        kept = stored_cost(cost_json, stage.key, COST) if first else self.cost(stage.key)
         record = StageRecord(verify_checksum(marker), json.loads(files.result), kept)  # type: ignore[arg-type]
         return Committed(record, state_from_bytes(files.state))
 
     def evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
-        """Return the counts of one readout of a stage; None if absent or damaged."""
+        """Return the counts of one readout of a stage; None if absent or damaged.
+
+        Counts that belong to another stage or readout count as damaged.
+        """
         name = evaluation_name(key, eval_id)
         try:
-            rows: list[EvalRow] | None = verify_checksum(self.objects.get(name))
+            data = self.objects.get(name)
         except MissingObjectError:
             return None
-        if rows is None:
-            self._move(key, [name], f"evaluation {eval_id} of stage", "evaluated again")
+        found = checked_evaluation(data, key, eval_id, lambda: self.marker(key))
+        if found.problem:
+            subject = f"evaluation {eval_id} of stage"
+            self._move(key, [name], subject, f"evaluated again ({found.problem})")
+            return None
+        rows: list[EvalRow] = found.value
         return rows
 
     def has_evaluation(self, key: str, eval_id: str) -> bool:
@@ -221,11 +237,13 @@ class StageStore:
 
         Returns the counts in the form in which a reader gets them, or None if counts existed.
         """
-        data = add_checksum([count.row() for count in counts])
-        if not self.objects.put_if_absent(evaluation_name(key, eval_id), data):
+        rows = [count.row() for count in counts]
+        name = evaluation_name(key, eval_id)
+        data = add_owner(rows, key, name.removeprefix(f"{folder(key)}/"))
+        if not self.objects.put_if_absent(name, data):
             return None
-        rows: list[EvalRow] | None = verify_checksum(data)
-        return rows
+        kept: list[EvalRow] | None = json.loads(canonical_json(rows))
+        return kept
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a damaged stage to `damaged/`, so that it is computed again; nothing is deleted.

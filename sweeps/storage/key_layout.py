@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sweeps.storage.objects import ObjectStore
+
+RECORDS = ("results", "events", "versions")
+"""Folders of a sweep that show that it was run."""
+
 
 def stage_folder(key: str) -> str:
     """Return the folder of a stage."""
@@ -22,3 +27,14 @@ def stage_and_file(name: str) -> tuple[str, str] | None:
     if len(parts) < 4 or parts[0] != "stages" or parts[1] != parts[2][:2]:
         return None
     return parts[2], parts[3]
+
+
+def records_of(
+    objects: ObjectStore, sweep: str, folders: tuple[str, ...] = RECORDS
+) -> tuple[str, ...]:
+    """Return the folders of a sweep that hold objects; empty if it was never run.
+
+    An empty folder of a file system holds none.
+    """
+    keys = ((name, objects.list(f"sweeps/{sweep}/{name}")) for name in folders)
+    return tuple(name for name, found in keys if next(iter(found), None) is not None)

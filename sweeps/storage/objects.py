@@ -15,6 +15,8 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar, final
 
 import obstore
@@ -43,6 +45,17 @@ class MissingObjectError(SweepsError, KeyError):
 
     def __str__(self) -> str:
         return f"no object {self.key} in {self.location}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """Object of a listing."""
+
+    key: str
+    size: int
+    modified: datetime
+    """Time of the last write, by the clock of the storage."""
 
 
 @final
@@ -177,20 +190,24 @@ class ObjectStore:
         `stages/ab/x`. Files that are still being written are not listed. Files with names that are
         not valid keys are not listed either: they belong to other programs.
         """
-        return (key for key, _ in self.sizes(prefix))
+        return (entry.key for entry in self.entries(prefix))
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the keys of `list` with the number of bytes of each object."""
+        return ((entry.key, entry.size) for entry in self.entries(prefix))
+
+    def entries(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Yield the objects of `list`, with size and time."""
         folder = _folder(prefix)
 
-        def attempt() -> Iterator[tuple[str, int]]:
+        def attempt() -> Iterator[StoredObject]:
             found = [
-                (str(entry["path"]), int(entry["size"]))
+                StoredObject(str(entry["path"]), int(entry["size"]), entry["last_modified"])
                 for chunk in obstore.list(self._backend.quick, folder, chunk_size=1000)
                 for entry in chunk
                 if _is_key(str(entry["path"]))
             ]
-            return iter(sorted(found))
+            return iter(sorted(found, key=lambda entry: entry.key))
 
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 

@@ -56,9 +56,11 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
         missing_data,
         tolerated_weights,
     )
+    from sweeps.definition.file.stored_file import sweep_file_name
     from sweeps.planning.cost_forecast import cost_forecast, probe_trials
     from sweeps.planning.data_content import keep_content, refuse_other_content
-    from sweeps.planning.driver_lock import refuse_other_meaning
+    from sweeps.planning.deletion_guard import probing
+    from sweeps.planning.driver_lock import keep_sweep_file, refuse_other_meaning
     from sweeps.planning.plan import make_plan
     from sweeps.planning.size_forecast import footprint
     from sweeps.planning.spending import spent
@@ -80,9 +82,12 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     found = make_plan(definition, store)
     if probe:
         refuse(missing)
-        keep_content(definition, store.objects)
-        for trial in probe_trials(found):
-            _probe(found, store, trial)
+        with probing(definition.name, store.objects, click.echo):
+            keep_content(definition, store.objects)
+            if not store.objects.exists(sweep_file_name(definition.name)):
+                keep_sweep_file(definition, store.objects)  # a probe writes rows of this sweep
+            for trial in probe_trials(found):
+                _probe(found, store, trial)
         found = make_plan(definition, store)
     _print_data(definition, verbose)
     click.echo(plan_text(found))

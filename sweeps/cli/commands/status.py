@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.shared_options import FiniteRange
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sweeps.planning.status_model import SweepStatus
     from sweeps.results.load import SweepLocation
 
@@ -36,13 +39,15 @@ def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> 
     """Show drivers, nodes, progress, throughput and failures.
 
     DIR is STORAGE/sweeps/NAME, or STORAGE for an overview of its sweeps. Works from any machine
-    that can read the storage, whether a driver is running or not. Writes nothing.
+    that can read the storage, whether a driver is running or not. Writes nothing. If a stored
+    sweep file was changed, what was run is shown, and the exit code is 2.
     """
     from sweeps.results.load import locate
 
     place = locate(directory)
     if watch is None:
         click.echo(_text(directory, place, trials, as_json))
+        _refuse_changed_files(place, place.all(directory))
         return
     try:
         while True:
@@ -51,6 +56,22 @@ def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> 
             time.sleep(max(0.0, watch - (time.monotonic() - started)))
     except KeyboardInterrupt:
         return  # the usual way to end --watch
+
+
+def _refuse_changed_files(place: SweepLocation, names: Sequence[str]) -> None:
+    """Raise the error of the first sweep whose stored file was changed."""
+    from sweeps.definition import ChangedSweepFileError, stored_document
+    from sweeps.storage import MissingObjectError
+
+    issues: list[ConfigIssue] = []
+    for name in names:
+        try:
+            stored_document(place.objects, name)
+        except ChangedSweepFileError as error:
+            issues += error.issues
+        except (InvalidConfigError, MissingObjectError):
+            continue  # the text reports it
+    refuse(issues)
 
 
 def _show(text: str, as_json: bool) -> None:

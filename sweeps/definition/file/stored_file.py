@@ -1,19 +1,34 @@
-"""The sweep file that the last run of a sweep left in its storage."""
+"""The sweep file that the last run of a sweep left in its storage.
+
+It is a record of what was run: a changed copy is refused. A sweep is changed in the user's own
+file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
-from clmethods.strict_yaml import FileKind, parse_yaml
+from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.definition.file.loading import sweep_from_dict
+from sweeps.definition.file.run_versions import (
+    Document,
+    is_as_run,
+    last_version,
+    parsed_document,
+)
 from sweeps.definition.logging import without_secrets
 from sweeps.definition.sweep import Sweep
-from sweeps.storage import ObjectStore
+from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage.key_layout import records_of
 
-Document = dict[str, object]
-_STORED = FileKind(noun="a sweep file in YAML", from_program=True)
+
+class ChangedSweepFileError(InvalidConfigError):
+    """Raised for a stored sweep file that differs from every version that was run."""
+
+
+class LostSweepFileError(InvalidConfigError):
+    """Raised for a sweep with records of a run and without a sweep file."""
 
 
 def sweep_file_name(name: str) -> str:
@@ -24,17 +39,42 @@ def sweep_file_name(name: str) -> str:
 def stored_document(objects: ObjectStore, name: str) -> Document:
     """Return the file as plain data.
 
-    Raises `InvalidConfigError` for bytes that are no mapping in YAML, and `MissingObjectError`.
+    Raises `InvalidConfigError` for a file that is no mapping in YAML, that was changed, or that
+    was lost while its sweep has records of a run; `MissingObjectError` for a sweep without them.
     """
-    data = objects.get(sweep_file_name(name))
     try:
-        document, issues = parse_yaml(data, "", _STORED)
-        refuse(issues)
+        data = objects.get(sweep_file_name(name))
+    except MissingObjectError:
+        refuse_lost(objects, name, records_of(objects, name))
+        raise
+    try:
+        document = parsed_document(data)
     except InvalidConfigError as error:
         raise _unreadable(objects, name, _reason(error)) from error
     if not isinstance(document, dict):
         raise _unreadable(objects, name, "It holds something else")
+    if not is_as_run(objects, name, document):
+        raise _changed(objects, name)
     return document
+
+
+def refuse_lost(objects: ObjectStore, name: str, records: tuple[str, ...]) -> None:
+    """Raise `LostSweepFileError` for a sweep without a file if there are `records` of a run."""
+    if not records:
+        return
+    folder = f"{objects.location}/sweeps/{name}"
+    held = ", ".join(f"{record}/" for record in records)
+    raise LostSweepFileError(
+        [
+            ConfigIssue(
+                f"{folder}/sweep.yaml",
+                "no file",
+                "the sweep file of a sweep that was run",
+                f"The folder holds {held} of a run. {_remedy(objects, name)} If nothing of the "
+                "sweep is needed, remove the folder.",
+            )
+        ]
+    )
 
 
 def stored_sweep(objects: ObjectStore, name: str) -> Sweep:
@@ -62,12 +102,34 @@ def sweep_of(document: Mapping[str, object]) -> Sweep:
 def _unreadable(objects: ObjectStore, name: str, reason: str) -> InvalidConfigError:
     folder = f"{objects.location}/sweeps/{name}"
     constraint = "a sweep file in YAML, as `sweeps run` has written it"
-    hint = (
-        f"{reason}. Replace it with your sweep file, or with a version that was run: "
-        f"{folder}/versions/"
-    )
+    hint = f"{reason}. {_remedy(objects, name)}"
     return InvalidConfigError(
         [ConfigIssue(f"{folder}/sweep.yaml", "an unreadable file", constraint, hint)]
+    )
+
+
+def _changed(objects: ObjectStore, name: str) -> ChangedSweepFileError:
+    folder = f"{objects.location}/sweeps/{name}"
+    constraint = "the file as `sweeps run` has written it: it records what was run"
+    hint = (
+        "To change a sweep, edit your own file and run it with `sweeps run FILE`, which writes "
+        f"this file again. {_remedy(objects, name)}"
+    )
+    return ChangedSweepFileError(
+        [ConfigIssue(f"{folder}/sweep.yaml", "a file that was changed", constraint, hint)]
+    )
+
+
+def _remedy(objects: ObjectStore, name: str) -> str:
+    """Return how the file can be restored, with the object that holds it."""
+    folder = f"{objects.location}/sweeps/{name}"
+    version = last_version(objects, name)
+    if version is not None:
+        held = f"{objects.location}/{version.source}"
+        return f"`sweeps restore {folder}` restores the file of the last run, from {held}."
+    return (
+        f"Run your sweep file, which writes it again, or copy a version that was run from "
+        f"{folder}/versions/, or the field `sweep` of one of {folder}/events/*.json."
     )
 
 

@@ -202,3 +202,51 @@ def test_an_unfinished_run_has_neither_deltas_nor_metrics(tmp_path: Path) -> Non
     for read in (archive.deltas, archive.metrics, archive.reports):
         with pytest.raises(ArchiveError, match="is not finished: task 1 of 3 is not trained"):
             read()
+
+
+def test_swapped_evaluations_are_evaluated_again(tmp_path: Path) -> None:
+    run = tiny_run()
+    archive = finished(tmp_path / "m", run, [INSTANCE])
+    steps = run_sequence(run, [INSTANCE], archive, archive)
+    files = [next((tmp_path / "m" / "stages").glob(f"*/{s.key}/evals/*")) for s in archive.chain]
+    one, other = files[1].read_bytes(), files[2].read_bytes()
+    assert one != other
+    files[1].write_bytes(other)
+    files[2].write_bytes(one)
+    again = ModelArchive.open(tmp_path / "m")
+    identity = files[1].stem
+    assert [again.evaluation(s.key, identity) is None for s in again.chain] == [False, True, True]
+    counts = [[*step.counts.values()] for step in run_sequence(run, [INSTANCE], again, again)]
+    assert counts == [[*step.counts.values()] for step in steps]
+    assert [files[1].read_bytes(), files[2].read_bytes()] == [one, other]
+
+
+def test_counts_of_an_earlier_version_are_read_unless_they_contradict_the_stage(
+    tmp_path: Path,
+) -> None:
+    archive = finished(tmp_path / "m", tiny_run(), [INSTANCE])
+    files = [next((tmp_path / "m" / "stages").glob(f"*/{s.key}/evals/*")) for s in archive.chain]
+    expected = [archive.evaluation(s.key, files[0].stem) for s in archive.chain]
+    for file in files:
+        document = verify_checksum(file.read_bytes())
+        assert document is not None
+        file.write_bytes(add_checksum(document["value"]))
+    assert [archive.evaluation(s.key, files[0].stem) for s in archive.chain] == expected
+    files[1].write_bytes(files[2].read_bytes())
+    assert archive.evaluation(archive.chain[1].key, files[1].stem) is None
+
+
+def test_metrics_of_another_run_are_refused(tmp_path: Path) -> None:
+    run = tiny_run()
+    archive = finished(tmp_path / "m", run, [INSTANCE])
+    other = finished(tmp_path / "n", replace(run, seed=1), [INSTANCE])
+    whole = archive.metrics()
+    path = archive.folder / "metrics.json"
+    document = verify_checksum(path.read_bytes())
+    assert document is not None
+    path.write_bytes((other.folder / "metrics.json").read_bytes())
+    with pytest.raises(ArchiveError, match=r"metrics.json belongs to another run"):
+        archive.metrics()
+    del document["stage"]  # as earlier versions wrote it
+    path.write_bytes(add_checksum(document))
+    assert archive.metrics() == whole

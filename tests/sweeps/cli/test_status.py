@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import Result
 from obstore.exceptions import BaseError
 
@@ -39,6 +40,7 @@ from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
+from tests.sweeps.run_files import store_as_run
 from tests.sweeps.stages.small import runner_of
 
 Command = Callable[..., Result]
@@ -257,7 +259,8 @@ def test_without_weights_the_output_says_what_it_counted(
     sweeps_command: Command, storage: Path
 ) -> None:
     place = storage / "sweeps" / "small" / "sweep.yaml"
-    place.write_text(place.read_text().replace("weights: random", "weights: /gone.safetensors"))
+    text = place.read_text().replace("weights: random", "weights: /gone.safetensors")
+    store_as_run(open_storage(str(storage)), "small", yaml.safe_load(text))
     said = words(sweeps_command("status", storage))
     assert "Counted from the event log" in said
     assert "/gone.safetensors" in said

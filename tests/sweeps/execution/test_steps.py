@@ -19,7 +19,7 @@ from sweeps.cli.text.run_summary import result_text
 from sweeps.execution.driver import SweepOutcome, run_sweep
 from sweeps.execution.executor import SweepExecutor
 from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.planning.garbage import find_garbage, needed_stages, stage_sizes
+from sweeps.planning.garbage import find_garbage, needed_stages, stored_stages
 from sweeps.planning.plan import make_plan
 from sweeps.results import latest_trials, read_table
 from sweeps.search.requested_results import read_results
@@ -208,9 +208,8 @@ def test_half_way_every_command_knows_what_is_requested(given: Given, tmp_path: 
     assert len(results.trials) == 2
     keys = set(stage_files(tmp_path))
     assert keys <= needed_stages([sweep], store.objects)
-    assert (
-        find_garbage(store, stage_sizes(store), needed_stages([sweep], store.objects)).stages == ()
-    )
+    needed = needed_stages([sweep], store.objects)
+    assert not find_garbage(store.objects, stored_stages(store.objects), needed, ()).stages
 
 
 def test_nothing_is_collected_while_the_requests_are_unknown(given: Given, tmp_path: Path) -> None:
@@ -222,9 +221,8 @@ def test_nothing_is_collected_while_the_requests_are_unknown(given: Given, tmp_p
     for damaged in (tmp_path / "stages").glob(f"*/{first.chain[0].key}/evals/*.json"):
         damaged.write_text("{}")
     assert not make_plan(sweep, store).step.finished
-    assert (
-        find_garbage(store, stage_sizes(store), needed_stages([sweep], store.objects)).stages == ()
-    )
+    needed = needed_stages([sweep], store.objects)
+    assert not find_garbage(store.objects, stored_stages(store.objects), needed, ()).stages
     again = swept(tmp_path, **MODEL)
     assert again.plan.step.finished
     assert again.trained == 0

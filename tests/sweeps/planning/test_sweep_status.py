@@ -31,6 +31,7 @@ from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.requests import counted
+from tests.sweeps.run_files import store_as_run
 from tests.sweeps.stages.small import runner_of, small_sweep
 
 TTL_S = 0.4
@@ -265,7 +266,7 @@ def test_weights_that_are_not_here_make_a_sweep_unresolved(storage: Storage) -> 
     weights = "/gone/w.safetensors"
     backbone = {"name": "vit_base_patch16_224", "weights": weights, "image_size": 224}
     document: dict[str, Any] = {**storage.sweep.document, "backbone": backbone, "search": {}}
-    storage.objects.put("sweeps/small/sweep.yaml", json.dumps(document).encode())
+    store_as_run(storage.objects, "small", document)
     status = storage.status()
     assert status.plan is None
     assert weights in status.unresolved
@@ -295,7 +296,7 @@ def test_few_requests_and_no_write(storage: Storage, monkeypatch: pytest.MonkeyP
     assert requests.writes == 0
     assert requests.counts["list"] == 4  # running, stages, events, trials
     assert requests.counts["get"] == 1 + 4 + 4  # sweep file, event objects, rows
-    assert requests.total == 13
+    assert requests.total == 14  # and whether the sweep file is a version that was run
     assert len(set(requests.read)) == len(requests.read)
 
 

@@ -31,6 +31,7 @@ from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import DOCUMENT
 from tests.sweeps.report.pages import Page, data_of
 from tests.sweeps.results.apart import take_apart
+from tests.sweeps.run_files import store_as_run
 
 Command = Callable[..., Result]
 
@@ -229,7 +230,7 @@ def test_definitions_are_those_of_the_metrics(page: Page) -> None:
 def test_one_objective_or_three(copy: Path, objectives: dict[str, str]) -> None:
     file = copy / "sweeps/small/sweep.yaml"
     document = yaml.safe_load(file.read_text(encoding="utf-8")) | {"objectives": objectives}
-    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    store_as_run(open_storage(str(copy)), "small", document)
     found = render(evidence_at(copy))
     head, *rows = Page(found).tables["front-0"]
     assert len(head) == 4 + 2 * len(objectives)
