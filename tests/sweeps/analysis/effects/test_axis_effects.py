@@ -169,3 +169,22 @@ def test_importance_does_not_depend_on_the_unit_of_an_axis(scale):
         found, by_id = study_of(points, lambda point, i, s, u=unit: point["y"] + point["x"] / u)
         shares.append(axis_importance(found, by_id, varied_axes(by_id), "a", "max")["fanova"])
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("spacing", ["random", "grid"])
+def test_a_logarithmic_axis_is_as_important_as_its_effect_is_large(spacing):
+    """The effect is linear in the logarithm: 1 of the total variance of 1.1 is due to the rate."""
+    rng = np.random.default_rng(8)
+    exponents = rng.uniform(-5, -1, 128) if spacing == "random" else np.repeat(range(-8, 0), 16)
+    other = rng.uniform(0, 1, 128)
+    points = [
+        {"train.lr": float(10.0**e), "method.alpha": float(a)}
+        for e, a in zip(exponents, other, strict=True)
+    ]
+    effect = (exponents - exponents.mean()) / exponents.std()
+    values = effect + 0.1**0.5 * (other - other.mean()) / other.std()
+    value_of = {id(point): float(value) for point, value in zip(points, values, strict=True)}
+    found, by_id = study_of(points, lambda point, i, s: value_of[id(point)])
+    shares = axis_importance(found, by_id, varied_axes(by_id), "a", "max")
+    assert shares["fanova"]["train.lr"] == pytest.approx(1 / 1.1, abs=0.06)
+    assert shares["ped_anova"]["train.lr"] > 0.6
