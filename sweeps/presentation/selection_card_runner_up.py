@@ -9,7 +9,8 @@ from sweeps.analysis.selection.candidates import Candidate
 from sweeps.analysis.selection.holdout import holdout
 from sweeps.analysis.selection.selection import Selection
 from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import detectable_difference, smallest_design
+from sweeps.analysis.trials.planned_design import MOST, smallest_design
+from sweeps.analysis.trials.power import POWER, detectable_difference
 from sweeps.analysis.trials.replicates import Cell
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
@@ -92,9 +93,12 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
 
 def _replicates(design: tuple[int, int] | None) -> str:
     if design is None:
-        return "this one is too small for any design up to 64 x 64: use either configuration"
+        return f"this one may be too small for any design up to {MOST} x {MOST}"
     orders, seeds = design
-    return f"{orders} orders x {seeds} seeds would detect this one"
+    return (
+        f"{orders} orders x {seeds} seeds would detect this one in {POWER:.0%} of cases, averaged "
+        "over the sizes that these runs leave open"
+    )
 
 
 def _advantage(
