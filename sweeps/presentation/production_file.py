@@ -13,7 +13,7 @@ from clmethods.canonical import plain
 from clmethods.config import RunConfig, run_from_dict, run_to_dict
 from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
-from sweeps.analysis.selection.candidates import Candidate
+from sweeps.analysis.selection.selection_candidates import Candidate
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card import SelectionQuestion, predicted_interval
 from sweeps.statistics.intervals import LEVEL

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps.analysis.selection.candidates import COSTS, Candidate, MetricLimit, metric_estimate
 from sweeps.analysis.selection.holdout import holdout
 from sweeps.analysis.selection.selection import Selection
+from sweeps.analysis.selection.selection_candidates import (
+    COSTS,
+    Candidate,
+    MetricLimit,
+    metric_estimate,
+)
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clmethods.metrics import ACCURACIES, Direction
-from sweeps.analysis.selection.candidates import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.selection.common_runs import SelectedEstimate
+from sweeps.analysis.selection.selection_candidates import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 from sweeps.statistics.intervals import Interval

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clmethods.metrics import Direction
-from sweeps.analysis.selection.candidates import Candidate
 from sweeps.analysis.selection.holdout import holdout
 from sweeps.analysis.selection.selection import Selection
+from sweeps.analysis.selection.selection_candidates import Candidate
 from sweeps.analysis.trials.paired_differences import Comparison, compare
 from sweeps.analysis.trials.planned_design import MOST, smallest_design
 from sweeps.analysis.trials.power import POWER, detectable_difference

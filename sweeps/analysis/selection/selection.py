@@ -18,13 +18,13 @@ from scipy.special import logit, stdtr, stdtrit
 from clmethods.errors import refuse, require
 from clmethods.metrics import ACCURACIES, Direction
 from sweeps.analysis.front.hypervolume import knee
-from sweeps.analysis.selection.candidates import (
+from sweeps.analysis.selection.common_runs import CommonRuns, common_runs
+from sweeps.analysis.selection.selection_candidates import (
     Candidate,
     DecisionBasis,
     MetricLimit,
     candidates_of,
 )
-from sweeps.analysis.selection.common_runs import CommonRuns, common_runs
 from sweeps.analysis.trials.replicates import Cell, Replicates
 from sweeps.statistics.configuration_means import FEWEST_TO_SHRINK
 from sweeps.statistics.intervals import LEVEL

@@ -17,7 +17,7 @@ from sweeps.execution.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.selection.candidates import DecisionBasis, MetricLimit
+    from sweeps.analysis.selection.selection_candidates import DecisionBasis, MetricLimit
     from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.definition import Sweep
 
@@ -99,8 +99,8 @@ def select(
     corrected for the number of configurations. Baselines can be selected, too.
     """
     from clmethods.strict_yaml import yaml_text
-    from sweeps.analysis.selection.candidates import COSTS
     from sweeps.analysis.selection.selection import select as decide
+    from sweeps.analysis.selection.selection_candidates import COSTS
     from sweeps.analysis.trials.metric_choice import all_orders, direction_of
     from sweeps.analysis.trials.replicates import check_names, measures, replicates
     from sweeps.analysis.trials.summary import summarize
@@ -199,7 +199,7 @@ def _first_order(sweep: Sweep) -> str:
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[MetricLimit, ...]:
     """Return limits such as `forgetting=0.03` as objects."""
-    from sweeps.analysis.selection.candidates import MetricLimit
+    from sweeps.analysis.selection.selection_candidates import MetricLimit
 
     found = []
     for text in written:

@@ -17,9 +17,9 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
-from sweeps.analysis.selection.candidates import MetricLimit, metric_estimate
 from sweeps.analysis.selection.holdout import holdout
 from sweeps.analysis.selection.selection import select
+from sweeps.analysis.selection.selection_candidates import MetricLimit, metric_estimate
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.production_file import production_document, production_run
 from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
