@@ -1,7 +1,7 @@
 """Variances of many configurations, moderated toward what they have in common.
 
-With few runs, the variance of one configuration has a large error, but many configurations together
-show how large variances are and how much they differ. The prior is a scaled inverse chi-squared
+With few runs, the variance of one configuration is not known well, but many configurations show
+how large variances are and how much they differ. The prior is a scaled inverse chi-squared
 distribution; its two parameters come from the mean and the variance of the log variances (Smyth
 2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3, section 6.2).
 Assumptions: normal values, variances that are exchangeable between configurations.

@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 DRAWS = 1000
 """Default number of draws; a probability of 0.5 then has a standard error of 1.6 points."""
 FEWEST = 3
-"""Fewest orders and fewest seeds for a probability; with two, the estimated variances have large errors."""
+"""Fewest orders and fewest seeds for a probability; with two, errors are not known well."""
 
 
 def front_probability(
