@@ -118,8 +118,13 @@ def choices(count: int, design: tuple[int, int], noise: Noise, draws: int) -> li
             select(found, OBJECTIVES, (), "average_accuracy", basis=basis).chosen
             for basis in ("bound", "mean")
         )
+        assert chosen is not None
+        assert by_mean is not None
         picks = [int(c.replicates.label) for c in (chosen, by_mean)]
         estimate = chosen.estimates["average_accuracy"]
+        assert estimate.interval.low is not None
+        assert estimate.interval.high is not None
+        assert estimate.selected is not None
         true = truth[picks[0]]
         rows.append(
             [
@@ -158,7 +163,9 @@ def held_out_bias(noise: Noise, draws: int) -> list[float]:
     for _ in range(draws):
         truth, values = accuracies(rng, 30, (4, 4), noise)
         found = configurations(values, np.zeros_like(values))
-        chosen = select(found, OBJECTIVES, (), "average_accuracy", cells=used).chosen.replicates
+        pick = select(found, OBJECTIVES, (), "average_accuracy", cells=used).chosen
+        assert pick is not None
+        chosen = pick.replicates
         # Effects that all configurations share are removed: they are no bias of the choice.
         gain = values - values.mean(axis=0) + truth.mean()
         held = set(holdout(chosen.cells, used).cells)

@@ -14,6 +14,7 @@ from sweeps.analysis.selection.selection_candidates import (
     metric_estimate,
 )
 from sweeps.analysis.trials.replicates import Replicates
+from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
     expectations,
@@ -229,7 +230,8 @@ def _held_out(
         if parts:
             without = f", {held_out.left_out} left out" if held_out.left_out else ""
             lines.append(
-                f"on the {len(held_out.cells)} held-out runs{without}, {name}: " + ", ".join(parts)
+                f"on the {count(len(held_out.cells), 'held-out run')}{without}, {name}: "
+                + ", ".join(parts)
             )
     if shared:
         lines.append(

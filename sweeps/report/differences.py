@@ -27,7 +27,9 @@ def comparison_plot(
 ) -> plots.PlotPart:
     """Return the forest plot of comparisons."""
     intervals = [None if c is None else c.interval for c in comparisons]
-    return forest_plot(metric, labels, intervals, [c and c.significant for c in comparisons])
+    return forest_plot(
+        metric, labels, intervals, [None if c is None else c.significant for c in comparisons]
+    )
 
 
 def forest_plot(

@@ -102,15 +102,15 @@ def common_runs(
     if not kept:
         return None
     grid = blocks(kept, metrics)
-    known = np.isfinite(grid.values).all(axis=1)  # (C, I, J)
-    common = known.all(axis=0)
+    known = np.asarray(np.isfinite(grid.values).all(axis=1))  # (C, I, J)
+    common = np.asarray(known.all(axis=0))
     orders, seeds = (set(axis) for axis in np.nonzero(common))
     compared = np.arange(len(kept))
     enough = len(seeds) >= FEWEST and (len(orders) >= FEWEST or fixed_orders)
     if not enough and common.sum() < known.sum(axis=(1, 2)).max():
         requested = np.array([_requested(configuration, grid) for configuration in kept])
         compared = np.flatnonzero(requested == requested.max())
-        common = known[compared].all(axis=0)
+        common = np.asarray(known[compared].all(axis=0))
     if not common.any():
         return None
     design, values = _values(grid, compared, common, fixed_orders)
@@ -155,7 +155,7 @@ def _values(
     """Return the cells of the design, and the values (C, M, N) in them."""
     values = grid.values[compared]
     if fixed_orders:
-        complete = common.all(axis=0)  # (J,)
+        complete = np.asarray(common.all(axis=0))  # (J,)
         seeds = [seed for seed, kept in zip(grid.seeds, complete, strict=True) if kept]
         return [("all", seed) for seed in seeds], values[..., complete].mean(axis=2)
     cells = [(grid.orders[i], grid.seeds[j]) for i, j in np.argwhere(common)]

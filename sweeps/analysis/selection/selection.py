@@ -113,7 +113,8 @@ def select(
     close: list[Candidate] = []
     if within is not None and prefer is not None and ranked:
         best = ranked[0].estimates[prefer].value(basis)
-        close = [c for c in ranked if abs(c.estimates[prefer].value(basis) - best) <= within]
+        most = within + 1e-12  # rounding must not exclude a difference of exactly the margin
+        close = [c for c in ranked if abs(c.estimates[prefer].value(basis) - best) <= most]
         cheapest = min(close, key=lambda c: c.costs)  # the first, hence better, one of equal costs
         ranked = [cheapest, *(c for c in ranked if c is not cheapest)]
     return Selection(
