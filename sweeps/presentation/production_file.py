@@ -16,6 +16,7 @@ from clmethods.errors import refuse, require
 from sweeps.analysis.selection.selection_candidates import Candidate
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card import SelectionQuestion, predicted_interval
+from sweeps.statistics.configuration_means import LOWER_LEVEL
 from sweeps.statistics.intervals import LEVEL
 
 
@@ -83,6 +84,7 @@ def production_document(
             "prefer": question.prefer or "knee",
             "limits": [str(limit) for limit in question.limits],
             "by": question.basis,
+            "bound_level": LOWER_LEVEL if question.basis == "bound" else None,
             "within": question.within,
             "split": "validation",
         },

@@ -130,7 +130,7 @@ def _basis(question: SelectionQuestion, choice: Selection) -> str:
         return ", by the pessimistic estimate"
     if _by_means(question, choice):
         return ""
-    return f", by the one-sided 95 % bound over {choice.common_runs} common runs"
+    return f", by the one-sided 80 % bound over {choice.common_runs} common runs"
 
 
 def _costs(choice: Selection) -> str:

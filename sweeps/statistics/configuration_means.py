@@ -26,8 +26,15 @@ from sweeps.statistics.variance_components import ROUNDING
 
 Values = npt.NDArray[np.float64]
 
-LOWER_LEVEL = 0.95
-"""One-sided level of `ConfigurationMeans.bounds`."""
+LOWER_LEVEL = 0.8
+"""One-sided level of `ConfigurationMeans.bounds`.
+
+A higher level prefers configurations that vary less. If the noise of all is equal, it penalizes
+those whose variance was estimated too large: in 600 simulated sweeps of 20 configurations with
+2 x 2 runs, the regret was 12 % larger than that of the best mean at 0.95, and 4 % at 0.8.
+"""
+LIMIT_LEVEL = 0.95
+"""Level at which `ConfigurationMeans.limit_p_values` counts the error that all means share."""
 FEWEST_TO_SHRINK = 4
 """Fewest configurations whose means are shrunken; the variance of fewer says too little."""
 
@@ -56,7 +63,7 @@ class ConfigurationMeans:
         half = stdtrit(self.degrees, level) * np.sqrt(self.variances)
         return np.asarray(self.means - sign * half)
 
-    def limit_p_values(self, limit: float, sign: float, level: float = LOWER_LEVEL) -> Values:
+    def limit_p_values(self, limit: float, sign: float, level: float = LIMIT_LEVEL) -> Values:
         """Return one-sided p values (C,) of the true means being beyond `limit`.
 
         `sign` is 1 for an upper limit and -1 for a lower one. The limit is first moved by the

@@ -46,7 +46,7 @@ class CommonEstimate:
     """Estimates of one metric of one configuration over common runs."""
 
     bound: float
-    """Worse end of the one-sided 95 % interval, without the error that configurations share."""
+    """Worse end of the one-sided 80 % interval, without the error that configurations share."""
     selected: SelectedEstimate | None
     """Shrunken estimate; None for fewer than `FEWEST_TO_SHRINK` configurations."""
 

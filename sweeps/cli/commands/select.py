@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.Choice(["bound", "pessimistic", "mean"]),
     default="bound",
     show_default=True,
-    help="Decide by the one-sided 95 % bound over common runs, by the worse of interval end and "
+    help="Decide by the one-sided 80 % bound over common runs, by the worse of interval end and "
     "worst order, or by means.",
 )
 @click.option(
@@ -94,7 +94,7 @@ def select(
 ) -> None:
     """Select a configuration under constraints, with reasons.
 
-    Decides on validation images, by a one-sided 95 % bound of the mean over the runs that all
+    Decides on validation images, by a one-sided 80 % bound of the mean over the runs that all
     configurations have in common. A constraint counts as satisfied only if a test at 5 % says so,
     corrected for the number of configurations. Baselines can be selected, too.
     """
