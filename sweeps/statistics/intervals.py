@@ -209,19 +209,29 @@ def iqm_interval(
     return t_interval(center, variance, n, degrees, level, whole.design, note)
 
 
-def zero_p_value(interval: Interval, level: float = LEVEL) -> float | None:
+def zero_p_value(
+    interval: Interval, level: float = LEVEL, least: float | None = None
+) -> float | None:
     """Return the two-sided p value of a true mean of 0; None without an interval.
 
     `interval` is symmetric, as that of differences, and has the given level: its ends and its
     degrees of freedom give the t statistic. If the interval excludes 0, the p value is below
-    1 - level.
+    1 - level. `least` are the degrees of freedom of the factor with fewer levels in a crossed
+    design. The degrees of freedom of the interval hold at its level, but give p values that are
+    too small far beyond it if that factor dominates. They are therefore replaced by their harmonic
+    mean with `least`, with a scale at which p values of 1 - level do not change.
     """
     if interval.high is None or interval.degrees is None:
         return None
     error = (interval.high - interval.mean) / float(stdtrit(interval.degrees, 0.5 + level / 2))
     if error <= 0.0:  # nothing varies
         return 1.0 if interval.mean == 0.0 else 0.0
-    return float(2.0 * stdtr(interval.degrees, -abs(interval.mean) / error))
+    ratio, upper = abs(interval.mean) / error, 0.5 + level / 2
+    if interval.design != "crossed" or least is None or least >= interval.degrees:
+        return float(2.0 * stdtr(interval.degrees, -ratio))
+    degrees = 2.0 / (1.0 / interval.degrees + 1.0 / least)
+    scale = float(stdtrit(degrees, upper)) / float(stdtrit(interval.degrees, upper))
+    return float(2.0 * stdtr(degrees, -ratio * scale))
 
 
 def checked(

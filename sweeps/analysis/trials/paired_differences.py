@@ -95,7 +95,8 @@ def compare_samples(
         if iqm
         else mean_interval(*cells, level, fixed_orders=fixed_orders)
     )
-    p_value = zero_p_value(interval, level)
+    least = min(len(set(differences.orders)), len(set(differences.seeds))) - 1
+    p_value = zero_p_value(interval, level, None if fixed_orders else least)
     return Comparison(metric, interval, unpaired, estimate_variance(differences), p_value)
 
 
