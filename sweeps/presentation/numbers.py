@@ -5,6 +5,12 @@ from __future__ import annotations
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.statistics.intervals import Interval
 
+ADJUSTMENT = (
+    "adj. p: p value, adjusted for the number of comparisons in its table, by Holm for up to 20, "
+    "else by Benjamini and Hochberg"
+)
+"""Sentence about the adjustment of p values, for readers of a table."""
+
 
 def signed_points(value: float) -> str:
     """Return a fraction in percentage points with a sign; never `-0.0`."""
@@ -44,11 +50,9 @@ def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> 
     return f"{text} ± {50 * (interval.high - interval.low):.{digits}f}"
 
 
-def significance(interval: Interval | None) -> str:
-    """Return `yes` if the interval excludes 0, else `no`; a dash without an interval."""
-    if interval is None or interval.significant is None:
-        return NOTHING
-    return "yes" if interval.significant else "no"
+def verdict(significant: bool | None) -> str:
+    """Return `yes` or `no`; a dash for None."""
+    return NOTHING if significant is None else "yes" if significant else "no"
 
 
 def p_value(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,9 +13,10 @@ from clmethods.canonical import plain
 from clmethods.config import RunConfig, run_from_dict, run_to_dict
 from clmethods.config.readout import ReadoutConfig
 from clmethods.errors import refuse, require
-from sweeps.analysis.selection.selection import Candidate
+from sweeps.analysis.selection.selection_candidates import Candidate
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.selection_card import SelectionQuestion, predicted_interval
+from sweeps.statistics.configuration_means import LOWER_LEVEL
 from sweeps.statistics.intervals import LEVEL
 
 
@@ -83,6 +84,8 @@ def production_document(
             "prefer": question.prefer or "knee",
             "limits": [str(limit) for limit in question.limits],
             "by": question.basis,
+            "bound_level": LOWER_LEVEL if question.basis == "bound" else None,
+            "within": question.within,
             "split": "validation",
         },
         "validation": {
@@ -94,6 +97,10 @@ def production_document(
                 "worst": value.worst,
                 "runs": value.interval.n,
                 "design": value.interval.note,
+                "bound": None if value.common is None else value.common.bound,
+                "corrected_for_selection": None
+                if value.selected is None
+                else asdict(value.selected),
             }
             for metric, value in chosen.estimates.items()
         },

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clmethods.metrics import Direction
-from sweeps.analysis.selection.selection import Candidate, MetricLimit, Selection, metric_estimate
-from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import detectable_difference, smallest_design
+from sweeps.analysis.selection.holdout import holdout
+from sweeps.analysis.selection.selection import Selection
+from sweeps.analysis.selection.selection_candidates import (
+    COSTS,
+    Candidate,
+    MetricLimit,
+    metric_estimate,
+)
 from sweeps.analysis.trials.replicates import Replicates
+from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
     expectations,
-    interval_text,
     mean_with_interval,
     metric_text,
     predicted_interval,
+    selected_text,
     test_replicates,
 )
+from sweeps.presentation.selection_card_runner_up import runner_up_lines
 from sweeps.presentation.text_tables import FRACTIONS
 
 __all__ = [
@@ -66,8 +72,8 @@ def card_entries(
     chosen = choice.chosen
     return [
         CardEntry("choose", (chosen.name,)),
-        *_reasons(question, choice, _numbers(question, chosen, test)),
-        _runner_up(question, choice, chosen),
+        *_reasons(question, choice, _numbers(question, choice, chosen, test)),
+        CardEntry("runner-up", runner_up_lines(question, choice, chosen)),
         *(CardEntry("expected", (line,)) for line in expectations(question, chosen, test)),
         *excluded,
     ]
@@ -78,15 +84,10 @@ def _reasons(
 ) -> list[CardEntry]:
     """Return the reason for the choice with its numbers, and a warning about missing intervals."""
     total = len(choice.admissible) + len(choice.refused)
-    pessimistic = question.basis == "pessimistic"
     parts = []
     if question.limits:
-        basis = (
-            "at the worse end of the 95 % interval and in the worst order"
-            if pessimistic
-            else "on average"
-        )
-        parts.append(f"{len(choice.admissible)} of {total} satisfy {_limits(question)} {basis}")
+        satisfied = f"{len(choice.admissible)} of {total} satisfy {_limits(question)}"
+        parts.append(f"{satisfied} {_confidence(question, choice)}")
     else:
         parts.append(f"{total} configurations were compared")
     best = (
@@ -94,24 +95,71 @@ def _reasons(
         if question.prefer
         else f"the knee of {' and '.join(question.objectives)}"
     )
-    parts.append(
-        f"of these it has {best}" + (", by the pessimistic estimate" if pessimistic else "")
-    )
+    by = _basis(question, choice)
+    if question.within is not None and question.prefer is not None and choice.within > 1:
+        parts.append(
+            f"{choice.within} of these are within {metric_text(question.prefer, question.within)} "
+            f"points of {best}{by}; of these it is the cheapest ({_costs(choice)})"
+        )
+    else:
+        parts.append(f"of these it has {best}{by}")
     reason = "; ".join(parts)
     warning = _missing_intervals(question, choice)
     warnings = [CardEntry("warning", (warning,))] if warning is not None else []
     return [CardEntry("reason", (reason, *numbers)), *warnings]
 
 
+def _by_means(question: SelectionQuestion, choice: Selection) -> bool:
+    """Return True if means decided, also because there are no bounds."""
+    return question.basis == "mean" or (question.basis == "bound" and choice.common_runs is None)
+
+
+def _confidence(question: SelectionQuestion, choice: Selection) -> str:
+    """Return how the limits were compared with the estimates."""
+    if question.basis == "pessimistic":
+        return "at the worse end of the 95 % interval and in the worst order"
+    if _by_means(question, choice):
+        return "on average"
+    total = len(choice.admissible) + len(choice.refused)
+    return f"with 95 % confidence, corrected for {total} configurations"
+
+
+def _basis(question: SelectionQuestion, choice: Selection) -> str:
+    """Return the number that the configurations were ranked by; empty for means."""
+    if question.basis == "pessimistic":
+        return ", by the pessimistic estimate"
+    if _by_means(question, choice):
+        return ""
+    return f", by the one-sided 80 % bound over {choice.common_runs} common runs"
+
+
+def _costs(choice: Selection) -> str:
+    """Return the known costs of the choice, in the sequence in which they decide."""
+    costs = choice.chosen.costs if choice.chosen is not None else ()
+    return ", ".join(
+        f"{cost:,.0f} {name.replace('_', ' ')}"
+        for name, cost in zip(COSTS, costs, strict=True)
+        if cost < float("inf")
+    )
+
+
 def _missing_intervals(question: SelectionQuestion, choice: Selection) -> str | None:
-    """Return a warning if pessimistic estimates of some configurations are means."""
+    """Return a warning if means were used because there are no bounds or intervals."""
     considered = (*choice.admissible, *choice.refused)
+    if question.basis == "bound" and choice.common_runs is None:
+        return (
+            "the configurations do not have enough runs in common for bounds; their means were "
+            "used, and no limit is kept for sure"
+            if question.limits
+            else "the configurations do not have enough runs in common for bounds; their means "
+            "were used"
+        )
     without = [
         candidate
         for candidate in considered
         if any(each.interval.low is None for each in candidate.estimates.values())
     ]
-    if question.basis == "mean" or not without:
+    if question.basis != "pessimistic" or not without:
         return None
     return (
         f"{len(without)} of {len(considered)} configurations have no interval, because they do "
@@ -128,7 +176,9 @@ def _limits(question: SelectionQuestion) -> str:
     )
 
 
-def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> list[str]:
+def _numbers(
+    question: SelectionQuestion, choice: Selection, chosen: Candidate, test: TestRuns
+) -> list[str]:
     """Return one line per metric: validation, the worst order, and test."""
     lines = []
     on_tests = test_replicates(chosen, test)
@@ -143,6 +193,13 @@ def _numbers(question: SelectionQuestion, chosen: Candidate, test: TestRuns) -> 
         if tested is not None:
             line += f"; test {mean_with_interval(metric, tested.interval)}"
         lines.append(line)
+    compared = len(choice.admissible) + len(choice.refused)
+    lines += [
+        f"{metric}: {selected_text(metric, validation.selected)} on validation, if corrected for "
+        f"the selection among {compared}"
+        for metric, validation in chosen.estimates.items()
+        if validation.selected is not None and metric in FRACTIONS
+    ]
     if question.chosen_on is not None:
         lines += _held_out(question, chosen, on_tests)
     notes = dict.fromkeys(each.interval.note for each in chosen.estimates.values())
@@ -155,126 +212,44 @@ def _held_out(
 ) -> list[str]:
     """Return the same metrics on the runs that the selection did not use."""
     lines = []
+    shared: dict[str, None] = {}
+    left_out = False
     for name, replicates in (("validation", chosen.replicates), ("test", on_tests)):
         if replicates is None:
             continue
-        used = set(question.chosen_on or ())
-        others = [cell for cell in replicates.cells if cell not in used]
+        held_out = holdout(
+            replicates.cells, question.chosen_on or (), fixed_orders=question.fixed_orders
+        )
+        shared.update(dict.fromkeys(held_out.shared))
+        left_out = left_out or held_out.left_out > 0
         parts = []
         for metric, direction in question.objectives.items():
-            held_out = metric_estimate(replicates, metric, direction, others)
-            if held_out is not None:
-                parts.append(f"{metric} {mean_with_interval(metric, held_out.interval)}")
+            estimate = metric_estimate(replicates, metric, direction, held_out.cells)
+            if estimate is not None:
+                parts.append(f"{metric} {mean_with_interval(metric, estimate.interval)}")
         if parts:
-            lines.append(f"on the {len(others)} held-out runs, {name}: " + ", ".join(parts))
-    return lines or ["no held-out runs remain"]
-
-
-def _runner_up(question: SelectionQuestion, choice: Selection, chosen: Candidate) -> CardEntry:
-    """Return the runner-up, its distance, the design that would decide, and the cost of limits."""
-    second = choice.runner_up
-    lines: list[str] = []
-    if second is None:
-        lines.append("none: no other configuration satisfies the limits")
-    else:
-        metric = question.leading
-        lines.append(second.name)
-        lines += _margin(question, metric, _paired(question, chosen, second, metric))
-        for other, direction in question.objectives.items():
-            if other != metric:
-                lines += _advantage(other, direction, chosen, second, question)
-    best = choice.unlimited
-    if best is not None and best.name != chosen.name and question.limits:
-        metric = question.leading
+            without = f", {held_out.left_out} left out" if held_out.left_out else ""
+            lines.append(
+                f"on the {count(len(held_out.cells), 'held-out run')}{without}, {name}: "
+                + ", ".join(parts)
+            )
+    if shared:
         lines.append(
-            f"without the limits the choice would be {best.name}: {metric} "
-            f"{metric_text(metric, best.estimates[metric].interval.mean)}"
+            f"the held-out runs share {' and '.join(shared)} with those of the selection, so that "
+            "their values are too good; --choose-on with some orders and some seeds avoids this"
         )
-    return CardEntry("runner-up", tuple(lines))
-
-
-def _paired(
-    question: SelectionQuestion, first: Candidate, second: Candidate, metric: str
-) -> Comparison | None:
-    """Return first - second, on held-out runs if the selection used only some of the runs."""
-    only = None
-    if question.chosen_on is not None:
-        used = set(question.chosen_on)
-        only = [cell for cell in first.replicates.cells if cell not in used]
-        only = only or list(question.chosen_on)
-    return compare(
-        first.replicates,
-        second.replicates,
-        metric,
-        fixed_orders=question.fixed_orders,
-        only=only,
-    )
-
-
-def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | None) -> list[str]:
-    """Return the difference between choice and runner-up, and the design that would decide it."""
-    if comparison is None:
-        return ["the difference is not known: the two have no common order and seed"]
-    sign = 1.0 if question.objectives[metric] == "max" else -1.0
-    gain = sign * comparison.interval.mean
-    side = "better" if gain >= 0 else "worse"
-    line = (
-        f"{metric}: the choice is {metric_text(metric, abs(gain))} {side}, paired over "
-        f"{_runs(comparison.interval.n)}"
-    )
-    if comparison.unpaired:
-        line += f" ({_runs(comparison.unpaired)} without a partner left out)"
-    if comparison.interval.low is None:
-        return [f"{line}: not significant, {comparison.interval.note}"]
-    both = interval_text(metric, comparison.interval, sign)
-    verdict = "significant" if comparison.significant else "not significant"
-    lines = [f"{line}, 95 % {both}: {verdict}"]
-    spread = comparison.spread
-    if comparison.significant or spread is None:
-        return lines
-    smallest = detectable_difference(spread, spread.orders, spread.seeds)
-    lines.append(
-        f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
-        f"{metric_text(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
-    )
-    return lines
-
-
-def _replicates(design: tuple[int, int] | None) -> str:
-    if design is None:
-        return "this one is too small for any design up to 64 x 64: use either configuration"
-    orders, seeds = design
-    return f"{orders} orders x {seeds} seeds would detect this one"
-
-
-def _advantage(
-    metric: str,
-    direction: Direction,
-    chosen: Candidate,
-    second: Candidate,
-    question: SelectionQuestion,
-) -> list[str]:
-    """Return a line if the runner-up is better in another objective."""
-    comparison = _paired(question, second, chosen, metric)
-    sign = 1.0 if direction == "max" else -1.0
-    if comparison is None or sign * comparison.interval.mean <= 0:
-        return []
-    return [
-        f"{metric}: the runner-up is {metric_text(metric, abs(comparison.interval.mean))} better, "
-        f"95 % {interval_text(metric, comparison.interval, sign)}"
-    ]
+    elif left_out:
+        lines.append("runs that share an order or a seed with those of the selection are left out")
+    return lines or ["no held-out runs remain"]
 
 
 def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry]:
     """Return the reason why nothing is chosen, and the configurations closest to the limits."""
-    pessimistic = question.basis == "pessimistic"
     if not choice.refused:
         text = "nothing: no configuration has a finished run with these metrics"
         return [CardEntry("choose", (text,))]
     text = f"nothing: no configuration satisfies {_limits(question)}"
-    entries = [
-        CardEntry("choose", (text + (", by the pessimistic estimate" if pessimistic else ""),))
-    ]
+    entries = [CardEntry("choose", (f"{text} {_confidence(question, choice)}",))]
     for candidate in choice.refused[:REFUSED]:
         parts = []
         for limit in candidate.violated:
@@ -286,7 +261,7 @@ def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry
             )
         entries.append(CardEntry("nearest", (f"{candidate.name}: {'; '.join(parts)}",)))
     wide = [c for c in choice.refused if all(_mean_keeps(limit, c) for limit in question.limits)]
-    if pessimistic and wide:
+    if wide and not _by_means(question, choice):
         text = (
             f"{len(wide)} satisfy the limits on average only; more orders and seeds make the "
             "intervals narrower, and --by mean selects by the averages"
@@ -298,7 +273,3 @@ def _no_choice(question: SelectionQuestion, choice: Selection) -> list[CardEntry
 def _mean_keeps(limit: MetricLimit, candidate: Candidate) -> bool:
     mean = candidate.estimates[limit.metric].interval.mean
     return mean <= limit.bound if limit.kind == "max" else mean >= limit.bound
-
-
-def _runs(n: int) -> str:
-    return f"{n} run{'s' * (n != 1)}"

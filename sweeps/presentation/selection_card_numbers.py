@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clmethods.metrics import Direction
-from sweeps.analysis.selection.selection import Candidate, DecisionBasis, MetricLimit
+from clmethods.metrics import ACCURACIES, Direction
+from sweeps.analysis.selection.common_runs import SelectedEstimate
+from sweeps.analysis.selection.selection_candidates import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
 from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 from sweeps.statistics.intervals import Interval
@@ -27,6 +28,8 @@ class SelectionQuestion:
     """Order of the production run; None for the first order of the sweep."""
     chosen_on: tuple[Cell, ...] | None
     """Runs that the selection uses, as (order, seed); None for all."""
+    within: float | None = None
+    """Indifference margin in the preferred metric; None for no margin."""
 
     @property
     def leading(self) -> str:
@@ -54,7 +57,9 @@ def predicted_interval(
     values = sample(replicates, metric) if replicates is not None else None
     if values is None or len(values) == 0:
         return None
-    return prediction_interval(values.values, values.orders, values.seeds, order)
+    return prediction_interval(
+        values.values, values.orders, values.seeds, order, fractions=metric in ACCURACIES
+    )
 
 
 def test_replicates(
@@ -84,15 +89,31 @@ def expectations(
 
 
 def mean_with_interval(metric: str, interval: Interval) -> str:
-    """Return a mean with its interval."""
-    if interval.low is None:
+    """Return a mean with its interval, such as `62.4 (60.1 to 64.5)`."""
+    if interval.low is None or interval.high is None:
         return f"{metric_text(metric, interval.mean)} (no interval)"
-    return f"{metric_text(metric, interval.mean)} ({interval_text(metric, interval)})"
+    return _with_ends(metric, interval.mean, interval.low, interval.high)
+
+
+def selected_text(metric: str, estimate: SelectedEstimate) -> str:
+    """Return a shrunken estimate with its interval, in the form of `mean_with_interval`."""
+    return _with_ends(metric, estimate.mean, estimate.low, estimate.high)
 
 
 def interval_text(metric: str, interval: Interval, sign: float = 1.0) -> str:
-    """Return both ends of an interval, multiplied by `sign` and in ascending order."""
+    """Return both ends of an interval, multiplied by `sign` and in ascending order.
+
+    The result is one number if the ends are equal in all digits that are shown.
+    """
     if interval.low is None or interval.high is None:
         return "no interval"
-    both: Sequence[float] = sorted((sign * interval.low, sign * interval.high))
-    return f"{metric_text(metric, both[0])} to {metric_text(metric, both[1])}"
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    first, last = metric_text(metric, low), metric_text(metric, high)
+    return first if first == last else f"{first} to {last}"
+
+
+def _with_ends(metric: str, mean: float, low: float, high: float) -> str:
+    center, first, last = (metric_text(metric, value) for value in (mean, low, high))
+    if first == last == center:
+        return f"{center} (± {metric_text(metric, 0.0)})"
+    return f"{center} ({first} to {last})"

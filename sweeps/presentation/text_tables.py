@@ -39,15 +39,19 @@ _UNBOUNDED = 100_000  # columns: no line wraps if the output is not a terminal
 
 
 def percent(mean: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Return a fraction in percent with one decimal, ± half of its interval: `62.4 ± 1.8`.
+    """Return a fraction in percent with one decimal and its interval: `62.4 (60.5 to 64.1)`.
 
-    Without an interval the result is the number alone; None gives a dash.
+    Intervals of accuracies are not symmetric, so that both ends are shown. The metrics are between
+    -1 and 1, and so are the ends. If mean and ends have the same digits, the result is
+    `62.4 ± 0.0`. Without an interval it is the number alone; None gives a dash.
     """
     if mean is None:
         return NOTHING
+    center = f"{100 * mean:.1f}"
     if low is None or high is None:
-        return f"{100 * mean:.1f}"
-    return f"{100 * mean:.1f} ± {100 * (high - low) / 2:.1f}"
+        return center
+    first, last = (f"{100 * min(max(end, -1.0), 1.0) + 0.0:.1f}" for end in (low, high))
+    return f"{center} ± 0.0" if first == last == center else f"{center} ({first} to {last})"
 
 
 def render_table(
@@ -61,11 +65,11 @@ def render_table(
     """Return the rows as an aligned table of text.
 
     `columns`: names of the columns, in order; None for all. A column X with columns X_low and
-    X_high is shown as `mean ± half`. Fractions (`FRACTIONS`) are in percent. Texts are aligned
-    left and numbers right; a null is a dash. On a terminal the table is fitted to its width,
-    unless it has more than 300 rows; otherwise it is as wide as its content. `width` (characters)
-    and `color` override this. With color, rows with a true `on_front` are bold. Raises KeyError
-    for an unknown column.
+    X_high is shown as `mean ± half`. Fractions (`FRACTIONS`) are shown by `percent`. Texts are
+    aligned left and numbers right; a null is a dash. On a terminal the table is fitted to its
+    width, unless it has more than 300 rows; otherwise it is as wide as its content. `width`
+    (characters) and `color` override this. With color, rows with a true `on_front` are bold.
+    Raises KeyError for an unknown column.
     """
     rows = table.to_pylist() if isinstance(table, pa.Table) else list(table)
     names = table.column_names if isinstance(table, pa.Table) else _names(rows)

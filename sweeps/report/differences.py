@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.analysis.trials.paired_differences import Comparison
+from sweeps.presentation.numbers import p_value, verdict
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.formatting import axis_title, unit
@@ -21,17 +22,30 @@ def difference_unit(metric: str) -> str:
     return "in percentage points" if unit(metric) == "%" else "in units"
 
 
-def forest_plot(
-    metric: str, labels: Sequence[str], intervals: Sequence[Interval | None]
+def comparison_plot(
+    metric: str, labels: Sequence[str], comparisons: Sequence[Comparison | None]
 ) -> plots.PlotPart:
-    """Return a forest plot: one row per difference, filled if its interval excludes 0."""
+    """Return the forest plot of comparisons."""
+    intervals = [None if c is None else c.interval for c in comparisons]
+    return forest_plot(
+        metric, labels, intervals, [None if c is None else c.significant for c in comparisons]
+    )
+
+
+def forest_plot(
+    metric: str,
+    labels: Sequence[str],
+    intervals: Sequence[Interval | None],
+    significant: Sequence[bool | None],
+) -> plots.PlotPart:
+    """Return a forest plot: one row per difference, filled if it is significant."""
     scale = unit_scale(metric)
     data = []
     for shown, hollow in ((True, False), (False, True)):
         rows = [
             (row, interval)
-            for row, interval in enumerate(intervals)
-            if interval is not None and bool(interval.significant) is shown
+            for row, (interval, known) in enumerate(zip(intervals, significant, strict=True))
+            if interval is not None and bool(known) is shown
         ]
         if not rows:
             continue
@@ -42,7 +56,7 @@ def forest_plot(
         ]
         data.append(
             plots.marker_trace(
-                "interval excludes 0" if shown else "interval includes 0, or no interval",
+                "significant" if shown else "not significant, or no interval",
                 means,
                 [row for row, _ in rows],
                 color="@1" if shown else "@muted",
@@ -55,15 +69,10 @@ def forest_plot(
     return plots.plot_spec(data, look)
 
 
-def interval_of(comparison: Comparison | None) -> Interval | None:
-    """Return the interval of a difference; None if there is no comparison."""
-    return None if comparison is None else comparison.interval
-
-
 def difference_cells(comparison: Comparison | None) -> list[str]:
-    """Return four cells: difference, interval, significance, and detectable difference."""
+    """Return five cells: difference, interval, p value, significance, detectable difference."""
     if comparison is None:
-        return [NOTHING] * 4
+        return [NOTHING] * 5
     scale = unit_scale(comparison.metric)
     low, high = comparison.interval.low, comparison.interval.high
     ends = "no interval"
@@ -73,6 +82,7 @@ def difference_cells(comparison: Comparison | None) -> list[str]:
     return [
         f"{scale * comparison.interval.mean:+.1f}",
         ends,
-        "yes" if comparison.significant else "no",
+        p_value(comparison.p_value if comparison.adjusted is None else comparison.adjusted),
+        verdict(comparison.significant),
         NOTHING if detectable is None else f"{scale * detectable:.1f}",
     ]

@@ -17,9 +17,9 @@ from sweeps.analysis.effects.axis_effects import interactions as interactions_of
 from sweeps.analysis.effects.axis_importance import axis_importance
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison
-from sweeps.presentation.numbers import count
+from sweeps.presentation.numbers import ADJUSTMENT, count
 from sweeps.report import plots
-from sweeps.report.differences import difference_cells, difference_unit, forest_plot, interval_of
+from sweeps.report.differences import comparison_plot, difference_cells, difference_unit
 from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Section, table
@@ -64,8 +64,8 @@ def effects_section(evidence: Evidence) -> Section:
             figures.append(_importance(metric, axes, shares, len(searched)))
     lead = (
         f"{significant} of {count(total, 'difference')} from a baseline value "
-        f"{'is' if significant == 1 else 'are'} significant: the 95 % interval excludes 0. "
-        "Without any effect, one in twenty differences is still significant by chance."
+        f"{'is' if significant == 1 else 'are'} significant: the p value, adjusted for the number "
+        "of comparisons in its table, is below 0.05."
     )
     return Section(
         id="effects",
@@ -103,7 +103,7 @@ def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> lis
                 f"{_runs([effect.comparison for effect in known])}. Paired: same order, same "
                 "seed, all other axes equal."
             ),
-            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in known]),
+            spec=comparison_plot(metric, labels, [effect.comparison for effect in known]),
             table=table(
                 [
                     "axis",
@@ -113,6 +113,7 @@ def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> lis
                     "#runs",
                     Column(title="difference", number=True, term="matched difference"),
                     "#95 %",
+                    "#adj. p",
                     "significant",
                     "#detectable",
                 ],
@@ -120,7 +121,8 @@ def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> lis
                     [e.path, e.value, e.baseline, e.pairs, _n(e.comparison), *texts]
                     for e, texts in zip(known, cells, strict=True)
                 ],
-                note="detectable: difference that these replicates detect with a power of 80 %",
+                note="detectable: difference that these replicates detect with a power of 80 %; "
+                + ADJUSTMENT,
             ),
             terms=("matched difference", "95 % interval", metric_name(metric)),
         )
@@ -144,7 +146,7 @@ def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figu
                 f"intervals; the {len(drawn)} largest of {len(known)}; "
                 f"{_runs([effect.comparison for effect in drawn])}."
             ),
-            spec=forest_plot(metric, labels, [interval_of(effect.comparison) for effect in drawn]),
+            spec=comparison_plot(metric, labels, [effect.comparison for effect in drawn]),
             table=table(
                 [
                     "effect of",
@@ -152,6 +154,7 @@ def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figu
                     "#groups of 4",
                     "#by",
                     "#95 %",
+                    "#adj. p",
                     "significant",
                     "#detectable",
                 ],

@@ -129,7 +129,7 @@ class Evidence:
             objectives=dict(self.sweep.objectives),
             limits=(),
             prefer=next(iter(self.sweep.objectives)),
-            basis="pessimistic",
+            basis="bound",
             fixed_orders=self.fixed_orders,
             order=order,
             chosen_on=None,

@@ -34,13 +34,11 @@ def scaled(metric: str, value: float | None) -> float | None:
 
 
 def shown(metric: str, mean: float | None, low: float | None, high: float | None) -> str:
-    """Return `62.4 ± 1.8`, or the number alone if there is no interval."""
+    """Return `62.4 (60.5 to 64.1)`, or the number alone if there is no interval."""
     if mean is None:
         return NOTHING
     if unit(metric) != "%":
         return f"{mean:,.0f}"
-    if low is not None and high is not None and high - low > 1.0:
-        return f"{percent(mean)} ± >50"
     return percent(mean, low, high)
 
 

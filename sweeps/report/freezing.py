@@ -11,7 +11,8 @@ from sweeps.analysis.matrices.freezing_effect import (
     freezing_pairs,
 )
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_table
-from sweeps.presentation.numbers import count, percent_interval, significance
+from sweeps.analysis.trials.paired_differences import significant_of_list
+from sweeps.presentation.numbers import count, percent_interval, verdict
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.evidence import Evidence
@@ -217,9 +218,11 @@ def _drift(differences: Sequence[DriftDifference]) -> Figure:
                     percent_interval(d.with_freezing, 2),
                     percent_interval(d.without, 2),
                     percent_interval(d.difference, 2, "+"),
-                    significance(d.difference),
+                    verdict(significant),
                 ]
-                for label, d in rows
+                for (label, d), significant in zip(
+                    rows, significant_of_list([d.difference for _, d in rows]), strict=True
+                )
             ],
         ),
         terms=("drift", "95 % interval"),

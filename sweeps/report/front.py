@@ -102,7 +102,7 @@ def front_table(rows: Sequence[FrontRow], objectives: Sequence[str]) -> Table:
         ]
         for row in printed
     ]
-    notes = ["mean ± half of the 95 % interval over orders and seeds"]
+    notes = ["mean, in parentheses the 95 % interval over orders and seeds"]
     if len(rows) > len(printed):
         notes.append(f"the first {len(printed)} of {len(rows):,}; the list below has all")
     notes += [

@@ -17,12 +17,11 @@ from sweeps.analysis.effects.paths import (
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison, compare, configurations
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.presentation.numbers import count, signed_points
+from sweeps.presentation.numbers import ADJUSTMENT, count, signed_points
 from sweeps.report.differences import (
+    comparison_plot,
     difference_cells,
     difference_unit,
-    forest_plot,
-    interval_of,
     unit_scale,
 )
 from sweeps.report.evidence import Evidence
@@ -186,7 +185,7 @@ def _figure(
             "effect of a step depends on its position: another sequence of the same steps divides "
             "the total differently."
         ),
-        spec=forest_plot(metric, labels, [interval_of(difference) for difference in compared]),
+        spec=comparison_plot(metric, labels, compared),
         table=_table(metric, labels, steps, compared, whole["test"]),
         terms=("ablation path", "95 % interval", metric_name(metric)),
     )
@@ -202,7 +201,7 @@ def _table(
     decided, tested = steps["validation"], steps["test"]
     test_differences = [*(step.comparison for step in tested[1:]), test_whole]
     rows: list[list[object]] = [
-        ["start", _value(metric, decided[0]), *[None] * 5, _value(metric, tested[0]), None]
+        ["start", _value(metric, decided[0]), *[None] * 6, _value(metric, tested[0]), None]
     ]
     for label, difference, test, at, test_at in zip(
         labels, compared, test_differences, [*decided[1:], None], [*tested[1:], None], strict=True
@@ -224,18 +223,20 @@ def _table(
             "#pairs of runs",
             Column(title="difference", number=True, term="matched difference"),
             "#95 %",
+            "#adj. p",
             "significant",
             "#detectable",
             Column(title=f"test: {axis_title(metric)}", number=True, term="test"),
             "#test difference",
         ],
         rows,
-        note="detectable: difference that these replicates detect with a power of about 80 %",
+        note="detectable: difference that these replicates detect with a power of about 80 %; "
+        f"{ADJUSTMENT}; that of the total is not adjusted",
     )
 
 
 def _value(metric: str, step: PathStep | None) -> str | None:
-    """Return the mean of a configuration ± half of its interval."""
+    """Return the mean of a configuration with its interval."""
     interval = None if step is None else step.interval
     return None if interval is None else shown(metric, interval.mean, interval.low, interval.high)
 

@@ -14,8 +14,8 @@ from sweeps.analysis.effects.stopping_audit import (
     saved_stages,
     stopping_cost,
 )
-from sweeps.analysis.trials.paired_differences import configurations
-from sweeps.presentation.numbers import count, percent_range
+from sweeps.analysis.trials.paired_differences import configurations, significant_of_list
+from sweeps.presentation.numbers import count, percent_range, verdict
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.differences import difference_unit, forest_plot, unit_scale
@@ -193,6 +193,7 @@ def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
 def _regret(cost: StoppingCost) -> Figure:
     """Return the figure with the difference of each audited configuration to the best kept one."""
     name, drawn = metric_name(cost.metric), cost.each[:SHOWN]
+    significant = significant_of_list([audited.difference for audited in cost.each])
     pairs = sorted({a.difference.n for a in cost.each if a.difference is not None})
     margin = f"{_signed(cost.metric, cost.margin)}"
     if cost.margin_low is not None and cost.margin_high is not None:
@@ -209,7 +210,12 @@ def _regret(cost: StoppingCost) -> Figure:
             "The interval of the best audited configuration is overconfident, because it was "
             "selected by its result."
         ),
-        spec=forest_plot(cost.metric, [a.label for a in drawn], [a.difference for a in drawn]),
+        spec=forest_plot(
+            cost.metric,
+            [a.label for a in drawn],
+            [a.difference for a in drawn],
+            significant[: len(drawn)],
+        ),
         table=table(
             [
                 Column(title="audited configuration", term="audit"),
@@ -219,24 +225,24 @@ def _regret(cost: StoppingCost) -> Figure:
                 "significant",
                 Column(title="on the front", term="front"),
             ],
-            [[audited.label, *_cells(cost.metric, audited)] for audited in cost.each[:LISTED]],
+            [
+                [audited.label, *_cells(cost.metric, audited, verdict(known))]
+                for audited, known in list(zip(cost.each, significant, strict=True))[:LISTED]
+            ],
             note=_cut(len(cost.each)),
         ),
         terms=("regret", "audit", "95 % interval", name),
     )
 
 
-def _cells(metric: str, audited: AuditedConfiguration) -> list[str]:
+def _cells(metric: str, audited: AuditedConfiguration, significant: str) -> list[str]:
     difference, on_front = audited.difference, "yes" if audited.on_front else "no"
     if difference is None:
         return ["0", NOTHING, NOTHING, NOTHING, on_front]
     ends = "no interval"
     if difference.low is not None and difference.high is not None:
         ends = f"{_signed(metric, difference.low)} to {_signed(metric, difference.high)}"
-    verdict = NOTHING
-    if difference.significant is not None:
-        verdict = "yes" if difference.significant else "no"
-    return [str(difference.n), _signed(metric, difference.mean), ends, verdict, on_front]
+    return [str(difference.n), _signed(metric, difference.mean), ends, significant, on_front]
 
 
 def _signed(metric: str, value: float) -> str:

@@ -13,20 +13,28 @@ are in docs/statistics.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
+from scipy.special import logit, stdtr, stdtrit
 
 from sweeps.statistics.cell_designs import CellDesign, Cells, cell_design
+from sweeps.statistics.fractions import logits
 from sweeps.statistics.moderation import moderate
 from sweeps.statistics.variance_components import ROUNDING
 
 Values = npt.NDArray[np.float64]
 
-LOWER_LEVEL = 0.95
-"""One-sided level of `ConfigurationMeans.bounds`."""
+LOWER_LEVEL = 0.8
+"""One-sided level of `ConfigurationMeans.bounds`.
+
+A higher level prefers configurations that vary less. If the noise of all is equal, it penalizes
+those whose variance was estimated too large: in 600 simulated sweeps of 20 configurations with
+2 x 2 runs, the regret was 12 % larger than that of the best mean at 0.95, and 4 % at 0.8.
+"""
+LIMIT_LEVEL = 0.95
+"""Level at which `ConfigurationMeans.limit_p_values` counts the error that all means share."""
 FEWEST_TO_SHRINK = 4
 """Fewest configurations whose means are shrunken; the variance of fewer says too little."""
 
@@ -54,6 +62,22 @@ class ConfigurationMeans:
         """
         half = stdtrit(self.degrees, level) * np.sqrt(self.variances)
         return np.asarray(self.means - sign * half)
+
+    def limit_p_values(self, limit: float, sign: float, level: float = LIMIT_LEVEL) -> Values:
+        """Return one-sided p values (C,) of the true means being beyond `limit`.
+
+        `sign` is 1 for an upper limit and -1 for a lower one. The limit is first moved by the
+        error that all means share, at `level`: it is the same for all configurations, so that a
+        correction for their number concerns only the error that they do not share. The two errors
+        are combined as in the interval of `shrunken`.
+        """
+        gap = sign * (limit - self.means)
+        shared = float(stdtrit(self.shared_degrees, level)) ** 2 * self.shared_variance
+        left = np.sqrt(np.maximum(gap**2 - shared, 0.0))
+        error = np.sqrt(self.variances)
+        ratio = np.divide(left, error, out=np.full_like(left, np.inf), where=error > 0.0)
+        kept = (gap >= 0.0) & (gap**2 >= shared)
+        return np.where(kept, stdtr(self.degrees, -ratio), 1.0)
 
     def comparison(self, first: int, second: int, level: float) -> tuple[float, float]:
         """Return the difference of two means and the half width of its interval."""
@@ -91,6 +115,29 @@ def configuration_means(values: npt.ArrayLike, cells: Cells) -> ConfigurationMea
     if len(table) > 1:
         shared, shared_degrees = _of_one_row(design, by_cell - by_cell.mean())
     return ConfigurationMeans(means, variances, degrees, shared, shared_degrees, deviations)
+
+
+def fraction_means(values: npt.ArrayLike, cells: Cells) -> ConfigurationMeans | None:
+    """Return `configuration_means` of fractions, such as accuracies, on the logit scale.
+
+    Errors are those of the logits, and `means` are the logits of the means of the fractions. The
+    inverse logit of a bound is therefore between 0 and 1. A mean of exactly 0 or 1 is moved inward
+    by less than any value could differ from it (`sweeps.statistics.fractions`).
+
+    Raises:
+        ValueError: As `configuration_means` does, or if a value is not between 0 and 1.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if not ((table >= 0.0) & (table <= 1.0)).all():
+        raise ValueError("fractions must be between 0 and 1")
+    result = configuration_means(logits(table), cells)
+    if result is None:
+        return None
+    distances = np.minimum(table, 1.0 - table)
+    inner = distances[distances > 0.0]
+    nearest = (float(inner.min()) if inner.size else 0.5) / (2 * len(cells))
+    means = np.clip(table.mean(axis=1), nearest, 1.0 - nearest)
+    return replace(result, means=np.asarray(logit(means)))
 
 
 def _moderated(design: CellDesign, deviations: Values) -> tuple[Values, Values]:

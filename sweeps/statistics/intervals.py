@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtridf, stdtrit
+from scipy.special import stdtr, stdtridf, stdtrit
 
 from sweeps.statistics.fractions import error_variance, logits, mean_ends, variance_of_total
 from sweeps.statistics.quantiles import Target, of_mean, t_quantile, variance_terms
@@ -207,6 +207,31 @@ def iqm_interval(
     degrees = max(whole.degrees * (n - 2 * cut - 1) / (n - 1), 1.0)
     note = f"{whole.note}, the middle {n - 2 * cut} of {n} runs"
     return t_interval(center, variance, n, degrees, level, whole.design, note)
+
+
+def zero_p_value(
+    interval: Interval, level: float = LEVEL, least: float | None = None
+) -> float | None:
+    """Return the two-sided p value of a true mean of 0; None without an interval.
+
+    `interval` is symmetric, as that of differences, and has the given level: its ends and its
+    degrees of freedom give the t statistic. If the interval excludes 0, the p value is below
+    1 - level. `least` are the degrees of freedom of the factor with fewer levels in a crossed
+    design. The degrees of freedom of the interval hold at its level, but give p values that are
+    too small far beyond it if that factor dominates. They are therefore replaced by their harmonic
+    mean with `least`, with a scale at which p values of 1 - level do not change.
+    """
+    if interval.high is None or interval.degrees is None:
+        return None
+    error = (interval.high - interval.mean) / float(stdtrit(interval.degrees, 0.5 + level / 2))
+    if error <= 0.0:  # nothing varies
+        return 1.0 if interval.mean == 0.0 else 0.0
+    ratio, upper = abs(interval.mean) / error, 0.5 + level / 2
+    if interval.design != "crossed" or least is None or least >= interval.degrees:
+        return float(2.0 * stdtr(interval.degrees, -ratio))
+    degrees = 2.0 / (1.0 / interval.degrees + 1.0 / least)
+    scale = float(stdtrit(degrees, upper)) / float(stdtrit(interval.degrees, upper))
+    return float(2.0 * stdtr(degrees, -ratio * scale))
 
 
 def checked(

@@ -10,6 +10,20 @@ from scipy.stats import false_discovery_control
 
 Values = npt.NDArray[np.float64]
 
+LONG = 20
+"""Maximum number of tests that `adjusted_p_values` adjusts by Holm's method."""
+
+
+def adjusted_p_values(p_values: npt.ArrayLike) -> Values:
+    """Return adjusted p values, shape (K,): by Holm for short lists, else by Benjamini-Hochberg.
+
+    If the effects with adjusted values below 5 % are reported, the probability of at least one
+    false report is at most 5 % for up to `LONG` tests. In longer lists, in which Holm finds
+    little, 5 % of the reports are false on average.
+    """
+    known = int(np.isfinite(np.asarray(p_values, dtype=np.float64)).sum())
+    return holm(p_values) if known <= LONG else benjamini_hochberg(p_values)
+
 
 def holm(p_values: npt.ArrayLike) -> Values:
     """Return p values adjusted by Holm 1979, in the given sequence; shape (K,).

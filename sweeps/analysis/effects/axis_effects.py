@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import nearest, refuse, require
-from sweeps.analysis.trials.paired_differences import Comparison, compare_samples
+from sweeps.analysis.trials.paired_differences import Comparison, adjusted, compare_samples
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample
 
 MOST_VALUES = 24
@@ -142,11 +142,14 @@ def axis_effects(
 ) -> list[ValueEffect]:
     """Return the effect of every value of every axis relative to the baseline of that axis.
 
+    The p values are adjusted for the number of effects.
     Configurations without a run that has the metric, for example because of early stopping, are
     part of no pair. `without_runs` lists them.
     """
     index = _index(configurations, points, axes, metric)
-    return list(_singles(index, axes, metric, fixed_orders).values())
+    effects = [*_singles(index, axes, metric, fixed_orders).values()]
+    comparisons = adjusted([effect.comparison for effect in effects])
+    return [replace(e, comparison=c) for e, c in zip(effects, comparisons, strict=True)]
 
 
 def interactions(
@@ -157,7 +160,10 @@ def interactions(
     *,
     fixed_orders: bool = False,
 ) -> list[ValueInteraction]:
-    """Return the interaction of every pair of values of two axes: a difference of differences."""
+    """Return the interaction of every pair of values of two axes: a difference of differences.
+
+    The p values are adjusted for the number of interactions.
+    """
     index = _index(configurations, points, axes, metric)
     single = _singles(index, axes, metric, fixed_orders)
     rows = []
@@ -175,7 +181,8 @@ def interactions(
                         compare_samples(sample, metric, incomplete, fixed_orders=fixed_orders),
                     )
                 )
-    return rows
+    comparisons = adjusted([row.comparison for row in rows])
+    return [replace(row, comparison=c) for row, c in zip(rows, comparisons, strict=True)]
 
 
 Setting = tuple[int, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Values = npt.NDArray[np.float64]
-
-_LARGEST_EXACT = 2**53
-"""Largest whole number up to which all are exact as floats, in which Optuna computes."""
 
 LEAST = 8
 """Minimum number of configurations for which importance is estimated."""
@@ -40,6 +38,9 @@ def axis_importance(
     The shares of each evaluator sum to 1. `fanova` is the share of the variance in the prediction
     of a random forest (`sweeps.statistics.fanova`). `ped_anova` (Watanabe et al. 2023, implemented
     by Optuna) measures the importance of an axis for being among the best 10 % of configurations.
+    Both replace the numbers of an axis by their ranks: importance is then that over the
+    configurations that were searched, whatever the scale of the axis. On the numbers themselves,
+    the largest values of a logarithmic axis make up almost its whole range.
     Each configuration counts once, with the mean over its runs, so that the uncertainty of these
     means is ignored: importance has no intervals, unlike the effects of matched pairs. Optuna is
     imported when the function is called.
@@ -56,7 +57,7 @@ def axis_importance(
     if np.ptp(list(means.values())) == 0.0:
         return f"{metric} is the same in all configurations"
     values_by_path = {
-        axis.path: [_value(points[config_id].get(axis.path)) for config_id in means]
+        axis.path: _ranked([_value(points[config_id].get(axis.path)) for config_id in means])
         for axis in axes
     }
     target = np.array(list(means.values()))
@@ -95,7 +96,7 @@ def _fanova(
             ]
         axes.append(list(range(len(columns), len(columns) + len(encoded))))
         columns += encoded
-    x = _within_single_precision(np.column_stack(columns))
+    x = np.column_stack(columns)
     low, high = x.min(axis=0), x.max(axis=0)
     bounds = np.stack([low, np.where(high > low, high, low + 1.0)], axis=1)
     share = fanova(x, target, bounds, axes, seed)
@@ -103,13 +104,18 @@ def _fanova(
     return dict(zip(values_by_path, (share / (total if total > 0 else 1.0)).tolist(), strict=True))
 
 
-def _within_single_precision(x: Values) -> Values:
-    """Divide columns with values that are too large for the forest, which uses single precision.
-
-    The shares do not depend on the unit of a column.
-    """
-    largest = np.abs(x).max(axis=0)
-    return x / np.where(largest > np.finfo(np.float32).max, largest, 1.0)
+def _ranked(values: Sequence[Scalar]) -> Sequence[Scalar]:
+    """Return numbers as ranks, equal ones with their mean rank; other values unchanged."""
+    numbers = _numbers(values)
+    if numbers is None:
+        return values
+    counts = Counter(numbers)
+    ranks: dict[int | float, float] = {}
+    below = 0
+    for number in sorted(counts):
+        ranks[number] = below + (counts[number] + 1) / 2
+        below += counts[number]
+    return [ranks[v] if isinstance(v, int | float) else v for v in values]
 
 
 def _ped_anova(
@@ -139,15 +145,12 @@ def _ped_anova(
 
 def _distribution(values: Sequence[Scalar]) -> BaseDistribution:
     """Return a linear distribution for numbers, and a categorical one for all other values."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    numbers = _numbers(values)
-    if numbers is None:
+    ranks = _numbers(values)
+    if ranks is None:
         return CategoricalDistribution(_kinds(values))
-    integers = [number for number in numbers if isinstance(number, int)]
-    if len(integers) == len(numbers) and max(map(abs, integers)) <= _LARGEST_EXACT:
-        return IntDistribution(min(integers), max(integers))
-    return FloatDistribution(float(min(numbers)), float(max(numbers)))
+    return FloatDistribution(float(min(ranks)), float(max(ranks)))
 
 
 def _numbers(values: Sequence[Scalar]) -> list[int | float] | None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from clmethods.canonical import SettingValue, canonical_json
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
-from clmethods.metrics import Direction
+from clmethods.metrics import ACCURACIES, Direction
 from sweeps.analysis.effects.axis_effects import Point
-from sweeps.analysis.trials.paired_differences import Comparison, compare
+from sweeps.analysis.trials.paired_differences import Comparison, adjusted, compare
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval, mean_interval
 
@@ -165,7 +165,8 @@ def path_steps(
 ) -> list[PathStep]:
     """Return the metric of each configuration of a path and its difference from the previous one.
 
-    `configurations` holds the replicates of one split by config_id.
+    `configurations` holds the replicates of one split by config_id. The p values of the
+    differences are adjusted for the number of steps.
     """
     steps = []
     for index, name in enumerate(path):
@@ -174,7 +175,11 @@ def path_steps(
         interval = None
         if values is not None and len(values):
             interval = mean_interval(
-                values.values, values.orders, values.seeds, fixed_orders=fixed_orders
+                values.values,
+                values.orders,
+                values.seeds,
+                fixed_orders=fixed_orders,
+                fractions=metric in ACCURACIES,
             )
         before = configurations.get(path[index - 1]) if index else None
         steps.append(
@@ -187,7 +192,8 @@ def path_steps(
                 else compare(configuration, before, metric, fixed_orders=fixed_orders),
             )
         )
-    return steps
+    comparisons = adjusted([step.comparison for step in steps])
+    return [replace(step, comparison=c) for step, c in zip(steps, comparisons, strict=True)]
 
 
 def signed_means(

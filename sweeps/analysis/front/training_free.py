@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from clmethods.config.methods import METHOD_CONFIGS
 from clmethods.metrics import Direction
 from sweeps.analysis.trials.paired_differences import Comparison, compare
-from sweeps.analysis.trials.power import smallest_design
+from sweeps.analysis.trials.planned_design import MOST, smallest_design
+from sweeps.analysis.trials.power import POWER
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.statistics.intervals import Interval
 
@@ -51,10 +52,10 @@ class TrainingFreeComparison:
             return "at least two orders and two seeds are needed to decide"
         design = smallest_design(spread, self.gain)
         if design is None:
-            return "the difference is too small for any design up to 64 x 64"
+            return f"the difference may be too small for any design up to {MOST} x {MOST}"
         return (
-            f"{design[0]} orders x {design[1]} seeds would be enough to detect a difference of "
-            "this size"
+            f"{design[0]} orders x {design[1]} seeds would detect it in {POWER:.0%} of cases, "
+            "averaged over the sizes that these runs leave open"
         )
 
 

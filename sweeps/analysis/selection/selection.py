@@ -1,99 +1,34 @@
 """Selection of the configuration to deploy: the best one that satisfies all limits.
 
-The best mean is often due to replicate noise. Decisions therefore use the more pessimistic of two
-numbers: the worse end of the 95 % interval of the mean, and the mean in the worst task order that
-was run. Decisions use validation accuracy only; test accuracy is reported alongside.
+The best mean is often due to replicate noise. Decisions therefore use a one-sided bound of the
+mean over the runs that all configurations have in common (`common_runs`): with equal noise it
+ranks as the mean does, and a configuration that varies more has to be better by more. Other bases
+are the mean, and the more pessimistic of the worse end of the 95 % interval and the mean in the
+worst task order. Decisions use validation accuracy only; test accuracy is reported alongside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import logit, stdtr, stdtrit
 
 from clmethods.errors import refuse, require
-from clmethods.metrics import Direction
+from clmethods.metrics import ACCURACIES, Direction
 from sweeps.analysis.front.hypervolume import knee
-from sweeps.analysis.trials.replicates import Cell, Replicates, sample, without_runs
-from sweeps.statistics.intervals import Interval, mean_interval
-
-DecisionBasis = Literal["pessimistic", "mean"]
-"""Number that decisions use."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricLimit:
-    """Upper or lower bound of a metric."""
-
-    metric: str
-    kind: Literal["max", "min"]
-    bound: float
-
-    @property
-    def direction(self) -> Direction:
-        """Direction in which the metric moves away from the bound."""
-        return "min" if self.kind == "max" else "max"
-
-    def __str__(self) -> str:
-        return f"{self.metric} {'<=' if self.kind == 'max' else '>='} {self.bound:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class MetricEstimate:
-    """Estimates of one metric of one configuration that decisions use."""
-
-    interval: Interval
-    worst_order: str | None
-    """Order with the worst mean over its seeds; None if there is only one order."""
-    worst: float
-    """Mean in the worst order."""
-    pessimistic: float
-    """The worse of `worst` and the worse end of the interval; without an interval, the worse of
-    `worst` and the mean."""
-
-    def value(self, basis: DecisionBasis) -> float:
-        """Return the number that decisions use."""
-        return self.pessimistic if basis == "pessimistic" else self.interval.mean
-
-
-def metric_estimate(
-    configuration: Replicates,
-    metric: str,
-    direction: Direction,
-    cells: Sequence[Cell] | None = None,
-    *,
-    fixed_orders: bool = False,
-) -> MetricEstimate | None:
-    """Return the estimates of a metric, given its better direction; None without runs."""
-    values = sample(configuration, metric, cells)
-    if len(values) == 0:
-        return None
-    interval = mean_interval(values.values, values.orders, values.seeds, fixed_orders=fixed_orders)
-    means = values.by_order()
-    worst_of = min if direction == "max" else max
-    order = worst_of(means, key=lambda name: (means[name], name))
-    end = interval.low if direction == "max" else interval.high
-    numbers = [interval.mean if end is None else end, means[order]]
-    return MetricEstimate(
-        interval, order if len(means) > 1 else None, means[order], worst_of(numbers)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Configuration under a readout, with the limits that it violates."""
-
-    replicates: Replicates
-    estimates: dict[str, MetricEstimate]
-    violated: tuple[MetricLimit, ...]
-    """Limits that it violates, by the basis of the decision."""
-
-    @property
-    def name(self) -> str:
-        """Label and readout."""
-        return f"{self.replicates.label}, readout `{self.replicates.readout_id}`"
+from sweeps.analysis.selection.common_runs import CommonRuns, common_runs
+from sweeps.analysis.selection.selection_candidates import (
+    Candidate,
+    DecisionBasis,
+    MetricLimit,
+    candidates_of,
+)
+from sweeps.analysis.trials.replicates import Cell, Replicates
+from sweeps.statistics.configuration_means import FEWEST_TO_SHRINK
+from sweeps.statistics.intervals import LEVEL
+from sweeps.statistics.multiple_comparisons import holm
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +45,14 @@ class Selection:
     refused: tuple[Candidate, ...]
     """Configurations that violate a limit, sorted by the size of the violation."""
     incomplete: tuple[str, ...]
-    """Configurations without a run that has all metrics: name and reason."""
+    """Configurations that are not compared, such as those without a run that has all metrics:
+    name and reason."""
     unlimited: Candidate | None
     """Best candidate without limits."""
+    common_runs: int | None = None
+    """Number of common runs of the bounds; None if there are no bounds."""
+    within: int = 0
+    """Number of configurations within the indifference margin of the best; 0 without a margin."""
 
 
 def select(
@@ -121,15 +61,22 @@ def select(
     limits: Sequence[MetricLimit],
     prefer: str | None,
     *,
-    basis: DecisionBasis = "pessimistic",
+    basis: DecisionBasis = "bound",
     cells: Sequence[Cell] | None = None,
     fixed_orders: bool = False,
+    within: float | None = None,
 ) -> Selection:
     """Select one of the fair configurations; all of `configurations` must be of one split.
 
     With `prefer`, a key of `objectives`, the configuration with the best value of that metric is
     selected; without, the knee of the front over all objectives. `basis` is the number that
-    decisions use: the pessimistic one or the mean. `cells` restricts the runs.
+    decisions use. `cells` restricts the runs. With `within`, the configuration with the lowest
+    `COSTS` is selected among those whose value of `prefer` is at most `within` worse than the
+    best one.
+
+    With the basis `bound`, a limit is kept only if a one-sided test at 5 % says so, adjusted by
+    Holm's method for the number of configurations. If the common runs do not identify the errors,
+    means are used instead, and `Selection.common_runs` is None.
 
     Raises:
         InvalidConfigError: If a limit has the wrong direction for its objective.
@@ -145,32 +92,31 @@ def select(
         for limit in limits
     )
     directions = dict(objectives) | {limit.metric: limit.direction for limit in limits}
-    candidates: list[Candidate] = []
-    incomplete: list[str] = []
-    for configuration in configurations:
-        if not configuration.fair:
-            continue
-        estimates = {
-            metric: metric_estimate(
-                configuration, metric, direction, cells, fixed_orders=fixed_orders
-            )
-            for metric, direction in directions.items()
-        }
-        known = {metric: value for metric, value in estimates.items() if value is not None}
-        if len(known) < len(estimates):
-            (why,) = without_runs([configuration], list(directions)) or [
-                "no run has all the metrics"
-            ]
-            incomplete.append(
-                f"{configuration.label}, readout `{configuration.readout_id}`: {why}"
-            )
-            continue
-        violated = tuple(limit for limit in limits if not _kept(limit, known[limit.metric], basis))
-        candidates.append(Candidate(configuration, known, violated))
+    candidates, incomplete = candidates_of(configurations, directions, cells, fixed_orders)
+    common = common_runs(
+        [candidate.replicates for candidate in candidates],
+        list(directions),
+        cells,
+        fixed_orders=fixed_orders,
+    )
+    if common is not None:
+        if basis == "bound":
+            incomplete += _with_fewer_runs(candidates, common)
+            candidates = [candidates[index] for index in common.compared]
+        if len(common.compared) == len(candidates):
+            candidates = _with_estimates(candidates, common, directions)
+    candidates = _with_violations(candidates, limits, basis, common)
     admissible = [c for c in candidates if not c.violated]
     refused = [c for c in candidates if c.violated]
     ranked = _ranked(admissible, objectives, prefer, basis)
     every = _ranked(candidates, objectives, prefer, basis)
+    close: list[Candidate] = []
+    if within is not None and prefer is not None and ranked:
+        best = ranked[0].estimates[prefer].value(basis)
+        most = within + 1e-12  # rounding must not exclude a difference of exactly the margin
+        close = [c for c in ranked if abs(c.estimates[prefer].value(basis) - best) <= most]
+        cheapest = min(close, key=lambda c: c.costs)  # the first, hence better, one of equal costs
+        ranked = [cheapest, *(c for c in ranked if c is not cheapest)]
     return Selection(
         chosen=ranked[0] if ranked else None,
         runner_up=ranked[1] if len(ranked) > 1 else None,
@@ -178,18 +124,101 @@ def select(
         refused=tuple(sorted(refused, key=lambda c: _excess(c, basis))),
         incomplete=tuple(incomplete),
         unlimited=every[0] if every else None,
+        common_runs=None if common is None else common.runs,
+        within=len(close),
     )
 
 
-def _kept(limit: MetricLimit, estimate: MetricEstimate, basis: DecisionBasis) -> bool:
-    value = estimate.value(basis)
+def _with_fewer_runs(candidates: Sequence[Candidate], common: CommonRuns) -> list[str]:
+    compared = set(common.compared)
+    return [
+        f"{candidate.name}: fewer runs than others, not compared"
+        for index, candidate in enumerate(candidates)
+        if index not in compared
+    ]
+
+
+def _with_estimates(
+    candidates: Sequence[Candidate], common: CommonRuns, directions: Mapping[str, Direction]
+) -> list[Candidate]:
+    """Return the candidates with their estimates over common runs."""
+    found = {
+        metric: common.estimates(metric, direction) for metric, direction in directions.items()
+    }
+    return [
+        replace(
+            candidate,
+            estimates={
+                metric: replace(value, common=found[metric][index])
+                for metric, value in candidate.estimates.items()
+            },
+        )
+        for index, candidate in enumerate(candidates)
+    ]
+
+
+def _with_violations(
+    candidates: Sequence[Candidate],
+    limits: Sequence[MetricLimit],
+    basis: DecisionBasis,
+    common: CommonRuns | None,
+) -> list[Candidate]:
+    """Return the candidates with the limits that they violate.
+
+    A configuration keeps all limits only if it keeps each of them, so that its largest p value
+    counts; the correction is for the number of configurations, not of limits. Two or three
+    configurations do not show which of them varies, so that each has its own error.
+    """
+    if basis != "bound" or common is None or not limits:
+        return [
+            replace(c, violated=tuple(limit for limit in limits if not _kept(limit, c, basis)))
+            for c in candidates
+        ]
+    p_values = np.array(
+        [
+            common.limit_p_values(limit.metric, limit.bound, limit.direction)
+            if len(candidates) >= FEWEST_TO_SHRINK
+            else [_p_value(limit, candidate) for candidate in candidates]
+            for limit in limits
+        ]
+    )  # (limits, C)
+    worst = p_values.max(axis=0)
+    adjusted = holm(worst)
+    # The factor of the correction is that of the configuration, also for its other limits.
+    factor = np.divide(adjusted, worst, out=np.ones_like(worst), where=worst > 0.0)
+    fails = p_values * np.maximum(factor, 1.0) > 1.0 - LEVEL
+    return [
+        replace(c, violated=tuple(limit for limit, fail in zip(limits, row, strict=True) if fail))
+        for c, row in zip(candidates, fails.T, strict=True)
+    ]
+
+
+def _p_value(limit: MetricLimit, candidate: Candidate) -> float:
+    """Return the p value of the true mean being worse than a limit, from its own interval."""
+    interval = candidate.estimates[limit.metric].interval
+    if interval.low is None or interval.high is None or interval.degrees is None:
+        return 1.0
+    values = np.array([interval.mean, interval.high, limit.bound])
+    if limit.metric in ACCURACIES:
+        values = logit(np.clip(values, 0.0, 1.0))
+    mean, high, bound = values.tolist()
+    gap = bound - mean if limit.kind == "max" else mean - bound
+    error = (high - mean) / float(stdtrit(interval.degrees, 0.5 + LEVEL / 2))
+    if not error > 0.0:  # nothing varies
+        return 0.0 if gap >= 0.0 else 1.0
+    return float(stdtr(interval.degrees, -gap / error))
+
+
+def _kept(limit: MetricLimit, candidate: Candidate, basis: DecisionBasis) -> bool:
+    value = candidate.estimates[limit.metric].value(basis)
     return value <= limit.bound if limit.kind == "max" else value >= limit.bound
 
 
 def _excess(candidate: Candidate, basis: DecisionBasis) -> float:
     """Return the sum of the amounts by which limits are violated."""
     return sum(
-        abs(candidate.estimates[limit.metric].value(basis) - limit.bound)
+        (1.0 if limit.kind == "max" else -1.0)
+        * (candidate.estimates[limit.metric].value(basis) - limit.bound)
         for limit in candidate.violated
     )
 

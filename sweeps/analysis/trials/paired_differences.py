@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sweeps.analysis.trials.power import VarianceEstimate, detectable_difference, estimate_variance
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
-from sweeps.statistics.intervals import LEVEL, Interval, iqm_interval, mean_interval
+from sweeps.statistics.intervals import (
+    LEVEL,
+    Interval,
+    iqm_interval,
+    mean_interval,
+    zero_p_value,
+)
+from sweeps.statistics.multiple_comparisons import adjusted_p_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +29,16 @@ class Comparison:
     """Number of runs of either configuration without a partner, which were left out."""
     spread: VarianceEstimate | None
     """Variance components of the differences; None below 2 orders x 2 seeds."""
+    p_value: float | None = None
+    """Two-sided p value of a difference of 0; None without an interval."""
+    adjusted: float | None = None
+    """The p value after adjustment for all comparisons of a list; None outside of lists."""
 
     @property
     def significant(self) -> bool:
-        """True if the interval excludes 0."""
+        """True if the adjusted p value is below 5 %; outside of lists, if 0 is not inside."""
+        if self.adjusted is not None:
+            return self.adjusted < 1.0 - LEVEL
         return bool(self.interval.significant)
 
     @property
@@ -80,7 +95,37 @@ def compare_samples(
         if iqm
         else mean_interval(*cells, level, fixed_orders=fixed_orders)
     )
-    return Comparison(metric, interval, unpaired, estimate_variance(differences))
+    least = min(len(set(differences.orders)), len(set(differences.seeds))) - 1
+    p_value = zero_p_value(interval, level, None if fixed_orders else least)
+    return Comparison(metric, interval, unpaired, estimate_variance(differences), p_value)
+
+
+def adjusted(comparisons: Sequence[Comparison | None]) -> list[Comparison | None]:
+    """Return the comparisons of one list with p values that are adjusted for its length.
+
+    The adjustment is that of `adjusted_p_values`.
+    """
+    p_values = [np.nan if c is None or c.p_value is None else c.p_value for c in comparisons]
+    corrected = adjusted_p_values(p_values).tolist()
+    return [
+        comparison
+        if comparison is None or comparison.p_value is None
+        else replace(comparison, adjusted=value)
+        for comparison, value in zip(comparisons, corrected, strict=True)
+    ]
+
+
+def significant_of_list(intervals: Sequence[Interval | None]) -> list[bool | None]:
+    """Return which differences of one list are significant; None without an interval.
+
+    The p values are adjusted for the length of the list, as by `adjusted`.
+    """
+    p_values = [None if interval is None else zero_p_value(interval) for interval in intervals]
+    corrected = adjusted_p_values([np.nan if p is None else p for p in p_values]).tolist()
+    return [
+        None if p is None else value < 1.0 - LEVEL
+        for p, value in zip(p_values, corrected, strict=True)
+    ]
 
 
 def _unpaired(first: Replicates, second: Replicates, metric: str) -> int:

@@ -1,16 +1,15 @@
-"""Detectable difference of a design, and the smallest design that detects a given difference.
+"""Detectable difference of a design.
 
 A difference is detected if its 95 % interval excludes 0. The size that is detected with a
 probability of 80 % is computed with the formulas of the intervals, over the distribution of the
-mean squares for given variance components. The components are estimates that are treated as known,
-so that the results are plans, not guarantees.
+mean squares for given variance components. The components are estimates that are treated as known;
+`sweeps.analysis.trials.planned_design` takes their uncertainty into account.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,6 @@ POWER = 0.8
 """Probability of detection that a plan aims at."""
 PARTS = (12, 12, 4)
 """Numbers of parts of equal probability of each mean square, each represented by its middle."""
-MOST = 64
-"""Maximum number of orders or seeds of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +93,3 @@ def _outcomes(orders: int, seeds: int) -> npt.NDArray[np.float64]:
     middles = [(np.arange(parts) + 0.5) / parts for parts in PARTS]
     ratios = [chdtri(f, 1.0 - quantile) / f for f, quantile in zip(degrees, middles, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*ratios, indexing="ij")])
-
-
-def smallest_design(spread: VarianceEstimate, difference: float) -> tuple[int, int] | None:
-    """Return the (orders, seeds) with the fewest runs that detect `difference`.
-
-    The design has at least as many orders and seeds as `spread`. Return None if no design with up
-    to `MOST` of each detects the difference.
-    """
-    best: tuple[int, int] | None = None
-    for orders in range(spread.orders, MOST + 1):
-        if best is not None and orders * spread.seeds >= best[0] * best[1]:
-            break
-        most = MOST if best is None else min(MOST, (best[0] * best[1] - 1) // orders)
-        candidates = range(spread.seeds, most + 1)
-        enough = bisect_left(
-            candidates, True, key=partial(_shows, spread, abs(difference), orders)
-        )
-        if enough < len(candidates):
-            best = orders, candidates[enough]
-    return best
-
-
-def _shows(spread: VarianceEstimate, difference: float, orders: int, seeds: int) -> bool:
-    return detectable_difference(spread, orders, seeds) <= difference

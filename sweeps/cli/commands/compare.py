@@ -76,6 +76,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
         match_configurations,
         runs_by_configuration,
     )
+    from sweeps.presentation.numbers import ADJUSTMENT
 
     found = [
         configurations(
@@ -102,6 +103,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
     lines.append(
         f"readout `{readout}`, {split} images; difference: 2 less 1, paired: same order, same seed"
     )
+    lines.append(f"{ADJUSTMENT}; that of `mean of all` is not adjusted; shown: adj. p below 0.05")
     lines += [f"`{readout}`: {note}" for note in readout_notes(readout)]
     return "\n".join(lines)
 
@@ -109,6 +111,7 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
 def _metric_lines(
     metric: str, compared: Sequence[MatchComparison], matching: SweepMatching, fixed: bool
 ) -> list[str]:
+    from sweeps.analysis.trials.paired_differences import adjusted
     from sweeps.analysis.trials.sweep_comparison import compare_all
     from sweeps.presentation.text_tables import render_table
 
@@ -116,15 +119,16 @@ def _metric_lines(
     heading = f"{metric} ({'higher' if direction == 'max' else 'lower'} is better)"
     if not compared:
         return [heading, "no configuration has a partner"]
+    corrected = adjusted([one.comparison for one in compared])
     rows = []
-    for one in compared:
+    for one, comparison in zip(compared, corrected, strict=True):
         rows.append(
             {
                 "configuration": one.match.first.label + (" *" if one.match.differences else ""),
                 "1": _mean(one.match.first, metric),
                 "2": _mean(one.match.second, metric),
-                "pairs": 0 if one.comparison is None else one.comparison.interval.n,
-                **difference_columns(one.comparison),
+                "pairs": 0 if comparison is None else comparison.interval.n,
+                **difference_columns(comparison),
             }
         )
     every = compare_all(matching.matches, metric, fixed_orders=fixed)

@@ -54,6 +54,7 @@ def effects(
     from sweeps.analysis.trials.replicates import replicates, without_runs
     from sweeps.analysis.trials.summary import summarize
     from sweeps.cli.text.front_table import left_out_text
+    from sweeps.presentation.numbers import ADJUSTMENT
     from sweeps.search.requested_results import read_results
 
     stored = open_stored_sweep(directory)
@@ -77,8 +78,8 @@ def effects(
         click.echo(_text(found, points, axes, objective, all_orders(sweep)))
     click.echo(
         f"\nreadout `{name}`, {split} images, percentage points where a metric is a fraction; "
-        "each difference is paired:\nsame order, same seed, all other axes equal; where nothing "
-        "differs, one interval in twenty still leaves 0 out, by chance"
+        "each difference is paired:\nsame order, same seed, all other axes equal\n"
+        f"{ADJUSTMENT}; shown: adj. p below 0.05"
     )
     for note in [
         *left_out_text(without_runs(found, metrics)),
@@ -163,16 +164,18 @@ def _double(one: ValueInteraction) -> dict[str, str]:
         "changes with": f"{second.path} {second.value}",
         "by": difference_columns(one.comparison)["difference"],
         "95 %": difference_columns(one.comparison)["95 %"],
+        "adj. p": difference_columns(one.comparison)["adj. p"],
         "shown": difference_columns(one.comparison)["shown"],
     }
 
 
 def difference_columns(found: Comparison | None) -> dict[str, str]:
-    """Return a paired difference as columns: mean, interval and verdict in words, or a dash."""
+    """Return a paired difference as columns: mean, interval, p value and verdict, or dashes."""
+    from sweeps.presentation.numbers import p_value
     from sweeps.presentation.text_tables import FRACTIONS, NOTHING
 
     if found is None:
-        return {"difference": NOTHING, "95 %": NOTHING, "shown": NOTHING, "can show": NOTHING}
+        return dict.fromkeys(["difference", "95 %", "adj. p", "shown", "can show"], NOTHING)
     scale = 100.0 if found.metric in FRACTIONS else 1.0
     low, high = found.interval.low, found.interval.high
     ends = "no interval"
@@ -182,6 +185,7 @@ def difference_columns(found: Comparison | None) -> dict[str, str]:
     return {
         "difference": f"{scale * found.interval.mean:+.1f}",
         "95 %": ends,
+        "adj. p": p_value(found.p_value if found.adjusted is None else found.adjusted),
         "shown": "yes" if found.significant else "no",
         "can show": NOTHING if can is None else f"{scale * can:.1f}",
     }

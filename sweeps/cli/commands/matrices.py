@@ -11,7 +11,7 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.presentation.numbers import percent_interval, significance
+from sweeps.presentation.numbers import percent_interval, verdict
 from sweeps.presentation.text_tables import NOTHING
 
 if TYPE_CHECKING:
@@ -143,9 +143,14 @@ def _cell(value: float | None, low: float, high: float, shown: Callable[[float],
 
 def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
     from sweeps.analysis.matrices.freezing_effect import drift_differences
+    from sweeps.analysis.trials.paired_differences import significant_of_list
     from sweeps.presentation.text_tables import render_table
 
     heading = "What does freezing do to the drift? (percent and percentage points)"
+    differences = [
+        found for pair in pairs for found in drift_differences(pair, fixed_orders=fixed_orders)
+    ]
+    shown = significant_of_list([found.difference for found in differences])
     rows = [
         {
             "configuration": found.pair.frozen.label,
@@ -154,10 +159,9 @@ def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
             "with": percent_interval(found.with_freezing, 1),
             "without": percent_interval(found.without, 1),
             "difference": percent_interval(found.difference, 1, "+"),
-            "shown": significance(found.difference),
+            "shown": verdict(significant),
         }
-        for pair in pairs
-        for found in drift_differences(pair, fixed_orders=fixed_orders)
+        for found, significant in zip(differences, shown, strict=True)
     ]
     if not rows:
         return (

@@ -63,6 +63,7 @@ def path(
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize
+    from sweeps.presentation.numbers import ADJUSTMENT
     from sweeps.search.requested_results import read_results
 
     if output is not None:
@@ -98,7 +99,7 @@ def path(
         click.echo(f"nothing is missing, {output} was not written")
     click.echo(
         f"readout `{name}`, {objective}; each difference is to the step before, paired: same "
-        "order, same seed"
+        f"order, same seed\n{ADJUSTMENT}; shown: adj. p below 0.05"
     )
     for note in readout_notes(name):
         click.echo(f"`{name}`: {note}")

@@ -17,7 +17,7 @@ from sweeps.execution.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.selection.selection import MetricLimit
+    from sweeps.analysis.selection.selection_candidates import DecisionBasis, MetricLimit
     from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.definition import Sweep
 
@@ -43,10 +43,18 @@ if TYPE_CHECKING:
 @click.option(
     "--by",
     "basis",
-    type=click.Choice(["pessimistic", "mean"]),
-    default="pessimistic",
+    type=click.Choice(["bound", "pessimistic", "mean"]),
+    default="bound",
     show_default=True,
-    help="Decide by the unfavorable interval end and the worst order, or by means.",
+    help="Decide by the one-sided 80 % bound over common runs, by the worse of interval end and "
+    "worst order, or by means.",
+)
+@click.option(
+    "--within",
+    metavar="POINTS",
+    type=click.FloatRange(min=0.0),
+    help="Select the cheapest configuration within this distance of the best: the fewest "
+    "trainable parameters, then the fewest stored bytes.",
 )
 @click.option(
     "--readout",
@@ -58,7 +66,8 @@ if TYPE_CHECKING:
     "--choose-on",
     metavar="orders=…|seeds=…",
     multiple=True,
-    help="Decide on these runs only, and also report the others: seeds=0,1 or orders=0-1-2,2-1-0.",
+    help="Decide on these runs only, and also report on runs that share no order and no seed with "
+    "them: seeds=0,1 or orders=0-1-2,2-1-0; give both.",
 )
 @click.option("--order", metavar="0-1-2", help="Task order of the production run.")
 @click.option(
@@ -75,7 +84,8 @@ def select(
     at_least: tuple[str, ...],
     prefer: str | None,
     knee: bool,
-    basis: str,
+    basis: DecisionBasis,
+    within: float | None,
     readout: str | None,
     searched: bool,
     choose_on: tuple[str, ...],
@@ -84,11 +94,13 @@ def select(
 ) -> None:
     """Select a configuration under constraints, with reasons.
 
-    Decides on validation images, by the worse of two values: the unfavorable end of the interval
-    and the mean in the worst task order. Baselines can be selected, too.
+    Decides on validation images, by a one-sided 80 % bound of the mean over the runs that all
+    configurations have in common. A constraint counts as satisfied only if a test at 5 % says so,
+    corrected for the number of configurations. Baselines can be selected, too.
     """
     from clmethods.strict_yaml import yaml_text
     from sweeps.analysis.selection.selection import select as decide
+    from sweeps.analysis.selection.selection_candidates import COSTS
     from sweeps.analysis.trials.metric_choice import all_orders, direction_of
     from sweeps.analysis.trials.replicates import check_names, measures, replicates
     from sweeps.analysis.trials.summary import summarize
@@ -98,12 +110,16 @@ def select(
         production_run,
     )
     from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
+    from sweeps.presentation.text_tables import FRACTIONS
     from sweeps.search.requested_results import read_results
 
     folder = output is None or output.parent.is_dir()
     refuse(
         [
             require(not (knee and prefer), "--knee", prefer, "either --knee or --prefer"),
+            require(
+                not (knee and within is not None), "--knee", within, "either --knee or --within"
+            ),
             require(folder, "--output", str(output), "a path in an existing folder"),
         ]
     )
@@ -119,7 +135,17 @@ def select(
         objectives.setdefault(prefer, direction_of(prefer))
     elif not knee:
         prefer = next(iter(objectives))
-    metrics = list(dict.fromkeys([*objectives, *names]))
+    refuse(
+        [
+            require(
+                within is None or prefer in FRACTIONS,
+                "--within",
+                prefer,
+                "a preferred metric in percent, such as average_accuracy",
+            )
+        ]
+    )
+    metrics = list(dict.fromkeys([*objectives, *names, *COSTS]))
     found = {s: replicates(summary, metrics) for s, summary in summaries.items()}
     candidates = _under(readout, found["validation"], [r.readout_id for r in sweep.readouts])
     candidates = [one for one in candidates if one.role == "search" or not searched]
@@ -132,10 +158,11 @@ def select(
         objectives=objectives,
         limits=limits,
         prefer=prefer,
-        basis="mean" if basis == "mean" else "pessimistic",
+        basis=basis,
         fixed_orders=all_orders(sweep),
         order=order,
         chosen_on=cells,
+        within=None if within is None else within / 100,
     )
     choice = decide(
         candidates,
@@ -145,6 +172,7 @@ def select(
         basis=question.basis,
         cells=cells,
         fixed_orders=question.fixed_orders,
+        within=question.within,
     )
     for warning in results.warnings:
         click.echo(warning, err=True)
@@ -171,7 +199,7 @@ def _first_order(sweep: Sweep) -> str:
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[MetricLimit, ...]:
     """Return limits such as `forgetting=0.03` as objects."""
-    from sweeps.analysis.selection.selection import MetricLimit
+    from sweeps.analysis.selection.selection_candidates import MetricLimit
 
     found = []
     for text in written:
@@ -196,11 +224,16 @@ def _under(
 
 
 def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, ...] | None:
-    """Return the (order, seed) cells used for the selection; None for all cells."""
+    """Return the (order, seed) cells used for the selection; None for all cells.
+
+    Runs of methods that do not depend on the order have the seeds alone in common with others.
+    """
+    from sweeps.analysis.trials.replicates import ANY_ORDER
+
     if not written:
         return None
     cells = list(dict.fromkeys(cell for one in found for cell in one.cells))
-    orders = list(dict.fromkeys(order for order, _ in cells))
+    orders = list(dict.fromkeys(order for order, _ in cells if order != ANY_ORDER))
     seeds = list(dict.fromkeys(_root(seed) for _, seed in cells))
     for text in written:
         what, _, listed = text.partition("=")
@@ -214,7 +247,7 @@ def _cells(written: Sequence[str], found: Sequence[Replicates]) -> tuple[Cell, .
             for value in values or [""]
         )
         if what == "orders":
-            cells = [cell for cell in cells if cell[0] in values]
+            cells = [cell for cell in cells if cell[0] in (*values, ANY_ORDER)]
         else:
             cells = [cell for cell in cells if _root(cell[1]) in values]
     return tuple(cells)

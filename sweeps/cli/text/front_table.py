@@ -56,7 +56,7 @@ def front_text(
         None if known else lead_on_validation(sweep, by_split, name, next(iter(sweep.objectives)))
     )
     notes = [
-        f"readout `{name}`, values in percent: {mean} ± half-width of the 95 % confidence "
+        f"readout `{name}`, values in percent: {mean}, in parentheses the 95 % confidence "
         "interval over orders and seeds",
         f"front (*): Pareto front of the validation {mean}s; P(front): estimated probability that "
         "the configuration is on the front of the true means"
@@ -163,8 +163,6 @@ def _shown(row: FrontRow, name: str, split: str) -> str:
     value, low, high = row.estimate(name, split)
     if name == "trainable_parameters":
         return "-" if value is None else f"{value:,.0f}"
-    if value is not None and low is not None and high is not None and high - low > 1.0:
-        return f"{percent(value)} ± >50"
     return percent(value, low, high)
 
 

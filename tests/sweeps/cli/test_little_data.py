@@ -81,4 +81,7 @@ def test_an_objective_that_is_the_same_everywhere(
 
 
 def test_interquartile_means_are_marked(sweeps_command: Command, finished: Path) -> None:
-    assert "interquartile mean ± half" in sweeps_command("pareto", finished, "--iqm").output
+    assert (
+        "interquartile mean, in parentheses the 95 %"
+        in sweeps_command("pareto", finished, "--iqm").output
+    )

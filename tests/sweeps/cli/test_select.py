@@ -98,6 +98,12 @@ def test_nothing_keeps_an_impossible_limit(
         (["--max", "forgetting"], ["--max", "METRIC=BOUND"]),
         (["--max", "average_accuracy=0.5"], ["Use --min"]),
         (["--knee", "--prefer", "forgetting"], ["either --knee or --prefer"]),
+        (["--knee", "--within", "1"], ["either --knee or --within"]),
+        (["--within", "-1"], ["--within"]),
+        (
+            ["--within", "1", "--prefer", "trainable_parameters"],
+            ["--within", "a preferred metric in percent"],
+        ),
         (["--readout", "lst"], ["--readout", "last"]),
         (["--choose-on", "seeds=7"], ["--choose-on seeds", "'7'"]),
         (["--choose-on", "seed=0"], ["--choose-on", "orders=… or seeds=…"]),
@@ -116,3 +122,21 @@ def test_chosen_here_and_reported_there(sweeps_command: Command, finished: Path)
     result = sweeps_command("select", finished, "--choose-on", "seeds=0")
     assert result.exit_code == 0
     assert "on the 2 held-out runs" in result.output
+    assert "the held-out runs share orders with those of the selection" in result.output
+    both = sweeps_command(
+        "select", finished, "--choose-on", "seeds=0", "--choose-on", "orders=0-1-2-3-4"
+    )
+    assert both.exit_code == 0
+    assert "on the 1 held-out run, 2 left out, validation" in both.output
+
+
+def test_the_cheapest_within_a_margin(sweeps_command: Command, finished: Path) -> None:
+    """All configurations are within 100 points; baselines without training are the cheapest."""
+    best = sweeps_command("select", finished, "--searched", "--within", "0")
+    assert best.exit_code == 0
+    assert "cheapest" not in best.output
+    cheap = sweeps_command("select", finished, "--searched", "--within", "100")
+    assert cheap.exit_code == 0
+    assert "points of the best average_accuracy" in cheap.output
+    assert "of these it is the cheapest (" in cheap.output
+    assert "trainable parameters" in cheap.output

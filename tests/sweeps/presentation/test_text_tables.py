@@ -21,9 +21,11 @@ ROWS = [
 @pytest.mark.parametrize(
     ("ends", "text"),
     [
-        ((0.624, 0.606, 0.642), "62.4 ± 1.8"),
+        ((0.624, 0.606, 0.642), "62.4 (60.6 to 64.2)"),
         ((0.624, None, None), "62.4"),
-        ((-0.031, -0.041, -0.021), "-3.1 ± 1.0"),
+        ((-0.031, -0.041, -0.021), "-3.1 (-4.1 to -2.1)"),
+        ((0.957, 0.931, 0.974), "95.7 (93.1 to 97.4)"),
+        ((0.45, -0.75, 1.65), "45.0 (-75.0 to 100.0)"),
         ((None, None, None), "–"),  # noqa: RUF001
         ((1.0, 1.0, 1.0), "100.0 ± 0.0"),
     ],
@@ -50,8 +52,8 @@ def test_interval_columns_fold_into_their_mean(study):
     )
     row = table.to_pylist()[0]
     text = render_table(table, ["label", "average_accuracy", "trainable_parameters", "on_front"])
-    half = 100 * (row["average_accuracy_high"] - row["average_accuracy_low"]) / 2
-    assert f"56.0 ± {half:.1f}" in text
+    low, high = (100 * row[f"average_accuracy_{end}"] for end in ("low", "high"))
+    assert f"56.0 ({low:.1f} to {high:.1f})" in text
     assert "1,000" in text
     assert "1,000 ±" not in text  # what does not vary needs no interval
     assert "yes" in text

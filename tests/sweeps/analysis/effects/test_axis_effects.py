@@ -14,6 +14,7 @@ from sweeps.analysis.effects.axis_effects import axis_effects, interactions, var
 from sweeps.analysis.effects.axis_importance import axis_importance
 from sweeps.analysis.trials.replicates import Replicates
 from sweeps.statistics.intervals import mean_interval
+from sweeps.statistics.multiple_comparisons import benjamini_hochberg, holm
 
 ORDERS, SEEDS = ("p", "q", "r"), (0, 1)
 
@@ -169,3 +170,70 @@ def test_importance_does_not_depend_on_the_unit_of_an_axis(scale):
         found, by_id = study_of(points, lambda point, i, s, u=unit: point["y"] + point["x"] / u)
         shares.append(axis_importance(found, by_id, varied_axes(by_id), "a", "max")["fanova"])
     assert shares[0] == pytest.approx(shares[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("spacing", ["random", "grid"])
+def test_a_logarithmic_axis_is_as_important_as_its_effect_is_large(spacing):
+    """The effect is linear in the logarithm: 1 of the total variance of 1.1 is due to the rate."""
+    rng = np.random.default_rng(8)
+    exponents = rng.uniform(-5, -1, 128) if spacing == "random" else np.repeat(range(-8, 0), 16)
+    other = rng.uniform(0, 1, 128)
+    points = [
+        {"train.lr": float(10.0**e), "method.alpha": float(a)}
+        for e, a in zip(exponents, other, strict=True)
+    ]
+    effect = (exponents - exponents.mean()) / exponents.std()
+    values = effect + 0.1**0.5 * (other - other.mean()) / other.std()
+    value_of = {id(point): float(value) for point, value in zip(points, values, strict=True)}
+    found, by_id = study_of(points, lambda point, i, s: value_of[id(point)])
+    shares = axis_importance(found, by_id, varied_axes(by_id), "a", "max")
+    assert shares["fanova"]["train.lr"] == pytest.approx(1 / 1.1, abs=0.06)
+    assert shares["ped_anova"]["train.lr"] > 0.6
+
+
+def null_sweep(rng, values):
+    """A baseline and `values` other values on each of three axes, without any effect.
+
+    The order matters to each configuration in its own way, which makes all runs of an order
+    deviate.
+    """
+    points = [{"a": 0, "b": 0, "c": 0}]
+    points += [
+        {"a": 0, "b": 0, "c": 0} | {axis: v} for axis in "abc" for v in range(1, values + 1)
+    ]
+    by_order = {id(point): rng.normal(size=3) for point in points}
+    return study_of(
+        points,
+        lambda point, i, s: by_order[id(point)][i] + 0.3 * rng.normal(),
+        seeds=(0, 1, 2),
+    )
+
+
+def test_effects_of_zero_are_rarely_shown():
+    """18 effects: at least one is shown in at most 5 % of sweeps, not in more than a fifth."""
+    rng = np.random.default_rng(9)
+    shown = unadjusted = 0
+    for _ in range(100):
+        found, by_id = null_sweep(rng, 6)
+        effects = axis_effects(found, by_id, varied_axes(by_id), "a")
+        assert len(effects) == 18
+        shown += any(effect.comparison.significant for effect in effects)
+        unadjusted += any(effect.comparison.interval.significant for effect in effects)
+    assert shown <= 9  # nominal 5; more than 9 have a probability of 2.8 %
+    assert unadjusted > 20
+
+
+def test_lists_of_more_than_20_effects_are_adjusted_by_benjamini_and_hochberg():
+    found, by_id = null_sweep(np.random.default_rng(10), 9)
+    comparisons = [e.comparison for e in axis_effects(found, by_id, varied_axes(by_id), "a")]
+    p_values = [c.p_value for c in comparisons]
+    assert len(p_values) == 27
+    assert [c.adjusted for c in comparisons] == pytest.approx(benjamini_hochberg(p_values))
+    assert all(
+        (c.p_value < 0.05) == c.interval.significant for c in comparisons
+    )  # one by one, p value and interval agree
+    few, ids = null_sweep(np.random.default_rng(10), 3)
+    comparisons = [e.comparison for e in axis_effects(few, ids, varied_axes(ids), "a")]
+    assert [c.adjusted for c in comparisons] == pytest.approx(
+        holm([c.p_value for c in comparisons])
+    )

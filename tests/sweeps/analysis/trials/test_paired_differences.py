@@ -8,15 +8,16 @@ from scipy.stats import t as student
 
 from clmethods.config import InvalidConfigError
 from sweeps.analysis.trials.paired_differences import compare
+from sweeps.analysis.trials.planned_design import expected_power, smallest_design
 from sweeps.analysis.trials.power import (
     VarianceEstimate,
     detectable_difference,
     estimate_variance,
-    smallest_design,
 )
 from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
 from sweeps.analysis.trials.summary import summarize
 from sweeps.statistics.intervals import mean_interval
+from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
 
 
 def configuration(grid, label="one", order_ids=None):
@@ -89,13 +90,64 @@ def test_with_many_orders_and_seeds_detectable_is_the_plain_power_formula():
     assert detectable_difference(VarianceEstimate(0.0, 0.0, 0.0, 3, 3), 3, 3) == 0.0
 
 
-def test_needed_takes_the_cheapest_design_and_spends_where_the_noise_is():
-    orders, seeds = smallest_design(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), 1.0)
+def test_a_plan_has_the_fewest_runs_and_spends_where_the_noise_is():
+    spread = VarianceEstimate(1.0, 0.0, 0.01, 3, 3)
+    orders, seeds = smallest_design(spread, 2.0)
     assert orders > seeds == 3
-    assert detectable_difference(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), orders, seeds) <= 1.0
-    assert detectable_difference(VarianceEstimate(1.0, 0.0, 0.01, 3, 3), orders - 1, seeds) > 1.0
+    assert expected_power(spread, 2.0, orders, seeds) >= 0.8
+    assert expected_power(spread, 2.0, orders - 1, seeds) < 0.8
     assert smallest_design(VarianceEstimate(1.0, 1.0, 1.0, 2, 2), 1e-6) is None
     assert smallest_design(VarianceEstimate(0.0, 0.0, 0.0, 2, 2), 0.1) == (2, 2)
+
+
+def test_a_plan_is_larger_than_one_that_takes_the_estimates_for_the_truth():
+    spread = VarianceEstimate(1.0, 1.0, 1.0, 3, 3)
+    orders, seeds = smallest_design(spread, 2.5)
+    assert detectable_difference(spread, orders, seeds) < 0.9 * 2.5
+
+
+@pytest.mark.parametrize(
+    ("design", "spreads"),
+    [((3, 3), (1.0, 1.0, 1.0)), ((5, 3), (1.0, 0.2, 0.3)), ((3, 3), (0.0, 0.0, 1.0))],
+)
+def test_true_power_of_plans_for_differences_that_were_not_significant(design, spreads):
+    """True differences of all sizes; the power of a plan is that for the true values."""
+    rng = np.random.default_rng([6, *design])
+    components = [spread**2 for spread in spreads]
+    numbers = (*design, design[0] * design[1])
+    error = sum(c / n for c, n in zip(components, numbers, strict=True)) ** 0.5
+    powers = []
+    while len(powers) < 40:
+        truth = 2.5 * error * rng.standard_normal()
+        i, j = design
+        grid = (
+            truth
+            + spreads[0] * rng.standard_normal((i, 1))
+            + spreads[1] * rng.standard_normal((1, j))
+            + spreads[2] * rng.standard_normal((i, j))
+        )
+        found = compare(configuration(grid), configuration(np.zeros((i, j))), "a")
+        plan = None if found.significant else smallest_design(found.spread, found.interval.mean)
+        if plan is not None:
+            powers.append(true_power(rng, components, truth, *plan))
+    assert np.mean(powers) >= 0.7  # 0.8 on average; 40 plans have a standard error of 0.05
+
+
+def true_power(rng, components, difference, orders, seeds, draws=400):
+    """Probability that the interval of the mean difference leaves 0 out, for known components."""
+    target, design = of_mean(orders, seeds), (orders, seeds)
+    order, seed, residual = components
+    parts = zip(
+        (seeds * order + residual, orders * seed + residual, residual),
+        (orders - 1, seeds - 1, (orders - 1) * (seeds - 1)),
+        strict=True,
+    )
+    terms = variance_terms(
+        tuple(expected * rng.chisquare(f, draws) / f for expected, f in parts), design, target
+    )
+    half = t_quantile(terms, design, target, 0.95) * np.sqrt(terms.sum(axis=0))
+    error = sum(c * part for c, part in zip(target[:3], components, strict=True)) ** 0.5
+    return float((np.abs(difference + error * rng.standard_normal(draws)) > half).mean())
 
 
 def test_spread_needs_two_of_each():
