@@ -19,15 +19,16 @@ from sweeps.definition.file.run_versions import (
 )
 from sweeps.definition.logging import without_secrets
 from sweeps.definition.sweep import Sweep
+from sweeps.errors import SweepsError
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import records_of
 
 
-class ChangedSweepFileError(InvalidConfigError):
+class ChangedSweepFileError(SweepsError, InvalidConfigError):
     """Raised for a stored sweep file that differs from every version that was run."""
 
 
-class LostSweepFileError(InvalidConfigError):
+class LostSweepFileError(SweepsError, InvalidConfigError):
     """Raised for a sweep with records of a run and without a sweep file."""
 
 
