@@ -26,7 +26,7 @@ class ConfigIssue:
     def __str__(self) -> str:
         given = _shortened_repr(printable(self.path, self.value))
         line = f"{self.path}: got {given}, allowed: {self.allowed}"
-        return _escaped(f"{line}. {self.hint}" if self.hint else line)
+        return escaped(f"{line}. {self.hint}" if self.hint else line)
 
     def under(self, prefix: str) -> ConfigIssue:
         """Return the same issue with `prefix`, an enclosing section, before its path."""
@@ -41,7 +41,7 @@ def _shortened_repr(value: object) -> str:
     return given if len(given) <= 90 else given[:87] + "..."
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text without characters that control a terminal; line breaks remain."""
     if text.isprintable():
         return text

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal
 
 from clmethods.canonical import JsonValue
 from clmethods.catalog.facts import DatasetFacts, GivenTask
@@ -156,6 +157,15 @@ def unextended(run: RunConfig) -> tuple[RunConfig, tuple[NewTask, ...]]:
         added.insert(0, run.stream.added)
         run = replace(run, stream=run.stream.base)
     return run, tuple(added)
+
+
+def resizings(stream: StreamConfig) -> list[Literal["stretch", "crop"]]:
+    """Return the resizing of the base stream's images, and those of added tasks that differ."""
+    found = []
+    while isinstance(stream, ExtendedStream):
+        found.append(stream.added.stream.resizing)
+        stream = stream.base
+    return list(dict.fromkeys([stream.resizing, *reversed(found)]))
 
 
 def new_task_to_dict(task: NewTask) -> dict[str, object]:

@@ -102,12 +102,13 @@ def _loading(document: Mapping[str, Any], chain: FinishedChain) -> str:
         + (" and routes every image:" if document["routed"] else ":"),
         "",
         "```python",
-        "from pathlib import Path",
+        "import clmethods",
         "",
-        "from clmethods.export import ExportedModel",
-        "",
-        'labels = ExportedModel.load(Path(".")).predict(images)  # uint8 (n, H, W) to class ids',
+        'for row in clmethods.load(".").predict(["photo.jpg"]):',
+        "    print(row.image, row.class_name, row.probability, row.task)",
         "```",
+        "",
+        "`clmethods predict . photo.jpg -o predictions.csv` writes the same to a file.",
         "",
         f"Images are {chain.run.backbone.image_size} pixels square, scaled to [0, 1] and "
         "normalized with `mean` and `std` in `config.json`; grayscale images are "
