@@ -24,6 +24,7 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
+from clmethods.fractions import parse_fraction
 from clmethods.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ EXPORT = "export.json"
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0.0),
-    default=0.0,
+    default="0",
     show_default=True,
-    help="Maximum difference of an accuracy or a metric. Use 0 on the same kind of machine as in "
-    "training; on other machines, predictions for single images may differ.",
+    metavar="FRACTION",
+    help="Maximum difference of an accuracy or a metric, such as 0.01 or 1%. Use 0 on the same "
+    "kind of machine as in training; on other machines, predictions for single images may differ.",
 )
 @click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -64,7 +65,7 @@ def evaluate(
     model: Path,
     split: str,
     data: Path | None,
-    tolerance: float,
+    tolerance: str,
     weights: str | None,
     as_json: bool,
 ) -> None:
@@ -75,8 +76,10 @@ def evaluate(
 
     Exit code: 0 if the results agree, 1 if they differ, 2 if they cannot be compared.
     """
+    with exit_on_user_error(f"{model} cannot be evaluated"):
+        permitted = _tolerance(tolerance)
     if (model / EXPORT).is_file():
-        _evaluate_export(model, split, data, tolerance, as_json)
+        _evaluate_export(model, split, data, permitted, as_json)
     with exit_on_user_error(f"{model} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
         from clmethods.archive import ArchiveError, ModelArchive
 
@@ -86,7 +89,7 @@ def evaluate(
         if measured is None:
             raise ArchiveError(f"{model} has no images in the split {split!r}.")
     stored_result = stored.splits.get(split, {})
-    differs = [] if data is not None else _differences(measured, stored_result, tolerance)
+    differs = [] if data is not None else _differences(measured, stored_result, permitted)
     if as_json:
         verdict = None if data is not None else not differs
         click.echo(json.dumps({"agrees": verdict, "differs": differs, split: measured}))
@@ -95,6 +98,13 @@ def evaluate(
         click.echo(_comparison_table(measured, stored_result))
         click.echo(_verdict(differs, data))
     sys.exit(ExitCode.FAILED if differs else ExitCode.OK)
+
+
+def _tolerance(text: str) -> float:
+    value = parse_fraction("--tolerance", text)
+    if value < 0:
+        raise InvalidConfigError([ConfigIssue("--tolerance", text, "0 or more")])
+    return value
 
 
 def _evaluate_export(
