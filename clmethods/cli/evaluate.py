@@ -24,6 +24,7 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
+from clmethods.config.task_contents import task_contents
 from clmethods.fractions import parse_fraction
 from clmethods.metrics import METRICS
 
@@ -111,17 +112,19 @@ def _evaluate_export(
     folder: Path, split: str, data: Path | None, tolerance: float, as_json: bool
 ) -> NoReturn:
     with exit_on_user_error(f"{folder} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
-        from clmethods.export import ExportError, measure_export
+        from clmethods.export import ExportedModel, ExportError, measure_export
+        from clmethods.export.measured_accuracy import exported_run
 
         if data is not None:
             hint = f"Evaluate the model directory, or {folder}/chain if the export carries it."
             allowed = "no value for an export"
             raise InvalidConfigError([ConfigIssue("--data", str(data), allowed, hint)])
         scores = measure_export(folder, split)  # type: ignore[arg-type]
+        contents = task_contents(exported_run(ExportedModel.load(folder)).stream, learned=True)
         if not scores:
             raise ExportError(f"{folder} has no images in the split {split!r}.")
     differs = [
-        f"task {score.task}"
+        score.title
         for score in scores
         if score.promised is not None and not _agree(score.promised, score.accuracy, tolerance)
     ]
@@ -132,8 +135,10 @@ def _evaluate_export(
         table = [[f"percent of {split} images", "stored", "measured", "images"]]
         for score in scores:
             shown = [percent(score.promised), percent(score.accuracy), str(score.images)]
-            table.append([f"task {score.task}", *shown])
+            table.append([score.title, *shown])
         click.echo(columns(table))
+        for line in contents:
+            click.echo(f"  {line}")
         click.echo(
             f"The exported files do NOT reproduce the stored accuracies: {', '.join(differs)}."
             if differs
