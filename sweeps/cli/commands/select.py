@@ -13,6 +13,7 @@ from clmethods.errors import refuse, require
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep, write_new_file
 from sweeps.cli.metric_bounds import metric_bound
+from sweeps.cli.text.task_lines import SHOWN_TASKS, task_lines
 from sweeps.execution.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def select(
     for warning in results.warnings:
         click.echo(warning, err=True)
     click.echo(selection_card_text(question, choice, test))
+    for line in task_lines(sweep, SHOWN_TASKS):
+        click.echo(line)
     if choice.chosen is None:
         sys.exit(ExitCode.FAILED)
     if output is not None:
