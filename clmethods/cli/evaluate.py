@@ -25,8 +25,8 @@ from clmethods.config import (
     run_to_dict,
 )
 from clmethods.config.task_contents import task_contents
-from clmethods.fractions import parse_fraction
 from clmethods.metrics import METRICS
+from clmethods.percentages import parse_fraction
 
 if TYPE_CHECKING:
     from clmethods.archive import MetricsBySplit, ModelArchive, ReadoutMetrics

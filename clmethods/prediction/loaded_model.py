@@ -18,6 +18,7 @@ from clmethods.config import ConfigIssue, InvalidConfigError, ReadoutConfig
 from clmethods.config.extension import resizings
 from clmethods.config.stream import TaskGroup
 from clmethods.data.image_decoding import Resize, center_crop, fit, stored_side
+from clmethods.data.source import Pixels
 from clmethods.errors import nearest
 from clmethods.prediction.classifiers import ChainClassifier, Classifier, ExportClassifier
 from clmethods.prediction.image_inputs import ImageError, as_items, name_of, refusal, rgb_image
@@ -114,14 +115,15 @@ class LoadedModel:
             readout=self.readout,
         )
 
-    def _decoded(self, item: Any) -> np.ndarray[Any, np.dtype[np.uint8]] | ImageError:
+    def _decoded(self, item: Any) -> Pixels | ImageError:
         """Return the pixels (S, S, 3) that the evaluation gives to the network, or the error."""
         try:
             image = rgb_image(item)
             stored = fit(image, stored_side(self.image_size, self.resize), self.resize)
         except ImageError as error:
             return error
-        return center_crop(stored[None], self.resize)[0]
+        cropped: Pixels = center_crop(stored[None], self.resize)[0]
+        return cropped
 
     def _classified(self, names: Sequence[str], pixels: Tensor) -> list[Prediction]:
         scores = self._classifier.scores(pixels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from clmethods.fractions import parse_fraction
 from clmethods.metrics import DIRECTIONS
+from clmethods.percentages import parse_fraction
 
 
 def metric_bound(option: str, text: str, metric: str, bound: str) -> float:

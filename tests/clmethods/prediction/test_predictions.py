@@ -58,14 +58,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture = noise(*size, 3, seed=10 * label + index) // 2 + 30 * label
             write_png(root / name / f"{index}.png", picture.astype(np.uint8))
         # an orientation tag, gray, CMYK and a palette
-        picture = Image.open(root / name / "0.png")
-        tag = picture.getexif()
+        opened = Image.open(root / name / "0.png")
+        tag = opened.getexif()
         tag[0x0112] = 6
-        picture.save(root / name / "0.jpg", quality=95, exif=tag)
-        picture.convert("L").save(root / name / "gray.png")
-        picture.convert("CMYK").save(root / name / "cmyk.jpg")
-        picture.convert("P").save(root / name / "palette.png")
-        picture.convert("RGBA").save(root / name / "alpha.png")
+        opened.save(root / name / "0.jpg", quality=95, exif=tag)
+        opened.convert("L").save(root / name / "gray.png")
+        opened.convert("CMYK").save(root / name / "cmyk.jpg")
+        opened.convert("P").save(root / name / "palette.png")
+        opened.convert("RGBA").save(root / name / "alpha.png")
     return root
 
 

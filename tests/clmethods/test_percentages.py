@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from clmethods.errors import InvalidConfigError, nearest
-from clmethods.fractions import parse_fraction
 from clmethods.methods import METHODS
 from clmethods.metrics import DIRECTIONS
+from clmethods.percentages import parse_fraction
 
 
 @pytest.mark.parametrize(
