@@ -201,6 +201,6 @@ def test_an_unfinished_run_has_neither_deltas_nor_metrics(tmp_path: Path) -> Non
     archive = ModelArchive.create(tmp_path / "m", run)
     for read in (archive.deltas, archive.metrics, archive.reports):
         with pytest.raises(
-            ArchiveError, match="is not finished: stage 1 of 3, task 0, is not trained"
+            ArchiveError, match="not finished: stage 1 of 3, task 0, is not trained"
         ):
             read()

@@ -290,9 +290,7 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path) -> None:
     run_sequence(replace(run), (), archive)
     last = archive.chain[-1].key
     (tmp_path / "m" / "stages" / last[:2] / last / "stage.json").unlink()
-    with pytest.raises(
-        ArchiveError, match="is not finished: stage 3 of 3, task 2, is not trained"
-    ):
+    with pytest.raises(ArchiveError, match="not finished: stage 3 of 3, task 2, is not trained"):
         export_model(archive, tmp_path / "out", ExportOptions())
     assert not (tmp_path / "out").exists()
 
