@@ -1,4 +1,4 @@
-"""What `sweeps select`, `sweeps effects` and plans state, against simulated truth.
+"""Statements of `sweeps select`, `sweeps effects` and plans, compared with simulated truth.
 
     python benchmarks/selections.py --draws 300
 

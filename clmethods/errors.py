@@ -9,6 +9,11 @@ from dataclasses import dataclass, fields, replace
 
 from clmethods.hidden_values import printable
 
+SHORTEST_PART = 3
+"""Smallest length of a name that is suggested as a part of a longer one."""
+NEARLY_EQUAL = 0.85
+"""Similarity, as defined by `difflib`, above which a name is a misspelling of a choice."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
@@ -26,7 +31,7 @@ class ConfigIssue:
     def __str__(self) -> str:
         given = _shortened_repr(printable(self.path, self.value))
         line = f"{self.path}: got {given}, allowed: {self.allowed}"
-        return _escaped(f"{line}. {self.hint}" if self.hint else line)
+        return escaped(f"{line}. {self.hint}" if self.hint else line)
 
     def under(self, prefix: str) -> ConfigIssue:
         """Return the same issue with `prefix`, an enclosing section, before its path."""
@@ -41,7 +46,7 @@ def _shortened_repr(value: object) -> str:
     return given if len(given) <= 90 else given[:87] + "..."
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text without characters that control a terminal; line breaks remain."""
     if text.isprintable():
         return text
@@ -89,8 +94,20 @@ def finite(config: object) -> list[ConfigIssue | None]:
 
 
 def nearest(name: str, choices: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return a sentence that suggests the closest choice, or an empty string."""
+    """Return a sentence that suggests the closest choice, or an empty string.
+
+    Preferred are choices that begin with the name, then choices that are nearly equal, then the
+    first choice that contains it, and then the most similar choice.
+    """
     if name in choices:  # callers build the hint before they check the constraint
         return ""
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=cutoff)
-    return f"Did you mean {close[0]!r}?" if close else ""
+    lower = name.lower()
+    longer = [choice for choice in choices if len(lower) >= SHORTEST_PART]
+    found = [
+        *(choice for choice in choices if choice.lower() == lower),
+        *(choice for choice in longer if choice.lower().startswith(lower)),
+        *difflib.get_close_matches(name, choices, n=1, cutoff=max(cutoff, NEARLY_EQUAL)),
+        *(choice for choice in longer if lower in choice.lower()),
+        *difflib.get_close_matches(name, choices, n=1, cutoff=cutoff),
+    ]
+    return f"Did you mean {found[0]!r}?" if found else ""

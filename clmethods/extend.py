@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from clmethods.archive import (
+    MetricsBySplit,
     ModelArchive,
     StoredMetrics,
     keep_statistics,
@@ -37,6 +38,7 @@ from clmethods.config import (
     extended,
     stage_chain,
 )
+from clmethods.config.task_contents import task_title
 from clmethods.data.source import DatasetError
 from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.determinism import on_device, open_run
@@ -62,6 +64,22 @@ class Comparison:
     """Mean over the old tasks, among all classes that this way knows."""
 
 
+LARGE_DROP = 0.05
+"""Decrease of the test accuracy of an old task, as a fraction, that is reported."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDrop:
+    """Old task whose test accuracy the extension decreased by more than `LARGE_DROP`."""
+
+    task: str
+    """Title of the task."""
+    readout: str
+    before: float
+    after: float
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Extension:
@@ -71,6 +89,7 @@ class Extension:
     comparisons: list[Comparison]
     old_data_error: str | None
     """Reason why the old tasks could not be evaluated; None if they were."""
+    drops: list[TaskDrop]
 
 
 def extend_model(
@@ -119,7 +138,25 @@ def extend_model(
         out / COMPARISON_FILE,
         add_checksum({"standings": [asdict(s) for s in comparisons]}, readable=True),
     )
-    return Extension(extended_archive, comparisons, old_data_error)
+    return Extension(extended_archive, comparisons, old_data_error, _drops(run, before, splits))
+
+
+def _drops(run: RunConfig, before: StoredMetrics, after: MetricsBySplit) -> list[TaskDrop]:
+    """Return the old tasks whose accuracy has decreased, by readout and in learning order."""
+    drops: list[TaskDrop] = []
+    for readout, metrics in after.get("test", {}).items():
+        old = before.splits.get("test", {}).get(readout)
+        if old is None:
+            continue
+        rows = zip(
+            run.stream.sequence(), old["accuracy"][-1], metrics["accuracy"][-1], strict=False
+        )
+        drops += [
+            TaskDrop(task=task_title(group), readout=readout, before=was, after=now)
+            for group, was, now in rows
+            if was is not None and now is not None and was - now > LARGE_DROP
+        ]
+    return drops
 
 
 def _alternatives(run: RunConfig, with_old_data: bool) -> list[Comparison]:

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import final
 
-from clmethods import __version__
+from clmethods.version import __version__
 
 
 @lru_cache(maxsize=1)

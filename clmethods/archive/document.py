@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from clmethods.archive.stage_files import ArchiveError, read_checksummed, write
+from clmethods.canonical import plain
 from clmethods.checksummed_json import add_checksum
 from clmethods.config import (
     BackboneConfig,
@@ -152,8 +153,13 @@ def _identity(run: RunConfig) -> dict[str, object]:
 
 
 def _fields(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Return the fields by path, in the form in which JSON restores them: tuples are lists."""
+    value = plain(value)
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _fields(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for index, item in enumerate(value):
+            yield from _fields(item, f"{path}[{index}]")
     else:
-        yield path, list(value) if isinstance(value, tuple) else value
+        yield path, value

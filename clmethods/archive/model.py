@@ -48,6 +48,7 @@ from clmethods.config import (
     resolve,
     stage_chain,
 )
+from clmethods.config.task_contents import stage_title
 from clmethods.evaluate import EvalCount
 from clmethods.methods import State
 from clmethods.metrics import EvalRow, stage_contradiction
@@ -252,8 +253,9 @@ class ModelArchive:
 
     def _unfinished(self, stage: StageSpec) -> ArchiveError:
         return ArchiveError(
-            f"{self.folder} is not finished: task {stage.position + 1} of {len(self.chain)} is "
-            f"not trained. Repeat the command that started it: it continues where it stopped."
+            f"{self.folder} is not finished: stage {stage.position + 1} of {len(self.chain)}, "
+            f"{stage_title(stage.groups)}, is not trained. Repeat the command that started it: "
+            "it continues where it stopped."
         )
 
     def _delta(self, key: str) -> State | None:

@@ -11,6 +11,7 @@ from clmethods.canonical import JsonValue
 from clmethods.checkpoint import state_to_bytes
 from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
+from clmethods.config.task_contents import stage_title
 from clmethods.errors import ClmethodsError
 from clmethods.training.stage import DivergedError, StageOutcome
 
@@ -55,7 +56,7 @@ def stage_files(stage: StageSpec, outcome: StageOutcome) -> StageFiles:
         result = canonical_json(figures).encode()
     except ValueError as error:
         raise DivergedError(
-            f"the weights of task {stage.position + 1} are no longer finite after its last "
+            f"the weights of {stage_title(stage.groups)} are no longer finite after its last "
             "step. Lower train.lr or set train.grad_clip."
         ) from error
     marker: StageMarker = {

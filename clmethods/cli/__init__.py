@@ -1,16 +1,17 @@
-"""Command line interface `clmethods`: train, evaluate, export and extend a run; show data."""
+"""Command line interface `clmethods`: train, evaluate, export, extend, predict; show data."""
 
 from __future__ import annotations
 
 import click
 
-from clmethods import __version__
 from clmethods.cli.data import data
 from clmethods.cli.evaluate import evaluate
 from clmethods.cli.export import export
 from clmethods.cli.extend import extend
+from clmethods.cli.predict import predict
 from clmethods.cli.train import train
 from clmethods.standard_streams import open_missing_streams
+from clmethods.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +21,5 @@ def main() -> None:
     open_missing_streams()
 
 
-for command in (train, evaluate, export, extend, data):
+for command in (train, evaluate, export, extend, predict, data):
     main.add_command(command)

@@ -24,7 +24,9 @@ from clmethods.config import (
     run_from_dict,
     run_to_dict,
 )
+from clmethods.config.task_contents import task_contents
 from clmethods.metrics import METRICS
+from clmethods.percentages import parse_fraction
 
 if TYPE_CHECKING:
     from clmethods.archive import MetricsBySplit, ModelArchive, ReadoutMetrics
@@ -52,11 +54,11 @@ EXPORT = "export.json"
 )
 @click.option(
     "--tolerance",
-    type=click.FloatRange(min=0.0),
-    default=0.0,
+    default="0",
     show_default=True,
-    help="Maximum difference of an accuracy or a metric. Use 0 on the same kind of machine as in "
-    "training; on other machines, predictions for single images may differ.",
+    metavar="FRACTION",
+    help="Maximum difference of an accuracy or a metric, such as 0.01 or 1%. Use 0 on the same "
+    "kind of machine as in training; on other machines, predictions for single images may differ.",
 )
 @click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -64,7 +66,7 @@ def evaluate(
     model: Path,
     split: str,
     data: Path | None,
-    tolerance: float,
+    tolerance: str,
     weights: str | None,
     as_json: bool,
 ) -> None:
@@ -75,8 +77,10 @@ def evaluate(
 
     Exit code: 0 if the results agree, 1 if they differ, 2 if they cannot be compared.
     """
+    with exit_on_user_error(f"{model} cannot be evaluated"):
+        permitted = _tolerance(tolerance)
     if (model / EXPORT).is_file():
-        _evaluate_export(model, split, data, tolerance, as_json)
+        _evaluate_export(model, split, data, permitted, as_json)
     with exit_on_user_error(f"{model} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
         from clmethods.archive import ArchiveError, ModelArchive
 
@@ -86,7 +90,7 @@ def evaluate(
         if measured is None:
             raise ArchiveError(f"{model} has no images in the split {split!r}.")
     stored_result = stored.splits.get(split, {})
-    differs = [] if data is not None else _differences(measured, stored_result, tolerance)
+    differs = [] if data is not None else _differences(measured, stored_result, permitted)
     if as_json:
         verdict = None if data is not None else not differs
         click.echo(json.dumps({"agrees": verdict, "differs": differs, split: measured}))
@@ -97,21 +101,30 @@ def evaluate(
     sys.exit(ExitCode.FAILED if differs else ExitCode.OK)
 
 
+def _tolerance(text: str) -> float:
+    value = parse_fraction("--tolerance", text)
+    if value < 0:
+        raise InvalidConfigError([ConfigIssue("--tolerance", text, "0 or more")])
+    return value
+
+
 def _evaluate_export(
     folder: Path, split: str, data: Path | None, tolerance: float, as_json: bool
 ) -> NoReturn:
     with exit_on_user_error(f"{folder} cannot be evaluated", failed=ExitCode.INVALID_INPUT):
-        from clmethods.export import ExportError, measure_export
+        from clmethods.export import ExportedModel, ExportError, measure_export
+        from clmethods.export.measured_accuracy import exported_run
 
         if data is not None:
             hint = f"Evaluate the model directory, or {folder}/chain if the export carries it."
             allowed = "no value for an export"
             raise InvalidConfigError([ConfigIssue("--data", str(data), allowed, hint)])
         scores = measure_export(folder, split)  # type: ignore[arg-type]
+        contents = task_contents(exported_run(ExportedModel.load(folder)).stream, learned=True)
         if not scores:
             raise ExportError(f"{folder} has no images in the split {split!r}.")
     differs = [
-        f"task {score.task}"
+        score.title
         for score in scores
         if score.promised is not None and not _agree(score.promised, score.accuracy, tolerance)
     ]
@@ -122,8 +135,10 @@ def _evaluate_export(
         table = [[f"percent of {split} images", "stored", "measured", "images"]]
         for score in scores:
             shown = [percent(score.promised), percent(score.accuracy), str(score.images)]
-            table.append([f"task {score.task}", *shown])
+            table.append([score.title, *shown])
         click.echo(columns(table))
+        for line in contents:
+            click.echo(f"  {line}")
         click.echo(
             f"The exported files do NOT reproduce the stored accuracies: {', '.join(differs)}."
             if differs

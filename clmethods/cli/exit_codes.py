@@ -19,8 +19,9 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS = {
-    ExitCode.OK: "done; of `evaluate`: the stored metrics are reproduced",
+    ExitCode.OK: "done; of `evaluate`: the stored metrics are reproduced; of `predict`: all "
+    "images are predicted",
     ExitCode.FAILED: "the computation failed (data, weights, divergence); of `evaluate`: the "
-    "metrics differ",
+    "metrics differ; of `predict`: some images cannot be read, the others are predicted",
     ExitCode.INVALID_INPUT: "an input was refused; of `evaluate`: the metrics cannot be compared",
 }

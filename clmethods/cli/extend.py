@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +18,11 @@ from clmethods.config import (
     StreamConfig,
     new_task_from_dict,
 )
+from clmethods.config.task_contents import task_title
 from clmethods.standard_streams import output_that_may_end
+
+if TYPE_CHECKING:
+    from clmethods.extend import TaskDrop
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
 """Stream fields that the new task inherits from the old stream if they are not set."""
@@ -62,11 +68,33 @@ def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
     click.echo(columns(rows))
     if extension.old_data_error is not None:
         click.echo(f"The old tasks could not be evaluated: {extension.old_data_error}")
-    new = extension.archive.run.stream.groups()[-1].classes
+    for line in _warnings(extension.drops):
+        click.echo(line, err=True)
+    stream = extension.archive.run.stream
+    group = stream.groups()[-1]
+    new = group.classes
+    ids = f"class {new[0]}" if len(new) == 1 else f"classes {new[0]} to {new[-1]}"
     click.echo(
-        f"written to {output}; the new classes are {new[0]} to {new[-1]}, "
-        f"classes {list(task.classes)} of {task.stream.dataset}"
+        f"written to {output}; {task_title(group)} has the new {ids}, classes "
+        f"{list(task.classes)} of {task.stream.dataset}: {', '.join(stream.names_of(new))}"
     )
+
+
+def _warnings(drops: Sequence[TaskDrop]) -> list[str]:
+    """Return a warning per readout, with the old tasks that lost accuracy."""
+    lines: list[str] = []
+    for readout in dict.fromkeys(drop.readout for drop in drops):
+        shown = [
+            f"{drop.task} from {percent(drop.before)} to {percent(drop.after)} %"
+            for drop in drops
+            if drop.readout == readout
+        ]
+        lines.append(
+            f"warning: with the readout {readout}, the test accuracy of old tasks fell: "
+            f"{', '.join(shown)}. The old model is unchanged; class means or task-ID inference "
+            "may forget less, see the table."
+        )
+    return lines
 
 
 def _task(data: str, old: StreamConfig) -> NewTask:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from clmethods.config import RunConfig
-from clmethods.config.task_contents import task_contents
+from clmethods.config.task_contents import task_contents, task_title
 from clmethods.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def task_names(run: RunConfig) -> list[str]:
-    """Return names such as `task 2`: the group indices of the tasks, in learning order."""
-    return [f"task {group}" for group in run.stream.order]
+    """Return titles such as `task 2 zoo` of the tasks, in learning order."""
+    return [task_title(group) for group in run.stream.sequence()]
 
 
 def metrics_text(results: Mapping[str, ReadoutMetrics], run: RunConfig, split: str) -> str:
@@ -25,9 +25,10 @@ def metrics_text(results: Mapping[str, ReadoutMetrics], run: RunConfig, split: s
     lines: list[str] = []
     for readout, result in results.items():
         lines.append(f"readout {readout}: {split} accuracy in percent, tasks in the order learned")
-        lines.append("after     " + "".join(f"{name:>8}" for name in names))
+        rows = [["after", *names]]
         for name, row in zip(learned, result["accuracy"], strict=True):
-            lines.append(f"{name:10}" + "".join(f"{percent(a):>8}" for a in row))
+            rows.append([name, *(percent(a) for a in row)])
+        lines.append(columns(rows))
         lines += [f"  {line}" for line in task_contents(run.stream, learned=True)]
         for name, metric in METRICS.items():
             lines.append(f"  {name:30}{percent(result[name]):>6}   {metric.definition}")

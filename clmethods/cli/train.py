@@ -16,6 +16,7 @@ from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
 from clmethods.config.resolve import resolve_backbone
+from clmethods.config.task_contents import stage_title
 from clmethods.config.weights_fit import unfit_weights
 from clmethods.errors import refuse
 from clmethods.standard_streams import output_that_may_end
@@ -147,6 +148,8 @@ def _progress(run: RunConfig, shown: bool) -> Callable[[SequenceStep], None]:
     def report(step: SequenceStep) -> None:
         if shown:
             outcome = "already trained" if step.reused else "trained"
-            click.echo(f"task {step.stage.position + 1} of {run.stages}: {outcome}", err=True)
+            stage = step.stage
+            title = stage_title(stage.groups)
+            click.echo(f"stage {stage.position + 1} of {run.stages}, {title}: {outcome}", err=True)
 
     return report

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
 
 from clmethods.canonical import JsonValue
-from clmethods.catalog.facts import DatasetFacts, GivenTask
+from clmethods.catalog.facts import USER_DATASETS, DatasetFacts, GivenTask
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig, TaskGroup
@@ -42,6 +44,15 @@ class NewTask:
                 )
             ]
         )
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset, of the folder of the images, or of the manifest."""
+        if self.stream.manifest is not None:
+            return Path(self.stream.manifest).stem
+        if self.stream.dataset in USER_DATASETS and self.stream.root is not None:
+            return Path(self.stream.root).name
+        return self.stream.dataset
 
     def identity(self) -> dict[str, JsonValue]:
         """Return the properties that identify the images of the task, at any position."""
@@ -74,7 +85,7 @@ class ExtendedStream(StreamConfig):
         """Labels, tasks and version of both parts together."""
         base, added = self.base.facts, self.added.stream.facts
         total = base.classes + len(self.added.classes)
-        new = GivenTask("added", tuple(range(base.classes, total)))
+        new = GivenTask(self.added.name, tuple(range(base.classes, total)))
         return DatasetFacts(
             version=f"{base.version}+{added.version}",
             classes=total,
@@ -84,11 +95,18 @@ class ExtendedStream(StreamConfig):
         )
 
     def _class_names(self) -> tuple[str, ...]:
-        """Return the class names of both parts; empty if those of one part are not known."""
-        base, added = self.base.facts, self.added.stream.facts
-        if not base.class_names or not added.class_names:
-            return ()
-        return (*base.class_names, *(added.class_names[c] for c in self.added.classes))
+        """Return the class names of both parts, each name once.
+
+        Without names, a class of the base is named by its id, and an added class by its dataset
+        and its id there, such as `glyph100:3`. An added class whose name occurs in the base is
+        distinguished by its task, such as `cat (task 2)`.
+        """
+        names = self.base.names_of(range(self.base.facts.classes))
+        facts, dataset = self.added.stream.facts, self.added.stream.dataset
+        for label in self.added.classes:
+            name = facts.class_names[label] if facts.class_names else f"{dataset}:{label}"
+            names.append(name if name not in names else f"{name} (task {self.base.tasks})")
+        return tuple(names)
 
     @property
     def settled(self) -> bool:
@@ -114,7 +132,7 @@ class ExtendedStream(StreamConfig):
         """Return the groups of the base, and a group of the new classes with the next ids."""
         first = self.base.facts.classes
         new = tuple(range(first, first + len(self.added.classes)))
-        return (*self.base.groups(), TaskGroup(self.base.tasks, new))
+        return (*self.base.groups(), TaskGroup(self.base.tasks, new, name=self.added.name))
 
     def sequence(self) -> tuple[TaskGroup, ...]:
         """Return the groups in the order in which they are learned."""
@@ -156,6 +174,15 @@ def unextended(run: RunConfig) -> tuple[RunConfig, tuple[NewTask, ...]]:
         added.insert(0, run.stream.added)
         run = replace(run, stream=run.stream.base)
     return run, tuple(added)
+
+
+def resizings(stream: StreamConfig) -> list[Literal["stretch", "crop"]]:
+    """Return the resizing of the base stream's images, and those of added tasks that differ."""
+    found = []
+    while isinstance(stream, ExtendedStream):
+        found.append(stream.added.stream.resizing)
+        stream = stream.base
+    return list(dict.fromkeys([stream.resizing, *reversed(found)]))
 
 
 def new_task_to_dict(task: NewTask) -> dict[str, object]:

@@ -12,12 +12,12 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from clmethods import __version__
 from clmethods.canonical import fingerprint
 from clmethods.catalog.shapes import ask_timm, cache_folder
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.resolve import weights_path
 from clmethods.errors import ConfigIssue
+from clmethods.version import __version__
 
 
 @lru_cache(maxsize=64)

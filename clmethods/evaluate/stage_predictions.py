@@ -210,7 +210,7 @@ class StagePredictions:
         if snapshot != position and not self.values.snapshots:
             if self.values.states is None:
                 raise LookupError(
-                    f"{self.run.method.kind} keeps no snapshots: the state after task "
+                    f"{self.run.method.kind} keeps no snapshots: the state after stage "
                     f"{snapshot + 1} is needed, and the evaluator was given no source of states"
                 )
             state = on_device(self.values.states(snapshot), self.run.train.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from clmethods.archive import ModelArchive, chain_evaluator
 from clmethods.checkpoint import fold
 from clmethods.config import ReadoutConfig, RunConfig
-from clmethods.config.extension import ExtendedStream
+from clmethods.config.extension import resizings
 from clmethods.data.image_decoding import Resize
 from clmethods.data.original_images import OriginalImage
 from clmethods.data.source import DatasetError
@@ -92,6 +92,25 @@ class FinishedChain:
         method = METHODS[self.run.method.kind]
         return method.low_rank(self.run, self.backbone, self.state, self.position, place)
 
+    @property
+    def routing_moves(self) -> bool:
+        """True if the network that infers tasks is not that of the first snapshot.
+
+        Tasks are inferred by the network at the end of the first task, which later tasks change if
+        snapshots use the weights of the last task.
+        """
+        return self.run.method.moves_snapshots and self.position > 0
+
+    def routing_predictor(self) -> Predictor:
+        """Return the network at the end of the first task, which infers tasks."""
+        method = METHODS[self.run.method.kind]
+        return method.predictor(self.run, self.backbone, self.state, 0, 0)
+
+    def routing_low_rank(self) -> LowRank | None:
+        """Return the low-rank updates of `routing_predictor`."""
+        method = METHODS[self.run.method.kind]
+        return method.low_rank(self.run, self.backbone, self.state, 0, 0)
+
     def head(self) -> LinearHead:
         """Return the readout's classifier over the learned classes, in their order.
 
@@ -126,11 +145,7 @@ class FinishedChain:
     @property
     def resizings(self) -> list[Resize]:
         """Resizing of the images of the base stream, and those of added tasks that differ."""
-        stream, found = self.run.stream, []
-        while isinstance(stream, ExtendedStream):
-            found.append(stream.added.stream.resizing)
-            stream = stream.base
-        return list(dict.fromkeys([stream.resizing, *reversed(found)]))
+        return resizings(self.run.stream)
 
     def probe(self) -> Probe:
         """Return images of the test split, or noise if its data is missing."""

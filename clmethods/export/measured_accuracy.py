@@ -13,6 +13,7 @@ from clmethods.config import (
     readout_from_dict,
     run_from_dict,
 )
+from clmethods.config.task_contents import task_title
 from clmethods.data.extended import open_stream
 from clmethods.export.predictor import ExportedModel
 
@@ -23,7 +24,9 @@ class TaskScore:
     """Result of one task, in learning order."""
 
     task: int
-    """Number of the task, starting at 1."""
+    """Index of the task, from 0, as in `task_order`."""
+    title: str
+    """`task 2`, with the name of the task if it has one."""
     images: int
     correct: int
     promised: float | None
@@ -54,7 +57,8 @@ def measure_export(folder: Path, split: Literal["test", "validation"]) -> list[T
             continue
         scores.append(
             TaskScore(
-                task=place + 1,
+                task=group.index,
+                title=task_title(group),
                 images=len(data.labels),
                 correct=int((model.predict(data.images) == data.labels).sum()),
                 promised=None if promised is None else promised[place],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clmethods.config import readout_from_dict, run_to_dict, unextended
+from clmethods.config.task_contents import stage_title, task_title
 from clmethods.export.export_check import PREPROCESS, TIMM_TRANSFORM
 from clmethods.export.finished_chain import FinishedChain
 from clmethods.export.timm_folder import recipe
@@ -36,7 +37,7 @@ def model_card(document: Mapping[str, Any], chain: FinishedChain, license: str |
         _title(document, chain),
         _loading(document, chain),
         _classes(document, chain),
-        _metrics(document),
+        _metrics(document, chain),
         _use(document),
         _provenance(document, chain, known),
         _configuration(chain),
@@ -102,12 +103,13 @@ def _loading(document: Mapping[str, Any], chain: FinishedChain) -> str:
         + (" and routes every image:" if document["routed"] else ":"),
         "",
         "```python",
-        "from pathlib import Path",
+        "import clmethods",
         "",
-        "from clmethods.export import ExportedModel",
-        "",
-        'labels = ExportedModel.load(Path(".")).predict(images)  # uint8 (n, H, W) to class ids',
+        'for row in clmethods.load(".").predict(["photo.jpg"]):',
+        "    print(row.image, row.class_name, row.probability, row.task)",
         "```",
+        "",
+        "`clmethods predict . photo.jpg -o predictions.csv` writes the same to a file.",
         "",
         f"Images are {chain.run.backbone.image_size} pixels square, scaled to [0, 1] and "
         "normalized with `mean` and `std` in `config.json`; grayscale images are "
@@ -177,39 +179,46 @@ def _preprocessing(document: Mapping[str, Any], chain: FinishedChain) -> list[st
 
 
 def _classes(document: Mapping[str, Any], chain: FinishedChain) -> str:
+    stream = chain.run.stream
     rows = {str(row): label for row, label in enumerate(document["classes"])}
-    tasks = [list(stage.classes) for stage in chain.archive.chain]
     text = (
         "## Classes\n\nRow of the head, and the original class id in "
-        f"`{chain.run.stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
-        f"Classes by task, in the order learned: {tasks}."
+        f"`{stream.dataset}`:\n\n```json\n{json.dumps(rows)}\n```\n\n"
+        "Class ids by task, in the order learned; tasks and classes are counted from 0:\n\n"
+        "| task | class ids | classes |\n|---|---|---|\n"
     )
-    if chain.run.stream.facts.class_names:
+    text += "\n".join(
+        f"| {_cell(task_title(group))} | {', '.join(map(str, group.classes))} | "
+        f"{_cell(', '.join(stream.names_of(group.classes)))} |"
+        for group in stream.sequence()
+    )
+    if stream.facts.class_names:
         names = dict(zip(document["classes"], document["class_names"], strict=True))
         shown = json.dumps(names, ensure_ascii=False)
         text += f"\n\nNames by class id:\n\n```json\n{shown}\n```"
-    for added in document["added"]:
+    first = len(stream.groups()) - len(document["added"])
+    for index, added in enumerate(document["added"], start=first):
         text += (
-            f"\n\nThe classes of the task that was added later are classes {added['classes']} of "
-            f"`{added['dataset']}`."
+            f"\n\nThe classes of task {index}, which was added later, are classes "
+            f"{added['classes']} of `{added['dataset']}`."
         )
     return text
 
 
-def _metrics(document: Mapping[str, Any]) -> str:
+def _metrics(document: Mapping[str, Any], chain: FinishedChain) -> str:
     readout = readout_from_dict(document["readout"]).readout_id
+    titles = [task_title(group) for group in chain.run.stream.sequence()]
+    learned = [stage_title(stage.groups) for stage in chain.archive.chain]
     lines = ["## Metrics", "", "Accuracies in percent of the images, tasks in the order learned."]
     for split in ("test", "validation"):
         result = document["metrics"].get(split, {}).get(readout)
         if result is None:
             continue
-        tasks = len(result["accuracy"][0])
-        head = "".join(f" task {j + 1} |" for j in range(tasks))
+        head = "".join(f" {_cell(title)} |" for title in titles)
         lines += ["", f"{split.capitalize()} images:", ""]
-        lines += [f"| after task |{head}", "|---|" + "---:|" * tasks]
-        for t, row in enumerate(result["accuracy"]):
-            name = t + 1 if len(result["accuracy"]) == tasks else "all"
-            lines.append(f"| {name} |" + "".join(f" {_percent(a)} |" for a in row))
+        lines += [f"| after |{head}", "|---|" + "---:|" * len(titles)]
+        for title, row in zip(learned, result["accuracy"], strict=True):
+            lines.append(f"| {_cell(title)} |" + "".join(f" {_percent(a)} |" for a in row))
         lines += ["", "| metric | percent | |", "|---|---:|---|"]
         lines += [
             f"| {name} | {_percent(result[name])} | {metric.definition} |"
@@ -286,6 +295,11 @@ def _configuration(chain: FinishedChain) -> str:
 
 def _versions(document: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+
+
+def _cell(text: str) -> str:
+    """Return a text that does not end a cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def _percent(value: float | None) -> str:

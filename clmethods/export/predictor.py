@@ -8,6 +8,7 @@ EXPORT/
   base/                      the base network of the adapters, with a zero head
   peft/                      adapter_config.json, adapter_model.safetensors
   snapshots/POSITION/        an adapter per task, of a routed export
+  snapshots/routing/         the network that infers tasks, if it is not snapshot 0
   router.json, .safetensors  the router, which assigns images to adapters
   chain/                     the model directory, from which training can continue
 """
@@ -33,7 +34,10 @@ from clmethods.nn.backbone import features
 DOCUMENT = "export.json"
 EXPORT_FORMAT = 1
 """Version of the layout of an export; increased when the layout changes."""
+ROUTING_ADAPTER = "snapshots/routing"
 BATCH = 256
+SINGLE, ROUTING = -1, -2
+"""Keys of networks that are not snapshots: the only network, and the one that infers tasks."""
 
 
 @final
@@ -45,15 +49,16 @@ class ExportedModel:
     document: dict[str, Any]
     config: dict[str, Any]
     router: Router | None
+    device: str = "cpu"
     _networks: dict[int, VisionTransformer] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> ExportedModel:
+    def load(cls, folder: Path, device: str = "cpu") -> ExportedModel:
         """Load an export. Raises `ExportError` if the folder is not an export or is damaged."""
         document = read_document(folder)
         base = folder / ("timm" if (folder / "timm").is_dir() else "base")
         router = Router.read(folder) if document["routed"] else None
-        return cls(folder, document, read_config(base), router)
+        return cls(folder, document, read_config(base), router, device)
 
     @property
     def classes(self) -> Tensor:
@@ -70,11 +75,14 @@ class ExportedModel:
         """Return original class ids (n,) of uint8 images (n, H, W) or (n, H, W, 3)."""
         return self.classes[self.scores(images).argmax(dim=1)]
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Return logits (n, C); in a routed export, each image is scored by its own snapshot."""
+    def scores(self, images: Tensor, routes: Tensor | None = None) -> Tensor:
+        """Return logits (n, C); in a routed export, each image is scored by its own snapshot.
+
+        `routes` (n,) are the snapshots, by default those of `routes(images)`.
+        """
         if self.router is None:
             return self._run(images, lambda pixels: self._network(None)(pixels))
-        routes = self.routes(images)
+        routes = self.routes(images) if routes is None else routes
         logits = torch.empty(len(images), len(self.document["classes"]))
         for snapshot in torch.unique(routes).tolist():
             chosen = routes == snapshot
@@ -89,16 +97,28 @@ class ExportedModel:
         """
         if self.router is None:
             raise ExportError(f"{self.folder} has a single network and no router.")
-        first = self._network(0)
+        first = self._routing_network()
         return self.router.infer(self._run(images, lambda x: features(first, x)))
 
     @torch.no_grad()
     def _run(self, images: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
         batches = torch.split(images, BATCH)
-        return torch.cat([network(pixels(self.config, batch)) for batch in batches])
+        return torch.cat(
+            [network(pixels(self.config, batch).to(self.device)).cpu() for batch in batches]
+        )
+
+    def _routing_network(self) -> VisionTransformer:
+        """Return the network that infers tasks: that at the end of the first task."""
+        adapter = self.folder / ROUTING_ADAPTER
+        if not adapter.is_dir():
+            return self._network(0)
+        if ROUTING not in self._networks:
+            network = merged(self.folder / "base", adapter)
+            self._networks[ROUTING] = network.to(self.device)
+        return self._networks[ROUTING]
 
     def _network(self, snapshot: int | None) -> VisionTransformer:
-        key = -1 if snapshot is None else snapshot
+        key = SINGLE if snapshot is None else snapshot
         if key not in self._networks:
             if snapshot is not None:
                 adapter = self.folder / "snapshots" / str(snapshot)
@@ -107,6 +127,7 @@ class ExportedModel:
                 self._networks[key] = read_network(self.folder / "timm")
             else:
                 self._networks[key] = merged(self.folder / "base", self.folder / "peft")
+            self._networks[key].to(self.device)
         return self._networks[key]
 
 

@@ -31,7 +31,7 @@ from clmethods.export.export_check import (
 )
 from clmethods.export.finished_chain import ExportError, FinishedChain, Probe
 from clmethods.export.model_card import model_card
-from clmethods.export.predictor import DOCUMENT, EXPORT_FORMAT, ExportedModel
+from clmethods.export.predictor import DOCUMENT, EXPORT_FORMAT, ROUTING_ADAPTER, ExportedModel
 from clmethods.export.router import Router
 from clmethods.export.timm_folder import (
     classifier_names,
@@ -161,6 +161,8 @@ def _write_networks(chain: FinishedChain, folder: Path, options: ExportOptions) 
             checks[f"snapshot {snapshot}"] = _write_adapter(
                 chain, folder / "base", adapter, options.max_rank, images, snapshot
             )
+        if chain.routing_moves:
+            checks["router"] = _write_routing_adapter(chain, folder, options.max_rank, images)
         return checks | _route_checks(chain, folder, options, probe)
     if "timm" in options.formats:
         merged = chain.predictor().network.state_dict()
@@ -188,12 +190,37 @@ def _write_adapter(
     images: Tensor,
     snapshot: int,
 ) -> dict[str, Any]:
-    updates: LowRank | None = chain.low_rank(snapshot)
+    expected = expected_scores(chain, images, snapshot)
+    return _checked_adapter(
+        chain, base, folder, max_rank, images, chain.low_rank(snapshot), expected
+    )
+
+
+def _write_routing_adapter(
+    chain: FinishedChain, folder: Path, max_rank: int | None, images: Tensor
+) -> dict[str, Any]:
+    """Write the network that infers tasks, if it is not that of the first snapshot."""
+    head, features = chain.head(), chain.routing_predictor().features(images)
+    expected = torch.nn.functional.linear(features, head.weight, head.bias)
+    updates = chain.routing_low_rank()
+    base, adapter = folder / "base", folder / ROUTING_ADAPTER
+    return _checked_adapter(chain, base, adapter, max_rank, images, updates, expected)
+
+
+def _checked_adapter(
+    chain: FinishedChain,
+    base: Path,
+    folder: Path,
+    max_rank: int | None,
+    images: Tensor,
+    updates: LowRank | None,
+    expected: Tensor,
+) -> dict[str, Any]:
+    """Write an adapter and compare its logits with `expected`."""
     if updates is None:
         raise ExportError(f"{chain.run.method.kind} has no low-rank form.")
     layers = layer_factors(updates, max_rank)
     write_adapter(folder, layers, chain.head(), classifier_names(chain.backbone))
-    expected = expected_scores(chain, images, snapshot)
     error = difference(expected, peft_scores(base, folder, images))
     cut = {name: layer.error for name, layer in layers.items() if layer.error > _EXACT}
     if not cut:
@@ -220,7 +247,7 @@ def _route_checks(
     images = probe.images
     document = {"classes": chain.classes}
     exported = ExportedModel(folder, document, read_config(folder / "base"), Router.read(folder))
-    routes = Router.of(chain).infer(chain.predictor(0).features(images))
+    routes = Router.of(chain).infer(chain.routing_predictor().features(images))
     expected = torch.empty(len(images), dtype=torch.int64)
     for snapshot in torch.unique(routes).tolist():
         chosen = routes == snapshot

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
+from clmethods.config.task_contents import stage_title
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
 from clmethods.data.transforms import augmented
@@ -132,7 +133,7 @@ def _check(terms: dict[str, Tensor], norm: Tensor, epoch: int, step: int, method
     if not all(math.isfinite(value) for value in values.values()):
         shown = ", ".join(f"{name}={value:g}" for name, value in values.items())
         raise DivergedError(
-            f"the loss of task {method.stage.position + 1} is no longer finite at epoch "
+            f"the loss of {stage_title(method.stage.groups)} is no longer finite at epoch "
             f"{epoch + 1}, step {step + 1}: {shown}. Lower train.lr or set train.grad_clip."
         )
 

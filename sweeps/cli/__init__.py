@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from clmethods import __version__
 from clmethods.standard_streams import open_missing_streams
+from clmethods.version import __version__
 from sweeps.cli.commands.compare import compare
 from sweeps.cli.commands.dashboard import dashboard
 from sweeps.cli.commands.effects import effects

@@ -149,7 +149,7 @@ class Progress:
             parts.append(f"{tally.failed} failed")
         parts.append(self._time())
         parts += [
-            f"best {name} {shown(name, best.mean)} ({best.label})"
+            f"best {name} on validation images {shown(name, best.mean)}: {best.label}"
             for name, best in tally.best().items()
         ]
         return " · ".join(parts)
@@ -182,7 +182,7 @@ class Progress:
         rows.append(("time", self._time()))
         for name, best in tally.best().items():
             runs = f"{best.runs} run{'s' * (best.runs > 1)}"
-            text = f"{name} {shown(name, best.mean)}  {best.label} ({runs}, validation)"
+            text = f"{name} {shown(name, best.mean)}: {best.label} ({runs}, validation)"
             rows.append(("best", text))
         for head, text in rows:
             grid.add_row(head, Text(text))

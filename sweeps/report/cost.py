@@ -76,7 +76,7 @@ def _by_position(known: dict[str, StageRow], steps: Counter[str]) -> Figure:
             "x": [str(row[0]) for row in rows],
             "y": [row[k] for row in rows],
             "marker": {"color": color},
-            "hovertemplate": "task %{x}: %{y:,}<extra>%{fullData.name}</extra>",
+            "hovertemplate": "stage %{x}: %{y:,}<extra>%{fullData.name}</extra>",
         }
         for name, k, color in (("steps of all runs", 1, "@faint"), ("stages trained", 2, "@1"))
     ]

@@ -78,7 +78,7 @@ def freezing_section(evidence: Evidence) -> Section:
 
 _MAPS = (
     ("importance", "Importance", "matrix importance", "importance / %", 100.0, ".0f"),
-    ("frozen_from", "Freezing", "frozen from", "frozen from task", 1.0, ".1f"),
+    ("frozen_from", "Freezing", "frozen from", "frozen from stage", 1.0, ".1f"),
     ("drift", "Drift", "drift", "drift / %", 100.0, ".1f"),
 )
 """Maps: column of `matrix_table`, title, term, scale title, factor, format."""

@@ -96,8 +96,8 @@ _TERMS = {
     "||E_t - E_j|| / ||E_j|| over the earlier tasks j, at the end of the run.",
     "matrix importance": "Share of the matrices with a lower importance score, over the tasks "
     "after which all matrices were scored.",
-    "frozen from": "First task, counted from 1, that is trained with the matrix frozen; mean over "
-    "the runs in which it was frozen.",
+    "frozen from": "First stage, counted from 1, that is trained with the matrix frozen; mean "
+    "over the runs in which it was frozen.",
     "rung": "Number of tasks after which early stopping compares configurations over the same "
     "orders and seeds and stops the worse ones.",
     "audit": "Continuation of a random share of the stopped configurations to the last task, "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from clmethods import __version__
 from clmethods.canonical import JsonValue
+from clmethods.version import __version__
 from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section

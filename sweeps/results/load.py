@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
+from sweeps.results.nearby_storages import storage_hint
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_storage_url, require_storage
@@ -49,7 +50,10 @@ class SweepLocation:
             return chosen
         allowed = f"STORAGE/sweeps/NAME with NAME one of {names}" if names else "a sweep's storage"
         hint = nearest(chosen or "", names)
-        hint = hint if names else "Run `sweeps run` with this storage first."
+        if not names:
+            local = parse_storage_url(directory) is None
+            hint = storage_hint(directory) if local else ""
+            hint = hint or "Run `sweeps run` with this storage first."
         raise InvalidConfigError([ConfigIssue("DIR", directory, allowed, hint)])
 
     def all(self, directory: str) -> tuple[str, ...]:
@@ -70,7 +74,8 @@ def locate(
     """
     root, name = _split(directory)
     if parse_storage_url(root) is None and not Path(root).is_dir():
-        raise InvalidConfigError([ConfigIssue("DIR", directory, "an existing storage directory")])
+        allowed = "an existing storage directory"
+        raise InvalidConfigError([ConfigIssue("DIR", directory, allowed, storage_hint(root))])
     objects = open_storage(root, create=False, notify=notify)
     require_storage(objects, write=write)
     return SweepLocation(objects, name or None, sweep_names(objects))

@@ -181,8 +181,8 @@ class LoracIpcConfig(LoracIpcFields):
         if forecast[-1] == total:
             warnings.append(
                 f"method.importance_threshold: with {self.importance_threshold}, all {total} "
-                f"matrices are frozen from task {forecast.index(total) + 1} of {context.tasks} "
-                "on; later tasks train only the head."
+                f"matrices are frozen from stage {forecast.index(total) + 1} of {context.tasks} "
+                "on; later stages train only the head."
             )
         return warnings
 

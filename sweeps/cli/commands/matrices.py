@@ -73,7 +73,7 @@ def matrices_text(
     parts.append(
         "drift: mean of ||E_t - E_j|| / ||E_j|| over the earlier tasks j, at the end of the run\n"
         "importance: share of the matrices with a lower score, over the tasks after which all "
-        "were scored\nfrozen from: mean number of the first task trained with the matrix frozen, "
+        "were scored\nfrozen from: mean number of the first stage trained with the matrix frozen, "
         "where it froze\n± half of the 95 % interval over orders and seeds; differences are "
         "paired: same order, same seed"
     )
@@ -103,7 +103,7 @@ def _maps(one: MatrixRuns, fixed_orders: bool) -> str:
     at = {(row["block"], row["site"]): row for row in rows}
     maps: list[tuple[str, str, Callable[[float], str]]] = [
         ("importance", "importance %", lambda v: f"{100 * v:.0f}"),
-        ("frozen_from", "frozen from task", lambda v: f"{v:.1f}"),
+        ("frozen_from", "frozen from stage", lambda v: f"{v:.1f}"),
         ("drift", "drift %", lambda v: f"{100 * v:.1f}"),
     ]
     drawn = [_map(at, sites, name, heading, shown) for name, heading, shown in maps]

@@ -12,6 +12,8 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse, require
 from sweeps.cli.errors import exit_on_user_error
 from sweeps.cli.locate import open_stored_sweep, write_new_file
+from sweeps.cli.metric_bounds import metric_bound
+from sweeps.cli.text.task_lines import SHOWN_TASKS, task_lines
 from sweeps.execution.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("directory", metavar="DIR")
 @click.option(
-    "--max", "at_most", multiple=True, metavar="METRIC=BOUND", help="Such as forgetting=0.03."
+    "--max",
+    "at_most",
+    multiple=True,
+    metavar="METRIC=BOUND",
+    help="Such as forgetting=0.03 or forgetting=3%.",
 )
 @click.option(
     "--min",
@@ -177,6 +183,8 @@ def select(
     for warning in results.warnings:
         click.echo(warning, err=True)
     click.echo(selection_card_text(question, choice, test))
+    for line in task_lines(sweep, SHOWN_TASKS):
+        click.echo(line)
     if choice.chosen is None:
         sys.exit(ExitCode.FAILED)
     if output is not None:
@@ -198,18 +206,13 @@ def _first_order(sweep: Sweep) -> str:
 
 
 def _limits(kind: str, written: Sequence[str]) -> tuple[MetricLimit, ...]:
-    """Return limits such as `forgetting=0.03` as objects."""
+    """Return limits such as `forgetting=0.03` or `forgetting=3%` as objects."""
     from sweeps.analysis.selection.selection_candidates import MetricLimit
 
     found = []
     for text in written:
         metric, _, bound = text.partition("=")
-        try:
-            value = float(bound)
-        except ValueError:
-            value = float("nan")
-        constraint = "METRIC=BOUND with a number, as forgetting=0.03"
-        refuse([require(value == value and bool(metric), f"--{kind}", text, constraint)])
+        value = metric_bound(f"--{kind}", text, metric.strip(), bound)
         found.append(MetricLimit(metric.strip(), "max" if kind == "max" else "min", value))
     return tuple(found)
 

@@ -9,6 +9,7 @@ import numpy as np
 from clmethods.config.readout import readout_notes
 from clmethods.metrics import METRICS
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout
+from sweeps.cli.text.task_lines import SHOWN_TASKS, task_lines
 from sweeps.presentation.numbers import p_value, percent_range, signed_points
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def orders_text(
         _disparity(results, name, split, metric),
         _variance([config for config in configs if config.role == "search"], metric),
         *_rankings(configs, metric),
-        _effects(tasks, position_effects, "position", "at {}", first=1),
-        _effects(tasks, carry_over, "preceding task", "after {}", first=0),
+        _effects(tasks, position_effects, "position", "at stage {}", first=1),
+        _effects(tasks, carry_over, "preceding task", "after task {}", first=0),
         *_similarity(sweep, results, name, split),
         "\n".join(
             [
@@ -58,7 +59,9 @@ def orders_text(
             ]
         ),
     ]
-    return "\n\n".join(parts)
+    names = task_lines(sweep, SHOWN_TASKS)
+    numbers = "tasks are counted from 0, as in orders; stages, the steps of a run, from 1"
+    return "\n\n".join([*parts, "\n".join([numbers, *names])])
 
 
 def _disparity(results: Results, readout: str, split: str, metric: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import count, fitted, item, more
+from sweeps.cli.text.task_lines import task_lines
 from sweeps.definition.resources import resource_warnings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
         f"{len(plan.stored)} stored, {left} to train",
     ]
     lines += search_lines(sweep, plan.step)
-    lines += _task_lines(sweep)
+    lines += [f"  {line}" for line in task_lines(sweep)]
     lines += _order_lines(sweep)
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
@@ -81,16 +82,6 @@ def _warning_lines(plan: Plan) -> list[str]:
         + (f" and {len(labels) - 1} more)" if len(labels) > 1 else ")")
         for sentence, labels in by_warning.items()
     ]
-
-
-def _task_lines(sweep: Sweep) -> list[str]:
-    """Return the class names of each task; none if they are not known, or if tasks vary."""
-    from clmethods.config.task_contents import task_contents
-
-    contents = {tuple(task_contents(each.run.stream)) for each in sweep.configurations}
-    if len(contents) != 1:
-        return []
-    return [f"  {line}" for line in contents.pop()]
 
 
 def _order_lines(sweep: Sweep) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import aligned, command, count, duration, item, more, row, wrapped
+from sweeps.cli.text.task_lines import SHOWN_TASKS, task_lines
 from sweeps.planning.lease_readings import Sign
 from sweeps.planning.status_model import SweepState, SweepStatus
 from sweeps.stages.leases import TIME_TO_LIVE_S
@@ -32,6 +33,8 @@ def status_text(status: SweepStatus, storage: str) -> str:
     lines += _running_lines(status.running)
     lines += _failed_lines(status.failed)
     lines += _trouble_lines(status)
+    names = [] if status.plan is None else task_lines(status.plan.sweep, SHOWN_TASKS)
+    lines += ["", *(f"  {name}" for name in names)] if names else []
     lines += ["", *_next_lines(status, storage), command("results", where)]
     return "\n".join(lines)
 

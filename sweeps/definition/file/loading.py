@@ -21,6 +21,7 @@ from sweeps.definition.file.checked_values import (
 )
 from sweeps.definition.file.data_records import DataRecords, using_records
 from sweeps.definition.file.extends import extended, with_origin
+from sweeps.definition.file.field_examples import example_of
 from sweeps.definition.file.file_fields import SweepFile
 from sweeps.definition.file.plain_data import plain, read_yaml
 from sweeps.definition.file.run_sections import CheckedRun, check_run
@@ -242,7 +243,7 @@ def _list_issues(file: SweepFile) -> list[ConfigIssue]:
             "to be left out unless resources.gpu is greater than 0",
             "Trials reserve no GPU, so no GPU hours are counted: use `hours`.",
         ),
-        require(len(seeds) > 0, "seeds", [], "one or more whole numbers"),
+        require(len(seeds) > 0, "seeds", [], "one or more whole numbers", example_of("seeds")),
         require(len(readouts) > 0, "readouts", [], "one or more readouts"),
         require(len(objectives) > 0, "objectives", {}, f"one or more of {list(METRICS)}"),
         *(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
+from sweeps.definition.file.field_examples import example_of
 
 MAX_ISSUES = 100
 """Maximum number of issues that are reported individually; of the others, only the number is."""
@@ -137,7 +138,8 @@ def _issues(kind: type, detail: ErrorDetails) -> list[ConfigIssue]:
     constraint = _WORDS.get(problem, "a value that this field can hold")
     if type(None) in get_args(annotation):
         constraint += ", or null"
-    return [ConfigIssue(path, value, constraint)]
+    form = problem in {"tuple_type", "dict_type", "model_type", "dataclass_type"}
+    return [ConfigIssue(path, value, constraint, example_of(path) if form else "")]
 
 
 def _path(location: Sequence[int | str]) -> str:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import final
 
-from clmethods import __version__
+from clmethods.version import __version__
 
 
 @final

@@ -200,7 +200,9 @@ def test_an_unfinished_run_has_neither_deltas_nor_metrics(tmp_path: Path) -> Non
     run: RunConfig = tiny_run()
     archive = ModelArchive.create(tmp_path / "m", run)
     for read in (archive.deltas, archive.metrics, archive.reports):
-        with pytest.raises(ArchiveError, match="is not finished: task 1 of 3 is not trained"):
+        with pytest.raises(
+            ArchiveError, match="not finished: stage 1 of 3, task 0, is not trained"
+        ):
             read()
 
 

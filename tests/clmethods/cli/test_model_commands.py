@@ -151,7 +151,7 @@ def test_evaluate_tells_an_export_that_does_not_keep_its_promise(
     document.write_bytes(add_checksum(content, readable=True))
     found = call("evaluate", tmp_path / "out", "--json")
     assert found.exit_code == 1, found.output
-    assert json.loads(found.stdout)["differs"] == ["task 2"]
+    assert json.loads(found.stdout)["differs"] == ["task 1"]  # counted from 0, as everywhere
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,10 @@ def test_export_refuses(model: Path, tmp_path: Path, options: list[str], part: s
 def test_extend_takes_a_name_with_ids_or_a_file(model: Path, tmp_path: Path) -> None:
     named = call("extend", model, "--task", "glyph100:3-4,8", "-o", tmp_path / "a")
     assert named.exit_code == 0, named.output
-    assert "the new classes are 10 to 12, classes [3, 4, 8] of glyph100" in named.output
+    assert (
+        "task 3 glyph100 has the new classes 10 to 12, classes [3, 4, 8] of glyph100"
+        in named.output
+    )
     file = written(tmp_path, {"dataset": "glyph100", "classes": [3, 4, 8], "limit": 4}, "t.yaml")
     other = call("extend", model, "--task", file, "-o", tmp_path / "b")
     keys = [ModelArchive.open(tmp_path / name).chain[-1].key for name in ("a", "b")]

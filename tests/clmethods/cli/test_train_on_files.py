@@ -101,7 +101,7 @@ def test_a_finished_model_learns_the_pictures_of_a_folder_or_a_manifest(
         task = tmp_path / "data"
     result = CliRunner().invoke(main, ["extend", old, "--task", str(task), "-o", new])
     assert result.exit_code == 0, result.output
-    assert "the new classes are 10 to 13" in result.output
+    assert "has the new classes 10 to 13" in result.output
     shutil.rmtree(tmp_path / "data")
     archive = ModelArchive.open(Path(new))
     assert [len(stage.classes) for stage in archive.chain] == [5, 5, 4]

@@ -168,6 +168,6 @@ def test_the_effect_of_a_threshold_is_reported_when_it_is_probably_unintended() 
     assert "0.05 of 12 matrices is rounded to 0 (ipc_round: floor), so no matrix" in nothing
     assert warnings(importance_threshold=0.05, ipc_round="ceil") == []
     (everything,) = warnings(importance_threshold=0.4)
-    assert "all 12 matrices are frozen from task 4 of 5 on" in everything
+    assert "all 12 matrices are frozen from stage 4 of 5 on" in everything
     assert warnings(importance_threshold=0.4, ipc_relative=True) == []
     assert warnings(importance_threshold=0.4, depth=0) == []

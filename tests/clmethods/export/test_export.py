@@ -130,17 +130,16 @@ def test_peft_alone_gives_our_logits(lorac_model: ModelArchive, exported: Path) 
 def test_the_model_card_says_how_to_load_it(
     lorac_model: ModelArchive, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The three snippets that load a model run in its folder, and give our predictions."""
+    """The snippets for timm and PEFT run in its folder, and give our predictions."""
     monkeypatch.chdir(exported)
     images = every_test_image(lorac_model.run)
     blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), flags=re.DOTALL)
     found = []
-    for block in (block for block in blocks if "open_image" not in block):
-        names: dict[str, Any] = {"images": images}
+    for block in (block for block in blocks if "photo.jpg" not in block):
+        names: dict[str, Any] = {}
         exec(block, names)
-        scores = names["model"](pixels(images)) if "model" in names else None
-        found.append(names["labels"] if scores is None else scores.argmax(dim=1))
-    assert len(found) == 3
+        found.append(names["model"](pixels(images)).argmax(dim=1))
+    assert len(found) == 2
     expected = ours(lorac_model, images).argmax(dim=1)
     assert all(torch.equal(labels, expected) for labels in found)
 
@@ -291,7 +290,7 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path) -> None:
     run_sequence(replace(run), (), archive)
     last = archive.chain[-1].key
     (tmp_path / "m" / "stages" / last[:2] / last / "stage.json").unlink()
-    with pytest.raises(ArchiveError, match="is not finished: task 3 of 3 is not trained"):
+    with pytest.raises(ArchiveError, match="not finished: stage 3 of 3, task 2, is not trained"):
         export_model(archive, tmp_path / "out", ExportOptions())
     assert not (tmp_path / "out").exists()
 

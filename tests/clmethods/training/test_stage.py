@@ -88,7 +88,7 @@ def test_a_diverging_run_stops_and_shows_its_loss_terms(method: LoraSequentialCo
     with pytest.raises(DivergedError) as raised:
         train(tiny_run(method, lr=1e9, precision="float32", epochs=5))
     message = str(raised.value)
-    assert message.startswith("the loss of task 1 is no longer finite at epoch ")
+    assert message.startswith("the loss of task 0 is no longer finite at epoch ")
     terms = ["cross_entropy=", "grad_norm="]
     for term in [*terms, "orthogonality="] if method is LORAC else terms:
         assert term in message

@@ -89,7 +89,7 @@ def test_plan_warns_of_what_is_probably_unintended(
     shown = sweeps_command("plan", odd, "--storage", tmp_path / "storage").output
     warnings = [line for line in shown.splitlines() if line.startswith("  warning: ")]
     assert len(warnings) == 1
-    assert any("all 12 matrices are frozen from task 3 of 5" in line for line in warnings)
+    assert any("all 12 matrices are frozen from stage 3 of 5" in line for line in warnings)
     assert "importance_threshold=0.9" in "".join(warnings)
 
 
@@ -316,7 +316,7 @@ def test_matrices_are_mapped_and_freezing_is_compared_with_none(
     result = sweeps_command("matrices", finished)
     assert result.exit_code == 0, result.output
     assert "lorac_ipc importance_threshold=0.2, 4 runs of 5 tasks" in result.output
-    assert "frozen from task" in result.output
+    assert "frozen from stage" in result.output
     frozen = next(line for line in result.output.splitlines() if "=0.2   frozen " in line)
     assert frozen.count("±") == 3
     assert frozen.split()[-1] in {"yes", "no"}

@@ -90,12 +90,25 @@ def test_nothing_keeps_an_impossible_limit(
     assert not file.exists()
 
 
+def test_a_limit_in_percent_equals_the_fraction(sweeps_command: Command, finished: Path) -> None:
+    percent, fraction = (
+        sweeps_command("select", finished, "--max", f"forgetting={bound}")
+        for bound in ("80%", "0.8")
+    )
+    assert percent.exit_code == fraction.exit_code == 0, percent.output
+    assert percent.output == fraction.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["--max", "forgeting=0.1"], ["forgeting", "Did you mean 'forgetting'?"]),
         (["--prefer", "accuracy"], ["accuracy", "average_accuracy"]),
         (["--max", "forgetting"], ["--max", "METRIC=BOUND"]),
+        (["--max", "forgetting=5"], ["--max forgetting: got '5'", "write 0.05 or 5%"]),
+        (["--min", "average_accuracy=90"], ["--min average_accuracy", "write 0.9 or 90%"]),
+        (["--max", "forgetting=low"], ["a fraction such as 0.05, or a percentage such as 5%"]),
+        (["--max", "trainable_parameters=low"], ["a number, such as trainable_parameters=1000"]),
         (["--max", "average_accuracy=0.5"], ["Use --min"]),
         (["--knee", "--prefer", "forgetting"], ["either --knee or --prefer"]),
         (["--knee", "--within", "1"], ["either --knee or --within"]),

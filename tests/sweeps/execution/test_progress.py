@@ -89,10 +89,11 @@ def test_the_table() -> None:
         "stages 57 trained · 40 reused · 95 left, of 192",
         "speed 71.2 stages a minute, 1.6 s each",
         "time 0:48, about 1:16 left",
-        "best average_accuracy 80.0 % b (1 run, validation)",
-        "best forgetting 10.0 % a (1 run, validation)",
+        "best average_accuracy 80.0 %: b (1 run, validation)",
+        "best forgetting 10.0 %: a (1 run, validation)",
     ]
-    assert "best average_accuracy 80.0 % (b) · best forgetting 10.0 % (a)" in progress.line()
+    line = progress.line()
+    assert "best average_accuracy on validation images 80.0 %: b · best forgetting on" in line
 
 
 @pytest.mark.parametrize(

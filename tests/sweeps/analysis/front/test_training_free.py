@@ -45,7 +45,7 @@ def test_what_is_not_settled_says_what_would_settle_it():
     noise = np.random.default_rng(2).normal(0, 0.05, (3, 3))
     found = need([configuration("lora", 0.72 + LUCK + noise), MEANS])
     assert "Undecided" in found.text
-    assert "would be enough to detect" in found.text
+    assert "would detect it in 80% of cases" in found.text
     single = need([configuration("lora", [[0.9]]), configuration("m", [[0.8]], MEANS.method)])
     assert "two orders and two seeds" in single.text
 
