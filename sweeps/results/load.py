@@ -75,6 +75,11 @@ def locate(
     return SweepLocation(objects, name or None, sweep_names(objects))
 
 
+def storage_of(directory: str) -> str:
+    """Return the storage of DIR, which is STORAGE or STORAGE/sweeps/NAME."""
+    return _split(directory)[0]
+
+
 def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
     """Return the names of the sweeps that were run on a storage."""
     names = objects.folders("sweeps")

@@ -36,7 +36,7 @@ READERS: dict[str, Callable[[Path], Sequence[object]]] = {
     "compare": lambda at: ("compare", at, at),
     "select": lambda at: ("select", at),
     "query": lambda at: ("query", at, "SELECT count(*) AS n FROM summary"),
-    "export": lambda at: ("export", at, "--to", at / "export"),
+    "export": lambda at: ("export", at, "--to", at.parent / f"{at.name}-export"),
 }
 ANALYSE = [name for name in READERS if name not in {"status", "query", "export"}]
 every_reader = pytest.mark.parametrize("reader", READERS)
