@@ -93,10 +93,11 @@ def _csv_column(column: pa.ChunkedArray, escape: bool) -> pa.ChunkedArray | pa.A
         values = [None if v is None else _plain(v) for v in column.to_pylist()]
         texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
         column, kind = pa.array(texts, pa.string()), pa.string()
-    if escape and pa.types.is_string(kind):
-        if pc.any(pc.match_substring_regex(column, f"^{_FORMULA.pattern}")).as_py():
-            texts = [None if text is None else _escaped(text) for text in column.to_pylist()]
-            return pa.array(texts, pa.string())
+    if not escape or not pa.types.is_string(kind):
+        return column
+    if pc.any(pc.match_substring_regex(column, f"^{_FORMULA.pattern}")).as_py():
+        texts = [None if text is None else _escaped(text) for text in column.to_pylist()]
+        return pa.array(texts, pa.string())
     return column
 
 
