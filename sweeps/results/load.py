@@ -25,6 +25,8 @@ class StoredTables:
     """Tables by name; `trials` contains the last attempt of each trial."""
     warnings: tuple[str, ...]
     """One sentence per file that was left out."""
+    damaged: tuple[str, ...] = ()
+    """Keys of the files that were left out and whose rows may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
     tables = {name: read.table for name, read in reads.items()}
     tables["trials"] = latest_trials(tables["trials"])
     warnings = tuple(dict.fromkeys(w for read in reads.values() for w in read.warnings))
-    return StoredTables(sweep, tables, warnings)
+    damaged = tuple(dict.fromkeys(key for read in reads.values() for key in read.damaged))
+    return StoredTables(sweep, tables, warnings, damaged)
 
 
 def stack_tables(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep, refuse_inside_storage
 from sweeps.cli.shared_options import escape_option
 
@@ -42,6 +42,7 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"], escape
     stored = open_stored_sweep(directory)
     target.mkdir(parents=True, exist_ok=True)
     reads = read_tables(stored.objects, stored.sweep.name, list(TABLES))
+    note_left_out(key for read in reads.values() for key in read.damaged)
     for warning in dict.fromkeys(w for read in reads.values() for w in read.warnings):
         click.echo(warning, err=True)
     tables = {name: read.table for name, read in reads.items()}

@@ -7,7 +7,7 @@ import sys
 import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.shared_options import escape_option
 
 
@@ -42,6 +42,7 @@ def query(directory: str, sql: str, kind: str, escape: bool) -> None:
     from sweeps.results.query import QueryError
 
     found = load(directory)
+    note_left_out(found.damaged)
     for warning in found.warnings:
         click.echo(warning, err=True)
     try:

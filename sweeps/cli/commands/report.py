@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 
 
@@ -35,6 +35,7 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
 
     stored = open_stored_sweep(directory, write=output is None)
     evidence = read_evidence(stored.sweep, stored.objects, readout)
+    note_left_out(evidence.left_out)
     for warning in evidence.warnings:
         click.echo(warning, err=True)
     page = render(evidence).encode()
