@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from clmethods.canonical import canonical_json, plain
+from clmethods.json_parsing import parse_json
 
 
 def sha256(data: bytes) -> str:
@@ -25,9 +26,9 @@ def add_checksum(content: object, *, readable: bool = False) -> bytes:
 def verify_checksum(data: bytes) -> Any | None:
     """Return the content of a document from `add_checksum`; None if it was damaged or modified."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         content = document["content"]
         intact = sha256(canonical_json(content).encode()) == document["sha256"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return content if intact else None

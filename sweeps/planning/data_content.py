@@ -13,6 +13,7 @@ import json
 
 from clmethods.config import ConfigIssue, StreamConfig
 from clmethods.errors import refuse
+from clmethods.json_parsing import parse_json
 from clmethods.user_data.folder_listing import content_of
 from sweeps.definition import Sweep
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -61,7 +62,7 @@ def _key(stream: StreamConfig) -> str:
 def _kept(objects: ObjectStore, key: str) -> str | None:
     """Return the content that the storage knows; None if it is unknown or damaged."""
     try:
-        return str(json.loads(objects.get(key))["content"])
+        return str(parse_json(objects.get(key))["content"])
     except (MissingObjectError, ValueError, KeyError, TypeError):
         return None
 

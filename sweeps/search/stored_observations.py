@@ -6,12 +6,12 @@ is written, moved or repaired. Data that cannot be read counts as missing; the n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, final
 
 from clmethods.checksummed_json import verify_checksum
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
+from clmethods.json_parsing import parse_json
 from clmethods.metrics import EvalRow
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
@@ -91,7 +91,7 @@ class StoredObservations:
         if marker is None:
             return None
         try:
-            result = json.loads(self._objects.get(f"{stage_folder(key)}/{marker['result']}"))
+            result = parse_json(self._objects.get(f"{stage_folder(key)}/{marker['result']}"))
         except (MissingObjectError, ValueError):
             return None
         return float(result["method"][PARAMETERS])

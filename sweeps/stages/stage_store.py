@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Protocol, final
 
 from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
+from clmethods.json_parsing import parse_json_object
 from clmethods.metrics import EvalRow
 from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
-from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage import MissingObjectError, ObjectStore, StorageRefusedError
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
 if TYPE_CHECKING:
@@ -171,10 +172,9 @@ class StageStore:
 
     def _read_cost(self, name: str) -> Cost:
         try:
-            cost = json.loads(self.objects.get(name))
-        except (MissingObjectError, ValueError):
+            return parse_json_object(self.objects.get(name)) or {}
+        except MissingObjectError:
             return {}
-        return cost if isinstance(cost, dict) else {}
 
     def save(
         self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]
@@ -244,6 +244,12 @@ class StageStore:
                 self.objects.move(name, f"{prefix}/{number}/{name.rsplit('/', 1)[1]}")
             except MissingObjectError:
                 continue  # another process moved it first
+            except StorageRefusedError as error:  # a command that reads may lack this right
+                self.report(
+                    f"{subject} {key[:12]} is damaged and cannot be moved aside "
+                    f"({error.reason}): to be {consequence}"
+                )
+                return
         self.report(f"{subject} {key[:12]} is damaged: moved to {prefix}/{number}, {consequence}")
 
     def _payload(self, key: str, name: str) -> bytes | None:

@@ -11,6 +11,7 @@ Every operation is retried for `options.retry_for_s` seconds while the storage i
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +25,10 @@ from obstore.store import LocalStore
 from sweeps.errors import SweepsError
 from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
-from sweeps.storage.failure_kinds import says_conflict, says_no_bucket
+from sweeps.storage.failure_kinds import says_conflict, says_no_bucket, says_no_file
+from sweeps.storage.local_listing import is_special, local_files, local_folders, local_sizes
 from sweeps.storage.options import StorageOptions
-from sweeps.storage.patience import OutageNotice, Patience
+from sweeps.storage.patience import BACKEND_ERRORS, OutageNotice, Patience
 from sweeps.storage.recent import RecentObjects
 
 T = TypeVar("T")
@@ -68,6 +70,11 @@ class ObjectStore:
     def is_directory(self) -> bool:
         """True for a local directory, which may have different contents on every machine."""
         return "://" not in self.location
+
+    @property
+    def _directory(self) -> str | None:
+        """Directory of a local storage; None for a bucket, and for a storage in memory."""
+        return self._backend.file_system if isinstance(self._backend.quick, LocalStore) else None
 
     @property
     def options(self) -> StorageOptions:
@@ -115,7 +122,11 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """Return the object's bytes. Raises `MissingObjectError`."""
         store, name = self._backend.quick, _checked(key)
-        found = self._run(f"read {key}", lambda: bytes(obstore.get(store, name).bytes()))
+
+        def attempt() -> bytes | None:
+            return None if self._is_special(name) else bytes(obstore.get(store, name).bytes())
+
+        found = self._run(f"read {key}", attempt)
         if found is None:
             raise MissingObjectError(key, self.location)
         return found
@@ -168,22 +179,40 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Return True if an object has exactly this key; a folder is not an object."""
         store, name = self._backend.quick, _checked(key)
-        return self._run(f"look for {key}", lambda: obstore.head(store, name)) is not None
+
+        def attempt() -> bool:
+            if self._is_special(name):
+                return False
+            obstore.head(store, name)
+            return True
+
+        return self._run(f"look for {key}", attempt) or False
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below the folder `prefix`, sorted; the empty prefix lists all.
 
         Keys are listed at any depth. Folders match by whole segments: `stages/a` does not list
         `stages/ab/x`. Files that are still being written are not listed. Files with names that are
-        not valid keys are not listed either: they belong to other programs.
+        not valid keys are not listed either: they belong to other programs. `local_listing` states
+        which links of a directory are followed.
         """
-        return (key for key, _ in self.sizes(prefix))
+        directory = self._directory
+        if directory is None:
+            return (key for key, _ in self.sizes(prefix))
+        folder = _folder(prefix) or ""
+
+        def attempt() -> Iterator[str]:
+            return iter(sorted(key for key, _ in local_files(directory, folder, _is_key)))
+
+        return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the keys of `list` with the number of bytes of each object."""
         folder = _folder(prefix)
 
         def attempt() -> Iterator[tuple[str, int]]:
+            if self._directory is not None:
+                return iter(sorted(local_sizes(self._directory, folder or "", _is_key)))
             found = [
                 (str(entry["path"]), int(entry["size"]))
                 for chunk in obstore.list(self._backend.quick, folder, chunk_size=1000)
@@ -199,6 +228,8 @@ class ObjectStore:
         folder = _folder(prefix)
 
         def attempt() -> tuple[str, ...]:
+            if self._directory is not None:
+                return tuple(local_folders(self._directory, folder or "", _is_key))
             found = obstore.list_with_delimiter(self._backend.quick, folder)
             names = (str(path).rsplit("/", 1)[-1] for path in found["common_prefixes"])
             return tuple(sorted(name for name in names if _is_key(name)))
@@ -253,6 +284,10 @@ class ObjectStore:
         if self._run(f"move {source}", attempt) is None:
             raise MissingObjectError(source, self.location)
 
+    def _is_special(self, name: str) -> bool:
+        """Return True for a pipe, a socket or a device, which could be read without end."""
+        return self._directory is not None and is_special(os.path.join(self._directory, name))
+
     def _run(self, operation: str, attempt: Callable[[], T]) -> T | None:
         """Return the result of `attempt`, or None if the object does not exist."""
 
@@ -262,6 +297,10 @@ class ObjectStore:
             except FileNotFoundError as error:
                 if not says_no_bucket(error):
                     return None
+            except BACKEND_ERRORS as error:
+                if says_no_file(error):  # a link in a circle: no object, as a folder is none
+                    return None
+                raise
             raise StorageRefusedError(
                 self.location, operation, Kind.NO_BUCKET, "the bucket does not exist"
             )
