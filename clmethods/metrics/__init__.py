@@ -31,7 +31,12 @@ from clmethods.metrics.matrix import (
     stability_plasticity,
 )
 from clmethods.metrics.orders import aopd, disparity, mopd
-from clmethods.metrics.row_counts import EvalRow, counts_from_rows, missing_evaluations
+from clmethods.metrics.row_counts import (
+    EvalRow,
+    are_eval_rows,
+    counts_from_rows,
+    missing_evaluations,
+)
 from clmethods.metrics.stacks import Direction, Matrix
 from clmethods.metrics.transfer import (
     feature_drift,
@@ -55,6 +60,7 @@ __all__ = [
     "Matrix",
     "Metric",
     "aopd",
+    "are_eval_rows",
     "average_accuracy",
     "average_incremental_accuracy",
     "bwt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,25 @@ class EvalRow(TypedDict):
     correct: int | None
     correct_task_given: int
     task_id_correct: int | None
+
+
+def are_eval_rows(value: object) -> TypeGuard[list[EvalRow]]:
+    """Return True if a value read from JSON is a list of rows with possible counts."""
+    return isinstance(value, list) and all(_is_row(row) for row in value)
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not row.keys() >= EvalRow.__annotations__.keys():
+        return False
+    n, correct = row["n"], row["correct"]
+    counts = [correct, row["correct_task_given"], row["task_id_correct"]]
+    return (
+        isinstance(row["split"], str)
+        and type(row["seen"]) is bool
+        and all(type(row[name]) is int for name in ("task", "class_id", "n", "correct_task_given"))
+        and all(c is None or (type(c) is int and 0 <= c <= n) for c in counts)
+        and (correct is not None) == row["seen"]
+    )
 
 
 def counts_from_rows(

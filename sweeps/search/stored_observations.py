@@ -12,7 +12,7 @@ from typing import Any, final
 from clmethods.checksummed_json import verify_checksum
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from clmethods.json_parsing import parse_json
-from clmethods.metrics import EvalRow
+from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
@@ -77,7 +77,7 @@ class StoredObservations:
             key = self._keys[trial.trial_id][position]
             rows = self._sealed(evaluation_name(key, identity))
             parameters = self._parameters(key) if PARAMETERS in objectives else None
-            if rows is None or (PARAMETERS in objectives and parameters is None):
+            if not are_eval_rows(rows) or (PARAMETERS in objectives and parameters is None):
                 break
             counts.append(rows)
             order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]

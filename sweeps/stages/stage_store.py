@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, final
 from clmethods.checksummed_json import add_checksum, sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
 from clmethods.json_parsing import parse_json_object
-from clmethods.metrics import EvalRow
+from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore, StorageRefusedError
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
@@ -113,7 +113,7 @@ class StageStore:
             )
         except MissingObjectError:
             return None
-        if marker is None or marker.get("key") != key:
+        if not isinstance(marker, dict) or marker.get("key") != key:
             self.set_aside(key, "stage.json is not what was written")
             return None
         return marker
@@ -203,11 +203,12 @@ class StageStore:
         """Return the counts of one readout of a stage; None if absent or damaged."""
         name = evaluation_name(key, eval_id)
         try:
-            rows: list[EvalRow] | None = verify_checksum(self.objects.get(name))
+            rows = verify_checksum(self.objects.get(name))
         except MissingObjectError:
             return None
-        if rows is None:
+        if not are_eval_rows(rows):
             self._move(key, [name], f"evaluation {eval_id} of stage", "evaluated again")
+            return None
         return rows
 
     def has_evaluation(self, key: str, eval_id: str) -> bool:

@@ -110,7 +110,7 @@ KINDS: dict[str, str] = {
     "part": "sweeps/small/results/trials/*.parquet",
     "report": "sweeps/small/report.html",
 }
-"""Pattern of the files of each kind; the first file is damaged."""
+"""Pattern of the files of each kind."""
 
 Damage = Callable[[Path], None]
 
@@ -184,7 +184,7 @@ DAMAGES: dict[str, Damage] = {
     "a long number": _replaced(b"9" * 5000),
     "an empty object": _replaced(b"{}"),
     "wrong types": _replaced(
-        b'{"content": 1, "sha256": [], "beat": {}, "owner": [1], "at": {}, "since": 3, "lease": {},'
+        b'{"content": 1, "sha256": [], "beat": {}, "owner": [1], "at": {}, "since": 3, "lease": 1,'
         b' "time_to_live_s": "x", "host": null, "wall_s": "x", "run": {}, "event": [], '
         b'"started_at": {}, "name": [], "seeds": {}, "torch_version": {}, "peak_rss_bytes": []}'
     ),
@@ -206,9 +206,11 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-def damaged_copy(whole: Path, copy: Path, kind: str, damage: str) -> Path:
-    """Copy the storage, damage the first file of a kind, and return the path of that file."""
+def damaged_copy(whole: Path, copy: Path, kind: str, damage: str) -> list[Path]:
+    """Copy the storage, damage every file of a kind, and return the paths of these files."""
     shutil.copytree(whole, copy, symlinks=True)
-    path = min(copy.glob(KINDS[kind]))
-    DAMAGES[damage](path)
-    return path
+    paths = sorted(copy.glob(KINDS[kind]))
+    assert paths
+    for path in paths:
+        DAMAGES[damage](path)
+    return paths
