@@ -28,6 +28,7 @@ DAMAGED_SWEEP = DOCUMENT | {
     "orders": {"design": "explicit", "list": [[0, 1]]},
     "readouts": [{"routing": "last"}],
     "baselines": [],
+    "seeds": [0],
     "early_stop": {"kind": "asha", "metric": "average_accuracy", "after_task": 1, "audit": 0},
 }
 """Early stopping reads the evaluations of the stage store in every command."""
