@@ -62,6 +62,9 @@ NUMBERS = frozenset(
 QUICK = ("empty", "NUL bytes", "a deep object", "wrong types", "sealed rows", "a link loop")
 """Damages of the short form of the table; the slow form has all of them."""
 
+LOST = {"sweep file": "a sweep's storage", "marker": "a stage that is stored"}
+"""What a command lacks that needs a file of a kind, if there is no file in its place."""
+
 VARIABLE = re.compile(r"read_at|per_hour|disk has|MB, \d+ finished|ago|^size|GB|CPU")
 """Lines that depend on the time or on the size of the storage."""
 
@@ -128,8 +131,8 @@ def check(
     at, out = folder / "storage", folder / "out"
     paths = damaged_copy(whole, at, kind, damage)
     names = {name for path in paths for name in names_of(path, at)}
-    lost = kind == "sweep file" and not paths[0].is_file()
-    names |= {"a sweep's storage"} if lost else set()  # the storage has no sweep then
+    if not paths[0].is_file():  # the storage has no sweep, or no stages, and the message says so
+        names |= {LOST[kind]} if kind in LOST else set()
     wrong = []
     for command, result in outputs(run, at, out).items():
         said = f"{command}: {result.exit_code}, {result.output[-300:]!r}"
