@@ -9,6 +9,7 @@ from typing import Any, final
 
 from clmethods.canonical import canonical_json, plain
 from clmethods.errors import ClmethodsError
+from clmethods.json_parsing import parse_json
 
 FORMAT = 2
 """Version of the documents from `add_owner`. Documents of version 1 do not name their owner."""
@@ -47,7 +48,7 @@ def add_checksum(content: object, *, readable: bool = False) -> bytes:
 def verify_checksum(data: bytes) -> Any | None:
     """Return the content of a document from `add_checksum`; None if it was damaged or modified."""
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         content = document["content"]
         intact = sha256(canonical_json(content).encode()) == document["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -97,7 +98,7 @@ def stored_cost(data: bytes, stage: str, name: str) -> dict[str, Any]:
     Version 1 of the document is the cost alone, without a checksum.
     """
     try:
-        document = json.loads(data)
+        document = parse_json(data)
         if isinstance(document, dict) and "sha256" in document:
             document = verify_owner(data, stage, name).value
     except (ValueError, RecursionError, LaterFormatError):

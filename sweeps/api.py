@@ -39,7 +39,10 @@ class LoadedSweeps:
     """One row per trial, readout and split with all metrics, and one column per searched field,
     named by its dotted path. Lists are JSON text."""
     warnings: tuple[str, ...]
-    """One sentence for each part that could not be read and was left out."""
+    """One sentence for each part that could not be read, or repeats another one, and was left
+    out."""
+    damaged: tuple[str, ...] = ()
+    """Keys of the files that were left out and whose rows may be missing; copies do not count."""
 
     @property
     def tables(self) -> dict[str, pa.Table]:
@@ -98,7 +101,8 @@ def load(directory: str) -> LoadedSweeps:
         ]
         tables[name] = table.append_column("wanted", pa.array(flags, pa.bool_()))
     warnings = tuple(warning for tables_of_sweep in stored for warning in tables_of_sweep.warnings)
-    return LoadedSweeps(**tables, warnings=warnings)
+    damaged = tuple(key for tables_of_sweep in stored for key in tables_of_sweep.damaged)
+    return LoadedSweeps(**tables, warnings=warnings, damaged=damaged)
 
 
 def summaries_of(stored: Sequence[StoredTables]) -> list[pa.Table]:

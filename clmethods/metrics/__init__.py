@@ -33,6 +33,7 @@ from clmethods.metrics.matrix import (
 from clmethods.metrics.orders import aopd, disparity, mopd
 from clmethods.metrics.row_counts import (
     EvalRow,
+    are_eval_rows,
     counts_from_rows,
     missing_evaluations,
     stage_contradiction,
@@ -60,6 +61,7 @@ __all__ = [
     "Matrix",
     "Metric",
     "aopd",
+    "are_eval_rows",
     "average_accuracy",
     "average_incremental_accuracy",
     "bwt",

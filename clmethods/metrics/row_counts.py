@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,7 @@ def stage_contradiction(rows: object, classes: Collection[int], learned: int) ->
     This is the only check for counts of earlier versions, which do not name their stage.
     `classes`: classes that the stage trained. `learned`: number of tasks learned up to it.
     """
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and EvalRow.__required_keys__ <= row.keys() for row in rows
-    ):
+    if not are_eval_rows(rows):
         return "it does not hold counts"
     for split in {row["split"] for row in rows}:
         seen = [row for row in rows if row["split"] == split and row["seen"]]
@@ -41,6 +39,25 @@ def stage_contradiction(rows: object, classes: Collection[int], learned: int) ->
         if len({row["task"] for row in seen}) != learned:
             return f"it does not have {learned} learned tasks, as this stage has"
     return ""
+
+
+def are_eval_rows(value: object) -> TypeGuard[list[EvalRow]]:
+    """Return True if a value read from JSON is a list of rows with possible counts."""
+    return isinstance(value, list) and all(_is_row(row) for row in value)
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not row.keys() >= EvalRow.__annotations__.keys():
+        return False
+    n, correct = row["n"], row["correct"]
+    counts = [correct, row["correct_task_given"], row["task_id_correct"]]
+    return (
+        isinstance(row["split"], str)
+        and type(row["seen"]) is bool
+        and all(type(row[name]) is int for name in ("task", "class_id", "n", "correct_task_given"))
+        and all(c is None or (type(c) is int and 0 <= c <= n) for c in counts)
+        and (correct is not None) == row["seen"]
+    )
 
 
 def counts_from_rows(

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
@@ -26,6 +26,17 @@ R = TypeVar("R")
 
 Last = Callable[[int, str], None]
 """Prints the last line, given the exit code and its meaning."""
+
+
+_LEFT_OUT = f"{__name__}.left_out"
+
+
+def note_left_out(keys: Iterable[str]) -> None:
+    """Record files of results that a command has left out: it ends with `FILES_LEFT_OUT`.
+
+    The command goes on with the other files. It must have named the files to the user.
+    """
+    click.get_current_context().meta.setdefault(_LEFT_OUT, set()).update(keys)
 
 
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
@@ -63,7 +74,7 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
         except InvalidConfigError as error:
             count = len(error.issues)
             click.echo(f"error: {count} issue{'s' * (count > 1)}, nothing was started", err=True)
@@ -95,6 +106,15 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
             click.echo("\nstopped; the same command continues where it was", err=True)
             last(ExitCode.INTERRUPTED, INTERRUPTED_TEXT)
             _leave(ExitCode.INTERRUPTED)
+        context = click.get_current_context(silent=True)
+        left_out = context.meta.get(_LEFT_OUT) if context is not None else None
+        if left_out:
+            text = (
+                f"{len(left_out)} file{'s' * (len(left_out) > 1)} of results left out, see above"
+            )
+            _print_code(ExitCode.FILES_LEFT_OUT, text)
+            _leave(ExitCode.FILES_LEFT_OUT)
+        return result
 
     return wrapped
 

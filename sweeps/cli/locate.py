@@ -138,6 +138,20 @@ def write_new_file(output: Path, text: str) -> bool:
     return True
 
 
+def refuse_inside_storage(directory: str, option: str, path: Path) -> None:
+    """Refuse an output path in the folder of a storage, where a result would be a foreign file.
+
+    `directory`: the DIR of a command. Raises `InvalidConfigError`.
+    """
+    from sweeps.results.load import storage_of
+
+    root = storage_of(directory)
+    if "://" not in root and path.resolve().is_relative_to(Path(root).resolve()):
+        constraint = f"a folder outside the storage {root}"
+        hint = "Choose a folder beside it."
+        raise InvalidConfigError([ConfigIssue(option, str(path), constraint, hint)])
+
+
 storage_option = click.option(
     "--storage",
     default="runs",

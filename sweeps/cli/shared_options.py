@@ -37,3 +37,10 @@ split_option = click.option(
     show_default=True,
     help="Held-out images to evaluate on. Choose on validation, report on test.",
 )
+
+escape_option = click.option(
+    "--escape/--no-escape",
+    default=True,
+    show_default=True,
+    help="CSV only: put an apostrophe before texts that a spreadsheet would run as a formula.",
+)

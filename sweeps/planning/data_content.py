@@ -13,6 +13,7 @@ import json
 
 from clmethods.config import ConfigIssue, InvalidConfigError, StreamConfig
 from clmethods.errors import refuse
+from clmethods.json_parsing import parse_json
 from clmethods.user_data.folder_listing import content_of
 from sweeps.definition import Sweep
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -69,7 +70,7 @@ def _kept(objects: ObjectStore, key: str) -> str | None:
     belong to the present content.
     """
     try:
-        return str(json.loads(objects.get(key))["content"])
+        return str(parse_json(objects.get(key))["content"])
     except MissingObjectError:
         return None
     except (ValueError, KeyError, TypeError) as error:

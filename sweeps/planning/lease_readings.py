@@ -7,7 +7,6 @@ same lease.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import final
 
+from clmethods.json_parsing import parse_json_object
 from sweeps.stages.lease_watch import time_to_live_of
 from sweeps.stages.leases import BEATS_PER_LIFE
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -90,10 +90,10 @@ def read_beats(
 def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
     """Return one lease; None if it was returned or is not valid."""
     try:
-        fields: object = json.loads(objects.get(name).decode(errors="replace"))
-    except (MissingObjectError, ValueError):
+        fields = parse_json_object(objects.get(name))
+    except MissingObjectError:
         return None
-    if not isinstance(fields, dict):
+    if fields is None:
         return None
     number = fields.get("beat")
     return Beat(

@@ -58,6 +58,8 @@ class Evidence:
     matrices: pa.Table
     warnings: tuple[str, ...]
     """One sentence per file that could not be read, and one about missing runs."""
+    left_out: tuple[str, ...]
+    """Keys of the files that were left out and whose rows may be missing."""
     history: History
     """Runs of the driver, nodes and losses, from the event log."""
     decisions: tuple[Decision, ...]
@@ -192,6 +194,7 @@ def evidence_of(
     step: Step | None = None,
     readout: str | None = None,
     warnings: Sequence[str] = (),
+    left_out: Sequence[str] = (),
     history: History | None = None,
 ) -> Evidence:
     """Return the report data for the four tables of `sweeps.results`, by name.
@@ -210,6 +213,7 @@ def evidence_of(
         stages=tables["stages"],
         matrices=tables["matrices"],
         warnings=(*warnings, *gaps),
+        left_out=tuple(left_out),
         history=history or history_of(()),
         decisions=step.decisions,
         readout=chosen_readout(sweep, readout),
@@ -225,5 +229,6 @@ def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None
         step=current_step(sweep, objects),
         readout=readout,
         warnings=list(dict.fromkeys(w for read in reads.values() for w in read.warnings)),
+        left_out=list(dict.fromkeys(key for read in reads.values() for key in read.damaged)),
         history=history_of(read_events(objects, sweep.name)),
     )

@@ -10,6 +10,7 @@ a bundle determines its parts, so writing it again changes nothing.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,9 +68,13 @@ def members_of(data: bytes) -> dict[str, dict[str, bytes]]:
     parts: dict[str, dict[str, bytes]] = {table: {} for table in BUNDLED}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {member: archive.read(member) for member in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            packed = [i.filename for i in archive.infolist() if i.compress_type or i.flag_bits & 1]
+            names = [] if packed else archive.namelist()
+            members = {member: archive.read(member) for member in names}
+    except (zipfile.BadZipFile, struct.error, EOFError, OSError, ValueError) as error:
         raise DamagedFileError(f"not a readable bundle ({error})") from error
+    if packed:  # bundles are written without compression; a small file could become very large
+        raise DamagedFileError(f"not a readable bundle ({packed[0]} is compressed)")
     for member, content in members.items():
         table, _, name = member.partition("/")
         if table not in parts:

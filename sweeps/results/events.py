@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from typing import Any, final
 
 from clmethods.canonical import short_id
+from clmethods.json_parsing import parse_json_object
 from sweeps.results.event_kinds import EventBody, RunStarted, decoded, encoded
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
@@ -169,8 +170,4 @@ def _from_old_format(text: str, run: str) -> Event | None:
 
 def _json_object(text: str) -> dict[str, Any]:
     """Return the JSON object in a text; empty if there is none."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    return parse_json_object(text) or {}

@@ -27,6 +27,8 @@ class StoredTables:
     """Tables by name; `trials` contains the last attempt of each trial."""
     warnings: tuple[str, ...]
     """One sentence per file that was left out."""
+    damaged: tuple[str, ...] = ()
+    """Keys of the files that were left out and whose rows may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ def locate(
     return SweepLocation(objects, name or None, sweep_names(objects))
 
 
+def storage_of(directory: str) -> str:
+    """Return the storage of DIR, which is STORAGE or STORAGE/sweeps/NAME."""
+    return _split(directory)[0]
+
+
 def sweep_names(objects: ObjectStore) -> tuple[str, ...]:
     """Return the names of the sweeps that were run on a storage.
 
@@ -116,7 +123,8 @@ def load_tables(objects: ObjectStore, sweep: str) -> StoredTables:
     tables = {name: read.table for name, read in reads.items()}
     tables["trials"] = latest_trials(tables["trials"])
     warnings = tuple(dict.fromkeys(w for read in reads.values() for w in read.warnings))
-    return StoredTables(sweep, tables, warnings)
+    damaged = tuple(dict.fromkeys(key for read in reads.values() for key in read.damaged))
+    return StoredTables(sweep, tables, warnings, damaged)
 
 
 def stack_tables(sweeps: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:

@@ -35,6 +35,7 @@ from sweeps.results.parquet_files import (
     parts_of,
     table_folder,
 )
+from sweeps.results.part_checks import identity_of, is_plain_name
 from sweeps.results.parts import READERS, result_files
 from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -205,7 +206,11 @@ class _TableMerge:
             return None
 
     def _sorted_parts(self, merged: Sequence[PartFile]) -> Iterator[Part]:
-        """Yield every part that is in no full file, once, in the order of the ids."""
+        """Yield every part that is in no full file, once, in the order of the ids.
+
+        A copy of a part under another name stays in its place, so that readers report it.
+        """
+        schema, seen = TABLES[self._table], set[tuple[object, ...]]()
         places: dict[str, pa.Table] = {}
         for file in merged:
             start = 0
@@ -218,8 +223,14 @@ class _TableMerge:
             fetched = self._fetch([name for name in batch if name not in places])
             for name in batch:
                 table = places.get(name, fetched.get(name))
-                if table is not None:  # None: damaged, or merged by another process
-                    yield name, table
+                if table is None:  # damaged, or merged by another process
+                    continue
+                identity = identity_of(schema, table)
+                values = tuple(identity.values())
+                if values and values in seen and not is_plain_name(schema, name, identity):
+                    continue
+                seen.add(values)
+                yield name, table
 
     def _fetch(self, names: Sequence[str]) -> dict[str, pa.Table]:
         schema = TABLES[self._table]

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clmethods.json_parsing import parse_json_object
 from sweeps.errors import SweepsError
+from sweeps.results.part_checks import part_issue, repeated_parts, row_issue
 from sweeps.results.schema import TABLES, TableSchema
 from sweeps.results.schema_versions import VERSIONS, VersionError, Versions
 
@@ -96,7 +99,8 @@ def decode(
     """Return the rows of a stored file in the current schema.
 
     With `encoded`, repeated texts are Arrow dictionaries. Raises `DamagedFileError` for a file
-    that is truncated, changed, not Parquet, of another table, or of a version that cannot be read.
+    that is truncated, changed, not Parquet, of another table, of a version that cannot be read, or
+    with rows that cannot be right.
     """
     if is_merged(key):
         check_name(key, data)
@@ -105,16 +109,20 @@ def decode(
         table = _lifted(file, schema, encoded, versions)
     except VersionError as error:
         raise DamagedFileError(str(error)) from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a null
         raise _unreadable(error) from error
-    parts = _listed(file) if is_merged(key) else {part_id(key): len(table)}
+    issue = row_issue(schema, table) or (None if is_merged(key) else part_issue(schema, table))
+    if issue is not None:
+        raise DamagedFileError(f"impossible rows: {issue}")
+    parts = _listed(file, len(table)) if is_merged(key) else {part_id(key): len(table)}
     return PartFile(key, table, tuple(parts), tuple(parts.values()))
 
 
 def parts_of(key: str, data: bytes, schema: TableSchema) -> dict[str, int]:
     """Return the number of rows of each part of a merged file. Raises `DamagedFileError`."""
     check_name(key, data)
-    return _listed(_opened(data, schema, encoded=False, checksums=False))
+    file = _opened(data, schema, encoded=False, checksums=False)
+    return _listed(file, file.metadata.num_rows)
 
 
 def check_name(key: str, data: bytes) -> None:
@@ -123,10 +131,27 @@ def check_name(key: str, data: bytes) -> None:
         raise DamagedFileError("its bytes are not those that were written")
 
 
-def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = False) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class RepeatedPart:
+    """Part that holds rows of another part, and is left out."""
+
+    key: str
+    """Key of its file."""
+    part: str
+    """Id of the part."""
+    other: str
+    """Key of the file with the same rows."""
+    equal: bool
+    """True if all of its rows are equal to the rows there; False if they contradict them."""
+
+
+def assembled(
+    files: Sequence[PartFile], schema: TableSchema, encoded: bool = False
+) -> tuple[pa.Table, tuple[RepeatedPart, ...]]:
     """Return the rows of all files, part by part in the order of the ids, each part once.
 
-    A part that several files hold is taken from a merged file, because that copy is older.
+    A part that several files hold is taken from a merged file, because that copy is older. Parts
+    with other ids that hold the same rows are left out and returned.
     """
     ranked = sorted(files, key=lambda file: (not file.merged, file.ids[:1], file.key))
     fields = schema.encoded if encoded else schema.arrow
@@ -138,15 +163,30 @@ def assembled(files: Sequence[PartFile], schema: TableSchema, encoded: bool = Fa
     ids = np.array([name for file in ranked for name in file.ids], dtype=object)
     rows = np.array([n for file in ranked for n in file.rows], dtype=np.int64)
     if not len(ids):
-        return whole
+        return whole, ()
     starts = np.cumsum(rows) - rows
     _, first = np.unique(ids, return_index=True)  # first place of each id, in the order of the ids
-    if np.array_equal(first, np.arange(len(ids))):
-        return whole
-    kept = rows[first]
-    before = np.repeat(np.cumsum(kept) - kept, kept)
-    places = np.repeat(starts[first], kept) + np.arange(int(kept.sum())) - before
-    return whole.take(pa.array(places))
+    if not np.array_equal(first, np.arange(len(ids))):
+        whole = _rows_of(whole, starts[first], rows[first])
+    rows = rows[first]
+    repeated = repeated_parts(whole, schema, ids[first].tolist(), rows)
+    if not repeated:
+        return whole, ()
+    kept = np.setdiff1d(np.arange(len(rows)), [*repeated])
+    keys = np.array([file.key for file in ranked for _ in file.ids], dtype=object)[first]
+    left_out = tuple(
+        RepeatedPart(keys[place], ids[first[place]], keys[other], equal)
+        for place, (other, equal) in sorted(repeated.items())
+    )
+    return _rows_of(whole, (np.cumsum(rows) - rows)[kept], rows[kept]), left_out
+
+
+def _rows_of(
+    table: pa.Table, starts: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+) -> pa.Table:
+    """Return the rows of ranges of a table, one range after the other."""
+    before = np.repeat(np.cumsum(rows) - rows, rows)
+    return table.take(pa.array(np.repeat(starts, rows) + np.arange(int(rows.sum())) - before))
 
 
 def _bytes(table: pa.Table, metadata: dict[bytes, bytes]) -> bytes:
@@ -199,11 +239,19 @@ def _metadata(file: pq.ParquetFile) -> dict[bytes, bytes]:
     return file.metadata.metadata or {}
 
 
-def _listed(file: pq.ParquetFile) -> dict[str, int]:
-    """Return the number of rows of each part of a merged file."""
-    listed = json.loads(file.metadata.metadata[_PARTS])
-    return dict(zip(listed["ids"], listed["rows"], strict=True))
+def _listed(file: pq.ParquetFile, rows: int) -> dict[str, int]:
+    """Return the number of rows of each part of a merged file. Raises `DamagedFileError`."""
+    listed = parse_json_object(_metadata(file).get(_PARTS, b"")) or {}
+    ids, counts = listed.get("ids"), listed.get("rows")
+    if not isinstance(ids, list) or not isinstance(counts, list) or len(ids) != len(counts):
+        raise DamagedFileError("it does not list its parts")
+    if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != rows:
+        raise DamagedFileError("it does not have the rows of the parts that it lists")
+    if len(parts := dict(zip(map(str, ids), counts, strict=True))) < len(ids):
+        raise DamagedFileError("it lists a part twice")
+    return parts
 
 
 def _unreadable(error: Exception) -> DamagedFileError:
-    return DamagedFileError(f"not a readable Parquet file ({str(error).splitlines()[0]})")
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return DamagedFileError(f"not a readable Parquet file ({reason})")

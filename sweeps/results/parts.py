@@ -21,6 +21,7 @@ from sweeps.results.bundles import BUNDLED, FOLDER, is_bundle, parts_in
 from sweeps.results.parquet_files import (
     DamagedFileError,
     PartFile,
+    RepeatedPart,
     assembled,
     decode,
     folder_name,
@@ -36,6 +37,9 @@ from sweeps.storage import MissingObjectError, ObjectStore
 READERS = 8
 """Number of files fetched in parallel: on a bucket each costs a round trip."""
 
+REPAIR = "`sweeps run` writes it again"
+"""Remedy for a damaged part: its rows are stored with the stages and trials."""
+
 LOOKS = 5
 """Maximum number of listings. Merging by another process may delete files between two listings."""
 
@@ -46,9 +50,10 @@ class TableRead:
 
     table: pa.Table
     damaged: tuple[str, ...]
-    """Keys of the files that were left out, sorted."""
+    """Keys of the files that were left out and whose rows may be missing, sorted."""
     warnings: tuple[str, ...]
-    """One sentence for each of these files, with the key and the reason."""
+    """One sentence for each of these files, with the key, the reason and the remedy, and for each
+    copy of another file, which is left out, too."""
 
 
 def part_key(sweep: str, table: str, part_id: str) -> str:
@@ -105,12 +110,27 @@ def read_tables(
     for table in tables:
         files = [file for by_table in parts.values() for file in by_table.get(table, [])]
         damaged = {k: issue for k, issue in issues.items() if table in tables_of(sweep, k)}
+        rows, repeated = assembled(files, TABLES[table], encoded)
+        contradicting = [part for part in repeated if not part.equal]
         reads[table] = TableRead(
-            table=assembled(files, TABLES[table], encoded),
-            damaged=tuple(damaged),
-            warnings=tuple(f"{key} is left out: {reason}" for key, reason in damaged.items()),
+            table=rows,
+            damaged=tuple(sorted({*damaged, *(part.key for part in contradicting)})),
+            warnings=(
+                *(f"{key} is left out: {issue}; {REPAIR}" for key, issue in damaged.items()),
+                *(_repetition(part) for part in repeated),
+            ),
         )
     return reads
+
+
+def _repetition(repeated: RepeatedPart) -> str:
+    within = f" (part {repeated.part})" if is_merged(repeated.key) else ""
+    if repeated.equal:
+        return f"{repeated.key}{within} is a copy of {repeated.other} and is ignored: remove it"
+    return (
+        f"{repeated.key}{within} is left out: its rows contradict those of {repeated.other}; "
+        "remove the wrong one of the two"
+    )
 
 
 def result_files(store: ObjectStore, sweep: str, tables: Sequence[str]) -> list[str]:
@@ -118,16 +138,20 @@ def result_files(store: ObjectStore, sweep: str, tables: Sequence[str]) -> list[
 
     Takes one listing: of all results, or of one folder for a single table that is never bundled.
     """
-    if len(tables) == 1 and tables[0] not in BUNDLED:
-        return list(store.list(table_folder(sweep, tables[0])))
-    keys = store.list(results_folder(sweep))
+    alone = len(tables) == 1 and tables[0] not in BUNDLED
+    keys = store.list(table_folder(sweep, tables[0]) if alone else results_folder(sweep))
     return [key for key in keys if {*tables} & {*tables_of(sweep, key)}]
 
 
 def tables_of(sweep: str, key: str) -> Sequence[str]:
-    """Return the tables whose rows a file may hold; empty for a file that was set aside."""
+    """Return the tables whose rows a file may hold; empty for a file that was set aside.
+
+    A file of another program, with another ending, holds no rows.
+    """
     name = folder_name(sweep, key)
-    return BUNDLED if name == FOLDER else [name] if name in TABLES else []
+    if name == FOLDER:
+        return BUNDLED if key.endswith(".zip") else []
+    return [name] if name in TABLES and key.endswith(".parquet") else []
 
 
 def set_aside(store: ObjectStore, keys: Sequence[str]) -> None:

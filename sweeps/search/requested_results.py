@@ -35,7 +35,9 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
     trials, evals = reads["trials"], reads["evals"]
     kept, _, gaps = requested_trials(current_step(sweep, objects), trials.table)
-    return Results(kept, evals.table, (*trials.warnings, *evals.warnings, *gaps))
+    warnings = dict.fromkeys((*trials.warnings, *evals.warnings, *gaps))
+    left_out = dict.fromkeys((*trials.damaged, *evals.damaged))
+    return Results(kept, evals.table, tuple(warnings), tuple(left_out))
 
 
 def requested_trials(step: Step, trials: pa.Table) -> RequestedTrials:

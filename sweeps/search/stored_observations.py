@@ -6,13 +6,12 @@ is written, moved or repaired. Data that cannot be read counts as missing; the n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import final
 
 from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
-from clmethods.metrics import EvalRow
+from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
@@ -79,7 +78,7 @@ class StoredObservations:
             key = self._keys[trial.trial_id][position]
             rows = self._evaluation(key, identity)
             parameters = self._parameters(key) if PARAMETERS in objectives else None
-            if rows is None or (PARAMETERS in objectives and parameters is None):
+            if not are_eval_rows(rows) or (PARAMETERS in objectives and parameters is None):
                 break
             counts.append(rows)
             order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]
@@ -98,7 +97,7 @@ class StoredObservations:
             return None
         if f"result-{sha256(data)}.json" != marker["result"]:
             return None
-        return float(json.loads(data)["method"][PARAMETERS])
+        return float(parse_json(data)["method"][PARAMETERS])
 
     def _marker(self, key: str) -> StageMarker | None:
         try:

@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import final
 
+from clmethods.json_parsing import parse_json_object
 from sweeps.errors import SweepsError
 from sweeps.storage import MissingObjectError, ObjectStore, StorageError
 
@@ -301,8 +302,4 @@ def _is_number(name: str) -> bool:
 
 def beat_fields(beat: str | None) -> dict[str, object]:
     """Return the fields of a heartbeat; empty if the lease was released or is not valid JSON."""
-    try:
-        fields = json.loads(beat or "")
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+    return parse_json_object(beat or "") or {}

@@ -31,10 +31,10 @@ from clmethods.checksummed_json import (
     verify_checksum,
 )
 from clmethods.config import StageSpec, canonical_json
-from clmethods.metrics import EvalRow
+from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.stages.stage_checks import checked_evaluation, checked_marker
 from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
-from sweeps.storage import MissingObjectError, ObjectStore
+from sweeps.storage import MissingObjectError, ObjectStore, StorageRefusedError
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 
 if TYPE_CHECKING:
@@ -219,9 +219,12 @@ class StageStore:
         except MissingObjectError:
             return None
         found = checked_evaluation(data, key, eval_id, lambda: self.marker(key))
-        if found.problem:
+        problem = found.problem or (
+            "" if are_eval_rows(found.value) else "it does not hold counts"
+        )
+        if problem:
             subject = f"evaluation {eval_id} of stage"
-            self._move(key, [name], subject, f"evaluated again ({found.problem})")
+            self._move(key, [name], subject, f"evaluated again ({problem})")
             return None
         rows: list[EvalRow] = found.value
         return rows
@@ -262,6 +265,12 @@ class StageStore:
                 self.objects.move(name, f"{prefix}/{number}/{name.rsplit('/', 1)[1]}")
             except MissingObjectError:
                 continue  # another process moved it first
+            except StorageRefusedError as error:  # a command that reads may lack this right
+                self.report(
+                    f"{subject} {key[:12]} is damaged and cannot be moved aside "
+                    f"({error.reason}): to be {consequence}"
+                )
+                return
         self.report(f"{subject} {key[:12]} is damaged: moved to {prefix}/{number}, {consequence}")
 
     def _payload(self, key: str, name: str) -> bytes | None:

@@ -148,7 +148,7 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """Return the failure that an exception of a backend means."""
     if isinstance(error, OSError) and error.errno is not None:
-        return _of_errno(error.errno)
+        return _of_errno(error.errno, error.filename)
     text = str(error)
     head = _HEAD.split(text, maxsplit=1)[0]
     if isinstance(error, UnauthenticatedError) and (provider := _PROVIDER.search(head)):
@@ -185,13 +185,22 @@ def says_no_bucket(error: FileNotFoundError) -> bool:
     return "The specified bucket does not exist" in head  # Google's answers in JSON
 
 
+def says_no_file(error: BaseException) -> bool:
+    """Return True if a path of a file system leads to no file: through a file, or in a circle."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := _OS_ERROR.search(_HEAD.split(str(error), maxsplit=1)[0])):
+        number = int(found[1])
+    return number in {errno.ELOOP, errno.ENOTDIR}
+
+
 def says_conflict(error: AlreadyExistsError) -> bool:
     """Return True if the key is free and the write only collided with another write of it."""
     return _code_in(_HEAD.split(str(error), maxsplit=1)[0]) in _CONFLICT_CODES
 
 
-def _of_errno(number: int) -> Failure:
-    return Failure(_ERRNOS.get(number, Kind.OTHER), os.strerror(number))
+def _of_errno(number: int, path: str | None = None) -> Failure:
+    reason = os.strerror(number) + (f" ({path})" if path else "")
+    return Failure(_ERRNOS.get(number, Kind.OTHER), reason)
 
 
 def _of_provider(name: str, head: str) -> Failure:

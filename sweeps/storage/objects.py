@@ -11,12 +11,13 @@ Every operation is retried for `options.retry_for_s` seconds while the storage i
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar, final
 
 import obstore
@@ -26,9 +27,10 @@ from obstore.store import LocalStore
 from sweeps.errors import SweepsError
 from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
-from sweeps.storage.failure_kinds import says_conflict, says_no_bucket
+from sweeps.storage.failure_kinds import says_conflict, says_no_bucket, says_no_file
+from sweeps.storage.local_listing import is_special, local_files, local_folders, local_stats
 from sweeps.storage.options import StorageOptions
-from sweeps.storage.patience import OutageNotice, Patience
+from sweeps.storage.patience import BACKEND_ERRORS, OutageNotice, Patience
 from sweeps.storage.recent import RecentObjects
 
 T = TypeVar("T")
@@ -83,6 +85,11 @@ class ObjectStore:
         return "://" not in self.location
 
     @property
+    def _directory(self) -> str | None:
+        """Directory of a local storage; None for a bucket, and for a storage in memory."""
+        return self._backend.file_system if isinstance(self._backend.quick, LocalStore) else None
+
+    @property
     def options(self) -> StorageOptions:
         """Options in force, for `open_storage` on another node."""
         return self._backend.options
@@ -128,7 +135,11 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """Return the object's bytes. Raises `MissingObjectError`."""
         store, name = self._backend.quick, _checked(key)
-        found = self._run(f"read {key}", lambda: bytes(obstore.get(store, name).bytes()))
+
+        def attempt() -> bytes | None:
+            return None if self._is_special(name) else bytes(obstore.get(store, name).bytes())
+
+        found = self._run(f"read {key}", attempt)
         if found is None:
             raise MissingObjectError(key, self.location)
         return found
@@ -181,16 +192,32 @@ class ObjectStore:
     def exists(self, key: str) -> bool:
         """Return True if an object has exactly this key; a folder is not an object."""
         store, name = self._backend.quick, _checked(key)
-        return self._run(f"look for {key}", lambda: obstore.head(store, name)) is not None
+
+        def attempt() -> bool:
+            if self._is_special(name):
+                return False
+            obstore.head(store, name)
+            return True
+
+        return self._run(f"look for {key}", attempt) or False
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys below the folder `prefix`, sorted; the empty prefix lists all.
 
         Keys are listed at any depth. Folders match by whole segments: `stages/a` does not list
         `stages/ab/x`. Files that are still being written are not listed. Files with names that are
-        not valid keys are not listed either: they belong to other programs.
+        not valid keys are not listed either: they belong to other programs. `local_listing` states
+        which links of a directory are followed.
         """
-        return (entry.key for entry in self.entries(prefix))
+        directory = self._directory
+        if directory is None:
+            return (entry.key for entry in self.entries(prefix))
+        folder = _folder(prefix) or ""
+
+        def attempt() -> Iterator[str]:
+            return iter(sorted(key for key, _ in local_files(directory, folder, _is_key)))
+
+        return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the keys of `list` with the number of bytes of each object."""
@@ -201,6 +228,9 @@ class ObjectStore:
         folder = _folder(prefix)
 
         def attempt() -> Iterator[StoredObject]:
+            if self._directory is not None:
+                files = local_stats(self._directory, folder or "", _is_key)
+                return iter(sorted((_local_object(*file) for file in files), key=lambda e: e.key))
             found = [
                 StoredObject(str(entry["path"]), int(entry["size"]), entry["last_modified"])
                 for chunk in obstore.list(self._backend.quick, folder, chunk_size=1000)
@@ -216,6 +246,8 @@ class ObjectStore:
         folder = _folder(prefix)
 
         def attempt() -> tuple[str, ...]:
+            if self._directory is not None:
+                return tuple(local_folders(self._directory, folder or "", _is_key))
             found = obstore.list_with_delimiter(self._backend.quick, folder)
             names = (str(path).rsplit("/", 1)[-1] for path in found["common_prefixes"])
             return tuple(sorted(name for name in names if _is_key(name)))
@@ -270,6 +302,10 @@ class ObjectStore:
         if self._run(f"move {source}", attempt) is None:
             raise MissingObjectError(source, self.location)
 
+    def _is_special(self, name: str) -> bool:
+        """Return True for a pipe, a socket or a device, which could be read without end."""
+        return self._directory is not None and is_special(os.path.join(self._directory, name))
+
     def _run(self, operation: str, attempt: Callable[[], T]) -> T | None:
         """Return the result of `attempt`, or None if the object does not exist."""
 
@@ -279,6 +315,10 @@ class ObjectStore:
             except FileNotFoundError as error:
                 if not says_no_bucket(error):
                     return None
+            except BACKEND_ERRORS as error:
+                if says_no_file(error):  # a link in a circle: no object, as a folder is none
+                    return None
+                raise
             raise StorageRefusedError(
                 self.location, operation, Kind.NO_BUCKET, "the bucket does not exist"
             )
@@ -295,6 +335,10 @@ def new_object_store(backend: Backend, notify: Callable[[str], None]) -> ObjectS
     limit = backend.options.retry_for_s
     notice = OutageNotice(backend.location, limit, notify)
     return ObjectStore(backend, Patience(backend.location, limit, notice), RecentObjects())
+
+
+def _local_object(key: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _folder(prefix: str) -> str | None:

@@ -57,11 +57,12 @@ def open_for_planning(
 ) -> ObjectStore:
     """Open the storage of a run that may follow, without creating anything.
 
-    A directory that does not exist yet is an empty storage. Raises `InvalidConfigError` as
-    `open_storage` does, and for a directory that could not be created.
+    A directory that does not exist yet is an empty storage. An existing one need not be writable.
+    Raises `InvalidConfigError` as `open_storage` does, and for a directory that could not be
+    created.
     """
     if parse_storage_url(location) is not None or os.path.lexists(_root(location)):
-        return open_storage(location, options, notify=notify)
+        return open_storage(location, options, create=False, notify=notify)
     root = _root(location)
     parent = next(folder for folder in root.parents if os.path.lexists(folder))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):

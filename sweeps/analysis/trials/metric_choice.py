@@ -25,6 +25,8 @@ class Results(NamedTuple):
     evals: pa.Table
     warnings: tuple[str, ...]
     """One sentence per part that was left out, and one about missing runs."""
+    left_out: tuple[str, ...] = ()
+    """Keys of the files that were left out and whose rows may be missing."""
 
 
 def summaries(results: Results) -> dict[str, pa.Table]:

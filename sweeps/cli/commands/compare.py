@@ -10,7 +10,7 @@ from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout, direction_of
 from sweeps.cli.commands.effects import difference_columns
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.shared_options import split_option
 from sweeps.search.requested_results import read_results
@@ -52,6 +52,7 @@ def compare(
     """
     sides = [_read(directory) for directory in (first, second)]
     for side in sides:
+        note_left_out(f"{side.directory}: {key}" for key in side.results.left_out)
         for warning in side.results.warnings:
             click.echo(warning, err=True)
     name = chosen_readout(sides[0].sweep, readout)

@@ -8,7 +8,7 @@ import click
 
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.shared_options import split_option
 
@@ -60,6 +60,7 @@ def effects(
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
+    note_left_out(results.left_out)
     name = chosen_readout(sweep, readout)
     metrics = list(metric or sweep.objectives)
     found = replicates(summarize(results.trials, results.evals, split), metrics)

@@ -7,8 +7,9 @@ from typing import Literal
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
-from sweeps.cli.locate import open_stored_sweep
+from sweeps.cli.errors import exit_on_user_error, note_left_out
+from sweeps.cli.locate import open_stored_sweep, refuse_inside_storage
+from sweeps.cli.shared_options import escape_option
 
 
 @click.command()
@@ -24,8 +25,9 @@ from sweeps.cli.locate import open_stored_sweep
 @click.option(
     "--format", "kind", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
 )
+@escape_option
 @exit_on_user_error
-def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> None:
+def export(directory: str, target: Path, kind: Literal["parquet", "csv"], escape: bool) -> None:
     """Write the result tables as single Parquet or CSV files.
 
     One file per table, one for the summary, and a description of all columns.
@@ -36,16 +38,18 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"]) -> Non
     from sweeps.results import TABLES, export_table, latest_trials, read_tables
     from sweeps.results.load import StoredTables
 
+    refuse_inside_storage(directory, "--to", target)
     stored = open_stored_sweep(directory)
     target.mkdir(parents=True, exist_ok=True)
     reads = read_tables(stored.objects, stored.sweep.name, list(TABLES))
+    note_left_out(key for read in reads.values() for key in read.damaged)
     for warning in dict.fromkeys(w for read in reads.values() for w in read.warnings):
         click.echo(warning, err=True)
     tables = {name: read.table for name, read in reads.items()}
     latest = tables | {"trials": latest_trials(tables["trials"])}
     (tables["summary"],) = summaries_of([StoredTables(stored.sweep.name, latest, ())])
     for name, table in tables.items():
-        path = export_table(table, name, target, kind)
+        path = export_table(table, name, target, kind, escape=escape)
         click.echo(f"{path}  {table.num_rows} rows")
     (target / "SCHEMA.md").write_text(describe_tables(), encoding="utf-8")
     click.echo(f"{target / 'SCHEMA.md'}  descriptions of the columns")

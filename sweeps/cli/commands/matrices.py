@@ -9,7 +9,7 @@ import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.presentation.numbers import percent_interval, verdict
 from sweeps.presentation.text_tables import NOTHING
@@ -50,6 +50,7 @@ def matrices(directory: str, configuration: str | None) -> None:
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
     read = read_table(stored.objects, stored.sweep.name, "matrices")
+    note_left_out((*results.left_out, *read.damaged))
     for warning in dict.fromkeys((*results.warnings, *read.warnings)):
         click.echo(warning, err=True)
     click.echo(matrices_text(results.trials, read.table, configuration, all_orders(stored.sweep)))

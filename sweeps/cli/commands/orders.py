@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sweeps.analysis.trials.metric_choice import chosen_metric
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.shared_options import split_option
 from sweeps.cli.text.order_effect import orders_text
@@ -28,4 +28,5 @@ def orders(directory: str, readout: str | None, split: str, metric: str | None) 
     stored = open_stored_sweep(directory)
     name = chosen_metric(stored.sweep, metric)
     results = read_results(stored.sweep, stored.objects)
+    note_left_out(results.left_out)
     click.echo(orders_text(stored.sweep, results, readout, split, name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.cli.text.attained import attained_text
 from sweeps.cli.text.front_table import front_text
@@ -27,6 +27,7 @@ def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> No
     """Show the Pareto front, with 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
+    note_left_out(results.left_out)
     click.echo(front_text(stored.sweep, results, readout, iqm))
     if attained:
         click.echo("\n" + attained_text(stored.sweep, results, readout, "validation"))

@@ -10,7 +10,7 @@ import click
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse
 from sweeps.cli.commands.effects import difference_columns
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def path(
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
+    note_left_out(results.left_out)
     for warning in results.warnings:
         click.echo(warning, err=True)
     name, objective = chosen_readout(sweep, readout), metric or next(iter(sweep.objectives))

@@ -7,7 +7,8 @@ import sys
 import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
+from sweeps.cli.shared_options import escape_option
 
 
 @click.command()
@@ -21,29 +22,27 @@ from sweeps.cli.errors import exit_on_user_error
     show_default=True,
     help="`json` prints one object per line.",
 )
+@escape_option
 @exit_on_user_error
-def query(directory: str, sql: str, kind: str) -> None:
+def query(directory: str, sql: str, kind: str, escape: bool) -> None:
     """Query the result tables with SQL.
 
     The views are trials, stages, evals, matrices and summary. DIR can be a storage with several
     sweeps; the first column of every view is `sweep`. `summary` has one row per trial, readout and
     split, with every metric and every searched field, quoted as in "method.rank". Queries cannot
-    change the storage.
+    change the storage. Repeated names of columns are numbered. In JSON, NaN is null.
 
     \b
     sweeps query runs/demo "SELECT label, avg(average_accuracy) AS accuracy
                             FROM summary WHERE split = 'test' GROUP BY 1 ORDER BY 2 DESC"
     """
-    import json
-
-    import pyarrow.csv as pa_csv
-
     from sweeps.api import load
     from sweeps.presentation.text_tables import render_table
-    from sweeps.results.export import lists_as_json
+    from sweeps.results.export import json_lines, numbered, write_csv
     from sweeps.results.query import QueryError
 
     found = load(directory)
+    note_left_out(found.damaged)
     for warning in found.warnings:
         click.echo(warning, err=True)
     try:
@@ -51,11 +50,12 @@ def query(directory: str, sql: str, kind: str) -> None:
     except QueryError as error:
         constraint = "one SQL statement that reads"
         raise InvalidConfigError([ConfigIssue("SQL", sql, constraint, str(error))]) from error
+    answer = answer.rename_columns(numbered(answer.column_names))
     if kind == "csv":
-        pa_csv.write_csv(lists_as_json(answer), sys.stdout.buffer)
+        write_csv(answer, sys.stdout.buffer, escape=escape)
     elif kind == "json":
-        for row in answer.to_pylist():
-            click.echo(json.dumps(row, default=str))
+        for line in json_lines(answer):
+            click.echo(line)
     else:
         click.echo(render_table(answer))
         click.echo(f"{answer.num_rows} row{'s' * (answer.num_rows != 1)}")

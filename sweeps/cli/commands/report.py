@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
-from sweeps.cli.locate import open_stored_sweep
+from clmethods.errors import InvalidConfigError
+from sweeps.cli.errors import exit_on_user_error, note_left_out
+from sweeps.cli.locate import StoredSweep, open_stored_sweep
+from sweeps.storage import require_storage
 
 
 @click.command()
@@ -33,8 +36,9 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
     """
     from sweeps.report import read_evidence, render, report_key
 
-    stored = open_stored_sweep(directory, write=output is None)
+    stored = _opened(directory, write=output is None)
     evidence = read_evidence(stored.sweep, stored.objects, readout)
+    note_left_out(evidence.left_out)
     for warning in evidence.warnings:
         click.echo(warning, err=True)
     page = render(evidence).encode()
@@ -52,3 +56,17 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
 
         for path in write_figures(evidence, figures):
             click.echo(path)
+
+
+def _opened(directory: str, *, write: bool) -> StoredSweep:
+    """Open the sweep; for a storage that cannot be written, the error also suggests `-o`."""
+    stored = open_stored_sweep(directory)
+    try:
+        if write:
+            require_storage(stored.objects)
+    except InvalidConfigError as error:
+        hint = "`-o FILE` writes the report elsewhere."
+        raise InvalidConfigError(
+            replace(issue, hint=f"{issue.hint} {hint}") for issue in error.issues
+        ) from error
+    return stored

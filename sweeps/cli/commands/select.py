@@ -10,7 +10,7 @@ import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import refuse, require
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep, write_new_file
 from sweeps.cli.metric_bounds import metric_bound
 from sweeps.cli.text.task_lines import SHOWN_TASKS, task_lines
@@ -132,6 +132,7 @@ def select(
     stored = open_stored_sweep(directory)
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
+    note_left_out(results.left_out)
     summaries = {s: summarize(results.trials, results.evals, s) for s in ("validation", "test")}
     limits = _limits("max", at_most) + _limits("min", at_least)
     objectives = dict(sweep.objectives)

@@ -9,7 +9,6 @@ valid for trials of the same base with a smaller estimate.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from clmethods.config import canonical_json, short_id
 from clmethods.config.methods.fields import AdapterFields, FullFields
 from clmethods.config.methods.run_shapes import total
 from clmethods.forecast.memory import WORDS, run_memory
+from clmethods.json_parsing import parse_json
 from sweeps.definition import TrialSpec
 from sweeps.definition.resources import share_of
 from sweeps.execution.resources.gpu_memory import Device, MemoryUse
@@ -219,7 +219,7 @@ def find_record(
 
 def _read(objects: ObjectStore, name: str) -> MemoryRecord | None:
     try:
-        record = MemoryRecord(**json.loads(objects.get(name)))
+        record = MemoryRecord(**parse_json(objects.get(name)))
     except (MissingObjectError, ValueError, TypeError):
         return None  # written by another version, or damaged: it is measured again
     return record if _is_valid(record) else None

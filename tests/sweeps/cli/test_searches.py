@@ -75,6 +75,11 @@ def _ended(trial: TrialSpec, store: StageStore, fails: bool) -> AttemptResult:
     return AttemptResult(status="finished", stages_done=len(trial.chain))
 
 
+def exported(storage: Path) -> Path:
+    """The folder for exports, beside the storage."""
+    return storage.with_name(f"{storage.name}-export")
+
+
 def readers(storage: Path, trials: tuple[TrialSpec, ...]) -> dict[str, tuple[object, ...]]:
     """Return the arguments of every command that reads a storage."""
     first, last = trials[0], trials[-1]
@@ -88,7 +93,7 @@ def readers(storage: Path, trials: tuple[TrialSpec, ...]) -> dict[str, tuple[obj
         "select": (storage,),
         "report": (storage, "-o", storage / "report.html"),
         "query": (storage, "SELECT label, count(*) AS n FROM summary GROUP BY 1"),
-        "export": (storage, "--to", storage / "export"),
+        "export": (storage, "--to", exported(storage)),
         "path": (storage, first.config_id, last.config_id),
         "compare": (storage, storage),
         "why": (storage, first.trial_id, last.trial_id),
@@ -132,7 +137,7 @@ def test_every_reader_answers(
         assert label in said["pareto"]
         assert label in said["orders"]
     assert any(f"choose    {label}, " in said["select"] for label in configurations.values())
-    summary = pq.read_table(tmp_path / "export" / "summary.parquet").to_pylist()
+    summary = pq.read_table(exported(tmp_path) / "summary.parquet").to_pylist()
     assert len(summary) == 2 * len(step.trials)
     searched = [row for row in summary if row["method"] == "linear_probe"]
     assert {row["train.lr"] for row in searched} == {t.factors.get("train.lr") for t in trials}
@@ -201,9 +206,9 @@ def test_values_beyond_64_bits_are_exported_and_queried(
     trials = current_step(sweep, open_storage(str(tmp_path))).trials
     said = outputs(sweeps_command, tmp_path, trials, {})
     assert "2 finished, 0 failed" in said["status"]
-    summary = pq.read_table(tmp_path / "export" / "summary.parquet")
+    summary = pq.read_table(exported(tmp_path) / "summary.parquet")
     assert sorted(set(summary["train.lr"].to_pylist())) == [0.005, 1e30]
-    stages = pq.read_table(tmp_path / "export" / "stages.parquet")
+    stages = pq.read_table(exported(tmp_path) / "stages.parquet")
     assert max(stages["cross_entropy"].to_pylist()) > 2**63
     sql = 'SELECT DISTINCT "train.lr" AS lr FROM summary ORDER BY 1'
     answer = sweeps_command("query", tmp_path, sql, "--format", "json").output
