@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
-from sweeps.results.nearby_storages import storage_hint
 from sweeps.results.parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_storage_url, require_storage
 from sweeps.storage.key_layout import records_of
+from sweeps.storage.nearby_storages import storage_hint
 
 
 @dataclass(frozen=True, slots=True)

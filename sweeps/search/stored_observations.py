@@ -11,6 +11,7 @@ from typing import final
 
 from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
+from clmethods.json_parsing import parse_json
 from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table

@@ -8,7 +8,7 @@ import pytest
 
 from clmethods.errors import InvalidConfigError
 from sweeps.results import load as results_load
-from sweeps.results.nearby_storages import storage_hint
+from sweeps.storage.nearby_storages import storage_hint
 
 
 def storage(folder: Path) -> Path:
