@@ -50,6 +50,18 @@ def local_stats(root: str, folder: str, is_key: IsKey) -> Iterator[tuple[str, os
             continue
 
 
+def broken_links(root: str, folder: str, is_key: IsKey) -> list[str]:
+    """Return the keys of the links below a folder that lead nowhere or in a circle, sorted."""
+    found = []
+    for directory, folders, names in os.walk(os.path.join(root, folder)):
+        for name in (*folders, *names):
+            path = os.path.join(directory, name)
+            key = Path(path).relative_to(root).as_posix()
+            if os.path.islink(path) and is_key(key) and not os.path.exists(path):
+                found.append(key)
+    return sorted(found)
+
+
 def local_folders(root: str, folder: str, is_key: IsKey) -> list[str]:
     """Return the names of the folders directly in a folder of a storage, sorted."""
     found = [

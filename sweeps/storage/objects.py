@@ -28,7 +28,13 @@ from sweeps.errors import SweepsError
 from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
 from sweeps.storage.failure_kinds import says_conflict, says_no_bucket, says_no_file
-from sweeps.storage.local_listing import is_special, local_files, local_folders, local_stats
+from sweeps.storage.local_listing import (
+    broken_links,
+    is_special,
+    local_files,
+    local_folders,
+    local_stats,
+)
 from sweeps.storage.options import StorageOptions
 from sweeps.storage.patience import BACKEND_ERRORS, OutageNotice, Patience
 from sweeps.storage.recent import RecentObjects
@@ -218,6 +224,11 @@ class ObjectStore:
             return iter(sorted(key for key, _ in local_files(directory, folder, _is_key)))
 
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
+
+    def broken_links(self, prefix: str) -> list[str]:
+        """Return the keys of links of a local storage that are objects no more; see `list`."""
+        directory, folder = self._directory, _folder(prefix) or ""
+        return [] if directory is None else broken_links(directory, folder, _is_key)
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the keys of `list` with the number of bytes of each object."""
