@@ -173,9 +173,11 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
     scan.ignored_folders += layout.unused
     found: dict[str, dict[int, list[_Image]]] = defaultdict(lambda: defaultdict(list))
     spellings: dict[str, str] = {}
+    stored: set[str] = set()
     for split, side in layout.sides:
         above = frozenset(_identity(folder.stat()) for folder in (root, root / side))
         for name in scan.folders_in(root / side) if side else names:
+            stored.add(name)
             known = unicodedata.normalize("NFC", name)  # macOS stores decomposed names
             spellings[known] = min(name, spellings.get(known, name))
             found[known][split] += scan.images_below(root / side / name, above)
@@ -193,6 +195,8 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
     issues = [*scan.issues, *_class_issues(root, classes, found, splits)]
     refuse(_shortened(root, issues))
     ids = {name: label for label, name in enumerate(classes)}
+    # Earlier versions read each spelling of a name as a class of its own.
+    merged = (b"merged names",) if len(stored) > len(classes) else ()
     rows = [
         (image, ids[name], split)
         for split in splits
@@ -205,7 +209,9 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
         paths=tuple(image.path for image, _, _ in rows),
         labels=tuple(label for _, label, _ in rows),
         splits=tuple(split for _, _, split in rows),
-        version=fingerprint_of((image.path, image.size) for image, _, _ in rows),
+        version=fingerprint_of(
+            ((image.path, image.size) for image, _, _ in rows), *layout.marker, *merged
+        ),
         headers=tuple(image.header for image, _, _ in rows),
         ignored_files=tuple(sorted(scan.ignored_files)),
         ignored_folders=tuple(sorted(scan.ignored_folders)),

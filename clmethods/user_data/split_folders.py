@@ -21,6 +21,9 @@ from clmethods.user_data.image_headers import IMAGE_SUFFIXES
 WORDS = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 CONSTRAINT = "a folder per class, or the folders train and test (optionally val) with such folders"
 
+UNMARKED = frozenset({((TRAIN, "train"), (TEST, name)) for name in ("test", "val")})
+"""Split folders whose data version covers the files only, as in earlier versions."""
+
 
 @dataclass(frozen=True, slots=True)
 class SplitFolders:
@@ -31,6 +34,17 @@ class SplitFolders:
     unused: tuple[str, ...] = ()
     """Names of the folders beside the split folders, which are ignored."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def marker(self) -> tuple[bytes, ...]:
+        """What the data version covers beside the files; empty for layouts with fixed versions.
+
+        Earlier versions knew `train` with `test` or `val` only, and read the folders of all other
+        splits as classes. Their stages must not be used for the splits.
+        """
+        if all(split == OPEN for split, _ in self.sides) or self.sides in UNMARKED:
+            return ()
+        return (b"split folders", *(f"{split} {name}".encode() for split, name in self.sides))
 
 
 def split_folders(root: Path, names: list[str]) -> SplitFolders:

@@ -186,6 +186,19 @@ def test_composed_and_decomposed_names_are_one_class(tmp_path: Path) -> None:
     assert sorted(splits) == [0, 0, 0, 2, 2, 2]
 
 
+def test_names_that_became_one_class_have_another_data_version(tmp_path: Path) -> None:
+    """Earlier versions read two classes from the same files."""
+    root = tmp_path / "x"
+    write_classes(root)
+    for color, form in ((90, "NFC"), (200, "NFD")):
+        write_class(root / unicodedata.normalize(form, "Ärger"), color)
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    before = fingerprint_of((p.relative_to(root).as_posix(), p.stat().st_size) for p in paths)
+    listing = listed(root)
+    assert len(listing.classes) == 5
+    assert listing.version != before
+
+
 def test_class_ids_follow_the_names_as_they_are_stored(tmp_path: Path) -> None:
     """A decomposed name precedes `z`, its composed form follows it: stored runs have the first."""
     root = tmp_path / "x"

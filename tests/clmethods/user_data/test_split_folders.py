@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clmethods.data.streams import TaskStream
-from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION
+from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION, fingerprint_of
 from tests.clmethods.user_data.folders import (
     CLASSES,
     listed,
@@ -39,6 +39,37 @@ def test_usual_spellings_of_two_splits(train: str, test: str, tmp_path: Path) ->
     assert Counter(listing.splits) == {TRAIN: 16, TEST: 8}
     noted = [note for note in listing.notes if "is used as the test split" in note]
     assert len(noted) == (0 if test.lower() in {"test", "testing", "eval"} else 1)
+
+
+def files_version(root: Path) -> str:
+    """Return the version that earlier versions gave to the image files below a folder."""
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    return fingerprint_of((p.relative_to(root).as_posix(), p.stat().st_size) for p in paths)
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("train", "val")])
+def test_splits_of_earlier_versions_keep_their_data_version(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in names:
+        write_classes(tmp_path / name)
+    assert listed(tmp_path).version == files_version(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("Train", "Test"), ("train", "Test"), ("train", "Val"), ("training", "test")),
+        *(("train", "valid"), ("train", "val", "test"), ("TRAIN", "eval")),
+    ],
+)
+def test_splits_that_were_read_as_classes_have_another_data_version(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Stored stages of the classes `Train` and `Test` must not be used for the splits."""
+    for name in names:
+        write_classes(tmp_path / name)
+    assert listed(tmp_path).version != files_version(tmp_path)
 
 
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "valid", "Evaluation")])
