@@ -20,8 +20,8 @@ from tests.clmethods.user_data.folders import (
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path / "cache"))
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_usual_spellings_of_two_splits(train: str, test: str, tmp_path: Path) ->
 
 def files_version(root: Path) -> str:
     """Return the version that earlier versions gave to the image files below a folder."""
-    paths = [path for path in root.rglob("*") if path.is_file()]
+    paths = list(root.rglob("*.png"))
     return fingerprint_of((p.relative_to(root).as_posix(), p.stat().st_size) for p in paths)
 
 
