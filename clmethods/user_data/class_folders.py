@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Hashable
@@ -57,8 +58,17 @@ def _list_by_suffix(root: Path) -> tuple[Listing, list[Path]]:
 
 
 def _require_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise refused("root", str(root), "an existing folder with one folder of images per class")
+    try:
+        with os.scandir(root):
+            return
+    except FileNotFoundError:
+        hint = ""
+    except OSError as error:
+        hint = f"{error.strerror}."
+    except ValueError as error:  # a path with a NUL
+        hint = f"{error}."
+    allowed = "an existing folder with one folder of images per class"
+    raise refused("root", str(root), allowed, hint)
 
 
 def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list[Path]]:

@@ -135,6 +135,9 @@ class FolderScan:
             return [], []
         for entry in entries:
             path = Path(entry.path)
+            if not _is_utf8(entry.name):
+                self._refuse(path, "The name is not UTF-8: rename it.")
+                continue
             try:
                 found = entry.stat()
             except OSError as error:
@@ -167,6 +170,15 @@ def identity_of(path: Path, found: os.stat_result | None = None) -> Hashable:
     found = found or path.stat()
     # Some file systems have no inodes.
     return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
+
+
+def _is_utf8(name: str) -> bool:
+    """Return False for names that the system cannot show, which come from other encodings."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _broken(path: Path, error: OSError) -> str:

@@ -34,7 +34,7 @@ def smooth(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def write(root: Path) -> None:
-    """Four classes of 12 training and 3 test images; a test image is similar to one of training."""
+    """Four classes of 12 training and 3 test images; two of them are similar."""
     for label, name in enumerate(("cat", "dog", "emu", "fox")):
         for side, each in (("train", 12), ("test", 3)):
             for index in range(each):

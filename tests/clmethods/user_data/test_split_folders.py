@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.clmethods.user_data.folders import (
     write_class,
     write_classes,
 )
+
+WIDE_TRAIN = "".join(chr(ord(letter) + 0xFEE0) for letter in "TRAIN")
+"""TRAIN in the full-width letters of East Asian fonts."""
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +123,46 @@ def test_splits_that_cannot_be_used_are_refused_with_the_remedy(
         write_classes(tmp_path / name)
     (issue,) = refusals(tmp_path)
     assert remedy in issue
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *(("training_set", "test_set"), ("train2017", "val2017"), ("seg_train", "seg_test")),
+        *(("train_images", "test_images"), ("Training Data", "Testing Data"), ("train", "test1")),
+        *(("trainset", "testset"), ("Training-Data", "Testing-Data"), ("my-train", "my-eval")),
+        *((WIDE_TRAIN, "test"), ("train ", "test"), ("trainval", "test"), ("train", "val_set")),
+    ],
+)
+def test_other_names_of_splits_are_refused_and_not_read_as_classes(
+    train: str, test: str, tmp_path: Path
+) -> None:
+    for name in (train, test):
+        write_classes(tmp_path / name)
+    (issue,) = refusals(tmp_path)
+    assert repr(train) in issue
+    assert repr(test) in issue
+    assert "look like splits: rename them to train and test (optionally val)." in issue
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("train station", "test bench"), ("train_images", "test_images"), ("cat", "dog")),
+        *(("trainer", "tester"), ("train2017", "cat"), ("valley", "training_set")),
+    ],
+)
+@pytest.mark.parametrize("nested", [0, 1])
+def test_classes_whose_names_contain_such_words_stay_classes(
+    names: tuple[str, str], nested: int, tmp_path: Path
+) -> None:
+    """Images in one of two folders show that it is a class, as does a name without a partner."""
+    write_classes(tmp_path, names)
+    listing = listed(tmp_path)
+    assert listing.classes == tuple(sorted(names))
+    shutil.rmtree(tmp_path / names[nested])
+    write_class(tmp_path / names[nested] / "a", 3)
+    assert listed(tmp_path).classes == tuple(sorted(names))
 
 
 def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
