@@ -43,7 +43,7 @@ class SplitFolders:
 
     @property
     def marker(self) -> tuple[bytes, ...]:
-        """What the data version covers beside the files; empty for layouts with fixed versions.
+        """Text that the data version covers beside the files; empty if it covers only these.
 
         Earlier versions knew `train` with `test` or `val` only, and read the folders of all other
         splits as classes. Their stages must not be used for the splits.
@@ -69,6 +69,7 @@ def split_folders(root: Path, names: list[str]) -> SplitFolders:
     held_out = TEST in found or VALIDATION in found
     if TRAIN in found and held_out and _contains_folders_only(root / found[TRAIN][0]):
         return _usable(root, found, others)
+    _refuse_stray_images(root, spelled)
     _refuse_other_spellings(root, names)
     containers = [name for name in spelled if _contains_folders_only(root / name)]
     if containers or (spelled and not others):
@@ -121,6 +122,23 @@ def _unusable(root: Path, splits: list[str], others: list[str]) -> InvalidConfig
         remedy = "Put a folder per class into each of them."
     verb = "looks like a split" if len(splits) == 1 else "look like splits"
     return refused("root", str(root), CONSTRAINT, f"{_listed(splits)} {verb}. {remedy}")
+
+
+def _refuse_stray_images(root: Path, spelled: list[str]) -> None:
+    """Raise `InvalidConfigError` if splits have class folders, and images beside these.
+
+    Such images do not show that the splits are classes.
+    """
+    mixed = [name for name in spelled if any(_is_folder(entry) for entry in _entries(root / name))]
+    kinds = {SPLIT_OF[name.lower()] for name in mixed}
+    if TRAIN in kinds and len(kinds) > 1:
+        stray = [name for name in mixed if not _contains_folders_only(root / name)]
+        hint = (
+            f"{_listed(mixed)} look like splits, but {_listed(stray)} contains images beside the "
+            "class folders: move these images into class folders, or elsewhere. If they are "
+            "classes, give them other names."
+        )
+        raise refused("root", str(root), CONSTRAINT, hint)
 
 
 def _refuse_other_spellings(root: Path, names: list[str]) -> None:

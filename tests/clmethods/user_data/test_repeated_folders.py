@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_link_to_a_folder_that_is_read_is_named(link: str, target: str, root: Path) -> None:
-    """Whether the link or the folder comes first in the order of names."""
+    """The link is named, even if it precedes the folder in the order of names."""
     (root / link).symlink_to(root / target)
     issues = refusals(root)
     assert f"x/{link}', allowed: a file or folder to read. The link leads to" in issues[0]

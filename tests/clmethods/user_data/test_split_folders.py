@@ -165,6 +165,17 @@ def test_classes_whose_names_contain_such_words_stay_classes(
     assert listed(tmp_path).classes == tuple(sorted(names))
 
 
+def test_an_image_beside_the_class_folders_does_not_make_classes_of_splits(
+    tmp_path: Path,
+) -> None:
+    for name in ("train", "test"):
+        write_classes(tmp_path / name)
+    write_class(tmp_path / "unlabeled", 3)
+    write_class(tmp_path / "train", 7, each=1)
+    (issue,) = refusals(tmp_path)
+    assert "'test', 'train' look like splits, but 'train' contains images beside the" in issue
+
+
 def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
     write_classes(tmp_path, ("train", "test"))
     (issue,) = refusals(tmp_path)
