@@ -14,7 +14,8 @@ from clmethods.data.idx import idx_dataset
 from clmethods.data.source import Source
 from clmethods.data.splits import cells, drawn_splits
 from clmethods.errors import InvalidConfigError
-from clmethods.user_data.folder_listing import TEST, TRAIN, VALIDATION, Listing
+from clmethods.user_data.file_records import FileRecords
+from clmethods.user_data.folder_listing import OPEN, TEST, TRAIN, VALIDATION, Listing
 from clmethods.user_data.image_headers import UPRIGHT
 
 SPLITS = {"training": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -114,8 +115,35 @@ def summary_of(stream: StreamConfig) -> DataSummary | None:
         turned=sum(header.orientation != UPRIGHT for header in shown),
         ignored_folders=listing.ignored_folders,
         ignored_files=listing.ignored_files,
-        notes=listing.notes,
+        notes=(*listing.notes, *_copies(stream, listing)),
     )
+
+
+def _copies(stream: StreamConfig, listing: Listing) -> list[str]:
+    """Return a sentence about images that occur several times in a class of a folder.
+
+    `split_seed` can put equal images into two splits. Images that both splits of given ones
+    contain are refused when the folder is listed.
+    """
+    if stream.dataset != "image-folder" or OPEN not in listing.splits:
+        return []
+    records = FileRecords(listing.base)
+    try:
+        sizes = [(listing.base / path).stat().st_size for path in listing.paths]
+        keys = list(zip(listing.labels, sizes, strict=True))
+        of_size = Counter(keys)
+        same = [i for i, key in enumerate(keys) if of_size[key] > 1]
+        digests = records.digests([listing.paths[i] for i in same])
+    except OSError:  # comparing all content names files that cannot be read
+        return []
+    records.save()
+    found = Counter((listing.labels[i], digest) for i, digest in zip(same, digests, strict=True))
+    numbers = [number for number in found.values() if number > 1]
+    if not numbers:
+        return []
+    often = "twice" if max(numbers) == 2 else "more than once"
+    one = len(numbers) == 1
+    return [f"{len(numbers):,} {'image occurs' if one else 'images occur'} {often}"]
 
 
 def summary_lines(streams: Iterable[StreamConfig], verbose: bool = False) -> list[str]:

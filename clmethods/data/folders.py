@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,13 +66,13 @@ def listed_source(listing: Listing, content: str = "") -> Source:
 def _classes(dataset: str, root: str | None, expected: str) -> Source:
     base = Path(root) if root is not None else None
     names = (dataset, "notMNIST_small", "images")
-    folder = next((base / n for n in names if (base / n).is_dir()), base) if base else None
-    if folder is None or not folder.is_dir():
+    folder = next((base / n for n in names if os.path.isdir(base / n)), base) if base else None
+    if folder is None or not os.path.isdir(folder):  # that of Path raises an error for some paths
         raise missing(dataset, root, expected)
     try:
         listing = list_folder(str(folder), read_headers=False)
     except InvalidConfigError as error:
-        if not any(entry.is_dir() for entry in folder.iterdir()):
+        if not _has_folders(folder):
             raise missing(dataset, root, expected) from error
         raise DatasetError(f"{dataset}: {error}") from error
     if set(listing.splits) != {OPEN}:
@@ -80,3 +81,11 @@ def _classes(dataset: str, root: str | None, expected: str) -> Source:
             "image-folder"
         )
     return listed_source(listing)
+
+
+def _has_folders(folder: Path) -> bool:
+    """Return True if a folder contains folders, or cannot be listed, which is another issue."""
+    try:
+        return any(entry.is_dir() for entry in folder.iterdir())
+    except OSError:
+        return True

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from clmethods.data.cache import cached_pixels
-from clmethods.data.pixel_limit import require_decodable
+from clmethods.data.pixel_limit import require_decodable, require_scalable
 from clmethods.data.source import DatasetError, Pixels, Source, stamp_of
 from clmethods.user_data.image_headers import EIGHT_BIT, UPRIGHT
 
@@ -102,12 +102,16 @@ def fitted(images: Pixels, side: int, resize: Resize) -> Pixels:
 
 
 def fit(image: Image.Image, side: int, resize: Resize) -> Pixels:
-    """Return the image as (side, side) gray or (side, side, 3), stretched or center-cropped."""
+    """Return the image as (side, side) gray or (side, side, 3), stretched or center-cropped.
+
+    Raises ValueError if a narrow image would have too many pixels before it is cropped.
+    """
     if resize == "stretch":
         return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
     width, height = image.size
     scale = side / min(width, height)
     size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    require_scalable((width, height), size)
     larger = image.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     return np.asarray(larger.crop((left, top, left + side, top + side)))

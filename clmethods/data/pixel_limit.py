@@ -20,3 +20,16 @@ def require_decodable(image: Image.Image) -> None:
             f"it has {width} x {height} pixels, allowed: at most {MAX_PIXELS:,} in total. Resize "
             "the image."
         )
+
+
+def require_scalable(size: tuple[int, int], scaled: tuple[int, int]) -> None:
+    """Raise ValueError if an image of a size would have too many pixels at the size `scaled`.
+
+    A narrow image is enlarged until its shorter side has the size of the crop.
+    """
+    if scaled[0] * scaled[1] > MAX_PIXELS:
+        raise ValueError(
+            f"its {size[0]} x {size[1]} pixels become {scaled[0]} x {scaled[1]} before the center "
+            f"is cropped, allowed: at most {MAX_PIXELS:,} in total. Crop the image, or set "
+            "stream.resize to stretch."
+        )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import final
 
 from clmethods.errors import ConfigIssue, refuse
 from clmethods.user_data.file_records import FileRecords
 from clmethods.user_data.folder_listing import (
+    OPEN,
     VALIDATION,
     Listing,
     cached_listing,
@@ -20,8 +20,8 @@ from clmethods.user_data.folder_listing import (
     refused,
     untrainable,
 )
-from clmethods.user_data.ignored_files import is_ignored
-from clmethods.user_data.image_headers import IMAGE_SUFFIXES, ImageHeader
+from clmethods.user_data.folder_scan import FolderScan, FoundImage, identity_of
+from clmethods.user_data.image_headers import IMAGE_SUFFIXES
 from clmethods.user_data.split_folders import split_folders
 
 MAX_ISSUES = 20
@@ -58,128 +58,46 @@ def _list_by_suffix(root: Path) -> tuple[Listing, list[Path]]:
 
 
 def _require_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise refused("root", str(root), "an existing folder with one folder of images per class")
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    path: str
-    size: int
-    header: ImageHeader
-
-
-@final
-@dataclass(slots=True)
-class _Scan:
-    """Images below a folder, and everything that was found beside them."""
-
-    root: Path
-    records: FileRecords | None
-    """None lists files by their suffix."""
-    sources: list[Path] = field(default_factory=list)
-    """Folders that were read."""
-    ignored_files: list[str] = field(default_factory=list)
-    ignored_folders: list[str] = field(default_factory=list)
-    issues: list[ConfigIssue] = field(default_factory=list)
-    """Entries that are neither files nor folders that can be read."""
-
-    def folders_in(self, folder: Path) -> list[str]:
-        """Return the sorted names of the folders in `folder`; its files are ignored."""
-        folders, files = self._entries(folder)
-        self.ignored_files += [self._relative(Path(entry.path)) for entry, _ in files]
-        return [entry.name for entry, _ in folders]
-
-    def images_below(self, folder: Path, above: frozenset[tuple[int, int]]) -> list[_Image]:
-        """Return the images below a folder, sorted; `above` identifies the folders around it."""
-        here = _identity(folder.stat())
-        if here in above:
-            self._refuse(folder, "The link leads to a folder that contains it: remove it.")
-            return []
-        images: list[_Image] = []
-        folders, files = self._entries(folder)
-        entries = sorted([*folders, *files], key=lambda pair: pair[0].name)
-        for entry, found in entries:
-            path = Path(entry.path)
-            if stat.S_ISDIR(found.st_mode):
-                images += self.images_below(path, above | {here})
-            else:
-                images += self._image(path, found.st_size)
-        return images
-
-    def _image(self, path: Path, size: int) -> list[_Image]:
-        """Return the image in a file; an empty list if the file is ignored."""
-        relative = self._relative(path)
-        if self.records is None:
-            header = ImageHeader() if path.suffix.lower() in IMAGE_SUFFIXES else None
-        else:
-            try:
-                header = self.records.header(relative)
-            except OSError as error:
-                header = ImageHeader(problem=error.strerror or str(error))
-        if header is None:
-            self.ignored_files.append(relative)
-            return []
-        return [_Image(relative, size, header)]
-
-    def _entries(
-        self, folder: Path
-    ) -> tuple[
-        list[tuple[os.DirEntry[str], os.stat_result]],
-        list[tuple[os.DirEntry[str], os.stat_result]],
-    ]:
-        """Return the folders and the files in a folder, sorted by name, with their status."""
-        self.sources.append(folder)
-        folders, files = [], []
-        try:
-            with os.scandir(folder) as opened:
-                entries = sorted(opened, key=lambda entry: entry.name)
-        except OSError as error:
-            self._refuse(folder, f"{error.strerror}.")
-            return [], []
-        for entry in entries:
-            path = Path(entry.path)
-            try:
-                found = entry.stat()
-            except OSError as error:
-                if is_ignored(entry.name, folder=False):
-                    self.ignored_files.append(self._relative(path))
-                else:
-                    self._refuse(path, _broken(path, error))
-                continue
-            is_folder = stat.S_ISDIR(found.st_mode)
-            if is_ignored(entry.name, folder=is_folder):
-                ignored = self.ignored_folders if is_folder else self.ignored_files
-                ignored.append(self._relative(path))
-            elif is_folder:
-                folders.append((entry, found))
-            elif stat.S_ISREG(found.st_mode):
-                files.append((entry, found))
-            else:
-                self._refuse(path, "It is neither a file nor a folder: remove it.")
-        return folders, files
-
-    def _refuse(self, path: Path, hint: str) -> None:
-        self.issues.append(ConfigIssue("root", str(path), "a file or folder to read", hint))
-
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+    try:
+        with os.scandir(root):
+            return
+    except FileNotFoundError:
+        hint = ""
+    except OSError as error:
+        hint = f"{error.strerror}."
+    except ValueError as error:  # a path with a NUL
+        hint = f"{error}."
+    allowed = "an existing folder with one folder of images per class"
+    raise refused("root", str(root), allowed, hint)
 
 
 def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list[Path]]:
-    scan = _Scan(root, records)
+    scan = FolderScan(root, records)
     names = scan.folders_in(root)
     layout = split_folders(root, names)
     scan.ignored_folders += layout.unused
-    found: dict[str, dict[int, list[_Image]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[int, list[FoundImage]]] = defaultdict(lambda: defaultdict(list))
     spellings: dict[str, str] = {}
+    stored: set[str] = set()
+    below = {side: scan.folders_in(root / side) if side else names for _, side in layout.sides}
+    refuse(scan.issues if scan.links else ())  # a split that is another one
     for split, side in layout.sides:
-        above = frozenset(_identity(folder.stat()) for folder in (root, root / side))
-        for name in scan.folders_in(root / side) if side else names:
+        above = frozenset(identity_of(folder) for folder in (root, root / side))
+        for name in below[side]:
+            stored.add(name)
             known = unicodedata.normalize("NFC", name)  # macOS stores decomposed names
             spellings[known] = min(name, spellings.get(known, name))
             found[known][split] += scan.images_below(root / side / name, above)
+    repeated: list[ConfigIssue] = []
     if records is not None:
+        images = [
+            _Placed(image, split, name)
+            for name, sides in found.items()
+            for split, members in sides.items()
+            for image in members
+            if not image.header.problem and not scan.is_below_link(image.path)
+        ]
+        repeated = _repetition_issues(root, images, records)
         records.save()
     if (
         not any(images for sides in found.values() for images in sides.values())
@@ -190,9 +108,11 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
     # The order of the names as they are stored determines the class ids of earlier versions.
     classes = tuple(sorted(found, key=lambda name: spellings[name]))
     splits = [split for split, _ in layout.sides]
-    issues = [*scan.issues, *_class_issues(root, classes, found, splits)]
+    issues = [*scan.issues, *_class_issues(root, classes, found, splits), *repeated]
     refuse(_shortened(root, issues))
     ids = {name: label for label, name in enumerate(classes)}
+    # Earlier versions read each spelling of a name as a class of its own.
+    merged = (b"merged names",) if len(stored) > len(classes) else ()
     rows = [
         (image, ids[name], split)
         for split in splits
@@ -205,7 +125,9 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
         paths=tuple(image.path for image, _, _ in rows),
         labels=tuple(label for _, label, _ in rows),
         splits=tuple(split for _, _, split in rows),
-        version=fingerprint_of((image.path, image.size) for image, _, _ in rows),
+        version=fingerprint_of(
+            ((image.path, image.size) for image, _, _ in rows), *layout.marker, *merged
+        ),
         headers=tuple(image.header for image, _, _ in rows),
         ignored_files=tuple(sorted(scan.ignored_files)),
         ignored_folders=tuple(sorted(scan.ignored_folders)),
@@ -213,10 +135,65 @@ def _list_folder(root: Path, records: FileRecords | None) -> tuple[Listing, list
     ), scan.sources
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Image with its split and class."""
+
+    image: FoundImage
+    split: int
+    name: str
+
+
+def _repetition_issues(
+    root: Path, images: list[_Placed], records: FileRecords
+) -> list[ConfigIssue]:
+    """Return the issues of files that occur twice, and of equal files in two splits.
+
+    Without given splits, `split_seed` could put the two names of a file into two splits. Content
+    is compared only if a file of another split has the same size.
+    """
+    by_file: dict[Hashable, list[_Placed]] = defaultdict(list)
+    by_size: dict[int, list[_Placed]] = defaultdict(list)
+    for placed in sorted(images, key=lambda placed: (placed.split, placed.image.path)):
+        by_file[placed.image.identity].append(placed)
+    issues: list[ConfigIssue] = []
+    for first, *others in by_file.values():
+        by_size[first.image.size].append(first)
+        for other in others:
+            if other.name != first.name:
+                issues.append(_repetition(root, other, first, "class", "is the same file as"))
+            elif other.split != first.split or other.split == OPEN:
+                issues.append(_repetition(root, other, first, "split", "is the same file as"))
+    candidates = [
+        placed
+        for same in by_size.values()
+        if len({placed.split for placed in same}) > 1
+        for placed in same
+    ]
+    try:
+        digests = records.digests([placed.image.path for placed in candidates])
+    except OSError:  # reading all content names files that cannot be read
+        return issues
+    earlier: dict[str, _Placed] = {}
+    for placed, digest in zip(candidates, digests, strict=True):
+        first = earlier.setdefault(digest, placed)
+        if first.split != placed.split:
+            issues.append(_repetition(root, placed, first, "split", "has the same content as"))
+    return issues
+
+
+def _repetition(
+    root: Path, placed: _Placed, earlier: _Placed, unit: str, relation: str
+) -> ConfigIssue:
+    hint = f"It {relation} {earlier.image.path!r}: remove one of them."
+    path = str(root / placed.image.path)
+    return ConfigIssue("root", path, f"an image in one {unit} only", hint)
+
+
 def _class_issues(
     root: Path,
     classes: tuple[str, ...],
-    found: dict[str, dict[int, list[_Image]]],
+    found: dict[str, dict[int, list[FoundImage]]],
     splits: list[int],
 ) -> list[ConfigIssue]:
     """Return the issues of classes: images that cannot be read, and splits without images."""
@@ -249,7 +226,7 @@ def _class_issues(
     return issues
 
 
-def _unreadable(root: Path, name: str, images: list[_Image], total: int) -> ConfigIssue:
+def _unreadable(root: Path, name: str, images: list[FoundImage], total: int) -> ConfigIssue:
     """Return the issue of the unreadable images of one class, with the reasons and the fix."""
     shown = "; ".join(f"{image.path}: {image.header.problem}" for image in images[:MAX_FILES])
     rest = len(images) - MAX_FILES
@@ -259,20 +236,6 @@ def _unreadable(root: Path, name: str, images: list[_Image], total: int) -> Conf
         f"or JPEG with 8 bits per channel, or remove them: {shown}{more}."
     )
     return ConfigIssue("root", str(root), "images that can be read", hint)
-
-
-def _broken(path: Path, error: OSError) -> str:
-    """Return the reason why an entry has no status, and the fix."""
-    if not path.is_symlink():
-        return f"{error.strerror}."
-    target = os.readlink(path)
-    if isinstance(error, FileNotFoundError):
-        return f"The link leads to {target}, which does not exist: restore it or remove the link."
-    return f"The link leads to {target} and cannot be followed ({error.strerror}): remove it."
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 def _shortened(root: Path, issues: list[ConfigIssue]) -> list[ConfigIssue]:

@@ -113,12 +113,18 @@ def cached_listing(
     """Return a cached listing; rebuild it if the mtime of one of its sources has changed.
 
     `build` returns the listing and its sources, the files and folders that it was read from.
+    Raises `InvalidConfigError` for paths that the system does not open.
     """
     cached = _CACHE.get((kind, root))
     if cached is not None and all(_mtime(path) == when for path, when in cached[0]):
         return cached[1]
-    built, sources = build(Path(root))
-    listing = _with_orientation(built)
+    try:
+        built, sources = build(Path(root))
+        listing = _with_orientation(built)
+    except OSError as error:
+        field = "manifest" if kind.startswith("manifest") else "root"
+        reason = f"{error.strerror}."
+        raise refused(field, root, "a path that can be read", reason) from error
     mtimes = tuple((str(path), _mtime(str(path))) for path in sources)
     _CACHE[kind, root] = (mtimes, listing)
     return listing

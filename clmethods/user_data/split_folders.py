@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from clmethods.errors import InvalidConfigError
 from clmethods.user_data.folder_listing import (
     OPEN,
     SPLIT_OF,
+    SPLIT_SPELLINGS,
     TEST,
     TRAIN,
     VALIDATION,
@@ -21,6 +24,12 @@ from clmethods.user_data.image_headers import IMAGE_SUFFIXES
 WORDS = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 CONSTRAINT = "a folder per class, or the folders train and test (optionally val) with such folders"
 
+UNMARKED = frozenset({((TRAIN, "train"), (TEST, name)) for name in ("test", "val")})
+"""Split folders whose data version covers the files only, as in earlier versions."""
+
+TRAINING_WORDS = (*SPLIT_SPELLINGS[TRAIN], "trainval")
+HELD_OUT_WORDS = (*SPLIT_SPELLINGS[VALIDATION], *SPLIT_SPELLINGS[TEST])
+
 
 @dataclass(frozen=True, slots=True)
 class SplitFolders:
@@ -31,6 +40,17 @@ class SplitFolders:
     unused: tuple[str, ...] = ()
     """Names of the folders beside the split folders, which are ignored."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def marker(self) -> tuple[bytes, ...]:
+        """Text that the data version covers beside the files; empty if it covers only these.
+
+        Earlier versions knew `train` with `test` or `val` only, and read the folders of all other
+        splits as classes. Their stages must not be used for the splits.
+        """
+        if all(split == OPEN for split, _ in self.sides) or self.sides in UNMARKED:
+            return ()
+        return (b"split folders", *(f"{split} {name}".encode() for split, name in self.sides))
 
 
 def split_folders(root: Path, names: list[str]) -> SplitFolders:
@@ -49,6 +69,8 @@ def split_folders(root: Path, names: list[str]) -> SplitFolders:
     held_out = TEST in found or VALIDATION in found
     if TRAIN in found and held_out and _contains_folders_only(root / found[TRAIN][0]):
         return _usable(root, found, others)
+    _refuse_stray_images(root, spelled)
+    _refuse_other_spellings(root, names)
     containers = [name for name in spelled if _contains_folders_only(root / name)]
     if containers or (spelled and not others):
         raise _unusable(root, containers or spelled, others)
@@ -100,6 +122,49 @@ def _unusable(root: Path, splits: list[str], others: list[str]) -> InvalidConfig
         remedy = "Put a folder per class into each of them."
     verb = "looks like a split" if len(splits) == 1 else "look like splits"
     return refused("root", str(root), CONSTRAINT, f"{_listed(splits)} {verb}. {remedy}")
+
+
+def _refuse_stray_images(root: Path, spelled: list[str]) -> None:
+    """Raise `InvalidConfigError` if splits have class folders, and images beside these.
+
+    Such images do not show that the splits are classes.
+    """
+    mixed = [name for name in spelled if any(_is_folder(entry) for entry in _entries(root / name))]
+    kinds = {SPLIT_OF[name.lower()] for name in mixed}
+    if TRAIN in kinds and len(kinds) > 1:
+        stray = [name for name in mixed if not _contains_folders_only(root / name)]
+        hint = (
+            f"{_listed(mixed)} look like splits, but {_listed(stray)} contains images beside the "
+            "class folders: move these images into class folders, or elsewhere. If they are "
+            "classes, give them other names."
+        )
+        raise refused("root", str(root), CONSTRAINT, hint)
+
+
+def _refuse_other_spellings(root: Path, names: list[str]) -> None:
+    """Raise `InvalidConfigError` if folders of class folders have names such as `train2017`."""
+    training = [name for name in names if _has_word(name, TRAINING_WORDS)]
+    held_out = [name for name in names if _has_word(name, HELD_OUT_WORDS)]
+    alike = [
+        name for name in sorted({*training, *held_out}) if _contains_folders_only(root / name)
+    ]
+    pairs = ((a, b) for a in alike for b in alike if a != b)
+    if any(a in training and b in held_out for a, b in pairs):
+        hint = (
+            f"{_listed(alike)} look like splits: rename them to train and test (optionally val). "
+            "If they are classes, give them other names."
+        )
+        raise refused("root", str(root), CONSTRAINT, hint)
+
+
+def _has_word(name: str, words: tuple[str, ...]) -> bool:
+    """Return True if a name contains one of the words, as in `seg_train` and `train2017`."""
+    text = unicodedata.normalize("NFKC", name).lower()
+    ends = "|".join(words)
+    return any(
+        re.fullmatch(rf"(?:{ends})(?:s|sets?|data|images?)?\d*", token)
+        for token in re.split(r"[\W_]+", text)
+    )
 
 
 def _refuse_wrapper(root: Path, names: list[str]) -> None:

@@ -34,14 +34,13 @@ def smooth(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
 
 
 def write(root: Path) -> None:
-    """Four classes of 12 training and 3 test images, a copy and a similar image among them."""
+    """Four classes of 12 training and 3 test images; two of them are similar."""
     for label, name in enumerate(("cat", "dog", "emu", "fox")):
         for side, each in (("train", 12), ("test", 3)):
             for index in range(each):
                 seed = 1000 * label + 100 * (side == "test") + index
                 write_png(root / side / name / f"{index}.png", smooth(seed))
     write_png(root / "train" / "emu" / "0.png", smooth(2000, 240, 320))
-    shutil.copy(root / "train" / "cat" / "3.png", root / "test" / "cat" / "1.png")
     similar = Image.fromarray(smooth(1005)).resize((45, 30)).point(lambda value: value * 0.98)
     similar.save(root / "test" / "fox" / "2.png")
     (root / "train" / ".thumbnails").mkdir()
@@ -82,17 +81,34 @@ def test_classes_counts_sizes_and_ignored_files_are_shown(tmp_path: Path) -> Non
     assert "  train/.thumbnails/" in result.output
 
 
-def test_equal_and_similar_images_across_splits_are_found(tmp_path: Path) -> None:
+def test_similar_images_across_splits_are_found(tmp_path: Path) -> None:
     write(tmp_path / "x")
     found = json.loads(shown(tmp_path, "--json", validation_fraction=0.0).output)["duplicates"]
     pairs = {
         (d["kind"], d["split"], "/".join(Path(d["image"]).parts[-2:]), d["training_class"])
         for d in found
     }
-    assert pairs == {
-        ("equal", "test", "cat/1.png", "cat"),
-        ("similar", "test", "fox/2.png", "dog"),
-    }
+    assert pairs == {("similar", "test", "fox/2.png", "dog")}
+
+
+def test_equal_images_in_splits_of_split_seed_are_found_and_counted(tmp_path: Path) -> None:
+    """Each image occurs twice, so that some test images are among the training images."""
+    for label, name in enumerate(("cat", "dog")):
+        for index in range(12):
+            picture = smooth(1000 * label + index // 2)
+            write_png(tmp_path / "x" / name / f"{index:02d}.png", picture)
+    result = json.loads(shown(tmp_path, "--json", validation_fraction=0.0).output)
+    assert {d["kind"] for d in result["duplicates"]} == {"equal"}
+    assert "12 images occur twice" in shown(tmp_path).output.splitlines()[0]
+    shutil.copy(tmp_path / "x" / "cat" / "00.png", tmp_path / "x" / "cat" / "99.png")
+    assert "12 images occur more than once" in shown(tmp_path).output.splitlines()[0]
+
+
+def test_images_that_occur_in_two_classes_or_once_are_not_counted(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for index in range(6):
+            write_png(tmp_path / "x" / name / f"{index}.png", smooth(index))
+    assert "occur" not in shown(tmp_path).output.splitlines()[0]
 
 
 def test_flat_images_of_other_colors_are_not_similar(tmp_path: Path) -> None:
@@ -105,7 +121,6 @@ def test_flat_images_of_other_colors_are_not_similar(tmp_path: Path) -> None:
 
 def test_counts_follow_the_tasks_of_a_manifest_and_the_limit(tmp_path: Path) -> None:
     write(tmp_path / "x")
-    write_png(tmp_path / "x" / "test" / "cat" / "1.png", smooth(7777))  # no copy: it is refused
     with (tmp_path / "x" / "my.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "task", "split"])

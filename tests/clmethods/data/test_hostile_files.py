@@ -7,6 +7,8 @@ import io
 import pickle
 import resource
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -27,7 +29,7 @@ from clmethods.data.pixel_limit import MAX_PIXELS
 from clmethods.data.source import DatasetError
 from clmethods.errors import InvalidConfigError
 from clmethods.user_data.idx_listing import idx_labels
-from tests.clmethods.data.files import labels_of, noise, write_cifar
+from tests.clmethods.data.files import labels_of, noise, write_cifar, write_folder
 
 
 def png(width: int, height: int) -> bytes:
@@ -157,3 +159,35 @@ def test_matlab_files_with_other_variables_are_refused(
 
     with pytest.raises(DatasetError, match=message):
         read()
+
+
+NARROW = """
+import resource, sys
+from clmethods.config import StreamConfig
+from clmethods.data.datasets import open_images
+from clmethods.data.source import DatasetError
+stream = StreamConfig(dataset="image-folder", root=sys.argv[1], resize=sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    open_images(stream, 224)
+except DatasetError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_narrow_image_is_not_enlarged_without_end(tmp_path: Path) -> None:
+    """A crop of a 2 x 20,000 image at 224 would need 2 GB of memory."""
+    root = tmp_path / "x"
+    write_folder(root, 2, 3)
+    Image.new("RGB", (2, 20_000)).save(root / "class00" / "00.png")
+    found = {}
+    for resize in ("crop", "stretch"):
+        command = [sys.executable, "-c", NARROW, str(root), resize]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        *message, memory = done.stdout.splitlines()
+        found[resize] = "\n".join(message)
+        assert int(memory) < 300
+    assert "1 of 6 images cannot be read" in found["crop"]
+    assert "its 2 x 20000 pixels become 256 x 2560000 before the center is" in found["crop"]
+    assert found["stretch"] == ""

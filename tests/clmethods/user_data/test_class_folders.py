@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import unicodedata
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from clmethods.config import InvalidConfigError, StreamConfig
+from clmethods.data.datasets import open_images
+from clmethods.data.source import DatasetError
 from clmethods.user_data.folder_listing import fingerprint_of
 from tests.clmethods.user_data.folders import (
     CLASSES,
@@ -162,6 +166,63 @@ def test_a_link_to_images_elsewhere_is_followed(tmp_path: Path) -> None:
     assert listed(root).classes == (*CLASSES, "yak")
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9", b"notes\xff.txt"])
+def test_a_name_in_another_encoding_is_named(name: bytes, tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    write_classes(root)
+    path = os.path.join(os.fsencode(root / "cat"), name)
+    shutil.copy(root / "cat" / "000.png", path)
+    (issue,) = refusals(root)
+    shown = os.fsdecode(name).encode("ascii", "backslashreplace").decode()
+    assert f"cat/{shown}', allowed: a file or folder to read. The name is not UTF-8" in issue
+    os.unlink(path)
+    os.mkdir(os.path.join(os.fsencode(root), name))
+    (issue,) = refusals(root)
+    assert f"x/{shown}', allowed: a file or folder to read. The name is not UTF-8" in issue
+
+
+@pytest.mark.parametrize("dataset", ["image-folder", "idx", "imagenet-r", "notmnist"])
+@pytest.mark.parametrize("kind", ["long", "file", "below a file", "loop", "NUL"])
+def test_a_root_that_cannot_be_listed_is_one_message(
+    kind: str, dataset: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    roots = {
+        "long": "a" * 5000,
+        "file": str(tmp_path / "file"),
+        "below a file": str(tmp_path / "file" / "x"),
+        "loop": str(tmp_path / "loop"),
+        "NUL": "a\0b",
+    }
+    with pytest.raises((InvalidConfigError, DatasetError)) as found:
+        open_images(StreamConfig(dataset=dataset, root=roots[kind]), 8)
+    reasons = {"long": "File name too long.", "file": "Not a directory.", "NUL": "null byte."}
+    if dataset == "image-folder":
+        assert str(found.value).endswith(reasons.get(kind, "."))
+
+
+def test_folders_that_may_not_be_listed_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "x"
+    write_classes(root)
+    closed = {str(root / "dog")}
+    scan = os.scandir
+
+    def scandir(path: os.PathLike[str]) -> object:
+        if os.fspath(path) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    issues = refusals(root)
+    assert "x/dog', allowed: a file or folder to read. Permission denied." in issues[0]
+    closed.add(str(root))
+    (issue,) = refusals(root)
+    assert "x', allowed: an existing folder with one folder of images per class. Perm" in issue
+
+
 def test_many_issues_are_shortened(tmp_path: Path) -> None:
     root = tmp_path / "x"
     write_classes(root)
@@ -184,6 +245,19 @@ def test_composed_and_decomposed_names_are_one_class(tmp_path: Path) -> None:
     label = listing.classes.index(composed)
     splits = [s for s, at in zip(listing.splits, listing.labels, strict=True) if at == label]
     assert sorted(splits) == [0, 0, 0, 2, 2, 2]
+
+
+def test_names_that_became_one_class_have_another_data_version(tmp_path: Path) -> None:
+    """Earlier versions read two classes from the same files."""
+    root = tmp_path / "x"
+    write_classes(root)
+    for color, form in ((90, "NFC"), (200, "NFD")):
+        write_class(root / unicodedata.normalize(form, "Ärger"), color)
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    before = fingerprint_of((p.relative_to(root).as_posix(), p.stat().st_size) for p in paths)
+    listing = listed(root)
+    assert len(listing.classes) == 5
+    assert listing.version != before
 
 
 def test_class_ids_follow_the_names_as_they_are_stored(tmp_path: Path) -> None:

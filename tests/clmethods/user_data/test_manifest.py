@@ -193,12 +193,12 @@ def test_a_resolved_run_can_be_read_where_the_data_is_not(tmp_path: Path) -> Non
 
 
 def folder_of(root: Path, sides: tuple[str, ...] = ("",)) -> StreamConfig:
-    for side in sides:
+    for number, side in enumerate(sides):
         for name in ("ant", "bee", "cow"):
             for index in range(3):
                 path = root / side / name / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(path, noise(4, 4, 3, seed=index))
+                write_png(path, noise(4, 4, 3, seed=10 * number + index))
     return StreamConfig(dataset="image-folder", root=str(root))
 
 
