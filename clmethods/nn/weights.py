@@ -35,8 +35,8 @@ def load_weights(
 ) -> tuple[Tensors, list[str]]:
     """Return the tensors of a file that `network` requires in float32, and the ignored names.
 
-    Names, shapes and types are compared before values are read. Raises `WeightsError` if the file cannot
-    be read, and with all differences if it does not fit.
+    Names, shapes and types are compared before values are read. Raises `WeightsError` if the file
+    cannot be read, and with all differences if it does not fit.
     """
     _fitted(config, read(path, shapes=True), path, network)
     return _fitted(config, read(path), path, network)
