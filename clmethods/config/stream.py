@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from clmethods.canonical import JsonValue, derive_seed, plain, short_id
 from clmethods.catalog.facts import DATASETS, USER_DATASETS, DatasetFacts
+from clmethods.config.split_counts import counts_text, without_training
 from clmethods.errors import ConfigIssue, nearest, refuse, require
 from clmethods.user_data.class_folders import list_folder
 from clmethods.user_data.class_grouping import ClassGrouping
@@ -187,7 +188,23 @@ class StreamConfig:
                 path,
                 "an existing file with one relative path per line",
             ),
+            self._training_issue(),
         ]
+
+    def _training_issue(self) -> ConfigIssue | None:
+        """Return an issue if the user's own data has a class without training images left."""
+        fraction, path = self.validation_fraction, self.split_file
+        unread = path is not None and not Path(path).is_file()
+        if self.record is not None or unread or not 0.5 < fraction < 1.0:
+            return None
+        listing = self.listing()
+        if listing is None:
+            return None
+        test_paths = None if path is None else split_file_paths(path)
+        empty = without_training(listing, test_paths, fraction)
+        hint = f"All images for training and validation would be held out: {counts_text(empty)}."
+        constraint = "a fraction that leaves training images for every class"
+        return require(not empty, "validation_fraction", fraction, constraint, hint)
 
     @property
     def facts(self) -> DatasetFacts:

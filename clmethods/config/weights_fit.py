@@ -19,6 +19,9 @@ from clmethods.config.resolve import weights_path
 from clmethods.errors import ConfigIssue
 from clmethods.version import __version__
 
+RULES = 2
+"""Version of the comparison, increased when a file that did fit may no longer fit."""
+
 
 @lru_cache(maxsize=64)
 def unfit_weights(backbone: BackboneConfig) -> ConfigIssue | None:
@@ -58,4 +61,4 @@ def _record(backbone: BackboneConfig) -> Path | None:
         folder = cache_folder() / f"timm-{version('timm')}" / "fit"
     except PackageNotFoundError:
         return None
-    return folder / fingerprint([__version__, backbone.identity()])
+    return folder / fingerprint([__version__, RULES, backbone.identity()])

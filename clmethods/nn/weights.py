@@ -24,21 +24,26 @@ Tensors = dict[str, Tensor]
 LISTED = 40
 """Largest number of differences that a message lists."""
 
+FLOATING_POINT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights. Other types store codes, whose scale is not in the tensor."""
+NAMED = 3
+"""Largest number of tensors of another type that a message names."""
+
 
 def load_weights(
     config: BackboneConfig, path: Path, network: VisionTransformer
 ) -> tuple[Tensors, list[str]]:
     """Return the tensors of a file that `network` requires in float32, and the ignored names.
 
-    Names and shapes are compared before values are read. Raises `WeightsError` if the file cannot
-    be read, and with all differences if it does not fit.
+    Names, shapes and types are compared before values are read. Raises `WeightsError` if the file
+    cannot be read, and with all differences if it does not fit.
     """
     _fitted(config, read(path, shapes=True), path, network)
     return _fitted(config, read(path), path, network)
 
 
 def misfit(config: BackboneConfig, path: Path, network: VisionTransformer) -> str:
-    """Return why a file does not fit a network, from names and shapes alone; empty if it fits."""
+    """Return why a file does not fit a network, without reading values; empty if it fits."""
     try:
         _fitted(config, read(path, shapes=True), path, network)
     except WeightsError as error:
@@ -64,6 +69,8 @@ def fit(stored: Tensors, network: VisionTransformer) -> tuple[Tensors, list[str]
     Raises `WeightsError` with all differences.
     """
     expected: Mapping[str, Tensor] = network.state_dict()
+    weights = {n: t for n, t in stored.items() if n in expected or not NOT_BACKBONE.match(n)}
+    other_types = _other_types(weights)
     tensors = _final_norm(_renamed(stored, network), expected)
     ignored = sorted(n for n in tensors if n not in expected and NOT_BACKBONE.match(n))
     for name in ignored:
@@ -74,10 +81,29 @@ def fit(stored: Tensors, network: VisionTransformer) -> tuple[Tensors, list[str]
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
     if "pos_embed" in tensors and "pos_embed" in expected:
         tensors["pos_embed"] = _resampled(tensors["pos_embed"], network)
-    differs = _differences(expected, tensors)
+    differs = [*other_types, *_differences(expected, tensors)]
     if differs:
         raise WeightsError("; ".join(differs))
     return tensors, ignored
+
+
+def _other_types(tensors: Tensors) -> list[str]:
+    """Return an entry for each type that is not of `FLOATING_POINT`, with the first names."""
+    names: dict[torch.dtype, list[str]] = defaultdict(list)
+    for name, tensor in tensors.items():
+        if tensor.dtype not in FLOATING_POINT:
+            names[tensor.dtype].append(name)
+    allowed = ", ".join(_type_name(dtype) for dtype in FLOATING_POINT)
+    return [
+        f"{len(found)} {'tensor has' if len(found) == 1 else 'tensors have'} the type "
+        f"{_type_name(dtype)}, allowed: {allowed} ({', '.join(found[:NAMED])}"
+        f"{', ...' if len(found) > NAMED else ''})"
+        for dtype, found in names.items()
+    ]
+
+
+def _type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _renamed(stored: Tensors, network: VisionTransformer) -> Tensors:

@@ -24,6 +24,7 @@ from clmethods.user_data.image_headers import HEADERS, ImageHeader, read_header
 
 RECORDS = 1
 """Version of the file of records."""
+HEADER_TYPES = tuple(type(value) for value in astuple(ImageHeader()))
 SETTLED_NS = 2_000_000_000
 """Age in nanoseconds from which on a change of a file changes its times for certain."""
 
@@ -111,9 +112,25 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
     """Return the stored records; none if the file is missing, damaged or of another version."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-        if document["version"] == [RECORDS, HEADERS]:
-            files: dict[str, dict[str, Any]] = document["files"]
-            return files
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {}
+        if document["version"] != [RECORDS, HEADERS]:
+            return {}
+        return {path: record for path, record in document["files"].items() if _is_record(record)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_record(record: object) -> bool:
+    """Return True if a stored record has the parts that `FileRecords` writes."""
+    if not isinstance(record, dict):
+        return False
+    header, digest = record.get("header"), record.get("sha256", "")
+    return (
+        _has_types(record.get("stat"), (int,) * 5)
+        and (header is None or _has_types(header, HEADER_TYPES))
+        and type(digest) is str
+        and ("sha256" not in record or len(digest) == 64)
+    )
+
+
+def _has_types(values: object, types: tuple[type, ...]) -> bool:
+    return isinstance(values, list) and tuple(map(type, values)) == types

@@ -5,7 +5,8 @@ several tasks. `split` is train, validation or test; without this column the str
 `split_seed`. Images with the same `group` (one patient, one burst of photographs) stay on the same
 side of every random split. Row numbers count the header as row 1, as in a spreadsheet.
 
-An image must not occur in two splits, neither under two names nor as a copy.
+An image must not occur in two splits, neither under two names nor as a copy, and a file must not
+have two labels in one task and split. Headers of all images are read; pixels are not decoded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from clmethods.catalog.facts import GivenTask
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
+from clmethods.user_data.file_records import FileRecords
 from clmethods.user_data.folder_listing import (
     OPEN,
     SPLIT_OF,
@@ -30,8 +32,20 @@ from clmethods.user_data.folder_listing import (
     refused,
     untrainable,
 )
-from clmethods.user_data.repeated_images import ListedImage, Repetition, repetitions
-from clmethods.user_data.table_file import Table, is_missing, read_table, shortened
+from clmethods.user_data.image_headers import ImageHeader
+from clmethods.user_data.repeated_images import (
+    ListedImage,
+    Repetition,
+    contradictions,
+    repetitions,
+)
+from clmethods.user_data.table_file import (
+    Table,
+    invisible_in,
+    is_missing,
+    read_table,
+    shortened,
+)
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("task", "split", "group")
@@ -67,7 +81,7 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
         raise refused("manifest", str(file), "one or more rows below the header")
     if "split" in columns:
         columns["split"] = [_split_name(text) for text in columns["split"]]
-    issues, images = _check_rows(base, table)
+    issues, images, headers = _check_rows(base, table)
     refuse(shortened(file, issues))
     names = _class_names(columns["label"])
     ids = {name: label for label, name in enumerate(names)}
@@ -90,6 +104,7 @@ def _list(file: Path, base: Path) -> tuple[Listing, list[Path]]:
         tasks=tasks,
         task_of=task_of,
         groups=tuple(columns.get("group", ())),
+        headers=tuple(headers),
     )
     refuse(_untrainable_tasks(file, listing))
     return listing, [file]
@@ -101,38 +116,54 @@ def _split_name(text: str) -> str:
     return next((name for name, known in SPLITS.items() if known == split), text)
 
 
-def _check_rows(base: Path, table: Table) -> tuple[list[ConfigIssue], list[ListedImage]]:
-    """Return the issues of single rows, and the images of all rows."""
+def _check_rows(
+    base: Path, table: Table
+) -> tuple[list[ConfigIssue], list[ListedImage], list[ImageHeader]]:
+    """Return the issues of single rows, and the images and headers of all rows."""
     columns, issues = table.columns, list[ConfigIssue]()
     images: list[ListedImage] = []
-    for index, (row, path) in enumerate(zip(table.rows, columns["path"], strict=True)):
+    headers: list[ImageHeader] = []
+    records = FileRecords(base)
+    blank = [""] * len(table.rows)
+    cells = (columns.get(name, blank) for name in (*REQUIRED, *OPTIONAL))
+    for row, path, label, task, split, group in zip(table.rows, *cells, strict=True):
         where = f"manifest row {row}"
-        for name in ("label", "task", "group"):
-            text = columns[name][index] if name in columns else None
-            issue = None if text is None else _name_issue(f"{where}, {name}", name, text)
+        for name, text in (("label", label), ("task", task), ("group", group)):
+            issue = _name_issue(f"{where}, {name}", name, text) if name in columns else None
             issues += [] if issue is None else [issue]
-        split = columns["split"][index] if "split" in columns else ""
         if "split" in columns and split not in SPLITS:
             constraint = f"one of {list(SPLITS)}"
             hint = nearest(split, list(SPLITS)) or (
                 "If you remove the column, split_seed selects the splits."
             )
             issues.append(ConfigIssue(f"{where}, split", split, constraint, hint))
-        group = columns["group"][index] if "group" in columns else ""
-        image = _image(row, base, path, split or group or row)
-        if image is None:
+        file = _file(base / path)
+        if file is None:
             hint = f"Paths are relative to {base.absolute()}."
             hint += " Separate folders with / instead of \\." if "\\" in path else ""
             issues.append(ConfigIssue(f"{where}, path", path, "an existing file", hint))
-        images.append(image or ListedImage(row, base / "", (row,), 0, None))
+        identity, size = file or ((row,), 0)
+        images.append(
+            ListedImage(row, base / path, identity, size, split or group or row, task, label)
+        )
+        headers.append(ImageHeader() if file is None else _header(records, path))
+        if headers[-1].problem:
+            issues.append(_unreadable(f"{where}, path", path, headers[-1]))
+    records.save()
     paths = dict(zip(table.rows, columns["path"], strict=True))
     given = "split" in columns
     issues += [_repetition_issue(pair, paths, given) for pair in repetitions(images)]
-    return sorted(issues, key=lambda issue: _row_of(issue.path)), images
+    issues += [_label_issue(*pair, paths) for pair in contradictions(images)]
+    return sorted(issues, key=lambda issue: _row_of(issue.path)), images, headers
 
 
 def _name_issue(place: str, name: str, text: str) -> ConfigIssue | None:
-    """Return an issue if a name is missing, or is what programs write for a missing value."""
+    """Return an issue if a name is missing, stands for a missing value, or looks like another."""
+    hidden = invisible_in(text)
+    if hidden:
+        constraint = f"the name of a {name} in visible characters and spaces"
+        hint = f"It contains {', '.join(hidden)}: remove it, or replace it by a space."
+        return ConfigIssue(place, text, constraint, hint)
     if name == "group":
         hint = "Leave it empty for an image without a group."
         return require(not is_missing(text), place, text, "the name of a group", hint)
@@ -142,17 +173,42 @@ def _name_issue(place: str, name: str, text: str) -> ConfigIssue | None:
     return require(not is_missing(text), place, text, f"the name of a {name}", hint)
 
 
-def _image(row: int, base: Path, path: str, side: Hashable) -> ListedImage | None:
-    """Return the image of a row; None if there is no such file."""
+def _file(path: Path) -> tuple[Hashable, int] | None:
+    """Return identity and size of a regular file; None if there is no such file."""
     try:
-        facts = os.stat(base / path)
+        facts = os.stat(path)
     except (OSError, ValueError):  # ValueError: a path with a NUL
         return None
     if not stat.S_ISREG(facts.st_mode):
         return None
     # Some file systems have no inodes.
-    identity = (facts.st_dev, facts.st_ino) if facts.st_ino else os.path.realpath(base / path)
-    return ListedImage(row, base / path, identity, facts.st_size, side)
+    identity = (facts.st_dev, facts.st_ino) if facts.st_ino else os.path.realpath(path)
+    return identity, facts.st_size
+
+
+def _header(records: FileRecords, path: str) -> ImageHeader:
+    try:
+        header = records.header(path)
+    except OSError as error:
+        return ImageHeader(problem=error.strerror or str(error))
+    return header or ImageHeader(problem="the content is not an image of a known format")
+
+
+def _unreadable(place: str, path: str, header: ImageHeader) -> ConfigIssue:
+    hint = f"{header.problem[:1].upper()}{header.problem[1:]}: "
+    hint += "convert it to PNG or JPEG with 8 bits per channel, or remove the row."
+    return ConfigIssue(place, path, "an image that can be read", hint)
+
+
+def _label_issue(image: ListedImage, earlier: ListedImage, paths: dict[int, str]) -> ConfigIssue:
+    first, path = paths[earlier.row], paths[image.row]
+    name = f" as {first!r}" if first != path else ""
+    hint = (
+        f"Row {earlier.row} has the same image{name} with the label {earlier.label!r}: remove one "
+        "of the rows."
+    )
+    place = f"manifest row {image.row}, label"
+    return ConfigIssue(place, image.label, "one label for each image", hint)
 
 
 def _repetition_issue(pair: Repetition, paths: dict[int, str], given: bool) -> ConfigIssue:

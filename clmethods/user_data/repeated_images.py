@@ -1,4 +1,5 @@
-"""Images that occur on two sides of a split: as one file under two names, or as equal files."""
+"""Images that occur on two sides of a split, as one file under two names or as equal files, and
+files with two labels."""
 
 from __future__ import annotations
 
@@ -24,6 +25,8 @@ class ListedImage:
     side: Hashable
     """Split; without given splits the group, or the row of an image without a group. Images of
     one side always stay in one split."""
+    task: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,20 @@ def repetitions(images: Iterable[ListedImage]) -> list[Repetition]:
     return sorted(found, key=lambda pair: pair.image.row)
 
 
+def contradictions(images: Iterable[ListedImage]) -> list[tuple[ListedImage, ListedImage]]:
+    """Return the images whose file has another label in an earlier row of the same side and task,
+    with the image of that row. Images without a label are ignored.
+    """
+    first: dict[Hashable, ListedImage] = {}
+    found = []
+    for image in images:
+        if image.label:
+            earlier = first.setdefault((image.identity, image.side, image.task), image)
+            if earlier.label != image.label:
+                found.append((image, earlier))
+    return found
+
+
 def _conflicts(images: list[ListedImage], *, same_file: bool) -> Iterator[Repetition]:
     first = images[0]
     for image in images[1:]:
@@ -82,6 +99,7 @@ def _digest(image: ListedImage, whole: bool) -> bytes:
     with image.file.open("rb") as stream:
         if whole:
             return hashlib.file_digest(stream, "sha256").digest()
-        start = stream.read(_PART)
+        ends = hashlib.sha256(stream.read(_PART))
         stream.seek(max(0, image.size - _PART))
-        return start + stream.read(_PART)
+        ends.update(stream.read(_PART))
+        return ends.digest()

@@ -24,15 +24,21 @@ from clmethods.user_data.parquet_columns import ParquetError, parquet_names, rea
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 MISSING = frozenset(
     [
-        *("NA", "N/A", "n/a", "<NA>", "NULL", "null", "None", "NaT", "-nan"),
+        *("NA", "N/A", "n/a", "<NA>", "NULL", "null", "None", "NaT", "#N/A N/A"),
         *("#N/A", "#NA", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"),
+        *("1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
     ]
 )
-"""Texts that pandas, R, SQL and spreadsheets write for a missing or invalid value. Also `nan`, in
-any case."""
+"""Texts that pandas, R, SQL, C and spreadsheets write for a missing or invalid value. Also `nan`
+and `-nan`, in any case. `none` in lower case may be a class."""
 MAX_REPORTED_ISSUES = 20
 """Largest number of issues that are reported individually; of the others, only the number is."""
-_WHOLE = re.compile(r"[0-9]+(\.0*)?")
+_WHOLE = re.compile(r"-?[0-9]+(\.0*)?")
+_INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Categories of Unicode: control and format characters, and separators other than the space."""
+_JOINERS = "\u200c\u200d"
+_FILLERS = "\u034f\u115f\u1160\u2800\u3164\uffa0"
+"""Characters of other categories that are drawn as nothing or as a blank."""
 _UTF8 = "In a spreadsheet program, save it as `CSV UTF-8`."
 _OTHER_FILES = {
     b"PK\x03\x04": "It is a spreadsheet or another zip file: export the sheet as `CSV UTF-8`.",
@@ -58,7 +64,30 @@ class Table:
 
 def is_missing(text: str) -> bool:
     """Return True for a text that a program wrote for a missing value."""
-    return text in MISSING or text.lower() == "nan"
+    return text in MISSING or text.lower() in {"nan", "-nan"}
+
+
+def invisible_in(text: str) -> list[str]:
+    """Return the names of the characters that are not seen, so that two names look alike.
+
+    Joiners between letters that are not ASCII are allowed: some scripts and emoji require them.
+    """
+    return list(
+        dict.fromkeys(
+            f"U+{ord(char):04X} {unicodedata.name(char, 'control character')}"
+            for index, char in enumerate(text)
+            if _is_invisible(char)
+            and not (char in _JOINERS and _not_ascii(text[index - 1 : index], text[index + 1 :]))
+        )
+    )
+
+
+def _is_invisible(char: str) -> bool:
+    return char in _FILLERS or (char != " " and unicodedata.category(char) in _INVISIBLE)
+
+
+def _not_ascii(before: str, after: str) -> bool:
+    return bool(before and after) and not before.isascii() and not after[0].isascii()
 
 
 def read_table(file: Path, required: Sequence[str], optional: Sequence[str]) -> Table:
@@ -84,22 +113,29 @@ def read_table(file: Path, required: Sequence[str], optional: Sequence[str]) -> 
     if start == b"PAR1" or file.suffix.lower() == ".parquet":
         header, values = _parquet(file, names)
         rows: Sequence[int] = range(2, 2 + max(map(len, values.values()), default=0))
+        unquoted = False
     else:
-        header, values, rows = _csv(file, required, names)
+        header, values, rows, unquoted = _csv(file, required, names)
     texts, issues = {}, list[ConfigIssue]()
     for name, column in values.items():
         texts[name] = [
             _text(value, name, row, issues) for value, row in zip(column, rows, strict=True)
         ]
         if name != "path" and all(_WHOLE.fullmatch(text) for text in texts[name] if text):
-            texts[name] = [text.partition(".")[0] for text in texts[name]]
+            texts[name] = [_whole(text) for text in texts[name]]
     refuse(shortened(file, issues))
-    reinterpreted = any(
+    reinterpreted = unquoted or any(
         text != ("" if value is None else str(value).strip())
         for name, column in values.items()
         for text, value in zip(texts[name], column, strict=True)
     )
     return Table(texts, header, rows, reinterpreted)
+
+
+def _whole(text: str) -> str:
+    """Return a whole number without a fraction, and zero without a sign."""
+    number = text.partition(".")[0]
+    return "0" if number == "-0" else number
 
 
 def _text(value: object, name: str, row: int, issues: list[ConfigIssue]) -> str:
@@ -129,38 +165,53 @@ def _parquet(file: Path, names: tuple[str, ...]) -> tuple[list[str], dict[str, l
 
 def _csv(
     file: Path, required: Sequence[str], names: Sequence[str]
-) -> tuple[list[str], dict[str, list[Any]], list[int]]:
-    """Return header and columns of a CSV file, and the numbers of its rows that are not empty."""
+) -> tuple[list[str], dict[str, list[Any]], list[int], bool]:
+    """Return header, columns and the numbers of the rows of a CSV file that are not empty.
+
+    The last value is True if a quote follows a blank: earlier versions kept such quotes.
+    """
     text = _decoded(file)
-    declared = re.match(r"sep=(.)\r?\n", text)  # a line that Excel reads and does not show
+    # A line that Excel reads and does not show.
+    declared = re.match(r"sep=(.)(\r\n|\r|\n)", text, re.IGNORECASE)
     if declared:
         text = text[declared.end() :]
     separator = declared[1] if declared else _separator(text, required)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        header, *lines = [[cell.strip() for cell in line] for line in reader] or [[]]
-    except csv.Error as error:
-        hint = f"Line {reader.line_num}: {error}."
-        raise refused("manifest", str(file), "a readable file", hint) from error
+    cells = _cells(file, text, separator)
+    blank = next((row for row, line in enumerate(cells) if any(line)), len(cells))
+    header, *lines = cells[blank:] or [[]]
     _check_header(file, header, required)
-    rows = [row for row, line in enumerate(lines, start=2) if any(line)]
+    first = blank + 2
+    rows = [row for row, line in enumerate(lines, start=first) if any(line)]
     issues = [
         ConfigIssue(
             f"manifest row {row}",
-            separator.join(lines[row - 2]),
+            separator.join(lines[row - first]),
             f"at most {len(header)} fields, as many as the header has",
             "Put a text that contains the separator in quotes.",
         )
         for row in rows
-        if any(lines[row - 2][len(header) :])
+        if any(lines[row - first][len(header) :])
     ]
     refuse(shortened(file, issues))
     used = {name: header.index(name) for name in names if name in header}
     columns: dict[str, list[Any]] = {
-        name: [line[at] if at < len(line) else "" for line in (lines[row - 2] for row in rows)]
+        name: [line[at] if at < len(line) else "" for line in (lines[row - first] for row in rows)]
         for name, at in used.items()
     }
-    return header, columns, rows
+    unquoted = re.search(rf'(^|{re.escape(separator)}) +"', text, re.MULTILINE) is not None
+    return header, columns, rows, unquoted
+
+
+def _cells(file: Path, text: str, separator: str) -> list[list[str]]:
+    """Return the lines of a CSV file. Spaces around a value, also before a quote, are removed."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True
+    )
+    try:
+        return [[cell.strip() for cell in line] for line in reader]
+    except csv.Error as error:
+        hint = f"Line {reader.line_num}: {error}."
+        raise refused("manifest", str(file), "a readable file", hint) from error
 
 
 def _decoded(file: Path) -> str:
@@ -182,10 +233,11 @@ def _decoded(file: Path) -> str:
 
 def _separator(text: str, required: Sequence[str]) -> str:
     """Return the separator with which the header has the required columns; else a comma."""
-    line = text.splitlines()[:1]
+    blank = " ".join(["", *SEPARATORS])
+    line = [line for line in text.splitlines() if line.strip(blank)][:1]
     for separator in SEPARATORS:
         try:
-            header = next(csv.reader(line, delimiter=separator), [])
+            header = next(csv.reader(line, delimiter=separator, skipinitialspace=True), [])
         except csv.Error:
             continue
         if set(required) <= {name.strip() for name in header}:

@@ -11,6 +11,12 @@ from clmethods.nn.weight_files.reader import StoredTensors, WeightsError
 ANCHOR = "patch_embed.proj.weight"
 """Tensor by which a Vision Transformer is recognized."""
 
+OPTIMIZER = re.compile(r"(.*\.)?optim\w*\.")
+"""Prefixes of the state of an optimizer, which may be stored by the names of the parameters."""
+
+TEACHER = "teacher."
+"""End of the prefix of a teacher, which self-supervised methods publish beside a student."""
+
 TOP_LEVEL = "."
 """Name of a network whose tensors have no prefix."""
 
@@ -27,7 +33,10 @@ def network_in(stored: StoredTensors, chosen: str | None) -> tuple[dict[str, Ten
     """Return the tensors of one network by its own names, and the names of all others.
 
     `chosen` is the prefix of the network's tensors; by default, the file must contain only one
-    network, except where it is known which of several is used. Raises `WeightsError`.
+    network, except where it is known which of several is used: the teacher beside a student, and
+    a base encoder beside its momentum encoder. In particular, trained weights and their moving
+    average (EMA) are two networks: programs differ in which of them they read.
+    Raises `WeightsError`.
     """
     prefixes = [n.removesuffix(ANCHOR) for n in stored.tensors if _is_anchor(n)]
     prefix = _prefix(prefixes, stored.start, chosen)
@@ -50,8 +59,14 @@ def _prefix(prefixes: list[str], start: str, chosen: str | None) -> str:
                 f"weights_network is {chosen!r}, allowed: one of {_names(prefixes)}"
             )
         return wanted
-    usual = [p for p in prefixes if p.startswith(start)]
-    usual = [p for p in usual if not NOT_BACKBONE.match(p.removeprefix(start))]
+    student = f"{start.removesuffix(TEACHER)}student." if start.endswith(TEACHER) else None
+    usual = [
+        prefix
+        for prefix in prefixes
+        if not NOT_BACKBONE.match(prefix.removeprefix(start))
+        and not OPTIMIZER.match(prefix)
+        and (student is None or not prefix.startswith(student))
+    ]
     found = usual or prefixes
     if len(found) > 1:
         raise WeightsError(

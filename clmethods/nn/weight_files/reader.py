@@ -1,7 +1,7 @@
 """Reader of weights files: safetensors, the original JAX files, and PyTorch checkpoints.
 
-All readers can return only names and shapes, as tensors on the meta device, so that a file can be
-compared with a network before its values are read. No reader runs code of a file.
+All readers can return only names, shapes and types, as tensors on the meta device, so that a file
+can be compared with a network before its values are read. No reader runs code of a file.
 """
 
 from __future__ import annotations
@@ -33,6 +33,26 @@ DEEPEST, MOST_ENTRIES = 32, 500_000
 
 EXPANSION, EXPANSION_FREE = 20, 256 << 20
 """An .npz file may expand to so many times its size, and to so many bytes in any case."""
+
+SAFETENSORS_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+}
+"""Types of the format by their names in its header."""
 
 
 class WeightsError(ClmethodsError, RuntimeError):
@@ -72,11 +92,21 @@ def _read_safetensors(path: Path, shapes: bool) -> StoredTensors:
         if not shapes:
             return StoredTensors(load_file(path))
         with safe_open(path, "pt") as file:
-            names = list(file.keys())
-            found = {name: _on_meta(file.get_slice(name).get_shape()) for name in names}
-        return StoredTensors(found)
+            slices = {name: file.get_slice(name) for name in list(file.keys())}
+            return StoredTensors(
+                {
+                    name: _on_meta(part.get_shape(), _safetensors_type(name, part.get_dtype()))
+                    for name, part in slices.items()
+                }
+            )
     except Exception as error:
         raise _unreadable(path, "safetensors file", error) from error
+
+
+def _safetensors_type(name: str, stored: str) -> torch.dtype:
+    if stored not in SAFETENSORS_TYPES:
+        raise ValueError(f"{name} has the unknown type {stored}")
+    return SAFETENSORS_TYPES[stored]
 
 
 def _read_npz(path: Path, shapes: bool) -> StoredTensors:
@@ -96,7 +126,7 @@ def _read_npz(path: Path, shapes: bool) -> StoredTensors:
 
 
 def _array_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
-    """Return zeros of the shape in the header of an array, without memory for its values."""
+    """Return zeros of the shape and type of an array, without memory for its values."""
     with archive.open(member) as stream:
         version = npy.read_magic(stream)
         readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -107,7 +137,7 @@ def _array_shape(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
             raise ValueError(f"{member.filename} contains Python objects")
         if stream.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
             raise ValueError(f"{member.filename} has another size than its header says")
-    return np.broadcast_to(np.zeros((), np.float32), shape)
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _read_pickle(path: Path, shapes: bool) -> StoredTensors:
@@ -134,7 +164,7 @@ def _read_pickle(path: Path, shapes: bool) -> StoredTensors:
                 f"{path.name}: {name} is {tuple(tensor.shape)}, more than it stores"
             )
     if shapes:
-        tensors = {name: _on_meta(tensor.shape) for name, tensor in tensors.items()}
+        tensors = {name: _on_meta(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     return StoredTensors(tensors, _start(loaded))
 
 
@@ -177,8 +207,8 @@ def _expanded(tensor: Tensor) -> bool:
     return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
-def _on_meta(shape: Any) -> Tensor:
-    return torch.empty(tuple(shape), device="meta")
+def _on_meta(shape: Any, dtype: torch.dtype) -> Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="meta")
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> WeightsError:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from clmethods.config import BackboneConfig
 from clmethods.nn.backbone import FrozenBackbone, features
-from clmethods.nn.weights import WeightsError
+from clmethods.nn.weights import WeightsError, misfit
 from tests.clmethods.nn.checkpoints import (
     Tensors,
     as_deit,
@@ -296,15 +296,81 @@ def test_of_several_networks_the_option_chooses_one(state: Tensors, tmp_path: Pa
         load(path, weights_network="teacher")
 
 
-def test_the_average_beside_the_trained_weights_is_read_on_request(
-    state: Tensors, tmp_path: Path
+@pytest.mark.parametrize(
+    ("plain", "averaged"),
+    [
+        ("state_dict", "state_dict_ema"),
+        ("model", "model_ema"),
+        ("model", "ema_model.module"),
+    ],
+)
+def test_trained_weights_and_their_average_require_a_choice(
+    plain: str, averaged: str, state: Tensors, tmp_path: Path
 ) -> None:
     path = tmp_path / "checkpoint.pth.tar"
     average = {name: tensor + 1.0 for name, tensor in state.items()}
-    torch.save({"state_dict": state, "state_dict_ema": average}, path)
-    assert torch.equal(load(path).tensors["norm.bias"], state["norm.bias"].double())
-    actual = load(path, weights_network="state_dict_ema").tensors
-    assert torch.equal(actual["norm.bias"], average["norm.bias"].double())
+    torch.save({plain: state} | below(averaged, average), path)
+    with pytest.raises(WeightsError) as refused:
+        load(path)
+    message = str(refused.value)
+    assert "contains 2 networks; set weights_network to one of" in message
+    assert str(sorted([plain, averaged])) in message
+    for chosen, expected in ((plain, state), (averaged, average)):
+        actual = load(path, weights_network=chosen).tensors
+        assert torch.equal(actual["norm.bias"], expected["norm.bias"].double())
+
+
+def test_an_average_alone_and_a_teacher_beside_a_student_require_no_choice(
+    state: Tensors, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pth"
+    other = {name: tensor + 1.0 for name, tensor in state.items()}
+    for content in ({"model_ema": state}, {"student": other, "teacher": state}):
+        torch.save(content, path)
+        assert torch.equal(load(path).tensors["norm.bias"], state["norm.bias"].double())
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".npz"])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool])
+def test_tensors_that_are_not_floating_point_are_refused(
+    dtype: torch.dtype, suffix: str, state: Tensors, tmp_path: Path
+) -> None:
+    path = tmp_path / f"codes{suffix}"
+    codes = {name: (127 * tensor).round().to(dtype) for name, tensor in body(state).items()}
+    if suffix == ".safetensors":
+        saved(codes, path)
+    elif suffix == ".pth":
+        torch.save(codes, path)
+    else:
+        np.savez(path, **as_jax(codes, heads=2))
+    config = replace(SMALL, weights=str(path))
+    reason = misfit(config, path, network("test_vit", img_size=32))
+    kind = str(dtype).removeprefix("torch.")
+    assert f"{len(codes)} tensors have the type {kind}, allowed: float16, bfloat16" in reason
+    assert reason.count("blocks.0.") <= 3
+    with pytest.raises(WeightsError, match=f"the type {kind}"):
+        load(path)
+
+
+def test_one_tensor_of_whole_numbers_is_named(state: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save(state | {"norm.bias": torch.zeros(64, dtype=torch.int32)}, path)
+    expected = r"1 tensor has the type int32, allowed: float16, .* \(norm\.bias\)"
+    with pytest.raises(WeightsError, match=expected):
+        load(path)
+    torch.save(state | {"head.bias": torch.zeros(5, dtype=torch.int32)}, path)
+    assert "head.bias" in load(path).ignored
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floating_point_of_every_precision_is_read(
+    dtype: torch.dtype, state: Tensors, tmp_path: Path
+) -> None:
+    path = saved(
+        {name: tensor.to(dtype) for name, tensor in state.items()}, tmp_path / "x.safetensors"
+    )
+    actual = load(path).tensors["norm.weight"]
+    assert torch.equal(actual, state["norm.weight"].to(dtype).double())
 
 
 def test_the_network_is_part_of_the_identity_only_if_it_is_chosen() -> None:

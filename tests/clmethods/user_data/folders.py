@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from clmethods.config import InvalidConfigError, StreamConfig
 from clmethods.user_data.folder_listing import Listing
 
 CLASSES = ("cat", "dog", "emu", "fox")
+
+
+def picture(name: str) -> bytes:
+    """Return a readable image file with content of its own: bytes after the end are ignored."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG")
+    return buffer.getvalue() + name.encode() * 3000
 
 
 def write_class(folder: Path, color: int, each: int = 3, suffix: str = ".png") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -89,3 +90,53 @@ def test_a_cache_that_cannot_be_written_costs_only_time(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLMETHODS_CACHE", str(tmp_path / "file" / "below"))
     assert digests(tmp_path / "x", "a.png") == digests(tmp_path / "x", "a.png")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        [],
+        {},
+        {"stat": None},
+        {"stat": [1, 2]},
+        {"stat": ["1", 2, 3, 4, 5]},
+        {"header": [], "sha256": "0" * 64},
+        {"header": ["PNG", 4, 4, "RGB", 1]},
+        {"header": ["PNG", "4", 4, "RGB", 1, ""]},
+        {"header": "PNG"},
+        {"sha256": None},
+        {"sha256": 7},
+        {"sha256": "abc"},
+    ],
+)
+def test_a_damaged_record_is_computed_again(
+    tmp_path: Path, reads: list[str], record: object
+) -> None:
+    folder = tmp_path / "x"
+    write_png(folder / "a.png", noise(4, 4, 3))
+    content = hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()
+    digests(folder, "a.png")
+    (cache,) = (tmp_path / "cache").glob("records-*.json")
+    document = json.loads(cache.read_text())
+    if isinstance(record, dict) and record and "stat" not in record:
+        record = document["files"]["a.png"] | record
+    document["files"]["a.png"] = record
+    cache.write_text(json.dumps(document))
+    header = FileRecords(folder).header("a.png")
+    assert header is not None
+    assert (header.format, header.size, header.problem) == ("PNG", (4, 4), "")
+    assert digests(folder, "a.png") == [content]
+    assert reads == ["a.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", "{}", '{"version": [1, 1], "files": []}', "[" * 100_000, "\xff"]
+)
+def test_a_damaged_file_of_records_is_ignored(tmp_path: Path, reads: list[str], text: str) -> None:
+    write_png(tmp_path / "x" / "a.png", noise(4, 4, 3))
+    first = digests(tmp_path / "x", "a.png")
+    (cache,) = (tmp_path / "cache").glob("records-*.json")
+    cache.write_bytes(text.encode("latin-1"))
+    assert digests(tmp_path / "x", "a.png") == first
+    assert reads == ["a.png", "a.png"]

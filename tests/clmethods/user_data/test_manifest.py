@@ -1,4 +1,4 @@
-"""User data: listed from file names alone; all invalid rows are reported together, by row."""
+"""User data: listed from names and headers; all invalid rows are reported together, by row."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
 from tests.clmethods.data.files import noise, write_png
+from tests.clmethods.user_data.folders import picture
 
 TINY = BackboneConfig(name="tiny_vit8", weights="random", image_size=8)
 
@@ -30,13 +31,13 @@ c1.png,owl,outdoors,test,
 
 
 def written(folder: Path, text: str, *, files: bool = True) -> StreamConfig:
-    """A manifest with files that are no images: planning must not look into them."""
+    """A manifest with an image of its own in each row."""
     path = folder / "my.csv"
     path.write_text(text)
     for line in text.splitlines()[1:]:
         name = line.split(",")[0]
         if files and name:
-            (folder / name).write_bytes(name.encode())
+            (folder / name).write_bytes(picture(name))
     return StreamConfig(dataset="manifest", manifest=str(path))
 
 
@@ -173,7 +174,7 @@ def test_keys_follow_the_content_and_not_the_place(tmp_path: Path) -> None:
 
     assert keys("one") == keys("two")
     assert not set(keys("one")) & set(keys("three", SOUND.replace("owl", "auk")))
-    (tmp_path / "two" / "b0.png").write_bytes(b"another picture")
+    (tmp_path / "two" / "b0.png").write_bytes(picture("another picture"))
     (tmp_path / "two" / "my.csv").touch()
     manifest = str(tmp_path / "two" / "my.csv")
     changed = RunConfig(backbone=TINY, stream=StreamConfig(dataset="manifest", manifest=manifest))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from clmethods.config import InvalidConfigError, StreamConfig
 from clmethods.user_data.folder_listing import Listing
 from clmethods.user_data.manifest import list_manifest
+from clmethods.user_data.repeated_images import ListedImage, repetitions
+from tests.clmethods.user_data.folders import picture
 
 ROWS = [
     ("a0.png", "cat", "train"),
@@ -28,7 +33,7 @@ TEXT = "path,label,split\n" + "".join(",".join(row) + "\n" for row in ROWS)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for path, _, _ in ROWS:
-        (tmp_path / path).write_bytes(path.encode() * 3000)
+        (tmp_path / path).write_bytes(picture(path))
     return tmp_path
 
 
@@ -62,6 +67,11 @@ WRITTEN: dict[str, str | bytes] = {
     "line ends of Windows": TEXT.replace("\n", "\r\n"),
     "quotes": TEXT.replace("cat", '"cat"').replace("path,", '"path",'),
     "spaces": TEXT.replace(",", " , "),
+    "quotes after a space": TEXT.replace(",cat", ', "cat"').replace(",dog", ',  "dog"'),
+    "a quoted header after a space": TEXT.replace(",label", ', "label"'),
+    "a declared separator in capitals": "SEP=;\r\n" + TEXT.replace(",", ";"),
+    "a blank line first": "\n" + TEXT,
+    "blank lines and semicolons": "\r\n ;;\r\n" + TEXT.replace(",", ";"),
     "empty rows": TEXT.replace("\nb0", "\n\n,,\nb0") + "\n,,\n",
     "empty columns": TEXT.replace("\n", ",,\n"),
     "unused columns": TEXT.replace("split\n", "split,note\n").replace("train\n", "train,x\n"),
@@ -126,7 +136,11 @@ def test_a_file_with_two_readings_is_refused(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "NaN", "NAN", "NA", "N/A", "#N/A", "#REF!", "NULL", "null", "None", "<NA>", ""]
+    "text",
+    [
+        *("nan", "NaN", "NAN", "NA", "N/A", "#N/A", "#REF!", "NULL", "null", "None", "<NA>", ""),
+        *("#N/A N/A", "-NaN", "-nan", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+    ],
 )
 @pytest.mark.parametrize("column", ["label", "task"])
 def test_a_missing_name_is_refused_with_its_row(folder: Path, column: str, text: str) -> None:
@@ -135,6 +149,48 @@ def test_a_missing_name_is_refused_with_its_row(folder: Path, column: str, text:
     lines[2][2 if column == "label" else 3] = text
     (found,) = issues(folder, header + "".join(",".join(line) + "\n" for line in lines))
     assert found.startswith(f"manifest row 4, {column}: got {text!r}, allowed: the name of a")
+
+
+def test_none_in_lower_case_is_a_class(folder: Path) -> None:
+    assert read(folder, TEXT.replace("cat", "none")).classes == ("dog", "none")
+
+
+def test_rows_below_a_blank_line_have_the_numbers_of_a_spreadsheet(folder: Path) -> None:
+    (found,) = issues(folder, "\n\n" + TEXT.replace("b0.png", "gone.png"))
+    assert found.startswith("manifest row 6, path: got 'gone.png'")
+
+
+@pytest.mark.parametrize(
+    ("name", "character"),
+    [
+        ("cat\u200b", "U+200B ZERO WIDTH SPACE"),
+        ("\ufeffcat", "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+        ("big\u00a0cat", "U+00A0 NO-BREAK SPACE"),
+        ("big\u3000cat", "U+3000 IDEOGRAPHIC SPACE"),
+        ("ca\u00adt", "U+00AD SOFT HYPHEN"),
+        ("ca\u200dt", "U+200D ZERO WIDTH JOINER"),
+        ("caf\xe9\u200d", "U+200D ZERO WIDTH JOINER"),
+        ("cat\u3164", "U+3164 HANGUL FILLER"),
+        ('"ca\nt"', "U+000A control character"),
+    ],
+)
+@pytest.mark.parametrize("column", ["label", "task", "group"])
+def test_a_name_with_invisible_characters_is_refused(
+    folder: Path, column: str, name: str, character: str
+) -> None:
+    header = "path,split,label,task,group\n"
+    lines = [[path, split, label, "one", ""] for path, label, split in ROWS]
+    lines[2][["label", "task", "group"].index(column) + 2] = name
+    found = issues(folder, header + "".join(",".join(line) + "\n" for line in lines))
+    assert found[0].startswith(f"manifest row 4, {column}: got ")
+    assert f"It contains {character}: remove it, or replace it by a space." in found[0]
+    assert found[0].isprintable()
+
+
+def test_visible_names_of_all_scripts_are_read(folder: Path) -> None:
+    persian, family = "\u0645\u06cc\u200c\u062e", "\U0001f468\u200d\U0001f467"
+    listing = read(folder, TEXT.replace("cat", f"\u00a0{persian}\u00a0").replace("dog", family))
+    assert listing.classes == (persian, family)
 
 
 def test_a_missing_group_is_an_empty_cell(folder: Path) -> None:
@@ -203,6 +259,24 @@ def test_numbers_written_with_a_fraction_are_one_class_with_those_without(folder
     assert read(folder, TEXT.replace("cat", "1.5").replace("dog", "10")).classes == ("1.5", "10")
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (("-1", "-1.0", "1", "1.0"), ("-1", "1")),
+        (("-0.0", "0", "1", "1.0"), ("0", "1")),
+        (("-1", "-1", "1.5", "1.5"), ("-1", "1.5")),
+    ],
+)
+def test_negative_whole_numbers_are_whole_numbers(
+    folder: Path, labels: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    rows = zip(ROWS, labels, strict=True)
+    text = "".join(f"{path},{label},{split}\n" for (path, _, split), label in rows)
+    listing = read(folder, "path,label,split\n" + text)
+    assert listing.classes == classes
+    assert listing.labels == (0, 0, 1, 1)
+
+
 def test_only_data_that_was_read_otherwise_gets_another_version(folder: Path) -> None:
     """The fingerprint of a manifest that earlier versions read alike stays."""
     import hashlib
@@ -210,7 +284,12 @@ def test_only_data_that_was_read_otherwise_gets_another_version(folder: Path) ->
     from clmethods.user_data.folder_listing import fingerprint_of
 
     sizes = [(path, (folder / path).stat().st_size) for path, _, _ in ROWS]
-    for text, kept in ((TEXT, True), (TEXT.replace("cat", "1.0").replace("dog", "2"), False)):
+    otherwise = TEXT.replace("cat", "1.0").replace("dog", "2")
+    for text, kept in (
+        (TEXT, True),
+        (otherwise, False),
+        (TEXT.replace(",cat", ', "cat"'), False),
+    ):
         before = fingerprint_of(sizes, hashlib.sha256(text.encode()).digest())
         assert (read(folder, text).version == before) is kept
         (folder / "my.csv").unlink()
@@ -262,9 +341,90 @@ def test_copies_in_one_split_are_allowed(folder: Path) -> None:
     assert len(read(folder, TEXT).paths) == 4
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_one_file_has_one_label_in_a_task_and_split(folder: Path, spelling: str) -> None:
+    (folder / "x").mkdir()
+    (folder / "soft.png").symlink_to("a0.png")
+    os.link(folder / "a0.png", folder / "hard.png")
+    spelling = spelling.format(folder=folder)
+    (found,) = issues(folder, TEXT + f"{spelling},dog,train\n")
+    assert found.startswith("manifest row 6, label: got 'dog', allowed: one label for each image.")
+    assert "Row 2 has the same image" in found
+    assert "with the label 'cat': remove one of the rows." in found
+    assert ("as 'a0.png'" in found) is (spelling != "a0.png")
+    assert len(read(folder, TEXT + f"{spelling},cat,train\n").paths) == 5
+
+
+def test_one_file_has_one_label_in_a_group(folder: Path) -> None:
+    text = "path,label,group\n" + "".join(f"{path},{label},\n" for path, label, _ in ROWS)
+    text = text.replace("a0.png,cat,", "a0.png,cat,g") + "a0.png,dog,g\n"
+    (found,) = issues(folder, text)
+    assert found.startswith("manifest row 6, label: got 'dog'")
+    assert "Row 2 has the same image with the label 'cat'" in found
+
+
+def test_one_file_may_have_another_label_in_another_task(folder: Path) -> None:
+    lines = [f"{path},{label},{split},one" for path, label, split in ROWS]
+    lines += ["a0.png,light,train,two", "a1.png,light,test,two"]
+    listing = read(folder, "path,label,split,task\n" + "\n".join(lines))
+    assert listing.classes == ("cat", "dog", "light")
+
+
+def sixteen_bits() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("I;16", (4, 4)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_all_images_that_cannot_be_read_are_named(folder: Path) -> None:
+    files = {
+        "a.jpg": (b"<!DOCTYPE html><html>not found</html>", "not an image of a known format"),
+        "b.png": (sixteen_bits(), "Mode I;16: more than eight bits per channel"),
+        "c.heic": (b"\0\0\0\x18ftypheic", ".heic files are not read"),
+        "d.png": (b"", "The file is empty"),
+        "e.csv": (b"path,label", "The content is not an image of a known format"),
+    }
+    for name, (content, _) in files.items():
+        (folder / name).write_bytes(content)
+    found = issues(folder, TEXT + "".join(f"{name},cat,train\n" for name in files))
+    assert len(found) == len(files)
+    for row, (issue, (name, (_, reason))) in enumerate(
+        zip(found, files.items(), strict=True), start=6
+    ):
+        start = f"manifest row {row}, path: got {name!r}, allowed: an image that can be read."
+        assert issue.startswith(start)
+        assert reason in issue
+    assert "convert it to PNG or JPEG with 8 bits per channel, or remove the row." in found[0]
+
+
+def test_of_many_images_that_cannot_be_read_the_first_are_named(folder: Path) -> None:
+    names = [f"{i}.jpg" for i in range(30)]
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    found = issues(folder, TEXT + "".join(f"{name},cat,train\n" for name in names))
+    assert len(found) == 21
+    assert found[-1].endswith("The file has 10 more issues.")
+
+
+def test_images_of_one_size_are_compared_in_little_memory(tmp_path: Path) -> None:
+    """Only digests are kept, not the 8 kB of each file that are compared."""
+    images = []
+    for index in range(400):
+        file = tmp_path / f"{index}.png"
+        file.write_bytes(index.to_bytes(2, "big") * 5000)
+        images.append(ListedImage(index, file, index, 10_000, index, "", "cat"))
+    tracemalloc.start()
+    try:
+        assert repetitions(images) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 400 * 2000
+
+
 def test_copies_are_split_by_chance_only_as_one_group(folder: Path) -> None:
     (folder / "a1.png").write_bytes((folder / "a0.png").read_bytes())
-    (folder / "c.png").write_bytes(b"c")
+    (folder / "c.png").write_bytes(picture("c"))
     text = "path,label,group\na0.png,cat,{}\na1.png,cat,{}\nc.png,cat,\nb0.png,dog,\nb1.png,dog,\n"
     for groups in (("", ""), ("g", "h")):
         (found,) = issues(folder, text.format(*groups))
@@ -309,8 +469,8 @@ def test_any_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: str | bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
-    (path.parent / "a0.png").write_bytes(b"0")
-    (path.parent / "a1.png").write_bytes(b"1")
+    (path.parent / "a0.png").write_bytes(picture("0"))
+    (path.parent / "a1.png").write_bytes(picture("1"))
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     path.write_bytes(data)
     os.utime(path, ns=(0, hash(data) % 10**15))  # listings are cached by this time
