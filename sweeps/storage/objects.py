@@ -225,7 +225,7 @@ class ObjectStore:
 
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
-    def broken_links(self, prefix: str) -> list[str]:
+    def broken_links(self, prefix: str) -> Sequence[str]:
         """Return the keys of links of a local storage that are objects no more; see `list`."""
         directory, folder = self._directory, _folder(prefix) or ""
         return [] if directory is None else broken_links(directory, folder, _is_key)

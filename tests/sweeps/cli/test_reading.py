@@ -290,7 +290,7 @@ def test_pareto_names_what_is_missing(
     label = pq.read_table(searched[0])["label"][0].as_py()
     searched[0].write_bytes(searched[0].read_bytes()[:100])
     result = sweeps_command("pareto", storage)
-    assert result.exit_code == 0
+    assert result.exit_code == 4
     assert f"results/trials/{searched[0].name} is left out" in result.output
     assert f"{label}: 1 fewer runs than others" in result.output
     assert "interval over 2 orders x 2 seeds with 3 runs" in result.output
