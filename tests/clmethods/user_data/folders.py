@@ -48,7 +48,13 @@ def listed(root: Path) -> Listing:
 
 
 def refusals(root: Path) -> list[str]:
-    """Return the texts of the issues for which a root is refused."""
+    """Return the texts of the issues for which a root is refused, with whole values.
+
+    A message cuts values of more than 90 characters, which temporary folders may exceed.
+    """
     with pytest.raises(InvalidConfigError) as found:
         stream(root)
-    return [str(issue) for issue in found.value.issues]
+    return [
+        f"{issue.path}: got {issue.value!r}, allowed: {issue.allowed}. {issue.hint}".rstrip()
+        for issue in found.value.issues
+    ]
