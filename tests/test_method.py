@@ -21,7 +21,7 @@ HEADINGS = set(re.findall(r"^#+ (\d+(?:\.\d+)?)\b", TEXT, flags=re.MULTILINE))
 
 CITATION = re.compile(r"docs/method\.md,? (?:sections? )?(\d+(?:\.\d+)?(?: (?:and|to) \d+\.\d+)*)")
 DEFECT = re.compile(r"\bD\d{1,2}\b")
-INVARIANT = re.compile(r"\bI([1-9]\d?)\b(?: to I(\d{1,2})\b)?")
+INVARIANT = re.compile(r"(?<!\")\bI([1-9]\d?)\b(?: to I(\d{1,2})\b)?")
 
 
 def sources(*folders: str) -> dict[str, str]:
