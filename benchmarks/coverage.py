@@ -93,13 +93,13 @@ def interval_coverage(
         values = grid.ravel()
         kept = np.sort(rng.permutation(i * j)[2:])
         left = ([where[0][k] for k in kept], [where[1][k] for k in kept])
-        for kind, found, wanted in (
+        for kind, found, desired in (
             ("incomplete", mean_interval(values[kept], *left), 0.0),
             ("fixed orders", mean_interval(values, *where, fixed_orders=True), effects.mean()),
             ("iqm", iqm_interval(values, *where), 0.0),
         ):
             if found.low is not None and found.high is not None:
-                held[kind] += int(found.low <= wanted <= found.high)
+                held[kind] += int(found.low <= desired <= found.high)
     return {kind: share[kind] if kind in share else held[kind] / some for kind in KINDS}
 
 

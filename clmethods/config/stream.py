@@ -88,7 +88,7 @@ class StreamConfig:
     download: bool = False
     """True downloads missing original files into `root`."""
     fingerprint: Literal["size", "content"] = "size"
-    """What the version of the user's own files covers: their names and sizes, or their content
+    """Coverage of the version of the user's own files: their names and sizes, or their content
     too. With `size`, stages of data whose content was replaced under the same names and sizes are
     refused; with `content`, such data is another version, and its stages are trained again."""
     record: DatasetFacts | None = None

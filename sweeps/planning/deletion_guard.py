@@ -55,14 +55,14 @@ def wait_for_deletion(
     over for a moment, so that a deletion that wakes up finds that it has lost it.
     """
     table = LeaseTable(objects, time_to_live_s, FOLDER)
-    watch, told = LeaseWatch(table), False
+    watch, announced = LeaseWatch(table), False
     while table.newest_number(KEY) is not None:
         if watch.is_free(KEY) and (lease := table.acquire(KEY, "driver")) is not None:
             with lease:
                 continue
-        if not told:
+        if not announced:
             say("`sweeps gc --delete` is deleting stages of this storage: waiting for its end")
-            told = True
+            announced = True
         time.sleep(POLL_S)
 
 

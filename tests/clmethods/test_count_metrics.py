@@ -189,8 +189,8 @@ def test_what_needs_a_reference_run_names_it_and_is_none_without():
 
 def test_some_metrics_are_those_of_all_and_names_of_none_are_left_out() -> None:
     counts = counts_of(WORKED, TIL)
-    wanted = ["forgetting", "task_id_accuracy", "trainable_parameters", "average_accuracy"]
-    found = some_metrics(counts, wanted)
+    desired = ["forgetting", "task_id_accuracy", "trainable_parameters", "average_accuracy"]
+    found = some_metrics(counts, desired)
     assert list(found) == ["forgetting", "task_id_accuracy", "average_accuracy"]
     assert found == {name: every_metric(counts)[name] for name in found}
 

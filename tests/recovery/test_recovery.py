@@ -119,10 +119,10 @@ def test_a_search_whose_driver_is_killed_ends_like_an_unbroken_one(
     """In its first batch and in a later step; batches, rungs and the race are worked out again."""
     target = searched_target
     stages = len(target.unbroken["stages"])
-    for wanted in (2, stages // 2):
+    for desired in (2, stages // 2):
         driver = target.start()
         try:
-            target.wait_for(driver, wanted)
+            target.wait_for(driver, desired)
             hit_driver(target, driver)
         finally:
             driver.clean()

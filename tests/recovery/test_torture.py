@@ -75,8 +75,8 @@ def hit(target: Target, driver: Driver, kind: str, dice: random.Random) -> bool:
     stages, moment = 0, dice.uniform(0.0, LONGEST_START_S)
     if dice.random() < 0.8:
         stages, moment = dice.randrange(1, 4), dice.uniform(0.0, LONGEST_STAGE_S)
-    wanted = len(target.committed()) + stages
-    wait_while(driver, lambda: len(target.committed()) < wanted)
+    desired = len(target.committed()) + stages
+    wait_while(driver, lambda: len(target.committed()) < desired)
     end = time.monotonic() + moment
     wait_while(driver, lambda: time.monotonic() < end)
     workers = driver.workers()

@@ -78,7 +78,7 @@ def run_command(file: Path, location: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(requests: list[Request]) -> str:
+def printed(requests: list[Request]) -> str:
     return "\n".join(map(str, requests))
 
 
@@ -95,11 +95,11 @@ def test_a_sweep_of_twelve_trials_through_ray(
     assert f"12 of 12 trials finished, 0 failed; trained {tree.distinct} stages" in done.stdout
     assert tree.distinct == 28
     requests = front.taken()
-    assert len(requests) <= PER_STAGE * tree.distinct, told(requests)
+    assert len(requests) <= PER_STAGE * tree.distinct, printed(requests)
     again = run_command(file, location)
     assert "nothing to train: all 28 stages were found" in again.stdout
     requests = front.taken()
-    assert len(requests) <= UNCHANGED, told(requests)
+    assert len(requests) <= UNCHANGED, printed(requests)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_sweep_of_three_hundred_trials(
     again = sweeps_command("run", file, "--storage", location)
     assert "nothing to train" in again.output
     requests = [request for request in front.taken() if not is_beat(request)]
-    assert len(requests) <= UNCHANGED, told(requests)
+    assert len(requests) <= UNCHANGED, printed(requests)
 
 
 @pytest.mark.slow  # the sweep once more, and a long pause in its middle

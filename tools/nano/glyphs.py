@@ -163,11 +163,11 @@ def _outline(picture: Pictures) -> NDArray[np.float64]:
 
 def lookalikes(candidates: Iterable[Pictures], fonts: list[Path]) -> NDArray[np.bool_]:
     """Mask of the pictures that resemble a character of `BENCHMARK_SAMPLE` in any font."""
-    wanted = {ord(c) for c in BENCHMARK_SAMPLE}
+    desired = {ord(c) for c in BENCHMARK_SAMPLE}
     references = []
     for path in fonts:
         font = load_font(path)
-        for code in sorted(wanted & _characters(path)):
+        for code in sorted(desired & _characters(path)):
             picture = draw_glyph(font, chr(code), 0.0)
             if picture is not None:
                 references.append(_outline(picture))

@@ -53,12 +53,12 @@ def network_in(stored: StoredTensors, chosen: str | None) -> tuple[dict[str, Ten
 
 def _prefix(prefixes: list[str], start: str, chosen: str | None) -> str:
     if chosen is not None:
-        wanted = "" if chosen == TOP_LEVEL else f"{chosen.rstrip('.')}."
-        if wanted not in prefixes:
+        chosen_prefix = "" if chosen == TOP_LEVEL else f"{chosen.rstrip('.')}."
+        if chosen_prefix not in prefixes:
             raise WeightsError(
                 f"weights_network is {chosen!r}, allowed: one of {_names(prefixes)}"
             )
-        return wanted
+        return chosen_prefix
     student = f"{start.removesuffix(TEACHER)}student." if start.endswith(TEACHER) else None
     usual = [
         prefix

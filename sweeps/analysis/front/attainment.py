@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from clmethods.metrics import Direction
 from sweeps.analysis.front.dominance import front, gains
-from sweeps.analysis.trials.replicates import ANY_ORDER, Replicates
+from sweeps.analysis.trials.replicates import Replicates
+from sweeps.analysis.trials.run_blocks import blocks
 
 Values = npt.NDArray[np.float64]
-
-
-class Blocks(NamedTuple):
-    """Values of all configurations of a sweep in one array."""
-
-    values: Values  # (C, M, I, J): configuration, objective, order, seed; NaN if missing
-    orders: tuple[str, ...]
-    seeds: tuple[Hashable, ...]
-
-
-def blocks(configurations: Sequence[Replicates], names: Sequence[str]) -> Blocks:
-    """Return the values of all configurations over all orders and seeds that occur.
-
-    A run of a method that does not depend on the order counts for every order.
-    """
-    cells = list(
-        dict.fromkeys(cell for configuration in configurations for cell in configuration.cells)
-    )
-    orders = tuple(dict.fromkeys(o for o, _ in cells if o != ANY_ORDER)) or (ANY_ORDER,)
-    seeds = tuple(dict.fromkeys(s for _, s in cells))
-    table = np.full((len(configurations), len(names), len(orders), len(seeds)), np.nan)
-    row = {order: i for i, order in enumerate(orders)}
-    column = {seed: j for j, seed in enumerate(seeds)}
-    for c, configuration in enumerate(configurations):
-        for m, name in enumerate(names):
-            for (order, seed), value in configuration.metrics[name].items():
-                place = row[order] if order in row else slice(None)
-                table[c, m, place, column[seed]] = value
-    return Blocks(table, orders, seeds)
 
 
 def cell_fronts(

@@ -16,19 +16,15 @@ import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
 from clmethods.metrics import Direction
-from sweeps.analysis.front.attainment import Blocks, blocks
 from sweeps.analysis.front.dominance import front
 from sweeps.analysis.trials.replicates import Replicates
-from sweeps.statistics.cell_designs import Cells
+from sweeps.analysis.trials.run_blocks import FEWEST, common_values
 from sweeps.statistics.configuration_means import ConfigurationMeans, configuration_means
 
 Values = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 DRAWS = 1000
 """Default number of draws; a probability of 0.5 then has a standard error of 1.6 points."""
-FEWEST = 3
-"""Fewest orders and fewest seeds for a probability; with two, variances are unreliable."""
 
 
 def front_probability(
@@ -45,22 +41,21 @@ def front_probability(
     orders and seeds are not comparable. If some configurations have fewer runs than others, as
     after a race, those with the most runs are compared and the others have no probability. It is
     also unknown for configurations that are not eligible or lack an objective, and for all if
-    there are fewer than `FEWEST` common orders or seeds. With `fixed_orders`, the orders are the
-    whole population and only the seeds count.
+    there are fewer than `FEWEST` common orders or seeds, with which variances are unreliable.
+    With `fixed_orders`, the orders are the whole population and only the seeds count.
     """
     result = np.full(len(configurations), np.nan)
     names, directions = list(objectives), list(objectives.values())
     eligible = [c for c, configuration in enumerate(configurations) if configuration.eligible]
-    grid = blocks([configurations[c] for c in eligible], names)
-    compared, common = _common_runs(np.asarray(np.isfinite(grid.values).all(axis=1)))
-    orders, seeds = np.nonzero(common)
-    few = len(set(seeds)) < FEWEST or (len(set(orders)) < FEWEST and not fixed_orders)
-    if not compared.any() or few:
+    common = common_values([configurations[c] for c in eligible], names, fixed_orders=fixed_orders)
+    if common is None:
         return result
-    cells, values = _values(grid, compared, common, fixed_orders)
+    if common.seeds < FEWEST or (common.orders < FEWEST and not fixed_orders):
+        return result
+    values = common.values
     different, of_row = np.unique(values.reshape(len(values), -1), axis=0, return_inverse=True)
     values = different.reshape(-1, *values.shape[1:])  # equal rows are tied in every draw
-    models = [configuration_means(values[:, m], cells) for m in range(len(names))]
+    models = [configuration_means(values[:, m], common.cells) for m in range(len(names))]
     known = [model for model in models if model is not None]
     if len(known) < len(models):
         return result
@@ -68,37 +63,9 @@ def front_probability(
     hits = np.zeros(len(values))
     for points in _drawn_means(known, draws, generator):
         hits += front(points, directions)
-    places = np.array(eligible)[compared]
+    places = np.array(eligible)[list(common.compared)]
     result[places] = (hits / draws)[of_row.reshape(-1)]
     return result
-
-
-def _common_runs(known: Mask) -> tuple[Mask, Mask]:
-    """Return the rows to compare (C,) and the cells (I, J) that all of them have.
-
-    `known` (C, I, J) tells which runs have all objectives.
-    """
-    counts = known.sum(axis=(1, 2))
-    compared = counts > 0
-    common = known[compared].all(axis=0)
-    orders, seeds = np.nonzero(common)
-    if compared.any() and min(len(set(orders)), len(set(seeds))) < FEWEST:
-        compared = counts == counts.max()
-        common = known[compared].all(axis=0)
-    return compared, common
-
-
-def _values(
-    grid: Blocks, compared: Mask, common: Mask, fixed_orders: bool
-) -> tuple[Cells, Values]:
-    """Return the cells that count, and the values (C, M, N) in them."""
-    values = grid.values[compared]
-    if fixed_orders:
-        complete = np.asarray(common.all(axis=0))  # (J,)
-        seeds = [seed for seed, kept in zip(grid.seeds, complete, strict=True) if kept]
-        return [("all", seed) for seed in seeds], values[..., complete].mean(axis=2)
-    cells = [(grid.orders[i], grid.seeds[j]) for i, j in np.argwhere(common)]
-    return cells, values[:, :, common]
 
 
 def _drawn_means(

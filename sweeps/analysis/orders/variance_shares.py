@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clmethods.canonical import derive_seed
-from sweeps.analysis.front.attainment import Blocks, blocks
 from sweeps.analysis.trials.replicates import Replicates
+from sweeps.analysis.trials.run_blocks import Blocks, blocks
 from sweeps.statistics.intervals import LEVEL
 from sweeps.statistics.mixed_model import restricted_likelihood
 from sweeps.statistics.variance_components import ROUNDING

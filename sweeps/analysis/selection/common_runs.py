@@ -15,9 +15,8 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from clmethods.metrics import ACCURACIES, Direction
-from sweeps.analysis.front.attainment import Blocks, blocks
 from sweeps.analysis.trials.replicates import Cell, Replicates
-from sweeps.statistics.cell_designs import Cells
+from sweeps.analysis.trials.run_blocks import common_values
 from sweeps.statistics.configuration_means import (
     FEWEST_TO_SHRINK,
     ConfigurationMeans,
@@ -27,9 +26,6 @@ from sweeps.statistics.configuration_means import (
 )
 
 Values = npt.NDArray[np.float64]
-
-FEWEST = 3
-"""Orders and seeds that all configurations must share so that those with fewer runs count, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +90,23 @@ def common_runs(
 ) -> CommonRuns | None:
     """Return the estimates over common runs; None if these do not identify the errors.
 
-    All configurations are compared if they have all runs in common, or at least `FEWEST` orders
-    and seeds. Otherwise, as after a race, those that were run most often are compared. `cells`
-    restricts the runs. With `fixed_orders`, only the seeds count.
+    `sweeps.analysis.trials.run_blocks.common_values` selects the configurations and the runs.
+    `cells` restricts the runs. With `fixed_orders`, only the seeds count.
     """
     kept = [_restricted(configuration, cells) for configuration in configurations]
     if not kept:
         return None
-    grid = blocks(kept, metrics)
-    known = np.asarray(np.isfinite(grid.values).all(axis=1))  # (C, I, J)
-    common = np.asarray(known.all(axis=0))
-    orders, seeds = (set(axis) for axis in np.nonzero(common))
-    compared = np.arange(len(kept))
-    enough = len(seeds) >= FEWEST and (len(orders) >= FEWEST or fixed_orders)
-    if not enough and common.sum() < known.sum(axis=(1, 2)).max():
-        requested = np.array([_requested(configuration, grid) for configuration in kept])
-        compared = np.flatnonzero(requested == requested.max())
-        common = np.asarray(known[compared].all(axis=0))
-    if not common.any():
+    common = common_values(kept, metrics, fixed_orders=fixed_orders)
+    if common is None:
         return None
-    design, values = _values(grid, compared, common, fixed_orders)
     models = {}
     for place, metric in enumerate(metrics):
-        if not design:
-            return None
         means = fraction_means if metric in ACCURACIES else configuration_means
-        model = means(values[:, place], design)
+        model = means(common.values[:, place], common.cells)
         if model is None:
             return None
         models[metric] = model
-    return CommonRuns(tuple(compared.tolist()), len(design), models)
+    return CommonRuns(common.compared, len(common.cells), models)
 
 
 def _restricted(configuration: Replicates, cells: Sequence[Cell] | None) -> Replicates:
@@ -138,28 +121,6 @@ def _restricted(configuration: Replicates, cells: Sequence[Cell] | None) -> Repl
         },
         absent={cell: why for cell, why in configuration.absent.items() if cell in kept},
     )
-
-
-def _requested(configuration: Replicates, grid: Blocks) -> int:
-    """Return the number of runs, with those that failed; a run without an order counts for all."""
-    runs = len(dict.fromkeys([*configuration.cells, *configuration.absent]))
-    return runs * len(grid.orders) if configuration.order_free else runs
-
-
-def _values(
-    grid: Blocks,
-    compared: npt.NDArray[np.intp],
-    common: npt.NDArray[np.bool_],
-    fixed_orders: bool,
-) -> tuple[Cells, Values]:
-    """Return the cells of the design, and the values (C, M, N) in them."""
-    values = grid.values[compared]
-    if fixed_orders:
-        complete = np.asarray(common.all(axis=0))  # (J,)
-        seeds = [seed for seed, kept in zip(grid.seeds, complete, strict=True) if kept]
-        return [("all", seed) for seed in seeds], values[..., complete].mean(axis=2)
-    cells = [(grid.orders[i], grid.seeds[j]) for i, j in np.argwhere(common)]
-    return cells, values[:, :, common]
 
 
 def _unscaled(metric: str, values: Values) -> Values:

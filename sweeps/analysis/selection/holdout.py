@@ -14,8 +14,9 @@ class Holdout:
 
     cells: tuple[Cell, ...]
     shared: tuple[str, ...]
-    """What these runs share with those of the selection: `orders`, `seeds`. A configuration that
-    was selected by chance with an order is also too good in other runs with this order."""
+    """Factors that these runs share with those of the selection: `orders`, `seeds`. A
+    configuration that was selected by chance with an order is also too good in other runs with
+    this order."""
     left_out: int
     """Number of other unused runs, left out because they share an order or a seed."""
 

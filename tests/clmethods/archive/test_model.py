@@ -158,14 +158,14 @@ def test_damage_is_refused_when_read_and_repaired_when_trained(
     damage(file)
     with pytest.raises(ArchiveError, match=message):
         ModelArchive.open(tmp_path / "m").deltas()
-    told: list[str] = []
-    again = ModelArchive.create(tmp_path / "m", run, told.append)
+    printed: list[str] = []
+    again = ModelArchive.create(tmp_path / "m", run, printed.append)
     steps = run_sequence(run, (), again)
     assert [step.reused for step in steps] == [True, False, True]
     assert differences(fold(again.deltas()), before) == []
-    assert len(told) == 1
-    assert message in told[0]
-    assert "will be trained again" in told[0]
+    assert len(printed) == 1
+    assert message in printed[0]
+    assert "will be trained again" in printed[0]
 
 
 def edit(change: Callable[[dict[str, object]], None]) -> Callable[[Path], None]:

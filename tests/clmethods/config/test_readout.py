@@ -44,13 +44,13 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def readouts(draw: st.DrawFn) -> ReadoutConfig:
     """Any valid readout: options that are refused are left out."""
-    wanted = {name: draw(values) for name, values in FIELDS.items()}
+    desired = {name: draw(values) for name, values in FIELDS.items()}
     while True:
         try:
-            return ReadoutConfig(**wanted)
+            return ReadoutConfig(**desired)
         except InvalidConfigError as error:
             for issue in error.issues:
-                wanted.pop(issue.path, None)
+                desired.pop(issue.path, None)
 
 
 @settings(max_examples=300, deadline=None)

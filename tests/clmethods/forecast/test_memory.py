@@ -132,5 +132,5 @@ def test_the_network_is_as_large_as_forecast() -> None:
     assert run_memory(run).network == size_of(open_run(run)[0].tensors)
     nano = replace(run, backbone=replace(TINY, name="nano_vit32", weights="shipped"))
     small = replace(nano, backbone=replace(nano.backbone, image_size=16, pooling="avg"))
-    for wanted in map(resolve, (nano, small)):
-        assert run_memory(wanted).network == size_of(open_run(wanted)[0].tensors)
+    for desired in map(resolve, (nano, small)):
+        assert run_memory(desired).network == size_of(open_run(desired)[0].tensors)

@@ -130,8 +130,8 @@ def test_i24_every_statistic_of_a_constant_has_a_closed_form(
     }
     for stat, value in expected.items():
         found = importance_scores(trace, beta1, beta2, stat)
-        wanted = torch.full((2,), value, dtype=torch.float64)
-        torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-9 * constant**2 + 1e-12)
+        desired = torch.full((2,), value, dtype=torch.float64)
+        torch.testing.assert_close(found, desired, rtol=1e-7, atol=1e-9 * constant**2 + 1e-12)
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=12), st.floats(0.01, 0.99))

@@ -75,11 +75,11 @@ def test_i17_constructed_modules_stay_orthonormal_whatever_the_steps(
     keep: Any = keep_orthonormal if mode == "qr" else keep_on_stiefel
     keep(holder, past)
     torch.testing.assert_close(holder.a.detach(), start, rtol=1e-10, atol=1e-10)
-    wanted, moved = draw(RANK, SIZE, seed=3), 0.0
+    desired, moved = draw(RANK, SIZE, seed=3), 0.0
     optimizer = torch.optim.Adam(holder.parameters(), lr=0.05, weight_decay=decay)
     for _ in range(12):
         optimizer.zero_grad()
-        (holder.a - wanted).square().sum().backward()
+        (holder.a - desired).square().sum().backward()
         optimizer.step()
         assert is_orthonormal(holder.a.detach())
         if past is not None:

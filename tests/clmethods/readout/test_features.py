@@ -46,7 +46,7 @@ def test_the_least_recently_used_features_go_first() -> None:
     ]
 
 
-def test_what_is_forgotten_makes_room() -> None:
+def test_forgotten_values_free_memory() -> None:
     cache = FeatureCache(max_bytes=2000)
     asked(cache, "a", "b")
     cache.forget("a")

@@ -54,9 +54,9 @@ def test_missing_steps_are_offered_as_a_sweep_that_plans(
     )
     sweep = fabricate(storage, DOCUMENT | AXES, gain, lambda trial: trial.factors in ends)
     a, b = (next(c.label for c in sweep.configurations if c.factors == end) for end in ends)
-    told = sweeps_command("path", storage, a, b)
-    assert "no path of 2 steps was run; one lacks 1 configurations" in told.output
-    assert "-o missing.yaml" in told.output
+    printed = sweeps_command("path", storage, a, b)
+    assert "no path of 2 steps was run; one lacks 1 configurations" in printed.output
+    assert "-o missing.yaml" in printed.output
     result = sweeps_command("path", storage, a, b, "-o", file)
     assert result.exit_code == 0, result.output
     assert "12 trials of 3 configurations" in result.output

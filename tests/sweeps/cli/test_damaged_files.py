@@ -63,7 +63,7 @@ QUICK = ("empty", "NUL bytes", "a deep object", "wrong types", "sealed rows", "a
 """Damages of the short form of the table; the slow form has all of them."""
 
 LOST = {"sweep file": "a sweep's storage", "marker": "a stage that is stored"}
-"""What a command lacks that needs a file of a kind, if there is no file in its place."""
+"""Objects that a command misses if there is no file of a kind in its place."""
 
 VARIABLE = re.compile(r"read_at|per_hour|disk has|MB, \d+ finished|ago|^size|GB|CPU")
 """Lines that depend on the time or on the size of the storage."""

@@ -64,13 +64,13 @@ def read(
     return result.output
 
 
-def trial_parts(storage: Path, **wanted: object) -> list[Path]:
+def trial_parts(storage: Path, **desired: object) -> list[Path]:
     """Files of the trials whose row has these values."""
     return [
         part
         for part in sorted(storage.glob("sweeps/small/results/trials/*.parquet"))
         for row in pq.read_table(part).to_pylist()
-        if all(row[name] == value for name, value in wanted.items())
+        if all(row[name] == value for name, value in desired.items())
     ]
 
 

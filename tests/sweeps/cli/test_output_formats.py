@@ -16,9 +16,7 @@ Command = Callable[..., Result]
 FORMULA = "SELECT '=1+1' AS a, -1 AS b, '@x' AS \"+c\""
 
 
-def test_a_query_escapes_formulas_unless_told_otherwise(
-    sweeps_command: Command, finished: Path
-) -> None:
+def test_a_query_escapes_formulas_by_default(sweeps_command: Command, finished: Path) -> None:
     said = sweeps_command("query", finished, FORMULA, "--format", "csv").output
     assert [*csv.reader(io.StringIO(said))] == [["a", "b", "'+c"], ["'=1+1", "-1", "'@x"]]
     raw = sweeps_command("query", finished, FORMULA, "--format", "csv", "--no-escape").output

@@ -42,8 +42,8 @@ def test_a_card_and_a_file_that_is_a_run(
         assert found[metric] is not None  # the readout of the file was evaluated
     assert "prediction interval for one new run (test)" in trained.stderr
     model = tmp_path / "model"
-    told = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
-    checked = [line for line in told.output.splitlines() if "the 95% prediction interval" in line]
+    done = CliRunner().invoke(clmethods, ["train", str(file), "-o", str(model)])
+    checked = [line for line in done.output.splitlines() if "the 95% prediction interval" in line]
     assert len(checked) == len(document["evidence"]["prediction"]) == 2
     for found_interval in document["evidence"]["prediction"].values():
         found_interval |= {"low": 2.0, "high": 3.0}

@@ -136,7 +136,7 @@ def test_editors_know_both() -> None:
 
 def test_the_rule_is_said_in_words() -> None:
     rule = EarlyStop(kind="non_dominated", after_task=2)
-    told = rule.in_words(5, {"average_accuracy": "max", "forgetting": "min"})
-    assert told.startswith("After 2 of 5 tasks, 1 in 3 configurations continues")
-    assert "average_accuracy (max) and forgetting (min)" in told
+    printed = rule.in_words(5, {"average_accuracy": "max", "forgetting": "min"})
+    assert printed.startswith("After 2 of 5 tasks, 1 in 3 configurations continues")
+    assert "average_accuracy (max) and forgetting (min)" in printed
     assert "4 of 12 replicates" in Racing().in_words(12)

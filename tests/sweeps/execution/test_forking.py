@@ -38,8 +38,8 @@ def test_a_fork_trains_what_comes_after_and_is_watched(ran: Ran, tmp_path: Path)
     code, shown = in_terminal(command(file, storage))
     assert code == 0, shown
     assert "2 of 2 trials finished, 0 failed; trained 2 stages" in shown
-    (wanted,) = [t for t in expand(load_sweep(file)) if t.label.endswith("threshold=0.5")]
-    assert set(stage_files(storage)) - before == {stage.key for stage in wanted.chain[1:]}
+    (desired,) = [t for t in expand(load_sweep(file)) if t.label.endswith("threshold=0.5")]
+    assert set(stage_files(storage)) - before == {stage.key for stage in desired.chain[1:]}
 
     assert "1 finished · " in shown
     assert "3 reused" in shown

@@ -83,8 +83,8 @@ def test_the_table() -> None:
     tally.note("a", {"average_accuracy": 0.5, "forgetting": 0.1, "cross_entropy": 3.0})
     tally.note("a", {"average_accuracy": 0.9})
     tally.note("b", {"average_accuracy": 0.8, "forgetting": 0.2})
-    told = [" ".join(line.split()) for line in rows_of(progress).splitlines()]
-    assert told == [
+    printed = [" ".join(line.split()) for line in rows_of(progress).splitlines()]
+    assert printed == [
         "trials 12 finished · 2 running · 23 waiting · 1 failed, of 38",
         "stages 57 trained · 40 reused · 95 left, of 192",
         "speed 71.2 stages a minute, 1.6 s each",

@@ -126,12 +126,12 @@ def _is_the_study_of(outcome: SweepOutcome, folder: Path, **fields: Any) -> None
     storage = JournalStorage(JournalFileBackend(str(file)))
     study = optuna.load_study(study_name="small", storage=storage)
     step = outcome.plan.step
-    told = [
+    printed = [
         step.outcomes[proposal.configurations[0].run.config_id].values
         for batch in step.batches
         for proposal in batch.proposals
     ]
-    assert [tuple(trial.values) for trial in study.trials] == told
+    assert [tuple(trial.values) for trial in study.trials] == printed
     assert study.trials[0].params.keys() == SEARCH.keys()
 
 

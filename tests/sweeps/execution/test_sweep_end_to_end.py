@@ -258,10 +258,10 @@ def test_tensorboard_has_a_run_per_trial_with_the_figures_of_the_tables(ran: Ran
     sound = [trial for trial in expand(ran.sweep) if trial.label != "too fast"]
     assert {path.name for path in folder.iterdir()} == {trial.trial_id for trial in sound}
     for trial in sound:
-        told, last = scalars(folder / trial.trial_id), len(trial.chain)
+        printed, last = scalars(folder / trial.trial_id), len(trial.chain)
         for name, value in metrics_so_far(store, trial, trial.chain).items():
-            assert told[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
-        assert "ray/tune/stage_seconds" in told
+            assert printed[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
+        assert "ray/tune/stage_seconds" in printed
 
 
 def test_no_key_of_a_bucket_is_written_anywhere(ran: Ran) -> None:

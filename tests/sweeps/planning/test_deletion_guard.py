@@ -134,8 +134,8 @@ def test_a_driver_that_starts_between_search_and_deletion_loses_no_stage(
     assert line(driver) == "started"
     assert line(driver).startswith("`sweeps gc --delete` is deleting stages of this storage")
     proceed(collector)
-    told = line(collector)
-    assert told.startswith("deleted")
+    printed = line(collector)
+    assert printed.startswith("deleted")
     planned = line(driver)
     assert planned == f"planned with {len(stages_of(objects))}"
     proceed(driver)

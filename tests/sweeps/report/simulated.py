@@ -54,9 +54,9 @@ def simulated_tables(sweep: Sweep) -> dict[str, pa.Table]:
     keys = [key for trial in trials for key in trial["stage_keys"]]
     skill = {spec.config_id: rng.uniform(0.6, 0.95) for spec in specs}
     level = np.array([skill[spec.config_id] for spec in specs])  # (N,)
-    luck = rng.normal(0.0, 0.01, (count, 1, 1))
+    noise = rng.normal(0.0, 0.01, (count, 1, 1))
     age = np.maximum(np.arange(tasks)[:, None] - np.arange(tasks)[None, :], 0)  # (T, T)
-    truth = np.clip(level[:, None, None] - 0.02 * age + luck, 0.02, 0.98)  # (N, T, T) as learned
+    truth = np.clip(level[:, None, None] - 0.02 * age + noise, 0.02, 0.98)  # (N, T, T) as learned
     order = np.array([trial["task_order"] for trial in trials])  # (N, T)
     return {
         "trials": _table("trials", {n: [t[n] for t in trials] for n in trials[0]}),

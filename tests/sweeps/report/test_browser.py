@@ -172,8 +172,8 @@ def test_a_click_opens_a_configuration(browser: Any, real: Path) -> None:
     numbers = "#detail-validation-table tbody tr:last-child td"
     cells = [float(text) for text in page.locator(numbers).all_inner_texts()[1:]]
     assert len(cells) == 5
-    told = page.inner_text("#detail-text").split("average accuracy / %: validation ")[1]
-    assert sum(cells) / 5 == pytest.approx(float(told.split()[0]), abs=0.15)
+    printed = page.inner_text("#detail-text").split("average accuracy / %: validation ")[1]
+    assert sum(cells) / 5 == pytest.approx(float(printed.split()[0]), abs=0.15)
     assert opened.count("#detail-curves-table tbody tr") == 5
     assert opened.count("#detail-freeze-table tbody tr") > 5
     before = page.inner_text("#detail-title")

@@ -112,9 +112,9 @@ def test_every_figure_says_its_unit_its_n_and_what_its_words_mean(
     ids = {attributes.get("id") for _, attributes in page.tags}
     opened = {"detail-validation", "detail-test", "detail-curves", "detail-freeze"}
     assert opened | {f"{name}-table" for name in opened} <= ids
-    told = page.sections["configurations"]
+    printed = page.sections["configurations"]
     for word in ("accuracy matrix", "forgetting curve", "freeze map", "parallel coordinates"):
-        assert word in told
+        assert word in printed
 
 
 def _with_colors(value: object) -> object:

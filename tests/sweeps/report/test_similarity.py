@@ -41,10 +41,10 @@ def measured(evidence: Evidence) -> Evidence:
 
 
 def test_the_figure_has_the_numbers_of_the_analysis(evidence: Evidence) -> None:
-    told = measured(evidence)
-    figure = next(f for f in orders_section(told).figures if f.id == "order-similarity")
+    printed = measured(evidence)
+    figure = next(f for f in orders_section(printed).figures if f.id == "order-similarity")
     found = similarity_association(
-        told.trials, told.evals, "last", "validation", known_tables(told.sweep)
+        printed.trials, printed.evals, "last", "validation", known_tables(printed.sweep)
     )
     expected = {
         one.label: f"{one.interval.mean:+.2f}" for one in found if one.interval is not None

@@ -157,5 +157,5 @@ def test_an_audit_that_has_not_finished_is_not_read(tmp_path: Path) -> None:
     )
     assert [figure.id for figure in section.figures] == ["stopping-rungs"]
     unknown = tuple(replace(o, verdict="stops") for o in early.decisions if o.verdict == "audit")
-    told = stopping_section(replace(early, decisions=unknown))
-    assert "no stopped configuration was audited" in told.notes[0]
+    printed = stopping_section(replace(early, decisions=unknown))
+    assert "no stopped configuration was audited" in printed.notes[0]

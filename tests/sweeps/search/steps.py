@@ -32,11 +32,11 @@ def learning_sweep(kind: str = "tpe", trials: int = 12, batch: int = 4, **fields
 def made_up(request: Request, failing: float = 0.0) -> Observation:
     """Observation of a run, derived from its ids; a share `failing` of configurations fails."""
     trial = request.trial
-    luck, quality = random.Random(trial.trial_id), random.Random(trial.config_id).random()
+    noise, quality = random.Random(trial.trial_id), random.Random(trial.config_id).random()
     values = []
     for position in range(trial.run.stages):
-        accuracy = quality - 0.1 * position + 0.02 * luck.random()
-        lost = 0.3 * (1 - quality) + 0.02 * luck.random() if position else None
+        accuracy = quality - 0.1 * position + 0.02 * noise.random()
+        lost = 0.3 * (1 - quality) + 0.02 * noise.random() if position else None
         values.append({"average_accuracy": accuracy, "forgetting": lost})
     if random.Random(trial.config_id + "fails").random() < failing:
         return Observation(values=tuple(values[:1]), failed=request.stages > 1)

@@ -57,12 +57,12 @@ def test_values_after_each_task_are_intermediate_values(tmp_path: Path) -> None:
     assert [trial.state for trial in study.trials] == states
     for trial, found in zip(expand(sweep), study.trials, strict=True):
         done = trial.chain if found.state is TrialState.COMPLETE else trial.chain[:1]
-        wanted = {
+        desired = {
             n: metrics_so_far(store, trial, trial.chain[:n])["average_accuracy"]
             for n in range(1, len(done) + 1)
         }
-        assert found.intermediate_values.keys() >= wanted.keys()
-        for step, value in wanted.items():
+        assert found.intermediate_values.keys() >= desired.keys()
+        for step, value in desired.items():
             assert found.intermediate_values[step] == pytest.approx(value)
         assert found.user_attrs["configuration"] == trial.label
         assert found.params == trial.factors
@@ -85,12 +85,12 @@ def test_the_dashboard_shows_configurations_and_values(tmp_path: Path, how: str)
     sweep, _ = half_finished(tmp_path / "storage")
     file, port = tmp_path / "study.log", free_port()
     ours = "from sweeps.cli import main; main()"
-    wanted = [sys.executable, "-c", ours, "dashboard", str(tmp_path / "storage")]
+    desired = [sys.executable, "-c", ours, "dashboard", str(tmp_path / "storage")]
     if how == "file":
-        subprocess.run([*wanted, "-o", str(file), "--no-serve"], check=True)
+        subprocess.run([*desired, "-o", str(file), "--no-serve"], check=True)
         theirs = "from optuna_dashboard._cli import main; main()"
-        wanted = [sys.executable, "-c", theirs, str(file)]
-    server = subprocess.Popen([*wanted, "--port", str(port)], stdout=subprocess.DEVNULL)
+        desired = [sys.executable, "-c", theirs, str(file)]
+    server = subprocess.Popen([*desired, "--port", str(port)], stdout=subprocess.DEVNULL)
     try:
         (summary,) = asked(port, "/api/studies")["study_summaries"]
         assert (summary["study_name"], summary["directions"]) == (sweep.name, ["maximize"])

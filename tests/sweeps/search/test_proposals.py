@@ -26,7 +26,7 @@ def outcome(config_id: str, objectives: int) -> Outcome:
     return Outcome(values=(value, 1 - value)[:objectives])
 
 
-def told(sweep: Sweep) -> tuple[Batch, ...]:
+def printed(sweep: Sweep) -> tuple[Batch, ...]:
     """All batches, with made-up outcomes."""
     proposer, found = Proposer(sweep), list[Batch]()
     while (batch := proposer.ask()) is not None:
@@ -43,7 +43,7 @@ def test_a_replay_gives_the_same_batches_whatever_came_first(
 ) -> None:
     """Outcomes are a mapping: neither their order nor where a replay stopped before matters."""
     sweep = learning_sweep(kind, objectives=objectives)
-    whole = told(sweep)
+    whole = printed(sweep)
     assert [len(batch.proposals) for batch in whole] == [4, 4, 4]
     ids = [c.run.config_id for batch in whole for c in batch.new]
     outcomes = {i: outcome(i, len(objectives)) for i in ids}
@@ -75,22 +75,22 @@ def test_observations_steer_later_proposals() -> None:
 
 
 def test_more_trials_keep_the_batches_of_before() -> None:
-    few, more = told(learning_sweep(trials=6)), told(learning_sweep(trials=12))
+    few, more = printed(learning_sweep(trials=6)), printed(learning_sweep(trials=12))
     draws = [p.draw for batch in more for p in batch.proposals]
     assert [p.draw for batch in few for p in batch.proposals] == draws[:6]
 
 
 def test_another_seed_proposes_other_trials() -> None:
-    one = told(learning_sweep())
+    one = printed(learning_sweep())
     sweep = learning_sweep()
-    other = told(replace(sweep, algorithm=replace(sweep.algorithm, seed=1)))
+    other = printed(replace(sweep, algorithm=replace(sweep.algorithm, seed=1)))
     assert [p.draw for p in one[0].proposals] != [p.draw for p in other[0].proposals]
 
 
 def test_equal_settings_are_trained_once_and_observed_each_time() -> None:
     """Three ranks: whatever is proposed after them costs nothing."""
     sweep = learning_sweep(trials=12, search={"method.rank": [1, 2, 4]})
-    batches = told(sweep)
+    batches = printed(sweep)
     assert sum(len(batch.new) for batch in batches) == 3
     assert sum(len(batch.proposals) for batch in batches) == 12
     proposer = Proposer(sweep)
@@ -102,7 +102,7 @@ def test_equal_settings_are_trained_once_and_observed_each_time() -> None:
 def test_thresholds_that_freeze_alike_are_one_configuration() -> None:
     """Equal in effect, not in spelling: none of them freezes a whole matrix of the tiny model."""
     axis = {"method.importance_threshold": {"uniform": [0.26, 0.29]}}
-    batches = told(learning_sweep(trials=8, search=axis))
+    batches = printed(learning_sweep(trials=8, search=axis))
     drawn = {p.draw["method.importance_threshold"] for b in batches for p in b.proposals}
     assert len(drawn) == 8
     assert sum(len(batch.new) for batch in batches) < 8
@@ -111,7 +111,7 @@ def test_thresholds_that_freeze_alike_are_one_configuration() -> None:
 @pytest.mark.parametrize("kind", ["tpe", "nsga2"])
 def test_rejected_draws_are_replaced(kind: str) -> None:
     sweep = learning_sweep(kind, where=["method.rank * train.lr < 0.01"])
-    batches = told(sweep)
+    batches = printed(sweep)
     assert [len(batch.proposals) for batch in batches] == [4, 4, 4]
     assert sum(batch.rejected for batch in batches) > 0
     for batch in batches:
@@ -146,7 +146,7 @@ def test_axes_of_one_choice_only(kind: str) -> None:
         search={"method": CHOICES, "train.lr": {"log": [0.01, 1]}},
         readouts=[{"routing": "last"}],
     )
-    draws = [p.draw for batch in told(sweep) for p in batch.proposals]
+    draws = [p.draw for batch in printed(sweep) for p in batch.proposals]
     assert {draw["method"] for draw in draws} == {"lorac_ipc", "lora_sequential"}
     for draw in draws:
         assert ("method.importance_threshold" in draw) == (draw["method"] == "lorac_ipc")

@@ -26,15 +26,15 @@ def test_at_the_end_they_are_those_of_the_summary(kind: str) -> None:
         1,
         AttemptResult(status="finished", stages_done=stages),
     )
-    told = metrics_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
+    live = metrics_so_far(store, trial, trial.chain, ["learning_accuracy", "trainable_parameters"])
     trials, evals = (
         read_table(store.objects, "small", name).table for name in ("trials", "evals")
     )
     (row,) = summarize(trials, evals, "validation").to_pylist()
     names = ["average_accuracy", "forgetting", "learning_accuracy", "trainable_parameters"]
-    assert {name: told.get(name) for name in names} == {name: row[name] for name in names}
-    assert told["cross_entropy"] > 0
-    assert ("forgetting" in told) == (kind != "joint_lora")
+    assert {name: live.get(name) for name in names} == {name: row[name] for name in names}
+    assert live["cross_entropy"] > 0
+    assert ("forgetting" in live) == (kind != "joint_lora")
 
 
 def test_on_the_way_they_are_over_the_tasks_learned_so_far() -> None:

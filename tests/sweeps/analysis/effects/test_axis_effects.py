@@ -41,14 +41,14 @@ def grid(**axes):
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-LUCK = np.random.default_rng(0).normal(0, 0.3, (3, 2))
+NOISE = np.random.default_rng(0).normal(0, 0.3, (3, 2))
 
 
 def test_a_matched_difference_excludes_replicate_noise_and_other_axes():
     points = grid(rank=[8, 4, 16], scheme=["ones", "learned"])
 
     def value(point, i, s):
-        return LUCK[i, s] + 0.01 * point["rank"] + (0.5 if point["scheme"] == "learned" else 0.0)
+        return NOISE[i, s] + 0.01 * point["rank"] + (0.5 if point["scheme"] == "learned" else 0.0)
 
     found, by_id = study_of(points, value)
     axes = varied_axes(by_id)
@@ -77,7 +77,7 @@ def test_the_interval_is_that_of_the_differences_averaged_over_the_pairs():
 
 def test_a_planted_interaction_is_found():
     points = grid(a=[0, 1], b=[0, 1], c=[0, 1])
-    found, by_id = study_of(points, lambda p, i, s: 0.2 * p["a"] * p["b"] + LUCK[i, s])
+    found, by_id = study_of(points, lambda p, i, s: 0.2 * p["a"] * p["b"] + NOISE[i, s])
     rows = {
         (row.first.path, row.second.path): row.comparison.interval.mean
         for row in interactions(found, by_id, varied_axes(by_id), "a")
@@ -91,7 +91,7 @@ def test_a_planted_interaction_is_found():
 
 def test_without_matched_pairs_there_is_no_effect():
     points = [{"a": 0, "b": 0}, {"a": 1, "b": 1}]
-    found, by_id = study_of(points, lambda p, i, s: LUCK[i, s])
+    found, by_id = study_of(points, lambda p, i, s: NOISE[i, s])
     for effect in axis_effects(found, by_id, varied_axes(by_id), "a"):
         assert effect.pairs == 0
         assert effect.comparison is None
@@ -99,7 +99,7 @@ def test_without_matched_pairs_there_is_no_effect():
 
 def test_a_cell_that_one_lacks_leaves_every_pair():
     points = grid(a=[0, 1], b=[0, 1])
-    found, by_id = study_of(points, lambda p, i, s: p["a"] + LUCK[i, s])
+    found, by_id = study_of(points, lambda p, i, s: p["a"] + NOISE[i, s])
     del found[3].metrics["a"]["r", 1]
     (effect, _) = axis_effects(found, by_id, varied_axes(by_id), "a")
     assert effect.comparison.interval.n == 5

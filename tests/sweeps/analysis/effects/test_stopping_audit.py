@@ -107,11 +107,11 @@ def test_the_printed_front_names_who_was_stopped_and_who_raced(study):
         stopped_after_one(study, f"stopped{k}", 0.9)
     tiny = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
     sweep = sweep_from_dict({"name": "test", "backbone": tiny})
-    told = front_text(sweep, Results(study.trials, study.evals, ()))
-    assert "raced: 2 fewer runs than others, compared over common runs" in told
-    assert "left out, stopped after 1 of 2 tasks: stopped0, stopped1" in told
-    assert "stopped4 and 2 more" in told
-    table = told.split("readout `last`")[0]
+    text = front_text(sweep, Results(study.trials, study.evals, ()))
+    assert "raced: 2 fewer runs than others, compared over common runs" in text
+    assert "left out, stopped after 1 of 2 tasks: stopped0, stopped1" in text
+    assert "stopped4 and 2 more" in text
+    table = text.split("readout `last`")[0]
     assert "stopped" not in table
 
 
@@ -145,8 +145,8 @@ def test_the_end_of_a_run_says_what_stopping_spared_and_cost(study):
     (_, unknown) = stopping_lines(sweep, results, [decisions[0], decisions[3]])
     assert "not known" in unknown
     waiting = [*decisions, Decided("early_stop", "elsewhere", "audit")]
-    (_, told) = stopping_lines(sweep, results, [d for d in waiting if d.config_id != "audited"])
-    assert told == "1 stopped configurations continue for the audit, which is not finished."
+    (_, text) = stopping_lines(sweep, results, [d for d in waiting if d.config_id != "audited"])
+    assert text == "1 stopped configurations continue for the audit, which is not finished."
 
 
 def test_a_mean_over_few_runs_is_not_set_against_one_over_many(study):
@@ -200,9 +200,9 @@ def test_the_audit_measures_the_regret(study):
     assert found.margin == pytest.approx((0.05 - 0.2) / 2)
     assert found.margin_low < found.margin < found.margin_high
     assert found.difference.mean == pytest.approx(0.05)
-    told = found.in_words()
-    assert "2 of 6 stopped configurations ran to the end; 1 of them would be on the front" in told
-    assert "lucky ended 0.05 better than the best configuration that was not stopped, kept" in told
+    text = found.in_words()
+    assert "2 of 6 stopped configurations ran to the end; 1 of them would be on the front" in text
+    assert "lucky ended 0.05 better than the best configuration that was not stopped, kept" in text
 
 
 def test_no_regret_is_said_too_and_one_audited_has_no_interval(study):

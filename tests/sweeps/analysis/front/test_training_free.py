@@ -28,22 +28,22 @@ def need(validation, test=None):
     )
 
 
-LUCK = np.random.default_rng(0).normal(0, 0.1, (3, 3))
-MEANS = configuration("means", 0.7 + LUCK, "nearest_class_mean", "baseline")
+NOISE = np.random.default_rng(0).normal(0, 0.1, (3, 3))
+MEANS = configuration("means", 0.7 + NOISE, "nearest_class_mean", "baseline")
 
 
 def test_a_clear_gain_is_paired_and_said():
     noise = np.random.default_rng(1).normal(0, 0.005, (3, 3))
-    found = need([configuration("lora", 0.75 + LUCK + noise), MEANS])
+    found = need([configuration("lora", 0.75 + NOISE + noise), MEANS])
     assert found.gain == pytest.approx(0.05, abs=0.01)
     assert found.text.startswith("Do you need LoRA? Yes here: lora is")
-    worse = need([configuration("lora", 0.6 + LUCK), MEANS])
+    worse = need([configuration("lora", 0.6 + NOISE), MEANS])
     assert worse.text.startswith("Do you need LoRA? Not here: lora is 10.0 points below means")
 
 
 def test_what_is_not_settled_says_what_would_settle_it():
     noise = np.random.default_rng(2).normal(0, 0.05, (3, 3))
-    found = need([configuration("lora", 0.72 + LUCK + noise), MEANS])
+    found = need([configuration("lora", 0.72 + NOISE + noise), MEANS])
     assert "Undecided" in found.text
     assert "would detect it in 80% of cases" in found.text
     single = need([configuration("lora", [[0.9]]), configuration("m", [[0.8]], MEANS.method)])
@@ -51,8 +51,8 @@ def test_what_is_not_settled_says_what_would_settle_it():
 
 
 def test_the_choice_is_on_validation_and_the_number_from_test():
-    one, two = configuration("one", 0.9 + LUCK), configuration("two", 0.8 + LUCK)
-    test = [configuration("one", 0.5 + LUCK), configuration("two", 0.95 + LUCK), MEANS]
+    one, two = configuration("one", 0.9 + NOISE), configuration("two", 0.8 + NOISE)
+    test = [configuration("one", 0.5 + NOISE), configuration("two", 0.95 + NOISE), MEANS]
     found = need([one, two, MEANS], test)
     assert found.trained == "one"
     assert found.gain == pytest.approx(-0.2)
@@ -60,7 +60,7 @@ def test_the_choice_is_on_validation_and_the_number_from_test():
 
 def test_without_either_kind_there_is_no_answer():
     assert need([MEANS]) is None
-    assert need([configuration("lora", LUCK)]) is None
-    joint = configuration("joint", LUCK + 1, "joint_lora", "reference")
+    assert need([configuration("lora", NOISE)]) is None
+    joint = configuration("joint", NOISE + 1, "joint_lora", "reference")
     assert need([joint, MEANS]) is None
     assert need([]) is None

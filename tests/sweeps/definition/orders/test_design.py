@@ -71,12 +71,12 @@ def test_every_design_obeys_its_constraints_and_its_fixed_start(
 @settings(deadline=None, max_examples=25)
 def test_all_and_exhausted_draws_are_every_order_that_obeys(rule: Rule) -> None:
     num_tasks, pairs = rule
-    wanted = {order for order in permutations(range(num_tasks)) if obeys(order, pairs)}
-    assert set(designed("all", num_tasks, before=pairs)) == wanted
-    if len(wanted) <= 24:
+    desired = {order for order in permutations(range(num_tasks)) if obeys(order, pairs)}
+    assert set(designed("all", num_tasks, before=pairs)) == desired
+    if len(desired) <= 24:
         for design in ("random", "space_filling"):
-            found = designed(design, num_tasks, before=pairs, count=len(wanted))
-            assert set(found) == wanted
+            found = designed(design, num_tasks, before=pairs, count=len(desired))
+            assert set(found) == desired
 
 
 def test_all_is_exhaustive_whatever_its_constraints_and_nothing_else_is() -> None:

@@ -27,10 +27,10 @@ STACKED = ((0, 2), (0, 3), (1, 2), (1, 3), (2, 4))
 @settings(deadline=None, max_examples=60)
 def test_it_counts_and_lists_exactly_the_orders_that_obey(rule: Rule) -> None:
     num_tasks, pairs = rule
-    wanted = [order for order in permutations(range(num_tasks)) if obeys(order, pairs)]
+    desired = [order for order in permutations(range(num_tasks)) if obeys(order, pairs)]
     found = Precedence.of(num_tasks, pairs)
-    assert [*found.orders()] == wanted
-    assert found.count() == len(wanted)
+    assert [*found.orders()] == desired
+    assert found.count() == len(desired)
 
 
 @given(rule=rules(least=2), seed=st.integers(0, 2**32))

@@ -48,9 +48,9 @@ def test_a_table_is_measured_once_and_then_found(
     """By the real process; the tables are also in the document, which needs no cache any more."""
     sweep = built()
     (table,) = sweep.orders.measured
-    wanted = tuple(dict.fromkeys(CHAINS[c](table, Precedence.of(5), ()) for c in CHAINS))
+    desired = tuple(dict.fromkeys(CHAINS[c](table, Precedence.of(5), ()) for c in CHAINS))
     first, second, joint = (sweep.orders_for(c.run) for c in sweep.configurations)
-    assert first == second == wanted  # the backbone of the base decides for all
+    assert first == second == desired  # the backbone of the base decides for all
     assert joint == ((0, 1, 2, 3, 4),)
     no_process(monkeypatch)
     assert expand(built()) == expand(sweep)

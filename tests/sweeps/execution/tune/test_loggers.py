@@ -58,8 +58,8 @@ def test_a_trial_that_is_resumed_goes_on_in_its_run(tmp_path: Path) -> None:
         assert said == []
         time.sleep(1.1)  # event files are named by the second, and runs take longer than that
     (folder,) = tmp_path.iterdir()
-    told = scalars(folder)["ray/tune/average_accuracy"]
-    assert told == {n: pytest.approx(n / 10) for n in (1, 2, 3)}
+    printed = scalars(folder)["ray/tune/average_accuracy"]
+    assert printed == {n: pytest.approx(n / 10) for n in (1, 2, 3)}
 
 
 def test_a_logger_that_fails_is_disabled_with_a_warning(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(
     in_mlflow, in_wandb = mlflow_runs(mlflow, uri), wandb_runs(tmp_path / "logs" / "wandb")
     assert in_mlflow.keys() == in_wandb.keys() == trials.keys()
     for name, trial in trials.items():
-        params, status, told = in_mlflow[name]
+        params, status, printed = in_mlflow[name]
         config, same = in_wandb[name]
         assert params["label"] == config["label"] == trial.label
         if trial.label == "too fast":
@@ -297,9 +297,9 @@ def test_mlflow_and_wandb_have_a_run_per_trial_with_every_stage(
         assert status == "FINISHED"
         for stages in range(1, len(trial.chain) + 1):
             for metric, value in metrics_so_far(store, trial, trial.chain[:stages]).items():
-                assert told[metric][stages] == pytest.approx(value)
+                assert printed[metric][stages] == pytest.approx(value)
                 assert same[metric][stages] == pytest.approx(value)
-        assert told["training_iteration"] == {n: n for n in range(1, len(trial.chain) + 1)}
+        assert printed["training_iteration"] == {n: n for n in range(1, len(trial.chain) + 1)}
     again = run_to_end(file, storage, "--retry-failed")
     assert "is given up" not in again.stdout
     assert mlflow_runs(mlflow, uri).keys() == trials.keys()
