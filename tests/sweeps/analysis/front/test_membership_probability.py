@@ -107,7 +107,7 @@ def test_configurations_that_a_race_ended_early_are_left_out():
     found = [noisy(rng, name, 0.5, (4, 4)) for name in "ab"]
     ended = np.full((4, 4), np.nan)
     ended[:2, :2] = 0.9
-    share = front_probability([*found, configuration("ended", ended, np.ones((4, 4)))], OBJECTIVES)
+    share = front_probability([*found, configuration("ended", ended, ended)], OBJECTIVES)
     assert np.isnan(share[2])
     assert np.isfinite(share[:2]).all()
 
