@@ -21,7 +21,6 @@ import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +28,7 @@ from scipy.special import expit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.decisions import OBJECTIVES, Noise
 from sweeps.analysis.effects.axis_effects import axis_effects, varied_axes
 from sweeps.analysis.effects.axis_importance import axis_importance
 from sweeps.analysis.selection.holdout import holdout
@@ -41,19 +41,9 @@ from sweeps.analysis.trials.replicates import Replicates, Sample
 from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
 
 Values = npt.NDArray[np.float64]
-OBJECTIVES = {"average_accuracy": "max", "forgetting": "min"}
 
 
-class Noise(NamedTuple):
-    """Standard deviations of what configurations do not share, on the logit scale."""
-
-    order: float
-    seed: float
-    residual: float
-    unequal: float
-
-
-NOISE = {
+NOISE = {  # on the logit scale
     "residual": Noise(0.0, 0.0, 0.3, 0.0),
     "orders": Noise(0.3, 0.06, 0.1, 0.0),
     "unequal orders": Noise(0.3, 0.06, 0.1, 0.8),

@@ -5,30 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypedDict, final
+from typing import Any, final
 
-from clmethods.canonical import JsonValue
 from clmethods.checkpoint import state_to_bytes
 from clmethods.checksummed_json import sha256, verify_checksum
 from clmethods.config import StageSpec, canonical_json
+from clmethods.config.stage_marker import StageMarker
 from clmethods.config.task_contents import stage_title
 from clmethods.errors import ClmethodsError
 from clmethods.training.stage import DivergedError, StageOutcome
-
-
-class StageMarker(TypedDict):
-    """`stage.json`: identity of a stage, and names of its payloads."""
-
-    key: str
-    parent: str | None
-    position: int
-    task_key: str
-    groups: list[int]
-    classes: list[int]
-    effect: dict[str, JsonValue]
-    state: str
-    state_bytes: int
-    result: str
 
 
 class ArchiveError(ClmethodsError, RuntimeError):

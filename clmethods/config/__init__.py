@@ -14,7 +14,6 @@ from clmethods.config.extension import (
 from clmethods.config.from_dict import readout_from_dict, run_from_dict
 from clmethods.config.keys import (
     StageSpec,
-    describes_stage,
     evaluation_id,
     partition_id,
     stage_chain,
@@ -44,6 +43,7 @@ from clmethods.config.methods import (
 from clmethods.config.readout import ReadoutConfig
 from clmethods.config.resolve import resolve
 from clmethods.config.run import RunConfig, run_to_dict
+from clmethods.config.stage_marker import StageMarker, describes_stage
 from clmethods.config.stream import StreamConfig, TaskGroup
 from clmethods.config.train import TrainConfig
 from clmethods.errors import ConfigIssue, InvalidConfigError
@@ -76,6 +76,7 @@ __all__ = [
     "SdLoraConfig",
     "SequentialFinetuningConfig",
     "SlcaConfig",
+    "StageMarker",
     "StageSpec",
     "StreamConfig",
     "TaskGroup",

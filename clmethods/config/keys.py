@@ -316,21 +316,6 @@ def stage_key(
     )
 
 
-def describes_stage(marker: object, key: str) -> bool:
-    """Return True if the content of a `stage.json` describes the stage of this key.
-
-    The key is the hash of fields of the marker. Therefore the marker of another stage, or one with
-    edited settings, is noticed even if it has a correct checksum.
-    """
-    if not isinstance(marker, dict) or marker.get("key") != key:
-        return False
-    try:
-        fields = marker["parent"], marker["position"], marker["task_key"], marker["effect"]
-        return stage_key(*fields) == key
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
 def evaluation_id(readout: ReadoutConfig, partition: str) -> str:
     """Return the id under which a stage's counts are stored: the readout and the partition."""
     return short_id([readout.fingerprint, partition])

@@ -100,12 +100,6 @@ class StageTree:
             for trial_id, chain in self.chains.items()
         }
 
-    def longest_first(self, done: Done = ()) -> tuple[str, ...]:
-        """Return the ids of the trials with remaining stages, longest remaining chain first."""
-        left = self.remaining_chains(done)
-        unfinished = [trial_id for trial_id, keys in left.items() if keys]
-        return tuple(sorted(unfinished, key=lambda trial_id: -len(left[trial_id])))
-
 
 def _asks(done: Done) -> Callable[[str], bool]:
     return done if callable(done) else done.__contains__

@@ -11,6 +11,7 @@ from typing import final
 
 from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
+from clmethods.config.stage_marker import StageMarker
 from clmethods.json_parsing import parse_json
 from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.definition.sweep import Sweep
@@ -19,7 +20,6 @@ from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
 from sweeps.search.step import Request, Step
 from sweeps.stages.stage_checks import checked_evaluation, checked_marker
-from sweeps.stages.stage_documents import StageMarker
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_folder
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
+from clmethods.config.stage_marker import StageMarker
 from clmethods.metrics import EvalRow
-from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
+from sweeps.stages.stage_documents import Cost, StageResult
 from sweeps.stages.stage_store import Committed, StageRecord, StageStore
 
 if TYPE_CHECKING:

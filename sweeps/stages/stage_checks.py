@@ -10,9 +10,8 @@ from clmethods.checksummed_json import (
     verify_checksum,
     verify_owner,
 )
-from clmethods.config.keys import describes_stage
+from clmethods.config.stage_marker import StageMarker, describes_stage
 from clmethods.metrics import stage_contradiction
-from sweeps.stages.stage_documents import StageMarker
 
 
 def checked_marker(data: bytes, key: str) -> StageMarker | None:

@@ -1,4 +1,4 @@
-"""JSON documents of a stored stage: marker, result, cost, and counts of its evaluations."""
+"""JSON documents of a stored stage: result and cost."""
 
 from __future__ import annotations
 
@@ -6,24 +6,6 @@ from typing import TypedDict
 
 Cost = dict[str, str | float]
 """Seconds and provenance of a computation, by the names of the columns of `stages`."""
-
-
-class StageMarker(TypedDict):
-    """Content of `stage.json`."""
-
-    key: str
-    parent: str | None
-    position: int
-    task_key: str
-    groups: list[int]
-    classes: list[int]
-    effect: dict[str, object]
-    """Effective configuration of the stage."""
-    state: str
-    """Name of the file with the tensors."""
-    state_bytes: int
-    result: str
-    """Name of the file with the result."""
 
 
 class MatrixFigures(TypedDict):

@@ -31,9 +31,10 @@ from clmethods.checksummed_json import (
     verify_checksum,
 )
 from clmethods.config import StageSpec, canonical_json
+from clmethods.config.stage_marker import StageMarker
 from clmethods.metrics import EvalRow, are_eval_rows
 from sweeps.stages.stage_checks import checked_evaluation, checked_marker
-from sweeps.stages.stage_documents import Cost, StageMarker, StageResult
+from sweeps.stages.stage_documents import Cost, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore, StorageRefusedError
 from sweeps.storage.key_layout import evaluation_name, stage_and_file, stage_folder
 

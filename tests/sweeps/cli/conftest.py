@@ -10,13 +10,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sweeps.cli import main
-from sweeps.definition import expand, sweep_from_dict
-from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.stages.leases import LeaseTable
-from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import AttemptResult, record_trial
-from sweeps.stages.trial_runner import TrialRunner
+from sweeps.definition import sweep_from_dict
 from sweeps.storage import open_storage
+from tests.sweeps.run_files import finish
 
 DOCUMENT = {
     "name": "small",
@@ -43,15 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage; tests must not change it."""
     storage = tmp_path_factory.mktemp("finished")
     objects = open_storage(str(storage))
-    sweep = sweep_from_dict(DOCUMENT)
-    keep_sweep_file(sweep, objects)
-    store = StageStore(objects)
-    for trial in expand(sweep):
-        runner = TrialRunner(sweep.name, trial, store, LeaseTable(objects), "test")
-        while runner.advance().outcome != "done":
-            pass
-        ending = AttemptResult(status="finished", stages_done=len(trial.chain))
-        record_trial(store, sweep, trial, 1, ending)
+    finish(sweep_from_dict(DOCUMENT), objects)
     return storage
 
 

@@ -150,23 +150,12 @@ def check(
     return wrong
 
 
-@pytest.mark.parametrize("damage", QUICK)
+@pytest.mark.parametrize(
+    "damage",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in DAMAGES],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_passed_over_or_named(
-    sweeps_command: Command,
-    whole: Path,
-    tmp_path: Path,
-    undamaged: dict[str, str],
-    kind: str,
-    damage: str,
-) -> None:
-    assert check(sweeps_command, whole, tmp_path, undamaged, kind, damage) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", [name for name in DAMAGES if name not in QUICK])
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_damage_is_passed_over_or_named(
     sweeps_command: Command,
     whole: Path,
     tmp_path: Path,

@@ -11,14 +11,10 @@ from click.testing import Result
 from PIL import Image
 
 from sweeps.cli.text.task_lines import task_lines
-from sweeps.definition import expand, sweep_from_dict
-from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.stages.leases import LeaseTable
-from sweeps.stages.stage_store import StageStore
-from sweeps.stages.trial_rows import AttemptResult, record_trial
-from sweeps.stages.trial_runner import TrialRunner
+from sweeps.definition import sweep_from_dict
 from sweeps.storage import open_storage
 from tests.clmethods.data.files import noise
+from tests.sweeps.run_files import finish
 
 Command = Callable[..., Result]
 
@@ -46,15 +42,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLMETHODS_CACHE", str(root / "cache"))
         objects = open_storage(str(root / "runs"))
-        sweep = sweep_from_dict(document)
-        keep_sweep_file(sweep, objects)
-        store = StageStore(objects)
-        for trial in expand(sweep):
-            runner = TrialRunner(sweep.name, trial, store, LeaseTable(objects), "test")
-            while runner.advance().outcome != "done":
-                pass
-            ending = AttemptResult(status="finished", stages_done=len(trial.chain))
-            record_trial(store, sweep, trial, 1, ending)
+        finish(sweep_from_dict(document), objects)
     return root / "runs"
 
 

@@ -67,14 +67,6 @@ def test_after_the_shared_stage_each_trial_has_its_own_left() -> None:
     assert {len(chain) for chain in tree.remaining_chains({shared}).values()} == {2}
 
 
-def test_the_longest_remaining_chain_goes_first() -> None:
-    tree = StageTree.of(THRESHOLDS)
-    first, second, third = tree.chains
-    done = {*tree.chains[first], *tree.chains[second][:2]}
-    assert tree.longest_first(done) == (third, second)
-    assert tree.longest_first() == (first, second, third)
-
-
 @given(done=st.sets(st.sampled_from(sorted(StageTree.of(ORDERS).nodes))))
 @settings(deadline=None, max_examples=30)
 def test_remaining_is_what_is_not_done_whichever_way_it_is_asked(done: set[str]) -> None:
