@@ -7,7 +7,7 @@ from clmethods.archive.metrics import (
     metrics_by_split,
 )
 from clmethods.archive.model import CARRIED, ModelArchive
-from clmethods.archive.stage_files import ArchiveError, StageFiles, StageMarker, stage_files, write
+from clmethods.archive.stage_files import ArchiveError, StageFiles, stage_files, write
 from clmethods.archive.statistics import chain_evaluator, keep_statistics
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "ModelArchive",
     "ReadoutMetrics",
     "StageFiles",
-    "StageMarker",
     "StoredMetrics",
     "chain_evaluator",
     "keep_statistics",

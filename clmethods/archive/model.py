@@ -25,7 +25,6 @@ from clmethods.archive.document import RUN_FILE, check_keys, read_run, refuse_an
 from clmethods.archive.metrics import StoredMetrics
 from clmethods.archive.stage_files import (
     ArchiveError,
-    StageMarker,
     read_checksummed,
     stage_files,
     write,
@@ -42,6 +41,7 @@ from clmethods.checksummed_json import (
 )
 from clmethods.config import (
     RunConfig,
+    StageMarker,
     StageSpec,
     describes_stage,
     readout_from_dict,

@@ -51,6 +51,10 @@ class Plan:
     """Keys of the stages that are stored: they need no training."""
     attempts: Mapping[str, LastAttempt]
     """Last attempts of the trials that have ended before, by trial id."""
+    left_out: tuple[str, ...]
+    """Keys of damaged files of `trials`; the attempts in them are not known."""
+    warnings: tuple[str, ...]
+    """One sentence for each of these files, with the reason and the remedy."""
 
     def is_recorded(self, trial: TrialSpec) -> bool:
         """Return True if a row has the trial's ending, with the required readouts and labels."""
@@ -132,6 +136,7 @@ def _plan(
         for key in tree.chains[trial.trial_id]:
             if key in stored and not needed <= finished[key]:
                 partial.add(key)
+    read = read_table(store.objects, sweep.name, "trials")
     return Plan(
         sweep=sweep,
         step=step,
@@ -139,7 +144,9 @@ def _plan(
         tree=tree,
         complete=stored - partial,
         stored=stored,
-        attempts=_attempts(latest_trials(read_table(store.objects, sweep.name, "trials").table)),
+        attempts=_attempts(latest_trials(read.table)),
+        left_out=read.damaged,
+        warnings=read.warnings,
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import final
 
+import pyarrow as pa
+
 from sweeps.definition import TrialSpec
 from sweeps.planning.plan import Plan
-from sweeps.results import latest_trials, read_table
+from sweeps.results import latest_trials
 from sweeps.results.history import History
-from sweeps.storage import ObjectStore
 
 
 @final
@@ -86,10 +87,9 @@ def counts_of_log(history: History, rows: Mapping[str, int], running: int) -> Co
     )
 
 
-def row_counts(objects: ObjectStore, sweep: str) -> Mapping[str, int]:
+def row_counts(trials: pa.Table) -> Mapping[str, int]:
     """Return the number of trials in the table by the status of their last attempt."""
-    rows = latest_trials(read_table(objects, sweep, "trials").table)
-    return Counter(rows["status"].to_pylist())
+    return Counter(latest_trials(trials)["status"].to_pylist())
 
 
 def _state(plan: Plan, trial: TrialSpec) -> str:

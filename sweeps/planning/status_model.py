@@ -111,3 +111,7 @@ class SweepStatus:
     """Plan of the sweep; None if the sweep file cannot be resolved on this machine."""
     unresolved: str
     """Reason why there is no plan."""
+    left_out: tuple[str, ...]
+    """Keys of damaged files of `trials`, whose trials count as not ended."""
+    warnings: tuple[str, ...]
+    """One sentence for each of these files, with the reason and the remedy."""

@@ -22,6 +22,7 @@ from sweeps.planning.status_model import (
     SweepState,
     SweepStatus,
 )
+from sweeps.results import read_table
 from sweeps.results.events import read_events
 from sweeps.results.history import History, RunOutcome, history_of
 from sweeps.results.throughput import Throughput, throughput
@@ -70,17 +71,22 @@ class _Part:
     unresolved: str
     rows: Mapping[str, int]
     """Number of trials by status, from the table, if there is no plan."""
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @classmethod
     def read(cls, objects: ObjectStore, name: str, finished: Mapping[str, set[str]]) -> _Part:
         plan, unresolved = _plan(objects, name, finished)
+        read = read_table(objects, name, "trials") if plan is None else None
         return cls(
             objects=objects,
             name=name,
             history=history_of(read_events(objects, name)),
             plan=plan,
             unresolved=unresolved,
-            rows=row_counts(objects, name) if plan is None else {},
+            rows={} if read is None else row_counts(read.table),
+            left_out=read.damaged if read is not None else plan.left_out if plan else (),
+            warnings=read.warnings if read is not None else plan.warnings if plan else (),
         )
 
     def status(
@@ -111,6 +117,8 @@ class _Part:
             history=self.history,
             plan=self.plan,
             unresolved=self.unresolved,
+            left_out=self.left_out,
+            warnings=self.warnings,
         )
 
     def _has_ended(self, sign: Sign, beat: Beat) -> bool:

@@ -84,7 +84,7 @@ def common_values(
     orders, seeds = (len(set(axis.tolist())) for axis in np.nonzero(common))
     enough = seeds >= FEWEST and (orders >= FEWEST or fixed_orders)
     if not enough and common.sum() < runs.max():
-        requested = np.array([_requested(configurations[c], grid) for c in compared])
+        requested = np.array([_requested(configurations[c], grid) for c in compared.tolist()])
         compared = compared[requested == requested.max()]
         common = np.asarray(known[compared].all(axis=0))
     orders, seeds = (len(set(axis.tolist())) for axis in np.nonzero(common))

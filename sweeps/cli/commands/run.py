@@ -9,7 +9,12 @@ import click
 
 from clmethods.errors import refuse
 from clmethods.standard_streams import output_that_may_end
-from sweeps.cli.errors import CodeLineCommand, exit_on_user_error, exit_with_code_line
+from sweeps.cli.errors import (
+    CodeLineCommand,
+    exit_on_user_error,
+    exit_with_code_line,
+    note_left_out,
+)
 from sweeps.cli.locate import (
     find_stored_sweep,
     load_named_sweep,
@@ -91,6 +96,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
         found = make_plan(definition, store)
     _print_data(definition, verbose)
     click.echo(plan_text(found))
+    note_left_out(found.left_out)
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_variance(found, store.objects)
     taken = footprint(found, store.objects)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, refuse
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.shared_options import FiniteRange
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def status(directory: str, trials: bool, as_json: bool, watch: float | None) -> 
 
     place = locate(directory)
     if watch is None:
-        click.echo(_text(directory, place, trials, as_json))
+        found = _read(directory, place, trials)
+        click.echo(_text(found, directory, place, trials, as_json))
+        note_left_out(key for each in found for key in each.left_out)
         _refuse_changed_files(place, place.all(directory))
         return
     try:
@@ -90,7 +92,8 @@ def watched_text(directory: str, place: SweepLocation, trials: bool, as_json: bo
     from sweeps.storage import is_storage_fault
 
     try:
-        return _text(directory, place, trials, as_json, indent=None)
+        found = _read(directory, place, trials)
+        return _text(found, directory, place, trials, as_json, indent=None)
     except Exception as error:
         if not is_storage_fault(error) and not isinstance(error, OSError):
             raise
@@ -98,13 +101,21 @@ def watched_text(directory: str, place: SweepLocation, trials: bool, as_json: bo
         return json.dumps({"error": reason}) if as_json else reason
 
 
-def _text(
-    directory: str, place: SweepLocation, trials: bool, as_json: bool, indent: int | None = 1
-) -> str:
+def _read(directory: str, place: SweepLocation, trials: bool) -> list[SweepStatus]:
     from sweeps.planning.sweep_status import read_statuses
 
     names = (place.require_single(directory),) if trials else place.all(directory)
-    found = read_statuses(place.objects, names)
+    return read_statuses(place.objects, names)
+
+
+def _text(
+    found: Sequence[SweepStatus],
+    directory: str,
+    place: SweepLocation,
+    trials: bool,
+    as_json: bool,
+    indent: int | None = 1,
+) -> str:
     if as_json:
         from sweeps.cli.text.status_json import status_json
 

@@ -50,6 +50,7 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
     lines += _order_lines(sweep)
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
+    lines += plan.warnings
     lines = [each for line in lines for each in fitted(line)]
     if causes:
         lines += failed_lines([(t.name, plan.attempts[t.trial_id].error or "") for t in failed])

@@ -42,6 +42,7 @@ def _sweep(status: SweepStatus) -> dict[str, object]:
         "notices": [{"at": at, "text": text} for at, text in history.notices],
         "runs": [_run(run) for run in history.runs],
         "unresolved": status.unresolved,
+        "left_out": list(status.left_out),
     }
 
 

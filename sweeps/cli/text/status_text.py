@@ -33,6 +33,8 @@ def status_text(status: SweepStatus, storage: str) -> str:
     lines += _running_lines(status.running)
     lines += _failed_lines(status.failed)
     lines += _trouble_lines(status)
+    warnings = [line for each in status.warnings for line in wrapped(each)]
+    lines += ["", *warnings] if warnings else []
     names = [] if status.plan is None else task_lines(status.plan.sweep, SHOWN_TASKS)
     lines += ["", *(f"  {name}" for name in names)] if names else []
     lines += ["", *_next_lines(status, storage), command("results", where)]
@@ -64,6 +66,7 @@ def overview_text(statuses: Sequence[SweepStatus], storage: str) -> str:
             f"this machine: {status.unresolved}"
         )
     ]
+    notes += [line for status in statuses for each in status.warnings for line in wrapped(each)]
     return "\n".join([*lines, "", *notes, command("one", f"sweeps status {storage}/sweeps/NAME")])
 
 

@@ -164,3 +164,18 @@ def test_a_damaged_file_is_passed_over_or_named(
     damage: str,
 ) -> None:
     assert check(sweeps_command, whole, tmp_path, undamaged, kind, damage) == []
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "status as JSON"])
+def test_damaged_rows_of_trials_are_named_where_trials_are_counted(
+    sweeps_command: Command, whole: Path, tmp_path: Path, command: str
+) -> None:
+    """Their trials count as not ended, which nothing else would explain."""
+    at, out = Path(shutil.copytree(whole, tmp_path / "storage")), tmp_path / "out"
+    out.mkdir()
+    (out / "sweep.yaml").write_text(yaml.safe_dump(DAMAGED_SWEEP), encoding="utf-8")
+    part = sorted((at / "sweeps").glob("*/results/trials/*.parquet"))[0]
+    part.write_bytes(part.read_bytes()[:50])
+    result = sweeps_command(*COMMANDS[command](at, out))
+    assert result.exit_code == 4, result.output
+    assert part.name in "".join(result.output.split())
