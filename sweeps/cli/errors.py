@@ -113,7 +113,7 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
                 f"{len(left_out)} file{'s' * (len(left_out) > 1)} of results left out, see above"
             )
             _print_code(ExitCode.FILES_LEFT_OUT, text)
-            _leave(ExitCode.FILES_LEFT_OUT)
+            sys.exit(ExitCode.FILES_LEFT_OUT)  # nothing was interrupted: an orderly end
         return result
 
     return wrapped

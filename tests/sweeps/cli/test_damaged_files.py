@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -179,3 +181,13 @@ def test_damaged_rows_of_trials_are_named_where_trials_are_counted(
     result = sweeps_command(*COMMANDS[command](at, out))
     assert result.exit_code == 4, result.output
     assert part.name in "".join(result.output.split())
+
+
+def test_files_that_were_left_out_end_no_process_that_has_loaded_ray(
+    sweeps_command: Command, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook or a test that has imported Ray goes on after the exit code."""
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    at = Path(shutil.copytree(whole, tmp_path / "storage"))
+    sorted((at / "sweeps").glob("*/results/trials/*.parquet"))[0].write_bytes(b"")
+    assert sweeps_command("pareto", at).exit_code == 4
