@@ -57,6 +57,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clmethods.config.methods.fields import Effect, EffectContext, LoraFields
+from clmethods.config.methods.run_shapes import GroupsByStage, RunShapes
 from clmethods.errors import refuse, require
 
 
@@ -81,6 +82,10 @@ class DampedMergeConfig(LoraFields):
         if self.matrices(context.blocks):
             acts["damping"] = self.damping
         return acts
+
+    def stored(self, shapes: RunShapes) -> GroupsByStage:
+        """Return the head and a new module per matrix for every stage."""
+        return self.stored_in_module_each(shapes)
 ''',
         "clmethods/methods/damped_merge.py": '''\
 """Damped merging: a new module per task, with a penalty on B."""
@@ -143,9 +148,6 @@ def test_a_larger_penalty_gives_smaller_modules() -> None:
                 "from clmethods.methods.damped_merge import DampedMerge\n",
             ),
             ('    "joint_linear": JointLinear,\n', '    "damped_merge": DampedMerge,\n'),
-        ],
-        "clmethods/forecast/stored_tensors.py": [
-            ('    "joint_linear": _linear,\n', '    "damped_merge": _module_each,\n')
         ],
         "clmethods/README.md": [
             (
@@ -293,7 +295,7 @@ import click
 
 from sweeps.analysis.trials.best_and_worst import best_and_worst
 from sweeps.analysis.trials.summary import summarize
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.search.requested_results import read_results
 
@@ -305,6 +307,7 @@ def extremes(directory: str) -> None:
     """Show the best and the worst accuracy of every configuration."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
+    note_left_out(results.left_out)
     table = best_and_worst(summarize(results.trials, results.evals, "test"), "average_accuracy")
     click.echo("\\n".join([*results.warnings, "Best and worst run; no interval."]))
     for label, least, most in zip(*(column.to_pylist() for column in table.columns), strict=True):
@@ -337,7 +340,7 @@ def test_runs_without_a_result_do_not_count() -> None:
             ("    *(compare, select,", "    extremes,\n"),
         ],
         "README.md": [
-            ("| `sweeps path runs A B", "| `sweeps extremes runs` | best and worst runs |\n")
+            ("| `sweeps path runs/demo A B", "| `sweeps extremes runs/demo` | best and worst runs |\n")
         ],
         "tests/sweeps/cli/test_every_reader.py": [
             ('    "matrices": lambda at:', '    "extremes": lambda at: ("extremes", at),\n')
