@@ -340,7 +340,7 @@ def test_runs_without_a_result_do_not_count() -> None:
             ("    *(compare, select,", "    extremes,\n"),
         ],
         "README.md": [
-            ("| `sweeps path runs/demo A B", "| `sweeps extremes runs/demo` | best and worst runs |\n")
+            ("| `sweeps path runs/demo A B", "| `sweeps extremes runs` | best and worst runs |\n")
         ],
         "tests/sweeps/cli/test_every_reader.py": [
             ('    "matrices": lambda at:', '    "extremes": lambda at: ("extremes", at),\n')
