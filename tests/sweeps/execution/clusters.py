@@ -68,6 +68,7 @@ def fresh_environment() -> Iterator[None]:
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+        "RAY_prestart_worker_first_driver": "0",  # workers that Tune would not use
     }
     try:
         from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
