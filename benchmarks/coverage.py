@@ -29,7 +29,7 @@ from sweeps.analysis.orders.positions import carry_over, position_effects
 from sweeps.analysis.orders.variance_shares import factorial
 from sweeps.definition.orders import ORDERS
 from sweeps.statistics.intervals import LEVEL, iqm_interval, mean_interval
-from sweeps.statistics.quantiles import t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import t_quantile, variance_terms
 from sweeps.statistics.variance_components import mean_squares
 from tests.sweeps.analysis.spreads import RATIOS, coverage, targets
 
@@ -66,7 +66,7 @@ def interval_coverage(
 
     `incomplete` lacks two cells; `fixed orders` is for the mean over the orders at hand; `new run`
     predicts a run with a new order and seed, `same order` one with a new seed. Those of a complete
-    design are computed for all draws at once, by the formulas of `sweeps.statistics.quantiles`;
+    design are computed for all draws at once, by the formulas of `sweeps.statistics.t_quantiles`;
     the others one by one, for a fifth of the draws.
     """
     rng = np.random.default_rng([seed, *design])

@@ -38,7 +38,7 @@ from sweeps.analysis.trials.paired_differences import compare_samples
 from sweeps.analysis.trials.planned_design import smallest_design
 from sweeps.analysis.trials.power import estimate_variance
 from sweeps.analysis.trials.replicates import Replicates, Sample
-from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 
 Values = npt.NDArray[np.float64]
 

@@ -31,7 +31,7 @@ from clmethods.config import (
 )
 from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc
-from clmethods.nn.adapted import adapted_matrices, composed_layers
+from clmethods.nn.adapted_networks import adapted_matrices, composed_layers
 from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.lora import Observer, initial_a
 

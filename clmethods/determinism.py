@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
-from clmethods.data.extended import ExtendedTaskStream, open_stream
+from clmethods.data.extended_stream import ExtendedTaskStream, open_stream
 from clmethods.data.streams import TaskStream
 from clmethods.nn.backbone import FrozenBackbone, load_backbone
 

@@ -28,7 +28,7 @@ from clmethods.archive import write
 from clmethods.checkpoint import state_to_bytes
 from clmethods.export.timm_folder import classifier_tensors
 from clmethods.methods import LinearHead, LowRank
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.backbone import SITE_SLOTS
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -14,7 +14,7 @@ from clmethods.config import (
     run_from_dict,
 )
 from clmethods.config.task_contents import task_title
-from clmethods.data.extended import open_stream
+from clmethods.data.extended_stream import open_stream
 from clmethods.export.predictor import ExportedModel
 
 

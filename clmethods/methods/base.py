@@ -23,7 +23,7 @@ from clmethods.config.methods.fields import MethodFields
 from clmethods.config.run import RunConfig
 from clmethods.data.streams import TaskData
 from clmethods.errors import ClmethodsError
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.backbone import FrozenBackbone, features
 
 Config = TypeVar("Config", bound=MethodFields)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clmethods.config.methods import LoraFields
 from clmethods.methods.base import LowRank, State
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.lora import composed_delta, folded
 
 LIVE = "live"

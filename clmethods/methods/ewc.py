@@ -21,7 +21,7 @@ from clmethods.methods.base import MethodReport, Predictor, State, method_config
 from clmethods.methods.finetuning import Body, Finetuning, full_body, full_predictor
 from clmethods.methods.lora import adapter_reports, count, merged_predictor
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names
-from clmethods.nn.adapted import Matrix, adapted_network
+from clmethods.nn.adapted_networks import Matrix, adapted_network
 from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.fisher import diagonal_fisher, images_at_once
 from clmethods.nn.lora import SiteAdapter

@@ -38,7 +38,7 @@ from clmethods.methods.lora import (
     merged_predictor,
     task_head,
 )
-from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network, merged_weights
+from clmethods.nn.adapted_networks import Matrix, adapted_matrices, adapted_network, merged_weights
 from clmethods.nn.backbone import SITE_SLOTS, FrozenBackbone, features
 from clmethods.nn.lora import SiteAdapter, composed_delta, folded
 from clmethods.nn.protected_space import ProtectedSpace

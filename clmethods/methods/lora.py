@@ -12,7 +12,7 @@ from clmethods.config.methods import LoraFields
 from clmethods.config.methods.fields import AInit
 from clmethods.config.run import RunConfig
 from clmethods.methods.base import MatrixReport, Method, Predictor, State
-from clmethods.nn.adapted import Matrix, merged_weights
+from clmethods.nn.adapted_networks import Matrix, merged_weights
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.nn.head import TaskHead, initial_head
 from clmethods.nn.lora import Adapter, initial_a

@@ -9,7 +9,7 @@ from clmethods.config.methods import LoracIpcConfig
 from clmethods.config.methods.freezing_forecast import last_epoch_samples
 from clmethods.config.methods.lorac_fields import EVIDENCE_SELECTORS
 from clmethods.config.run import RunConfig
-from clmethods.data.extended import open_stream
+from clmethods.data.extended_stream import open_stream
 from clmethods.errors import ConfigIssue, InvalidConfigError
 from clmethods.methods.base import method_config
 from clmethods.methods.composition import Composition

@@ -43,7 +43,7 @@ from clmethods.methods.lorac_freezing import (
 )
 from clmethods.methods.lorac_modules import open_adapters
 from clmethods.methods.matrix_report import matrix_reports
-from clmethods.nn.adapted import (
+from clmethods.nn.adapted_networks import (
     Matrix,
     adapted_matrices,
     adapted_network,

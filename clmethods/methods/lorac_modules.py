@@ -17,7 +17,7 @@ from clmethods.config.methods.lorac_effect import (
 from clmethods.methods.base import Method
 from clmethods.methods.composition import Composition
 from clmethods.methods.lora import fresh_factors
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.lora import SiteAdapter
 from clmethods.nn.module_weights import ModuleWeights, Rule
 from clmethods.nn.subspace import keep_on_stiefel, keep_orthonormal, project_off, row_basis

@@ -36,7 +36,7 @@ from clmethods.methods.base import (
 )
 from clmethods.methods.lora import adapter_reports, count, task_head
 from clmethods.methods.single_lora import carried_adapters, carried_deltas, factor_names
-from clmethods.nn.adapted import Matrix, adapted_network, merged_weights
+from clmethods.nn.adapted_networks import Matrix, adapted_network, merged_weights
 from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.lora import SiteAdapter
 from clmethods.nn.ridge import FLOOR, choose_ridge, pack, ridge_weights, unpack

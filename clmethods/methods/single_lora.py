@@ -19,7 +19,7 @@ from clmethods.methods.lora import (
     merged_predictor,
     task_head,
 )
-from clmethods.nn.adapted import Matrix, adapted_matrices, adapted_network
+from clmethods.nn.adapted_networks import Matrix, adapted_matrices, adapted_network
 from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.lora import SiteAdapter, composed_delta
 

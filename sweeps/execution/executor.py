@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
 from sweeps.definition import Resources, TrialSpec
-from sweeps.execution.accounting import Accounting
 from sweeps.execution.backlog import Backlog
 from sweeps.execution.cluster.cluster_watch import ClusterWatch
 from sweeps.execution.cluster.connection import ray_cluster
@@ -26,6 +25,7 @@ from sweeps.execution.resources.gpu_measurement import DriverCallbacks
 from sweeps.execution.resources.gpu_memory import GpuProbe, TorchProbe
 from sweeps.execution.resources.reservations import Reservations
 from sweeps.execution.resources.trial_resources import Demand, Slots, cpus_for, demand_of
+from sweeps.execution.run_accounting import Accounting
 from sweeps.execution.signals import draining
 from sweeps.execution.worker.notices import Notices
 from sweeps.execution.worker.trial_message import StepResult, TrialMessage, owner_of

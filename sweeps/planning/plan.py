@@ -15,7 +15,7 @@ from clmethods.config import canonical_json, evaluation_id, partition_id
 from sweeps.definition import Sweep, TrialSpec
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import latest_trials, read_table
-from sweeps.search.step import Step
+from sweeps.search.search_state import Step
 from sweeps.search.stored_observations import current_step
 from sweeps.stages.stage_store import StageStore
 

@@ -14,9 +14,9 @@ from sweeps.analysis.front.dominance import front
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.presentation.numbers import count
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
 from sweeps.report.page_model import Column, Figure, table
+from sweeps.report.report_inputs import ReportInputs
 
 Values = npt.NDArray[np.float64]
 
@@ -34,17 +34,17 @@ class Curve(NamedTuple):
     corners: Values  # (K, 2), from the best to the worst in the first objective
 
 
-def attained_figures(evidence: Evidence, notes: list[str]) -> Iterator[Figure]:
+def attained_figures(inputs: ReportInputs, notes: list[str]) -> Iterator[Figure]:
     """Yield one figure per readout; append the reason to `notes` if there is none."""
-    objectives = evidence.sweep.objectives
+    objectives = inputs.sweep.objectives
     if len(objectives) != 2:
         notes.append(
             "Attainment curves need two objectives, and this sweep has "
             f"{len(objectives)}: {', '.join(map(metric_name, objectives))}."
         )
         return
-    for index, readout in enumerate(evidence.readouts):
-        every = configurations(evidence.by_split["validation"], readout, "validation")
+    for index, readout in enumerate(inputs.readouts):
+        every = configurations(inputs.by_split["validation"], readout, "validation")
         searched = [config for config in every if config.role == "search" and config.eligible]
         cells = len(cell_fronts(searched, objectives))
         if cells < 2:

@@ -15,8 +15,8 @@ from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.matrices.matrix_history import history_table
 from sweeps.analysis.trials.accuracy import Matrix
 from sweeps.analysis.trials.metric_choice import SPLITS
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
+from sweeps.report.report_inputs import ReportInputs
 
 MAPS = 120
 """Maximum number of configurations with freeze maps: each has blocks x sites x tasks cells."""
@@ -26,39 +26,39 @@ _MAPPED = ("frozen_share", "importance", "drift")
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
-def configuration_data(evidence: Evidence) -> JsonObject:
+def configuration_data(inputs: ReportInputs) -> JsonObject:
     """Return the data of the list of configurations as JSON values with short keys.
 
     `configs`: label, role and factors by config_id. `views`: one per readout, with one row per
     configuration: n, front, validation and test values of the objectives as [mean, low, high] in
     the unit of the page, and accuracy matrices in per mille, row by row, null above the diagonal.
     """
-    factors = _factors(evidence)
+    factors = _factors(inputs)
     labels: dict[str, JsonObject] = {}
     views = []
-    for readout in evidence.readouts:
-        rows = evidence.fronts[readout]
+    for readout in inputs.readouts:
+        rows = inputs.fronts[readout]
         for row in rows:
             labels[row.config_id] = {
                 "label": row.label,
                 "role": row.role,
                 "factors": factors.get(row.config_id, {}),
             }
-        views.append(_view(evidence, readout, rows))
+        views.append(_view(inputs, readout, rows))
     return {
         "objectives": [
             {"name": name, "title": axis_title(name), "direction": direction, "unit": unit(name)}
-            for name, direction in evidence.sweep.objectives.items()
+            for name, direction in inputs.sweep.objectives.items()
         ],
-        "axes": _axes(evidence),
+        "axes": _axes(inputs),
         "configs": labels,
         "views": views,
-        "maps": _maps(evidence),
-        "best": evidence.best,
+        "maps": _maps(inputs),
+        "best": inputs.best,
     }
 
 
-def _view(evidence: Evidence, readout: str, rows: Sequence[FrontRow]) -> JsonObject:
+def _view(inputs: ReportInputs, readout: str, rows: Sequence[FrontRow]) -> JsonObject:
     notes = "; ".join(readout_notes(readout))
     kind = "batch-wise" if is_batch_wise(readout) else "instance-wise"
     kind = "upper bound" if is_upper_bound(readout) else kind
@@ -72,11 +72,11 @@ def _view(evidence: Evidence, readout: str, rows: Sequence[FrontRow]) -> JsonObj
                 "n": row.n_replicates,
                 "front": row.on_front,
                 "p": row.p_front,
-                "v": [_ends(row, name, "validation") for name in evidence.sweep.objectives],
-                "t": [_ends(row, name, "test") for name in evidence.sweep.objectives],
+                "v": [_ends(row, name, "validation") for name in inputs.sweep.objectives],
+                "t": [_ends(row, name, "test") for name in inputs.sweep.objectives],
                 "m": [
                     _per_mille(
-                        evidence.accuracies.get((row.config_id, row.validation.readout_id, split))
+                        inputs.accuracies.get((row.config_id, row.validation.readout_id, split))
                     )
                     for split in SPLITS
                 ],
@@ -103,9 +103,9 @@ def _per_mille(mean: tuple[Matrix, int] | None) -> list[list[int | None]] | None
     ]
 
 
-def _factors(evidence: Evidence) -> dict[str, dict[str, float | str]]:
+def _factors(inputs: ReportInputs) -> dict[str, dict[str, float | str]]:
     """Return the factors of each configuration, by config_id and field path."""
-    rows = evidence.trials.select(["config_id", "factors"]).to_pylist()
+    rows = inputs.trials.select(["config_id", "factors"]).to_pylist()
     factors = {row["config_id"]: row["factors"] for row in rows}
     return {
         config_id: {path: _plain(value) for path, value in json.loads(text).items()}
@@ -120,19 +120,19 @@ def _plain(value: SettingValue) -> float | str:
     return canonical_json(value)
 
 
-def _axes(evidence: Evidence) -> list[JsonObject]:
+def _axes(inputs: ReportInputs) -> list[JsonObject]:
     """Return the axes with more than one value; `numeric` ones keep their scale."""
     axes: list[JsonObject] = []
-    for axis in varied_axes(searched_points(evidence.trials)):
+    for axis in varied_axes(searched_points(inputs.trials)):
         values = [_plain(value) for value in axis.values]
         numeric = all(isinstance(value, int | float) for value in values)
         axes.append({"path": axis.path, "values": values, "numeric": numeric})
     return axes
 
 
-def _maps(evidence: Evidence) -> JsonObject:
+def _maps(inputs: ReportInputs) -> JsonObject:
     """Return freeze map, importance and drift by position of each configuration, over its runs."""
-    runs = evidence.maps[:MAPS]
+    runs = inputs.maps[:MAPS]
     if not runs:
         return {"sites": [], "blocks": [], "of": {}}
     sites = list(dict.fromkeys(site.site for site in runs[0].sites))

@@ -7,9 +7,9 @@ from collections import Counter
 from sweeps.presentation.numbers import count
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Column, Figure, Section, table
+from sweeps.report.report_inputs import ReportInputs
 from sweeps.report.stopping import declares_rules
 from sweeps.results.rows import StageRow, TrialRow
 
@@ -18,10 +18,10 @@ SHOWN = 24
 LISTED = 60
 
 
-def cost_section(evidence: Evidence) -> Section:
+def cost_section(inputs: ReportInputs) -> Section:
     """Return stages and seconds, with and without sharing, by position and by configuration."""
-    stages: list[StageRow] = evidence.stages.to_pylist()
-    ended: list[TrialRow] = evidence.trials.to_pylist()
+    stages: list[StageRow] = inputs.stages.to_pylist()
+    ended: list[TrialRow] = inputs.trials.to_pylist()
     costs = {row["stage_key"]: row for row in stages}
     trials = [row for row in ended if row["status"] == "finished"]
     steps = Counter(key for trial in trials for key in trial["stage_keys"])
@@ -43,9 +43,9 @@ def cost_section(evidence: Evidence) -> Section:
         title="Cost and reuse",
         short="Cost",
         lead=lead,
-        figures=(_by_position(known, steps), _by_configuration(evidence, known, trials)),
+        figures=(_by_position(known, steps), _by_configuration(inputs, known, trials)),
         notes=()
-        if declares_rules(evidence)
+        if declares_rules(inputs)
         else (
             "No configuration was stopped early and no run was left out: the sweep file has "
             "neither `early_stop` nor `racing`, so every configuration is trained on all tasks, "
@@ -117,12 +117,12 @@ def _by_position(known: dict[str, StageRow], steps: Counter[str]) -> Figure:
 
 
 def _by_configuration(
-    evidence: Evidence, known: dict[str, StageRow], trials: list[TrialRow]
+    inputs: ReportInputs, known: dict[str, StageRow], trials: list[TrialRow]
 ) -> Figure:
     of: dict[str, list[TrialRow]] = {}
     for trial in trials:
         of.setdefault(trial["config_id"], []).append(trial)
-    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in inputs.fronts[inputs.readout]]
     rows = []
     for config_id in dict.fromkeys([*listed, *of]):
         runs = of.get(config_id, [])

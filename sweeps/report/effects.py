@@ -20,18 +20,18 @@ from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.numbers import ADJUSTMENT, count
 from sweeps.report import plots
 from sweeps.report.differences import comparison_plot, difference_cells, difference_unit
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Section, table
+from sweeps.report.report_inputs import ReportInputs
 
 INTERACTIONS = 10
 """Maximum number of interactions shown, the largest first."""
 
 
-def effects_section(evidence: Evidence) -> Section:
+def effects_section(inputs: ReportInputs) -> Section:
     """Return main effects, interactions and importance of every axis, for every objective."""
-    searched = [config for config in evidence.replicates if config.role == "search"]
-    points = searched_points(evidence.trials)
+    searched = [config for config in inputs.replicates if config.role == "search"]
+    points = searched_points(inputs.trials)
     axes = varied_axes(points)
     if not searched or not axes:
         reason = "no axis of the search takes more than one value"
@@ -46,15 +46,15 @@ def effects_section(evidence: Evidence) -> Section:
     figures: list[Figure] = []
     notes: list[str] = []
     significant = total = 0
-    for metric in evidence.sweep.objectives:
+    for metric in inputs.sweep.objectives:
         singles = axis_effects(
-            searched, points, compared, metric, fixed_orders=evidence.fixed_orders
+            searched, points, compared, metric, fixed_orders=inputs.fixed_orders
         )
         significant += sum(e.comparison is not None and e.comparison.significant for e in singles)
         total += sum(effect.comparison is not None for effect in singles)
         figures += _mains(metric, singles, notes)
         doubles = interactions_of(
-            searched, points, compared, metric, fixed_orders=evidence.fixed_orders
+            searched, points, compared, metric, fixed_orders=inputs.fixed_orders
         )
         figures += _interactions(metric, doubles)
         shares = axis_importance(searched, points, axes, metric, direction_of(metric))

@@ -6,20 +6,20 @@ from collections import Counter
 
 from clmethods.config.readout import readout_notes
 from sweeps.presentation.numbers import count
-from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Section, table
+from sweeps.report.report_inputs import ReportInputs
 
 LISTED = 60
 
 
-def failures_section(evidence: Evidence) -> Section:
+def failures_section(inputs: ReportInputs) -> Section:
     """Return failures by kind with one example each, and all missing runs and metrics."""
-    rows = evidence.trials.to_pylist()
+    rows = inputs.trials.to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     stopped = [row for row in rows if row["status"] == "stopped"]
-    total = evidence.requested
-    remaining = total - evidence.finished - len(failed) - len(stopped)
-    parts = [f"{evidence.finished:,} of {count(total, 'run')} finished"]
+    total = inputs.requested
+    remaining = total - inputs.finished - len(failed) - len(stopped)
+    parts = [f"{inputs.finished:,} of {count(total, 'run')} finished"]
     parts.append(f"{len(failed):,} failed" if failed else "none failed")
     if stopped:
         parts.append(f"{len(stopped):,} stopped")
@@ -60,9 +60,7 @@ def failures_section(evidence: Evidence) -> Section:
         )
     reasons = Counter(
         (row["readout_id"], row["reason"])
-        for row in evidence.summaries["test"]
-        .select(["readout_id", "reason", "status"])
-        .to_pylist()
+        for row in inputs.summaries["test"].select(["readout_id", "reason", "status"]).to_pylist()
         if row["reason"] and row["status"] == "finished"
     )
     if reasons:
@@ -81,18 +79,18 @@ def failures_section(evidence: Evidence) -> Section:
         short="Failures",
         lead="; ".join(parts) + ".",
         tables=tuple(tables),
-        notes=tuple(dict.fromkeys(_warnings(evidence))),
+        notes=tuple(dict.fromkeys(_warnings(inputs))),
     )
 
 
-def _warnings(evidence: Evidence) -> list[str]:
-    warnings = list(evidence.warnings)
+def _warnings(inputs: ReportInputs) -> list[str]:
+    warnings = list(inputs.warnings)
     warnings += [
-        f"Readout {name}: {note}." for name in evidence.readouts for note in readout_notes(name)
+        f"Readout {name}: {note}." for name in inputs.readouts for note in readout_notes(name)
     ]
     versions = ("torch_version", "timm_version", "code_version", "host_kind")
     for name in versions:
-        values = sorted(set(evidence.stages[name].to_pylist()))
+        values = sorted(set(inputs.stages[name].to_pylist()))
         if len(values) > 1:
             warnings.append(
                 f"The stages have {len(values)} values of {name}: {', '.join(values)}."

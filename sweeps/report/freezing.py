@@ -15,8 +15,8 @@ from sweeps.analysis.trials.paired_differences import significant_of_list
 from sweeps.presentation.numbers import count, percent_interval, verdict
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Column, Figure, Section, table
+from sweeps.report.report_inputs import ReportInputs
 
 PAIRS = 12
 """Maximum number of pairs with and without freezing whose drift is compared."""
@@ -27,23 +27,23 @@ Each search computes stage keys.
 """
 
 
-def freezing_section(evidence: Evidence) -> Section:
+def freezing_section(inputs: ReportInputs) -> Section:
     """Return maps of one configuration, and the effect of freezing on drift for all pairs."""
     title = "Frozen matrices"
-    runs = evidence.maps
+    runs = inputs.maps
     if not runs:
         lead = "No finished run has matrix statistics: methods without low-rank updates have none."
         return Section(id="freezing", title=title, short="Matrices", lead=lead)
     freezing = [run for run in runs if run.frozen.any()]
     shown = (freezing or runs)[0]
-    rows = matrix_table([shown], fixed_orders=evidence.fixed_orders).to_pylist()
+    rows = matrix_table([shown], fixed_orders=inputs.fixed_orders).to_pylist()
     figures = [_map(shown, rows, *spec) for spec in _MAPS if _known(rows, spec[0])]
     free = [run for run in runs if not run.frozen.any()]
-    pairs = freezing_pairs(evidence.trials, [*freezing[:SEARCHED], *free])[:PAIRS]
+    pairs = freezing_pairs(inputs.trials, [*freezing[:SEARCHED], *free])[:PAIRS]
     differences = [
         difference
         for pair in pairs
-        for difference in drift_differences(pair, fixed_orders=evidence.fixed_orders)
+        for difference in drift_differences(pair, fixed_orders=inputs.fixed_orders)
     ]
     lead = (
         f"The maps are of {shown.label}, by block. The list of configurations opens the maps of "

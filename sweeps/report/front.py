@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clmethods.config.readout import readout_notes
-from sweeps.analysis.front.front_rows import front_volume
 from sweeps.analysis.front.pareto_row import FrontRow
+from sweeps.analysis.front.pareto_table import front_volume
 from sweeps.analysis.trials.metric_choice import SPLITS, replicate_warning
 from sweeps.presentation.numbers import count, probability_text
 from sweeps.report import plots
 from sweeps.report.attained import attained_figures
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, scaled, shown, unit
 from sweeps.report.page_model import Column, Figure, Section, Table
+from sweeps.report.report_inputs import ReportInputs
 
 TABLE_ROWS = 60
 """Maximum number of rows of the table; the list of configurations shows all."""
@@ -21,28 +21,28 @@ BARS = 40
 """Number of configurations above which only the front and the baselines have error bars."""
 
 
-def front_section(evidence: Evidence) -> Section:
+def front_section(inputs: ReportInputs) -> Section:
     """Return the section on the front, with one figure per readout.
 
     Batch-wise and instance-wise results are never in the same plot.
     """
     figures = tuple(
-        _figure(evidence, readout, index)
-        for index, readout in enumerate(evidence.readouts)
-        if evidence.fronts[readout]
+        _figure(inputs, readout, index)
+        for index, readout in enumerate(inputs.readouts)
+        if inputs.fronts[readout]
     )
-    rows = evidence.fronts[evidence.readout]
+    rows = inputs.fronts[inputs.readout]
     best = [row for row in rows if row.on_front]
     searched = [row for row in rows if row.role == "search"]
-    names = " and ".join(metric_name(name) for name in evidence.sweep.objectives)
+    names = " and ".join(metric_name(name) for name in inputs.sweep.objectives)
     lead = (
         f"{len(best)} of {count(len(searched), 'searched configuration')} are on the Pareto front "
         f"of {names}: no other configuration dominates them. The front uses validation images; "
         "results on test images are reported alongside."
     )
-    few = replicate_warning(evidence.trials)
+    few = replicate_warning(inputs.trials)
     notes = [few] if few else []
-    attained = tuple(attained_figures(evidence, notes))
+    attained = tuple(attained_figures(inputs, notes))
     return Section(
         id="front",
         title="The front",
@@ -53,15 +53,15 @@ def front_section(evidence: Evidence) -> Section:
     )
 
 
-def _figure(evidence: Evidence, readout: str, index: int) -> Figure:
-    rows = evidence.fronts[readout]
-    objectives = list(evidence.sweep.objectives)
+def _figure(inputs: ReportInputs, readout: str, index: int) -> Figure:
+    rows = inputs.fronts[readout]
+    objectives = list(inputs.sweep.objectives)
     runs = sum(row.n_replicates for row in rows)
     caption = (
         f"Readout {readout}. Means over orders and seeds with 95 % intervals, "
         f"{count(len(rows), 'configuration')}, n = {count(runs, 'run')}. "
     )
-    volume = front_volume(evidence.sweep, rows)
+    volume = front_volume(inputs.sweep, rows)
     if volume is not None:
         corner = ", ".join(f"{metric_name(n)} {v:.3g}" for n, v in volume.corner.items())
         caption += f"Hypervolume {volume.value:.4g} relative to the worst means ({corner}). "

@@ -16,9 +16,9 @@ from sweeps.analysis.orders.rankings import (
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.presentation.numbers import count, p_value, percent_range
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Table, table
+from sweeps.report.report_inputs import ReportInputs
 
 CURVES = 5
 """Maximum number of configurations in the plot."""
@@ -28,15 +28,15 @@ LISTED = 60
 
 
 def ranking_figures(
-    evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]
+    inputs: ReportInputs, metric: str, figures: list[Figure], notes: list[str]
 ) -> list[tuple[str, Table]]:
     """Append the figure of configurations over orders; return the table of contested pairs.
 
     If there is no ranking to compare, the reason is appended to `notes`.
     """
     direction = METRICS[metric].direction
-    searched = [config for config in evidence.replicates if config.role == "search"]
-    kept, means = by_order(searched or evidence.replicates, metric)
+    searched = [config for config in inputs.replicates if config.role == "search"]
+    kept, means = by_order(searched or inputs.replicates, metric)
     concordance = rank_agreement(means)
     if concordance is None:
         notes.append(

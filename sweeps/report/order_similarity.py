@@ -8,8 +8,8 @@ from sweeps.analysis.orders.task_similarity import similarity_association
 from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Column, Figure, table
+from sweeps.report.report_inputs import ReportInputs
 from sweeps.statistics.intervals import Interval
 
 SHOWN = 12
@@ -17,13 +17,13 @@ LISTED = 60
 
 
 def similarity_figure(
-    evidence: Evidence, ranked: Mapping[str, int], figures: list[Figure], notes: list[str]
+    inputs: ReportInputs, ranked: Mapping[str, int], figures: list[Figure], notes: list[str]
 ) -> None:
     """Append the figure by configuration to `figures`, or the reason to `notes` if there is none.
 
     `ranked`: rank of each configuration, which gives the order of the rows.
     """
-    tables = known_tables(evidence.sweep)
+    tables = known_tables(inputs.sweep)
     if not tables:
         notes.append(
             "Association of task similarity and forgetting is not known: the similarity of the "
@@ -32,12 +32,12 @@ def similarity_figure(
         )
         return
     associations = similarity_association(
-        evidence.trials,
-        evidence.evals,
-        evidence.readout,
+        inputs.trials,
+        inputs.evals,
+        inputs.readout,
         "validation",
         tables,
-        fixed_orders=evidence.fixed_orders,
+        fixed_orders=inputs.fixed_orders,
     )
     associations.sort(key=lambda each: ranked.get(each.config_id, len(ranked)))
     known = [(each.label, each.interval) for each in associations if each.interval is not None]

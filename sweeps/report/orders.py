@@ -15,12 +15,12 @@ from sweeps.analysis.orders.variance_shares import variance_split
 from sweeps.presentation.numbers import count, percent_range, share_text
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name
 from sweeps.report.order_effects import effect_figures
 from sweeps.report.order_rankings import extremes_table, ranking_figures
 from sweeps.report.order_similarity import similarity_figure
 from sweeps.report.page_model import Column, Figure, Section, table
+from sweeps.report.report_inputs import ReportInputs
 
 SHOWN = 12
 """Maximum number of configurations in a plot; the tables have up to `LISTED`."""
@@ -28,12 +28,12 @@ LISTED = 60
 SPLIT = "validation"
 
 
-def orders_section(evidence: Evidence) -> Section:
+def orders_section(inputs: ReportInputs) -> Section:
     """Return disparities, variance shares, rankings, effects, and association with similarity."""
-    metric = evidence.metric
-    configs = [config for config in evidence.replicates if config.metrics.get(metric)]
-    rows = list(evidence.disparities)
-    ranked = _ranked(evidence, [row["config_id"] for row in rows])
+    metric = inputs.metric
+    configs = [config for config in inputs.replicates if config.metrics.get(metric)]
+    rows = list(inputs.disparities)
+    ranked = _ranked(inputs, [row["config_id"] for row in rows])
     rows.sort(key=lambda row: ranked[row["config_id"]])
     figures: list[Figure] = []
     notes: list[str] = []
@@ -41,32 +41,32 @@ def orders_section(evidence: Evidence) -> Section:
         figures.append(_disparity(rows))
     else:
         notes.append("The sweep has one task order, so order effects are not known.")
-    _variance(evidence, metric, figures, notes)
-    tables = list(ranking_figures(evidence, metric, figures, notes))
-    tasks = task_accuracies(evidence.trials, evidence.evals, evidence.readout, SPLIT)
+    _variance(inputs, metric, figures, notes)
+    tables = list(ranking_figures(inputs, metric, figures, notes))
+    tasks = task_accuracies(inputs.trials, inputs.evals, inputs.readout, SPLIT)
     tasks.sort(key=lambda task: ranked[task.config_id])
     for fit, factor in ((position_effects, "position"), (carry_over, "preceding task")):
         effect_figures(tasks, fit, factor, figures, notes)
-    similarity_figure(evidence, ranked, figures, notes)
+    similarity_figure(inputs, ranked, figures, notes)
     tables += [("Best and worst order", extremes_table(configs, metric))] if configs else []
     return Section(
         id="orders",
         title="Task order",
         short="Orders",
-        lead=order_answer(evidence) or "The effect of the task order is not known yet.",
+        lead=order_answer(inputs) or "The effect of the task order is not known yet.",
         figures=tuple(figures),
         tables=tuple((title, rows) for title, rows in tables if rows.rows),
         notes=tuple(notes),
     )
 
 
-def order_answer(evidence: Evidence) -> str | None:
+def order_answer(inputs: ReportInputs) -> str | None:
     """Return a sentence on the disparity of the best configuration; None if there is none."""
-    known = [row for row in evidence.disparities if row["aopd"] is not None]
+    known = [row for row in inputs.disparities if row["aopd"] is not None]
     searched = [row for row in known if row["role"] == "search"] or known
     if not searched:
         return None
-    ranked = _ranked(evidence, [row["config_id"] for row in searched])
+    ranked = _ranked(inputs, [row["config_id"] for row in searched])
     row = min(searched, key=lambda each: ranked[each["config_id"]])
     aopd, mopd = row["aopd"], row["mopd"]
     if aopd is None or mopd is None:
@@ -93,9 +93,9 @@ def order_answer(evidence: Evidence) -> str | None:
     return f"{answer}."
 
 
-def _ranked(evidence: Evidence, config_ids: Sequence[str]) -> dict[str, int]:
+def _ranked(inputs: ReportInputs, config_ids: Sequence[str]) -> dict[str, int]:
     """Return the rank of each configuration among the front rows."""
-    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in inputs.fronts[inputs.readout]]
     order = dict.fromkeys([*listed, *config_ids])
     return {config_id: place for place, config_id in enumerate(order)}
 
@@ -168,8 +168,8 @@ def _cut(n: int) -> str:
     return f"the first {LISTED} of {n:,}" if n > LISTED else ""
 
 
-def _variance(evidence: Evidence, metric: str, figures: list[Figure], notes: list[str]) -> None:
-    searched = [config for config in evidence.replicates if config.role == "search"]
+def _variance(inputs: ReportInputs, metric: str, figures: list[Figure], notes: list[str]) -> None:
+    searched = [config for config in inputs.replicates if config.role == "search"]
     split = variance_split(searched, metric)
     if split.reason is not None:
         notes.append(f"Variance shares of {metric_name(metric)} are not known: {split.reason}.")

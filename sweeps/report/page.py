@@ -13,20 +13,20 @@ from markupsafe import Markup, escape
 
 from clmethods.canonical import JsonValue
 from clmethods.version import __version__
+from sweeps.report.audit_trail import audit_trail_section
 from sweeps.report.configurations import configuration_data
 from sweeps.report.cost import cost_section
 from sweeps.report.effects import effects_section
-from sweeps.report.evidence import Evidence, read_evidence
 from sweeps.report.failed_runs import failures_section
 from sweeps.report.formatting import metric_name
 from sweeps.report.freezing import freezing_section
 from sweeps.report.front import front_section
 from sweeps.report.glossary import glossary
-from sweeps.report.operations import operations_section
 from sweeps.report.orders import orders_section
 from sweeps.report.page_model import Section
 from sweeps.report.path import path_section
 from sweeps.report.provenance_section import setting_section
+from sweeps.report.report_inputs import ReportInputs, read_report_inputs
 from sweeps.report.stopping import declares_rules, stopping_section
 from sweeps.report.summary import summary_of
 
@@ -46,11 +46,11 @@ def report_key(sweep: str) -> str:
 def write_report(sweep: Sweep, objects: ObjectStore) -> str:
     """Write the report of a sweep, finished or not, to its storage; return the key."""
     key = report_key(sweep.name)
-    objects.put(key, render(read_evidence(sweep, objects)).encode())
+    objects.put(key, render(read_report_inputs(sweep, objects)).encode())
     return key
 
 
-def render(evidence: Evidence) -> str:
+def render(inputs: ReportInputs) -> str:
     """Return the report as HTML that contains its styles, scripts and data."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -65,22 +65,20 @@ def render(evidence: Evidence) -> str:
     terms = glossary()
     environment.globals["define"] = lambda term: terms[term]
     environment.globals["metric_name"] = metric_name
-    sections = sections_of(evidence)
+    sections = sections_of(inputs)
     used = {term for section in sections for term in _terms(section)} | _ALWAYS
-    if evidence.finished:
+    if inputs.finished:
         used |= _EXPLORER
     return environment.get_template("page.html").render(
-        evidence=evidence,
-        empty=evidence.finished == 0,
-        summary=summary_of(evidence) if evidence.finished else None,
+        inputs=inputs,
+        empty=inputs.finished == 0,
+        summary=summary_of(inputs) if inputs.finished else None,
         sections=sections,
         terms={term: text for term, text in terms.items() if term in used},
         style=_asset("report.css"),
         script=_asset("report.js"),
-        plotly=_plotly() if evidence.finished else "",
-        data=gzip_base64(
-            json.dumps(page_data(evidence, sections), separators=(",", ":")).encode()
-        ),
+        plotly=_plotly() if inputs.finished else "",
+        data=gzip_base64(json.dumps(page_data(inputs, sections), separators=(",", ":")).encode()),
         version=__version__,
     )
 
@@ -100,10 +98,10 @@ _EXPLORER = frozenset(
 """Terms of the list of configurations, which has a separate template."""
 
 
-def sections_of(evidence: Evidence) -> list[Section]:
+def sections_of(inputs: ReportInputs) -> list[Section]:
     """Return all sections in page order; a sweep without results has only the last ones."""
-    last = [failures_section(evidence), operations_section(evidence), setting_section(evidence)]
-    if not evidence.finished:
+    last = [failures_section(inputs), audit_trail_section(inputs), setting_section(inputs)]
+    if not inputs.finished:
         return last
     explorer = Section(
         id="configurations",
@@ -113,22 +111,22 @@ def sections_of(evidence: Evidence) -> list[Section]:
         "a point or a row to open the accuracy matrix of the configuration.",
     )
     return [
-        front_section(evidence),
+        front_section(inputs),
         explorer,
-        orders_section(evidence),
-        effects_section(evidence),
-        path_section(evidence),
-        freezing_section(evidence),
-        cost_section(evidence),
-        *([stopping_section(evidence)] if declares_rules(evidence) else []),
+        orders_section(inputs),
+        effects_section(inputs),
+        path_section(inputs),
+        freezing_section(inputs),
+        cost_section(inputs),
+        *([stopping_section(inputs)] if declares_rules(inputs) else []),
         *last,
     ]
 
 
-def page_data(evidence: Evidence, sections: list[Section]) -> dict[str, JsonValue]:
+def page_data(inputs: ReportInputs, sections: list[Section]) -> dict[str, JsonValue]:
     """Return the data that the script of the page reads."""
     figures = {figure.id: figure.spec for section in sections for figure in section.figures}
-    explorer = configuration_data(evidence) if evidence.finished else None
+    explorer = configuration_data(inputs) if inputs.finished else None
     return {"figures": figures, "explorer": explorer}
 
 

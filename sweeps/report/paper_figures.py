@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.analysis.front.pareto_row import MeanEstimate
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, scaled, unit
 from sweeps.report.front import label_with_role
+from sweeps.report.report_inputs import ReportInputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ STYLE: Any = {  # matplotlib has a literal type for each key
 }
 
 
-def write_figures(evidence: Evidence, target: Path) -> list[Path]:
+def write_figures(inputs: ReportInputs, target: Path) -> list[Path]:
     """Write every figure for which there are results, in each of `FORMATS`; return the paths.
 
     Raises `InvalidConfigError` if matplotlib is not installed.
@@ -62,14 +62,14 @@ def write_figures(evidence: Evidence, target: Path) -> list[Path]:
         raise InvalidConfigError(
             [ConfigIssue("--figures", str(target), constraint, hint)]
         ) from error
-    if not evidence.finished:
+    if not inputs.finished:
         return []
     target.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context(STYLE):
         for name, draw in DRAWN.items():
             figure = Figure(layout="constrained")
-            if not draw(evidence, figure):
+            if not draw(inputs, figure):
                 continue
             for kind in FORMATS:
                 path = target / f"{name}.{kind}"
@@ -79,15 +79,15 @@ def write_figures(evidence: Evidence, target: Path) -> list[Path]:
     return written
 
 
-def _front(evidence: Evidence, figure: Figure) -> bool:
+def _front(inputs: ReportInputs, figure: Figure) -> bool:
     """Draw the validation means of the first two objectives with their intervals."""
-    names = list(evidence.sweep.objectives)
+    names = list(inputs.sweep.objectives)
     if len(names) < 2:
         return False
     y, x = names[:2]
     figure.set_size_inches(COLUMN, 2.6)
     axes = figure.add_subplot()
-    rows = [r for r in evidence.fronts[evidence.readout] if r.mean(y) is not None]
+    rows = [r for r in inputs.fronts[inputs.readout] if r.mean(y) is not None]
     for label, color, marker, kept in (
         ("searched", GRAY, "o", [r for r in rows if r.role == "search" and not r.on_front]),
         ("on the front", BLUE, "o", [r for r in rows if r.on_front]),
@@ -140,10 +140,10 @@ def _limits(axes: Axes, x: str, y: str) -> None:
         axes.set_xlim(max(low, -40), min(high, 103))
 
 
-def _order(evidence: Evidence, figure: Figure) -> bool:
+def _order(inputs: ReportInputs, figure: Figure) -> bool:
     """Draw the AOPD of the best configurations, and the seed floor."""
-    known = {row["config_id"]: row for row in evidence.disparities if row["aopd"] is not None}
-    listed = [r for r in evidence.fronts[evidence.readout] if r.config_id in known][:SHOWN]
+    known = {row["config_id"]: row for row in inputs.disparities if row["aopd"] is not None}
+    listed = [r for r in inputs.fronts[inputs.readout] if r.config_id in known][:SHOWN]
     if not listed:
         return False
     axes = _rows(figure, [label_with_role(row) for row in listed])
@@ -164,10 +164,10 @@ def _order(evidence: Evidence, figure: Figure) -> bool:
     return True
 
 
-def _ranking(evidence: Evidence, figure: Figure) -> bool:
+def _ranking(inputs: ReportInputs, figure: Figure) -> bool:
     """Draw the first objective of the best configurations, on validation and test images."""
-    name = next(iter(evidence.sweep.objectives))
-    rows = [r for r in evidence.fronts[evidence.readout] if r.mean(name) is not None][:SHOWN]
+    name = next(iter(inputs.sweep.objectives))
+    rows = [r for r in inputs.fronts[inputs.readout] if r.mean(name) is not None][:SHOWN]
     if not rows:
         return False
     axes = _rows(figure, [label_with_role(row) for row in rows])
@@ -193,13 +193,13 @@ def _ranking(evidence: Evidence, figure: Figure) -> bool:
     return True
 
 
-def _matrix(evidence: Evidence, figure: Figure) -> bool:
+def _matrix(inputs: ReportInputs, figure: Figure) -> bool:
     """Draw the accuracy matrix of the choice on test images."""
-    chosen = evidence.choice.chosen
+    chosen = inputs.choice.chosen
     if chosen is None:
         return False
     key = (chosen.replicates.config_id, chosen.replicates.readout_id, "test")
-    mean = evidence.accuracies.get(key)
+    mean = inputs.accuracies.get(key)
     if mean is None or len(mean[0]) < 2:
         return False
     matrix, n = mean
@@ -242,7 +242,7 @@ def _bars(estimates: Sequence[MeanEstimate], metric: str) -> npt.NDArray[np.floa
     return np.asarray(np.maximum(factor * np.array(gaps).reshape(-1, 2).T, 0.0))
 
 
-DRAWN: dict[str, Callable[[Evidence, Figure], bool]] = {
+DRAWN: dict[str, Callable[[ReportInputs, Figure], bool]] = {
     "front": _front,
     "ranking": _ranking,
     "orders": _order,

@@ -24,28 +24,28 @@ from sweeps.report.differences import (
     difference_unit,
     unit_scale,
 )
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import axis_title, metric_name, shown, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
+from sweeps.report.report_inputs import ReportInputs
 
 BySplit = Mapping[str, Mapping[str, Replicates]]
 """Searched configurations that have runs, by split and config_id."""
 
 
-def path_section(evidence: Evidence) -> Section:
+def path_section(inputs: ReportInputs) -> Section:
     """Return the section with the best of the shortest paths, or with the missing runs."""
-    by_split = _by_split(evidence)
+    by_split = _by_split(inputs)
     run = by_split["validation"]
-    requested = searched_points(evidence.trials)
+    requested = searched_points(inputs.trials)
     points_run = {c: point for c, point in requested.items() if c in run}
     if len(points_run) < 2:
         return _section("No path: fewer than two configurations of the search have finished.")
     start, start_name = path_start(points_run, varied_axes(requested))
-    end, end_name = path_end(evidence, points_run)
+    end, end_name = path_end(inputs, points_run)
     lead = f"From {start_name}, {run[start].label}, to {end_name}, {run[end].label}"
     if start == end:
         return _section(f"No path: {start_name} is {end_name}, {run[end].label}.")
-    first = next(iter(evidence.sweep.objectives))
+    first = next(iter(inputs.sweep.objectives))
     order = signed_means(list(run.values()), first, direction_of(first))
     paths = shortest_paths(points_run, start, end, order, 1)
     notes: list[str] = []
@@ -65,11 +65,11 @@ def path_section(evidence: Evidence) -> Section:
         steps = f"{count(len(lacking.changes), 'step')}, " if tables else ""
         return _section(f"{lead}: {steps}not all of them were run.", tables=tables, notes=notes)
     figures = [
-        _figure(evidence, paths[0], points_run, by_split, metric, start, end)
-        for metric in evidence.sweep.objectives
+        _figure(inputs, paths[0], points_run, by_split, metric, start, end)
+        for metric in inputs.sweep.objectives
     ]
     lead += f", in {count(len(paths[0]) - 1, 'step')}, all of which were run."
-    whole = _whole(evidence, run, first, start, end)
+    whole = _whole(inputs, run, first, start, end)
     if whole is not None:
         lead += f" In total {_difference(whole)} in {metric_name(first)}."
     return _section(lead, figures, tables, notes)
@@ -92,14 +92,14 @@ def _section(
     )
 
 
-def _by_split(evidence: Evidence) -> BySplit:
+def _by_split(inputs: ReportInputs) -> BySplit:
     """Return the searched configurations that have every objective, by split."""
-    names = list(evidence.sweep.objectives)
+    names = list(inputs.sweep.objectives)
     by_split = {}
-    for split, every in evidence.by_split.items():
+    for split, every in inputs.by_split.items():
         by_split[split] = {
             config.config_id: config
-            for config in configurations(every, evidence.readout, split)
+            for config in configurations(every, inputs.readout, split)
             if config.role == "search" and all(config.metrics[name] for name in names)
         }
     return by_split
@@ -124,22 +124,22 @@ def path_start(run: Mapping[str, Point], axes: Sequence[AnalyzedAxis]) -> tuple[
     )
 
 
-def path_end(evidence: Evidence, run: Mapping[str, Point]) -> tuple[str, str]:
+def path_end(inputs: ReportInputs, run: Mapping[str, Point]) -> tuple[str, str]:
     """Return (config_id, description) of the choice, or of the best searched configuration.
 
     The choice is that of `sweeps select`; it is used if it belongs to the search.
     """
-    chosen = evidence.choice.chosen
+    chosen = inputs.choice.chosen
     if chosen is not None and chosen.replicates.config_id in run:
         return chosen.replicates.config_id, "the choice"
-    listed = [row.config_id for row in evidence.fronts[evidence.readout]]
+    listed = [row.config_id for row in inputs.fronts[inputs.readout]]
     return next(c for c in listed if c in run), "the best searched configuration"
 
 
 def _whole(
-    evidence: Evidence, run: Mapping[str, Replicates], metric: str, start: str, end: str
+    inputs: ReportInputs, run: Mapping[str, Replicates], metric: str, start: str, end: str
 ) -> Comparison | None:
-    return compare(run[end], run[start], metric, fixed_orders=evidence.fixed_orders)
+    return compare(run[end], run[start], metric, fixed_orders=inputs.fixed_orders)
 
 
 def _difference(comparison: Comparison) -> str:
@@ -154,7 +154,7 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _figure(
-    evidence: Evidence,
+    inputs: ReportInputs,
     path: Sequence[str],
     run: Mapping[str, Point],
     by_split: BySplit,
@@ -163,11 +163,11 @@ def _figure(
     end: str,
 ) -> Figure:
     steps = {
-        split: path_steps(path, run, by_split[split], metric, fixed_orders=evidence.fixed_orders)
+        split: path_steps(path, run, by_split[split], metric, fixed_orders=inputs.fixed_orders)
         for split in by_split
     }
     whole = {
-        split: _whole(evidence, runs, metric, start, end) if {start, end} <= runs.keys() else None
+        split: _whole(inputs, runs, metric, start, end) if {start, end} <= runs.keys() else None
         for split, runs in by_split.items()
     }
     changes = [str(step.change) for step in steps["validation"][1:]]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from clmethods.strict_yaml import yaml_text
 from sweeps.presentation.numbers import count
-from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Section, table
+from sweeps.report.report_inputs import ReportInputs
 
 
-def setting_section(evidence: Evidence) -> Section:
+def setting_section(inputs: ReportInputs) -> Section:
     """Return the section with sweep file of the last run and environments of the stages."""
-    sweep = evidence.sweep
+    sweep = inputs.sweep
     text = yaml_text(sweep.document)
     names = ("host_kind", "torch_version", "timm_version", "code_version")
-    stages = evidence.stages.select(list(names)).to_pylist()
+    stages = inputs.stages.select(list(names)).to_pylist()
     kinds: dict[tuple[str, ...], int] = {}
     for row in stages:
         key = tuple(row[name] for name in names)
@@ -24,7 +24,7 @@ def setting_section(evidence: Evidence) -> Section:
     )
     readouts = ", ".join(r.readout_id for r in sweep.readouts)
     lead = (
-        f"{count(evidence.configurations, 'configuration')}, orders by the design "
+        f"{count(inputs.configurations, 'configuration')}, orders by the design "
         f"{sweep.orders.design}, {count(len(sweep.seeds), 'seed')}, readouts {readouts}. The file "
         "below repeats the sweep; stored stages are not trained again."
     )

@@ -8,24 +8,24 @@ from collections.abc import Sequence
 import pyarrow.compute as pc
 
 from sweeps.presentation.numbers import count
-from sweeps.report.evidence import Evidence
 from sweeps.report.page_model import Column, Table, table
-from sweeps.search.step import Decision
+from sweeps.report.report_inputs import ReportInputs
+from sweeps.search.search_state import Decision
 
 LISTED = 60
 PLACES = {"on": "on the front", "off": "off the front"}
 
 
 def racing_summary(
-    evidence: Evidence, race: Sequence[Decision], tables: list[tuple[str, Table]]
+    inputs: ReportInputs, race: Sequence[Decision], tables: list[tuple[str, Table]]
 ) -> str:
     """Return the decisions of racing in a sentence, and append their table to `tables`."""
     if not race:
         return "Racing has not started, because its first runs are incomplete."
-    finished = evidence.trials.filter(pc.equal(evidence.trials["status"], "finished"))
+    finished = inputs.trials.filter(pc.equal(inputs.trials["status"], "finished"))
     done = Counter(finished["config_id"].to_pylist())
-    requested = Counter(evidence.trials["config_id"].to_pylist())
-    declared = _declared(evidence, race)
+    requested = Counter(inputs.trials["config_id"].to_pylist())
+    declared = _declared(inputs, race)
     saved = sum(max(declared[o.config_id] - requested[o.config_id], 0) for o in race)
     verdicts = Counter(decision.verdict for decision in race)
     failed = f", {verdicts['failed']} failed" if verdicts["failed"] else ""
@@ -61,12 +61,12 @@ def racing_summary(
     )
 
 
-def _declared(evidence: Evidence, race: Sequence[Decision]) -> Counter[str]:
+def _declared(inputs: ReportInputs, race: Sequence[Decision]) -> Counter[str]:
     """Return the number of runs of each configuration without racing.
 
     That number is orders x seeds, times class orders and splits if they vary.
     """
-    sweep = evidence.sweep
+    sweep = inputs.sweep
     listed: Counter[str] = Counter()
     for config in sweep.configurations:
         if config.role == "search":

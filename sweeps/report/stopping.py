@@ -19,11 +19,11 @@ from sweeps.presentation.numbers import count, percent_range, verdict
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
 from sweeps.report.differences import difference_unit, forest_plot, unit_scale
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import metric_name, unit
 from sweeps.report.page_model import Column, Figure, Section, Table, table
 from sweeps.report.racing_section import racing_summary
-from sweeps.search.step import Decision
+from sweeps.report.report_inputs import ReportInputs
+from sweeps.search.search_state import Decision
 
 LISTED = 60
 SHOWN = 24
@@ -32,24 +32,24 @@ VERDICTS = {"goes on": "continued", "stops": "stopped", "audit": "stopped, audit
 """Labels of the verdicts of rungs."""
 
 
-def declares_rules(evidence: Evidence) -> bool:
+def declares_rules(inputs: ReportInputs) -> bool:
     """Return True if the sweep uses early stopping or racing."""
-    return evidence.sweep.early_stop is not None or evidence.sweep.racing is not None
+    return inputs.sweep.early_stop is not None or inputs.sweep.racing is not None
 
 
-def stopping_section(evidence: Evidence) -> Section:
+def stopping_section(inputs: ReportInputs) -> Section:
     """Return the section: decisions of the rungs, saved stages, regret, decisions of racing."""
-    rungs = [decision for decision in evidence.decisions if decision.by == "early_stop"]
-    race = [decision for decision in evidence.decisions if decision.by == "racing"]
+    rungs = [decision for decision in inputs.decisions if decision.by == "early_stop"]
+    race = [decision for decision in inputs.decisions if decision.by == "racing"]
     verdicts = rung_verdicts((decision.config_id, decision.verdict) for decision in rungs)
     parts: list[str] = []
     figures: list[Figure] = []
     tables: list[tuple[str, Table]] = []
     notes: list[str] = []
-    if evidence.sweep.early_stop is not None:
-        parts.append(_stopped(evidence, rungs, verdicts, figures, notes))
-    if evidence.sweep.racing is not None:
-        parts.append(racing_summary(evidence, race, tables))
+    if inputs.sweep.early_stop is not None:
+        parts.append(_stopped(inputs, rungs, verdicts, figures, notes))
+    if inputs.sweep.racing is not None:
+        parts.append(racing_summary(inputs, race, tables))
     if verdicts.stopped:
         tables.insert(0, ("Decisions of the rungs", _decided(rungs)))
     return Section(
@@ -64,7 +64,7 @@ def stopping_section(evidence: Evidence) -> Section:
 
 
 def _stopped(
-    evidence: Evidence,
+    inputs: ReportInputs,
     rungs: Sequence[Decision],
     verdicts: RungVerdicts,
     figures: list[Figure],
@@ -73,13 +73,13 @@ def _stopped(
     """Return the result of the rungs in words; append figures, and notes on what is unknown."""
     if not rungs:
         return "No rung has been decided yet, so no configuration was stopped."
-    figures.append(_by_rung(evidence, rungs))
+    figures.append(_by_rung(inputs, rungs))
     if not verdicts.stopped:
         return "No configuration was stopped: all configurations at the rungs continued."
     compared = len({decision.config_id for decision in rungs})
     text = (
         f"{len(verdicts.stopped)} of {count(compared, 'configuration')} were stopped early, "
-        f"{_audit(verdicts)}. This saved {_saved(saved_stages(evidence.trials))}."
+        f"{_audit(verdicts)}. This saved {_saved(saved_stages(inputs.trials))}."
     )
     if not verdicts.audited:
         notes.append(
@@ -87,10 +87,10 @@ def _stopped(
         )
         return text
     cost = stopping_cost(
-        configurations(evidence.by_split["validation"], evidence.readout, "validation"),
-        evidence.sweep.objectives,
+        configurations(inputs.by_split["validation"], inputs.readout, "validation"),
+        inputs.sweep.objectives,
         **verdicts._asdict(),
-        fixed_orders=evidence.fixed_orders,
+        fixed_orders=inputs.fixed_orders,
     )
     if cost is None:
         notes.append("The cost of early stopping is not known yet: the audit has not finished.")
@@ -135,9 +135,9 @@ def _amount(metric: str, value: float) -> str:
     return f"{100 * value:.1f} points" if unit(metric) == "%" else f"{value:,.0f}"
 
 
-def _by_rung(evidence: Evidence, rungs: Sequence[Decision]) -> Figure:
+def _by_rung(inputs: ReportInputs, rungs: Sequence[Decision]) -> Figure:
     """Return the figure with the number of configurations at each rung, by verdict."""
-    rule, sweep = evidence.sweep.early_stop, evidence.sweep
+    rule, sweep = inputs.sweep.early_stop, inputs.sweep
     at = sorted({decision.tasks for decision in rungs if decision.tasks is not None})
     verdicts = {tasks: Counter[str](o.verdict for o in rungs if o.tasks == tasks) for tasks in at}
     ticks = [f"after {count(tasks, 'task')}" for tasks in at]

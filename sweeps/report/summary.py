@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clmethods.config.task_contents import task_contents
-from sweeps.analysis.front.front_rows import training_benefit
+from sweeps.analysis.front.pareto_table import training_benefit
 from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card import CardEntry, card_entries
-from sweeps.report.evidence import Evidence
 from sweeps.report.orders import order_answer
+from sweeps.report.report_inputs import ReportInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,12 @@ class Summary:
     facts: tuple[tuple[str, str], ...]
 
 
-def summary_of(evidence: Evidence) -> Summary:
+def summary_of(inputs: ReportInputs) -> Summary:
     """Return the selection card without limits, the answers, and facts about the sweep."""
-    test = {(runs.config_id, runs.readout_id): runs for runs in evidence.by_split["test"]}
-    headline, *rest = card_entries(evidence.question, evidence.choice, test)
-    benefit = training_benefit(
-        evidence.sweep, evidence.summaries, evidence.readout, evidence.metric
-    )
-    order = order_answer(evidence)
+    test = {(runs.config_id, runs.readout_id): runs for runs in inputs.by_split["test"]}
+    headline, *rest = card_entries(inputs.question, inputs.choice, test)
+    benefit = training_benefit(inputs.sweep, inputs.summaries, inputs.readout, inputs.metric)
+    order = order_answer(inputs)
     answers = [
         Answer(
             "Do you need LoRA at all?",
@@ -52,18 +50,18 @@ def summary_of(evidence: Evidence) -> Summary:
             order or "Not known: this needs at least two task orders.",
         ),
     ]
-    return Summary(" ".join(headline.lines), tuple(rest), tuple(answers), _facts(evidence))
+    return Summary(" ".join(headline.lines), tuple(rest), tuple(answers), _facts(inputs))
 
 
-def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
-    sweep, stream = evidence.sweep, evidence.sweep.base.stream
+def _facts(inputs: ReportInputs) -> tuple[tuple[str, str], ...]:
+    sweep, stream = inputs.sweep, inputs.sweep.base.stream
     orders = sweep.task_orders
     return (
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
         *([("classes by task", "; ".join(tasks))] if (tasks := task_contents(stream)) else []),
-        ("configurations", f"{evidence.configurations:,}"),
+        ("configurations", f"{inputs.configurations:,}"),
         ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
-        ("finished runs", f"{evidence.finished:,}"),
+        ("finished runs", f"{inputs.finished:,}"),
         ("backbone", sweep.base.backbone.name),
-        ("readout", evidence.readout),
+        ("readout", inputs.readout),
     )

@@ -3,7 +3,7 @@
 from sweeps.results.bundles import bundle_key, write_bundle
 from sweeps.results.export import export_table
 from sweeps.results.merging import Merging, damaged_files, merge_results
-from sweeps.results.parts import (
+from sweeps.results.result_parts import (
     TableRead,
     latest_trials,
     part_key,

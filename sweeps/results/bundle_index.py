@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sweeps.results.bundles import BUNDLED, members_of, parts_in
 from sweeps.results.parquet_files import DamagedFileError, PartFile
-from sweeps.results.parts import READERS
+from sweeps.results.result_parts import READERS
 from sweeps.storage import MissingObjectError, ObjectStore
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
-from sweeps.results.parts import READERS, latest_trials, read_tables
+from sweeps.results.result_parts import READERS, latest_trials, read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage, parse_storage_url, require_storage
 from sweeps.storage.key_layout import records_of

@@ -36,7 +36,7 @@ from sweeps.results.parquet_files import (
     table_folder,
 )
 from sweeps.results.part_checks import identity_of, is_plain_name
-from sweeps.results.parts import READERS, result_files
+from sweeps.results.result_parts import READERS, result_files
 from sweeps.results.schema import TABLES
 from sweeps.storage import MissingObjectError, ObjectStore
 

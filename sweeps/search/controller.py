@@ -21,7 +21,7 @@ from sweeps.search.proposals import Batch, Outcome, Proposer
 from sweeps.search.racing import RaceDecision, decide_race
 from sweeps.search.rungs import decide_rung
 from sweeps.search.scores import Cell, Run
-from sweeps.search.step import Decision, Observed, Request, Step
+from sweeps.search.search_state import Decision, Observed, Request, Step
 
 
 def is_sequential(sweep: Sweep) -> bool:

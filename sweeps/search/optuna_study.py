@@ -20,7 +20,7 @@ from sweeps.search.proposals import (
     create_study,
     without_optuna_messages,
 )
-from sweeps.search.step import Observed, Request, Step
+from sweeps.search.search_state import Observed, Request, Step
 from sweeps.search.stored_observations import StoredObservations
 from sweeps.storage import ObjectStore
 

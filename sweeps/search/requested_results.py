@@ -11,7 +11,7 @@ from sweeps.analysis.trials.metric_choice import Results
 from sweeps.definition import Sweep
 from sweeps.results import latest_trials, read_tables
 from sweeps.search.missing_runs import missing_runs
-from sweeps.search.step import Step
+from sweeps.search.search_state import Step
 from sweeps.search.stored_observations import current_step
 from sweeps.storage import ObjectStore
 

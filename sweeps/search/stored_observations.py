@@ -18,7 +18,7 @@ from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
 from sweeps.search.observations import Observation, objectives_of
-from sweeps.search.step import Request, Step
+from sweeps.search.search_state import Request, Step
 from sweeps.stages.stage_checks import checked_evaluation, checked_marker
 from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_folder

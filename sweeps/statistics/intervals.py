@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtridf, stdtrit
 
 from sweeps.statistics.fractions import error_variance, logits, mean_ends, variance_of_total
-from sweeps.statistics.quantiles import Target, of_mean, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import Target, of_mean, t_quantile, variance_terms
 from sweeps.statistics.variance_components import components, crossed, unbalanced
 
 LEVEL = 0.95
@@ -88,7 +88,7 @@ def mean_interval(
       This is a sum of c_k MS_k over mean squares with f_k degrees of freedom. If all components
       are positive, it equals (MS_order + MS_seed - MS_residual) / (I J). The mean square of a
       component that is set to 0 does not enter the sum. The quantile is in
-      `sweeps.statistics.quantiles`. The simulated coverage is in docs/statistics.md: it is
+      `sweeps.statistics.t_quantiles`. The simulated coverage is in docs/statistics.md: it is
       conservative where the residual dominates.
     * One factor: one order, one seed, or a different order and a different seed for each value.
       The values then count as independent: mean ± t s / sqrt(n) with f = n - 1. If a factor did

@@ -19,7 +19,7 @@ from sweeps.statistics.intervals import (
     crossed_error,
     t_interval,
 )
-from sweeps.statistics.quantiles import of_new_run
+from sweeps.statistics.t_quantiles import of_new_run
 from sweeps.statistics.variance_components import crossed, unbalanced
 
 Values = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def prediction_interval(
         Var(new - mean of the order) = (v_seed + v_residual) (1 + 1/J)
 
     with the components pooled over all orders. The quantile is the larger of Cochran's and
-    Satterthwaite's (`sweeps.statistics.quantiles`). If only one factor varied, the interval is
+    Satterthwaite's (`sweeps.statistics.t_quantiles`). If only one factor varied, the interval is
     mean ± t s sqrt(1 + 1/n) and does not cover the variance of the other factor. With `fractions`,
     the interval is that of the logit of the new value, so that its ends are between 0 and 1.
 

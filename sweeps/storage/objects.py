@@ -35,9 +35,9 @@ from sweeps.storage.local_listing import (
     local_folders,
     local_stats,
 )
+from sweeps.storage.object_cache import RecentObjects
 from sweeps.storage.options import StorageOptions
 from sweeps.storage.patience import BACKEND_ERRORS, OutageNotice, Patience
-from sweeps.storage.recent import RecentObjects
 
 T = TypeVar("T")
 _SEGMENT = re.compile(r"[A-Za-z0-9._=+-]+")

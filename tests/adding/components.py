@@ -243,7 +243,7 @@ ORDER_DESIGN = Component(
     "outside_in",
     created={},
     inserted={
-        "sweeps/definition/orders/designs.py": [
+        "sweeps/definition/orders/design_functions.py": [
             (
                 "ORDERS: dict[str, OrderFunction] = {\n",
                 '''def outside_in(
@@ -259,7 +259,7 @@ ORDER_DESIGN = Component(
             ),
             ('    "latin_square": latin_square,\n', '    "outside_in": outside_in,\n'),
         ],
-        "sweeps/definition/orders/design.py": [
+        "sweeps/definition/orders/orders_section.py": [
             (
                 '    "near_first": "Nothing',
                 '    "outside_in": "Nothing: one order, from both ends to the middle.",\n',

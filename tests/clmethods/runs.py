@@ -27,7 +27,7 @@ from clmethods.determinism import open_run
 from clmethods.methods import METHODS, Method, Predictor, State
 from clmethods.methods.base import method_config
 from clmethods.methods.composition import Composition
-from clmethods.nn.adapted import adapted_matrices
+from clmethods.nn.adapted_networks import adapted_matrices
 from clmethods.nn.backbone import FrozenBackbone
 from clmethods.training.stage import StageOutcome, run_stage
 

@@ -20,7 +20,7 @@ from clmethods.config import (
     as_trained,
 )
 from clmethods.data.datasets import DATASETS, _open
-from clmethods.data.extended import open_stream
+from clmethods.data.extended_stream import open_stream
 from clmethods.data.source import DatasetError, Source
 from clmethods.determinism import open_run
 from clmethods.export import ExportedModel, ExportOptions, export_model

@@ -20,7 +20,7 @@ from scipy.special import chdtri, ndtr, ndtri
 from clmethods.canonical import derive_seed
 from sweeps.analysis.trials.power import POWER, VarianceEstimate
 from sweeps.statistics.intervals import LEVEL
-from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 
 Values = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from scipy.special import chdtri, ndtr
 
 from sweeps.analysis.trials.replicates import Sample
 from sweeps.statistics.intervals import LEVEL
-from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 from sweeps.statistics.variance_components import components, crossed, unbalanced
 
 POWER = 0.8

@@ -34,14 +34,14 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
 
     The report of an unfinished sweep lists what is missing.
     """
-    from sweeps.report import read_evidence, render, report_key
+    from sweeps.report import read_report_inputs, render, report_key
 
     stored = _opened(directory, write=output is None)
-    evidence = read_evidence(stored.sweep, stored.objects, readout)
-    note_left_out(evidence.left_out)
-    for warning in evidence.warnings:
+    inputs = read_report_inputs(stored.sweep, stored.objects, readout)
+    note_left_out(inputs.left_out)
+    for warning in inputs.warnings:
         click.echo(warning, err=True)
-    page = render(evidence).encode()
+    page = render(inputs).encode()
     if output is None:
         key = report_key(stored.sweep.name)
         stored.objects.put(key, page)
@@ -50,11 +50,11 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(page)
         where = str(output)
-    click.echo(f"{where}  {len(page) / 1e6:.1f} MB, {evidence.finished} finished runs")
+    click.echo(f"{where}  {len(page) / 1e6:.1f} MB, {inputs.finished} finished runs")
     if figures is not None:
         from sweeps.report.paper_figures import write_figures
 
-        for path in write_figures(evidence, figures):
+        for path in write_figures(inputs, figures):
             click.echo(path)
 
 

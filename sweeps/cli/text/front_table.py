@@ -30,7 +30,7 @@ def front_text(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
 ) -> str:
     """Return searched configurations, front first, then baselines and references, as a table."""
-    from sweeps.analysis.front.front_rows import front_rows, lead_on_validation, training_benefit
+    from sweeps.analysis.front.pareto_table import front_rows, lead_on_validation, training_benefit
     from sweeps.presentation.text_tables import render_table
 
     name = chosen_readout(sweep, readout)
@@ -109,7 +109,7 @@ def _volume_text(sweep: Sweep, rows: Sequence[FrontRow]) -> list[str]:
 
     The result is empty for one objective.
     """
-    from sweeps.analysis.front.front_rows import front_volume
+    from sweeps.analysis.front.pareto_table import front_volume
 
     volume = front_volume(sweep, rows)
     if volume is None:

@@ -31,7 +31,7 @@ FETCHED = "~/results"
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
     """Return the completed work, the front, and how the searched method compares with others."""
-    from sweeps.analysis.front.front_rows import front_rows
+    from sweeps.analysis.front.pareto_table import front_rows
     from sweeps.cli.text.stopping_audit import stopping_lines
 
     plan = outcome.plan

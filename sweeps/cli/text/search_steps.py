@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import count
 from sweeps.search.controller import is_sequential
-from sweeps.search.step import Step
+from sweeps.search.search_state import Step
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sweeps.definition import Sweep
-    from sweeps.search.step import Decision
+    from sweeps.search.search_state import Decision
 
 
 def stopping_lines(sweep: Sweep, results: Results, decisions: Iterable[Decision]) -> list[str]:

@@ -9,14 +9,14 @@ from sweeps.definition.orders.balance import (
     stage_cost,
 )
 from sweeps.definition.orders.chains import CHAINS
-from sweeps.definition.orders.design import BALANCES, MEASURED, OrderDesign, task_names
-from sweeps.definition.orders.designs import (
+from sweeps.definition.orders.design_functions import (
     ALL_UP_TO,
     ORDERS,
     OrderFunction,
     latin_square,
     williams,
 )
+from sweeps.definition.orders.orders_section import BALANCES, MEASURED, OrderDesign, task_names
 from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
 from sweeps.definition.orders.space_filling import discrepancy
 

@@ -20,11 +20,11 @@ from sweeps.storage import FULL, is_full, is_storage_fault
 
 if TYPE_CHECKING:
     from sweeps.definition import TrialSpec
-    from sweeps.execution.accounting import Accounting
     from sweeps.execution.cluster.cluster_watch import ClusterWatch
     from sweeps.execution.cluster.nodes import Nodes
     from sweeps.execution.failures.worker_failures import WorkerFailures
     from sweeps.execution.progress import Progress
+    from sweeps.execution.run_accounting import Accounting
     from sweeps.execution.tune.trial_errors import TrialErrors
     from sweeps.results.events import EventLog
 

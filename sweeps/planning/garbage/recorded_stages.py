@@ -10,7 +10,7 @@ from typing import final
 import pyarrow as pa
 
 from sweeps.results import read_table
-from sweeps.results.parts import read_tables
+from sweeps.results.result_parts import read_tables
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore
 

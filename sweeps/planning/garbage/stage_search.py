@@ -17,7 +17,7 @@ from sweeps.definition.file.stored_file import refuse_lost
 from sweeps.planning.deletion_guard import RUNNING
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import read_table
-from sweeps.results.parts import READERS
+from sweeps.results.result_parts import READERS
 from sweeps.search.stored_observations import current_step
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore

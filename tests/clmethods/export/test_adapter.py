@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clmethods.export.adapter import layer_factors, reduced
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 
 SIZES = st.integers(1, 9)
 

@@ -17,7 +17,7 @@ from clmethods.config import LoracIpcConfig, RunConfig, StreamConfig
 from clmethods.methods import State
 from clmethods.methods.lorac_freezing import frozen_before
 from clmethods.methods.lorac_ipc import LoracIpc
-from clmethods.nn.adapted import Matrix, composed_layers
+from clmethods.nn.adapted_networks import Matrix, composed_layers
 from clmethods.nn.backbone import SITE_SLOTS, features
 from clmethods.nn.importance import ImportanceTrace, importance_scores
 from clmethods.training.stage import run_stage

@@ -16,7 +16,7 @@ from clmethods.config import InvalidConfigError, LoracIpcConfig, RunConfig, Stre
 from clmethods.methods import State
 from clmethods.methods.lorac_freezing import frozen_before, selection_scores
 from clmethods.methods.lorac_ipc import LoracIpc
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.importance import importance_scores
 from tests.clmethods.runs import LORAC, Trained, differences, same_bits, tiny_run, train
 

@@ -16,7 +16,7 @@ from clmethods.evaluate import Evaluator
 from clmethods.methods import State
 from clmethods.methods.composition import LIVE
 from clmethods.methods.lorac_ipc import LoracIpc
-from clmethods.nn.adapted import Matrix
+from clmethods.nn.adapted_networks import Matrix
 from clmethods.nn.backbone import features
 from tests.clmethods.runs import LORAC, Trained, differences, same_bits, tiny_run, train
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from sweeps.statistics.intervals import LEVEL
-from sweeps.statistics.quantiles import (
+from sweeps.statistics.t_quantiles import (
     Target,
     of_mean,
     of_new_run,

@@ -15,7 +15,7 @@ from click.testing import Result
 from sweeps.definition import Sweep, TrialSpec, measured_sweep, missing_data, sweep_from_dict
 from sweeps.definition.orders.task_similarity_measurement import known_tables
 from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.report.evidence import read_evidence
+from sweeps.report.report_inputs import read_report_inputs
 from sweeps.report.summary import summary_of
 from sweeps.search.stored_observations import current_step
 from sweeps.stages.stage_store import StageStore
@@ -151,12 +151,12 @@ def test_the_report_counts_what_was_proposed(tmp_path: Path, fields: dict[str, A
     baseline, which has only one."""
     sweep = sweep_at(tmp_path, fields)
     objects = open_storage(str(tmp_path))
-    evidence = read_evidence(sweep, objects)
-    facts = dict(summary_of(evidence).facts)
+    inputs = read_report_inputs(sweep, objects)
+    facts = dict(summary_of(inputs).facts)
     trials = current_step(sweep, objects).trials
     assert facts["configurations"] == str(len({trial.config_id for trial in trials}))
     assert facts["orders x seeds"] == "2 x 1"
-    assert evidence.question.order == "1-0"
+    assert inputs.question.order == "1-0"
 
 
 @pytest.mark.parametrize("fields", [TPE, {}], ids=["tpe", "grid"])

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from clmethods.config.run import run_to_dict
 from sweeps.definition import Sweep, expand, sweep_from_dict
-from sweeps.report import Evidence, evidence_of
+from sweeps.report import ReportInputs, report_inputs_of
 from sweeps.results import TABLES
 
 IMAGES = 100
@@ -39,10 +39,10 @@ def simulated_sweep(configurations: int, orders: int, seeds: int, tasks: int = 1
     )
 
 
-def simulated(configurations: int, orders: int, seeds: int, tasks: int = 10) -> Evidence:
-    """Evidence as a finished sweep leaves it: a run per configuration, order and seed."""
+def simulated(configurations: int, orders: int, seeds: int, tasks: int = 10) -> ReportInputs:
+    """ReportInputs as a finished sweep leaves it: a run per configuration, order and seed."""
     sweep = simulated_sweep(configurations, orders, seeds, tasks)
-    return evidence_of(sweep, simulated_tables(sweep))
+    return report_inputs_of(sweep, simulated_tables(sweep))
 
 
 def simulated_tables(sweep: Sweep) -> dict[str, pa.Table]:

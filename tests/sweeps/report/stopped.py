@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweeps.definition import Sweep
-from sweeps.report import Evidence, evidence_of
+from sweeps.report import ReportInputs, report_inputs_of
 from sweeps.results import TABLES, read_table
 from sweeps.search.controller import next_step
 from sweeps.search.observations import Observation, objectives_of
-from sweeps.search.step import Request, Step
+from sweeps.search.search_state import Request, Step
 from sweeps.storage import open_storage
 from tests.sweeps.simulated import Simulation, simulate
 
 
-def ruled(folder: Path, simulation: Simulation, steps: int | None = None) -> Evidence:
+def ruled(folder: Path, simulation: Simulation, steps: int | None = None) -> ReportInputs:
     """Return the results at the end of a search, or after its first `steps` steps.
 
     All runs are simulated to their end. Then the rules are replayed over them, and stages that
@@ -30,7 +30,7 @@ def ruled(folder: Path, simulation: Simulation, steps: int | None = None) -> Evi
     step = next_step(sweep, observed(sweep, tables))
     if steps is not None:
         step = _broken_off(sweep, tables, steps)
-    return evidence_of(sweep, as_asked(tables, step), step=step)
+    return report_inputs_of(sweep, as_asked(tables, step), step=step)
 
 
 def observed(sweep: Sweep, tables: dict[str, pa.Table]) -> Callable[[Request], Observation]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 import pytest
 
-from sweeps.report import Evidence, read_evidence, render
+from sweeps.report import ReportInputs, read_report_inputs, render
 from sweeps.report.attained import attained_figures
 from sweeps.report.page_model import Figure
 from sweeps.storage import open_storage
@@ -18,21 +18,21 @@ SMALL = Simulation(matrices=False, readouts=({"routing": "last"}, {"routing": "i
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def grid(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """20 configurations in two orders with two seeds, under two readouts."""
     objects = open_storage(str(tmp_path_factory.mktemp("grid")))
-    return read_evidence(simulate(objects, SMALL, "chunks"), objects)
+    return read_report_inputs(simulate(objects, SMALL, "chunks"), objects)
 
 
 @pytest.fixture(scope="module")
-def figures(grid: Evidence) -> list[Figure]:
+def figures(grid: ReportInputs) -> list[Figure]:
     return list(attained_figures(grid, []))
 
 
-def cells_reaching(evidence: Evidence, readout: str, accuracy: float, forgetting: float) -> int:
+def cells_reaching(inputs: ReportInputs, readout: str, accuracy: float, forgetting: float) -> int:
     """In how many (order, seed) cells a configuration is at least that good, in percent."""
     cells = set()
-    for one in evidence.by_split["validation"]:
+    for one in inputs.by_split["validation"]:
         if one.readout_id == readout:
             cells |= {
                 cell
@@ -45,7 +45,7 @@ def cells_reaching(evidence: Evidence, readout: str, accuracy: float, forgetting
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_curve_is_reached_in_as_many_runs_as_it_says_and_no_further(
-    grid: Evidence, figures: list[Figure], index: int
+    grid: ReportInputs, figures: list[Figure], index: int
 ) -> None:
     curves = [trace for trace in figures[index].spec["data"] if "marker" in trace]
     names = ["best (1 of 4)", "median (2 of 4)", "worst (all 4)"]
@@ -75,7 +75,7 @@ def test_the_table_has_every_corner_with_its_curve(figures: list[Figure]) -> Non
         assert heads == ["fronts", "average accuracy / %", "forgetting / %"]
 
 
-def test_every_readout_has_curves_of_its_own(figures: list[Figure], grid: Evidence) -> None:
+def test_every_readout_has_curves_of_its_own(figures: list[Figure], grid: ReportInputs) -> None:
     assert [figure.readout for figure in figures] == ["last", "instance-cosine"]
     page = Page(render(grid))
     assert "n = 4 fronts" in page.sections["front"]
@@ -84,7 +84,7 @@ def test_every_readout_has_curves_of_its_own(figures: list[Figure], grid: Eviden
     assert any(text and "empirical attainment function" in text for text in tips)
 
 
-def test_curves_need_two_objectives_and_two_runs_and_say_so(grid: Evidence) -> None:
+def test_curves_need_two_objectives_and_two_runs_and_say_so(grid: ReportInputs) -> None:
     notes: list[str] = []
     alone = replace(grid, sweep=replace(grid.sweep, objectives={"average_accuracy": "max"}))
     assert list(attained_figures(alone, notes)) == []
@@ -98,7 +98,7 @@ def test_curves_need_two_objectives_and_two_runs_and_say_so(grid: Evidence) -> N
     assert "Fewer than two combinations have a run" in notes[-1]
 
 
-def test_two_runs_have_no_median_of_their_own(grid: Evidence) -> None:
+def test_two_runs_have_no_median_of_their_own(grid: ReportInputs) -> None:
     seeds = grid.trials.filter(pc.equal(grid.trials["seed"], 0))
     figure = next(attained_figures(replace(grid, trials=seeds), []))
     names = [trace["name"] for trace in figure.spec["data"] if "marker" in trace]

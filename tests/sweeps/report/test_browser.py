@@ -12,7 +12,7 @@ import pytest
 from sweeps.report import render
 from tests.sweeps.report.simulated import simulated
 from tests.sweeps.report.stopped import ruled
-from tests.sweeps.report.test_page import evidence_at
+from tests.sweeps.report.test_page import report_inputs_at
 from tests.sweeps.report.test_stopping import STOPPED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -40,7 +40,7 @@ def browser() -> Iterator[Any]:
 def real(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a real small sweep, with two readouts."""
     path = tmp_path_factory.mktemp("page") / "real.html"
-    path.write_text(render(evidence_at(finished)), encoding="utf-8")
+    path.write_text(render(report_inputs_at(finished)), encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from sweeps.cli import main
 from sweeps.cli.commands.run import report_line
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.report import read_evidence
+from sweeps.report import read_report_inputs
 from sweeps.report.paper_figures import DRAWN, FORMATS, write_figures
 
 Command = Callable[..., Result]
@@ -55,7 +55,7 @@ def test_figures_for_papers(drawn: Path) -> None:
 
 def test_equal_tables_make_equal_figures(drawn: Path, finished: Path, tmp_path: Path) -> None:
     stored = open_stored_sweep(str(finished))
-    for path in write_figures(read_evidence(stored.sweep, stored.objects), tmp_path):
+    for path in write_figures(read_report_inputs(stored.sweep, stored.objects), tmp_path):
         assert path.read_bytes() == (drawn / path.name).read_bytes(), path.name
 
 

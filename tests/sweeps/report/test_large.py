@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from sweeps.report import evidence_of, render
+from sweeps.report import render, report_inputs_of
 from sweeps.report.effects import effects_section
 from tests.sweeps.report.pages import data_of
 from tests.sweeps.report.simulated import simulated, simulated_sweep, simulated_tables
 
 
 def test_a_simulated_sweep_has_all_its_configurations() -> None:
-    evidence = simulated(12, orders=2, seeds=2, tasks=5)
-    explorer = data_of(render(evidence))["explorer"]
+    inputs = simulated(12, orders=2, seeds=2, tasks=5)
+    explorer = data_of(render(inputs))["explorer"]
     assert len(explorer["views"][0]["rows"]) == 13
     assert [axis["path"] for axis in explorer["axes"]] == [
         "method.rank",
@@ -42,6 +42,6 @@ def test_five_thousand_runs(configurations: int, orders: int, seeds: int) -> Non
     tables = simulated_tables(sweep)
     assert tables["trials"].num_rows >= 5000
     started = time.process_time()
-    page = render(evidence_of(sweep, tables))
+    page = render(report_inputs_of(sweep, tables))
     assert time.process_time() - started < 60
     assert len(page.encode()) < 10e6

@@ -15,14 +15,14 @@ import yaml
 from click.testing import Result
 
 from clmethods.metrics import METRICS
-from sweeps.analysis.front.front_rows import front_rows
+from sweeps.analysis.front.pareto_table import front_rows
 from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.summary import summarize
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.definition import sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.presentation.selection_card import MARGIN
-from sweeps.report import Evidence, read_evidence, render
+from sweeps.report import ReportInputs, read_report_inputs, render
 from sweeps.report.formatting import metric_name, shown
 from sweeps.report.glossary import glossary
 from sweeps.report.page import sections_of
@@ -36,19 +36,19 @@ from tests.sweeps.run_files import store_as_run
 Command = Callable[..., Result]
 
 
-def evidence_at(storage: Path, readout: str | None = None) -> Evidence:
+def report_inputs_at(storage: Path, readout: str | None = None) -> ReportInputs:
     stored = open_stored_sweep(str(storage))
-    return read_evidence(stored.sweep, stored.objects, readout)
+    return read_report_inputs(stored.sweep, stored.objects, readout)
 
 
 @pytest.fixture(scope="module")
-def evidence(finished: Path) -> Evidence:
-    return evidence_at(finished)
+def inputs(finished: Path) -> ReportInputs:
+    return report_inputs_at(finished)
 
 
 @pytest.fixture(scope="module")
-def text(evidence: Evidence) -> str:
-    return render(evidence)
+def text(inputs: ReportInputs) -> str:
+    return render(inputs)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def parts(storage: Path, table: str) -> list[Path]:
     return sorted(storage.glob(f"sweeps/small/results/{table}/*.parquet"))
 
 
-def test_the_front_table_has_the_numbers_of_the_analysis(evidence: Evidence, page: Page) -> None:
+def test_the_front_table_has_the_numbers_of_the_analysis(inputs: ReportInputs, page: Page) -> None:
     head, *rows = page.tables["front-0"]
     assert head[-4:] == [
         "validation: average accuracy / %",
@@ -76,7 +76,7 @@ def test_the_front_table_has_the_numbers_of_the_analysis(evidence: Evidence, pag
         "test: average accuracy / %",
         "test: forgetting / %",
     ]
-    expected = front_rows(evidence.sweep, evidence.summaries, "last")
+    expected = front_rows(inputs.sweep, inputs.summaries, "last")
     assert len(rows) == len(expected) == 4
     for row, held in zip(rows, expected, strict=True):
         assert row[-2] == shown("average_accuracy", *held.estimate("average_accuracy", "test"))
@@ -84,7 +84,7 @@ def test_the_front_table_has_the_numbers_of_the_analysis(evidence: Evidence, pag
 
 
 def test_every_figure_is_one_that_plotly_accepts_and_has_a_table(
-    evidence: Evidence, text: str, page: Page
+    inputs: ReportInputs, text: str, page: Page
 ) -> None:
     figures = data_of(text)["figures"]
     assert {"front-0", "order-disparity", "order-ranking", "effects-average_accuracy"} <= set(
@@ -97,10 +97,10 @@ def test_every_figure_is_one_that_plotly_accepts_and_has_a_table(
 
 
 def test_every_figure_says_its_unit_its_n_and_what_its_words_mean(
-    evidence: Evidence, page: Page
+    inputs: ReportInputs, page: Page
 ) -> None:
     """Also those that a click opens, whose tables the page's script fills."""
-    for section in sections_of(evidence):
+    for section in sections_of(inputs):
         for figure in section.figures:
             assert "n = " in figure.caption, figure.id
             assert set(figure.terms) <= set(glossary()), figure.id
@@ -127,11 +127,11 @@ def _with_colors(value: object) -> object:
     return value
 
 
-def test_accuracy_matrices_are_means_over_the_runs(evidence: Evidence, text: str) -> None:
+def test_accuracy_matrices_are_means_over_the_runs(inputs: ReportInputs, text: str) -> None:
     """The last row of a matrix averages to the average accuracy of the summary."""
     view = data_of(text)["explorer"]["views"][0]
     for k, split in enumerate(("validation", "test")):
-        summary = summarize(evidence.trials, evidence.evals, split).to_pylist()
+        summary = summarize(inputs.trials, inputs.evals, split).to_pylist()
         for row in view["rows"]:
             values = [
                 s["average_accuracy"]
@@ -191,7 +191,7 @@ def test_a_label_is_text_wherever_it_stands(copy: Path) -> None:
         column = table.schema.get_field_index("label")
         labels = pc.if_else(pc.equal(table["role"], "search"), label, table["label"])
         pq.write_table(table.set_column(column, table.schema.field(column), labels), part)
-    found = render(evidence_at(copy))
+    found = render(report_inputs_at(copy))
     assert "<script>alert" not in found
     assert "&lt;script&gt;alert(1)" in found
     data = data_of(found)
@@ -231,7 +231,7 @@ def test_one_objective_or_three(copy: Path, objectives: dict[str, str]) -> None:
     file = copy / "sweeps/small/sweep.yaml"
     document = yaml.safe_load(file.read_text(encoding="utf-8")) | {"objectives": objectives}
     store_as_run(open_storage(str(copy)), "small", document)
-    found = render(evidence_at(copy))
+    found = render(report_inputs_at(copy))
     head, *rows = Page(found).tables["front-0"]
     assert len(head) == 4 + 2 * len(objectives)
     assert len(rows) == 4
@@ -242,7 +242,7 @@ def test_one_objective_or_three(copy: Path, objectives: dict[str, str]) -> None:
 
 def test_an_empty_sweep_has_one_sentence(tmp_path: Path) -> None:
     keep_sweep_file(sweep_from_dict(DOCUMENT), open_storage(str(tmp_path)))
-    found = Page(render(evidence_at(tmp_path)))
+    found = Page(render(report_inputs_at(tmp_path)))
     assert "No run of this sweep has finished yet" in found.sections[""]
     assert set(found.sections) == {"", "failures", "operations", "setting", "glossary"}
     assert "0 of 14 runs finished" in found.sections["failures"]
@@ -252,7 +252,7 @@ def test_half_a_sweep_has_a_report_that_says_what_is_missing(copy: Path) -> None
     kept = parts(copy, "trials")
     for part in kept[::2]:
         part.unlink()
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     assert "7 of 14 runs finished; none failed; 7 remaining" in found.sections["failures"]
     assert found.tables["front-0"]
 
@@ -262,7 +262,7 @@ def test_one_run_each_says_that_intervals_are_unavailable(copy: Path) -> None:
         (row,) = pq.read_table(part).to_pylist()
         if row["seed"] != 0 or row["order_id"] not in {"any", "0-1-2-3-4"}:
             part.unlink()
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     assert "intervals and shares are unavailable" in found.sections["front"]
     assert not any("±" in cell for row in found.tables["front-0"] for cell in row)
     assert "has one task order, so order effects are not known" in found.sections["orders"]
@@ -274,7 +274,7 @@ def test_an_objective_that_is_the_same_everywhere(copy: Path) -> None:
         right = pc.if_else(table["seen"], table["n"], None)
         column = table.schema.get_field_index("correct")
         pq.write_table(table.set_column(column, table.schema.field(column), right), part)
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     assert [row[-2] for row in found.tables["front-0"][1:]] == ["100.0 ± 0.0"] * 4
     assert "does not vary" in found.sections["orders"]
 
@@ -282,7 +282,7 @@ def test_an_objective_that_is_the_same_everywhere(copy: Path) -> None:
 def test_metrics_that_do_not_exist_leave_a_dash(copy: Path) -> None:
     """A joint run has no forgetting, and a lost evaluation takes all metrics of its run."""
     parts(copy, "evals")[0].unlink()
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     joint = next(row for row in found.tables["front-0"] if "joint_lora" in row[0])
     assert joint[5] == joint[7] == "–"  # noqa: RUF001
     assert "no complete evaluation" in found.sections["failures"]
@@ -300,7 +300,7 @@ def test_a_failed_run_is_named_with_its_cause(copy: Path) -> None:
         field = table.schema.field(column)
         table = table.set_column(column, field, [[value]])
     pq.write_table(table, part)
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     assert "1 failed" in found.sections["failures"]
     assert "loss is NaN at step 3" in found.sections["failures"]
     assert "NonFiniteLossError" in found.sections["failures"]
@@ -309,16 +309,16 @@ def test_a_failed_run_is_named_with_its_cause(copy: Path) -> None:
 def test_a_damaged_part_is_named_and_the_rest_is_used(copy: Path) -> None:
     part = parts(copy, "trials")[0]
     part.write_bytes(part.read_bytes()[:-20])
-    found = Page(render(evidence_at(copy)))
+    found = Page(render(report_inputs_at(copy)))
     assert f"{part.name} is left out" in found.sections["failures"]
     assert "13 of 14 runs finished" in found.sections["failures"]
 
 
-def test_every_section_has_its_place_and_its_way_there(evidence: Evidence, page: Page) -> None:
-    ids = [section.id for section in sections_of(evidence)]
+def test_every_section_has_its_place_and_its_way_there(inputs: ReportInputs, page: Page) -> None:
+    ids = [section.id for section in sections_of(inputs)]
     links = [a["href"] for tag, a in page.tags if tag == "a" and "href" in a]
     assert [f"#{name}" for name in ["summary", *ids, "glossary"]] == links[1:]
 
 
 def test_the_same_tables_make_the_same_page(finished: Path, text: str) -> None:
-    assert render(evidence_at(finished)) == text
+    assert render(report_inputs_at(finished)) == text

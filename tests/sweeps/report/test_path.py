@@ -10,41 +10,43 @@ import pyarrow.compute as pc
 import pytest
 
 from sweeps.analysis.effects.axis_effects import searched_points
-from sweeps.report import Evidence, read_evidence
+from sweeps.report import ReportInputs, read_report_inputs
 from sweeps.report.path import path_section
 from sweeps.storage import open_storage
 from tests.sweeps.simulated import Simulation, simulate
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def grid(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """Two learning rates, four ranks and five thresholds, in two orders with two seeds."""
     objects = open_storage(str(tmp_path_factory.mktemp("grid")))
-    return read_evidence(simulate(objects, Simulation(rates=2, matrices=False), "chunks"), objects)
+    return read_report_inputs(
+        simulate(objects, Simulation(rates=2, matrices=False), "chunks"), objects
+    )
 
 
-def only(evidence: Evidence, config_ids: Collection[str]) -> Evidence:
+def only(inputs: ReportInputs, config_ids: Collection[str]) -> ReportInputs:
     """The sweep as if these configurations alone had been run."""
-    kept = pc.is_in(evidence.trials["config_id"], value_set=pa.array(sorted(config_ids)))
-    return replace(evidence, trials=evidence.trials.filter(kept))
+    kept = pc.is_in(inputs.trials["config_id"], value_set=pa.array(sorted(config_ids)))
+    return replace(inputs, trials=inputs.trials.filter(kept))
 
 
-def ends(evidence: Evidence) -> tuple[str, str]:
+def ends(inputs: ReportInputs) -> tuple[str, str]:
     """The configuration with the first value everywhere, and the choice."""
-    points = searched_points(evidence.trials)
+    points = searched_points(inputs.trials)
     start = {"train.lr": 0.0001, "method.rank": 4, "method.importance_threshold": 0}
-    assert evidence.choice.chosen is not None
-    end = evidence.choice.chosen.replicates.config_id
+    assert inputs.choice.chosen is not None
+    end = inputs.choice.chosen.replicates.config_id
     return next(c for c, point in points.items() if point == start), end
 
 
-def mean(evidence: Evidence, config_id: str) -> float:
-    (one,) = (r for r in evidence.by_split["validation"] if r.config_id == config_id)
+def mean(inputs: ReportInputs, config_id: str) -> float:
+    (one,) = (r for r in inputs.by_split["validation"] if r.config_id == config_id)
     values = one.metrics["average_accuracy"].values()
     return 100 * sum(values) / len(values)
 
 
-def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
+def test_the_steps_change_one_factor_each_and_add_up(grid: ReportInputs) -> None:
     section = path_section(grid)
     start, end = ends(grid)
     first, second = searched_points(grid.trials)[start], searched_points(grid.trials)[end]
@@ -72,7 +74,7 @@ def test_the_steps_change_one_factor_each_and_add_up(grid: Evidence) -> None:
     assert section.tables == ()
 
 
-def test_what_is_missing_on_the_way_is_named(grid: Evidence) -> None:
+def test_what_is_missing_on_the_way_is_named(grid: ReportInputs) -> None:
     section = path_section(only(grid, ends(grid)))
     start, end = ends(grid)
     first, second = searched_points(grid.trials)[start], searched_points(grid.trials)[end]
@@ -91,7 +93,7 @@ def test_what_is_missing_on_the_way_is_named(grid: Evidence) -> None:
     assert "not all of them were run" in section.lead
 
 
-def test_the_baseline_itself_is_no_path(grid: Evidence) -> None:
+def test_the_baseline_itself_is_no_path(grid: ReportInputs) -> None:
     start, end = ends(grid)
     values = {c: mean(grid, c) for c in searched_points(grid.trials)}
     worse = min(values, key=values.__getitem__)
@@ -103,7 +105,7 @@ def test_the_baseline_itself_is_no_path(grid: Evidence) -> None:
     assert "No path" in itself.lead
 
 
-def test_where_the_baseline_was_not_run_the_nearest_to_it_stands_in(grid: Evidence) -> None:
+def test_where_the_baseline_was_not_run_the_nearest_to_it_stands_in(grid: ReportInputs) -> None:
     start, _ = ends(grid)
     others = [c for c in searched_points(grid.trials) if c != start]
     section = path_section(only(grid, others))

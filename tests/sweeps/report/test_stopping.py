@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from sweeps.analysis.effects.stopping_audit import rung_verdicts
-from sweeps.report import Evidence, render
+from sweeps.report import ReportInputs, render
 from sweeps.report.cost import cost_section
 from sweeps.report.page import sections_of
 from sweeps.report.stopping import stopping_section
@@ -32,29 +32,29 @@ STOPPED = Simulation(
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """20 configurations, three orders, two seeds; rungs after 2 and 6 of 10 tasks, then a race."""
     return ruled(tmp_path_factory.mktemp("ruled"), STOPPED)
 
 
-def rungs(evidence: Evidence) -> list[tuple[str, str]]:
-    return [(one.config_id, one.verdict) for one in evidence.decisions if one.by == "early_stop"]
+def rungs(inputs: ReportInputs) -> list[tuple[str, str]]:
+    return [(one.config_id, one.verdict) for one in inputs.decisions if one.by == "early_stop"]
 
 
-def means(evidence: Evidence) -> dict[str, float]:
+def means(inputs: ReportInputs) -> dict[str, float]:
     return {
         one.config_id: sum(found.values()) / len(found)
-        for one in evidence.by_split["validation"]
+        for one in inputs.by_split["validation"]
         if (found := one.metrics["average_accuracy"])
     }
 
 
-def test_each_rung_reports_who_continued_stopped_and_was_audited(evidence: Evidence) -> None:
-    figure = next(f for f in stopping_section(evidence).figures if f.id == "stopping-rungs")
+def test_each_rung_reports_who_continued_stopped_and_was_audited(inputs: ReportInputs) -> None:
+    figure = next(f for f in stopping_section(inputs).figures if f.id == "stopping-rungs")
     first, second = figure.table.rows
     assert first[:4] == ["after 2 tasks", "20", "7", "13"]
     assert second[:4] == ["after 6 tasks", "7", "3", "4"]
-    counted = Counter(verdict for _, verdict in rungs(evidence))
+    counted = Counter(verdict for _, verdict in rungs(inputs))
     assert int(first[4]) + int(second[4]) == counted["audit"] > 0
     bars = {trace["name"]: trace["y"] for trace in figure.spec["data"]}
     assert bars["continued"] == [7, 3]
@@ -62,26 +62,26 @@ def test_each_rung_reports_who_continued_stopped_and_was_audited(evidence: Evide
     assert "n = 20 configurations" in figure.caption
 
 
-def test_what_was_spared_is_what_nobody_trained(evidence: Evidence) -> None:
-    asked = {key for row in evidence.trials.to_pylist() for key in row["stage_keys"]}
-    trained = set(evidence.stages["stage_key"].to_pylist())
+def test_what_was_spared_is_what_nobody_trained(inputs: ReportInputs) -> None:
+    asked = {key for row in inputs.trials.to_pylist() for key in row["stage_keys"]}
+    trained = set(inputs.stages["stage_key"].to_pylist())
     spared, share = len(asked - trained), len(asked - trained) / len(asked)
     assert spared > 0
-    lead = stopping_section(evidence).lead
+    lead = stopping_section(inputs).lead
     assert f"saved {spared} of {len(asked)} stages ({share:.0%})" in lead
 
 
-def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
+def test_the_regret_is_that_of_the_audited_ones(inputs: ReportInputs) -> None:
     """The best of the stopped ones is declared audited: it then has a regret, known by hand."""
-    found, verdicts = means(evidence), rung_verdicts(rungs(evidence))
+    found, verdicts = means(inputs), rung_verdicts(rungs(inputs))
     kept = sorted(verdicts.kept, key=found.__getitem__)
     best, second = kept[-1], kept[-2]
     turned = tuple(
         replace(one, verdict="audit") if (one.config_id, one.tasks) == (best, 6) else one
-        for one in evidence.decisions
+        for one in inputs.decisions
     )
-    section = stopping_section(replace(evidence, decisions=turned))
-    labels = {one.config_id: one.label for one in evidence.decisions}
+    section = stopping_section(replace(inputs, decisions=turned))
+    labels = {one.config_id: one.label for one in inputs.decisions}
     regret = 100 * (found[best] - found[second])
     words = f"{labels[best]}, ended {regret:.1f} points better in average accuracy than"
     assert f"Regret: the best audited configuration, {words}" in section.lead
@@ -93,30 +93,30 @@ def test_the_regret_is_that_of_the_audited_ones(evidence: Evidence) -> None:
     assert f"n = {len(verdicts.audited) + 1} audited configurations" in figure.caption
 
 
-def test_no_regret_is_said_too(evidence: Evidence) -> None:
-    found, verdicts = means(evidence), rung_verdicts(rungs(evidence))
+def test_no_regret_is_said_too(inputs: ReportInputs) -> None:
+    found, verdicts = means(inputs), rung_verdicts(rungs(inputs))
     best = max(found[c] for c in verdicts.kept)
     assert all(found[c] < best for c in verdicts.audited)
-    assert "Regret 0: no audited configuration ended better" in stopping_section(evidence).lead
+    assert "Regret 0: no audited configuration ended better" in stopping_section(inputs).lead
 
 
-def test_the_race_says_what_it_left_out(evidence: Evidence) -> None:
+def test_the_race_says_what_it_left_out(inputs: ReportInputs) -> None:
     """One racer has three runs fewer than the six that are declared."""
-    racers = [one for one in evidence.decisions if one.by == "racing"]
-    trials = evidence.trials
+    racers = [one for one in inputs.decisions if one.by == "racing"]
+    trials = inputs.trials
     later = pc.and_(
         pc.equal(trials["config_id"], racers[0].config_id), pc.equal(trials["seed"], 1)
     )
-    section = stopping_section(replace(evidence, trials=trials.filter(pc.invert(later))))
+    section = stopping_section(replace(inputs, trials=trials.filter(pc.invert(later))))
     race = dict(section.tables)["Decisions of racing"]
     assert [row[0] for row in race.rows] == [one.label for one in racers]
     assert [row[1:3] for row in race.rows] == [["3", "6"], ["6", "6"], ["6", "6"]]
     assert "saved 3 of 18 declared runs" in section.lead
-    assert "saved 0 of 18 declared runs" in stopping_section(evidence).lead
+    assert "saved 0 of 18 declared runs" in stopping_section(inputs).lead
 
 
-def test_every_stopped_configuration_is_named_with_its_reason(evidence: Evidence) -> None:
-    decided = dict(stopping_section(evidence).tables)["Decisions of the rungs"]
+def test_every_stopped_configuration_is_named_with_its_reason(inputs: ReportInputs) -> None:
+    decided = dict(stopping_section(inputs).tables)["Decisions of the rungs"]
     assert len(decided.rows) == 20
     first, last = decided.rows[0], decided.rows[-1]
     assert first[1:3] in (["6", "stopped"], ["6", "stopped, audited"])
@@ -124,8 +124,8 @@ def test_every_stopped_configuration_is_named_with_its_reason(evidence: Evidence
     assert last[2] == "continued"
 
 
-def test_the_page_has_the_section_where_rules_are_declared(evidence: Evidence) -> None:
-    page = Page(render(evidence))
+def test_the_page_has_the_section_where_rules_are_declared(inputs: ReportInputs) -> None:
+    page = Page(render(inputs))
     assert "Early stopping" in page.sections["stopping"]
     assert len(page.tables["stopping-regret"]) > 1
     assert "No configuration was stopped early" not in page.sections["cost"]
@@ -135,13 +135,13 @@ def test_the_page_has_the_section_where_rules_are_declared(evidence: Evidence) -
     assert "neither `early_stop` nor `racing`" in note
 
 
-def test_nothing_decided_and_nothing_stopped_yet_are_said(evidence: Evidence) -> None:
-    before = stopping_section(replace(evidence, decisions=()))
+def test_nothing_decided_and_nothing_stopped_yet_are_said(inputs: ReportInputs) -> None:
+    before = stopping_section(replace(inputs, decisions=()))
     assert "No rung has been decided yet, so no configuration was stopped." in before.lead
     assert "Racing has not started" in before.lead
     assert before.figures == ()
-    on = tuple(one for one in evidence.decisions if one.verdict == "goes on" and one.tasks == 6)
-    assert "No configuration was stopped" in stopping_section(replace(evidence, decisions=on)).lead
+    on = tuple(one for one in inputs.decisions if one.verdict == "goes on" and one.tasks == 6)
+    assert "No configuration was stopped" in stopping_section(replace(inputs, decisions=on)).lead
 
 
 def test_an_audit_that_has_not_finished_is_not_read(tmp_path: Path) -> None:

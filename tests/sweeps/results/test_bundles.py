@@ -22,7 +22,7 @@ from sweeps.results import (
 )
 from sweeps.results.bundles import BUNDLED
 from sweeps.storage import ObjectStore, open_storage
-from sweeps.storage.recent import RecentObjects
+from sweeps.storage.object_cache import RecentObjects
 from tests.sweeps.results.test_merging import Killed, Watched, eval_row
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.definition import Sweep
 from sweeps.search.controller import next_step
 from sweeps.search.observations import Observation
-from sweeps.search.step import Request, Step
+from sweeps.search.search_state import Request, Step
 from tests.sweeps.stages.small import small_sweep
 
 SEARCH: dict[str, Any] = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sweeps.definition import expand
 from sweeps.search.controller import next_step
-from sweeps.search.step import Request
+from sweeps.search.search_state import Request
 from tests.sweeps.search.steps import Done, finish, learning_sweep, made_up, observed, to_the_end
 from tests.sweeps.stages.small import small_sweep
 

@@ -9,7 +9,7 @@ from sweeps.analysis.trials.summary import summarize
 from sweeps.definition import Sweep, expand
 from sweeps.results import latest_trials, read_table
 from sweeps.search.observations import Observation, mean_objectives
-from sweeps.search.step import Request
+from sweeps.search.search_state import Request
 from sweeps.search.stored_observations import StoredObservations, failed_attempts
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import AttemptResult, record_trial

@@ -19,7 +19,7 @@ from clmethods.checksummed_json import (
 from clmethods.config import evaluation_id, partition_id
 from sweeps.definition import TrialSpec, expand
 from sweeps.results import read_table
-from sweeps.search.step import Request
+from sweeps.search.search_state import Request
 from sweeps.search.stored_observations import StoredObservations
 from sweeps.stages.stage_store import StageStore, folder
 from sweeps.storage.key_layout import evaluation_name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sweeps.statistics.cell_designs import cell_design
-from sweeps.statistics.quantiles import of_mean, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, variance_terms
 from sweeps.statistics.variance_components import mean_squares, unbalanced
 
 

@@ -17,7 +17,7 @@ from sweeps.analysis.trials.power import (
 from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
 from sweeps.analysis.trials.summary import summarize
 from sweeps.statistics.intervals import mean_interval
-from sweeps.statistics.quantiles import of_mean, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 
 
 def configuration(grid, label="one", order_ids=None):

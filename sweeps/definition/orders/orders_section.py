@@ -11,7 +11,7 @@ from clmethods.config.stream import StreamConfig
 from clmethods.config.task_table import TaskTable
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest, refuse, require
 from sweeps.definition.orders.chains import CHAINS
-from sweeps.definition.orders.designs import ORDERS
+from sweeps.definition.orders.design_functions import ORDERS
 from sweeps.definition.orders.precedence import Order, Precedence, cycle_of
 
 Task = int | str

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.report import render
-from sweeps.report.operations import LISTED, operations_section
+from sweeps.report.audit_trail import LISTED, audit_trail_section
 from sweeps.report.page import sections_of
 from sweeps.results.event_kinds import (
     Halted,
@@ -25,7 +25,7 @@ from sweeps.results.event_kinds import (
 from sweeps.results.events import EventLog
 from sweeps.storage import ObjectStore, open_storage
 from tests.sweeps.report.pages import Page
-from tests.sweeps.report.test_page import evidence_at
+from tests.sweeps.report.test_page import report_inputs_at
 
 NODES = 40
 STAGES = 10_000
@@ -96,7 +96,7 @@ def audited(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tables(audited: Path) -> dict[str, list[dict[str, str]]]:
-    section = operations_section(evidence_at(audited))
+    section = audit_trail_section(report_inputs_at(audited))
     return {
         title: [
             {column.title: cell for column, cell in zip(one.columns, row, strict=True)}
@@ -107,7 +107,7 @@ def tables(audited: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def test_the_lead_sums_up(audited: Path) -> None:
-    lead = operations_section(evidence_at(audited)).lead
+    lead = audit_trail_section(report_inputs_at(audited)).lead
     assert "2 runs of the driver by ada, bob" in lead
     assert "1 run without a logged end" in lead
     assert f"{NODES} nodes; 300 workers lost; 1 node lost; 1 node refused" in lead
@@ -155,16 +155,16 @@ def test_what_was_lost_and_refused(tables: dict[str, list[dict[str, str]]]) -> N
 
 
 def test_ten_thousand_events_make_a_short_section(audited: Path, finished: Path) -> None:
-    section = operations_section(evidence_at(audited))
+    section = audit_trail_section(report_inputs_at(audited))
     assert all(len(one.rows) <= LISTED for _, one in section.tables)
     (note,) = [one.note for title, one in section.tables if title == "Nodes"]
     assert note == f"the first {LISTED} of {NODES}; sweeps status --json lists all"
-    long, short = (len(render(evidence_at(place))) for place in (audited, finished))
+    long, short = (len(render(report_inputs_at(place))) for place in (audited, finished))
     assert long - short < 40_000
 
 
 def test_texts_of_users_are_no_markup(audited: Path) -> None:
-    page = render(evidence_at(audited))
+    page = render(report_inputs_at(audited))
     assert HOSTILE not in page
     assert "&lt;script&gt;alert(1)" in page
     said = Page(page).sections["operations"]
@@ -183,7 +183,7 @@ def test_a_run_of_an_earlier_version_has_a_row(finished: Path, tmp_path: Path) -
     folder = storage / "sweeps" / "small" / "events"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "20261124T091244-1a2b3c.json").write_text(json.dumps(old))
-    section = operations_section(evidence_at(storage))
+    section = audit_trail_section(report_inputs_at(storage))
     tables = dict(section.tables)
     (row,) = tables["Runs of the driver"].rows
     assert row[0] == "20261124T091244-1a2b3c"
@@ -193,8 +193,8 @@ def test_a_run_of_an_earlier_version_has_a_row(finished: Path, tmp_path: Path) -
 
 
 def test_without_a_log_the_section_says_so(finished: Path) -> None:
-    evidence = evidence_at(finished)
-    section = operations_section(evidence)
+    inputs = report_inputs_at(finished)
+    section = audit_trail_section(inputs)
     assert (section.lead, section.tables) == ("The event log of this sweep is empty.", ())
-    names = [one.id for one in sections_of(evidence)]
+    names = [one.id for one in sections_of(inputs)]
     assert names[-3:] == ["failures", "operations", "setting"]

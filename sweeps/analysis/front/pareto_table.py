@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from clmethods.metrics import METRICS
 from sweeps.analysis.front.hypervolume import hypervolume, knee, worst_point
-from sweeps.analysis.front.lead import Lead, lead_of_best
+from sweeps.analysis.front.lead_over_second import Lead, lead_of_best
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.front.pareto import pareto_rows
 from sweeps.analysis.front.pareto_row import FrontRow

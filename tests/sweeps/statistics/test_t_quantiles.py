@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from sweeps.statistics.intervals import LEVEL, mean_interval
 from sweeps.statistics.prediction_intervals import prediction_interval
-from sweeps.statistics.quantiles import of_mean, of_new_run, t_quantile, variance_terms
+from sweeps.statistics.t_quantiles import of_mean, of_new_run, t_quantile, variance_terms
 from sweeps.statistics.variance_components import components
 from tests.sweeps.analysis.spreads import least_coverage, targets
 

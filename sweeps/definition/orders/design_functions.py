@@ -15,7 +15,7 @@ OrderFunction = Callable[[int, int | None, int, Precedence | None], tuple[Order,
 """Function from (num_tasks, count, seed, precedence) to distinct orders; None allows all orders.
 
 The orders satisfy the precedence. Balanced designs cannot guarantee this;
-`sweeps.definition.orders.design` checks them. The functions raise `InvalidConfigError` at
+`sweeps.definition.orders.orders_section` checks them. The functions raise `InvalidConfigError` at
 `orders.count`, `orders.design` or `orders.before`.
 """
 

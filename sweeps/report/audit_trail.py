@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sweeps.presentation.numbers import count
 from sweeps.presentation.text_tables import NOTHING
-from sweeps.report.evidence import Evidence
 from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Section, Table, table
+from sweeps.report.report_inputs import ReportInputs
 from sweeps.results.event_kinds import RunStarted
 from sweeps.results.history import DriverRun, History, NodeRecord, RunOutcome
 
@@ -19,9 +19,9 @@ NAMED = 3
 """Maximum number of nodes that a cell names."""
 
 
-def operations_section(evidence: Evidence) -> Section:
+def audit_trail_section(inputs: ReportInputs) -> Section:
     """Return the section: driver runs, nodes with their stages, losses by cause, outages."""
-    history = evidence.history
+    history = inputs.history
     tables = (
         ("Runs of the driver", _runs(history.runs)),
         ("Sweep file, code and options of each run", _inputs(history.runs)),

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.analysis.front.front_rows import front_rows
 from sweeps.analysis.front.pareto_row import FrontRow
+from sweeps.analysis.front.pareto_table import front_rows
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
 from sweeps.analysis.orders.order_effect import OrderSensitivity, order_sensitivity
 from sweeps.analysis.selection.selection import Selection, select
@@ -33,7 +33,7 @@ from sweeps.results.events import read_events
 from sweeps.results.history import History, history_of
 from sweeps.search.controller import next_step
 from sweeps.search.requested_results import requested_trials
-from sweeps.search.step import Decision, Step
+from sweeps.search.search_state import Decision, Step
 from sweeps.search.stored_observations import current_step
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True)
-class Evidence:
+class ReportInputs:
     """Result tables of one sweep, and analyses that several sections use."""
 
     sweep: Sweep
@@ -187,7 +187,7 @@ class Evidence:
         return {key: (total / n, n) for key, (total, n) in sums.items()}
 
 
-def evidence_of(
+def report_inputs_of(
     sweep: Sweep,
     tables: Mapping[str, pa.Table],
     *,
@@ -196,7 +196,7 @@ def evidence_of(
     warnings: Sequence[str] = (),
     left_out: Sequence[str] = (),
     history: History | None = None,
-) -> Evidence:
+) -> ReportInputs:
     """Return the report data for the four tables of `sweeps.results`, by name.
 
     `step`: current step of the search; None: the first step, before any result is known. Raises
@@ -204,7 +204,7 @@ def evidence_of(
     """
     step = step or next_step(sweep, lambda request: None)
     trials, requested, gaps = requested_trials(step, tables["trials"])
-    return Evidence(
+    return ReportInputs(
         sweep=sweep,
         requested=requested,
         configurations=len({trial.config_id for trial in step.trials}),
@@ -220,10 +220,12 @@ def evidence_of(
     )
 
 
-def read_evidence(sweep: Sweep, objects: ObjectStore, readout: str | None = None) -> Evidence:
+def read_report_inputs(
+    sweep: Sweep, objects: ObjectStore, readout: str | None = None
+) -> ReportInputs:
     """Read the report data from a storage; unreadable parts are left out, with a warning."""
     reads = read_tables(objects, sweep.name, list(TABLES), encoded=True)
-    return evidence_of(
+    return report_inputs_of(
         sweep,
         {name: read.table for name, read in reads.items()},
         step=current_step(sweep, objects),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clmethods.catalog.facts import SITES
 from clmethods.config import LoraSequentialConfig
-from clmethods.nn.adapted import (
+from clmethods.nn.adapted_networks import (
     Matrix,
     adapted_matrices,
     adapted_network,
