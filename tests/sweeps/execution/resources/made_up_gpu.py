@@ -61,5 +61,5 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 def auto_sweep(gpu_type: Any = None, **fields: Any) -> Sweep:
     """Trained on the CPU, which the sweep file would refuse together with `auto`."""
-    sweep = small_sweep(seeds=[0, 1], **fields)
+    sweep = small_sweep(**{"seeds": [0], **fields})
     return replace(sweep, resources=Resources(gpu="auto", gpu_type=gpu_type))
