@@ -29,7 +29,8 @@ WORDS: Mapping[str, bool | None] = {
     "null": None,
     "true": True,
     "false": False,
-}  # as YAML spells them
+}
+"""Constants, as YAML spells them."""
 ALLOWED = (
     "fields, values, ==, !=, <, <=, >, >=, in, not in, and, or, not, +, -, *, /, //, %, "
     + ", ".join(CALLS)
