@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -93,14 +95,53 @@ def evaluation_name(eval_id: str) -> str:
 
 
 def stored_cost(data: bytes, stage: str, name: str) -> dict[str, Any]:
-    """Return the cost in a document of a stage; empty if it is damaged or of another stage.
+    """Return the cost in a document of a stage; empty if it is damaged or of another stage."""
+    cost: dict[str, Any] = checked_cost(data, stage, name).value or {}
+    return cost
+
+
+def checked_cost(data: bytes, stage: str, name: str) -> OwnedContent:
+    """Return the cost in a document of a stage, or the reason why it must not be used.
 
     Version 1 of the document is the cost alone, without a checksum.
     """
     try:
         document = parse_json(data)
-        if isinstance(document, dict) and "sha256" in document:
-            document = verify_owner(data, stage, name).value
-    except (ValueError, RecursionError, LaterFormatError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    except ValueError as error:
+        return OwnedContent(problem=f"it is no JSON ({error})")
+    found = OwnedContent(document, names_owner=False)
+    if isinstance(document, dict) and "sha256" in document:
+        try:
+            found = verify_owner(data, stage, name)
+        except LaterFormatError as error:
+            return OwnedContent(problem=str(error))
+    if found.problem or _is_cost(found.value):
+        return found
+    return OwnedContent(problem="it does not hold a cost")
+
+
+def _is_cost(value: object) -> bool:
+    """Return True for a mapping whose known fields have the types of `provenance.CostWatch`."""
+    return isinstance(value, Mapping) and all(
+        test(value[field]) for field, test in _COST_FIELDS.items() if field in value
+    )
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_COST_FIELDS = {
+    **dict.fromkeys(("wall_s", "cpu_s"), _is_amount),
+    "peak_rss_bytes": _is_count,
+    **dict.fromkeys(("sweep", "host", "host_kind", "started_at", "code_version"), _is_text),
+    **dict.fromkeys(("torch_version", "timm_version"), _is_text),
+}

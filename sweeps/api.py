@@ -83,7 +83,8 @@ def load(directory: str) -> LoadedSweeps:
     place = locate(directory)
     names = place.all(directory)
     stored = [load_tables(place.objects, name) for name in names]
-    requested = [_requested(place, tables_of_sweep) for tables_of_sweep in stored]
+    unread: dict[str, str] = {}
+    requested = [_requested(place, tables_of_sweep, unread) for tables_of_sweep in stored]
     tables = {
         name: stack_tables(names, [tables_of_sweep.tables[name] for tables_of_sweep in stored])
         for name in TABLES
@@ -100,9 +101,11 @@ def load(directory: str) -> LoadedSweeps:
             )
         ]
         tables[name] = table.append_column("wanted", pa.array(flags, pa.bool_()))
-    warnings = tuple(warning for tables_of_sweep in stored for warning in tables_of_sweep.warnings)
-    damaged = tuple(key for tables_of_sweep in stored for key in tables_of_sweep.damaged)
-    return LoadedSweeps(**tables, warnings=warnings, damaged=damaged)
+    warnings = [warning for tables_of_sweep in stored for warning in tables_of_sweep.warnings]
+    damaged = [key for tables_of_sweep in stored for key in tables_of_sweep.damaged]
+    return LoadedSweeps(
+        **tables, warnings=(*warnings, *unread.values()), damaged=(*damaged, *unread)
+    )
 
 
 def summaries_of(stored: Sequence[StoredTables]) -> list[pa.Table]:
@@ -130,16 +133,22 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
-def _requested(place: SweepLocation, stored: StoredTables) -> set[str] | None:
-    """Return the ids of the requested trials; None if the sweep file can no longer be resolved."""
+def _requested(
+    place: SweepLocation, stored: StoredTables, unread: dict[str, str]
+) -> set[str] | None:
+    """Return the ids of the requested trials; None if the sweep file can no longer be resolved.
+
+    Adds to `unread` a sentence for each damaged object without which they were determined.
+    """
     # pydantic, which only this part needs
     from sweeps.definition import ChangedSweepFileError, stored_sweep
-    from sweeps.search.stored_observations import current_step
+    from sweeps.search.stored_observations import read_step
 
     try:
-        step = current_step(stored_sweep(place.objects, stored.sweep), place.objects)
+        step, left_out = read_step(stored_sweep(place.objects, stored.sweep), place.objects)
     except ChangedSweepFileError:
         raise
     except InvalidConfigError:
         return None
+    unread.update(left_out)
     return {trial.trial_id for trial in step.trials}

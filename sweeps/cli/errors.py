@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
@@ -37,6 +37,13 @@ def note_left_out(keys: Iterable[str]) -> None:
     The command goes on with the other files. It must have named the files to the user.
     """
     click.get_current_context().meta.setdefault(_LEFT_OUT, set()).update(keys)
+
+
+def report_left_out(left_out: Mapping[str, str]) -> None:
+    """Print one sentence for each damaged file, by its key, and record that it is left out."""
+    for sentence in left_out.values():
+        click.echo(sentence, err=True)
+    note_left_out(left_out)
 
 
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
@@ -109,9 +116,7 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
         context = click.get_current_context(silent=True)
         left_out = context.meta.get(_LEFT_OUT) if context is not None else None
         if left_out:
-            text = (
-                f"{len(left_out)} file{'s' * (len(left_out) > 1)} of results left out, see above"
-            )
+            text = f"{len(left_out)} file{'s' * (len(left_out) > 1)} left out, see above"
             _print_code(ExitCode.FILES_LEFT_OUT, text)
             sys.exit(ExitCode.FILES_LEFT_OUT)  # nothing was interrupted: an orderly end
         return result

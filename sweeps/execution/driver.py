@@ -153,6 +153,8 @@ def _run(
     backlog = Backlog(sweep, store, options.retry_failed, options.only, present.require_current)
     announce(backlog.plan)
     spending = spent(backlog.plan, store)
+    for sentence in store.unread_costs.values():
+        store.report(sentence)
     reached = spending.reached(sweep.budget)
     interrupted, halted = False, ""
     todo = backlog.take()

@@ -28,8 +28,8 @@ _MEANINGS = {
     "cluster lost); of `select`: nothing to choose; of `verify`: a stage has other bits",
     ExitCode.INVALID_INPUT: "an input was refused; nothing was started",
     ExitCode.BUDGET_USED: "the budget is used up",
-    ExitCode.FILES_LEFT_OUT: "of a command that reads: damaged or contradicting files of results "
-    "were left out, so that numbers may be missing or differ; the files are named",
+    ExitCode.FILES_LEFT_OUT: "of a command that reads: damaged or contradicting files were left "
+    "out, so that numbers may be missing or differ; the files are named",
     ExitCode.INTERRUPTED: "interrupted by a signal; the same command continues",
 }
 

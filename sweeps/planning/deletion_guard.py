@@ -78,7 +78,16 @@ def deletion_lease(
     table = LeaseTable(objects, time_to_live_s, FOLDER)
     lease = _taken(table)
     with lease:
-        alive = stage_users(objects, {})
+        alive, unreadable = _look_at_users(objects, {})
+        refuse(
+            ConfigIssue(
+                f"{objects.location}/{name}",
+                "a damaged file",
+                "the lease of a driver",
+                "Whether a sweep is running cannot be known. Remove the file if none is running.",
+            )
+            for name in unreadable
+        )
         refuse(
             ConfigIssue(
                 "STORAGE",
@@ -120,17 +129,26 @@ def stage_users(objects: ObjectStore, known: Mapping[str, str]) -> list[StageUse
     `known`: from `user_leases`; leases that were looked at before. Takes as long as a heartbeat,
     or a few of them if a process was killed.
     """
+    return _look_at_users(objects, known)[0]
+
+
+def _look_at_users(
+    objects: ObjectStore, known: Mapping[str, str]
+) -> tuple[list[StageUser], list[str]]:
+    """Return the users of `stage_users`, and the keys of leases that cannot be read."""
     started = time.monotonic()
     found: list[StageUser] = []
+    unreadable: list[str] = []
     for folder, name in {
         lease.rpartition("/")[0]: sweep
         for lease, sweep in user_leases(objects).items()
         if lease not in known
     }.items():
         beats = read_beats(objects, folder, lambda key, at=folder: f"{at}/{key}" not in known)  # type: ignore[misc]
-        found += [StageUser(name, beat) for beat in beats.values()]
+        found += [StageUser(name, beat) for beat in beats.by_key.values()]
+        unreadable += beats.unreadable
     signs = look_again(objects, [user.beat for user in found], started)
-    return [user for user in found if signs[user.beat.name][0] is Sign.ALIVE]
+    return [user for user in found if signs[user.beat.name][0] is Sign.ALIVE], unreadable
 
 
 def _taken(table: LeaseTable) -> Lease:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import final
+from typing import NamedTuple, final
 
 from clmethods.json_parsing import parse_json_object
 from sweeps.stages.lease_watch import time_to_live_of
@@ -66,10 +66,19 @@ class Sign(StrEnum):
     """It returned its lease."""
 
 
+class Beats(NamedTuple):
+    """Leases of a folder."""
+
+    by_key: dict[str, Beat]
+    """Last heartbeats, by the key of the leased item."""
+    unreadable: dict[str, str]
+    """One sentence for each lease that is damaged, by its key in the storage."""
+
+
 def read_beats(
     objects: ObjectStore, folder: str, chosen: Callable[[str], bool] = lambda key: True
-) -> dict[str, Beat]:
-    """Return the leases of a folder that were not declared expired, by the key of the leased item.
+) -> Beats:
+    """Return the leases of a folder that were not declared expired.
 
     `chosen`: selects the leases to read; each takes one request.
     """
@@ -83,17 +92,41 @@ def read_beats(
         if newest is not None and f"{newest}.expired" not in found and chosen(key):
             names[key] = f"{folder}/{key}/{newest}"
     with ThreadPoolExecutor(READERS) as pool:
-        beats = pool.map(lambda item: read_beat(objects, *item), names.items())
-        return {beat.key: beat for beat in beats if beat is not None}
+        data = dict(
+            zip(names, pool.map(lambda name: _data(objects, name), names.values()), strict=True)
+        )
+    beats = {
+        key: _beat_in(found, key, names[key]) for key, found in data.items() if found is not None
+    }
+    return Beats(
+        {key: beat for key, beat in beats.items() if beat is not None},
+        {names[key]: _unreadable_text(names[key]) for key, beat in beats.items() if beat is None},
+    )
 
 
 def read_beat(objects: ObjectStore, key: str, name: str) -> Beat | None:
     """Return one lease; None if it was returned or is not valid."""
+    data = _data(objects, name)
+    return None if data is None else _beat_in(data, key, name)
+
+
+def _data(objects: ObjectStore, name: str) -> bytes | None:
     try:
-        fields = parse_json_object(objects.get(name))
+        return objects.get(name)
     except MissingObjectError:
         return None
-    if fields is None:
+
+
+def _unreadable_text(name: str) -> str:
+    return (
+        f"{name} is left out: it is not a lease. A process that is alive writes it again within "
+        "seconds; remove it if there is none"
+    )
+
+
+def _beat_in(data: bytes, key: str, name: str) -> Beat | None:
+    fields = parse_json_object(data)
+    if fields is None or not isinstance(fields.get("owner"), str):
         return None
     number = fields.get("beat")
     return Beat(

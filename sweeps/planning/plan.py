@@ -16,7 +16,7 @@ from sweeps.definition import Sweep, TrialSpec
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import latest_trials, read_table
 from sweeps.search.search_state import Step
-from sweeps.search.stored_observations import current_step
+from sweeps.search.stored_observations import StoredStep, read_step
 from sweeps.stages.stage_store import StageStore
 
 
@@ -52,7 +52,8 @@ class Plan:
     attempts: Mapping[str, LastAttempt]
     """Last attempts of the trials that have ended before, by trial id."""
     left_out: tuple[str, ...]
-    """Keys of damaged files of `trials`; the attempts in them are not known."""
+    """Keys of damaged files: of `trials`, whose attempts are not known, and of stages on which the
+    step depends."""
     warnings: tuple[str, ...]
     """One sentence for each of these files, with the reason and the remedy."""
 
@@ -123,7 +124,7 @@ def _plan(
     step: Step | None,
     finished: Mapping[str, Set[str]] | None,
 ) -> Plan:
-    step = step or current_step(sweep, store.objects)
+    step, unread = StoredStep(step, {}) if step else read_step(sweep, store.objects)
     trials = step.trials
     tree = StageTree.of(trials, step.lengths)
     finished = store.finished() if finished is None else finished
@@ -145,8 +146,8 @@ def _plan(
         complete=stored - partial,
         stored=stored,
         attempts=_attempts(latest_trials(read.table)),
-        left_out=read.damaged,
-        warnings=read.warnings,
+        left_out=(*read.damaged, *unread),
+        warnings=(*read.warnings, *unread.values()),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import final
@@ -112,6 +113,15 @@ class SweepStatus:
     unresolved: str
     """Reason why there is no plan."""
     left_out: tuple[str, ...]
-    """Keys of damaged files of `trials`, whose trials count as not ended."""
+    """Keys of damaged files: of `trials`, whose trials count as not ended, of evaluations that the
+    next step depends on, of the event log, and leases."""
     warnings: tuple[str, ...]
     """One sentence for each of these files, with the reason and the remedy."""
+
+    def naming(self, left_out: Mapping[str, str]) -> SweepStatus:
+        """Return the status with further files that were left out."""
+        return replace(
+            self,
+            left_out=(*self.left_out, *left_out),
+            warnings=(*self.warnings, *left_out.values()),
+        )

@@ -11,7 +11,8 @@ from typing import final
 
 from clmethods.config import InvalidConfigError
 from sweeps.definition import stored_sweep, tolerated_weights
-from sweeps.planning.lease_readings import Beat, Sign, look_again, read_beats
+from sweeps.definition.file.stored_file import LostSweepFileError, UnreadableSweepFileError
+from sweeps.planning.lease_readings import Beat, Beats, Sign, look_again, read_beats
 from sweeps.planning.plan import Plan, make_plan
 from sweeps.planning.progress_counts import Counts, counts_of_log, counts_of_plan, row_counts
 from sweeps.planning.status_model import (
@@ -23,7 +24,7 @@ from sweeps.planning.status_model import (
     SweepStatus,
 )
 from sweeps.results import read_table
-from sweeps.results.events import read_events
+from sweeps.results.events import read_event_log
 from sweeps.results.history import History, RunOutcome, history_of
 from sweeps.results.throughput import Throughput, throughput
 from sweeps.stages.stage_store import StageStore
@@ -45,17 +46,19 @@ def read_statuses(
     drivers = {name: read_beats(objects, f"sweeps/{name}/running") for name in names}
     finished = StageStore(objects).finished()
     parts = [_Part.read(objects, name, finished) for name in names]
-    leases: dict[str, Beat] = {}
-    if any(drivers.values()):
+    leases = Beats({}, {})
+    if any(found.by_key for found in drivers.values()):
         known = {key for part in parts if part.plan is not None for key in part.plan.tree.nodes}
         all_resolved = all(part.plan is not None for part in parts)
         leases = read_beats(objects, "leases", lambda key: not all_resolved or key in known)
-    every = [beat for found in drivers.values() for beat in found.values()]
+    every = [beat for found in drivers.values() for beat in found.by_key.values()]
     signs = look_again(objects, every, started, clock, wait)
     now = datetime.now(UTC)
     return [
-        part.status([signs[beat.name] for beat in drivers[part.name].values()], leases, now)
-        for part in parts
+        part.status([signs[beat.name] for beat in own.by_key.values()], leases.by_key, now).naming(
+            {**own.unreadable, **leases.unreadable}
+        )
+        for part, own in zip(parts, drivers.values(), strict=True)
     ]
 
 
@@ -76,17 +79,20 @@ class _Part:
 
     @classmethod
     def read(cls, objects: ObjectStore, name: str, finished: Mapping[str, set[str]]) -> _Part:
-        plan, unresolved = _plan(objects, name, finished)
+        plan, unresolved, damaged = _plan(objects, name, finished)
+        log = read_event_log(objects, name)
         read = read_table(objects, name, "trials") if plan is None else None
+        left_out = read.damaged if read is not None else plan.left_out if plan else ()
+        warnings = read.warnings if read is not None else plan.warnings if plan else ()
         return cls(
             objects=objects,
             name=name,
-            history=history_of(read_events(objects, name)),
+            history=history_of(log.events),
             plan=plan,
             unresolved=unresolved,
             rows={} if read is None else row_counts(read.table),
-            left_out=read.damaged if read is not None else plan.left_out if plan else (),
-            warnings=read.warnings if read is not None else plan.warnings if plan else (),
+            left_out=(*damaged, *left_out, *log.left_out),
+            warnings=(*warnings, *log.left_out.values()),
         )
 
     def status(
@@ -220,8 +226,10 @@ class _Part:
 
 def _plan(
     objects: ObjectStore, name: str, finished: Mapping[str, set[str]]
-) -> tuple[Plan | None, str]:
+) -> tuple[Plan | None, str, tuple[str, ...]]:
     """Return the plan of a stored sweep, or None and why it cannot be made on this machine.
+
+    The third value is the key of the sweep file if that is damaged or lost.
 
     Without the weights of a backbone, the keys of its stages are not known, and a plan would count
     them as not trained.
@@ -231,15 +239,17 @@ def _plan(
         with tolerated_weights() as missing:
             sweep = stored_sweep(objects, name)
     except MissingObjectError:
-        return None, f"{key} was removed"
+        return None, f"{key} was removed", ()
+    except (UnreadableSweepFileError, LostSweepFileError) as error:
+        return None, str(error.issues[0]), (key,)
     except InvalidConfigError as error:
-        return None, str(error.issues[0])
+        return None, str(error.issues[0]), ()
     if missing:
-        return None, str(next(iter(missing.values())))
+        return None, str(next(iter(missing.values()))), ()
     try:
-        return make_plan(sweep, StageStore(objects), finished=finished), ""
+        return make_plan(sweep, StageStore(objects), finished=finished), "", ()
     except InvalidConfigError as error:  # orders that depend on tasks that were not measured
-        return None, str(error.issues[0])
+        return None, str(error.issues[0]), ()
 
 
 def _state(drivers: Sequence[Driver], counts: Counts, plan: Plan | None) -> SweepState:

@@ -29,12 +29,12 @@ from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import Replicates, replicates
 from sweeps.presentation.selection_card import SelectionQuestion
 from sweeps.results import TABLES, read_tables
-from sweeps.results.events import read_events
+from sweeps.results.events import read_event_log
 from sweeps.results.history import History, history_of
 from sweeps.search.controller import next_step
 from sweeps.search.requested_results import requested_trials
 from sweeps.search.search_state import Decision, Step
-from sweeps.search.stored_observations import current_step
+from sweeps.search.stored_observations import read_step
 
 if TYPE_CHECKING:
     from sweeps.definition import Sweep
@@ -225,12 +225,17 @@ def read_report_inputs(
 ) -> ReportInputs:
     """Read the report data from a storage; unreadable parts are left out, with a warning."""
     reads = read_tables(objects, sweep.name, list(TABLES), encoded=True)
+    step, unread = read_step(sweep, objects)
+    log = read_event_log(objects, sweep.name)
+    damaged = {**unread, **log.left_out}
+    warnings = [warning for read in reads.values() for warning in read.warnings]
+    left_out = [key for read in reads.values() for key in read.damaged]
     return report_inputs_of(
         sweep,
         {name: read.table for name, read in reads.items()},
-        step=current_step(sweep, objects),
+        step=step,
         readout=readout,
-        warnings=list(dict.fromkeys(w for read in reads.values() for w in read.warnings)),
-        left_out=list(dict.fromkeys(key for read in reads.values() for key in read.damaged)),
-        history=history_of(read_events(objects, sweep.name)),
+        warnings=list(dict.fromkeys([*warnings, *damaged.values()])),
+        left_out=list(dict.fromkeys([*left_out, *damaged])),
+        history=history_of(log.events),
     )

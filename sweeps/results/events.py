@@ -23,7 +23,7 @@ from typing import Any, final
 
 from clmethods.canonical import short_id
 from clmethods.json_parsing import parse_json_object
-from sweeps.results.event_kinds import EventBody, RunStarted, decoded, encoded
+from sweeps.results.event_kinds import KINDS, EventBody, RunStarted, decoded, encoded
 from sweeps.storage import MissingObjectError, ObjectStore, is_storage_fault
 
 FLUSH_EVERY_S = 10.0
@@ -128,23 +128,74 @@ def events_folder(sweep: str) -> str:
     return f"sweeps/{sweep}/events"
 
 
-def read_events(objects: ObjectStore, sweep: str) -> Iterator[Event]:
-    """Yield the events of all runs, in order within each run. Lines without JSON are skipped."""
-    keys = [k for k in objects.list(events_folder(sweep)) if k.endswith((".jsonl", ".json"))]
+@final
+@dataclass(frozen=True, slots=True)
+class StoredEvents:
+    """Events of all runs of a sweep, and the damaged objects of its log."""
 
-    def read(key: str) -> str:
+    events: tuple[Event, ...]
+    """In order within each run."""
+    left_out: Mapping[str, str]
+    """One sentence for each object with lines that cannot be read, by its key."""
+
+
+def read_events(objects: ObjectStore, sweep: str) -> Iterator[Event]:
+    """Return the events of all runs, in order within each run, without damaged lines."""
+    return iter(read_event_log(objects, sweep).events)
+
+
+def read_event_log(objects: ObjectStore, sweep: str) -> StoredEvents:
+    """Read the events of all runs, and name the objects with damaged lines.
+
+    An event of a kind that only a later version of this code knows is no damage.
+    """
+    folder = events_folder(sweep)
+    keys = [key for key in objects.list(folder) if key.endswith((".jsonl", ".json"))]
+
+    def read(key: str) -> str | None:
         try:
             return objects.get(key).decode(errors="replace")
         except MissingObjectError:
-            return ""
+            return None  # deleted since it was listed
 
+    events: list[Event] = []
+    left_out: dict[str, str] = {}
     with ThreadPoolExecutor(READERS) as pool:
         for key, text in zip(keys, pool.map(read, keys), strict=True):
-            if key.endswith(".json"):
-                lines = [_from_old_format(text, key.rpartition("/")[2].removesuffix(".json"))]
-            else:
-                lines = [_parsed(line) for line in text.splitlines()]
-            yield from (event for event in lines if event is not None)
+            if text is None:
+                continue
+            found, damaged = _events_in(key, text)
+            events += found
+            if damaged or not found:
+                left_out[key] = _damage_text(key, damaged)
+    for key in objects.non_files(folder):
+        if key.endswith((".jsonl", ".json")):
+            left_out[key] = f"{key} is left out: it is a folder, or a link that leads to no file"
+    return StoredEvents(tuple(events), left_out)
+
+
+def _events_in(key: str, text: str) -> tuple[list[Event], list[int]]:
+    """Return the events of an object, and the numbers of the lines that are damaged."""
+    if key.endswith(".json"):
+        event = _from_old_format(text, key.rpartition("/")[2].removesuffix(".json"))
+        return ([event], []) if event is not None and _is_intact(event) else ([], [])
+    lines = [_parsed(line) for line in text.splitlines()]
+    damaged = [n for n, event in enumerate(lines, 1) if event is None or not _is_intact(event)]
+    return [event for event in lines if event is not None], damaged
+
+
+def _is_intact(event: Event) -> bool:
+    return event.time is not None and (event.kind not in KINDS or event.body is not None)
+
+
+def _damage_text(key: str, lines: list[int]) -> str:
+    if not lines:
+        return f"{key} is left out: it is not an event log; remove it or restore it from a copy"
+    count = f"{len(lines)} line{'s' * (len(lines) > 1)}"
+    return (
+        f"{key}: {count} of the event log cannot be read (the first is line {lines[0]}) and "
+        "are left out; restore the file from a copy or remove the lines"
+    )
 
 
 def _parsed(line: str) -> Event | None:

@@ -106,8 +106,8 @@ def read_tables(
         parts |= {key: result for key, result in pairs if isinstance(result, dict)}
         if not any(isinstance(issue, MissingObjectError) for issue in issues.values()):
             break
-    for key in store.broken_links(results_folder(sweep)):
-        issues[key] = DamagedFileError("it is a link that leads to no file")
+    for key in store.non_files(results_folder(sweep)):
+        issues[key] = DamagedFileError("it is a folder, or a link that leads to no file")
     reads: dict[str, TableRead] = {}
     for table in tables:
         files = [file for by_table in parts.values() for file in by_table.get(table, [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
-    """Write a sweep to an Optuna journal file and return the number of trials in the study.
+def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> tuple[int, Mapping[str, str]]:
+    """Write a sweep to an Optuna journal file.
+
+    Returns the number of trials in the study, and one sentence for each damaged object that was
+    left out, by its key.
 
     A trial of the study is a proposal, or a configuration if the sweep has no model. Its values
     are the means of the objectives over orders and seeds. For a single objective, the mean after
@@ -55,7 +58,7 @@ def write_study(sweep: Sweep, objects: ObjectStore, file: Path) -> int:
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
-    return count
+    return count, observed.left_out
 
 
 def _replayed(

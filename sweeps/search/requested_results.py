@@ -12,7 +12,7 @@ from sweeps.definition import Sweep
 from sweeps.results import latest_trials, read_tables
 from sweeps.search.missing_runs import missing_runs
 from sweeps.search.search_state import Step
-from sweeps.search.stored_observations import current_step
+from sweeps.search.stored_observations import read_step
 from sweeps.storage import ObjectStore
 
 
@@ -34,9 +34,10 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     """
     reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
     trials, evals = reads["trials"], reads["evals"]
-    kept, _, gaps = requested_trials(current_step(sweep, objects), trials.table)
-    warnings = dict.fromkeys((*trials.warnings, *evals.warnings, *gaps))
-    left_out = dict.fromkeys((*trials.damaged, *evals.damaged))
+    step, unread = read_step(sweep, objects)
+    kept, _, gaps = requested_trials(step, trials.table)
+    warnings = dict.fromkeys((*trials.warnings, *evals.warnings, *unread.values(), *gaps))
+    left_out = dict.fromkeys((*trials.damaged, *evals.damaged, *unread))
     return Results(kept, evals.table, tuple(warnings), tuple(left_out))
 
 

@@ -1,13 +1,14 @@
 """Observations from a storage: evaluated stages, and trials that failed.
 
 Observations are read from the stage store, not from the result tables, which are copies. Nothing
-is written, moved or repaired. Data that cannot be read counts as missing; the next run handles it.
+is written, moved or repaired. Damaged data is named and counts as missing; the next run repairs
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import NamedTuple, final
 
 from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
@@ -24,6 +25,8 @@ from sweeps.storage import MissingObjectError, ObjectStore
 from sweeps.storage.key_layout import evaluation_name, stage_folder
 
 PARAMETERS = "trainable_parameters"
+TRAINED_AGAIN = "`sweeps run` trains the stage again"
+EVALUATED_AGAIN = "`sweeps run` evaluates the stage again"
 
 
 @final
@@ -44,6 +47,8 @@ class StoredObservations:
         self._keys: dict[str, tuple[str, ...]] = {}
         self._counts: dict[str, list[list[EvalRow]]] = {}
         self._values: dict[str, list[dict[str, float | None]]] = {}
+        self.left_out: dict[str, str] = {}
+        """One sentence for each object that was damaged when it was read, by its key."""
 
     def refresh(self) -> None:
         """Read the failed trials again at the next request."""
@@ -79,7 +84,7 @@ class StoredObservations:
             key = self._keys[trial.trial_id][position]
             rows = self._evaluation(key, identity)
             parameters = self._parameters(key) if PARAMETERS in objectives else None
-            if not are_eval_rows(rows) or (PARAMETERS in objectives and parameters is None):
+            if rows is None or (PARAMETERS in objectives and parameters is None):
                 break
             counts.append(rows)
             order = run.stream.order if run.method.ORDER_FREE else run.stream.order[: position + 1]
@@ -92,28 +97,44 @@ class StoredObservations:
         marker = self._marker(key)
         if marker is None:
             return None
+        name = f"{stage_folder(key)}/{marker['result']}"
         try:
-            data = self._objects.get(f"{stage_folder(key)}/{marker['result']}")
+            data = self._objects.get(name)
         except MissingObjectError:
             return None
         if f"result-{sha256(data)}.json" != marker["result"]:
+            self._leave_out(name, "it does not have its checksum", TRAINED_AGAIN)
             return None
         return float(parse_json(data)["method"][PARAMETERS])
 
     def _marker(self, key: str) -> StageMarker | None:
+        name = f"{stage_folder(key)}/stage.json"
         try:
-            return checked_marker(self._objects.get(f"{stage_folder(key)}/stage.json"), key)
+            marker = checked_marker(self._objects.get(name), key)
         except MissingObjectError:
             return None
+        if marker is None:
+            self._leave_out(name, "it is not what was written", TRAINED_AGAIN)
+        return marker
 
     def _evaluation(self, key: str, eval_id: str) -> list[EvalRow] | None:
+        name = evaluation_name(key, eval_id)
         try:
-            data = self._objects.get(evaluation_name(key, eval_id))
+            data = self._objects.get(name)
         except MissingObjectError:
             return None
         found = checked_evaluation(data, key, eval_id, lambda: self._marker(key))
-        rows: list[EvalRow] | None = None if found.problem else found.value
+        problem = found.problem or (
+            "" if are_eval_rows(found.value) else "it does not hold counts"
+        )
+        if problem:
+            self._leave_out(name, problem, EVALUATED_AGAIN)
+            return None
+        rows: list[EvalRow] = found.value
         return rows
+
+    def _leave_out(self, name: str, problem: str, remedy: str) -> None:
+        self.left_out[name] = f"{name} is left out: {problem}; {remedy}"
 
 
 def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
@@ -123,8 +144,22 @@ def failed_attempts(sweep: Sweep, objects: ObjectStore) -> dict[str, int]:
     return {row["trial_id"]: row["attempt"] for row in columns if row["status"] == "failed"}
 
 
-def current_step(sweep: Sweep, objects: ObjectStore) -> Step:
+class StoredStep(NamedTuple):
+    """Current step of a sweep, and the damaged objects without which it was determined."""
+
+    step: Step
+    left_out: Mapping[str, str]
+    """One sentence for each of these objects, with the reason and the remedy, by its key."""
+
+
+def read_step(sweep: Sweep, objects: ObjectStore) -> StoredStep:
     """Return the current step of a sweep; without sequential decisions, it requests all runs."""
     if not is_sequential(sweep):
-        return next_step(sweep, lambda request: None)
-    return next_step(sweep, StoredObservations(sweep, objects))
+        return StoredStep(next_step(sweep, lambda request: None), {})
+    observed = StoredObservations(sweep, objects)
+    return StoredStep(next_step(sweep, observed), observed.left_out)
+
+
+def current_step(sweep: Sweep, objects: ObjectStore) -> Step:
+    """Return the step of `read_step`."""
+    return read_step(sweep, objects).step

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Protocol, final
 from clmethods.checksummed_json import (
     add_checksum,
     add_owner,
+    checked_cost,
     sha256,
     stored_cost,
     verify_checksum,
@@ -89,6 +90,8 @@ class StageStore:
     def __init__(self, objects: ObjectStore, report: Report = lambda message: None) -> None:
         self.objects = objects
         self.report = report
+        self.unread_costs: dict[str, str] = {}
+        """One sentence for each damaged cost that was read, by its key. It counts as unknown."""
 
     def has(self, key: str) -> bool:
         """Return True if the stage is finished. Its content is verified when it is read."""
@@ -181,10 +184,19 @@ class StageStore:
         self.objects.put_if_absent(name, add_owner(cost, key, EVALUATION_COST))
 
     def _read_cost(self, key: str, name: str) -> Cost:
+        place = f"{folder(key)}/{name}"
         try:
-            return stored_cost(self.objects.get(f"{folder(key)}/{name}"), key, name)
+            found = checked_cost(self.objects.get(place), key, name)
         except MissingObjectError:
             return {}
+        if found.problem:
+            self.unread_costs[place] = (
+                f"{place} is left out: {found.problem}; the seconds of the stage are unknown, and "
+                "the stage is intact. Restore the file from a copy or remove it"
+            )
+            return {}
+        cost: Cost = found.value
+        return cost
 
     def save(
         self, stage: StageSpec, outcome: StageOutcome, cost: dict[str, object]

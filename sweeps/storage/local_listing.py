@@ -50,14 +50,23 @@ def local_stats(root: str, folder: str, is_key: IsKey) -> Iterator[tuple[str, os
             continue
 
 
-def broken_links(root: str, folder: str, is_key: IsKey) -> list[str]:
-    """Return the keys of the links below a folder that lead nowhere or in a circle, sorted."""
+ENDINGS = (".json", ".jsonl", ".parquet", ".zip")
+"""Endings of objects for which `non_files` reports a folder in their place."""
+
+
+def non_files(root: str, folder: str, is_key: IsKey) -> list[str]:
+    """Return the keys below a folder in whose place there is no file, sorted.
+
+    These are links that lead nowhere or in a circle, and folders, pipes, sockets and devices with
+    the name of an object.
+    """
     found = []
     for directory, folders, names in os.walk(os.path.join(root, folder)):
         for name in (*folders, *names):
             path = os.path.join(directory, name)
             key = Path(path).relative_to(root).as_posix()
-            if os.path.islink(path) and is_key(key) and not os.path.exists(path):
+            broken = os.path.islink(path) and not os.path.exists(path)
+            if is_key(key) and (broken or (name.endswith(ENDINGS) and not os.path.isfile(path))):
                 found.append(key)
     return sorted(found)
 

@@ -29,11 +29,11 @@ from sweeps.storage.backends import LARGE, PART, PARTS_AT_ONCE, Backend
 from sweeps.storage.errors import Kind, StorageRefusedError
 from sweeps.storage.failure_kinds import says_conflict, says_no_bucket, says_no_file
 from sweeps.storage.local_listing import (
-    broken_links,
     is_special,
     local_files,
     local_folders,
     local_stats,
+    non_files,
 )
 from sweeps.storage.object_cache import RecentObjects
 from sweeps.storage.options import StorageOptions
@@ -225,10 +225,10 @@ class ObjectStore:
 
         return self._run(f"list {prefix or 'it'}", attempt) or iter(())
 
-    def broken_links(self, prefix: str) -> Sequence[str]:
-        """Return the keys of links of a local storage that are objects no more; see `list`."""
+    def non_files(self, prefix: str) -> Sequence[str]:
+        """Return the keys of a local storage in whose place there is no file; see `list`."""
         directory, folder = self._directory, _folder(prefix) or ""
-        return [] if directory is None else broken_links(directory, folder, _is_key)
+        return [] if directory is None else non_files(directory, folder, _is_key)
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the keys of `list` with the number of bytes of each object."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, report_left_out
 from sweeps.cli.locate import open_stored_sweep
 
 
@@ -41,12 +41,13 @@ def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> No
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         file = output or Path(scratch, f"{stored.sweep.name}.log")
         try:
-            count = write_study(stored.sweep, stored.objects, file)
+            count, left_out = write_study(stored.sweep, stored.objects, file)
         except OSError as error:
             constraint = "a file in a directory that can be written to"
             raise InvalidConfigError(
                 [ConfigIssue("--output", str(file), constraint, str(error))]
             ) from error
+        report_left_out(left_out)
         if output is not None:
             click.echo(f"{count} trials of the study {stored.sweep.name} are in {output}")
         if serve:

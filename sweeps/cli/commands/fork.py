@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clmethods.errors import refuse, require
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, report_left_out
 from sweeps.cli.locate import new_sweep_file_faults, open_stored_sweep
 from sweeps.cli.shared_options import new_sweep_file_option
 
@@ -31,11 +31,13 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
     """
     from sweeps.definition.derive.fork import fork_text
     from sweeps.definition.trial_patterns import chosen_trials
-    from sweeps.search.stored_observations import current_step
+    from sweeps.search.stored_observations import read_step
     from sweeps.stages.stage_store import StageStore
 
     stored = open_stored_sweep(directory)
-    trials = current_step(stored.sweep, stored.objects).trials
+    step, left_out = read_step(stored.sweep, stored.objects)
+    report_left_out(left_out)
+    trials = step.trials
     chosen = chosen_trials(trials, [which], "--trial")
     found = [trial for trial in trials if trial.trial_id in chosen]
     trial, length = found[0], len(found[0].chain)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, report_left_out
 from sweeps.cli.locate import usable_storage
 from sweeps.execution.exit_codes import ExitCode
 
@@ -78,7 +78,9 @@ def _collect(store: StageStore, storage: str, also_recorded: bool, lease: Lease 
     stored = stored_stages(objects)  # read before the needed stages: see `planning.garbage`
     sweeps = stored_sweeps(objects)
     recorded = recorded_stages(objects)
-    found = find_garbage(objects, stored, needed_stages(sweeps, objects), recorded.sweeps)
+    needed = needed_stages(sweeps, objects)
+    report_left_out(needed.left_out)
+    found = find_garbage(objects, stored, needed.keys, recorded.sweeps)
     if also_recorded:
         lost = _unverifiable_lines(objects, found.recorded, recorded)
         found = found.with_recorded
@@ -91,6 +93,7 @@ def _collect(store: StageStore, storage: str, also_recorded: bool, lease: Lease 
         click.echo("nothing to delete")
         return True
     owners = owner_sweeps(store, found.stages)
+    report_left_out(store.unread_costs)
     for line in (*garbage_lines(found.stages, owners, datetime.now(UTC)), *lost):
         click.echo(line)
     if lease is None:

@@ -14,6 +14,7 @@ from sweeps.cli.errors import (
     exit_on_user_error,
     exit_with_code_line,
     note_left_out,
+    report_left_out,
 )
 from sweeps.cli.locate import (
     find_stored_sweep,
@@ -99,6 +100,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     note_left_out(found.left_out)
     cost, spending = cost_forecast(found, store), spent(found, store)
     spread = stored_variance(found, store.objects)
+    report_left_out(store.unread_costs)
     taken = footprint(found, store.objects)
     measured = stored_measurement(found, store.objects)
     click.echo(report_text(found, cost, spending, spread, missing, taken, measured))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, note_left_out, report_left_out
 from sweeps.cli.locate import open_stored_sweep
 from sweeps.execution.exit_codes import ExitCode
 
@@ -29,11 +29,16 @@ def verify(directory: str, sample: int, seed: int) -> None:
     store = StageStore(stored.objects, click.echo)
     refuse_other_content(stored.sweep, stored.objects, read_all=True)
     outcomes: list[str] = []
-    for trial, position in sample_stages(make_plan(stored.sweep, store), sample, seed):
+    plan = make_plan(stored.sweep, store)
+    for warning in plan.warnings:
+        click.echo(warning, err=True)
+    note_left_out(plan.left_out)
+    for trial, position in sample_stages(plan, sample, seed):
         verdict = verify_stage(store, trial, position)
         outcomes.append(verdict.outcome)
         detail = f": {verdict.detail}" if verdict.detail else ""
         click.echo(f"{verdict.outcome:10}  stage {position + 1} of {trial.name}{detail}")
+    report_left_out(store.unread_costs)
     equal = outcomes.count("equal")
     click.echo(f"{equal} of {len(outcomes)} stages have the same bits when they are trained again")
     if set(outcomes) & {"differs", "damaged"}:

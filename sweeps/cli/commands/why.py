@@ -8,7 +8,7 @@ import click
 
 from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
-from sweeps.cli.errors import exit_on_user_error
+from sweeps.cli.errors import exit_on_user_error, report_left_out
 from sweeps.cli.locate import open_stored_sweep
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ def why(directory: str, first: str, second: str) -> None:
     A and B are trial ids or their beginnings; `sweeps status DIR --trials` lists them.
     """
     from sweeps.definition.derive.divergence import divergence
-    from sweeps.search.stored_observations import current_step
+    from sweeps.search.stored_observations import read_step
 
     stored = open_stored_sweep(directory)
-    trials = current_step(stored.sweep, stored.objects).trials
+    step, left_out = read_step(stored.sweep, stored.objects)
+    report_left_out(left_out)
+    trials = step.trials
     one, other = _trial(trials, "A", first), _trial(trials, "B", second)
     found = divergence(one, other)
     click.echo(f"A {one.trial_id}: {one.name}\nB {other.trial_id}: {other.name}")

@@ -28,6 +28,10 @@ class ChangedSweepFileError(SweepsError, InvalidConfigError):
     """Raised for a stored sweep file that differs from every version that was run."""
 
 
+class UnreadableSweepFileError(SweepsError, InvalidConfigError):
+    """Raised for a stored sweep file that is no mapping in YAML."""
+
+
 class LostSweepFileError(SweepsError, InvalidConfigError):
     """Raised for a sweep with records of a run and without a sweep file."""
 
@@ -100,11 +104,11 @@ def sweep_of(document: Mapping[str, object]) -> Sweep:
     return sweep_from_dict({**document, **logging})
 
 
-def _unreadable(objects: ObjectStore, name: str, reason: str) -> InvalidConfigError:
+def _unreadable(objects: ObjectStore, name: str, reason: str) -> UnreadableSweepFileError:
     folder = f"{objects.location}/sweeps/{name}"
     constraint = "a sweep file in YAML, as `sweeps run` has written it"
     hint = f"{reason}. {_remedy(objects, name)}"
-    return InvalidConfigError(
+    return UnreadableSweepFileError(
         [ConfigIssue(f"{folder}/sweep.yaml", "an unreadable file", constraint, hint)]
     )
 

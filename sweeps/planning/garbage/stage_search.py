@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import final
+from typing import NamedTuple, final
 
 from sweeps.definition import Sweep, stored_sweep
 from sweeps.definition.file.stored_file import refuse_lost
@@ -18,7 +18,7 @@ from sweeps.planning.deletion_guard import RUNNING
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import read_table
 from sweeps.results.result_parts import READERS
-from sweeps.search.stored_observations import current_step
+from sweeps.search.stored_observations import read_step
 from sweeps.stages.leases import LeaseTable
 from sweeps.stages.stage_store import StageStore
 from sweeps.storage import MissingObjectError, ObjectStore
@@ -76,7 +76,15 @@ def stored_sweeps(objects: ObjectStore) -> list[Sweep]:
     return found
 
 
-def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[str]:
+class NeededStages(NamedTuple):
+    """Stages that sweeps require."""
+
+    keys: frozenset[str]
+    left_out: dict[str, str]
+    """One sentence for each damaged object without which they were determined, by its key."""
+
+
+def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> NeededStages:
     """Return the keys of every stage that the sweeps require, including ancestors.
 
     The stages that a sweep requires may depend on its results. While a sweep is not finished,
@@ -84,12 +92,14 @@ def needed_stages(sweeps: Collection[Sweep], objects: ObjectStore) -> frozenset[
     sweep are temporarily unknown.
     """
     keys: set[str] = set()
+    left_out: dict[str, str] = {}
     for sweep in sweeps:
-        step = current_step(sweep, objects)
+        step, unread = read_step(sweep, objects)
+        left_out |= unread
         keys.update(StageTree.of(step.trials, step.lengths).nodes)
         if not step.finished:
             keys.update(_used(sweep, objects))
-    return frozenset(keys)
+    return NeededStages(frozenset(keys), left_out)
 
 
 def _used(sweep: Sweep, objects: ObjectStore) -> list[str]:

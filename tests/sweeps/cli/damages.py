@@ -29,9 +29,10 @@ DAMAGED_SWEEP = DOCUMENT | {
     "readouts": [{"routing": "last"}],
     "baselines": [],
     "seeds": [0],
+    "budget": {"hours": 1000},
     "early_stop": {"kind": "asha", "metric": "average_accuracy", "after_task": 1, "audit": 0},
 }
-"""Early stopping reads the evaluations of the stage store in every command."""
+"""Early stopping reads the evaluations of the stage store in every command, a budget all costs."""
 
 LABELS = ("lorac_ipc importance_threshold=0", "lorac_ipc importance_threshold=0.2")
 LIFE_S = 0.05

@@ -242,7 +242,7 @@ def test_a_part_that_cannot_be_read_is_named_and_the_rest_is_used(
     said = read(sweeps_command, reader, whole, {4})
     assert f"results/trials/{part.name} is left out: {reason}" in said
     assert "`sweeps run` writes it again" in said
-    assert "exit code 4: 1 file of results left out, see above" in said
+    assert "exit code 4: 1 file left out, see above" in said
     words = {
         "pareto": LABELS[0],
         "effects": "method.importance_threshold",

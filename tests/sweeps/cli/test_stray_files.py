@@ -123,7 +123,7 @@ def test_a_damaged_stored_file_stops_neither_plan_nor_status(
     planned = sweeps_command("plan", sweep_file(), "--storage", storage)
     assert planned.exit_code == 0, planned.output
     shown = sweeps_command("status", storage)
-    assert shown.exit_code == 0, shown.output
+    assert shown.exit_code == 4, shown.output
     assert "sweeps/small/sweep.yaml" in shown.output
 
 

@@ -207,8 +207,8 @@ def test_half_way_every_command_knows_what_is_requested(given: Given, tmp_path: 
     results = read_results(sweep, store.objects)
     assert len(results.trials) == 2
     keys = set(stage_files(tmp_path))
-    assert keys <= needed_stages([sweep], store.objects)
-    needed = needed_stages([sweep], store.objects)
+    assert keys <= needed_stages([sweep], store.objects).keys
+    needed = needed_stages([sweep], store.objects).keys
     assert not find_garbage(store.objects, stored_stages(store.objects), needed, ()).stages
 
 
@@ -221,7 +221,7 @@ def test_nothing_is_collected_while_the_requests_are_unknown(given: Given, tmp_p
     for damaged in (tmp_path / "stages").glob(f"*/{first.chain[0].key}/evals/*.json"):
         damaged.write_text("{}")
     assert not make_plan(sweep, store).step.finished
-    needed = needed_stages([sweep], store.objects)
+    needed = needed_stages([sweep], store.objects).keys
     assert not find_garbage(store.objects, stored_stages(store.objects), needed, ()).stages
     again = swept(tmp_path, **MODEL)
     assert again.plan.step.finished

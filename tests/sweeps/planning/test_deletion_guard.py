@@ -43,7 +43,7 @@ GC = textwrap.dedent(
     with deletion_lease(objects, TTL_S) as lease:
         stored, sweeps = stored_stages(objects), stored_sweeps(objects)
         recorded = recorded_stages(objects).sweeps
-        found = find_garbage(objects, stored, needed_stages(sweeps, objects), recorded)
+        found = find_garbage(objects, stored, needed_stages(sweeps, objects).keys, recorded)
         print("planned", len(found.stages), flush=True)
         sys.stdin.readline()
         deletion = delete_stages(objects, tuple(found.stages), lease)

@@ -46,7 +46,7 @@ class Time:
 def take(objects: ObjectStore, key: str, owner: str = "driver:trial") -> Beat:
     lease = LeaseTable(objects, TTL_S).acquire(key, owner)
     assert lease is not None
-    return read_beats(objects, FOLDER)[key]
+    return read_beats(objects, FOLDER).by_key[key]
 
 
 def beat_on(objects: ObjectStore, beat: Beat) -> None:
@@ -69,29 +69,29 @@ def test_the_newest_generation_counts_unless_it_was_declared_expired(
     table = LeaseTable(objects, TTL_S)
     take(objects, "ab", "first")
     table.expire("ab", 0)
-    assert read_beats(objects, FOLDER) == {}
+    assert read_beats(objects, FOLDER).by_key == {}
     take(objects, "ab", "second")
-    assert read_beats(objects, FOLDER)["ab"].owner == "second"
-    assert read_beats(objects, FOLDER)["ab"].name == "leases/ab/1"
+    assert read_beats(objects, FOLDER).by_key["ab"].owner == "second"
+    assert read_beats(objects, FOLDER).by_key["ab"].name == "leases/ab/1"
 
 
 def test_only_chosen_leases_are_read(objects: ObjectStore) -> None:
     for key in ("ab", "cd"):
         take(objects, key)
-    assert set(read_beats(objects, FOLDER, lambda key: key == "cd")) == {"cd"}
+    assert set(read_beats(objects, FOLDER, lambda key: key == "cd").by_key) == {"cd"}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"owner": 3}'])
 def test_what_is_no_lease_is_passed_over(objects: ObjectStore, content: bytes) -> None:
     objects.put("leases/ab/0", content)
-    found = read_beats(objects, FOLDER)
+    found = read_beats(objects, FOLDER).by_key
     assert not found or (found["ab"].owner, found["ab"].held_s) == ("3", None)
 
 
 def test_a_lease_of_an_earlier_version_has_no_host_and_no_time(objects: ObjectStore) -> None:
     fields = {"owner": "driver", "lease": "x", "time_to_live_s": TTL_S, "beat": 4}
     objects.put("leases/ab/0", json.dumps(fields).encode())
-    beat = read_beats(objects, FOLDER)["ab"]
+    beat = read_beats(objects, FOLDER).by_key["ab"]
     assert (beat.owner, beat.host, beat.held_s, beat.number) == ("driver", "", None, 4)
 
 
@@ -146,7 +146,7 @@ def test_without_leases_nobody_is_waited_for(objects: ObjectStore) -> None:
 @pytest.mark.parametrize("stated", ["NaN", "Infinity"])
 def test_a_lease_that_is_no_json_is_not_read(objects: ObjectStore, stated: str) -> None:
     objects.put("leases/ab/0", f'{{"owner": "x", "time_to_live_s": {stated}}}'.encode())
-    assert read_beats(objects, FOLDER) == {}
+    assert read_beats(objects, FOLDER).by_key == {}
 
 
 @pytest.mark.parametrize("stated", ["-3", "1e12"])
@@ -154,7 +154,7 @@ def test_a_time_to_live_that_cannot_hold_is_not_waited_for(
     objects: ObjectStore, stated: str
 ) -> None:
     objects.put("leases/ab/0", f'{{"owner": "x", "time_to_live_s": {stated}}}'.encode())
-    beat, time = read_beats(objects, FOLDER)["ab"], Time()
+    beat, time = read_beats(objects, FOLDER).by_key["ab"], Time()
     found = look_again(objects, [beat], time.now, time.clock, time.sleep)
     assert found[beat.name][0] is Sign.SILENT
     assert time.now < 2 * LATENCY_S

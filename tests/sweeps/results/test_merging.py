@@ -244,7 +244,7 @@ def test_a_reader_with_an_old_list_looks_again(store) -> None:
 
         get_immutable = get
         recent = store.recent
-        broken_links = store.broken_links
+        non_files = store.non_files
 
     assert table(Late()).equals(expected)
 

@@ -50,7 +50,7 @@ def loaded(sweep: Sweep, file: Path) -> optuna.Study:
 
 def test_values_after_each_task_are_intermediate_values(tmp_path: Path) -> None:
     sweep, store = half_finished(tmp_path / "storage")
-    assert write_study(sweep, store.objects, tmp_path / "study.log") == 3
+    assert write_study(sweep, store.objects, tmp_path / "study.log") == (3, {})
     study = loaded(sweep, tmp_path / "study.log")
     assert study.metric_names == ["average_accuracy"]
     states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.RUNNING]
