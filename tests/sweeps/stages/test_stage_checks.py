@@ -18,6 +18,7 @@ from clmethods.checksummed_json import (
 )
 from clmethods.config import evaluation_id, partition_id
 from sweeps.definition import TrialSpec, expand
+from sweeps.planning.verification import verify_stage
 from sweeps.results import read_table
 from sweeps.search.search_state import Request
 from sweeps.search.stored_observations import StoredObservations
@@ -180,6 +181,23 @@ def test_old_counts_of_another_position_are_noticed(store: StageStore, original:
         "it does not have 2 learned tasks, as this stage has)",
         "it does not count the classes of this stage as learned)",
     ]
+
+
+def test_exchanged_old_counts_of_the_same_tasks_are_found_by_verification(
+    store: StageStore,
+) -> None:
+    """No check on reading finds them; the state of the stage, which is sealed, gives the counts."""
+    first, second = trials()
+    keys, evaluations = (first.chain[2].key, second.chain[2].key), readout_ids(first)
+    before = [store.evaluation(keys[0], name) for name in evaluations]
+    to_old_format(store)
+    assert verify_stage(store, first, 2).outcome == "equal"
+    for name in evaluations:
+        swap(store, *(evaluation_name(key, name) for key in keys))
+    assert [store.evaluation(keys[0], name) for name in evaluations] != before
+    verdict = verify_stage(store, first, 2)
+    assert verdict.outcome == "differs"
+    assert "counts of readout" in verdict.detail
 
 
 @pytest.mark.parametrize("change", [list, lambda rows: rows[:1], lambda rows: [{"n": 1}]])
