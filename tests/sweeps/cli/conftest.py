@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,34 @@ def sweep_file(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished storage with a file of every kind; tests must not change it."""
+    from tests.sweeps.cli.damages import finished_storage
+
+    root = tmp_path_factory.mktemp("damaged") / "whole"
+    finished_storage(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def undamaged(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The output of each command for that storage as it was written."""
+    from tests.sweeps.cli.reading_commands import COMMANDS, outputs, stable
+
+    folder = tmp_path_factory.mktemp("undamaged")
+    at = Path(shutil.copytree(whole, folder / "storage"))
+    results = outputs(at, folder / "out", COMMANDS)
+    codes = {name: result.exit_code for name, result in results.items()}
+    assert codes == dict.fromkeys(COMMANDS, 0)
+    return {name: stable(result.output, at, folder / "out") for name, result in results.items()}
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` waits for a beat of each driver, here of one that has stopped."""
+    from sweeps.planning import lease_readings
+
+    monkeypatch.setattr(lease_readings, "LATENCY_S", 0.01)

@@ -7,11 +7,9 @@ counts that may differ end with exit code 4.
 
 from __future__ import annotations
 
-import difflib
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -19,43 +17,12 @@ import pytest
 import yaml
 from click.testing import Result
 
-from sweeps.definition import expand, sweep_from_dict
-from sweeps.planning import lease_readings
-from tests.sweeps.cli.damages import (
-    DAMAGED_SWEEP,
-    DAMAGES,
-    KINDS,
-    LABELS,
-    damaged_copy,
-    finished_storage,
-)
+from tests.sweeps.cli.damages import DAMAGED_SWEEP, DAMAGES, KINDS, damaged_copy
+from tests.sweeps.cli.reading_commands import COMMANDS, difference, outputs, stable
 
 Command = Callable[..., Result]
-Arguments = Callable[[Path, Path], Sequence[object]]
 
-FIRST, SECOND = (trial.trial_id for trial in expand(sweep_from_dict(DAMAGED_SWEEP)))
-COUNTED = "SELECT (SELECT count(*) FROM summary), (SELECT sum(correct) FROM evals)"
-
-COMMANDS: dict[str, Arguments] = {
-    "plan": lambda at, out: ("plan", out / "sweep.yaml", "--storage", at),
-    "status": lambda at, out: ("status", at, "--trials"),
-    "status as JSON": lambda at, out: ("status", at, "--json"),
-    "pareto": lambda at, out: ("pareto", at, "--attained"),
-    "orders": lambda at, out: ("orders", at),
-    "effects": lambda at, out: ("effects", at),
-    "path": lambda at, out: ("path", at, *LABELS),
-    "matrices": lambda at, out: ("matrices", at),
-    "compare": lambda at, out: ("compare", at, at),
-    "select": lambda at, out: ("select", at),
-    "query": lambda at, out: ("query", at, COUNTED),
-    "export": lambda at, out: ("export", at, "--to", out / "export"),
-    "report": lambda at, out: ("report", at),
-    "why": lambda at, out: ("why", at, FIRST, SECOND),
-    "fork": lambda at, out: ("fork", at, "--trial", FIRST, "--stage", 1, "-o", out / "f.yaml"),
-    "dashboard": lambda at, out: ("dashboard", at, "-o", out / "study.log", "--no-serve"),
-    "gc": lambda at, out: ("gc", at),
-    "verify": lambda at, out: ("verify", at, "--sample", 20),  # last: it moves files aside
-}
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 NUMBERS = frozenset(
     ("pareto", "orders", "effects", "path", "matrices", "compare", "select", "query", "export")
@@ -77,52 +44,6 @@ MISSED_SILENTLY = frozenset(("marker", "counts", "cost", "evaluation cost", "dri
 LOST = {"sweep file": "a sweep's storage", "marker": "a stage that is stored"}
 """Objects that a command misses if there is no file of a kind in its place."""
 
-VARIABLE = re.compile(r"read_at|per_hour|disk has|MB, \d+ finished|ago|^size|GB|CPU")
-"""Lines that depend on the time or on the size of the storage."""
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("damaged") / "whole"
-    finished_storage(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`status` waits for a beat of each driver, here of one that has stopped."""
-    monkeypatch.setattr(lease_readings, "LATENCY_S", 0.01)
-
-
-def outputs(run: Command, at: Path, out: Path, commands: Iterable[str]) -> dict[str, Result]:
-    out.mkdir()
-    (out / "sweep.yaml").write_text(yaml.safe_dump(DAMAGED_SWEEP), encoding="utf-8")
-    return {name: run(*COMMANDS[name](at, out)) for name in commands}
-
-
-@pytest.fixture(scope="module")
-def undamaged(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The output of each command for the storage as it was written."""
-    from click.testing import CliRunner
-
-    from sweeps.cli import main
-
-    def run(*arguments: object) -> Result:
-        return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-    folder = tmp_path_factory.mktemp("undamaged")
-    at = Path(shutil.copytree(whole, folder / "storage"))
-    results = outputs(run, at, folder / "out", COMMANDS)
-    assert {name: result.exit_code for name, result in results.items()} == dict.fromkeys(
-        COMMANDS, 0
-    )
-    return {name: stable(result.output, at, folder / "out") for name, result in results.items()}
-
-
-def stable(output: str, at: Path, out: Path) -> str:
-    text = output.replace(str(out), "OUT").replace(str(at), "STORAGE")
-    return "\n".join(line for line in text.splitlines() if not VARIABLE.search(line))
-
 
 def names_of(path: Path, storage: Path) -> set[str]:
     """The texts by which a message names a file: its key, or the start of its stage's key."""
@@ -130,14 +51,7 @@ def names_of(path: Path, storage: Path) -> set[str]:
     return {str(key)} | ({key.parts[2][:12]} if key.parts[0] == "stages" else set())
 
 
-def difference(text: str, before: str) -> list[str]:
-    """Return the lines of a text that differ from those before."""
-    lines = difflib.unified_diff(before.splitlines(), text.splitlines(), n=0, lineterm="")
-    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
-
-
 def check(
-    run: Command,
     whole: Path,
     folder: Path,
     undamaged: dict[str, str],
@@ -153,7 +67,7 @@ def check(
         names |= {LOST[kind]} if kind in LOST else set()
     silent = damage in WITHOUT_FILE and kind in MISSED_SILENTLY
     wrong = []
-    for command, result in outputs(run, at, out, commands).items():
+    for command, result in outputs(at, out, commands).items():
         said = f"{kind}, {damage}, {command}: {result.exit_code}, {result.output[-300:]!r}"
         flat = "".join(result.output.split())
         named = any("".join(name.split()) in flat for name in names)
@@ -174,7 +88,6 @@ def check(
 
 
 def test_damaged_files_are_passed_over_or_named(
-    sweeps_command: Command,
     whole: Path,
     tmp_path: Path,
     undamaged: dict[str, str],
@@ -186,7 +99,7 @@ def test_damaged_files_are_passed_over_or_named(
         for column, damage in enumerate(QUICK):
             chosen = commands[(row + column) % len(QUICK) :: len(QUICK)]
             folder = tmp_path / f"{row}-{column}"
-            wrong += check(sweeps_command, whole, folder, undamaged, kind, damage, chosen)
+            wrong += check(whole, folder, undamaged, kind, damage, chosen)
             cells += len(chosen)
     assert cells == len(KINDS) * len(COMMANDS)
     report_cells(capsys, cells)
@@ -197,7 +110,6 @@ def test_damaged_files_are_passed_over_or_named(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_cell_of_a_kind_is_passed_over_or_named(
-    sweeps_command: Command,
     whole: Path,
     tmp_path: Path,
     undamaged: dict[str, str],
@@ -207,7 +119,7 @@ def test_every_cell_of_a_kind_is_passed_over_or_named(
     wrong = []
     for number, damage in enumerate(DAMAGES):
         folder = tmp_path / str(number)
-        wrong += check(sweeps_command, whole, folder, undamaged, kind, damage, [*COMMANDS])
+        wrong += check(whole, folder, undamaged, kind, damage, [*COMMANDS])
         shutil.rmtree(folder)
     report_cells(capsys, len(DAMAGES) * len(COMMANDS), kind)
     assert not wrong, "\n".join(wrong)
