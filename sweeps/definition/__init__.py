@@ -16,11 +16,12 @@ from sweeps.definition.file.stored_file import (
 )
 from sweeps.definition.orders import BALANCES, ORDERS, OrderDesign
 from sweeps.definition.orders.task_similarity_measurement import measured_sweep
+from sweeps.definition.replicate_design import ReplicateDesign, replicate_sequence
 from sweeps.definition.resources import Resources
 from sweeps.definition.space.ablation import AblationPlan, Part
 from sweeps.definition.space.axes import Axis
 from sweeps.definition.space.sampling import ALGORITHMS, Algorithm
-from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
+from sweeps.definition.stopping import EarlyStop, Racing
 from sweeps.definition.sweep import METRICS, Sweep
 from sweeps.definition.trials import TrialSpec, expand
 
@@ -42,6 +43,7 @@ __all__ = [
     "OrderDesign",
     "Part",
     "Racing",
+    "ReplicateDesign",
     "Resources",
     "Sweep",
     "SweepFile",

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import lcm
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from clmethods import metrics
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
-from clmethods.errors import ConfigIssue, InvalidConfigError, finite, nearest, refuse, require
+from clmethods.errors import ConfigIssue, finite, nearest, refuse, require
 from clmethods.metrics import Direction
-from sweeps.definition.orders import CHAINS, OrderDesign, task_names
-
-A = TypeVar("A")
-B = TypeVar("B")
+from sweeps.definition.orders import OrderDesign
+from sweeps.definition.replicate_design import ReplicateDesign, declared_orders
 
 EXACT = ("trainable_parameters",)
 """Objectives that depend on the configuration only and have no replicate noise."""
@@ -163,24 +160,13 @@ class Racing:
         )
 
 
-def replicate_sequence(orders: Sequence[A], seeds: Sequence[B]) -> tuple[tuple[A, B], ...]:
-    """Return each (order, seed) once, in the sequence in which racing adds them.
-
-    Replicate k has the order k mod I and the seed (k + floor(k / lcm(I, J))) mod J, which follows
-    the diagonals of the I x J table. In each prefix of the sequence, the numbers of uses of two
-    orders differ by at most one, and so do those of two seeds. The first min(I, J) replicates
-    share neither an order nor a seed.
-    """
-    i, j = len(orders), len(seeds)
-    return tuple((orders[k % i], seeds[(k + k // lcm(i, j)) % j]) for k in range(i * j))
-
-
 def rule_issues(
     early_stop: EarlyStop | None,
     racing: Racing | None,
     runs: Sequence[RunConfig],
     orders: OrderDesign,
     seeds: Sequence[int],
+    replicates: ReplicateDesign,
     objectives: Mapping[str, Direction],
 ) -> list[ConfigIssue]:
     """Return issues between the rules and the rest of the sweep; `runs` are the searched ones."""
@@ -195,7 +181,7 @@ def rule_issues(
     if early_stop is not None and len(lengths) == 1:
         issues += _stopping_issues(early_stop, lengths[0], objectives)
     if racing is not None and len(lengths) == 1:
-        issues += _racing_issues(racing, competing[0].stream, orders, seeds)
+        issues += _racing_issues(racing, competing[0].stream, orders, seeds, replicates)
     return [issue for issue in issues if issue is not None]
 
 
@@ -237,24 +223,28 @@ def _undefined_after_one_task() -> set[str]:
 
 
 def _racing_issues(
-    rule: Racing, stream: StreamConfig, orders: OrderDesign, seeds: Sequence[int]
+    rule: Racing,
+    stream: StreamConfig,
+    orders: OrderDesign,
+    seeds: Sequence[int],
+    replicates: ReplicateDesign,
 ) -> list[ConfigIssue | None]:
-    try:
-        if orders.needs_table:  # the data can make some of the chains equal
-            rows = 1 if orders.design in CHAINS else len(CHAINS)
-        else:
-            rows = len(orders.orders(stream.tasks, task_names(stream)))
-    except InvalidConfigError:
+    rows = declared_orders(orders, stream)
+    if rows is None:
         return []  # the issues of the orders explain the rest
-    declared = rows * len(seeds)
+    possible = rows * len(seeds)
+    declared = min(replicates.runs or possible, possible)
+    origin, more = f"orders ({rows}) x seeds ({len(seeds)})", "more orders or seeds"
+    if replicates.runs is not None:
+        origin, more = f"replicates.runs ({replicates.runs})", "more replicates.runs"
     return [
         require(
             rule.start < declared,
             "racing.start",
             rule.start,
-            f"below {declared}, the declared replicates: orders ({rows}) x seeds ({len(seeds)})",
-            "Declare more orders or seeds, or start with fewer."
+            f"below {declared}, the declared replicates: {origin}",
+            f"Declare {more}, or start with fewer."
             if declared > 2
-            else "Declare more orders or seeds: racing needs 3 or more replicates.",
+            else f"Declare {more}: racing needs 3 or more replicates.",
         )
     ]

@@ -15,6 +15,7 @@ from sweeps.definition.budget import Budget
 from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.logging import Logging
 from sweeps.definition.orders import Order, OrderDesign, task_names
+from sweeps.definition.replicate_design import ReplicateDesign
 from sweeps.definition.resources import Resources
 from sweeps.definition.retries import Retries
 from sweeps.definition.space.axes import Axis
@@ -52,6 +53,8 @@ class Sweep:
     """Streams with different task tables, from which `orders` are derived; empty for designs that
     do not depend on the data."""
     seeds: tuple[int, ...]
+    replicates: ReplicateDesign
+    """Pairs of order and seed that are run."""
     algorithm: Algorithm
     objectives: dict[str, Direction]
     early_stop: EarlyStop | None = None
@@ -81,6 +84,18 @@ class Sweep:
             return (tuple(range(run.stream.tasks)),)
         table = self._table(run.stream) if self.orders.needs_table else None
         return self.orders.orders(run.stream.tasks, task_names(run.stream), table)
+
+    def replicates_for(self, run: RunConfig) -> tuple[tuple[Order, int], ...]:
+        """Return the pairs of task order and seed of `run`, in the sequence of its trials.
+
+        Raises `InvalidConfigError` as `orders_for` does.
+        """
+        return self.replicates.pairs(self.orders_for(run), self.seeds)
+
+    @property
+    def replicate_count(self) -> int:
+        """Number of runs of a configuration that learns task by task."""
+        return len(self.replicates.pairs(self.task_orders, self.seeds))
 
     @property
     def task_orders(self) -> tuple[Order, ...]:

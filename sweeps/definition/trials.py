@@ -1,4 +1,4 @@
-"""Trials of a sweep: configurations x orders x seeds."""
+"""Trials of a sweep: configurations x pairs of order and seed."""
 
 from __future__ import annotations
 
@@ -66,28 +66,27 @@ def expand(sweep: Sweep) -> tuple[TrialSpec, ...]:
 
 
 def trials_of(sweep: Sweep, configurations: Iterable[Configuration]) -> tuple[TrialSpec, ...]:
-    """Return the trials of some configurations, all with the same orders and seeds."""
+    """Return the trials of some configurations, all with the same pairs of order and seed."""
     trials: dict[str, TrialSpec] = {}
     ordered = lru_cache(maxsize=4096)(_ordered)  # most configurations have the same stream
     for configuration in configurations:
         readouts = sweep.readouts_for(configuration.run)
         config_id = configuration.run.config_id
-        for order in sweep.orders_for(configuration.run):
+        for order, seed in sweep.replicates_for(configuration.run):
             stream = ordered(configuration.run.stream, order)
-            for seed in sweep.seeds:
-                run = configuration.run.unchecked(configuration.run.backbone, stream, seed)
-                trial = TrialSpec(
-                    trial_id=run.trial_id,
-                    config_id=config_id,
-                    order_id=run.order_id,
-                    seed=seed,
-                    label=configuration.label,
-                    role=configuration.role,
-                    factors=configuration.factors,
-                    run=run,
-                    readouts=readouts,
-                )
-                trials.setdefault(trial.trial_id, trial)
+            run = configuration.run.unchecked(configuration.run.backbone, stream, seed)
+            trial = TrialSpec(
+                trial_id=run.trial_id,
+                config_id=config_id,
+                order_id=run.order_id,
+                seed=seed,
+                label=configuration.label,
+                role=configuration.role,
+                factors=configuration.factors,
+                run=run,
+                readouts=readouts,
+            )
+            trials.setdefault(trial.trial_id, trial)
     return tuple(trials.values())
 
 

@@ -64,12 +64,13 @@ def racing_summary(
 def _declared(inputs: ReportInputs, race: Sequence[Decision]) -> Counter[str]:
     """Return the number of runs of each configuration without racing.
 
-    That number is orders x seeds, times class orders and splits if they vary.
+    That number is the number of pairs of order and seed, times class orders and splits if they
+    vary.
     """
     sweep = inputs.sweep
     listed: Counter[str] = Counter()
     for config in sweep.configurations:
         if config.role == "search":
-            listed[config.run.config_id] += len(sweep.orders_for(config.run)) * len(sweep.seeds)
-    proposed = len(sweep.task_orders) * len(sweep.seeds)
+            listed[config.run.config_id] += len(sweep.replicates_for(config.run))
+    proposed = sweep.replicate_count
     return Counter({o.config_id: listed[o.config_id] or proposed for o in race})

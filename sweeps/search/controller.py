@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sweeps.definition.configuration import Configuration
-from sweeps.definition.stopping import EarlyStop, Racing, replicate_sequence
+from sweeps.definition.replicate_design import replicate_sequence
+from sweeps.definition.stopping import EarlyStop, Racing
 from sweeps.definition.sweep import Sweep
 from sweeps.definition.trials import TrialSpec, expand, trials_of
 from sweeps.search.observations import Observation, mean_objectives
@@ -258,7 +259,10 @@ def _raced(
 
 def _sequence(known: _Known, configuration: Configuration) -> tuple[Cell, ...]:
     """Return all replicates in the sequence in which a race adds them."""
-    orders = list(dict.fromkeys(order for order, _ in known.trials(configuration)))
+    cells = tuple(known.trials(configuration))
+    if known.sweep.replicates.kind == "spread":
+        return cells  # trials of a spread design have this sequence
+    orders = list(dict.fromkeys(order for order, _ in cells))
     return replicate_sequence(orders, known.sweep.seeds)
 
 

@@ -30,7 +30,7 @@ def search_lines(sweep: Sweep, step: Step) -> list[str]:
     lines = [f"  step {step.number}, {stage}" + _waiting(step)]
     if sweep.algorithm.learns:
         lines += _model_lines(sweep, step)
-    tasks, replicates = sweep.base.stream.tasks, _replicates(sweep)
+    tasks, replicates = sweep.base.stream.tasks, sweep.replicate_count
     if sweep.early_stop is not None:
         lines.append(f"  early stop: {sweep.early_stop.in_words(tasks, sweep.objectives)}")
         lines += _verdicts(step, "early_stop")
@@ -55,7 +55,7 @@ def _model_lines(sweep: Sweep, step: Step) -> list[str]:
     closed = len(step.batches) - (not step.finished and bool(step.batches))
     batches = -(-trials // algorithm.batch_size)
     states = len(sweep.candidates.states)
-    runs = (trials - proposed) * states * _replicates(sweep)
+    runs = (trials - proposed) * states * sweep.replicate_count
     rejected = sum(batch.rejected for batch in step.batches)
     lines = [
         f"  search by {RULES[algorithm.kind]}: {closed} of {batches} batches complete, "
@@ -82,7 +82,3 @@ def _verdicts(step: Step, by: str) -> list[str]:
     lines = ["    " + ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())]
     lines += [f"    {d.label}: {d.because}" for d in decisions[-SHOWN_DECISIONS:]]
     return lines
-
-
-def _replicates(sweep: Sweep) -> int:
-    return len(sweep.task_orders) * len(sweep.seeds)

@@ -9,6 +9,7 @@ EXAMPLES = {
     "objectives": "{average_accuracy: max, forgetting: min}",
     "orders": "{design: random, count: 5}",
     "readouts": "[{routing: last}, {routing: instance}]",
+    "replicates": "{kind: spread, runs: 3}",
     "resources": "{gpu: 0}",
     "search": "{method.importance_threshold: [0, 0.05, 0.2]}",
     "seeds": "[0, 1, 2]",

@@ -11,6 +11,7 @@ from sweeps.definition.file.extends import Layer
 from sweeps.definition.file.run_sections import SECTIONS
 from sweeps.definition.logging import Logging
 from sweeps.definition.orders import OrderDesign
+from sweeps.definition.replicate_design import ReplicateDesign
 from sweeps.definition.resources import Resources
 from sweeps.definition.retries import Retries
 from sweeps.definition.space.ablation import AblationPlan
@@ -67,6 +68,8 @@ class SweepFile(RunSections):
     readouts: tuple[ReadoutConfig, ...] = (ReadoutConfig(),)
     orders: OrderDesign = OrderDesign()
     seeds: tuple[int, ...] = (0,)
+    replicates: ReplicateDesign = ReplicateDesign()
+    """Pairs of order and seed that are run; by default each order with each seed."""
     algorithm: Algorithm = Algorithm()
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(DEFAULT_OBJECTIVES))
     early_stop: EarlyStop | None = None

@@ -29,6 +29,7 @@ from sweeps.definition.file.size_limits import size_issues, trial_issues
 from sweeps.definition.file.validation import validated
 from sweeps.definition.logging import secret_issues
 from sweeps.definition.orders import OrderDesign
+from sweeps.definition.replicate_design import replicate_issues
 from sweeps.definition.space.candidates import REPLICATED
 from sweeps.definition.space.conditions import Condition, parse_condition
 from sweeps.definition.space.configurations import (
@@ -148,6 +149,7 @@ def _checked_sweep(
         orders=replace(file.orders, measured=tables),
         table_streams=tuple(table_streams.values()),
         seeds=file.seeds,
+        replicates=file.replicates,
         algorithm=file.algorithm,
         objectives=file.objectives,
         early_stop=file.early_stop,
@@ -177,9 +179,18 @@ def _table_streams(
 
 
 def _rule_issues(file: SweepFile, runs: Sequence[RunConfig]) -> list[ConfigIssue]:
-    return rule_issues(
-        file.early_stop, file.racing, runs, file.orders, file.seeds, file.objectives
-    )
+    return [
+        *replicate_issues(file.replicates, runs, file.orders, file.seeds),
+        *rule_issues(
+            file.early_stop,
+            file.racing,
+            runs,
+            file.orders,
+            file.seeds,
+            file.replicates,
+            file.objectives,
+        ),
+    ]
 
 
 def _head(path: str) -> str:

@@ -21,7 +21,7 @@ MAX_ORDERS = 10_000
 MAX_CHOICES = 1000
 """Maximum number of choices of a whole section."""
 MAX_TRIALS = 1_000_000
-"""Maximum number of trials: configurations x orders x seeds."""
+"""Maximum number of trials: configurations x pairs of order and seed."""
 _LENGTHS = {
     "seeds": (MAX_SEEDS, "More task orders (`orders.count`) are replicates too."),
     "where": (100, "Join conditions with `and`."),
@@ -62,13 +62,16 @@ def trial_issues(sweep: Sweep) -> list[ConfigIssue]:
         configurations += sweep.algorithm.trials or 0
     runs = [configuration.run for configuration in sweep.configurations] or [sweep.base]
     orders = max(len(sweep.orders_for(run)) for run in {run.stream: run for run in runs}.values())
-    trials = configurations * orders * len(sweep.seeds)
+    replicates = orders * len(sweep.seeds)
+    replicates = min(replicates, sweep.replicates.runs or replicates)
+    trials = configurations * replicates
     if trials <= MAX_TRIALS:
         return []
     hint = (
         f"They are {configurations} configurations x {orders} orders x {len(sweep.seeds)} seeds. "
-        "Start with fewer of one of the three and add more later: stored stages are kept."
-    )
+        if sweep.replicates.runs is None
+        else f"They are {configurations} configurations x {replicates} replicates. "
+    ) + "Start with fewer of one of them and add more later: stored stages are kept."
     return [ConfigIssue("search", f"{trials} trials", f"at most {MAX_TRIALS} trials", hint)]
 
 
