@@ -24,20 +24,23 @@ class CellDesign:
     """Projections and coefficients of N cells with I orders and J seeds.
 
     If no two cells share an order or a seed, or if only one of the two varies, the values of a row
-    count as independent and there is a single mean square. Otherwise there are three, in the
+    count as independent and there is a single mean square. If each seed has one cell and orders
+    have several, there are two, between and within orders: the effect of the seed is part of the
+    residual. The same holds with orders and seeds exchanged. Otherwise there are three, in the
     sequence order, seed, residual.
     """
 
     shape: tuple[int, int, int]
     """N, I and J."""
     degrees: tuple[int, ...]
-    """Degrees of freedom of the K mean squares; one of 0 if the design does not identify them."""
+    """Degrees of freedom of the K mean squares, that of the residual last; one of 0 if the design
+    does not identify them."""
     _residuals: tuple[Values, ...]
-    """(N, N) residual projections after fitting orders and seeds, seeds alone, orders alone."""
-    _coefficients: tuple[float, float]
-    """Coefficients of v_order and v_seed in the expectations of their mean squares."""
-    _shares: tuple[float, float]
-    """Coefficients of v_order and v_seed in the variance of the mean of a row."""
+    """(N, N) residual projections after fitting all factors, then all factors but the k-th."""
+    _coefficients: tuple[float, ...]
+    """Coefficient of the component of each factor in the expectation of its mean square."""
+    _shares: tuple[float, ...]
+    """Coefficient of the component of each factor in the variance of the mean of a row."""
 
     @property
     def independent(self) -> bool:
@@ -51,19 +54,19 @@ class CellDesign:
 
     @property
     def least_degrees(self) -> float:
-        """Degrees of freedom of the factor with fewer levels."""
-        return float(min(self.degrees[:2]))
+        """Degrees of freedom of the factor with the fewest, or of independent values."""
+        return float(min(self.degrees[:-1] or self.degrees))
 
     def mean_squares(self, rows: Values) -> Values:
         """Return the mean squares (K, P) of rows (P, N) with mean 0."""
         if self.independent:
             return np.asarray((rows**2).sum(axis=1)[None] / self.degrees[0])
-        both, without_order, without_seed = (
+        residual, *without = (
             ((rows @ projection) ** 2).sum(axis=1) for projection in self._residuals
         )
-        order, seed, residual = self.degrees
+        added = [left - residual for left in without]
         return np.stack(
-            [(without_order - both) / order, (without_seed - both) / seed, both / residual]
+            [part / f for part, f in zip([*added, residual], self.degrees, strict=True)]
         )
 
     def variance_terms(self, mean_squares: Values) -> Values:
@@ -75,13 +78,15 @@ class CellDesign:
         n = self.shape[0]
         if self.independent:
             return np.asarray(mean_squares / n)
-        order, seed, residual = mean_squares
-        (of_order, of_seed), (order_share, seed_share) = self._coefficients, self._shares
-        in_order = np.where(order > residual, order_share / of_order, 0.0)
-        in_seed = np.where(seed > residual, seed_share / of_seed, 0.0)
-        return np.stack(
-            [in_order * order, in_seed * seed, (1 / n - in_order - in_seed) * residual]
-        )
+        residual = mean_squares[-1]
+        weights = [
+            np.where(square > residual, share / coefficient, 0.0)
+            for square, share, coefficient in zip(
+                mean_squares[:-1], self._shares, self._coefficients, strict=True
+            )
+        ]
+        weights.append(np.asarray(1 / n - sum(weights)))
+        return np.stack(weights) * mean_squares
 
 
 def cell_design(cells: Cells) -> CellDesign:
@@ -101,21 +106,36 @@ def _design(cells: tuple[tuple[Hashable, Hashable], ...]) -> CellDesign:
     n, i, j = (*by_order.shape, by_seed.shape[1])
     if min(i, j) == 1 or n == i == j:
         return CellDesign((n, i, j), (n - 1,), (), (0.0, 0.0), (0.0, 0.0))
-    columns = (np.hstack([by_order, by_seed]), by_seed, by_order)
-    residuals = tuple(np.eye(n) - fitted @ np.linalg.pinv(fitted) for fitted in columns)
-    rank = int(np.linalg.matrix_rank(columns[0]))
+    if n in (i, j):
+        groups = by_order if n == j else by_seed  # the other factor has a level for each cell
+        k, of_group = groups.shape[1], groups.sum(axis=0)
+        square = float((of_group**2).sum())
+        fitted = np.ones((n, 1))
+        return CellDesign(
+            (n, i, j),
+            (k - 1, n - k),
+            (_residual_projection(groups), _residual_projection(fitted)),
+            ((n - square / n) / (k - 1),),
+            (square / n**2,),
+        )
+    both = np.hstack([by_order, by_seed])
+    rank = int(np.linalg.matrix_rank(both))
     count = by_order.T @ by_seed  # (I, J)
     of_order, of_seed = count.sum(axis=1), count.sum(axis=0)
     return CellDesign(
         (n, i, j),
-        (rank - j, rank - i, n - rank) if rank == i + j - 1 else (0, 0, n - rank),
-        residuals,
+        (rank - j, rank - i, n - rank),
+        tuple(_residual_projection(columns) for columns in (both, by_seed, by_order)),
         (
-            (n - float((count**2 / of_seed).sum())) / (i - 1),
-            (n - float((count**2 / of_order[:, None]).sum())) / (j - 1),
+            (n - float((count**2 / of_seed).sum())) / max(rank - j, 1),
+            (n - float((count**2 / of_order[:, None]).sum())) / max(rank - i, 1),
         ),
         (float((of_order**2).sum()) / n**2, float((of_seed**2).sum()) / n**2),
     )
+
+
+def _residual_projection(columns: Values) -> Values:
+    return np.asarray(np.eye(len(columns)) - columns @ np.linalg.pinv(columns))
 
 
 def _indicators(factor: Sequence[Hashable]) -> Values:

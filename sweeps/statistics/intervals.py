@@ -23,7 +23,7 @@ from sweeps.statistics.variance_components import components, crossed, unbalance
 LEVEL = 0.95
 """Default confidence level."""
 
-Design = Literal["crossed", "one factor", "incomplete", "single"]
+Design = Literal["crossed", "nested", "one factor", "incomplete", "single"]
 Values = npt.NDArray[np.float64]
 
 
@@ -93,10 +93,15 @@ def mean_interval(
     * One factor: one order, one seed, or a different order and a different seed for each value.
       The values then count as independent: mean ± t s / sqrt(n) with f = n - 1. If a factor did
       not vary, the interval holds for its one level only, and the note says so.
+    * Nested design: each seed was run once and orders several times, as in a spread design with
+      as many seeds as runs, or the reverse. The effect of the seed is part of the residual, which
+      the interval includes. The components come from the mean squares between and within orders,
+      and f = I - 1.
     * Incomplete design: some cells are empty or have several values. The components come from
       Henderson's method 3, their share in the mean from the numbers of values, and
-      f = min(I, J) - 1. The interval is marked as `approximate`. If the values do not identify
-      the components, as in a 2 x 2 design without one run, there is no interval.
+      f = min(I, J) - K, where K is the number of groups without a common order or seed (usually
+      1). The interval is marked as `approximate`. If the values do not identify the components,
+      as in a 2 x 2 design without one run, there is no interval.
     * One value: no interval.
 
     With `fixed_orders`, the given orders are the whole population (the design `all`) and add no
@@ -151,8 +156,12 @@ def _error_of_mean(
         squares = parts.mean_square_order, parts.mean_square_seed, parts.mean_square_residual
         return _Error(variance, degrees, variance_of_total(squares, (i, j)), "crossed", note)
     if grid is None and not n == i == j:
-        note = f"{note} with {n} runs, not one per cell"
         estimates = unbalanced(sample, orders, seeds)
+        confounded = None if estimates is None else estimates.confounded
+        if confounded is not None:
+            note = f"{n} runs in {note}, each with a different {confounded}"
+        else:
+            note = f"{note} with {n} runs, not one per cell"
         if estimates is None:
             return _Error(None, 0.0, 0.0, "incomplete", f"{note}: too few for an interval")
         in_mean = (
@@ -160,9 +169,10 @@ def _error_of_mean(
             estimates.seed * estimates.seed_in_mean,
             estimates.residual / n,
         )
-        least = min(i, j) - 1
+        least = estimates.degrees
         total = estimates.order + estimates.seed + estimates.residual
-        return _Error(sum(in_mean), least, 2.0 * total**2 / least, "incomplete", note)
+        design: Design = "incomplete" if confounded is None else "nested"
+        return _Error(sum(in_mean), least, 2.0 * total**2 / least, design, note)
     if n == i == j:
         note = f"{n} runs, each with a different order and seed"
     else:

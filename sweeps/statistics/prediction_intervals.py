@@ -47,7 +47,8 @@ def prediction_interval(
 
     with the components pooled over all orders. The quantile is the larger of Cochran's and
     Satterthwaite's (`sweeps.statistics.t_quantiles`). If only one factor varied, the interval is
-    mean ± t s sqrt(1 + 1/n) and does not cover the variance of the other factor. With `fractions`,
+    mean ± t s sqrt(1 + 1/n) and does not cover the variance of the other factor. There is no
+    interval if the runs do not identify the components, as in `mean_interval`. With `fractions`,
     the interval is that of the logit of the new value, so that its ends are between 0 and 1.
 
     Raises:
@@ -95,10 +96,12 @@ def _prediction(
                 + parts.residual * (1 + 1 / n)
             )
         note = f"{note}, {n} runs"
-        return t_interval(mean, new_run_variance, n, min(i, j) - 1, level, "incomplete", note)
+        design: Design = "incomplete" if parts.confounded is None else "nested"
+        return t_interval(mean, new_run_variance, n, parts.degrees, level, design, note)
+    if grid is None and not independent:
+        note = f"{note}: {n} runs are too few for an interval"
+        return Interval(mean, None, None, n, None, "incomplete", True, note)
     center, variance = float(sample.mean()), float(sample.var(ddof=1)) * (1 + 1 / n)
     alone = "; the order did not vary" if i == 1 and not known else ""
     alone = "; the seed did not vary" if j == 1 else alone
-    complete = grid is not None or independent
-    design: Design = "one factor" if complete else "incomplete"
-    return t_interval(center, variance, n, n - 1, level, design, f"{note}{alone}")
+    return t_interval(center, variance, n, n - 1, level, "one factor", f"{note}{alone}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,10 @@ class Unbalanced(NamedTuple):
     order_in_mean: float
     """sum_i n_i^2 / N^2 over the numbers of values per order: 1 / I if they are equal."""
     seed_in_mean: float
+    degrees: int
+    """Degrees of freedom of the factor with fewer of them."""
+    confounded: Literal["order", "seed"] | None
+    """Factor whose component is 0 here and part of the residual, as each level has one value."""
 
 
 def unbalanced(
@@ -111,11 +115,18 @@ def unbalanced(
     Negative estimates are set to 0. The sum of squares that the orders add to a fit of the seeds
     alone has the expectation
 
-        (I - 1) v_residual + (N - sum_j sum_i n_ij^2 / n_j) v_order
+        (r - J) v_residual + (N - sum_j sum_i n_ij^2 / n_j) v_order
 
-    and that of the seeds has the corresponding one. The residual sum of squares of the additive
-    fit has the expectation (N - I - J + 1) v_residual. Return None if the residual has no degrees
-    of freedom, or if orders and seeds split into groups without a common cell.
+    where r is the rank of the additive fit: I + J - K if orders and seeds split into K groups
+    without a common cell. The sum of squares of the seeds has the corresponding expectation, and
+    the residual one has (N - r) v_residual.
+
+    If each level of a factor has one value, as each seed of a spread design with as many seeds as
+    runs, the effect of this factor cannot be separated from the residual. The design is then
+    one-way, with the other factor: its component comes from the mean squares between and within
+    the levels, and the residual includes the confounded factor.
+
+    Return None if the values identify neither, as in a 2 x 2 design without one run.
     """
     row = {order: i for i, order in enumerate(dict.fromkeys(orders))}
     column = {seed: j for j, seed in enumerate(dict.fromkeys(seeds))}
@@ -123,24 +134,44 @@ def unbalanced(
     of_column = np.eye(len(column))[[column[s] for s in seeds]]  # (N, J)
     count = of_row.T @ of_column  # (I, J)
     n, i, j = len(values), *count.shape
-    degrees = n - i - j + 1
-    both = np.hstack([of_row, of_column])  # (N, I + J)
-    if min(i, j) < 2 or degrees < 1 or np.linalg.matrix_rank(both) < i + j - 1:
+    if min(i, j) < 2 or n == i == j:
         return None
     by_order, by_seed = count.sum(axis=1), count.sum(axis=0)
+    in_mean = float((by_order**2).sum()) / n**2, float((by_seed**2).sum()) / n**2
+    if j == n:
+        order, residual = _one_way(of_row, values)
+        return Unbalanced(order, 0.0, residual, *in_mean, i - 1, "seed")
+    if i == n:
+        seed, residual = _one_way(of_column, values)
+        return Unbalanced(0.0, seed, residual, *in_mean, j - 1, "order")
+    both = np.hstack([of_row, of_column])  # (N, I + J)
+    rank = int(np.linalg.matrix_rank(both))
+    if min(n - rank, rank - i, rank - j) < 1:
+        return None
     unexplained = _unexplained(both, values)
-    residual = unexplained / degrees
+    residual = unexplained / (n - rank)
     added_by_order = _unexplained(of_column, values) - unexplained
     added_by_seed = _unexplained(of_row, values) - unexplained
     weight_order = n - float((count**2 / by_seed[None, :]).sum())
     weight_seed = n - float((count**2 / by_order[:, None]).sum())
     return Unbalanced(
-        order=max(0.0, (added_by_order - (i - 1) * residual) / weight_order),
-        seed=max(0.0, (added_by_seed - (j - 1) * residual) / weight_seed),
-        residual=residual,
-        order_in_mean=float((by_order**2).sum()) / n**2,
-        seed_in_mean=float((by_seed**2).sum()) / n**2,
+        max(0.0, (added_by_order - (rank - j) * residual) / weight_order),
+        max(0.0, (added_by_seed - (rank - i) * residual) / weight_seed),
+        residual,
+        *in_mean,
+        rank - max(i, j),
+        None,
     )
+
+
+def _one_way(levels: Values, values: Values) -> tuple[float, float]:
+    """Return the components between and within the K levels of a factor, indicators (N, K)."""
+    n, k = levels.shape
+    within = _unexplained(levels, values)
+    between = float(((values - values.mean()) ** 2).sum()) - within
+    residual = within / (n - k)
+    weight = n - float((levels.sum(axis=0) ** 2).sum()) / n
+    return max(0.0, (between - (k - 1) * residual) / weight), residual
 
 
 def _unexplained(design: Values, values: Values) -> float:

@@ -39,7 +39,10 @@ class VarianceEstimate:
 
 
 def estimate_variance(sample: Sample) -> VarianceEstimate | None:
-    """Return the components of a sample; None for fewer than 2 orders x 2 seeds."""
+    """Return the components of a sample; None if they cannot be separated.
+
+    This needs 2 orders x 2 seeds, and some orders and some seeds with several runs.
+    """
     i, j = len(set(sample.orders)), len(set(sample.seeds))
     if min(i, j) < 2:
         return None
@@ -48,7 +51,7 @@ def estimate_variance(sample: Sample) -> VarianceEstimate | None:
         parts = components(grid)
         return VarianceEstimate(parts.order, parts.seed, parts.residual, i, j)
     estimates = unbalanced(sample.values, sample.orders, sample.seeds)
-    if estimates is None:
+    if estimates is None or estimates.confounded is not None:
         return None
     return VarianceEstimate(estimates.order, estimates.seed, estimates.residual, i, j)
 

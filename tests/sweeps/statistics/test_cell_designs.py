@@ -53,6 +53,41 @@ def test_two_by_two_without_a_run_is_not_identified():
     assert not cell_design([(0, 0), (0, 1), (1, 0)]).identified
 
 
-def test_separate_blocks_are_not_identified():
+def test_separate_blocks_are_identified_within_the_blocks():
     cells = [*product("ab", "xy"), *product("cd", "zw")]
-    assert not cell_design(cells).identified
+    assert cell_design(cells).degrees == (2, 2, 2)
+    row = np.array([0.0, 1.0, 2.0, 3.0, 9.0, 8.0, 9.0, 8.0])
+    design = cell_design(cells)
+    squares = design.mean_squares((row - row.mean())[None])
+    # each block has one degree of freedom of each factor; the difference of blocks is not used
+    assert squares[:, 0] == pytest.approx([2.0, 1.0, 0.0])
+    assert not cell_design([(0, 0), (1, 1), (1, 2), (2, 2), (2, 3)]).identified
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("sizes", [(3, 3, 3), (4, 3, 2), (1, 5)])
+def test_cells_with_a_seed_each_have_the_components_of_a_one_way_design(sizes, reverse):
+    rng = np.random.default_rng(3)
+    group = [k for k, size in enumerate(sizes) for _ in range(size)]
+    cells = [(k, n) for n, k in enumerate(group)]
+    cells = [cell[::-1] for cell in cells] if reverse else cells
+    row = rng.random(len(cells)) + np.array([4.0 * k for k in group])
+    design = cell_design(cells)
+    assert design.degrees == (len(sizes) - 1, len(cells) - len(sizes))
+    assert design.least_degrees == len(sizes) - 1
+    between, within = design.mean_squares((row - row.mean())[None])[:, 0]
+    means = np.array([row[np.array(group) == k].mean() for k in range(len(sizes))])
+    assert within == pytest.approx(((row - means[group]) ** 2).sum() / (len(cells) - len(sizes)))
+    if len(set(sizes)) == 1:
+        assert between == pytest.approx(sizes[0] * means.var(ddof=1))
+        assert design.variance_terms(np.array([[between], [within]])).sum() == pytest.approx(
+            means.var(ddof=1) / len(sizes)
+        )
+    parts = unbalanced(row, *zip(*cells, strict=True))
+    assert parts.confounded == ("order" if reverse else "seed")
+    component, weight = (
+        (parts.seed, parts.seed_in_mean) if reverse else (parts.order, parts.order_in_mean)
+    )
+    expected = component * weight + parts.residual / len(cells)
+    terms = design.variance_terms(np.array([[between], [within]]))
+    assert terms.sum() == pytest.approx(expected)

@@ -176,7 +176,8 @@ def test_henderson_recovers_additive_effects_exactly():
     some = unbalanced(grid[kept], [orders[k] for k in kept], [seeds[k] for k in kept])
     assert some.residual == pytest.approx(0.0, abs=1e-12)
     assert some.order > some.seed > 0
-    assert unbalanced(grid[:4], [0, 0, 1, 1], [0, 1, 2, 3]) is None  # no seed in both orders
+    path = [(0, 0), (0, 1), (1, 1), (1, 2)]  # nothing is left for the residual
+    assert unbalanced(grid[:4], *zip(*path, strict=True)) is None
 
 
 def test_a_missing_cell_is_said_and_widens_the_interval():
