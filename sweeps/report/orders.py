@@ -184,6 +184,7 @@ def _variance(inputs: ReportInputs, metric: str, figures: list[Figure], notes: l
         for column in zip(*((p.share, p.share_low, p.share_high) for p in known), strict=True)
     )
     over = " x ".join(count(n, name) for name, n in split.levels.items())
+    intervals = ", with 95 % intervals" if any(low is not None for low in lows) else ""
     data = [
         plots.marker_trace(
             "share",
@@ -198,8 +199,8 @@ def _variance(inputs: ReportInputs, metric: str, figures: list[Figure], notes: l
             id="order-variance",
             title="Sources of variance",
             caption=(
-                f"Shares of the variance of validation {metric_name(metric)} over n = {over}, "
-                f"with 95 % intervals; {split.note}. The residual contains the interaction of all "
+                f"Shares of the variance of validation {metric_name(metric)} over n = {over}"
+                f"{intervals}; {split.note}. The residual contains the interaction of all "
                 "factors that vary."
             ),
             spec=plots.plot_spec(

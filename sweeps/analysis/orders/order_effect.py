@@ -24,7 +24,7 @@ from sweeps.analysis.trials.accuracy import SequenceCounts, task_counts
 from sweeps.analysis.trials.summary import counted_runs
 from sweeps.results import latest_trials
 from sweeps.results.rows import TrialRow
-from sweeps.statistics.variance_components import components, crossed
+from sweeps.statistics.variance_components import Unbalanced, components, crossed, unbalanced
 
 Values = npt.NDArray[np.float64]
 
@@ -103,7 +103,8 @@ def order_sensitivity(
     at a fixed order, averaged over the orders. The comparison with the floor is best where n_seeds
     and n_orders are similar. order_std is the standard deviation of `metric` over the means of the
     orders; it includes seed noise. The shares split the variance of `metric` into two-way
-    components (the residual contains the interaction) and require every order with every seed.
+    components (the residual contains the interaction). They need some orders and some seeds with
+    several runs; if each run has a different seed, its effect cannot be separated from noise.
 
     Values that the design cannot provide are null, with a `reason`.
 
@@ -186,12 +187,31 @@ def _shares(done: list[_Run], n_orders: int, n_seeds: int) -> tuple[dict[str, fl
         spread["order_std"] = float(np.std(means, ddof=1))
     if n_orders < 2 or n_seeds < 2:
         return spread, "no variance shares with fewer than 2 orders x 2 seeds"
-    grid = crossed(known, orders, [run.seed for run in done])
-    if grid is None:
-        return spread, "no variance shares: not every order ran once with every seed"
-    shares = components(grid).shares
+    seeds = [run.seed for run in done]
+    grid = crossed(known, orders, seeds)
+    if grid is not None:
+        shares = components(grid).shares
+    else:
+        parts = unbalanced(known, orders, seeds)
+        if parts is None or parts.confounded is not None:
+            return spread, f"no variance shares: {_inseparable(parts, len(done), n_orders)}"
+        total = parts.order + parts.seed + parts.residual
+        shares = (
+            None
+            if total <= 0.0
+            else (parts.order / total, parts.seed / total, parts.residual / total)
+        )
     if shares is None:
         return spread, "no variance shares: nothing varies"
     return spread | dict(
         zip(("share_order", "share_seed", "share_residual"), shares, strict=True)
     ), None
+
+
+def _inseparable(parts: Unbalanced | None, runs: int, n_orders: int) -> str:
+    """Return the reason why the runs do not separate the effects of order and seed."""
+    if parts is not None:
+        return f"each run has a different {parts.confounded}, which is not separable from noise"
+    if runs == n_orders:
+        return "each run has a different order and seed, which are not separable"
+    return "not every order ran once with every seed, and too few of them ran several times"

@@ -9,7 +9,7 @@ changed the metric, not how much another search would change it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -24,6 +24,8 @@ from sweeps.statistics.mixed_model import restricted_likelihood
 from sweeps.statistics.variance_components import ROUNDING
 
 Values = npt.NDArray[np.float64]
+Levels = tuple[tuple[int, ...], ...]
+"""Level of a term for each run: the levels of its factors."""
 
 FACTORS = ("configuration", "order", "seed")
 RESIDUAL = "residual"
@@ -68,10 +70,11 @@ def variance_split(
     """Return the components over the configurations that have a run in every cell.
 
     The other configurations are listed in `left_out`. If fewer than two configurations are
-    complete and others exist, all runs are used: by restricted maximum likelihood and without
-    intervals (`sweeps.statistics.mixed_model`). Methods that do not depend on the order,
-    references and upper bounds are excluded. A factor with a single level has no component and no
-    interactions.
+    complete and others exist, or if the pairs of order and seed are no grid, all runs are used: by
+    restricted maximum likelihood and without intervals (`sweeps.statistics.mixed_model`). Sources
+    that the runs do not separate have one component, and the note names them. Methods that do not
+    depend on the order, references and upper bounds are excluded. A factor with a single level has
+    no component and no interactions.
     """
     eligible = [
         configuration
@@ -106,10 +109,17 @@ def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> VarianceDeco
     if len(active) < 2:
         return VarianceDecomposition((), levels, incomplete, _too_few(levels), "")
     sets = [s for size in range(1, len(active)) for s in combinations(active, size)]
-    terms = {
-        ":".join(FACTORS[f] for f in s): list(zip(*(place[f].tolist() for f in s), strict=True))
-        for s in sets
-    }
+    terms, inseparable = _separable(
+        {
+            ":".join(FACTORS[f] for f in s): tuple(
+                zip(*(place[f].tolist() for f in s), strict=True)
+            )
+            for s in sets
+        }
+    )
+    if not terms:
+        reason = f"the runs do not separate the sources: {'; '.join(inseparable)}"
+        return VarianceDecomposition((), levels, incomplete, reason, "")
     variances = restricted_likelihood(values, terms)
     if variances is None:
         reason = "nothing varies, or there are too few or too many runs"
@@ -121,11 +131,40 @@ def _incomplete_split(grid: Blocks, incomplete: tuple[str, ...]) -> VarianceDeco
         )
         for name, variance in variances.items()
     )
-    note = (
-        f"restricted maximum likelihood over {len(values)} runs; "
-        f"incomplete: {', '.join(incomplete)}"
+    known = np.isfinite(grid.values[:, 0])
+    missing = f"incomplete: {', '.join(incomplete)}"
+    if (known == known[:1]).all():  # as in a spread design
+        missing = f"{int(known[0].sum())} of each configuration"
+    method = f"restricted maximum likelihood over {len(values)} runs"
+    return VarianceDecomposition(
+        parts, levels, (), None, "; ".join([method, missing, *inseparable])
     )
-    return VarianceDecomposition(parts, levels, (), None, note)
+
+
+def _separable(
+    terms: Mapping[str, Levels],
+) -> tuple[dict[str, Levels], tuple[str, ...]]:
+    """Return the terms that the runs can separate, and sentences about the others.
+
+    Terms that divide the runs in the same way have one component together, under the names of the
+    factors among them. A term with a different level in each run is part of the residual.
+    """
+    by_groups: dict[tuple[int, ...], list[str]] = {}
+    for name, levels in terms.items():
+        number = {level: k for k, level in enumerate(dict.fromkeys(levels))}
+        by_groups.setdefault(tuple(number[level] for level in levels), []).append(name)
+    separable: dict[str, Levels] = {}
+    sentences = []
+    for groups, names in by_groups.items():
+        shown = [name.replace(":", " x ") for name in names]
+        if len(set(groups)) == len(groups):
+            sentences.append(f"the residual includes {' and '.join(shown)}")
+            continue
+        factors = [name for name in names if ":" not in name] or names[:1]
+        separable[" + ".join(factors)] = terms[names[0]]
+        if len(names) > 1:
+            sentences.append(f"{shown[0]} cannot be separated from {' and '.join(shown[1:])}")
+    return separable, tuple(sentences)
 
 
 def _too_few(levels: dict[str, int]) -> str:

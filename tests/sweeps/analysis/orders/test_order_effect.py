@@ -139,6 +139,38 @@ def test_a_missing_cell_leaves_no_shares_and_is_counted(study):
     assert "not every order ran once with every seed" in row["reason"]
 
 
+def runs_of(study, cells):
+    """A run of two tasks in each cell (order, seed), with an effect of the order on accuracy."""
+    orders = list(itertools.permutations(range(4)))
+    for order, seed in cells:
+        accuracy = 0.5 + 0.05 * order + 0.01 * (seed % 2)
+        finish(study, [accuracy] * 4, list(orders[order]), seed)
+
+
+def test_runs_that_repeat_orders_and_seeds_have_shares_without_a_grid(study):
+    cells = [(i, j) for i, j in itertools.product(range(3), range(3)) if (i, j) != (2, 0)]
+    runs_of(study, cells)
+    (row,) = sensitivity(study)
+    assert row["reason"] is None
+    assert row["share_order"] > 0.9
+    assert row["share_order"] + row["share_seed"] + row["share_residual"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ([(k, k) for k in range(5)], "each run has a different order and seed"),
+        ([(k % 2, k) for k in range(6)], "each run has a different seed, which is not separable"),
+    ],
+)
+def test_the_reason_names_what_the_runs_do_not_separate(study, cells, reason):
+    runs_of(study, cells)
+    (row,) = sensitivity(study)
+    assert row["share_order"] is row["share_seed"] is row["share_residual"] is None
+    assert reason in row["reason"]
+    assert row["order_std"] > 0.0
+
+
 def test_a_constant_metric_has_no_shares(study):
     for order, seed in itertools.product([[0, 1], [1, 0]], range(2)):
         finish(study, [0.5, 0.5], order, seed)

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from sweeps.analysis.orders.variance_shares import factorial, variance_split
 from sweeps.analysis.trials.replicates import Replicates
+from sweeps.definition import ReplicateDesign
 from sweeps.statistics.variance_components import components
 
 GRIDS = st.tuples(*[st.integers(2, 4)] * 3).flatmap(
@@ -150,3 +151,51 @@ def test_variances_are_recovered_within_their_intervals():
 @pytest.mark.slow
 def test_variance_intervals_cover_at_least_93_percent():
     assert min(recovered(1500).values()) >= 0.93
+
+
+def spread_runs(label, pairs, orders, seeds, offset, noise):
+    values = {
+        (f"o{i}", j): float(offset + orders[i] + seeds[j] + error)
+        for (i, j), error in zip(pairs, noise, strict=True)
+    }
+    return Replicates(label, label, "search", "lorac_ipc", "last", "validation", {"a": values}, {})
+
+
+def spread_sweep(orders, seeds, runs=9):
+    """Six configurations with the pairs of a spread design; orders and seeds have effects."""
+    rng = np.random.default_rng([orders, seeds])
+    pairs = ReplicateDesign(kind="spread", runs=runs).pairs(range(orders), range(seeds))
+    of_order, of_seed = rng.standard_normal(orders), rng.standard_normal(seeds)
+    return [
+        spread_runs(f"c{c}", pairs, of_order, of_seed, 3.0 * c, 0.1 * rng.standard_normal(runs))
+        for c in range(6)
+    ]
+
+
+def test_different_orders_and_seeds_have_one_component_together():
+    found = variance_split(spread_sweep(9, 9), "a")
+    assert [part.source for part in found.components] == [
+        "configuration",
+        "order + seed",
+        "residual",
+    ]
+    assert all(part.low is None for part in found.components)
+    assert "order cannot be separated from seed and order x seed" in found.note
+    assert "9 of each configuration" in found.note
+    both = found.components[1]
+    assert both.variance > 0.3  # two effects with a variance of 1 each
+    assert found.components[2].variance == pytest.approx(0.01, rel=0.7)
+
+
+def test_a_seed_for_each_run_is_separated_from_orders_over_configurations():
+    found = variance_split(spread_sweep(3, 9), "a")
+    sources = [part.source for part in found.components]
+    assert sources == ["configuration", "order", "seed", "configuration:order", "residual"]
+    assert "seed cannot be separated from order x seed" in found.note
+    assert "the residual includes configuration x seed" in found.note
+
+
+def test_one_configuration_with_different_orders_and_seeds_has_no_components():
+    found = variance_split(spread_sweep(9, 9)[:1], "a")
+    assert found.components == ()
+    assert "do not separate" in found.reason
