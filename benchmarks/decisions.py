@@ -9,7 +9,8 @@ that `sweeps pareto` and `sweeps select` use, and prints
 * how often a configuration is on the true front, by the front probability that was said;
 * the regret of selection rules with the same runs: how much worse the selected configuration is in
   truth than the best one, in the same units as the noise;
-* how often the interval of the selected configuration contains its true mean.
+* how often the interval of the selected configuration contains its true mean;
+* the regret of designs with the same number of runs: a grid, and pairs of more orders and seeds.
 
 The last line is the regret of the default rule over that of the best mean, where it is largest.
 """
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sweeps.analysis.front.dominance import front
 from sweeps.analysis.front.membership_probability import front_probability
 from sweeps.analysis.trials.replicates import Replicates
+from sweeps.definition import ReplicateDesign
 from sweeps.statistics.configuration_means import configuration_means, shrunken
 from sweeps.statistics.intervals import mean_interval
 
@@ -109,6 +111,54 @@ def regrets(noise: Noise, design: tuple[int, int], draws: int) -> dict[str, tupl
     }
 
 
+REPLICATES = {
+    "grid, 3 x 3": (ReplicateDesign(), 3, 3),
+    "spread, 3 x 9": (ReplicateDesign(kind="spread", runs=9), 3, 9),
+    "spread, 5 x 9": (ReplicateDesign(kind="spread", runs=9), 5, 9),
+    "spread, 9 x 9": (ReplicateDesign(kind="spread", runs=9), 9, 9),
+}
+"""Designs of nine runs per configuration, with their numbers of orders and seeds."""
+
+
+class DesignResult(NamedTuple):
+    """Simulated quality of a design, for 20 configurations."""
+
+    regret: float
+    """Mean regret of the default rule."""
+    error: float
+    """Standard error of the regret."""
+    coverage: float
+    """Share of the intervals of differences that contain the true difference."""
+    width: float
+    """Median half width of these intervals."""
+
+
+def design_results(noise: Noise, draws: int) -> dict[str, DesignResult]:
+    """Return the regret, and intervals of one difference, for each of `REPLICATES`."""
+    found = {}
+    for number, (name, (design, i, j)) in enumerate(REPLICATES.items()):
+        rng = np.random.default_rng([3, number])
+        cells = list(design.pairs(range(i), range(j)))
+        orders, seeds = (np.array([cell[k] for cell in cells]) for k in (0, 1))
+        lost, held, widths = [], 0, []
+        for _ in range(draws):
+            truth, values = sweep(rng, 20, (i, j), noise)
+            rows = values[:, orders, seeds]
+            result = configuration_means(rows, cells)
+            assert result is not None
+            lost.append(float(truth.max() - truth[np.argmax(result.bounds(1.0))]))
+            pair = mean_interval(rows[0] - rows[1], orders.tolist(), seeds.tolist())
+            assert pair.low is not None
+            assert pair.high is not None
+            held += pair.low <= truth[0] - truth[1] <= pair.high
+            widths.append((pair.high - pair.low) / 2)
+        error = float(np.std(lost) / draws**0.5)
+        found[name] = DesignResult(
+            float(np.mean(lost)), error, held / draws, float(np.median(widths))
+        )
+    return found
+
+
 def winner(count: int, noise: Noise, draws: int) -> tuple[float, float, float, float]:
     """Return coverage and bias of the best of `count` means at 3 x 3: raw, then shrunken."""
     rng = np.random.default_rng([1, count])
@@ -185,6 +235,18 @@ def main() -> None:
         cells = " | ".join(f"{mean:.3f} +- {error:.3f}" for mean, error in found.values())
         print(f"| {name} | {design[0]} x {design[1]} | {cells} |", flush=True)
         ratio = max(ratio, found["lower bound"][0] / found["best mean"][0])
+    print(
+        "\nNine runs of each of 20 configurations: regret of the default, intervals of differences"
+    )
+    print("\n| noise | design | regret | covers | half width |")
+    print("|---|---|---:|---:|---:|")
+    for name, noise in STRUCTURES.items():
+        for design_name, one in design_results(noise, draws).items():
+            print(
+                f"| {name} | {design_name} | {one.regret:.3f} +- {one.error:.3f} "
+                f"| {100 * one.coverage:.1f} | {one.width:.2f} |",
+                flush=True,
+            )
     print("\nThe best of many at 3 x 3: coverage of its interval and bias, raw and shrunken")
     print("\n| noise | configurations | raw covers | bias | shrunken covers | bias |")
     print("|---|---:|---:|---:|---:|---:|")

@@ -10,7 +10,7 @@ from sweeps.analysis.selection.selection import Selection
 from sweeps.analysis.selection.selection_candidates import Candidate
 from sweeps.analysis.trials.paired_differences import Comparison, compare
 from sweeps.analysis.trials.planned_design import MOST, smallest_design
-from sweeps.analysis.trials.power import POWER, detectable_difference
+from sweeps.analysis.trials.power import POWER
 from sweeps.analysis.trials.replicates import Cell
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
@@ -80,14 +80,16 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     both = interval_text(metric, comparison.interval, sign)
     verdict = "significant" if comparison.significant else "not significant"
     lines = [f"{line}, 95 % {both}: {verdict}"]
-    spread = comparison.spread
-    if comparison.significant or spread is None:
+    spread, smallest = comparison.spread, comparison.detectable_difference
+    if comparison.significant or smallest is None:
         return lines
-    smallest = detectable_difference(spread, spread.orders, spread.seeds)
-    lines.append(
-        f"{spread.orders} orders x {spread.seeds} seeds can detect a difference of "
-        f"{metric_text(metric, smallest)}; " + _replicates(smallest_design(spread, gain))
-    )
+    runs = _runs(comparison.interval.n)
+    if spread is not None and comparison.interval.n == spread.orders * spread.seeds:
+        runs = f"{spread.orders} orders x {spread.seeds} seeds"
+    line = f"{runs} can detect a difference of {metric_text(metric, smallest)}"
+    if spread is not None:
+        line += "; " + _replicates(smallest_design(spread, gain))
+    lines.append(line)
     return lines
 
 

@@ -57,6 +57,17 @@ class CellDesign:
         """Degrees of freedom of the factor with the fewest, or of independent values."""
         return float(min(self.degrees[:-1] or self.degrees))
 
+    def expected_mean_squares(self, order: float, seed: float, residual: float) -> Values:
+        """Return the expectations (K,) of the mean squares for given variance components."""
+        n, i, j = self.shape
+        if self.independent:
+            varying = (order if i > 1 else 0.0) + (seed if j > 1 else 0.0)
+            return np.array([varying + residual])
+        factors = [order, seed] if n not in (i, j) else [order if n == j else seed]
+        rest = residual + (seed if n == j else 0.0) + (order if n == i else 0.0)
+        parts = zip(self._coefficients, factors, strict=True)
+        return np.array([*(weight * component + rest for weight, component in parts), rest])
+
     def mean_squares(self, rows: Values) -> Values:
         """Return the mean squares (K, P) of rows (P, N) with mean 0."""
         if self.independent:

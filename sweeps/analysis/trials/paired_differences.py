@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sweeps.analysis.trials.power import VarianceEstimate, detectable_difference, estimate_variance
+from sweeps.analysis.trials.power import (
+    VarianceEstimate,
+    detectable_difference,
+    detectable_in,
+    estimate_variance,
+)
 from sweeps.analysis.trials.replicates import Cell, Replicates, Sample, difference
+from sweeps.statistics.cell_designs import cell_design
 from sweeps.statistics.intervals import (
     LEVEL,
     Interval,
@@ -28,7 +34,8 @@ class Comparison:
     unpaired: int
     """Number of runs of either configuration without a partner, which were left out."""
     spread: VarianceEstimate | None
-    """Variance components of the differences; None below 2 orders x 2 seeds."""
+    """Variance components of the differences; None if the runs do not separate them."""
+    differences: Sample
     p_value: float | None = None
     """Two-sided p value of a difference of 0; None without an interval."""
     adjusted: float | None = None
@@ -43,11 +50,16 @@ class Comparison:
 
     @property
     def detectable_difference(self) -> float | None:
-        """Difference that this design detects with a probability of about 80 %."""
-        spread = self.spread
-        return (
-            None if spread is None else detectable_difference(spread, spread.orders, spread.seeds)
-        )
+        """Difference that these runs detect with a probability of about 80 %; None if unknown."""
+        spread, runs = self.spread, self.differences
+        if spread is not None and len(runs) == spread.orders * spread.seeds:
+            return detectable_difference(spread, spread.orders, spread.seeds)
+        varying = min(len(set(runs.orders)), len(set(runs.seeds)))
+        if self.interval.low is None or varying < 2:
+            return None
+        design = cell_design(tuple(zip(runs.orders, runs.seeds, strict=True)))
+        centered = runs.values - runs.values.mean()
+        return detectable_in(design, design.mean_squares(centered[None])[:, 0])
 
 
 def compare(
@@ -97,7 +109,8 @@ def compare_samples(
     )
     least = min(len(set(differences.orders)), len(set(differences.seeds))) - 1
     p_value = zero_p_value(interval, level, None if fixed_orders else least)
-    return Comparison(metric, interval, unpaired, estimate_variance(differences), p_value)
+    spread = estimate_variance(differences)
+    return Comparison(metric, interval, unpaired, spread, differences, p_value)
 
 
 def adjusted(comparisons: Sequence[Comparison | None]) -> list[Comparison | None]:

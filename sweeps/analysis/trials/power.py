@@ -14,17 +14,20 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import chdtri, ndtr
+from scipy.special import chdtri, ndtr, stdtrit
 
 from sweeps.analysis.trials.replicates import Sample
+from sweeps.statistics.cell_designs import CellDesign
 from sweeps.statistics.intervals import LEVEL
 from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 from sweeps.statistics.variance_components import components, crossed, unbalanced
 
+Values = npt.NDArray[np.float64]
+
 POWER = 0.8
 """Probability of detection that a plan aims at."""
-PARTS = (12, 12, 4)
-"""Numbers of parts of equal probability of each mean square, each represented by its middle."""
+PARTS = {1: (48,), 2: (24, 8), 3: (12, 12, 4)}
+"""Numbers of parts of equal probability that represent each mean square, by their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +78,41 @@ def detectable_difference(
     expected = np.array(
         [seeds * spread.order + residual, orders * spread.seed + residual, residual]
     )
-    order, seed, rest = _outcomes(orders, seeds) * expected[:, None]
+    degrees = orders - 1, seeds - 1, (orders - 1) * (seeds - 1)
+    order, seed, rest = _outcomes(degrees) * expected[:, None]
     terms = variance_terms((order, seed, rest), design, target)
     half = t_quantile(terms, design, target, level) * np.sqrt(terms.sum(axis=0) / variance)
+    return _size(half) * float(np.sqrt(variance))
 
-    def power(difference: float) -> float:  # the difference is in standard errors
+
+def detectable_in(design: CellDesign, squares: Values, level: float = LEVEL) -> float:
+    """Return the difference that `mean_interval` detects in cells that are no grid.
+
+    `squares` (K,) are the expectations of the mean squares of an identified design, or estimates
+    of them. The probability is computed as in `detectable_difference`, with mean squares that
+    count as independent, as they are in balanced designs.
+    """
+    expected = np.maximum(squares, squares[-1])
+    variance = float(design.variance_terms(expected).sum())
+    if variance <= 0.0:
+        return 0.0
+    terms = design.variance_terms(_outcomes(design.degrees) * expected[:, None])
+    quantile = float(stdtrit(design.least_degrees, 0.5 + level / 2))
+    return _size(quantile * np.sqrt(terms.sum(axis=0) / variance)) * variance**0.5
+
+
+def _size(half: Values) -> float:
+    """Return the difference in standard errors that equally likely half widths detect."""
+
+    def power(difference: float) -> float:
         return float((ndtr(difference - half) + ndtr(-difference - half)).mean())
 
-    most = float(half.max()) + 4.0
-    return float(brentq(lambda d: power(d) - POWER, 0.0, most, xtol=1e-6) * np.sqrt(variance))
+    return float(brentq(lambda d: power(d) - POWER, 0.0, float(half.max()) + 4.0, xtol=1e-6))
 
 
 @lru_cache(maxsize=1024)
-def _outcomes(orders: int, seeds: int) -> npt.NDArray[np.float64]:
-    """Return equally likely mean squares divided by their expectations, shape (3, P).
-
-    The rows are order, seed and residual.
-    """
-    degrees = orders - 1, seeds - 1, (orders - 1) * (seeds - 1)
-    middles = [(np.arange(parts) + 0.5) / parts for parts in PARTS]
+def _outcomes(degrees: tuple[int, ...]) -> Values:
+    """Return equally likely mean squares divided by their expectations, shape (K, P)."""
+    middles = [(np.arange(parts) + 0.5) / parts for parts in PARTS[len(degrees)]]
     ratios = [chdtri(f, 1.0 - quantile) / f for f, quantile in zip(degrees, middles, strict=True)]
     return np.stack([axis.ravel() for axis in np.meshgrid(*ratios, indexing="ij")])

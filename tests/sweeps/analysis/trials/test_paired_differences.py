@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import nct
 from scipy.stats import t as student
 
 from clmethods.config import InvalidConfigError
-from sweeps.analysis.trials.paired_differences import compare
+from sweeps.analysis.trials.paired_differences import compare, compare_samples
 from sweeps.analysis.trials.planned_design import expected_power, smallest_design
 from sweeps.analysis.trials.power import (
     VarianceEstimate,
     detectable_difference,
+    detectable_in,
     estimate_variance,
 )
 from sweeps.analysis.trials.replicates import Replicates, Sample, difference, replicates, sample
 from sweeps.analysis.trials.summary import summarize
+from sweeps.definition import ReplicateDesign
+from sweeps.statistics.cell_designs import cell_design
 from sweeps.statistics.intervals import mean_interval
 from sweeps.statistics.t_quantiles import of_mean, t_quantile, variance_terms
 
@@ -185,3 +189,37 @@ def test_the_promised_power_is_that_of_the_intervals(
 
 def test_no_difference_is_shown_no_more_often_than_promised():
     assert simulated_power(np.random.default_rng(5), (0.5, 0.5, 0.7), 0.0, 5, 5, 200) <= 0.09
+
+
+@pytest.mark.parametrize("levels", [(9, 9), (5, 9), (9, 3), (4, 4)])
+@pytest.mark.parametrize("spreads", [(0.5, 0.5, 0.7), (1.0, 0.1, 0.3)])
+def test_the_promised_power_is_that_of_nine_runs_that_are_no_grid(levels, spreads):
+    """800 draws have a standard error of 1.4 %; mean squares of 4 x 4 are not independent."""
+    cells = ReplicateDesign(kind="spread", runs=9).pairs(range(levels[0]), range(levels[1]))
+    design = cell_design(cells)
+    squares = design.expected_mean_squares(*(spread**2 for spread in spreads))
+    size = detectable_in(design, squares)
+    rng = np.random.default_rng(6)
+    orders, seeds = (np.array(level) for level in zip(*cells, strict=True))
+    shown, estimates = 0, []
+    for _ in range(800):
+        values = (
+            size
+            + spreads[0] * rng.standard_normal(levels[0])[orders]
+            + spreads[1] * rng.standard_normal(levels[1])[seeds]
+            + spreads[2] * rng.standard_normal(9)
+        )
+        found = compare_samples(Sample(values, tuple(map(str, orders)), tuple(seeds)), "a")
+        shown += found.significant
+        estimates.append(found.detectable_difference)
+    assert shown / 800 == pytest.approx(0.8, abs=0.06)
+    assert np.median(estimates) == pytest.approx(size, rel=0.35)
+
+
+def test_nine_different_orders_and_seeds_detect_what_a_t_test_of_nine_values_does():
+    design = cell_design([(k, k) for k in range(9)])
+    squares = design.expected_mean_squares(0.25, 0.25, 0.5)
+    assert squares.tolist() == [1.0]
+    critical = student.ppf(0.975, 8)
+    size = detectable_in(design, squares)
+    assert nct.sf(critical, 8, 3 * size) == pytest.approx(0.8, abs=0.01)
