@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clmethods.config.task_contents import task_contents
 from sweeps.analysis.front.pareto_table import training_benefit
+from sweeps.definition import Sweep
 from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card import CardEntry, card_entries
 from sweeps.report.orders import order_answer
@@ -60,8 +61,15 @@ def _facts(inputs: ReportInputs) -> tuple[tuple[str, str], ...]:
         ("data", f"{stream.dataset}, {count(stream.tasks, 'task')}"),
         *([("classes by task", "; ".join(tasks))] if (tasks := task_contents(stream)) else []),
         ("configurations", f"{inputs.configurations:,}"),
-        ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}"),
+        ("orders x seeds", f"{len(orders)} x {len(sweep.seeds)}{_pairs(sweep)}"),
         ("finished runs", f"{inputs.finished:,}"),
         ("backbone", sweep.base.backbone.name),
         ("readout", inputs.readout),
     )
+
+
+def _pairs(sweep: Sweep) -> str:
+    """Return the number of pairs that are run, if they are not all."""
+    if sweep.replicates.kind == "grid":
+        return ""
+    return f", {sweep.replicate_count} of the pairs"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sweeps.cli.text.replicate_lines import power_line, recommendation_lines
+
 if TYPE_CHECKING:
     from clmethods.config import ConfigIssue
     from sweeps.analysis.trials.power import VarianceEstimate
@@ -32,7 +34,8 @@ def report_text(
     lines = [
         cost_line(plan, cost),
         *budget_lines(plan, cost, spending),
-        power_line(plan, spread),
+        power_line(plan.sweep, spread),
+        *recommendation_lines(plan.sweep),
         *freezing_lines(plan),
         *memory_lines(plan, taken),
         *gpu_lines(plan, measured),
@@ -86,29 +89,6 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
             + verdict
         )
     return lines
-
-
-def power_line(plan: Plan, spread: VarianceEstimate | None) -> str:
-    """Return the smallest difference that the replicates of two configurations can show."""
-    from sweeps.analysis.trials.power import POWER, VarianceEstimate, detectable_difference
-
-    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
-    seeds = len(plan.sweep.seeds)
-    name = f"power: {orders} orders x {seeds} seeds"
-    if orders < 2 or seeds < 2:
-        return f"{name} give no interval; 2 of each are the least"
-    if spread is not None:
-        points = detectable_difference(spread, orders, seeds) * 100
-        return (
-            f"{name} detect a difference of {points:.1f} points between two configurations in "
-            f"{POWER:.0%} of cases, by the spread of stored results"
-        )
-    unit = detectable_difference(VarianceEstimate(0.0, 0.0, 1.0, orders, seeds), orders, seeds)
-    return (
-        f"{name} detect a difference of {unit:.1f} SD between two configurations in {POWER:.0%} "
-        "of cases; SD is the standard deviation of that difference from one pair of runs to the "
-        "next, without effects of order and seed. With stored results, points are given instead"
-    )
 
 
 def stored_variance(plan: Plan, objects: ObjectStore) -> VarianceEstimate | None:

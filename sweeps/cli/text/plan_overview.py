@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import count, fitted, item, more
+from sweeps.cli.text.replicate_lines import pair_lines
 from sweeps.cli.text.task_lines import task_lines
 from sweeps.definition.resources import resource_warnings
 
@@ -48,6 +49,7 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
     lines += search_lines(sweep, plan.step)
     lines += [f"  {line}" for line in task_lines(sweep)]
     lines += _order_lines(sweep)
+    lines += [f"  {line}" for line in pair_lines(sweep)]
     lines += _settings_lines(sweep)
     lines += _warning_lines(plan)
     lines += plan.warnings
@@ -90,10 +92,11 @@ def _order_lines(sweep: Sweep) -> list[str]:
     from sweeps.definition.orders import balance_lines
 
     runs = [run for run in sweep.runs if not run.method.ORDER_FREE]
-    lists = list(dict.fromkeys(sweep.orders_for(run) for run in runs))
+    runs_each = sweep.replicates.runs  # the first orders are used if there are more than runs
+    lists = list(dict.fromkeys(sweep.orders_for(run)[:runs_each] for run in runs))
     lines = [f"  orders: {sweep.orders.design}. {sweep.orders.balances}"] if lists else []
     for orders in lists[:SHOWN_ORDERS]:
-        lines += [f"    {line}" for line in balance_lines(orders)]
+        lines += [f"    {line}" for line in balance_lines(orders, crossed=runs_each is None)]
     if len(lists) > SHOWN_ORDERS:
         lines.append(f"    and {len(lists) - SHOWN_ORDERS} more lists of orders")
     return lines

@@ -62,8 +62,8 @@ def common_beginning(orders: Sequence[Order]) -> int:
     return [*places, False].index(False)
 
 
-def balance_lines(orders: Sequence[Order]) -> list[str]:
-    """Return the balance and the cost as sentences."""
+def balance_lines(orders: Sequence[Order], *, crossed: bool = True) -> list[str]:
+    """Return the balance as sentences and, if each seed is run in each order, the cost."""
     cost, alike = stage_cost(orders), common_beginning(orders)
     if len(orders) == 1:
         return [f"{cost.distinct} stages per configuration and seed"]
@@ -73,6 +73,8 @@ def balance_lines(orders: Sequence[Order]) -> list[str]:
     if alike:
         first = "the first task is" if alike == 1 else f"the first {alike} tasks are"
         lines.append(f"{first} the same in every order")
+    if not crossed:
+        return lines
     saved = cost.unshared - cost.distinct
     shared = f"{cost.unshared} without sharing" if saved else "none of them shared"
     lines.append(f"{cost.distinct} stages per configuration and seed, {shared}")

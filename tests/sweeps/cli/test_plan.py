@@ -60,6 +60,69 @@ def test_a_plan_without_results_says_what_difference_it_can_detect(
     assert " SD between two configurations in 80% of cases; SD is the standard deviation" in said
 
 
+def planned(
+    sweeps_command: Callable[..., Result], file: Path, storage: Path
+) -> tuple[str, list[str]]:
+    """The words of a plan on one line, and its lines."""
+    found = sweeps_command("plan", file, "--storage", storage)
+    assert found.exit_code == 0, found.output
+    return " ".join(found.output.split()), found.output.splitlines()
+
+
+def test_a_plan_shows_the_pairs_of_a_spread_design(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    spread = {"kind": "spread", "runs": 4}
+    file = sweep_file(orders={"design": "latin_square"}, seeds=[0, 1, 2, 3], replicates=spread)
+    said, lines = planned(sweeps_command, file, tmp_path / "storage")
+    sweep = load_sweep(file)
+    orders = len(sweep.task_orders)
+    assert f"replicates: spread, 4 runs of the {4 * orders} pairs of order and seed" in said
+    for order, seed in {(t.order_id, t.seed) for t in expand(sweep) if t.role == "search"}:
+        (line,) = [line for line in lines if f"order {order}: seed" in line]
+        assert str(seed) in line.partition(": ")[2]
+    assert f"power: 4 runs with {min(orders, 4)} orders and 4 seeds detect a difference" in said
+    assert "stages per configuration and seed" not in said  # no seed is run in all orders
+    assert "would use" not in said
+
+
+def test_a_plan_names_a_spread_design_with_more_orders_for_the_same_runs(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    stream = {"dataset": "digits", "tasks": 5}
+    file = sweep_file(stream=stream, orders={"design": "random", "count": 3}, seeds=[0, 1, 2])
+    said, _ = planned(sweeps_command, file, tmp_path / "storage")
+    assert "`orders: {..., count: 9}`, `seeds: [0, ..., 8]`" in said
+    assert "would use 9 orders instead of 3, with the same 9 runs" in said
+    better = sweep_file(
+        stream=stream,
+        orders={"design": "random", "count": 9},
+        seeds=[*range(9)],
+        replicates={"kind": "spread", "runs": 9},
+    )
+    assert "would use" not in planned(sweeps_command, better, tmp_path / "storage")[0]
+    listed = sweep_file(
+        stream=stream,
+        orders={"design": "explicit", "list": [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]]},
+        seeds=[0, 1, 2],
+    )
+    assert "would use" not in planned(sweeps_command, listed, tmp_path / "storage")[0]
+
+
+def test_a_plan_says_if_pairs_repeat_too_seldom_for_an_interval(
+    sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = sweep_file(
+        stream={"dataset": "digits", "tasks": 5},
+        orders={"design": "latin_square"},
+        seeds=[*range(5)],
+        replicates={"kind": "spread", "runs": 9},
+    )
+    said, _ = planned(sweeps_command, file, tmp_path / "storage")
+    assert "9 runs with 5 orders and 5 seeds give no interval" in said
+    assert "Declare 9 seeds, one for each run" in said
+
+
 def test_a_run_without_its_data_is_refused_before_anything(
     sweeps_command: Callable[..., Result], sweep_file: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.definition import expand
+from sweeps.definition.trials import trials_of
 from sweeps.search.controller import next_step
 from sweeps.search.search_state import Request
 from tests.sweeps.search.steps import Done, finish, learning_sweep, made_up, observed, to_the_end
@@ -153,3 +154,42 @@ def test_the_model_hears_the_mean_over_orders_and_seeds() -> None:
         assert len(runs) == 4
         values = [made_up(Request(t, 3)).values[-1]["average_accuracy"] for t in runs]
         assert outcome.values == pytest.approx((fmean(v for v in values if v is not None),))
+
+
+def test_a_race_adds_the_pairs_of_a_spread_design_in_their_sequence() -> None:
+    """With fewer runs than orders, too: the race knows only the orders that are run."""
+    for orders, seeds, runs in ((6, 6, 5), (3, 6, 6), (4, 4, 9)):
+        sweep = small_sweep(
+            search={"method.importance_threshold": [0, 0.1, 0.3]},
+            orders={"design": "random", "count": orders},
+            seeds=[*range(seeds)],
+            replicates={"kind": "spread", "runs": runs},
+            racing={"start": 2, "step": 1, "confidence": 0.999},
+            stream={"dataset": "digits", "tasks": 5},
+        )
+        declared = [(t.order_id, t.seed) for t in trials_of(sweep, sweep.configurations[:1])]
+        asked = next_step(sweep, observed(set())).requests
+        first = {(r.trial.order_id, r.trial.seed) for r in asked if r.trial.role == "search"}
+        assert first == set(declared[:2])
+        step = to_the_end(sweep)
+        assert {d.by for d in step.decisions} == {"racing"}
+        for configuration in sweep.configurations:
+            identity = configuration.run.config_id
+            cells = [(t.order_id, t.seed) for t in step.trials if t.config_id == identity]
+            if configuration.role == "search":
+                assert set(cells) == set(declared[: len(cells)])
+
+
+def test_a_model_hears_of_all_pairs_of_a_spread_design() -> None:
+    sweep = learning_sweep(
+        trials=4,
+        orders={"design": "random", "count": 2},
+        seeds=[0, 1, 2, 3],
+        replicates={"kind": "spread", "runs": 4},
+    )
+    step = to_the_end(sweep)
+    assert len(step.outcomes) == 4
+    for identity in step.outcomes:
+        cells = [(t.order_id, t.seed) for t in step.trials if t.config_id == identity]
+        assert len(set(cells)) == 4
+        assert len({seed for _, seed in cells}) == 4
