@@ -66,7 +66,7 @@ def card_entries(
     question: SelectionQuestion, choice: Selection, test: TestRuns
 ) -> list[CardEntry]:
     """Return the entries of the selection card; the first names the choice."""
-    excluded = [CardEntry("excluded", (name,)) for name in choice.incomplete]
+    excluded = [CardEntry("excluded", (str(each),)) for each in choice.incomplete]
     if choice.chosen is None:
         return [*_no_choice(question, choice), *excluded]
     chosen = choice.chosen

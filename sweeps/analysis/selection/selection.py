@@ -22,6 +22,7 @@ from sweeps.analysis.selection.common_runs import CommonRuns, common_runs
 from sweeps.analysis.selection.selection_candidates import (
     Candidate,
     DecisionBasis,
+    Excluded,
     MetricLimit,
     candidates_of,
 )
@@ -44,9 +45,8 @@ class Selection:
     sorted."""
     refused: tuple[Candidate, ...]
     """Configurations that violate a limit, sorted by the size of the violation."""
-    incomplete: tuple[str, ...]
-    """Configurations that are not compared, such as those without a run that has all metrics:
-    name and reason."""
+    incomplete: tuple[Excluded, ...]
+    """Configurations that are not compared, such as those without a run that has all metrics."""
     unlimited: Candidate | None
     """Best candidate without limits."""
     common_runs: int | None = None
@@ -129,10 +129,10 @@ def select(
     )
 
 
-def _with_fewer_runs(candidates: Sequence[Candidate], common: CommonRuns) -> list[str]:
+def _with_fewer_runs(candidates: Sequence[Candidate], common: CommonRuns) -> list[Excluded]:
     compared = set(common.compared)
     return [
-        f"{candidate.name}: fewer runs than others, not compared"
+        Excluded(candidate, "fewer runs than others, not compared")
         for index, candidate in enumerate(candidates)
         if index not in compared
     ]

@@ -111,15 +111,26 @@ class Candidate:
         return f"{self.replicates.label}, readout `{self.replicates.readout_id}`"
 
 
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Configuration that is not compared."""
+
+    candidate: Candidate
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.candidate.name}: {self.reason}"
+
+
 def candidates_of(
     configurations: Sequence[Replicates],
     directions: Mapping[str, Direction],
     cells: Sequence[Cell] | None,
     fixed_orders: bool,
-) -> tuple[list[Candidate], list[str]]:
-    """Return the fair configurations with their own estimates, and the names of those without."""
+) -> tuple[list[Candidate], list[Excluded]]:
+    """Return the fair configurations with their own estimates, and those without."""
     candidates: list[Candidate] = []
-    incomplete: list[str] = []
+    incomplete: list[Excluded] = []
     for configuration in configurations:
         if not configuration.fair:
             continue
@@ -135,7 +146,7 @@ def candidates_of(
             candidates.append(candidate)
             continue
         (why,) = without_runs([configuration], list(directions)) or ["no run has all the metrics"]
-        incomplete.append(f"{candidate.name}: {why}")
+        incomplete.append(Excluded(candidate, why))
     return candidates, incomplete
 
 

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     help="Write the run, its readout and the evidence as YAML for `clmethods train`. "
     "A file with other content is not overwritten.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; see sweeps/README.md.")
 @exit_on_user_error
 def select(
     directory: str,
@@ -97,6 +98,7 @@ def select(
     choose_on: tuple[str, ...],
     order: str | None,
     output: Path | None,
+    as_json: bool,
 ) -> None:
     """Select a configuration under constraints, with reasons.
 
@@ -116,6 +118,7 @@ def select(
         production_run,
     )
     from sweeps.presentation.selection_card import SelectionQuestion, selection_card_text
+    from sweeps.presentation.selection_json import selection_json
     from sweeps.presentation.text_tables import FRACTIONS
     from sweeps.search.requested_results import read_results
 
@@ -183,9 +186,12 @@ def select(
     )
     for warning in results.warnings:
         click.echo(warning, err=True)
-    click.echo(selection_card_text(question, choice, test))
-    for line in task_lines(sweep, SHOWN_TASKS):
-        click.echo(line)
+    if as_json:
+        click.echo(selection_json(sweep.name, question, choice, test, task_lines(sweep)))
+    else:
+        click.echo(selection_card_text(question, choice, test))
+        for line in task_lines(sweep, SHOWN_TASKS):
+            click.echo(line)
     if choice.chosen is None:
         sys.exit(ExitCode.FAILED)
     if output is not None:
@@ -198,7 +204,8 @@ def select(
         text = yaml_text(document)
         head = "wrote" if write_new_file(output, text) else "unchanged"
         click.echo(
-            f"{head:<10}{output}: `clmethods train {output}` trains it, with seed {run.seed}"
+            f"{head:<10}{output}: `clmethods train {output}` trains it, with seed {run.seed}",
+            err=as_json,  # stdout holds the document alone
         )
 
 

@@ -25,11 +25,11 @@ SIMULATED = (
 DIFFERENT = SIMULATED.format(
     design="9 x 9", closer="52 % to 54 %", narrower="less than half as wide"
 )
-"""What `benchmarks/decisions.py` measured for a different order and seed in each run."""
+"""Result of `benchmarks/decisions.py` for a different order and seed in each run."""
 REPEATED = SIMULATED.format(
     design="5 x 9", closer="29 % to 32 %", narrower="a third narrower or more"
 )
-"""What `benchmarks/decisions.py` measured for more orders than a grid has, but fewer than runs."""
+"""Result of `benchmarks/decisions.py` for more orders than a grid has, but fewer than runs."""
 
 
 def pair_lines(sweep: Sweep) -> list[str]:

@@ -153,3 +153,64 @@ def test_the_cheapest_within_a_margin(sweeps_command: Command, finished: Path) -
     assert "points of the best average_accuracy" in cheap.output
     assert "of these it is the cheapest (" in cheap.output
     assert "trainable parameters" in cheap.output
+
+
+def document_of(result: Result) -> dict:
+    assert result.exit_code in (0, 1), result.output
+    found = json.loads(result.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_json_holds_the_content_of_the_card(
+    sweeps_command: Command, finished: Path, tmp_path: Path
+) -> None:
+    options = ("--max", "forgetting=90%", "--by", "mean")
+    card = sweeps_command("select", finished, *options)
+    file = tmp_path / "production.yaml"
+    result = sweeps_command("select", finished, *options, "--json", "-o", file)
+    found = document_of(result)
+    lines = [line for entry in found["card"] for line in entry["lines"]]
+    assert [line[10:] for line in card.stdout.splitlines()[: len(lines)]] == lines
+    chosen = found["chosen"]
+    evidence = yaml.safe_load(file.read_text(encoding="utf-8"))["evidence"]
+    assert chosen["config_id"] == evidence["config_id"]
+    for metric, expected in evidence["validation"].items():
+        assert {name: chosen["validation"][metric][name] for name in expected} == expected
+    for metric, expected in evidence["prediction"].items():
+        assert chosen["prediction"][metric]["low"] == expected["low"]
+    assert found["admissible"][0]["config_id"] == chosen["config_id"]
+    assert found["admissible"][1] == found["runner_up"]
+    assert len(found["admissible"]) + len(found["refused"]) == found["compared"]
+    assert found["question"]["limits"] == [{"metric": "forgetting", "kind": "max", "bound": 0.9}]
+    assert chosen["held_out"] is None
+    (first, _) = found["differences"]
+    means = [
+        found[name]["validation"][first["metric"]]["mean"] for name in ("chosen", "runner_up")
+    ]
+    assert first["metric"] == "average_accuracy"
+    if first["unpaired"] == 0:
+        assert first["mean"] == pytest.approx(means[0] - means[1])
+    assert "wrote" in result.stderr
+
+
+def test_the_json_of_limits_that_nothing_satisfies_lists_what_they_refuse(
+    sweeps_command: Command, finished: Path
+) -> None:
+    result = sweeps_command("select", finished, "--min", "average_accuracy=100%", "--json")
+    found = document_of(result)
+    assert result.exit_code == 1
+    assert found["chosen"] is found["runner_up"] is None
+    assert found["admissible"] == found["differences"] == []
+    assert found["compared"] == len(found["refused"]) > 0
+    for configuration in found["refused"]:
+        assert [limit["metric"] for limit in configuration["violated"]] == ["average_accuracy"]
+    assert found["without_limits"]["config_id"] in {one["config_id"] for one in found["refused"]}
+
+
+def test_the_json_names_held_out_runs(sweeps_command: Command, finished: Path) -> None:
+    found = document_of(sweeps_command("select", finished, "--choose-on", "seeds=0", "--json"))
+    assert {run["seed"][0] for run in found["question"]["choose_on"]} == {0}
+    held_out = found["chosen"]["held_out"]
+    assert {run["seed"][0] for run in held_out["runs"]} == {1}
+    assert held_out["validation"]["average_accuracy"]["runs"] == len(held_out["runs"])

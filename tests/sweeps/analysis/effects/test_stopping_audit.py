@@ -74,7 +74,9 @@ def test_orders_components_and_the_choice_leave_stopped_configurations_out(study
     found = found_in(study)
     choice = select(found, OBJECTIVES, [], "average_accuracy")
     assert choice.chosen.replicates.label == "good"
-    assert choice.incomplete == ("stopped, readout `last`: stopped after 1 of 2 tasks",)
+    assert tuple(map(str, choice.incomplete)) == (
+        "stopped, readout `last`: stopped after 1 of 2 tasks",
+    )
     assert variance_split(found, "average_accuracy").left_out == ("stopped (0 of 4 runs)",)
     table = order_sensitivity(study.trials, study.evals, "last", "validation").to_pylist()
     by_label = {row["label"]: row for row in table}
