@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -35,10 +36,25 @@ def read_results(sweep: Sweep, objects: ObjectStore) -> Results:
     reads = read_tables(objects, sweep.name, ["trials", "evals"], encoded=True)
     trials, evals = reads["trials"], reads["evals"]
     step, unread = read_step(sweep, objects)
-    kept, _, gaps = requested_trials(step, trials.table)
-    warnings = dict.fromkeys((*trials.warnings, *evals.warnings, *unread.values(), *gaps))
-    left_out = dict.fromkeys((*trials.damaged, *evals.damaged, *unread))
-    return Results(kept, evals.table, tuple(warnings), tuple(left_out))
+    warnings = (*trials.warnings, *evals.warnings, *unread.values())
+    left_out = (*trials.damaged, *evals.damaged, *unread)
+    return requested_results(step, trials.table, evals.table, warnings, left_out)
+
+
+def requested_results(
+    step: Step,
+    trials: pa.Table,
+    evals: pa.Table,
+    warnings: Iterable[str],
+    left_out: Iterable[str],
+) -> Results:
+    """Return the results of the requested trials among the stored ones.
+
+    `warnings` and `left_out`: those of the reading of the tables.
+    """
+    kept, _, gaps = requested_trials(step, trials)
+    every = dict.fromkeys((*warnings, *gaps))
+    return Results(kept, evals, tuple(every), tuple(dict.fromkeys(left_out)))
 
 
 def requested_trials(step: Step, trials: pa.Table) -> RequestedTrials:

@@ -48,11 +48,9 @@ def effects(
     split: str,
 ) -> None:
     """Show the effects, interactions and importance of all axes."""
-    from sweeps.analysis.effects.axis_effects import searched_points, varied_axes
-    from sweeps.analysis.trials.metric_choice import all_orders, chosen_readout
-    from sweeps.analysis.trials.paired_differences import configurations
-    from sweeps.analysis.trials.replicates import replicates, without_runs
-    from sweeps.analysis.trials.summary import summarize
+    from sweeps.analysis.effects.search_effects import varied_search
+    from sweeps.analysis.trials.metric_choice import all_orders
+    from sweeps.analysis.trials.replicates import without_runs
     from sweeps.cli.text.front_table import left_out_text
     from sweeps.presentation.numbers import ADJUSTMENT
     from sweeps.search.requested_results import read_results
@@ -61,12 +59,10 @@ def effects(
     sweep = stored.sweep
     results = read_results(sweep, stored.objects)
     note_left_out(results.left_out)
-    name = chosen_readout(sweep, readout)
-    metrics = list(metric or sweep.objectives)
-    found = replicates(summarize(results.trials, results.evals, split), metrics)
-    found = [one for one in configurations(found, name, split) if one.role == "search"]
-    points = searched_points(results.trials)
-    axes = varied_axes(points, dict(_pair(text) for text in baseline))
+    baselines = dict(_pair(text) for text in baseline)
+    found, points, axes, name, metrics = varied_search(
+        sweep, results, metric, readout, split, baselines
+    )
     for warning in results.warnings:
         click.echo(warning, err=True)
     if not found:

@@ -171,17 +171,14 @@ def run(
     stages are trained. A file under which existing rows would have another meaning is refused, and
     so is a different version of the file while the sweep is running.
     """
-    from sweeps.definition import measured_sweep, misfit_weights, missing_data
+    from sweeps.definition.readiness import ready_sweep
     from sweeps.execution.driver import RunOptions, run_sweep
     from sweeps.stages.stage_store import StageStore
 
     stored = usable_storage(storage, write=True, create=False) if from_storage else None
     definition = load_named_sweep(sweep) if stored is None else find_stored_sweep(stored, sweep)
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
-    if address is None:  # the machines of a cluster have separate folders
-        refuse(missing_data(definition))
-    refuse(misfit_weights(definition))
-    definition = measured_sweep(definition)
+    definition = ready_sweep(definition, on_cluster=address is not None)
     objects = stored or usable_storage(storage, definition.storage, write=True)
     _print_data(definition, verbose)
     outcome = run_sweep(

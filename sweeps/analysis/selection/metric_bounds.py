@@ -1,4 +1,4 @@
-"""Bounds of metrics on the command line: fractions of accuracies, numbers of other figures."""
+"""Bounds of metrics as users write them: fractions of accuracies, numbers of other figures."""
 
 from __future__ import annotations
 
