@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -59,6 +60,38 @@ class ClmethodsError(Exception):
     The text of each is a message for users. A subclass has a built-in exception as a second base
     where callers may expect one.
     """
+
+
+OWN_PACKAGES = frozenset({"clmethods", "sweeps"})
+
+MACHINE_ERRNOS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENAMETOOLONG, errno.ESTALE),
+    }
+)
+"""Error numbers of the operating system that no code of a program causes."""
+
+
+def machine_error_text(error: BaseException) -> str | None:
+    """Return one sentence about an error that the machine or its installation caused.
+
+    None for all other errors, which may be faults of the program.
+    """
+    if isinstance(error, MemoryError):
+        return "the machine has not enough memory for this; use a larger machine"
+    if isinstance(error, ImportError):
+        package = (error.name or "").split(".")[0]
+        if not package or package in OWN_PACKAGES:
+            return None
+        if isinstance(error, ModuleNotFoundError):
+            return f"the package {package!r} is not installed: pip install {package}"
+        first = str(error).partition("\n")[0]
+        return f"the package {package!r} cannot be imported: {first}; install it again"
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
+        place = f" ({escaped(str(error.filename))})" if error.filename is not None else ""
+        return f"the operating system refuses a file: {error.strerror}{place}"
+    return None
 
 
 class InvalidConfigError(ClmethodsError, ValueError):

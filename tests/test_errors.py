@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 import sweeps
 from clmethods.cli.errors import exit_on_user_error
 from clmethods.cli.exit_codes import ExitCode as ClmethodsExitCode
-from clmethods.errors import ClmethodsError, InvalidConfigError
+from clmethods.errors import ClmethodsError, InvalidConfigError, machine_error_text
 from clmethods.nn.weights import WeightsError
 from sweeps.cli.errors import exit_on_user_error as exit_on_sweeps_error
 from sweeps.cli.errors import exit_with_code_line
@@ -122,6 +123,52 @@ def test_a_known_error_of_a_run_is_a_message_with_its_exit_code() -> None:
     result = CliRunner().invoke(command)
     assert result.exit_code == 1
     assert result.output == "error: no file\nexit code 1: stopped by a WeightsError\n"
+
+
+MACHINE = [
+    (OSError(errno.EROFS, "Read-only file system", "/x"), "Read-only file system (/x)"),
+    (PermissionError(errno.EACCES, "Permission denied", "out.csv"), "Permission denied (out.csv)"),
+    (ModuleNotFoundError("No module named 'onnx'", name="onnx"), "pip install onnx"),
+    (ImportError("libX.so: no file", name="torch._C"), "'torch' cannot be imported: libX.so"),
+    (MemoryError(), "not enough memory"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), MACHINE)
+@pytest.mark.usefixtures("leave")
+def test_an_error_of_the_machine_is_a_message_of_every_command(
+    error: Exception, text: str
+) -> None:
+    @click.command()
+    @exit_on_sweeps_error
+    def of_sweeps() -> None:
+        raise error
+
+    @click.command()
+    def of_clmethods() -> None:
+        with exit_on_user_error("the run cannot be trained"):
+            raise error
+
+    for command in (of_sweeps, of_clmethods):
+        result = CliRunner().invoke(command)
+        assert result.exit_code in {1, 2}
+        assert text in result.output
+        assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EBADF, "Bad file descriptor"),
+        FileNotFoundError(errno.ENOENT, "No such file", "x"),
+        ModuleNotFoundError("No module named 'sweeps.x'", name="sweeps.x"),
+        KeyError("x"),
+    ],
+)
+def test_an_error_that_may_be_a_fault_of_the_program_is_not_one_of_the_machine(
+    error: Exception,
+) -> None:
+    assert machine_error_text(error) is None
 
 
 def test_an_unknown_error_keeps_its_traceback() -> None:

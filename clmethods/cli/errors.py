@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 
 from clmethods.cli.exit_codes import ExitCode
-from clmethods.errors import ClmethodsError, InvalidConfigError
+from clmethods.errors import ClmethodsError, InvalidConfigError, machine_error_text
 
 
 @contextmanager
@@ -26,16 +26,16 @@ def exit_on_user_error(subject: str, failed: ExitCode = ExitCode.FAILED) -> Iter
         for issue in error.issues:
             click.echo(f"  {issue}", err=True)
         sys.exit(ExitCode.INVALID_INPUT)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package == "clmethods":
-            raise
-        click.echo(f"error: {subject}: the package {package!r} is not installed", err=True)
-        click.echo(f"  pip install {package}", err=True)
-        sys.exit(ExitCode.INVALID_INPUT)
     except ClmethodsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(failed if _is_in_computation(error) else ExitCode.INVALID_INPUT)
+    except (ImportError, OSError, MemoryError) as error:
+        text = machine_error_text(error)
+        if text is None:
+            raise
+        click.echo(f"error: {subject}: {text}", err=True)
+        missing = isinstance(error, ModuleNotFoundError)
+        sys.exit(ExitCode.INVALID_INPUT if missing else ExitCode.FAILED)
 
 
 def _is_in_computation(error: ClmethodsError) -> bool:

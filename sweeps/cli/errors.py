@@ -11,7 +11,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
-from clmethods.errors import ClmethodsError, InvalidConfigError
+from clmethods.errors import ClmethodsError, InvalidConfigError, machine_error_text
 from sweeps.cli.text.layout import fitted
 from sweeps.execution.exit_codes import (
     INTERRUPTED_TEXT,
@@ -49,7 +49,8 @@ def report_left_out(left_out: Mapping[str, str]) -> None:
 def exit_on_user_error(command: Callable[P, R]) -> Callable[P, R]:
     """Print the issues of invalid input, or the message of another `ClmethodsError`, and exit.
 
-    Exceptions that neither package defines are not caught, unless a storage caused them.
+    Exceptions that neither package defines are not caught, unless a storage or the machine caused
+    them (`machine_error_text`).
     """
     return _guarded(command, lambda code, meaning: None, catch_all=False)
 
@@ -101,6 +102,8 @@ def _guarded(command: Callable[P, R], last: Last, *, catch_all: bool) -> Callabl
                 click.echo(f"error: {error}", err=True)
                 last(ExitCode.FAILED, f"stopped by a {type(error).__name__}")
                 _leave(ExitCode.FAILED)
+            elif (text := machine_error_text(error)) is not None:
+                click.echo(f"stopped: {text}; what is stored stays", err=True)
             elif catch_all:
                 traceback.print_exc()
                 last(ExitCode.FAILED, f"an unexpected {type(error).__name__}")

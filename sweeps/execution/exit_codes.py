@@ -25,7 +25,8 @@ class ExitCode(IntEnum):
 _MEANINGS = {
     ExitCode.OK: "every trial is finished or was stopped early",
     ExitCode.FAILED: "trials failed, or the run was stopped (storage full or out of reach, "
-    "cluster lost); of `select`: nothing to choose; of `verify`: a stage has other bits",
+    "cluster lost); of `select`: nothing to choose; of `verify`: a stage has other bits; "
+    "of `dashboard`: optuna-dashboard is not installed",
     ExitCode.INVALID_INPUT: "an input was refused; nothing was started",
     ExitCode.BUDGET_USED: "the budget is used up",
     ExitCode.FILES_LEFT_OUT: "of a command that reads: damaged or contradicting files were left "

@@ -15,6 +15,18 @@ from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.stages.trial_runner import TrialRunner
 from sweeps.storage import ObjectStore
 
+TINY_SWEEP: dict[str, Any] = {
+    "name": "tiny",
+    "backbone": {"name": "tiny_vit8", "weights": "random", "image_size": 8},
+    "stream": {"dataset": "digits", "tasks": 2, "limit": 6},
+    "method": {"kind": "lorac_ipc", "rank": 2, "lora_alpha": 2},
+    "train": {"epochs": 1, "batch_size": 16},
+    "search": {"method.importance_threshold": [0]},
+    "orders": {"design": "explicit", "list": [[0, 1]]},
+    "resources": {"gpu": 0},
+}
+"""One trial of two stages."""
+
 
 def store_as_run(objects: ObjectStore, name: str, document: Mapping[str, Any]) -> None:
     """Store a document as a run of it does, without checking that it is valid."""

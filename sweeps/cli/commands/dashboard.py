@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -10,6 +11,16 @@ import click
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.cli.errors import exit_on_user_error, report_left_out
 from sweeps.cli.locate import open_stored_sweep
+from sweeps.errors import SweepsError
+
+NOT_INSTALLED = (
+    "the study is not shown, because optuna-dashboard is not installed: install it with "
+    "`pip install optuna-dashboard`"
+)
+
+
+class DashboardMissingError(SweepsError):
+    """Raised if the study cannot be shown because optuna-dashboard is not installed."""
 
 
 @click.command()
@@ -35,6 +46,11 @@ def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> No
     """
     from sweeps.search.optuna_study import write_study
 
+    if serve and output is None and not _is_installed():
+        raise DashboardMissingError(
+            f"{NOT_INSTALLED}, or write the study with `sweeps dashboard {directory} -o FILE "
+            "--no-serve` and open it with `optuna-dashboard FILE` on any machine"
+        )
     if output is None and not serve:
         raise InvalidConfigError([ConfigIssue("--output", None, "a file, with --no-serve")])
     stored = open_stored_sweep(directory)
@@ -54,18 +70,18 @@ def dashboard(directory: str, output: Path | None, serve: bool, port: int) -> No
             _serve(file, output, port)
 
 
+def _is_installed() -> bool:
+    return find_spec("optuna_dashboard") is not None
+
+
 def _serve(file: Path, output: Path | None, port: int) -> None:
-    try:
-        from optuna_dashboard import run_server
-    except ImportError:
-        shown = output or "FILE"
-        click.echo("optuna-dashboard is not installed: pip install optuna-dashboard")
-        if output is None:
-            click.echo("  sweeps dashboard DIR -o FILE --no-serve   writes the study")
-        click.echo(f"  optuna-dashboard {shown}   opens it, here or on any machine")
-        return
+    if not _is_installed():
+        raise DashboardMissingError(
+            f"{NOT_INSTALLED}, or open {output} with `optuna-dashboard {output}` on any machine"
+        )
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
+    from optuna_dashboard import run_server
 
     click.echo(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     run_server(JournalStorage(JournalFileBackend(str(file))), host="127.0.0.1", port=port)

@@ -6,11 +6,12 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import final
 
+from sweeps.errors import SweepsError
 from sweeps.execution.cluster.attach import attach
 from sweeps.execution.cluster.nodes import Nodes
 from sweeps.execution.cluster.ray_messages import filtered_messages
@@ -41,6 +42,10 @@ SIZE_HOLDS_S = 1.0
 """Seconds for which the size of a cluster is cached; nodes need longer to join."""
 
 
+class ClusterError(SweepsError, RuntimeError):
+    """Raised if Ray does not start on this machine, or fails while a sweep runs on it."""
+
+
 @contextmanager
 def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     """Provide a Ray cluster for the duration of a sweep.
@@ -48,6 +53,10 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
     Without an address, a local cluster is started and authenticated with a new token. The token is
     passed to its processes in the environment and never written to disk. `cpus` limits the local
     cluster.
+
+    Raises:
+        InvalidConfigError: If the cluster at the address cannot be used.
+        ClusterError: If a local cluster does not start, or if Ray fails during the block.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -55,6 +64,7 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
+    import ray.exceptions
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")  # Ray may have been imported before the mode and token were set
@@ -77,11 +87,43 @@ def ray_cluster(address: str | None, cpus: int | None = None) -> Iterator[None]:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         with filtered_messages(), _sessions_of_their_own():
-            ray.init(**arguments)
+            _start(arguments)
     try:
         yield
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"Ray failed: {_first_line(error)}. Stored stages and results stay; the same command "
+            "continues."
+        ) from error
     finally:
         ray.shutdown()
+
+
+def _start(arguments: Mapping[str, object]) -> None:
+    """Start a local cluster. Ray raises the base class `Exception` if a process is too slow.
+
+    Raises `ClusterError`.
+    """
+    import ray
+
+    try:
+        ray.init(**arguments)
+    except Exception as error:
+        with suppress(Exception):  # the first error is the one to report
+            ray.shutdown()
+        raise ClusterError(
+            f"Ray did not start on this machine: {_first_line(error)}. Nothing was trained in "
+            "this run; stored stages and results stay. Check that the machine is not overloaded, "
+            "and that the folder for temporary files (RAY_TMPDIR, else TMPDIR, else /tmp) is "
+            "writable, has space, and has a path of less than 60 characters; then run the same "
+            "command again."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of the text of an error, without a full stop at its end."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__).rstrip(".")
 
 
 def _keep_keys_private() -> None:

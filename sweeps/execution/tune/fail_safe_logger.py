@@ -122,7 +122,7 @@ class FailSafeLogger(Callback):  # type: ignore[misc]  # ray is untyped
     def _start(self, mine: str) -> LoggedTrial:
         """Start the trial at its first metrics, so that a waiting trial leaves no empty run."""
         if mine not in self._started:
-            folder = self._logger.folder(mine)
+            folder = self._logger.folder(self._trials[mine])
             logged = LoggedTrial(self._sweep, self._trials[mine], folder)
             stages = self._logger.start(logged)
             if stages:

@@ -19,6 +19,11 @@ Metrics = Mapping[str, float]
 
 STAGES = "training_iteration"
 
+ID_DIGITS = 8
+"""Digits of the trial id at the end of the name of a folder, which make it unique."""
+LONGEST_NAME = 120
+"""Maximum number of characters of the name of a folder before the id."""
+
 
 @final
 class LoggedTrial:
@@ -57,7 +62,7 @@ class TrialLogger(Protocol):
     def setup(self) -> None:
         """Prepare the logger; called once, before all other methods."""
 
-    def folder(self, trial_id: str) -> Path:
+    def folder(self, trial: TrialSpec) -> Path:
         """Return the folder for the local files of a trial."""
 
     def start(self, trial: LoggedTrial) -> int:
@@ -82,8 +87,8 @@ class _CallbackLogger:
     def setup(self) -> None:
         self._callback.setup()
 
-    def folder(self, trial_id: str) -> Path:
-        return self._folder / trial_id
+    def folder(self, trial: TrialSpec) -> Path:
+        return self._folder / trial.trial_id
 
     def start(self, trial: LoggedTrial) -> int:
         self._callback.log_trial_start(trial)
@@ -104,7 +109,8 @@ class _CallbackLogger:
 class TensorBoardLogger(_CallbackLogger):
     """Writes event files, one folder per trial. A resumed trial continues in its folder.
 
-    TensorBoard shows only metrics, and therefore no failures.
+    TensorBoard shows the name of the folder: label, order, seed, and the beginning of the id. It
+    shows only metrics, and therefore no failures.
     """
 
     name: ClassVar[str] = "tensorboard"
@@ -114,6 +120,28 @@ class TensorBoardLogger(_CallbackLogger):
         from ray.tune.logger import TBXLoggerCallback
 
         super().__init__(TBXLoggerCallback(), folder)
+
+    def folder(self, trial: TrialSpec) -> Path:
+        """Return the folder of the trial; the existing one if its label has changed.
+
+        A new axis changes labels. Earlier versions named the folder by the id.
+        """
+        earlier = self._folder / trial.trial_id
+        if earlier.is_dir():
+            return earlier
+        end = f"_{trial.trial_id[:ID_DIGITS]}"
+        existing = sorted(self._folder.glob(f"*{end}")) if self._folder.is_dir() else []
+        return existing[0] if existing else self._folder / f"{folder_name(trial)}{end}"
+
+
+def folder_name(trial: TrialSpec) -> str:
+    """Return label, order and seed of a trial as the name of a folder, without its id."""
+    text = f"{trial.label}_order={trial.order_id}_seed={trial.seed}"
+    kept = "".join(c if c.isalnum() or c in "=.,+-" else "_" for c in text)
+    tail = f"_order={trial.order_id}_seed={trial.seed}"
+    if len(kept) <= LONGEST_NAME or len(tail) >= LONGEST_NAME:
+        return kept[:LONGEST_NAME]
+    return kept[: LONGEST_NAME - len(tail)] + kept[-len(tail) :]
 
 
 @final
@@ -162,7 +190,7 @@ class WandbLogger(_CallbackLogger):
         folder = Path(chosen["dir"]).absolute()  # the process of W&B has another working directory
         super().__init__(WandbLoggerCallback(**{**chosen, "dir": str(folder)}), folder)
 
-    def folder(self, trial_id: str) -> Path:
+    def folder(self, trial: TrialSpec) -> Path:
         """Return the folder of all trials."""
         return self._folder
 

@@ -6,36 +6,25 @@ import pytest
 
 import sweeps
 from clmethods.config import InvalidConfigError
-from tests.sweeps.cli.conftest import DOCUMENT
-
-TINY = {
-    **DOCUMENT,
-    "stream": {"dataset": "digits", "tasks": 2, "limit": 6},
-    "search": {"method.importance_threshold": [0]},
-    "orders": {"design": "explicit", "list": [[0, 1]]},
-    "seeds": [0],
-    "readouts": [{"routing": "last"}],
-    "baselines": [],
-    "resources": {"gpu": 0},
-}
+from tests.sweeps.run_files import TINY_SWEEP
 
 
 def test_a_sweep_is_run_and_its_results_are_loaded(tmp_path) -> None:
-    sweep = sweeps.Sweep(**TINY)
+    sweep = sweeps.Sweep(**TINY_SWEEP)
     first = sweeps.run(sweep, tmp_path)
     assert (first.finished, first.trials, first.trained, first.failed) == (1, 1, 2, ())
     assert first.ended_early == ""
     assert "1 of 1 trials finished, 0 failed; trained 2 stages" in repr(first)
     front = first.load().front()
     assert front["on_front"].tolist() == [True]
-    again = sweeps.run(TINY, str(tmp_path))
+    again = sweeps.run(TINY_SWEEP, str(tmp_path))
     assert again.trained == 0
     assert again.load().front().equals(front)
 
 
 def test_missing_data_is_refused_before_a_storage_is_made(tmp_path) -> None:
     stream = {"dataset": "cifar100", "tasks": 10, "root": str(tmp_path / "nowhere")}
-    document = {**TINY, "stream": stream, "orders": {"design": "random", "count": 1}}
+    document = {**TINY_SWEEP, "stream": stream, "orders": {"design": "random", "count": 1}}
     with pytest.raises(InvalidConfigError, match=r"stream\.root"):
         sweeps.run(document, tmp_path / "storage")
     assert not (tmp_path / "storage").exists()

@@ -16,6 +16,7 @@ from clmethods.training.stage import DivergedError
 from sweeps.definition import expand, sweep_from_dict
 from sweeps.execution.driver import run_sweep
 from sweeps.execution.tune.callback import SweepCallback
+from sweeps.execution.tune.loggers import folder_name
 from sweeps.planning.stage_tree import StageTree
 from sweeps.results import latest_trials, read_table
 from sweeps.results.event_kinds import NodeJoined, RunEnded, RunStarted, StageDone, TrialEnded
@@ -256,9 +257,10 @@ def test_tensorboard_has_a_run_per_trial_with_the_figures_of_the_tables(ran: Ran
     folder = ran.storage / "sweeps" / "small" / "tensorboard"
     store = StageStore(open_storage(str(ran.storage)))
     sound = [trial for trial in expand(ran.sweep) if trial.label != "too fast"]
-    assert {path.name for path in folder.iterdir()} == {trial.trial_id for trial in sound}
+    names = {trial.trial_id: f"{folder_name(trial)}_{trial.trial_id[:8]}" for trial in sound}
+    assert {path.name for path in folder.iterdir()} == set(names.values())
     for trial in sound:
-        printed, last = scalars(folder / trial.trial_id), len(trial.chain)
+        printed, last = scalars(folder / names[trial.trial_id]), len(trial.chain)
         for name, value in metrics_so_far(store, trial, trial.chain).items():
             assert printed[f"ray/tune/{name}"][last] == pytest.approx(value, abs=1e-6)
         assert "ray/tune/stage_seconds" in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import subprocess
@@ -14,16 +15,21 @@ from typing import Any
 
 import optuna
 import pytest
+from click.testing import CliRunner
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from sweeps.cli import main
 from sweeps.definition import Sweep, expand
+from sweeps.execution.exit_codes import ExitCode
 from sweeps.planning.driver_lock import keep_sweep_file
 from sweeps.search.optuna_study import write_study
 from sweeps.stages.live_metrics import metrics_so_far
 from sweeps.stages.stage_store import StageStore
 from tests.sweeps.stages.small import directory_store, run_trial, runner_of, small_sweep
+
+dashboard_module = importlib.import_module("sweeps.cli.commands.dashboard")
 
 FIELDS: dict[str, Any] = {
     "search": {"method.importance_threshold": [0, 0.2, 0.5]},
@@ -108,6 +114,21 @@ def test_the_dashboard_shows_configurations_and_values(tmp_path: Path, how: str)
         assert float(parameter["param_external_value"]) == trial.run.method.importance_threshold
         assert found["intermediate_values"][0]["step"] == 1
     assert len(study["trials"][0]["values"]) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "study.log")])
+def test_without_optuna_dashboard_the_command_fails_and_says_what_to_do(
+    tmp_path: Path, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_finished(tmp_path / "storage")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dashboard_module, "_is_installed", lambda: False)
+    monkeypatch.setattr("sweeps.cli.errors._leave", sys.exit)  # as where Ray is not imported
+    done = CliRunner().invoke(main, ["dashboard", str(tmp_path / "storage"), *options])
+    assert done.exit_code == ExitCode.FAILED
+    assert "pip install optuna-dashboard" in done.stderr
+    assert "optuna-dashboard " in done.stderr.partition("pip install optuna-dashboard")[2]
+    assert Path("study.log").exists() == bool(options)
 
 
 def free_port() -> int:

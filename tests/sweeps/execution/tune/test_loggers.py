@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from sweeps.execution.tune.loggers import (
     Metrics,
     TensorBoardLogger,
     TrialLogger,
+    folder_name,
     requested_loggers,
 )
 from sweeps.stages.live_metrics import metrics_so_far
@@ -90,8 +92,8 @@ class Recorder:
     def setup(self) -> None:
         self._keep("setup")
 
-    def folder(self, trial_id: str) -> Path:
-        return Path("logs", trial_id)
+    def folder(self, trial: TrialSpec) -> Path:
+        return Path("logs", trial.trial_id)
 
     def start(self, trial: LoggedTrial) -> int:
         self._keep("start", trial.trial_id)
@@ -176,10 +178,26 @@ def test_the_requested_loggers_and_their_folders(tmp_path: Path) -> None:
     assert requested_loggers(small_sweep(), "/storage") == []
     (logger,) = requested_loggers(small_sweep(logging={"tensorboard": True}), "/storage")
     assert (logger.name, logger.shows_failures) == ("tensorboard", False)
-    assert logger.folder("t") == Path("/storage/sweeps/small/tensorboard/t")
+    name = f"{folder_name(small_trial())}_{small_trial().trial_id[:8]}"
+    assert logger.folder(small_trial()) == Path("/storage/sweeps/small/tensorboard", name)
     (logger,) = requested_loggers(small_sweep(logging={"tensorboard": str(tmp_path)}), "/storage")
-    assert logger.folder("t") == tmp_path / "small" / "t"
+    assert logger.folder(small_trial()) == tmp_path / "small" / name
     assert requested_loggers(small_sweep(logging={"tensorboard": False}), "/storage") == []
+
+
+def test_a_run_of_tensorboard_is_named_by_label_order_and_seed(tmp_path: Path) -> None:
+    trial = replace(small_trial(), label="größer, a/b: x=0.2")
+    logger = TensorBoardLogger(tmp_path / "tensorboard")
+    first = logger.folder(trial)
+    assert first.name.startswith(f"größer,_a_b__x=0.2_order={trial.order_id}_seed={trial.seed}_")
+    first.mkdir(parents=True)
+    assert logger.folder(replace(trial, label="another label")) == first
+    earlier = tmp_path / "tensorboard" / trial.trial_id
+    earlier.mkdir()
+    assert logger.folder(trial) == earlier
+    long = folder_name(replace(trial, label="a" * 500))
+    assert len(long) == 120
+    assert long.endswith(f"_order={trial.order_id}_seed={trial.seed}")
 
 
 class FakeCallback:
@@ -238,7 +256,7 @@ def test_wandb_gets_its_folder_and_marks_failures(
     callback: FakeCallback = logger._callback  # type: ignore[attr-defined]
     folder = str(tmp_path / "logs")
     assert callback.options == {"project": "p", "resume": "allow", "dir": folder}
-    trial = LoggedTrial(small_sweep(), small_trial(), logger.folder("t"))
+    trial = LoggedTrial(small_sweep(), small_trial(), logger.folder(small_trial()))
     assert logger.start(trial) == 0
     assert (tmp_path / "logs").is_dir()
     logger.end(trial, 1, failed=True)
