@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+
+from sweeps.statistics.ranks import average_ranks
 
 Values = npt.NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def concordance(scores: npt.ArrayLike) -> Concordance | None:
     i, c = table.shape
     if min(i, c) < 2:
         return None
-    ranks = np.stack([rankdata(row) for row in table])  # (I, C)
+    ranks = average_ranks(table)  # (I, C)
     ties = sum(float((sizes**3 - sizes).sum()) for sizes in map(_tied, ranks))
     possible = i**2 * (c**3 - c) - i * ties
     if possible <= 0:

@@ -13,8 +13,6 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 from sweeps.statistics.variance_components import ROUNDING
 
@@ -35,6 +33,9 @@ def restricted_likelihood(
     of the levels of its factors. The estimates are in squared units of `values`. Return None if
     the values are constant, or if there are fewer than 3 or more than `MOST` runs.
     """
+    from scipy.linalg import cho_factor, cho_solve  # slow to import; used for incomplete designs
+    from scipy.optimize import minimize
+
     n = len(values)
     spread = float(values.var())
     if not 3 <= n <= MOST or spread <= (ROUNDING * float(np.abs(values).max())) ** 2:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import false_discovery_control
 
 Values = npt.NDArray[np.float64]
 
@@ -42,7 +41,15 @@ def benjamini_hochberg(p_values: npt.ArrayLike) -> Values:
     among them is at most a, for independent or positively dependent tests. It finds more than Holm
     in long lists. NaN is treated as by `holm`.
     """
-    return _of_known(p_values, lambda known: np.asarray(false_discovery_control(known)))
+    return _of_known(p_values, _benjamini_hochberg)
+
+
+def _benjamini_hochberg(known: Values) -> Values:
+    count, ranks = len(known), np.argsort(known, kind="stable")[::-1]  # the largest first
+    stepwise = np.minimum.accumulate(known[ranks] * (count / np.arange(count, 0, -1)))
+    adjusted = np.empty(count)
+    adjusted[ranks] = np.minimum(stepwise, 1.0)
+    return adjusted
 
 
 def _holm(known: Values) -> Values:

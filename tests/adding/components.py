@@ -333,11 +333,7 @@ def test_runs_without_a_result_do_not_count() -> None:
     },
     inserted={
         "sweeps/cli/__init__.py": [
-            (
-                "from sweeps.cli.commands.fork import fork\n",
-                "from sweeps.cli.commands.extremes import extremes\n",
-            ),
-            ("    *(compare, select,", "    extremes,\n"),
+            ('    "compare": "', '    "extremes": "Show the best and the worst run.",\n'),
         ],
         "README.md": [
             ("| `sweeps path runs/demo A B", "| `sweeps extremes runs` | best and worst runs |\n")

@@ -15,13 +15,13 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import rankdata
 
 from clmethods.config import LoracIpcConfig, run_from_dict, stage_chain
 from sweeps.analysis.matrices.matrix_history import Flags, MatrixRuns, Values, interval
 from sweeps.analysis.trials.replicates import Cell
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval
+from sweeps.statistics.ranks import average_ranks
 
 Group = Literal["all", "frozen", "never frozen"]
 
@@ -131,7 +131,7 @@ def importance_and_drift(runs: MatrixRuns, *, fixed_orders: bool = False) -> Int
 def _spearman(a: Values, b: Values) -> float:
     """Return the rank correlation; NaN if either input is constant."""
     known = np.isfinite(a) & np.isfinite(b)
-    x, y = rankdata(a[known]), rankdata(b[known])
+    x, y = average_ranks(a[known]), average_ranks(b[known])
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     return float(np.corrcoef(x, y)[0, 1])

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import rankdata
 
 from clmethods.catalog.facts import SITES
 from sweeps.analysis.trials.replicates import Cell, seed_of
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval, mean_interval
+from sweeps.statistics.ranks import average_ranks
 
 Values = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -158,7 +158,7 @@ def _shares(score: Values, present: Flags) -> Values:
     rows = np.flatnonzero(whole)
     for index, pattern in enumerate(patterns):
         chosen = np.ix_(rows[which.reshape(-1) == index], np.flatnonzero(pattern))
-        result[chosen] = (rankdata(score[chosen], axis=1) - 1.0) / (pattern.sum() - 1)
+        result[chosen] = (average_ranks(score[chosen]) - 1.0) / (pattern.sum() - 1)
     return result
 
 

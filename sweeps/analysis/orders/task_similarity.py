@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.stats import rankdata
 
 from clmethods.config.task_table import TaskTable
 from sweeps.analysis.trials.accuracy import task_counts
@@ -25,6 +24,7 @@ from sweeps.analysis.trials.replicates import seed_of
 from sweeps.analysis.trials.summary import counted_run
 from sweeps.results import latest_trials
 from sweeps.statistics.intervals import Interval, mean_interval
+from sweeps.statistics.ranks import average_ranks
 
 Values = npt.NDArray[np.float64]
 Tables = Mapping[tuple[str, int], TaskTable]
@@ -91,7 +91,8 @@ def partial_rank_correlation(accuracy: Values, distance: Values) -> float | None
     early, late = np.triu_indices(tasks, 1)
     lost = accuracy[late - 1, early] - accuracy[late, early]
     age = late - early
-    x, y = (_without_age(rankdata(v), age) for v in (-distance[early, late], np.round(lost, 12)))
+    pair = (-distance[early, late], np.round(lost, 12))
+    x, y = (_without_age(average_ranks(values), age) for values in pair)
     size = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / size if size > 1e-9 else None
 

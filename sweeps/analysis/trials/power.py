@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import chdtri, ndtr, stdtrit
 
 from sweeps.analysis.trials.replicates import Sample
@@ -103,6 +102,7 @@ def detectable_in(design: CellDesign, squares: Values, level: float = LEVEL) -> 
 
 def _size(half: Values) -> float:
     """Return the difference in standard errors that equally likely half widths detect."""
+    from scipy.optimize import brentq  # slow to import; most commands need no power
 
     def power(difference: float) -> float:
         return float((ndtr(difference - half) + ndtr(-difference - half)).mean())
