@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 import pyarrow as pa
 
@@ -168,7 +168,7 @@ class LoadedSweeps:
         within: float | None = None,
         readout: str | None = None,
         searched: bool = False,
-        choose_on: Mapping[Literal["orders", "seeds"], Sequence[object]] | None = None,
+        choose_on: Mapping[str, Sequence[object]] | None = None,
         order: str | Sequence[int] | None = None,
     ) -> SelectedConfiguration:
         """Return `AnalyzedSweep.select` of the only sweep."""
