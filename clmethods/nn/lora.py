@@ -160,10 +160,11 @@ class SiteAdapter(Adapter):
         update: Tensor = (self.past_b * weight) @ self.past_a
         return update + current
 
-    def current_scale(self) -> float:
-        """Return the factor of B A of the current module, as a Python float."""
-        own = self.weights().detach()[-1].item() if self.weighs_itself and self.weights else 1.0
-        return self.scale * float(own)
+    def current_scale(self) -> Tensor | float:
+        """Return the factor of B A of the current module, in float64, without gradients."""
+        if self.weights is None or not self.weighs_itself:
+            return self.scale
+        return self.scale * self.weights().detach()[-1].double()
 
     def _own_scale(self, omega: Tensor | None) -> Tensor | float:
         return self.scale * omega[-1] if self.weighs_itself and omega is not None else self.scale

@@ -34,11 +34,11 @@ class Penalty(ABC):
 
     def __call__(self) -> Tensor:
         """Return the scalar penalty; 0 without a gradient if there are no matrices."""
-        total = torch.zeros(())
-        for group, (factors, past) in enumerate(self._groups):
-            costs = self._costs(group, torch.stack(factors), past)  # (n,)
-            total = total.to(costs) + costs.sum()
-        return total
+        sums = [
+            self._costs(group, torch.stack(factors), past).sum()
+            for group, (factors, past) in enumerate(self._groups)
+        ]
+        return sum(sums[1:], start=sums[0]) if sums else torch.zeros(())
 
     @abstractmethod
     def _costs(self, group: int, a: Tensor, past: Tensor | None) -> Tensor:
@@ -109,26 +109,31 @@ class QrPenalty(Penalty):
 
     def __init__(self, current: Sequence[Tensor], past: Sequence[Tensor | None]) -> None:
         super().__init__(current, past)
-        self.fallbacks = 0
+        self._fallbacks: Tensor | None = None
         rank = current[0].shape[0] if current else 0
         self._bases = [
             None if stacked is None else _module_bases(stacked, rank)
             for _, stacked in self._groups
         ]
 
+    @property
+    def fallbacks(self) -> int:
+        """Number of cases so far; reading it waits for the device."""
+        return 0 if self._fallbacks is None else int(self._fallbacks)
+
     def _costs(self, group: int, a: Tensor, past: Tensor | None) -> Tensor:
         bases = self._bases[group]
         if past is None or bases is None:
             return a.new_zeros(len(a))
-        q, r = torch.linalg.qr(a.mT)  # (n, a, r), (n, r, r)
-        diagonal = torch.diagonal(r.detach(), dim1=1, dim2=2).abs()  # (n, r)
-        bad = diagonal.amin(dim=1) <= WELL_CONDITIONED * diagonal.amax(dim=1)
-        count = int(bad.sum())
-        if count == 0:
-            return _norm(2.0 * (bases @ q).square().sum(dim=(1, 2)))
-        self.fallbacks += count
-        # Decompose again without the bad ones: even unused, their derivative would be NaN.
-        identity = torch.eye(*a.shape[1:]).to(a)
+        with torch.no_grad():
+            r = torch.linalg.qr(a.mT, mode="r").R  # (n, r, r)
+            diagonal = torch.diagonal(r, dim1=1, dim2=2).abs()  # (n, r)
+            bad = diagonal.amin(dim=1) <= WELL_CONDITIONED * diagonal.amax(dim=1)
+            count = bad.sum()
+            self._fallbacks = count if self._fallbacks is None else self._fallbacks + count
+        # Decompose without the bad ones: even unused, their derivative would be NaN. The step
+        # does not ask whether there are any, because the answer would have to be waited for.
+        identity = torch.eye(*a.shape[1:], dtype=a.dtype, device=a.device)
         q = torch.linalg.qr(torch.where(bad[:, None, None], identity, a).mT).Q
         cross = (past @ a.mT).square().sum(dim=(1, 2))
         return torch.where(bad, cross, _norm(2.0 * (bases @ q).square().sum(dim=(1, 2))))
@@ -173,7 +178,7 @@ def _module_bases(past: Tensor, rank: int) -> Tensor:
 def _squared_distance_to_identity(a: Tensor) -> Tensor:
     """Return || A A^T - I ||_F^2 (n,) for A (n, k, a)."""
     gram = a @ a.transpose(1, 2)
-    return (gram - torch.eye(a.shape[1]).to(a)).square().sum(dim=(1, 2))
+    return (gram - torch.eye(a.shape[1], dtype=a.dtype, device=a.device)).square().sum(dim=(1, 2))
 
 
 def _norm(squared: Tensor) -> Tensor:

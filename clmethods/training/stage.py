@@ -12,13 +12,13 @@ from torch import Tensor
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
-from clmethods.config.task_contents import stage_title
 from clmethods.config.train import TrainConfig
 from clmethods.data.streams import TaskData
 from clmethods.data.transforms import augmented
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
+from clmethods.training.epoch_log import EpochLog
 
 
 @final
@@ -86,30 +86,34 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
     optimizer = _optimizer(groups, train, train.lr_at(position))
     shuffle, crops = method.generator("shuffle"), method.generator("augment")
     size = method.run.backbone.image_size
-    steps, totals = 0, _Means()
+    steps, means = 0, dict[str, float]()
     for epoch in range(train.epochs):
         rate = learning_rate(train, position, epoch)
         for group, settings in zip(groups, optimizer.param_groups, strict=True):
             settings["lr"] = rate * group.lr_scale
-        totals = _Means()
-        for chosen in _batches(len(data), train.batch_size, shuffle):
-            optimizer.zero_grad(set_to_none=True)
-            images = augmented(data.images[chosen], train.augment, size, crops)
-            pixels = method.backbone.preprocess(images)
-            terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-            method.after_backward()
-            norm = torch.nn.utils.clip_grad_norm_(parameters, train.grad_clip or math.inf)
-            _check(terms, norm, epoch, steps, method)
-            optimizer.step()
-            method.after_step()
-            totals.add({**terms, "grad_norm": norm}, len(chosen))
-            steps += 1
+        log = EpochLog(method.stage, epoch, steps)
+        try:
+            for chosen in _batches(len(data), train.batch_size, shuffle):
+                optimizer.zero_grad(set_to_none=True)
+                images = augmented(data.images[chosen], train.augment, size, crops)
+                pixels = method.backbone.preprocess(images)
+                terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
+                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                method.after_backward()
+                norm = torch.nn.utils.clip_grad_norm_(parameters, train.grad_clip or math.inf)
+                optimizer.step()
+                method.after_step()
+                log.add({**terms, "grad_norm": norm}, len(chosen))
+                steps += 1
+        except RuntimeError:
+            log.read()  # a step fails if earlier ones left weights that are not finite
+            raise
+        means = log.read()
     return TrainingReport(
         steps=steps,
-        cross_entropy=totals.mean("cross_entropy"),
-        orthogonality=totals.mean("orthogonality"),
-        grad_norm=totals.mean("grad_norm"),
+        cross_entropy=means.get("cross_entropy"),
+        orthogonality=means.get("orthogonality"),
+        grad_norm=means.get("grad_norm"),
     )
 
 
@@ -125,31 +129,3 @@ def _optimizer(
 
 def _batches(images: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     return torch.split(torch.randperm(images, generator=generator), size)
-
-
-def _check(terms: dict[str, Tensor], norm: Tensor, epoch: int, step: int, method: Method) -> None:
-    values = {name: float(term.detach()) for name, term in terms.items()}
-    values["grad_norm"] = float(norm)
-    if not all(math.isfinite(value) for value in values.values()):
-        shown = ", ".join(f"{name}={value:g}" for name, value in values.items())
-        raise DivergedError(
-            f"the loss of {stage_title(method.stage.groups)} is no longer finite at epoch "
-            f"{epoch + 1}, step {step + 1}: {shown}. Lower train.lr or set train.grad_clip."
-        )
-
-
-@final
-class _Means:
-    """Means over the images of an epoch."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._images = 0
-
-    def add(self, values: dict[str, Tensor], images: int) -> None:
-        self._images += images
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach()) * images
-
-    def mean(self, name: str) -> float | None:
-        return self._sums[name] / self._images if name in self._sums else None
