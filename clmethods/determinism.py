@@ -19,13 +19,16 @@ def prepare_process(train: TrainConfig) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # fixes the order of sums
     torch.set_num_threads(train.threads)
     torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.matmul.allow_tf32 = False  # networks allow it, see `Products`
+    torch.backends.cudnn.allow_tf32 = False
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
 
 
 def open_run(run: RunConfig) -> tuple[FrozenBackbone, TaskStream | ExtendedTaskStream]:
     """Return the backbone and the stream of a run; stages share both, read-only."""
-    backbone = load_backbone(run.backbone, run.train.precision, run.train.device)
+    train = run.train
+    backbone = load_backbone(run.backbone, train.precision, train.device, train.tf32_acts)
     return backbone, open_stream(run.stream, run.backbone.image_size)
 
 

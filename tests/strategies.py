@@ -204,7 +204,7 @@ def trainings() -> st.SearchStrategy[TrainConfig]:
         schedule=st.sampled_from(["cosine", "cosine_ref", "constant"]),
         weight_decay=st.floats(0.0, 0.5, allow_nan=False),
         grad_clip=st.none() | rates,
-        precision=st.sampled_from(["float32", "float64"]),
+        precision=st.sampled_from(["float32", "bfloat16", "float64"]),
         threads=st.integers(1, 8),
     )
 

@@ -31,10 +31,19 @@ def keep_statistics(
 
 
 def chain_evaluator(
-    archive: ModelArchive, known: ReadoutStatistics | None = None, device: str | None = None
+    archive: ModelArchive,
+    known: ReadoutStatistics | None = None,
+    device: str | None = None,
+    *,
+    exact: bool = False,
 ) -> Evaluator:
-    """Return an evaluator of the finished chain, with the statistics in its directory."""
+    """Return an evaluator of the finished chain, with the statistics in its directory.
+
+    `exact` computes networks that were trained with rounded products without rounding.
+    """
     run, deltas = archive.run, archive.deltas()
+    if exact and run.train.precision == "bfloat16":
+        run = replace(run, train=replace(run.train, precision="float32"))
     if device is not None:
         run = replace(run, train=replace(run.train, device=device))  # type: ignore[arg-type]
     statistics = known or ReadoutStatistics(archive.statistics())

@@ -23,6 +23,9 @@ from clmethods.config.train import TrainConfig
 
 STAGE_FORMAT = 1
 """Version of stored stages, increased when their meaning or their layout changes."""
+CUDA_VERSION = 2
+"""Version of the computation on GPUs, increased when the bits of results change on them alone. In
+version 2, pixels are transformed on the GPU, and TF32 is used only if it is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ def _method_text(method: MethodConfig, position: int, context: EffectContext) ->
     return canonical_json(_method_effect(method, position, context).effect)
 
 
+_MACHINE = ("precision", "tf32", "device", "cuda", "threads")
+"""Settings that change the bits of features, so that they act without training, too."""
 _TRAIN_FIELDS = tuple(f.name for f in fields(TrainConfig))
 
 
@@ -107,8 +112,12 @@ def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, Js
     # All fields are scalars; `asdict` copies each of them, which a plan of many runs would notice.
     acts: dict[str, JsonValue] = {name: getattr(train, name) for name in _TRAIN_FIELDS}
     acts["lr"] = train.lr_at(0 if first else 1)
+    if not train.tf32_acts:
+        del acts["tf32"]
+    if train.device == "cuda":
+        acts["cuda"] = CUDA_VERSION
     if not trains:
-        return {name: acts[name] for name in ("precision", "device", "threads")}
+        return {name: acts[name] for name in _MACHINE if name in acts}
     del acts["lr_first_task"]
     if train.augment == "none":
         del acts["augment"]

@@ -109,7 +109,7 @@ def _backbone_text(backbone: BackboneConfig) -> str:
 
 @lru_cache(maxsize=4096)
 def _text(section: MethodConfig | TrainConfig) -> str:
-    return canonical_json(section)
+    return canonical_json(section.identity() if isinstance(section, TrainConfig) else section)
 
 
 def _stream_text(stream: StreamConfig, unordered: bool = False) -> str:

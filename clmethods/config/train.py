@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+from clmethods.canonical import JsonValue
 from clmethods.errors import finite, refuse, require
 
 
@@ -29,7 +30,12 @@ class TrainConfig:
     weight_decay: float = 0.0
     grad_clip: float | None = 1.0
     """Largest global L2 norm of the gradient of all loss terms; None disables clipping."""
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Number format. With bfloat16, products inside the network round their inputs to bfloat16;
+    weights, losses, penalties, importance, statistics and the optimizer remain in float32."""
+    tf32: bool = False
+    """True to allow TF32 for products in float32 on a GPU: in the forward pass of the network and
+    in the backward pass. It has no effect on the CPU and with other precisions."""
     device: Literal["cpu", "cuda"] = "cpu"
     augment: Literal["none", "crop_flip", "cifar_ref"] = "none"
     """Augmentation of the training images: random crops and horizontal flips, as in the public
@@ -64,6 +70,21 @@ class TrainConfig:
                 require(self.threads >= 1, "threads", self.threads, "1 or more"),
             ]
         )
+
+    @property
+    def tf32_acts(self) -> bool:
+        """True if products may use TF32."""
+        return self.tf32 and self.device == "cuda" and self.precision == "float32"
+
+    def identity(self) -> dict[str, JsonValue]:
+        """Return the fields that ids depend on.
+
+        Fields that were added later are omitted at their default, so that older ids stay valid.
+        """
+        values: dict[str, JsonValue] = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.tf32:
+            del values["tf32"]
+        return values
 
     def lr_at(self, position: int) -> float:
         """Return the initial learning rate of the task at `position`."""

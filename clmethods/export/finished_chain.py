@@ -46,7 +46,7 @@ class Probe:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class FinishedChain:
-    """Finished chain on the CPU, for any device that it was trained on."""
+    """Finished chain on the CPU in full precision, regardless of how it was trained."""
 
     archive: ModelArchive
     readout: ReadoutConfig
@@ -60,7 +60,7 @@ class FinishedChain:
     @classmethod
     def of(cls, archive: ModelArchive, readout: ReadoutConfig) -> FinishedChain:
         """Open the chain of an archive. Raises `ArchiveError` if a stage is missing or damaged."""
-        evaluator = chain_evaluator(archive, device="cpu")
+        evaluator = chain_evaluator(archive, device="cpu", exact=True)
         prepare_process(evaluator.run.train)
         state, backbone = fold(archive.deltas()), open_run(evaluator.run)[0]
         return cls(archive, readout, evaluator.run, state, backbone, evaluator)

@@ -20,8 +20,8 @@ from clmethods.config.readout import ROWS_PER_CLASS, GaussianKind, ReadoutConfig
 from clmethods.config.run import RunConfig
 from clmethods.config.stream import StreamConfig
 
-WORDS = {"float32": 4, "float64": 8}
-"""Bytes per number for each `train.precision`."""
+WORDS = {"float32": 4, "bfloat16": 4, "float64": 8}
+"""Bytes per stored number for each `train.precision`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from clmethods.config.backbone import BackboneConfig
 from clmethods.config.resolve import checked_weights
 from clmethods.data.transforms import enlarged
 from clmethods.nn.architecture import SITE_SLOTS, SiteSlot
+from clmethods.nn.precision import DTYPES, FULL, Products
 from clmethods.nn.weights import Tensors, load_weights
 
 __all__ = [
@@ -45,12 +46,18 @@ class FrozenBackbone:
     the tensors of the weights file that are not part of the backbone, such as heads.
     """
 
-    def __init__(self, config: BackboneConfig, dtype: torch.dtype, device: str) -> None:
+    def __init__(
+        self,
+        config: BackboneConfig,
+        dtype: torch.dtype,
+        device: str,
+        products: Products = FULL,
+    ) -> None:
         if config.normalise == "ref":
             raise ValueError("normalise: ref depends on the dataset; resolve the run first")
         self.config = config
         self.facts = config.facts
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device, self.products = dtype, device, products
         with torch.device("meta"):
             self._template = untrained_network(config, self.facts)
         loaded, self.ignored = _load(config, self.facts, self._template)
@@ -67,10 +74,11 @@ class FrozenBackbone:
         """Return a network over the shared tensors, some of them replaced, without gradients.
 
         The network is always in evaluation mode: the method uses no dropout, and the images of a
-        batch must not affect each other.
+        batch must not affect each other. `features` computes it with the backbone's `products`.
         """
         network = copy.deepcopy(self._template)  # much cheaper than building one, even on meta
         network.load_state_dict({**self.tensors, **(replaced or {})}, strict=True, assign=True)
+        network.products = self.products  # type: ignore[assignment]  # not a tensor or a module
         return network.requires_grad_(False).eval()
 
     def weight(self, block: int, site: str) -> Tensor:
@@ -121,19 +129,35 @@ def untrained_network(config: BackboneConfig, facts: BackboneFacts) -> VisionTra
 
 
 def features(network: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the features (B, D) of pixels (B, 3, H, W), after the last norm.
+    """Return the features (B, D) of pixels (B, 3, H, W), after the last norm, in their dtype.
 
+    The products inside a network that `FrozenBackbone` built have the formats of the backbone.
     The feature is the input of timm's head: the class token, or the mean of the patch tokens with
     `pooling: avg`. For a distilled DeiT it is the mean of the class and distillation tokens.
     """
+    products = getattr(network, "products", FULL)
+    if products == FULL:
+        return exact_features(network, pixels)
+    with products.in_use(pixels.device.type):
+        return exact_features(network, pixels).to(pixels.dtype)
+
+
+def exact_features(network: nn.Module, pixels: Tensor) -> Tensor:
+    """Return the features (B, D) with every product in the format of the weights."""
     tokens = network.forward_features(pixels)  # type: ignore[operator]  # (B, N, D)
     return network.forward_head(tokens, pre_logits=True)  # type: ignore[operator, no-any-return]
 
 
 @lru_cache(maxsize=2)
-def load_backbone(config: BackboneConfig, precision: str, device: str) -> FrozenBackbone:
-    """Return a backbone, loaded once per process and configuration."""
-    return FrozenBackbone(config, getattr(torch, precision), device)
+def load_backbone(
+    config: BackboneConfig, precision: str, device: str, tf32: bool = False
+) -> FrozenBackbone:
+    """Return a backbone, loaded once per process and configuration.
+
+    With the precision bfloat16, tensors are in float32, and the products of networks in bfloat16.
+    """
+    products = Products(torch.bfloat16 if precision == "bfloat16" else None, tf32)
+    return FrozenBackbone(config, DTYPES[precision], device, products)
 
 
 def _load(

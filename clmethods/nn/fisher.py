@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clmethods.nn.backbone import features
+from clmethods.nn.backbone import exact_features
 
 CHUNK_FLOATS = 2**26
 """Maximum number of per-image gradient scalars in memory (256 MB in single precision)."""
@@ -70,4 +70,4 @@ class _Features(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return features(self.network, pixels)
+        return exact_features(self.network, pixels)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from clmethods.config.methods.fields import AInit
 from clmethods.nn.module_weights import ModuleWeights
+from clmethods.nn.precision import without_autocast
 from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
@@ -218,7 +219,8 @@ class ComposedLinear(nn.Module):
         return weight + update
 
     def _observed(self, x: Tensor, observe: Callable[[Tensor, Tensor], None]) -> Tensor:
-        effective = self.effective_weight()
+        with without_autocast(x):  # the importance is a product of these digits
+            effective = self.effective_weight()
         values = effective.detach()
         effective.register_hook(  # type: ignore[no-untyped-call]
             lambda gradient: observe(values, gradient)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from clmethods.nn.precision import without_autocast
+
 
 def row_basis(rows: Tensor) -> Tensor:
     """Return orthonormal columns (a, k) that span the `rows` (k, a)."""
@@ -50,7 +52,8 @@ class OrthonormalOff(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return A (r, a) for X (r, a)."""
-        return orthonormal_rows(x if self.basis is None else project_off(x, self.basis))
+        with without_autocast(x):
+            return orthonormal_rows(x if self.basis is None else project_off(x, self.basis))
 
 
 @final
@@ -78,10 +81,11 @@ class StiefelOff(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return A (r, a) for vectors (n, r), of which the entries below the diagonal are used."""
-        below = vectors.tril(diagonal=-1)
-        tau = 2.0 / (1.0 + below.square().sum(dim=0))  # (r,)
-        columns = torch.linalg.householder_product(below, tau) * self.signs  # (n, r)
-        a: Tensor = columns.mT @ self.complement.mT
+        with without_autocast(vectors):
+            below = vectors.tril(diagonal=-1)
+            tau = 2.0 / (1.0 + below.square().sum(dim=0))  # (r,)
+            columns = torch.linalg.householder_product(below, tau) * self.signs  # (n, r)
+            a: Tensor = columns.mT @ self.complement.mT
         return a
 
     @torch.no_grad()

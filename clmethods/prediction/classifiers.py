@@ -131,4 +131,4 @@ class ChainClassifier(Classifier):
     def _backbone(self) -> FrozenBackbone:
         """Backbone of the run; unlike `open_run`, this does not open the training data."""
         train = self.run.train
-        return load_backbone(self.run.backbone, train.precision, train.device)
+        return load_backbone(self.run.backbone, train.precision, train.device, train.tf32_acts)

@@ -18,6 +18,7 @@ from clmethods.data.transforms import augmented
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
+from clmethods.nn.precision import tf32_products
 from clmethods.training.epoch_log import EpochLog
 
 
@@ -98,7 +99,8 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
                 images = augmented(data.images[chosen], train.augment, size, crops)
                 pixels = method.backbone.preprocess(images)
                 terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
-                torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+                with tf32_products(train.tf32_acts):
+                    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
                 method.after_backward()
                 norm = torch.nn.utils.clip_grad_norm_(parameters, train.grad_clip or math.inf)
                 optimizer.step()

@@ -122,6 +122,12 @@ def resource_warnings(resources: Resources, runs: Sequence[RunConfig]) -> list[s
             f"resources.gpu {gpus:g}: train.device is cpu in every run, so the reserved GPUs stay "
             "unused"
         )
+    exact = sum(run.train.device == "cuda" and run.train.precision == "float32" for run in runs)
+    if exact:
+        warnings.append(
+            f"train.precision is float32 in {exact} of {len(runs)} runs on a GPU: bfloat16 uses "
+            "its faster products, with other stage keys"
+        )
     return warnings
 
 

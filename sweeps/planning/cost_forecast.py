@@ -23,7 +23,10 @@ from sweeps.stages.stage_store import StageStore
 SAMPLE = 300
 """Maximum number of stored stages read per plan; on a bucket each takes two round trips."""
 _SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
-_AMOUNT = ("epochs", "batch_size", "optimizer", "augment", "precision", "device", "threads")
+_AMOUNT = (
+    *("epochs", "batch_size", "optimizer", "augment"),
+    *("precision", "tf32", "device", "cuda", "threads"),
+)
 
 
 _DECISIVE: dict[str, Callable[[str], bool]] = {

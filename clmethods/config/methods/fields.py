@@ -74,7 +74,7 @@ class MethodFields(ABC):
     def trains_at(self, position: int, context: EffectContext) -> bool:
         """Return True if the task at `position` is trained.
 
-        If it is not trained, only `precision`, `device` and `threads` of `train` act.
+        If it is not trained, only `precision`, `tf32`, `device` and `threads` of `train` act.
         """
         return self.TRAINS
 

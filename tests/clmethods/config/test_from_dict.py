@@ -88,7 +88,11 @@ def faults_of(data: Any) -> dict[str, str]:
             "stream.task_order",
             "a permutation of 0..2, each group once",
         ),
-        ({"train": {"precision": "float16"}}, "train.precision", "['float32', 'float64']"),
+        (
+            {"train": {"precision": "float16"}},
+            "train.precision",
+            "['float32', 'bfloat16', 'float64']",
+        ),
         ({"train": None}, "train", "a mapping of fields"),
         ({"seeds": 1}, "seeds", "Did you mean 'seed'?"),
         ([], "run", "a mapping of fields"),

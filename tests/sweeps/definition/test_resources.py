@@ -15,7 +15,8 @@ from sweeps.planning.driver_lock import keep_sweep_file, refuse_other_meaning
 from sweeps.storage import open_storage
 from tests.sweeps.stages.small import DOCUMENT
 
-ON_GPU = {**DOCUMENT, "train": {**DOCUMENT["train"], "device": "cuda"}}
+GPU = {"device": "cuda", "precision": "bfloat16"}
+ON_GPU = {**DOCUMENT, "train": {**DOCUMENT["train"], **GPU}}
 
 
 def sweep_with(resources: Any, document: dict[str, Any] = ON_GPU, **fields: Any) -> Sweep:
@@ -131,3 +132,12 @@ def test_gpus_for_runs_on_the_cpu_are_probably_unintended() -> None:
     sweep = sweep_with({"gpu": 1}, DOCUMENT)
     (found,) = resource_warnings(sweep.resources, [trial.run for trial in expand(sweep)])
     assert "train.device is cpu in every run" in found
+
+
+@pytest.mark.parametrize(("precision", "hints"), [("float32", 1), ("bfloat16", 0), ("float64", 0)])
+def test_float32_on_a_gpu_gets_a_hint(precision: str, hints: int) -> None:
+    train = {**ON_GPU["train"], "precision": precision}
+    sweep = sweep_with({"gpu": 1}, {**ON_GPU, "train": train})
+    found = resource_warnings(sweep.resources, [trial.run for trial in expand(sweep)])
+    assert len(found) == hints
+    assert all("train.precision is float32 in 1 of 1 runs on a GPU" in hint for hint in found)
