@@ -58,17 +58,30 @@ def to_same_shape(images: list[Tensor]) -> list[Tensor]:
     return [p if p.ndim == 4 else p.unsqueeze(-1).expand(-1, -1, -1, 3) for p in resized]
 
 
-def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generator) -> Tensor:
-    """Augment images (B, s, s[, 3]) to (B, S, S[, 3]) uint8; `none` returns them unchanged.
+@dataclass(frozen=True, slots=True, eq=False)
+class Crops:
+    """Random crops, flips and brightness of B images, drawn before the images are transformed."""
 
-    All random numbers come from `generator`; their number depends only on B. Crops are sampled
-    without a low-pass filter, because stored images are at most 8/7 as large as S, so that there
-    is little aliasing.
+    maps: Tensor
+    """(B, 2, 3) affine maps from the coordinates of a crop to those of its image."""
+    factors: Tensor
+    """(B,) brightness factors."""
+    recipe: CropRecipe
+
+    def to(self, device: str) -> Crops:
+        """Return the crops on a device, without waiting for it."""
+        return Crops(upload(self.maps, device), upload(self.factors, device), self.recipe)
+
+
+def draw_crops(batch: int, kind: Augment, generator: torch.Generator) -> Crops | None:
+    """Draw the crops of a batch; None without augmentation.
+
+    All random numbers come from `generator`, which is on the CPU for any device of the images;
+    their number depends only on the size of the batch.
     """
     if kind == "none":
-        return images
+        return None
     recipe = RECIPES[kind]
-    batch = len(images)
     boxes = _boxes(batch, recipe, generator)
     flip = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
     factor = 1.0 + recipe.brightness * (2.0 * torch.rand(batch, generator=generator) - 1.0)
@@ -76,12 +89,36 @@ def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generat
     theta = torch.zeros(batch, 2, 3)
     theta[:, 0, 0], theta[:, 0, 2] = width * flip, 2.0 * left + width - 1.0
     theta[:, 1, 1], theta[:, 1, 2] = height, 2.0 * top + height - 1.0
+    return Crops(theta, factor, recipe)
+
+
+def cropped(images: Tensor, crops: Crops | None, size: int) -> Tensor:
+    """Crop images (B, s, s[, 3]) to (B, S, S[, 3]) uint8; without crops, return them unchanged.
+
+    Crops are sampled without a low-pass filter, because stored images are at most 8/7 as large as
+    S, so that there is little aliasing.
+    """
+    if crops is None:
+        return images
     planes = _planes(images)
-    grid = F.affine_grid(theta, [batch, planes.shape[1], size, size], align_corners=False)
-    crops = F.grid_sample(
-        planes, grid, mode=recipe.interpolation, padding_mode="border", align_corners=False
+    shape = [len(images), planes.shape[1], size, size]
+    grid = F.affine_grid(crops.maps, shape, align_corners=False)
+    sampled = F.grid_sample(
+        planes, grid, mode=crops.recipe.interpolation, padding_mode="border", align_corners=False
     )
-    return _bytes(crops * factor.view(-1, 1, 1, 1), images)
+    return _bytes(sampled * crops.factors.view(-1, 1, 1, 1), images)
+
+
+def augmented(images: Tensor, kind: Augment, size: int, generator: torch.Generator) -> Tensor:
+    """Augment images (B, s, s[, 3]) to (B, S, S[, 3]) uint8; `none` returns them unchanged."""
+    return cropped(images, draw_crops(len(images), kind, generator), size)
+
+
+def upload(tensor: Tensor, device: str) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for the device."""
+    if device == "cpu":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _boxes(batch: int, recipe: CropRecipe, generator: torch.Generator) -> Tensor:

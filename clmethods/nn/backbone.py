@@ -58,6 +58,13 @@ class FrozenBackbone:
         self.config = config
         self.facts = config.facts
         self.dtype, self.device, self.products = dtype, device, products
+        self._statistics: tuple[Tensor, Tensor] | None = None
+        if config.normalise in STATISTICS:
+            mean, std = (
+                torch.tensor(values, dtype=dtype, device=device).view(3, 1, 1)
+                for values in STATISTICS[config.normalise]
+            )
+            self._statistics = mean, std
         with torch.device("meta"):
             self._template = untrained_network(config, self.facts)
         loaded, self.ignored = _load(config, self.facts, self._template)
@@ -78,7 +85,7 @@ class FrozenBackbone:
         """
         network = copy.deepcopy(self._template)  # much cheaper than building one, even on meta
         network.load_state_dict({**self.tensors, **(replaced or {})}, strict=True, assign=True)
-        network.products = self.products  # type: ignore[assignment]  # not a tensor or a module
+        network.products = self.products
         return network.requires_grad_(False).eval()
 
     def weight(self, block: int, site: str) -> Tensor:
@@ -91,17 +98,18 @@ class FrozenBackbone:
         """Convert uint8 images to (B, 3, H, W) in the dtype and range that the network expects.
 
         `images` is (B, H, W) for grayscale, which is repeated over three channels, or (B, H, W, 3)
-        for RGB. Images smaller than the network's input are enlarged.
+        for RGB. Images smaller than the network's input are enlarged. Everything is computed on
+        the device of the backbone, to which images are copied as uint8.
         """
-        images = enlarged(images, self.config.image_size)
-        pixels = images.to(device=self.device, dtype=self.dtype) / 255.0
+        images = enlarged(images.to(self.device), self.config.image_size)
+        pixels = images.to(self.dtype) / 255.0
         if pixels.ndim == 4:
             pixels = pixels.permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
         else:
             pixels = pixels.unsqueeze(1).expand(-1, 3, -1, -1)  # (B, 3, H, W)
-        if self.config.normalise in STATISTICS:
-            mean, std = (pixels.new_tensor(v) for v in STATISTICS[self.config.normalise])
-            pixels = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+        if self._statistics is not None:
+            mean, std = self._statistics  # (3, 1, 1)
+            pixels = (pixels - mean) / std
         return pixels
 
 

@@ -165,7 +165,8 @@ class SiteAdapter(Adapter):
         """Return the factor of B A of the current module, in float64, without gradients."""
         if self.weights is None or not self.weighs_itself:
             return self.scale
-        return self.scale * self.weights().detach()[-1].double()
+        own: Tensor = self.weights().detach()[-1].double()
+        return self.scale * own
 
     def _own_scale(self, omega: Tensor | None) -> Tensor | float:
         return self.scale * omega[-1] if self.weighs_itself and omega is not None else self.scale

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from torch import Tensor
 
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
-from clmethods.data.streams import TaskData
-from clmethods.data.transforms import augmented
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
 from clmethods.nn.precision import tf32_products
+from clmethods.training.batches import TaskBatches
 from clmethods.training.epoch_log import EpochLog
 
 
@@ -59,7 +57,11 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     if run.train.augment != "none":  # crops are cut from the whole image
         training_data = stream.data_of_all(stage.groups, "train", margin=True)
     trains = run.method.trains_at(stage.position, run.context)
-    training = _train(method, training_data) if trains else TrainingReport()
+    training = TrainingReport()
+    if trains:
+        generators = method.generator("shuffle"), method.generator("augment")
+        with TaskBatches(training_data, backbone, run.train, *generators) as batches:
+            training = _train(method, batches)
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)
@@ -80,13 +82,11 @@ def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
     )
 
 
-def _train(method: Method, data: TaskData) -> TrainingReport:
+def _train(method: Method, batches: TaskBatches) -> TrainingReport:
     train, position = method.run.train, method.stage.position
     groups = method.parameter_groups()
     parameters = [parameter for group in groups for parameter in group.parameters]
     optimizer = _optimizer(groups, train, train.lr_at(position))
-    shuffle, crops = method.generator("shuffle"), method.generator("augment")
-    size = method.run.backbone.image_size
     steps, means = 0, dict[str, float]()
     for epoch in range(train.epochs):
         rate = learning_rate(train, position, epoch)
@@ -94,18 +94,16 @@ def _train(method: Method, data: TaskData) -> TrainingReport:
             settings["lr"] = rate * group.lr_scale
         log = EpochLog(method.stage, epoch, steps)
         try:
-            for chosen in _batches(len(data), train.batch_size, shuffle):
+            for batch in batches.epoch():
                 optimizer.zero_grad(set_to_none=True)
-                images = augmented(data.images[chosen], train.augment, size, crops)
-                pixels = method.backbone.preprocess(images)
-                terms = method.loss(pixels, data.labels[chosen].to(pixels.device))
+                terms = method.loss(batch.pixels, batch.labels)
                 with tf32_products(train.tf32_acts):
                     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
                 method.after_backward()
                 norm = torch.nn.utils.clip_grad_norm_(parameters, train.grad_clip or math.inf)
                 optimizer.step()
                 method.after_step()
-                log.add({**terms, "grad_norm": norm}, len(chosen))
+                log.add({**terms, "grad_norm": norm}, len(batch.labels))
                 steps += 1
         except RuntimeError:
             log.read()  # a step fails if earlier ones left weights that are not finite
@@ -127,7 +125,3 @@ def _optimizer(
         return torch.optim.SGD(trained, lr=rate, momentum=0.9, weight_decay=decay)
     kind = torch.optim.AdamW if train.optimizer == "adamw" else torch.optim.Adam
     return kind(trained, lr=rate, weight_decay=decay, fused=True)
-
-
-def _batches(images: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    return torch.split(torch.randperm(images, generator=generator), size)

@@ -54,6 +54,15 @@ def test_steps_read_nothing_and_epochs_read_once(name: str) -> None:
     assert more_epochs - one == (3 if trains else 0)
 
 
+@pytest.mark.parametrize("place", ["device", "streamed"])
+def test_batches_for_a_gpu_read_nothing(place: str) -> None:
+    """With the operations of a GPU, on the CPU."""
+    before = train(tiny_run(LORAC, precision="float32", augment="crop_flip", epochs=1), until=0)
+    with mock.patch("clmethods.training.batches.place_of", return_value=place):
+        one, more_steps = (read_backs(before, 0, batch_size=size) for size in (8, 2))
+    assert more_steps == one
+
+
 @pytest.mark.parametrize(
     "wait", [Tensor.item, bool, float, lambda t: t.tolist(), lambda t: t.cpu()], ids=str
 )
