@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from clmethods.canonical import canonical_json, joined_json, short_id_of_json
+from clmethods.canonical import canonical_json, joined_json, plain, short_id_of_json
 from clmethods.config.backbone import BackboneConfig
 from clmethods.config.methods import (
     METHOD_CONFIGS,
@@ -102,6 +102,10 @@ def _id(run: RunConfig, stream: str, seed: int) -> str:
     return short_id_of_json(joined_json(parts))
 
 
+_LATER = {"tf32": False, "ipc_unobserved": "dense"}
+"""Defaults of fields that were added later. Ids omit them, so that older ids stay valid."""
+
+
 @lru_cache(maxsize=1024)
 def _backbone_text(backbone: BackboneConfig) -> str:
     return canonical_json(backbone.identity())
@@ -109,7 +113,10 @@ def _backbone_text(backbone: BackboneConfig) -> str:
 
 @lru_cache(maxsize=4096)
 def _text(section: MethodConfig | TrainConfig) -> str:
-    return canonical_json(section.identity() if isinstance(section, TrainConfig) else section)
+    values: dict[str, Any] = plain(section)
+    return canonical_json(
+        {name: v for name, v in values.items() if name not in _LATER or v != _LATER[name]}
+    )
 
 
 def _stream_text(stream: StreamConfig, unordered: bool = False) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clmethods.canonical import JsonValue
 from clmethods.errors import finite, refuse, require
 
 
@@ -75,16 +74,6 @@ class TrainConfig:
     def tf32_acts(self) -> bool:
         """True if products may use TF32."""
         return self.tf32 and self.device == "cuda" and self.precision == "float32"
-
-    def identity(self) -> dict[str, JsonValue]:
-        """Return the fields that ids depend on.
-
-        Fields that were added later are omitted at their default, so that older ids stay valid.
-        """
-        values: dict[str, JsonValue] = {f.name: getattr(self, f.name) for f in fields(self)}
-        if not self.tf32:
-            del values["tf32"]
-        return values
 
     def lr_at(self, position: int) -> float:
         """Return the initial learning rate of the task at `position`."""

@@ -81,6 +81,10 @@ class LoracIpc(Method):
         self.trace = self._watch()
         self._past_bases = self._bases_to_avoid()
 
+    def begin_task(self, data: TaskData) -> None:
+        train = self.run.train
+        self.trace.expect(train.epochs * -(-len(data) // train.batch_size))
+
     def parameter_groups(self) -> list[ParamGroup]:
         factors: list[nn.Parameter] = [
             parameter

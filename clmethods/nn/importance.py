@@ -113,7 +113,16 @@ class ImportanceTrace:
         self._current = torch.zeros(matrices, dtype=dtype, device=device)
         self._entries: dict[tuple[int, str], RunningScore] = {}
         self._last_epoch = last_epoch
+        self._first_kept = 0
         self._step = 0
+
+    def expect(self, steps: int) -> None:
+        """Take the number of steps of the task, so that only samples that will be kept are taken.
+
+        Without it, all samples are taken, and older ones are discarded.
+        """
+        samples = -(-steps // self.settings.every)
+        self._first_kept = max(0, samples - self.settings.window) * self.settings.every
 
     def watch(self, layer: ComposedLinear, columns: Mapping[int, int]) -> None:
         """Observe a layer; `columns` maps each of its adapted parts to a column of the trace.
@@ -129,16 +138,26 @@ class ImportanceTrace:
                 with torch.no_grad():
                     self._measure(layer, adapter, rows, effective, gradient, column)
 
-        layer.observer = lambda: observe if self._step % self.settings.every == 0 else None
+        def observer() -> Callable[[Tensor, Tensor], None] | None:
+            if not self._samples_step():
+                return None
+            if self._keeps_sample():
+                return observe
+            return _ignore if self.settings.unobserved == "dense" else None
+
+        layer.observer = observer
 
     def end_step(self) -> None:
         """Finish a training step; call it once after every backward pass."""
-        if self._step % self.settings.every == 0 and self.settings.target != "factors":
+        if self._samples_step() and self._keeps_sample() and self.settings.target != "factors":
             self._samples.append(self._current.clone())
         self._step += 1
 
     def tensor(self) -> Tensor:
-        """Return the kept samples (steps, M), oldest first, or scores (1, M) for `factors`."""
+        """Return the kept samples (steps, M), oldest first, or scores (1, M) for `factors`.
+
+        Raises `RuntimeError` if there were fewer steps than expected, so that samples are missing.
+        """
         if self.settings.target == "factors":
             scores = torch.zeros_like(self._current)
             for (column, _), running in self._entries.items():
@@ -146,9 +165,22 @@ class ImportanceTrace:
                 if score is not None:
                     scores[column] += self._reduce(score)
             return scores.unsqueeze(0)
+        kept = min(self.settings.window, -(-self._step // self.settings.every))
+        if len(self._samples) != kept:
+            raise RuntimeError(f"{len(self._samples)} importance samples, expected {kept}")
         if not self._samples:
             return self._current.new_zeros(0, len(self._current))
         return torch.stack(list(self._samples))
+
+    def _samples_step(self) -> bool:
+        return self._step % self.settings.every == 0
+
+    def _keeps_sample(self) -> bool:
+        """Return True if the sample of this step is part of the result."""
+        settings = self.settings
+        if settings.target != "factors":
+            return self._step >= self._first_kept
+        return settings.scores_all or self._last_epoch(self._step)
 
     def _measure(
         self,
@@ -178,5 +210,8 @@ class ImportanceTrace:
         running = self._entries.setdefault(
             (column, factor), RunningScore(settings.stat, settings.beta1, settings.beta2)
         )
-        if settings.stat != "epoch_mean" or self._last_epoch(self._step):
-            running.add(sample)
+        running.add(sample)
+
+
+def _ignore(effective: Tensor, gradient: Tensor) -> None:
+    """Take no sample; the step computes with the effective weight all the same."""

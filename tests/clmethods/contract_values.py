@@ -63,6 +63,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "method.ipc_beta2": (0.0,),
     "method.ipc_every": (2,),
     "method.ipc_window": (6,),
+    "method.ipc_unobserved": ("thin",),
     "method.head_loss": ("global",),
     "method.body_lr_scale": (1.0,),
     "method.olora_pow": (2,),

@@ -31,6 +31,8 @@ class TraceSettings:
     """Statistic; it acts only for the target `factors`, which is averaged during training."""
     beta1: float
     beta2: float
+    unobserved: str = "dense"
+    """Products of the steps whose samples are not kept."""
 
     @classmethod
     def of(cls, config: LoracIpcFields) -> TraceSettings:
@@ -43,12 +45,18 @@ class TraceSettings:
             config.ipc_stat,
             config.ipc_beta1,
             config.ipc_beta2,
+            config.ipc_unobserved,
         )
 
     @property
     def scores_last_epoch(self) -> bool:
         """True if training accumulates the scores of the last epoch only."""
         return self.target == "factors" and self.stat == "epoch_mean"
+
+    @property
+    def scores_all(self) -> bool:
+        """True if every sample counts, because training accumulates the scores of all of them."""
+        return self.target == "factors" and self.stat != "epoch_mean"
 
     def effect(self) -> Effect:
         """Return the settings in canonical form.
@@ -57,6 +65,8 @@ class TraceSettings:
         valid.
         """
         acts: Effect = {"every": self.every}
+        if self.unobserved != "dense" and not self.scores_all:
+            acts["unobserved"] = self.unobserved
         if self.reducer != "mean":
             acts["reducer"] = self.reducer
         if self.target != "effective":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from clmethods.config.methods import lorac_effect
@@ -110,10 +110,13 @@ class LoracIpcConfig(LoracIpcFields):
         """Return the settings of the importance trace; the defaults if the trace is never used.
 
         A run that freezes no matrices, or does not select them by importance, does not use its
-        trace. It stores a trace with default settings, so that it shares stages with other runs.
+        trace. It stores a trace with default settings, so that it shares stages with other runs,
+        except for the products of unobserved steps, which change the weights.
         """
         used = self.forecast(context)[-1] > 0 and self.ipc_selector in EVIDENCE_SELECTORS
-        return TraceSettings.of(self) if used else DEFAULT_TRACE
+        if used:
+            return TraceSettings.of(self)
+        return replace(DEFAULT_TRACE, unobserved=self.ipc_unobserved)
 
     def stored(self, shapes: RunShapes) -> GroupsByStage:
         """Return the head, and modules, weights, mask and trace of the stage."""

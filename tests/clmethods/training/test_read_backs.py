@@ -7,7 +7,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import torch
 from torch import Tensor
 
 from clmethods.checkpoint import fold
@@ -101,7 +100,7 @@ def diverging(step: int, value: float, error: type[Exception] | None = None) -> 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 5])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("error", [None, torch.linalg.LinAlgError, RuntimeError])
+@pytest.mark.parametrize("error", [None, RuntimeError])
 def test_divergence_names_the_first_epoch_and_step(
     step: int, value: float, error: type[Exception] | None
 ) -> None:
