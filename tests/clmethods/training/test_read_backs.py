@@ -63,7 +63,9 @@ def test_batches_for_a_gpu_read_nothing(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wait", [Tensor.item, bool, float, lambda t: t.tolist(), lambda t: t.cpu()], ids=str
+    "wait",
+    [Tensor.item, bool, float, Tensor.tolist, Tensor.cpu],
+    ids=["item", "bool", "float", "tolist", "cpu"],
 )
 def test_a_step_that_waits_is_counted(wait: Any) -> None:
     """The test above can fail: a method that reads one value per step is found."""
