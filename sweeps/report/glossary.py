@@ -80,6 +80,8 @@ _TERMS = {
     "of variance with configuration, order and seed as random effects.",
     "Kendall's W": "Agreement of the rankings of configurations between orders: 1 if all orders "
     "give the same ranking, 0 if there is no agreement.",
+    "mean rank": "Rank of a configuration by its mean over seeds, averaged over the orders; 1 if "
+    "it is the best in every order.",
     "flip": "Order in which the ranking of two configurations is reversed.",
     "position effect": "Effect of the position of a task on its final accuracy, as a deviation "
     "from the mean over positions, adjusted for order and task.",

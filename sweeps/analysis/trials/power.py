@@ -97,7 +97,8 @@ def detectable_in(design: CellDesign, squares: Values, level: float = LEVEL) -> 
         return 0.0
     terms = design.variance_terms(_outcomes(design.degrees) * expected[:, None])
     quantile = float(stdtrit(design.least_degrees, 0.5 + level / 2))
-    return _size(quantile * np.sqrt(terms.sum(axis=0) / variance)) * float(np.sqrt(variance))
+    half = quantile * np.sqrt(terms.sum(axis=0) / variance)
+    return _size(half) * float(np.sqrt(variance))
 
 
 def _size(half: Values) -> float:

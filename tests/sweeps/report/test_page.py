@@ -87,10 +87,13 @@ def test_every_figure_is_one_that_plotly_accepts_and_has_a_table(
     inputs: ReportInputs, text: str, page: Page
 ) -> None:
     figures = data_of(text)["figures"]
-    assert {"front-0", "order-disparity", "order-ranking", "effects-average_accuracy"} <= set(
-        figures
-    )
-    assert {"matrices-drift", "cost-reuse", "cost-configurations"} <= set(figures)
+    assert {"front-0", "order-disparity", "order-ranking", "order-mean-ranks"} <= set(figures)
+    assert {
+        "effects-average_accuracy",
+        "matrices-drift",
+        "cost-reuse",
+        "cost-configurations",
+    } <= set(figures)
     for name, spec in figures.items():
         go.Figure(_with_colors(spec))
         assert len(page.tables[name]) > 1, name
