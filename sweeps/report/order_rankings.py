@@ -139,7 +139,7 @@ def mean_rank_figure(ranked: MeanRanks, metric: str) -> Figure:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "not told apart",
+            "name": "not distinguished",
             "x": [end + step * (k + 1)] * 2,
             "y": [first - 0.2, last + 0.2],
             "line": {"color": "@muted", "width": 4},
@@ -159,7 +159,7 @@ def mean_rank_figure(ranked: MeanRanks, metric: str) -> Figure:
     )
     return Figure(
         id="order-mean-ranks",
-        title="Which configurations can be told apart?",
+        title="Which configurations can be distinguished?",
         caption=(
             f"Mean rank by validation {metric_name(metric)} over n = "
             f"{count(ranked.orders, 'order')} among "

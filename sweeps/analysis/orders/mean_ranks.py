@@ -1,4 +1,4 @@
-"""Mean ranks of configurations over task orders, with groups that the runs do not tell apart."""
+"""Mean ranks of configurations over task orders, with groups that the runs do not distinguish."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_groups_hold_what_the_noise_does_not_separate():
 
 
 def test_noise_alone_makes_one_group_in_most_sweeps():
-    """Holm at 5 %: a pair of equal configurations is told apart in at most 1 of 20 sweeps."""
+    """Holm at 5 %: a pair of equal configurations is distinguished in at most 1 of 20 sweeps."""
     rng = np.random.default_rng(1)
     whole = 0
     for _ in range(100):
@@ -52,7 +52,7 @@ def test_noise_alone_makes_one_group_in_most_sweeps():
     assert whole >= 90
 
 
-def test_configurations_without_an_interval_are_not_told_apart():
+def test_configurations_without_an_interval_share_a_group():
     one_seed_missing = [
         configuration(f"c{k}", np.array([[float(k), k + 0.1], [float(k), np.nan]]))
         for k in range(3)
