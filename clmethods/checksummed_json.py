@@ -115,7 +115,7 @@ def checked_cost(data: bytes, stage: str, name: str) -> OwnedContent:
             found = verify_owner(data, stage, name)
         except LaterFormatError as error:
             return OwnedContent(problem=str(error))
-    if found.problem or _is_cost(found.value):
+    if found.problem or (_is_cost(found.value) and (found.names_owner or "wall_s" in found.value)):
         return found
     return OwnedContent(problem="it does not hold a cost")
 

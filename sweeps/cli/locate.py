@@ -124,9 +124,11 @@ def write_new_file(output: Path, text: str) -> bool:
 
     Raises `InvalidConfigError` if a file with other content exists.
     """
+    from sweeps.results.export import write_complete
+
+    data = text.encode()
     try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
+        write_complete(output, lambda place: place.write_bytes(data), replace=False)
     except FileExistsError as error:
         if output.read_bytes() == text.encode():
             return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -40,12 +41,48 @@ def export_table(
         raise ValueError(f"format must be one of {FORMATS}, got {format!r}")
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.{format}"
-    if format == "parquet":
-        pq.write_table(table, path, compression="zstd")
-    else:
-        with path.open("wb") as file:
+
+    def write(place: Path) -> None:
+        if format == "parquet":
+            pq.write_table(table, place, compression="zstd")
+            return
+        with place.open("wb") as file:
             write_csv(table, file, escape=escape)
+
+    write_complete(path, write)
     return path
+
+
+def write_complete(path: Path, write: Callable[[Path], object], *, replace: bool = True) -> None:
+    """Call `write` with a temporary path in the same folder, and rename that file to `path`.
+
+    A process that is killed leaves the file as it was. A path that is no regular file, such as
+    /dev/stdout, is written directly. Without `replace`, raises `FileExistsError` for a file that
+    exists.
+    """
+    if path.exists() and not path.is_file():
+        write(path)
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        if replace:
+            temporary.replace(path)
+        else:
+            _rename_to_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(str(path)) from None
+        temporary.replace(path)
 
 
 def write_csv(table: pa.Table, file: BinaryIO, *, escape: bool = True) -> None:

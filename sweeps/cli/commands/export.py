@@ -36,6 +36,7 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"], escape
     from sweeps.analysis.trials.column_descriptions import describe_tables
     from sweeps.api import summaries_of
     from sweeps.results import TABLES, export_table, latest_trials, read_tables
+    from sweeps.results.export import write_complete
     from sweeps.results.load import StoredTables
 
     refuse_inside_storage(directory, "--to", target)
@@ -51,5 +52,6 @@ def export(directory: str, target: Path, kind: Literal["parquet", "csv"], escape
     for name, table in tables.items():
         path = export_table(table, name, target, kind, escape=escape)
         click.echo(f"{path}  {table.num_rows} rows")
-    (target / "SCHEMA.md").write_text(describe_tables(), encoding="utf-8")
+    text = describe_tables().encode()
+    write_complete(target / "SCHEMA.md", lambda place: place.write_bytes(text))
     click.echo(f"{target / 'SCHEMA.md'}  descriptions of the columns")

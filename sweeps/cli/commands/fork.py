@@ -31,6 +31,7 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
     """
     from sweeps.definition.derive.fork import fork_text
     from sweeps.definition.trial_patterns import chosen_trials
+    from sweeps.results.export import write_complete
     from sweeps.search.stored_observations import read_step
     from sweeps.stages.stage_store import StageStore
 
@@ -58,7 +59,8 @@ def fork(directory: str, which: str, stage: int, output: Path) -> None:
             *new_sweep_file_faults(output),
         ]
     )
-    output.write_text(fork_text(stored.sweep, trial, stage, name), encoding="utf-8")
+    text = fork_text(stored.sweep, trial, stage, name).encode()
+    write_complete(output, lambda place: place.write_bytes(text))
     storage = directory.rstrip("/").split("/sweeps/")[0]
     click.echo(f"{output}  a sweep named {name}, from stage {stage} of {trial.name}")
     click.echo(f"next       change what acts later, then sweeps run {output} --storage {storage}")

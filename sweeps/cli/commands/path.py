@@ -160,6 +160,7 @@ def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) 
     from clmethods.strict_yaml import yaml_text
     from sweeps.definition import expand, measured_sweep, sweep_from_dict
     from sweeps.definition.derive.path_sweep import path_document
+    from sweeps.results.export import write_complete
 
     if output is None:
         click.echo("`-o missing.yaml` writes a sweep file that trains them")
@@ -172,7 +173,7 @@ def _offer(sweep: Sweep, lacking: PathGap, directory: str, output: Path | None) 
     )
     planned = expand(measured_sweep(sweep_from_dict(document)))
     text = yaml_text(document)
-    output.write_text(text, encoding="utf-8")
+    write_complete(output, lambda place: place.write_bytes(text.encode()))
     storage = directory.rstrip("/").split("/sweeps/")[0]
     count = len({trial.config_id for trial in planned})
     click.echo(

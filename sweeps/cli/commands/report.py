@@ -35,6 +35,7 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
     The report of an unfinished sweep lists what is missing.
     """
     from sweeps.report import read_report_inputs, render, report_key
+    from sweeps.results.export import write_complete
 
     stored = _opened(directory, write=output is None)
     inputs = read_report_inputs(stored.sweep, stored.objects, readout)
@@ -48,7 +49,7 @@ def report(directory: str, readout: str | None, output: Path | None, figures: Pa
         where = f"{stored.objects.location.rstrip('/')}/{key}"
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(page)
+        write_complete(output, lambda place: place.write_bytes(page))
         where = str(output)
     click.echo(f"{where}  {len(page) / 1e6:.1f} MB, {inputs.finished} finished runs")
     if figures is not None:

@@ -201,6 +201,18 @@ def test_a_killed_driver_does_not_stop_a_deletion(objects: ObjectStore, start: S
     assert stages_of(objects) == set()
 
 
+def test_a_driver_whose_lease_cannot_be_read_stops_a_deletion(objects: ObjectStore) -> None:
+    """Nobody knows whether it is alive."""
+    name = "sweeps/small/running/a.b/0"
+    objects.put(name, b"\0")
+    refused = pytest.raises(InvalidConfigError, match=f"{name}: got 'a damaged file'")
+    with refused, deletion_lease(objects, TTL_S):
+        pytest.fail("stages could be deleted")
+    objects.delete(name)
+    with deletion_lease(objects, TTL_S):
+        pass
+
+
 def test_two_deletions_exclude_each_other(objects: ObjectStore, start: Start) -> None:
     collector = start(GC)
     assert line(collector) == "planned 3"

@@ -186,7 +186,7 @@ def test_old_counts_of_another_position_are_noticed(store: StageStore, original:
 def test_exchanged_old_counts_of_the_same_tasks_are_found_by_verification(
     store: StageStore,
 ) -> None:
-    """No check on reading finds them. The sealed state of the stage gives the counts."""
+    """No check on reading finds them. The sealed state of the stage gives the counts again."""
     first, second = trials()
     keys, evaluations = (first.chain[2].key, second.chain[2].key), readout_ids(first)
     before = [store.evaluation(keys[0], name) for name in evaluations]

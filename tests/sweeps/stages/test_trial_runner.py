@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime, tzinfo
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,26 @@ def unbroken() -> tuple[set[str], dict[str, bytes]]:
     store = memory()
     run_trial(small_trial(), store)
     return metrics(store.objects)
+
+
+def test_a_clock_that_jumps_changes_no_bit(
+    unbroken: tuple[set[str], dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock of the machine shows another century, forward and backward."""
+    years = cycle((1999, 2199, 2026))
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(next(years), 1, 1, tzinfo=tz)
+
+    for module in ("sweeps.stages.leases", "clmethods.provenance"):
+        monkeypatch.setattr(f"{module}.datetime", Jumping)
+    monkeypatch.setattr("time.time", lambda: Jumping.now(UTC).timestamp())
+    store = memory()
+    reports = run_trial(small_trial(), store)
+    assert len(trained_keys(reports)) == len(reports)
+    assert metrics(store.objects) == unbroken
 
 
 @pytest.mark.parametrize("kind", sorted(METHODS))
