@@ -70,8 +70,8 @@ def test_a_clock_that_jumps_changes_no_bit(
 
     class Jumping(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime(next(years), 1, 1, tzinfo=tz)
+        def now(cls, tz: tzinfo | None = None) -> Jumping:
+            return cls(next(years), 1, 1, tzinfo=tz)
 
     for module in ("sweeps.stages.leases", "clmethods.provenance"):
         monkeypatch.setattr(f"{module}.datetime", Jumping)
