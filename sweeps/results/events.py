@@ -30,6 +30,8 @@ FLUSH_EVERY_S = 10.0
 """Seconds after which a new line is written."""
 OBJECT_BYTES = 256 * 1024
 """Size after which a new object is started. The last object is rewritten at each flush."""
+NO_TEXT = "\ufffd"
+"""Character in place of bytes that are not UTF-8. The log is ASCII, so it holds none itself."""
 READERS = 8
 """Number of objects fetched in parallel."""
 
@@ -147,7 +149,8 @@ def read_events(objects: ObjectStore, sweep: str) -> Iterator[Event]:
 def read_event_log(objects: ObjectStore, sweep: str) -> StoredEvents:
     """Read the events of all runs, and name the objects with damaged lines.
 
-    An event of a kind that only a later version of this code knows is no damage.
+    An event of a kind that only a later version of this code knows is no damage. A line that is
+    repeated, as in a copy of an object, counts once.
     """
     folder = events_folder(sweep)
     keys = [key for key in objects.list(folder) if key.endswith((".jsonl", ".json"))]
@@ -159,14 +162,17 @@ def read_event_log(objects: ObjectStore, sweep: str) -> StoredEvents:
             return None  # deleted since it was listed
 
     events: list[Event] = []
+    seen: set[str] = set()
     left_out: dict[str, str] = {}
     with ThreadPoolExecutor(READERS) as pool:
         for key, text in zip(keys, pool.map(read, keys), strict=True):
             if text is None:
                 continue
-            found, damaged = _events_in(key, text)
-            events += found
-            if damaged or not found:
+            lines = _lines_of(key, text)
+            events += [event for line, event in lines if event is not None and line not in seen]
+            seen.update(line for line, _ in lines)
+            damaged = [n for n, (_, event) in enumerate(lines, 1) if not _is_intact(event)]
+            if damaged or not lines:
                 left_out[key] = _damage_text(key, damaged)
     for key in objects.non_files(folder):
         if key.endswith((".jsonl", ".json")):
@@ -174,18 +180,18 @@ def read_event_log(objects: ObjectStore, sweep: str) -> StoredEvents:
     return StoredEvents(tuple(events), left_out)
 
 
-def _events_in(key: str, text: str) -> tuple[list[Event], list[int]]:
-    """Return the events of an object, and the numbers of the lines that are damaged."""
+def _lines_of(key: str, text: str) -> list[tuple[str, Event | None]]:
+    """Return the lines of an object with their events; None for a line that is no event."""
     if key.endswith(".json"):
         event = _from_old_format(text, key.rpartition("/")[2].removesuffix(".json"))
-        return ([event], []) if event is not None and _is_intact(event) else ([], [])
-    lines = [_parsed(line) for line in text.splitlines()]
-    damaged = [n for n, event in enumerate(lines, 1) if event is None or not _is_intact(event)]
-    return [event for event in lines if event is not None], damaged
+        return [] if not _is_intact(event) else [(key, event)]
+    return [(line, _parsed(line)) for line in text.splitlines()]
 
 
-def _is_intact(event: Event) -> bool:
-    return event.time is not None and (event.kind not in KINDS or event.body is not None)
+def _is_intact(event: Event | None) -> bool:
+    if event is None or event.time is None:
+        return False
+    return event.kind not in KINDS or event.body is not None
 
 
 def _damage_text(key: str, lines: list[int]) -> str:
@@ -220,5 +226,5 @@ def _from_old_format(text: str, run: str) -> Event | None:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; empty if there is none."""
-    return parse_json_object(text) or {}
+    """Return the JSON object in a text; empty if there is none, or if bytes were not UTF-8."""
+    return {} if NO_TEXT in text else parse_json_object(text) or {}

@@ -40,7 +40,9 @@ COMMANDS: dict[str, Arguments] = {
     "verify": lambda at, out: ("verify", at, "--sample", 20),  # last: it moves files aside
 }
 
-VARIABLE = re.compile(r"read_at|per_hour|disk has|MB, \d+ finished|ago|^size|GB|CPU")
+VARIABLE = re.compile(
+    r"read_at|per_hour|last_hour|\"all\":|disk has|MB, \d+ finished|ago|^size|GB|CPU"
+)
 """Lines that depend on the time or on the size of the storage."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from clmethods.config import short_id
 from sweeps.results import events
 from sweeps.results.event_kinds import Notice, RunEnded, RunStarted, StageDone
-from sweeps.results.events import FLUSH_EVERY_S, EventLog, read_events
+from sweeps.results.events import FLUSH_EVERY_S, EventLog, read_event_log, read_events
 from sweeps.storage import ObjectStore, open_storage
 
 
@@ -129,6 +129,33 @@ def test_damaged_lines_are_left_out(objects: ObjectStore) -> None:
     objects.put("sweeps/demo/events/z.json", b"not JSON")
     (event,) = read_events(objects, "demo")
     assert (event.kind, event.fields, event.body, event.time) == ("stage", {"n": 1}, None, None)
+
+
+def test_objects_with_damaged_lines_are_named_and_copies_count_once(objects: ObjectStore) -> None:
+    log = EventLog(objects, "demo", "run1")
+    log.add(notice(0))
+    log.add(notice(1))
+    log.flush(force=True)
+    (name,) = objects.list("sweeps/demo/events")
+    data = objects.get(name)
+    later = {"at": "2026-11-30T00:00:00+00:00", "run": "r", "event": "of a later version"}
+    objects.put("sweeps/demo/events/copy.jsonl", data)
+    objects.put("sweeps/demo/events/later.jsonl", json.dumps(later).encode())
+    assert read_event_log(objects, "demo").left_out == {}
+    assert len(read_event_log(objects, "demo").events) == 3
+    objects.put("sweeps/demo/events/cut.jsonl", data[:-20])
+    objects.put("sweeps/demo/events/empty.jsonl", b"")
+    objects.put("sweeps/demo/events/flipped.jsonl", data.replace(b"notice 1", b"notice \xff"))
+    objects.put("sweeps/demo/events/old.json", b"{}")
+    found = read_event_log(objects, "demo")
+    assert [key.rpartition("/")[2] for key in found.left_out] == [
+        *("cut.jsonl", "empty.jsonl", "flipped.jsonl", "old.json")
+    ]
+    assert (
+        "1 line of the event log cannot be read (the first is line 2)"
+        in found.left_out["sweeps/demo/events/cut.jsonl"]
+    )
+    assert len(found.events) == 3
 
 
 def test_a_log_of_an_earlier_version_is_read(objects: ObjectStore) -> None:
