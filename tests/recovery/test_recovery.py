@@ -14,7 +14,7 @@ import pytest
 
 from sweeps.execution.executor import HEAD_LOST
 from sweeps.execution.signals import HANDLED
-from tests.recovery.sweeping import OF_RAY, Target
+from tests.recovery.sweeping import OF_RAY, TIME_TO_LIVE_S, Target
 from tests.sweeps.execution.drivers import Driver, Terminal, wait_until
 
 INTERRUPTED = 130
@@ -227,4 +227,22 @@ def test_one_of_two_drivers_dies(target: Target) -> None:
         assert "4 of 4 trials finished" in second.output
     finally:
         second.clean()
+    target.finish()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_suspended_past_its_lease(target: Target) -> None:
+    """Another worker takes over its stage; what the first one computed changes nothing."""
+    driver = target.start()
+    try:
+        target.wait_for(driver, 2)
+        worker = driver.workers()[0]
+        worker.signal(signal.SIGSTOP)
+        time.sleep(3 * TIME_TO_LIVE_S)
+        worker.signal(signal.SIGCONT)
+        assert driver.wait() == 0, driver.output
+        assert "4 of 4 trials finished" in driver.output
+    finally:
+        driver.clean()
+    assert target.failed() == []
     target.finish()
