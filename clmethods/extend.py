@@ -64,6 +64,9 @@ class Comparison:
     """Mean over the old tasks, among all classes that this way knows."""
 
 
+ROUNDING = 1e-9
+"""Difference of two accuracies that counts as a rounding error."""
+
 LARGE_DROP = 0.05
 """Decrease of the test accuracy of an old task, as a fraction, that is reported."""
 
@@ -90,6 +93,50 @@ class Extension:
     old_data_error: str | None
     """Reason why the old tasks could not be evaluated; None if they were."""
     drops: list[TaskDrop]
+    before: StoredMetrics
+    """Metrics of the old model."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionGate:
+    """Conditions on the test accuracies of an extended model; None: no condition."""
+
+    max_old_drop: float | None = None
+    """Largest decrease of the accuracy of an old task, as a fraction."""
+    min_new: float | None = None
+    """Smallest accuracy on the new task among all classes, as a fraction."""
+    readout: str = "last"
+    """Readout whose accuracies count."""
+
+    def failures(self, extension: Extension) -> list[str]:
+        """Return one sentence per violated condition. What is unknown is a violation."""
+        if self.max_old_drop is None and self.min_new is None:
+            return []
+        if extension.old_data_error is not None:
+            return [f"the accuracies are not known: {extension.old_data_error}"]
+        after = extension.archive.metrics()
+        names = [readout.readout_id for readout in after.readouts]
+        if self.readout not in names:
+            return [f"the model has no readout {self.readout}, only {', '.join(names)}"]
+        new = after.splits["test"][self.readout]["accuracy"][-1]
+        old = extension.before.splits["test"][self.readout]["accuracy"][-1]
+        titles = [task_title(group) for group in extension.archive.run.stream.sequence()]
+        found: list[str] = []
+        for title, was, now in zip(titles, old, new, strict=False):
+            if self.max_old_drop is None:
+                break
+            if was is None or now is None:
+                found.append(f"{title}: its accuracy is not known")
+            elif was - now > self.max_old_drop + ROUNDING:
+                found.append(
+                    f"{title} fell from {was:.1%} to {now:.1%}, by more than "
+                    f"{100 * self.max_old_drop:.1f} points"
+                )
+        if self.min_new is not None and (new[-1] is None or new[-1] < self.min_new - ROUNDING):
+            shown = "an unknown accuracy" if new[-1] is None else f"{new[-1]:.1%}"
+            found.append(f"{titles[-1]} has {shown}, less than {self.min_new:.1%}")
+        return found
 
 
 def extend_model(
@@ -138,7 +185,8 @@ def extend_model(
         out / COMPARISON_FILE,
         add_checksum({"standings": [asdict(s) for s in comparisons]}, readable=True),
     )
-    return Extension(extended_archive, comparisons, old_data_error, _drops(run, before, splits))
+    drops = _drops(run, before, splits)
+    return Extension(extended_archive, comparisons, old_data_error, drops, before)
 
 
 def _drops(run: RunConfig, before: StoredMetrics, after: MetricsBySplit) -> list[TaskDrop]:

@@ -8,6 +8,7 @@
                   evals/EVAL_ID.json          counts of one readout
     damaged/KEY/N/...                         damaged stages that were moved
     metrics.json                              accuracy matrices and metrics of the finished run
+    history.json                              who trained what when; see `history`
     statistics-SHA.safetensors                statistics of the learned classes for its readouts
 
 The layout of the stages equals that of a sweep's storage, so each can use the files of the other.
@@ -55,6 +56,7 @@ from clmethods.metrics import EvalRow, stage_contradiction
 from clmethods.training.stage import StageOutcome
 
 METRICS_FILE = "metrics.json"
+HISTORY_FILE = "history.json"
 CARRIED = "chain"
 """Folder of an export that contains a copy of its model directory."""
 
@@ -232,6 +234,7 @@ class ModelArchive:
         """Copy everything that is needed to read or continue the finished run elsewhere."""
         names = [RUN_FILE, METRICS_FILE]
         names += [path.name for path in self.folder.glob("statistics-*.safetensors")]
+        names += [HISTORY_FILE] if (self.folder / HISTORY_FILE).exists() else []
         for name in names:
             write(folder / name, (self.folder / name).read_bytes())
         ModelArchive(folder, self.run).copy_stages(self)

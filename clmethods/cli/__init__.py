@@ -8,6 +8,7 @@ from clmethods.cli.data import data
 from clmethods.cli.evaluate import evaluate
 from clmethods.cli.export import export
 from clmethods.cli.extend import extend
+from clmethods.cli.history import history
 from clmethods.cli.predict import predict
 from clmethods.cli.train import train
 from clmethods.standard_streams import open_missing_streams
@@ -21,5 +22,5 @@ def main() -> None:
     open_missing_streams()
 
 
-for command in (train, evaluate, export, extend, predict, data):
+for command in (train, evaluate, export, extend, history, predict, data):
     main.add_command(command)

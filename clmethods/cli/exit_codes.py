@@ -11,6 +11,8 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     INVALID_INPUT = 2
+    GATE_FAILED = 5
+    """3 and 4 have other meanings in `sweeps`, so that a code has one meaning in both."""
 
     @property
     def meaning(self) -> str:
@@ -24,4 +26,6 @@ _MEANINGS = {
     ExitCode.FAILED: "the computation failed (data, weights, divergence); of `evaluate`: the "
     "metrics differ; of `predict`: some images cannot be read, the others are predicted",
     ExitCode.INVALID_INPUT: "an input was refused; of `evaluate`: the metrics cannot be compared",
+    ExitCode.GATE_FAILED: "of `extend`: the extended model violates --max-old-drop or --min-new; "
+    "the old model is unchanged",
 }

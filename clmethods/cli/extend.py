@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clmethods.cli.errors import exit_on_user_error
+from clmethods.cli.exit_codes import ExitCode
 from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import columns, percent
 from clmethods.config import (
@@ -19,10 +21,13 @@ from clmethods.config import (
     new_task_from_dict,
 )
 from clmethods.config.task_contents import task_title
+from clmethods.errors import refuse, require
+from clmethods.percentages import parse_fraction
 from clmethods.standard_streams import output_that_may_end
 
 if TYPE_CHECKING:
-    from clmethods.extend import TaskDrop
+    from clmethods.archive import ModelArchive
+    from clmethods.extend import Comparison, TaskDrop
 
 INHERITED = ("split_seed", "validation_fraction", "limit")
 """Stream fields that the new task inherits from the old stream if they are not set."""
@@ -46,26 +51,67 @@ INHERITED = ("split_seed", "validation_fraction", "limit")
     help="New or empty directory for the extended model.",
 )
 @click.option("--weights", help="New path of the backbone's weights file, if it was moved.")
+@click.option(
+    "--max-old-drop",
+    metavar="FRACTION",
+    help="Gate: largest allowed decrease of the test accuracy of an old task, as 0.02 or 2%.",
+)
+@click.option(
+    "--min-new",
+    metavar="FRACTION",
+    help="Gate: smallest allowed test accuracy on the new task, among all classes.",
+)
+@click.option(
+    "--readout",
+    metavar="ID",
+    default="last",
+    show_default=True,
+    help="Readout whose accuracies the gate uses, such as instance-cosine.",
+)
 @output_that_may_end()
-def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
+def extend(
+    model: Path,
+    data: str,
+    output: Path,
+    weights: str | None,
+    max_old_drop: str | None,
+    min_new: str | None,
+    readout: str,
+) -> None:
     """Learn one more task on top of the finished run in the directory MODEL.
 
     The classes of the task receive the next free ids. The table compares test accuracies in
-    percent with those of alternative approaches.
+    percent with those of alternative approaches. If the extended model violates the gate, the
+    exit code is 5; it stays in the output directory for inspection, and MODEL is unchanged.
     """
     with exit_on_user_error(f"{model} cannot be extended"):
+        old_drop = _fraction("--max-old-drop", max_old_drop)
+        least_new = _fraction("--min-new", min_new)
         from clmethods.archive import ModelArchive
-        from clmethods.extend import extend_model
+        from clmethods.archive.history import HistoryEntry, add_entry, copy_history
+        from clmethods.extend import ExtensionGate, extend_model
 
+        gate = ExtensionGate(max_old_drop=old_drop, min_new=least_new, readout=readout)
         archive = ModelArchive.open(model, weights)
+        _check_readout(archive, readout, old_drop is not None or least_new is not None)
         task = _task(data, archive.run.stream)
+        click.echo(f"learning the new task on top of {model}", err=True)
         extension = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
+        failures = gate.failures(extension)
+        copy_history(archive, extension.archive)
+        add_entry(
+            extension.archive,
+            HistoryEntry.now("extend", extension.archive, str(data), Path(data), failures),
+        )
     rows = [["", "new task, task given", "new task, all classes", "old tasks, all classes"]]
     rows += [
         [s.way, percent(s.new_given), percent(s.new), percent(s.old)]
         for s in extension.comparisons
     ]
     click.echo(columns(rows))
+    advice = _advice(extension.comparisons)
+    if advice:
+        click.echo(advice)
     if extension.old_data_error is not None:
         click.echo(f"The old tasks could not be evaluated: {extension.old_data_error}")
     for line in _warnings(extension.drops):
@@ -78,6 +124,37 @@ def extend(model: Path, data: str, output: Path, weights: str | None) -> None:
         f"written to {output}; {task_title(group)} has the new {ids}, classes "
         f"{list(task.classes)} of {task.stream.dataset}: {', '.join(stream.names_of(new))}"
     )
+    if failures:
+        click.echo(f"the gate refuses the model in {output}; use {model}, unchanged:", err=True)
+        for failure in failures:
+            click.echo(f"  {failure}", err=True)
+        sys.exit(ExitCode.GATE_FAILED)
+
+
+def _advice(comparisons: Sequence[Comparison]) -> str:
+    """Return which of training and class means is more accurate; empty if it is not known."""
+    trained, means = comparisons[1], comparisons[2]
+    if trained.new is None or means.new is None or trained.old is None or means.old is None:
+        return ""
+    new, old = 100 * (trained.new - means.new), 100 * (trained.old - means.old)
+    both = f"{new:+.1f} points on the new task and {old:+.1f} on the old tasks"
+    if new <= 0 and old <= 0:
+        verdict = "class means suffice here, and are cheaper"
+    elif new >= 0 and old >= 0:
+        verdict = "training is at least as accurate on both"
+    else:
+        verdict = "choose by what matters more to you"
+    return f"Against class means, {trained.way} has {both}: {verdict} (one run, no interval)."
+
+
+def _fraction(option: str, text: str | None) -> float | None:
+    return None if text is None else parse_fraction(option, text)
+
+
+def _check_readout(archive: ModelArchive, readout: str, used: bool) -> None:
+    """Raise `InvalidConfigError` before the training if the gate cannot be applied."""
+    names = [each.readout_id for each in archive.metrics().readouts]
+    refuse([require(not used or readout in names, "--readout", readout, f"one of {names}")])
 
 
 def _warnings(drops: Sequence[TaskDrop]) -> list[str]:

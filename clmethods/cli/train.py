@@ -65,6 +65,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
             keep_statistics,
             metrics_by_split,
         )
+        from clmethods.archive.history import HistoryEntry, add_entry
         from clmethods.data.data_summary import summary_lines
         from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.training.sequence import run_sequence
@@ -82,6 +83,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
         if archive is not None:
             keep_statistics(archive, readouts, statistics)
             archive.save_metrics(StoredMetrics(readouts, metrics))
+            add_entry(archive, HistoryEntry.now("train", archive, str(file), file))
         shown = metrics["test"]
         values = {} if expected is None else _values(expected, run, steps, readouts[-1], archive)
     click.echo(json.dumps(shown) if as_json else metrics_text(shown, run, "test"))
