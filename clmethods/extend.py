@@ -44,6 +44,7 @@ from clmethods.data.streams import EVALUATED_SPLITS
 from clmethods.determinism import on_device, open_run
 from clmethods.methods import METHODS, Predictor, State
 from clmethods.readout.statistics import ReadoutStatistics
+from clmethods.training.completion import OnEpoch
 from clmethods.training.sequence import run_sequence
 from clmethods.training.stage import run_stage
 
@@ -144,6 +145,7 @@ def extend_model(
     task: NewTask,
     out: Path,
     report: Callable[[str], None] = lambda message: None,
+    on_epoch: OnEpoch = lambda stage, done: None,
 ) -> Extension:
     """Learn `task` on top of a finished model and store both in the new directory `out`.
 
@@ -163,11 +165,17 @@ def extend_model(
     old_data_error = None
     try:
         steps = run_sequence(
-            run, before.readouts, extended_archive, extended_archive, statistics=statistics
+            run,
+            before.readouts,
+            extended_archive,
+            extended_archive,
+            statistics=statistics,
+            on_epoch=on_epoch,
         )
         splits = metrics_by_split(run, steps, before.readouts)
     except DatasetError as error:
         old_data_error, splits = str(error), {}
+    report("comparing with class means, a linear probe and the method without the old tasks")
     with suppress(DatasetError):  # older model directories have no statistics
         keep_statistics(extended_archive, before.readouts, statistics)
     extended_archive.save_metrics(StoredMetrics(before.readouts, splits))

@@ -86,6 +86,8 @@ def evaluate(
 
         archive = ModelArchive.open(model, weights)
         stored = archive.metrics()
+        if not as_json:
+            click.echo(f"evaluating {len(archive.chain)} stages", err=True)
         measured = _measure(archive, stored.readouts, data).get(split)
         if measured is None:
             raise ArchiveError(f"{model} has no images in the split {split!r}.")

@@ -84,6 +84,7 @@ def export(
             chain=chain,
             weights_licence=weights_licence,
         )
+        click.echo("writing the files, and comparing them with the model", err=True)
         document = export_model(archive, output, options)
     for name, check in document["checks"].items():
         if name != "images":

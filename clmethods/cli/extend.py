@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clmethods.cli.epoch_progress import EpochProgress
 from clmethods.cli.errors import exit_on_user_error
 from clmethods.cli.exit_codes import ExitCode
 from clmethods.cli.input_files import read_mapping
@@ -96,7 +97,13 @@ def extend(
         _check_readout(archive, readout, old_drop is not None or least_new is not None)
         task = _task(data, archive.run.stream)
         click.echo(f"learning the new task on top of {model}", err=True)
-        extension = extend_model(archive, task, output, lambda text: click.echo(text, err=True))
+        extension = extend_model(
+            archive,
+            task,
+            output,
+            lambda text: click.echo(text, err=True),
+            EpochProgress(archive.run.train.epochs).show,
+        )
         failures = gate.failures(extension)
         copy_history(archive, extension.archive)
         add_entry(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clmethods.cli.epoch_progress import EpochProgress
 from clmethods.cli.errors import exit_on_user_error
 from clmethods.cli.expectation import Expectation, expectation, verdict, verdict_text
 from clmethods.cli.input_files import read_mapping
@@ -78,7 +79,15 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
             archive = ModelArchive.create(output, run, lambda text: click.echo(text, err=True))
         statistics = ReadoutStatistics(archive.statistics() if archive is not None else None)
         progress = _progress(run, archive is not None)
-        steps = run_sequence(run, readouts, archive, archive, progress, statistics)
+        steps = run_sequence(
+            run,
+            readouts,
+            archive,
+            archive,
+            progress,
+            statistics,
+            EpochProgress(run.train.epochs).show,
+        )
         metrics = metrics_by_split(run, steps, readouts)
         if archive is not None:
             keep_statistics(archive, readouts, statistics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -57,6 +57,10 @@ class CompleteStage:
     """Counts by readout id."""
 
 
+OnEpoch = Callable[[StageSpec, int], None]
+"""Called after every epoch of a stage with the number of finished epochs."""
+
+
 @final
 class ChainCompletion:
     """Computes what the store of a chain lacks; the stages are completed in any order."""
@@ -69,8 +73,10 @@ class ChainCompletion:
         states: StateSource,
         statistics: ReadoutStatistics | None = None,
         features: FeatureCache | None = None,
+        on_epoch: OnEpoch = lambda stage, done: None,
     ) -> None:
         """`states`, `statistics` and `features` are the sources of an `Evaluator`."""
+        self._on_epoch = on_epoch
         self._run, self._chain, self._readouts = run, tuple(chain), tuple(readouts)
         self._states, self._statistics, self._features = states, statistics, features
         self._evaluator: tuple[RunConfig, Evaluator] | None = None
@@ -87,7 +93,11 @@ class ChainCompletion:
         trained = delta is None
         if delta is None:
             watch = watch or Stopwatch()
-            delta = store.commit(stage, run_stage(run, stage, before), watch.cost())
+            delta = store.commit(
+                stage,
+                run_stage(run, stage, before, lambda done: self._on_epoch(stage, done)),
+                watch.cost(),
+            )
         state = before | delta
         return CompleteStage(state, trained, self.evaluate(stage, state, store))
 

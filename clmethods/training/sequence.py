@@ -16,7 +16,7 @@ from clmethods.evaluate import EvalCount
 from clmethods.methods import State
 from clmethods.metrics import Counts, EvalRow, counts_from_rows
 from clmethods.readout.statistics import ReadoutStatistics
-from clmethods.training.completion import ChainCompletion, Cost
+from clmethods.training.completion import ChainCompletion, Cost, OnEpoch
 from clmethods.training.stage import StageOutcome
 
 
@@ -60,6 +60,7 @@ def run_sequence(
     evaluations: CountArchive | None = None,
     on_step: Callable[[SequenceStep], None] = lambda step: None,
     statistics: ReadoutStatistics | None = None,
+    on_epoch: OnEpoch = lambda stage, done: None,
 ) -> list[SequenceStep]:
     """Train and evaluate every task in order; results in the archives are not computed again.
 
@@ -69,7 +70,9 @@ def run_sequence(
     run = resolve(run)
     chain = stage_chain(run)
     states: list[State] = []
-    completion = ChainCompletion(run, chain, readouts, states.__getitem__, statistics)
+    completion = ChainCompletion(
+        run, chain, readouts, states.__getitem__, statistics, on_epoch=on_epoch
+    )
     store = _Archives(archive, evaluations)
     steps: list[SequenceStep] = []
     for stage in chain:

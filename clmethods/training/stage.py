@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -42,8 +42,15 @@ class StageOutcome:
     method: MethodReport
 
 
-def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
+def run_stage(
+    run: RunConfig,
+    stage: StageSpec,
+    state: State,
+    on_epoch: Callable[[int], None] = lambda done: None,
+) -> StageOutcome:
     """Train the task of `stage` on top of `state`, the folded state of its parent.
+
+    `on_epoch` is called after every epoch with the number of finished epochs.
 
     Raises `DivergedError` if a loss term is not finite.
     """
@@ -61,7 +68,7 @@ def run_stage(run: RunConfig, stage: StageSpec, state: State) -> StageOutcome:
     if trains:
         generators = method.generator("shuffle"), method.generator("augment")
         with TaskBatches(training_data, backbone, run.train, *generators) as batches:
-            training = _train(method, batches)
+            training = _train(method, batches, on_epoch)
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}
         report = method.report(state | delta)
@@ -82,7 +89,9 @@ def learning_rate(train: TrainConfig, position: int, epoch: int) -> float:
     )
 
 
-def _train(method: Method, batches: TaskBatches) -> TrainingReport:
+def _train(
+    method: Method, batches: TaskBatches, on_epoch: Callable[[int], None]
+) -> TrainingReport:
     train, position = method.run.train, method.stage.position
     groups = method.parameter_groups()
     parameters = [parameter for group in groups for parameter in group.parameters]
@@ -109,6 +118,7 @@ def _train(method: Method, batches: TaskBatches) -> TrainingReport:
             log.read()  # a step fails if earlier ones left weights that are not finite
             raise
         means = log.read()
+        on_epoch(epoch + 1)
     return TrainingReport(
         steps=steps,
         cross_entropy=means.get("cross_entropy"),

@@ -125,6 +125,8 @@ class SweepExecutor:
     def connected(self, address: str | None) -> Iterator[None]:
         """Connect to Ray during the block, watch the cluster, and handle signals."""
         self._local = address is None
+        where = "on this machine" if address is None else f"of the cluster {address}"
+        self.progress.say(f"{'starting' if address is None else 'connecting to'} Ray {where}")
         with (
             draining(self._drain),
             ray_cluster(address, self._cpus),
@@ -132,6 +134,10 @@ class SweepExecutor:
             self.watch.watching(self._local, self.todo, self.plan.sweep.resources),
             self.progress,
         ):
+            self.progress.say(
+                "Ray is ready; workers load PyTorch, the backbone and the data before their first "
+                "stage"
+            )
             self.events.flush(force=True)  # `sweeps status` shows the nodes from now on
             self._reservations = self._reserved()
             yield

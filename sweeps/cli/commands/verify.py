@@ -33,7 +33,9 @@ def verify(directory: str, sample: int, seed: int) -> None:
     for warning in plan.warnings:
         click.echo(warning, err=True)
     note_left_out(plan.left_out)
-    for trial, position in sample_stages(plan, sample, seed):
+    drawn = sample_stages(plan, sample, seed)
+    for number, (trial, position) in enumerate(drawn, 1):
+        click.echo(f"training stage {number} of {len(drawn)} of the sample again", err=True)
         verdict = verify_stage(store, trial, position)
         outcomes.append(verdict.outcome)
         detail = f": {verdict.detail}" if verdict.detail else ""

@@ -26,6 +26,7 @@ def test_a_start_that_fails_ends_the_run_with_one_sentence(tmp_path: Path) -> No
     done = run_to_end(file, tmp_path / "storage", RAY_TMPDIR=str(folder))
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert "starting Ray on this machine" in done.stdout.splitlines()
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: Ray did not start on this machine: ")
     assert "stored stages and results stay" in line
