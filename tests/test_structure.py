@@ -39,6 +39,7 @@ SAME_SUBJECT = {
     "extend": "extension by a task: function, command",
     "fork": "fork: sweep, command",
     "freezing": "freezing: rule, section of the report",
+    "history": "history of runs: of a sweep from its events, command of a model",
     "lora": "LoRA: layer, base class of methods",
     "order_effect": "effect of the task order: analysis, text",
     "orders": "task orders: metrics, command, section of the report",

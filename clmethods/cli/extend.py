@@ -89,7 +89,7 @@ def extend(
         old_drop = _fraction("--max-old-drop", max_old_drop)
         least_new = _fraction("--min-new", min_new)
         from clmethods.archive import ModelArchive
-        from clmethods.archive.history import HistoryEntry, add_entry, copy_history
+        from clmethods.archive.model_history import HistoryEntry, add_entry, copy_history
         from clmethods.extend import ExtensionGate, extend_model
 
         gate = ExtensionGate(max_old_drop=old_drop, min_new=least_new, readout=readout)

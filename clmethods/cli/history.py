@@ -22,7 +22,7 @@ def history(model: Path, weights: str | None) -> None:
     """
     with exit_on_user_error(f"the history of {model} cannot be read"):
         from clmethods.archive import ModelArchive
-        from clmethods.archive.history import read_history
+        from clmethods.archive.model_history import read_history
 
         archive = ModelArchive.open(model, weights)
         entries = read_history(archive)

@@ -66,7 +66,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
             keep_statistics,
             metrics_by_split,
         )
-        from clmethods.archive.history import HistoryEntry, add_entry
+        from clmethods.archive.model_history import HistoryEntry, add_entry
         from clmethods.data.data_summary import summary_lines
         from clmethods.readout.statistics import ReadoutStatistics
         from clmethods.training.sequence import run_sequence

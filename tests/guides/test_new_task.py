@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from clmethods.archive import ModelArchive
-from clmethods.archive.history import HISTORY_FILE, read_history
+from clmethods.archive.model import HISTORY_FILE
+from clmethods.archive.model_history import read_history
 from clmethods.cli import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "new-task.md"
