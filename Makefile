@@ -93,8 +93,9 @@ bench-methods: $(READY) $(DINOV2)  ## all methods on the embedded benchmarks, wi
 	@$(BIN)/python benchmarks/methods.py glyph100
 	@$(BIN)/python benchmarks/methods.py embedded4
 
-bench: $(READY)  ## one training step, side by side with what it is compared to
+bench: $(READY)  ## one training step, and its pixels, side by side with what they are compared to
 	@$(BIN)/python benchmarks/step.py
+	@$(BIN)/python benchmarks/pixels.py
 
 bench-sweeps: $(READY)   ## what sharing stages saves, and what a sweep costs beside its training
 	@$(BIN)/python benchmarks/overhead.py

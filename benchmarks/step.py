@@ -6,13 +6,17 @@ needs: forward through the frozen network and backward to its activations, witho
 gradient. The state of the earlier tasks is made up (random factors), as training it would take
 hours and change no cost. Nothing is frozen, which is the most expensive case.
 
-    python benchmarks/step.py
+Only the last `ipc_window` steps of a task are sampled. The averages are those of a task of 1,000
+steps with the default window, whose other steps use dense products (the default) or thin ones.
+
+    python benchmarks/step.py [d192] [vit_base]
 """
 
 from __future__ import annotations
 
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,28 +40,34 @@ from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.lora import Observer, initial_a
 
 TASKS = (1, 5, 10)
-BATCH = 16
-REPETITIONS = 9
+REPETITIONS = 7
+TASK_STEPS = 1000
 
 BACKBONES["vit_d192"] = BackboneFacts(
     native_size=32, patch_size=4, width=192, blocks=12, heads=3
 )  # 64 + 1 tokens
 
-RUN = RunConfig(
-    backbone=BackboneConfig(name="vit_d192", weights="random", image_size=32),
-    stream=StreamConfig(dataset="glyph100", tasks=10),
-    method=LoracIpcConfig(rank=8, importance_threshold=0.0),  # all six sites of all blocks
-    train=TrainConfig(lr=1e-4),
-)
+RUNS = {
+    name: RunConfig(
+        backbone=BackboneConfig(name=backbone, weights="random", image_size=size),
+        stream=StreamConfig(dataset="glyph100", tasks=10),
+        method=LoracIpcConfig(rank=8, importance_threshold=0.0),  # all six sites of all blocks
+        train=TrainConfig(lr=1e-4, batch_size=batch),
+    )
+    for name, backbone, size, batch in (
+        ("d192", "vit_d192", 32, 16),
+        ("vit_base", "vit_base_patch16_224", 224, 8),
+    )
+}
 
 
-def made_up_state(backbone: FrozenBackbone, modules: int) -> State:
+def made_up_state(run: RunConfig, backbone: FrozenBackbone, modules: int) -> State:
     """State after `modules` finished tasks, with random factors of the usual sizes."""
-    assert isinstance(RUN.method, LoracIpcConfig)
+    assert isinstance(run.method, LoracIpcConfig)
     if modules == 0:
         return {}
-    generator, rank = torch.Generator().manual_seed(0), RUN.method.rank
-    matrices = adapted_matrices(RUN.method, backbone.facts.blocks)
+    generator, rank = torch.Generator().manual_seed(0), run.method.rank
+    matrices = adapted_matrices(run.method, backbone.facts.blocks)
     state = {
         "head.weight": 0.02 * torch.randn(100, backbone.width, generator=generator),
         "head.bias": torch.zeros(100),
@@ -76,6 +86,7 @@ def made_up_state(backbone: FrozenBackbone, modules: int) -> State:
 
 
 def training_step(
+    run: RunConfig,
     backbone: FrozenBackbone,
     task: int,
     pixels: Tensor,
@@ -89,19 +100,17 @@ def training_step(
     `observer` takes the place of the importance trace; `thin` does without any observer, by which
     the layers use thin products and form no dense gradient.
     """
-    config = RUN.method if penalty else replace(RUN.method, ortho_mode="none")
-    stage = stage_chain(RUN)[task - 1]
-    method = LoracIpc(
-        replace(RUN, method=config), stage, backbone, made_up_state(backbone, task - 1)
-    )
+    config = run.method if penalty else replace(run.method, ortho_mode="none")
+    stage, state = stage_chain(run)[task - 1], made_up_state(run, backbone, task - 1)
+    method = LoracIpc(replace(run, method=config), stage, backbone, state)
     for layer in composed_layers(method.network).values():
         layer.observer = None if thin else observer or layer.observer
     groups = [
-        {"params": list(group.parameters), "lr": RUN.train.lr * group.lr_scale}
+        {"params": list(group.parameters), "lr": run.train.lr * group.lr_scale}
         for group in method.parameter_groups()
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    labels = torch.tensor([stage.classes[i % len(stage.classes)] for i in range(BATCH)])
+    labels = torch.tensor([stage.classes[i % len(stage.classes)] for i in range(len(pixels))])
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -131,13 +140,12 @@ def frozen_step(backbone: FrozenBackbone, pixels: Tensor) -> Callable[[], None]:
     return step
 
 
-def medians(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """CPU seconds of each step, medians of interleaved repetitions after a warm-up.
+def repeated(steps: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """CPU seconds of each step, of interleaved repetitions after a warm-up.
 
     Interleaved, so that a machine that slows down meanwhile slows all of them down.
     """
     for step in steps.values():
-        step()
         step()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(REPETITIONS):
@@ -145,34 +153,50 @@ def medians(steps: dict[str, Callable[[], None]]) -> dict[str, float]:
             start = time.process_time()
             step()
             seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def spread(values: list[float]) -> str:
+    """Minimum, median and maximum."""
+    return f"{min(values):.3f} / {statistics.median(values):.3f} / {max(values):.3f} s"
+
+
+def measure(name: str, run: RunConfig) -> float:
+    """Print the rows of a shape; return the ratio of the last task with default settings."""
+    backbone = FrozenBackbone(run.backbone, torch.float32, "cpu")
+    size, window = run.backbone.image_size, LoracIpcConfig().ipc_window
+    pixels = torch.randn(run.train.batch_size, 3, size, size)
+    print(f"{name}: batch {len(pixels)}, {size} px; minimum / median / maximum of {REPETITIONS}")
+    ratio = float("nan")
+    for task in TASKS:
+        seconds = repeated(
+            {
+                "frozen": frozen_step(backbone, pixels),
+                "sampled": training_step(run, backbone, task, pixels),
+                "dense": training_step(run, backbone, task, pixels, observer=ignoring),
+                "no penalty": training_step(run, backbone, task, pixels, penalty=False),
+                "thin": training_step(run, backbone, task, pixels, thin=True),
+            }
+        )
+        middle = {step: statistics.median(values) for step, values in seconds.items()}
+        sampled, frozen, share = middle["sampled"], middle["frozen"], window / TASK_STEPS
+        ratio, thin = (
+            (share * sampled + (1 - share) * middle[other]) / frozen for other in ("dense", "thin")
+        )
+        print(f"  task {task}: penalty {sampled - middle['no penalty']:.3f} s")
+        for step in ("frozen", "sampled", "dense", "thin"):
+            print(f"    {step:<8} {spread(seconds[step])}   ratio {middle[step] / frozen:.2f}")
+        print(f"    average over {TASK_STEPS} steps: {ratio:.2f} dense, {thin:.2f} thin")
+    return ratio
 
 
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    backbone = FrozenBackbone(RUN.backbone, torch.float32, "cpu")
-    pixels = torch.randn(BATCH, 3, 32, 32)
     print(f"{platform.machine()}, torch {torch.__version__}, one thread, CPU seconds per step")
-    print("task  frozen backbone      step   ratio   importance   penalty    unobserved step")
     ratio = float("nan")
-    for task in TASKS:
-        found = medians(
-            {
-                "frozen": frozen_step(backbone, pixels),
-                "step": training_step(backbone, task, pixels),
-                "ignored": training_step(backbone, task, pixels, observer=ignoring),
-                "no penalty": training_step(backbone, task, pixels, penalty=False),
-                "thin": training_step(backbone, task, pixels, thin=True),
-            }
-        )
-        frozen, step = found["frozen"], found["step"]
-        ratio = step / frozen
-        importance, penalty = step - found["ignored"], step - found["no penalty"]
-        print(
-            f"{task:>4}  {frozen:>13.3f} s  {step:>6.3f} s  {ratio:>6.2f}"
-            f"   {importance:>8.3f} s  {penalty:>6.3f} s  {found['thin']:>15.3f} s"
-        )
+    for name in sys.argv[1:] or RUNS:
+        ratio = measure(name, RUNS[name])
     print(f"step_over_frozen_backbone_task{TASKS[-1]}: {ratio:.2f}")
 
 
