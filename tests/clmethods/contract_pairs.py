@@ -84,8 +84,13 @@ CONCERNED = {
 PLACES = {f"method.{f.name}" for f in fields(LoraFields)}
 """Placement and size of modules: varied under `BASES`, and for methods without modules."""
 
-EVIDENCE = {("everything is frozen in the end", "method.ipc_scope")}
-"""Here the matrices chosen happen to be the same, which no plan can know."""
+EVIDENCE = {
+    ("everything is frozen in the end", "method.ipc_scope"),
+    ("nothing is ever frozen", "method.ipc_unobserved"),
+    ("one task", "method.ipc_unobserved"),
+}
+"""Here the bits happen to be the same, which no plan can know: the matrices chosen are the same,
+or the task has fewer steps than the default window, which acts where no trace is used."""
 
 RARE = {"ipc_every": 4, "ipc_beta1": 0.5, "ipc_beta2": 0.5, "ipc_window": 300}
 """Two samples a task, so that the averages have not forgotten that they started at 0."""
