@@ -180,6 +180,18 @@ def test_a_trained_backbone_of_the_shipped_shape_is_plain_timm(tmp_path: Path) -
     assert archive.run.backbone.weights_sha256 in card
 
 
+def test_a_run_in_bfloat16_exports_the_network_without_rounding(tmp_path: Path) -> None:
+    run = tiny_run(LoraSequentialConfig(rank=2), precision="bfloat16")
+    archive = finished(tmp_path / "m", run)
+    export_model(archive, tmp_path / "out", ExportOptions(formats=["timm"]))
+    images = every_test_image(run)[:8]
+    with torch.no_grad():
+        found = plain(tmp_path / "out" / "timm")(pixels(images))
+    rounded = ours(archive, images)
+    assert not torch.allclose(found, rounded, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, rounded, atol=0.05, rtol=0.05)
+
+
 LOW_RANK = {
     kind
     for kind, config in METHOD_CONFIGS.items()
