@@ -52,8 +52,7 @@ def measure(name: str) -> dict[str, float]:
     import resource
 
     start, cpu = time.perf_counter(), time.process_time()
-    from sweeps.cli.text.plan_details import report_text, stored_variance
-    from sweeps.cli.text.plan_overview import plan_text
+    from sweeps.cli.text.plan_details import PlanDetails, plan_document, stored_variance
     from sweeps.definition import missing_data, sweep_from_dict
     from sweeps.planning.cost_forecast import cost_forecast
     from sweeps.planning.plan import make_plan
@@ -67,15 +66,15 @@ def measure(name: str) -> dict[str, float]:
         objects = open_storage(storage)
         missing, store = missing_data(sweep), StageStore(objects)
         plan = make_plan(sweep, store)
-        plan_text(plan)
-        report_text(
-            plan,
-            cost_forecast(plan, store),
-            spent(plan, store),
-            stored_variance(plan, objects),
-            missing,
-            footprint(plan, objects),
+        details = PlanDetails(
+            plan=plan,
+            cost=cost_forecast(plan, store),
+            spending=spent(plan, store),
+            spread=stored_variance(plan, objects),
+            missing=missing,
+            taken=footprint(plan, objects),
         )
+        plan_document(details, [])
     return {
         "trials": len(plan.trials),
         "stages": plan.tree.distinct,

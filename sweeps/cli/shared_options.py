@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from sweeps.presentation.documents import Document
 
 new_sweep_file_option = click.option(
     "-o",
@@ -44,3 +47,15 @@ escape_option = click.option(
     show_default=True,
     help="CSV only: put an apostrophe before texts that a spreadsheet would run as a formula.",
 )
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document with the same numbers; see docs/json.md.",
+)
+
+
+def print_document(document: Document, as_json: bool) -> None:
+    """Print a document as text, or as JSON with its warnings."""
+    click.echo(document.json if as_json else document.text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from sweeps.presentation.text_tables import NOTHING
+from sweeps.presentation.text_tables import NOTHING, TOO_FEW, WIDE
 from sweeps.statistics.intervals import Interval
+
+NO_ANSWER = 1.8
+"""Width of an interval of a correlation from which it contains nearly all possible values."""
 
 ADJUSTMENT = (
     "adj. p: p value, adjusted for the number of comparisons in its table, by Holm for up to 20, "
@@ -37,7 +40,9 @@ def probability_text(value: float | None) -> str:
 
 def percent_range(low: float | None, high: float | None) -> str:
     """Return a range of shares in percent."""
-    return NOTHING if low is None or high is None else f"{low:.0%} to {high:.0%}"
+    if low is None or high is None:
+        return NOTHING
+    return TOO_FEW if high - low >= NO_ANSWER / 2 else f"{low:.0%} to {high:.0%}"
 
 
 def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> str:
@@ -47,7 +52,20 @@ def percent_interval(interval: Interval | None, digits: int, sign: str = "") -> 
     text = f"{100 * interval.mean:{sign}.{digits}f}"
     if interval.low is None or interval.high is None:
         return text
+    if interval.high - interval.low > WIDE:
+        return f"{text} ({TOO_FEW})"
     return f"{text} ± {50 * (interval.high - interval.low):.{digits}f}"
+
+
+def correlation_range(low: float | None, high: float | None) -> str:
+    """Return an interval of a correlation, which is between -1 and 1.
+
+    If it says nothing, because it contains nearly all possible values, so does the text.
+    """
+    if low is None or high is None:
+        return NOTHING
+    first, last = max(low, -1.0), min(high, 1.0)
+    return TOO_FEW if last - first >= NO_ANSWER else f"{first:+.2f} to {last:+.2f}"
 
 
 def verdict(significant: bool | None) -> str:

@@ -83,13 +83,12 @@ def _reasons(
     question: SelectionQuestion, choice: Selection, numbers: Sequence[str]
 ) -> list[CardEntry]:
     """Return the reason for the choice with its numbers, and a warning about missing intervals."""
-    total = len(choice.admissible) + len(choice.refused)
     parts = []
     if question.limits:
-        satisfied = f"{len(choice.admissible)} of {total} satisfy {_limits(question)}"
+        satisfied = f"{len(choice.admissible)} of {_compared(choice)} satisfy {_limits(question)}"
         parts.append(f"{satisfied} {_confidence(question, choice)}")
     else:
-        parts.append(f"{total} configurations were compared")
+        parts.append(f"{_compared(choice)} were compared")
     best = (
         f"the best {question.prefer}"
         if question.prefer
@@ -109,6 +108,15 @@ def _reasons(
     return [CardEntry("reason", (reason, *numbers)), *warnings]
 
 
+def _compared(choice: Selection) -> str:
+    """Return the number of candidates; those of one configuration differ in the readout."""
+    considered = (*choice.admissible, *choice.refused)
+    configurations = count(len({c.replicates.config_id for c in considered}), "configuration")
+    if len({c.replicates.readout_id for c in considered}) < 2:
+        return configurations
+    return f"{count(len(considered), 'candidate')} ({configurations}, each with its readouts)"
+
+
 def _by_means(question: SelectionQuestion, choice: Selection) -> bool:
     """Return True if means decided, also because there are no bounds."""
     return question.basis == "mean" or (question.basis == "bound" and choice.common_runs is None)
@@ -120,8 +128,7 @@ def _confidence(question: SelectionQuestion, choice: Selection) -> str:
         return "at the worse end of the 95 % interval and in the worst order"
     if _by_means(question, choice):
         return "on average"
-    total = len(choice.admissible) + len(choice.refused)
-    return f"with 95 % confidence, corrected for {total} configurations"
+    return f"with 95 % confidence, corrected for {_compared(choice)}"
 
 
 def _basis(question: SelectionQuestion, choice: Selection) -> str:
@@ -184,8 +191,10 @@ def _numbers(
     on_tests = test_replicates(chosen, test)
     for metric, validation in chosen.estimates.items():
         line = f"{metric}: validation {mean_with_interval(metric, validation.interval)}"
-        if validation.worst_order:
-            worst = metric_text(metric, validation.worst)
+        worst = metric_text(metric, validation.worst)
+        if validation.worst_order and worst == metric_text(metric, validation.interval.mean):
+            line += ", the same in every order"
+        elif validation.worst_order:
             line += f", worst order {validation.worst_order} {worst}"
         tested = None
         if on_tests is not None and on_tests.metrics.get(metric):

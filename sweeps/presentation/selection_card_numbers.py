@@ -9,7 +9,8 @@ from clmethods.metrics import ACCURACIES, Direction
 from sweeps.analysis.selection.common_runs import SelectedEstimate
 from sweeps.analysis.selection.selection_candidates import Candidate, DecisionBasis, MetricLimit
 from sweeps.analysis.trials.replicates import Cell, Replicates, sample
-from sweeps.presentation.text_tables import FRACTIONS, NOTHING
+from sweeps.presentation.text_tables import FRACTIONS, TOO_FEW, WIDE
+from sweeps.presentation.text_tables import metric_text as metric_text
 from sweeps.statistics.intervals import Interval
 from sweeps.statistics.prediction_intervals import prediction_interval
 
@@ -35,15 +36,6 @@ class SelectionQuestion:
     def leading(self) -> str:
         """Return the metric in which choice and runner-up are compared."""
         return self.prefer or next(iter(self.objectives))
-
-
-def metric_text(metric: str, value: float | None) -> str:
-    """Return a value as text: fractions in percent, counts as integers, None as a dash."""
-    if value is None:
-        return NOTHING
-    if metric in FRACTIONS:
-        return f"{100 * value:.1f}"
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def predicted_interval(
@@ -103,10 +95,13 @@ def selected_text(metric: str, estimate: SelectedEstimate) -> str:
 def interval_text(metric: str, interval: Interval, sign: float = 1.0) -> str:
     """Return both ends of an interval, multiplied by `sign` and in ascending order.
 
-    The result is one number if the ends are equal in all digits that are shown.
+    The result is one number if the ends are equal in all digits that are shown, and `TOO_FEW` if
+    the interval says nothing.
     """
     if interval.low is None or interval.high is None:
         return "no interval"
+    if metric in FRACTIONS and interval.high - interval.low > WIDE:
+        return TOO_FEW
     low, high = sorted((sign * interval.low, sign * interval.high))
     first, last = metric_text(metric, low), metric_text(metric, high)
     return first if first == last else f"{first} to {last}"
@@ -114,6 +109,8 @@ def interval_text(metric: str, interval: Interval, sign: float = 1.0) -> str:
 
 def _with_ends(metric: str, mean: float, low: float, high: float) -> str:
     center, first, last = (metric_text(metric, value) for value in (mean, low, high))
+    if metric in FRACTIONS and high - low > WIDE:
+        return f"{center} ({TOO_FEW})"
     if first == last == center:
         return f"{center} (± {metric_text(metric, 0.0)})"
     return f"{center} ({first} to {last})"

@@ -12,11 +12,13 @@ from sweeps.analysis.trials.paired_differences import Comparison, compare
 from sweeps.analysis.trials.planned_design import MOST, smallest_design
 from sweeps.analysis.trials.power import POWER
 from sweeps.analysis.trials.replicates import Cell
+from sweeps.presentation.numbers import count
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
     interval_text,
     metric_text,
 )
+from sweeps.presentation.text_tables import FRACTIONS, WIDE
 
 
 def runner_up_lines(
@@ -71,10 +73,10 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     side = "better" if gain >= 0 else "worse"
     line = (
         f"{metric}: the choice is {metric_text(metric, abs(gain))} {side}, paired over "
-        f"{_runs(comparison.interval.n)}"
+        f"{count(comparison.interval.n, 'run')}"
     )
     if comparison.unpaired:
-        line += f" ({_runs(comparison.unpaired)} without a partner left out)"
+        line += f" ({count(comparison.unpaired, 'run')} without a partner left out)"
     if comparison.interval.low is None:
         return [f"{line}: not significant, {comparison.interval.note}"]
     both = interval_text(metric, comparison.interval, sign)
@@ -83,10 +85,12 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     spread, smallest = comparison.spread, comparison.detectable_difference
     if comparison.significant or smallest is None:
         return lines
-    runs = _runs(comparison.interval.n)
+    runs = count(comparison.interval.n, 'run')
     if spread is not None and comparison.interval.n == spread.orders * spread.seeds:
-        runs = f"{spread.orders} orders x {spread.seeds} seeds"
+        runs = f"{count(spread.orders, 'order')} x {count(spread.seeds, 'seed')}"
     line = f"{runs} can detect a difference of {metric_text(metric, smallest)}"
+    if metric in FRACTIONS and smallest > WIDE:
+        line = f"{runs} are too few to detect any difference that is likely"
     if spread is not None:
         line += "; " + _replicates(smallest_design(spread, gain))
     lines.append(line)
@@ -98,8 +102,8 @@ def _replicates(design: tuple[int, int] | None) -> str:
         return f"this one may be too small for any design up to {MOST} x {MOST}"
     orders, seeds = design
     return (
-        f"{orders} orders x {seeds} seeds would detect this one in {POWER:.0%} of cases, averaged "
-        "over the sizes that these runs leave open"
+        f"{count(orders, 'order')} x {count(seeds, 'seed')} would detect this one in {POWER:.0%} "
+        "of cases, averaged over the sizes that these runs leave open"
     )
 
 
@@ -119,7 +123,3 @@ def _advantage(
         f"{metric}: the runner-up is {metric_text(metric, abs(comparison.interval.mean))} better, "
         f"95 % {interval_text(metric, comparison.interval, sign)}"
     ]
-
-
-def _runs(n: int) -> str:
-    return f"{n} run{'s' * (n != 1)}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
-
-import pyarrow as pa
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from clmethods.metrics import DIRECTIONS
+from sweeps.presentation.table_layout import Grid, aligned_lines, narrow_lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FRACTIONS = frozenset(DIRECTIONS) | {
     "aopd",
@@ -32,10 +29,22 @@ FRACTIONS = frozenset(DIRECTIONS) | {
 NOTHING = "–"  # noqa: RUF001
 """Dash that stands for a missing value."""
 
+TOO_FEW = "too few runs"
+"""Text in place of an interval that is too wide to say anything."""
+
+WIDE = 0.6
+"""Width of an interval of a fraction above which it says nothing: 60 percentage points."""
+
 MANY = 300
 """Number of rows above which a table is not fitted to the width of the terminal."""
 
-_UNBOUNDED = 100_000  # columns: no line wraps if the output is not a terminal
+
+def in_percent(value: float) -> float:
+    """Return a fraction in percent, without the noise of the multiplication in the last digits.
+
+    Text, JSON and the report round the same number, so that their digits agree.
+    """
+    return round(100 * value, 6) + 0.0
 
 
 def percent(mean: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -43,15 +52,27 @@ def percent(mean: float | None, low: float | None = None, high: float | None = N
 
     Intervals of accuracies are not symmetric, so that both ends are shown. The metrics are between
     -1 and 1, and so are the ends. If mean and ends have the same digits, the result is
-    `62.4 ± 0.0`. Without an interval it is the number alone; None gives a dash.
+    `62.4 ± 0.0`. An interval that says nothing is `TOO_FEW`. Without an interval it is the number
+    alone; None gives a dash.
     """
     if mean is None:
         return NOTHING
-    center = f"{100 * mean:.1f}"
+    center = f"{in_percent(mean):.1f}"
     if low is None or high is None:
         return center
-    first, last = (f"{100 * min(max(end, -1.0), 1.0) + 0.0:.1f}" for end in (low, high))
+    if high - low > WIDE:
+        return f"{center} ({TOO_FEW})"
+    first, last = (f"{in_percent(min(max(end, -1.0), 1.0)):.1f}" for end in (low, high))
     return f"{center} ± 0.0" if first == last == center else f"{center} ({first} to {last})"
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """Return a value as text: fractions in percent, counts as integers, None as a dash."""
+    if value is None:
+        return NOTHING
+    if metric in FRACTIONS:
+        return f"{in_percent(value):.1f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def render_table(
@@ -60,83 +81,67 @@ def render_table(
     *,
     title: str | None = None,
     width: int | None = None,
-    color: bool | None = None,
 ) -> str:
     """Return the rows as an aligned table of text.
 
     `columns`: names of the columns, in order; None for all. A column X with columns X_low and
     X_high is shown as `mean ± half`. Fractions (`FRACTIONS`) are shown by `percent`. Texts are
     aligned left and numbers right; a null is a dash. On a terminal the table is fitted to its
-    width, unless it has more than 300 rows; otherwise it is as wide as its content. `width`
-    (characters) and `color` override this. With color, rows with a true `on_front` are bold.
-    Raises KeyError for an unknown column.
+    width as by `fitted_table`, unless it has more than 300 rows. `width` (characters) overrides
+    this. Raises KeyError for an unknown column.
     """
-    rows = table.to_pylist() if isinstance(table, pa.Table) else list(table)
-    names = table.column_names if isinstance(table, pa.Table) else _names(rows)
+    rows = list(table) if isinstance(table, Sequence) else table.to_pylist()
+    names = _names(rows) if isinstance(table, Sequence) else table.column_names
     chosen = list(columns) if columns is not None else [n for n in names if not _end_of(n, names)]
     unknown = [name for name in chosen if name not in names]
     if unknown and rows:
         raise KeyError(f"no column {unknown[0]!r}; known: {list(names)}")
-    right = [any(_number(row.get(name)) is not None for row in rows) for name in chosen]
-    headings = [_heading(name) for name in chosen]
-    if width is None and not color and (not sys.stdout.isatty() or len(rows) > MANY):
-        return _aligned(title, headings, right, [[_cell(n, row) for n in chosen] for row in rows])
-    body = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, number in zip(headings, right, strict=True):
-        body.add_column(Text(heading), justify="right" if number else "left")
-    for row in rows:
-        cells = [Text(_cell(name, row)) for name in chosen]  # Text: no markup from [ in a label
-        body.add_row(*cells, style="bold" if row.get("on_front") else None)
-    return _print(body, width, color)
-
-
-def _aligned(
-    title: str | None,
-    headings: Sequence[str],
-    right: Sequence[bool],
-    rows: Iterable[Sequence[str]],
-) -> str:
-    """Return the same text as `_print` for an unlimited width.
-
-    Rich takes ten seconds for 5,000 rows.
-    """
-    if not headings:
-        return title or ""
-    lines = [
-        line
-        for row in [headings, *rows]
-        for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")
-    ]
-    widths = [max(cell_len(line[k]) for line in lines) for k in range(len(headings))]
-
-    def joined(line: Sequence[str]) -> str:
-        cells = []
-        for text, width, number in zip(line, widths, right, strict=True):
-            blank = " " * (width - cell_len(text))
-            cells.append(blank + text if number else text + blank)
-        return f" {'   '.join(cells)}".rstrip()
-
-    head, *body = map(joined, lines)
-    rule = " " + "─" * (sum(widths) + 3 * (len(widths) - 1))
-    return "\n".join([*([title] if title else []), "", head, rule, *body, ""])
-
-
-def _print(body: Table, width: int | None, color: bool | None) -> str:
-    screen = sys.stdout.isatty()
-    if color is None:
-        color = screen and "NO_COLOR" not in os.environ
-    if width is None and not screen:
-        width = _UNBOUNDED
-    sink = io.StringIO()
-    console = Console(
-        file=sink,
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        highlight=False,
+    grid = Grid(
+        tuple(_heading(name) for name in chosen),
+        tuple(any(_number(row.get(name)) is not None for row in rows) for name in chosen),
+        tuple(tuple(_cell(name, row) for name in chosen) for row in rows),
     )
-    console.print(body)
-    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+    return fitted_table(grid, title=title, width=width)
+
+
+def fitted_table(grid: Grid, *, title: str | None = None, width: int | None = None) -> str:
+    """Return a table of texts, between empty lines.
+
+    If it is too wide for the terminal, it has the layout of `narrow_lines`, with whole labels and
+    numbered rows. Without a terminal, or with more than 300 rows, each row is one line.
+    """
+    if not grid.headings:
+        return title or ""
+    if width is None and len(grid.rows) <= MANY:
+        width = terminal_columns()
+    fits = width is None or grid.width <= width
+    lines = aligned_lines(grid) if fits or width is None else narrow_lines(grid, width)
+    return "\n".join([*([title] if title else []), "", *lines, ""])
+
+
+def fitted(line: str) -> list[str]:
+    """Return a line wrapped to the width of the terminal; unchanged if the output is no terminal.
+
+    Other output is not wrapped, so that programs can search it by line.
+    """
+    columns = terminal_columns()
+    if columns is None:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()))
+    lines = textwrap.wrap(
+        line.strip(),
+        columns,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return lines or [line]
+
+
+def terminal_columns() -> int | None:
+    """Return the width of the terminal; None if the output is not a terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _names(rows: Sequence[Mapping[str, object]]) -> list[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.analysis.trials.paired_differences import Comparison
-from sweeps.presentation.numbers import p_value, verdict
-from sweeps.presentation.text_tables import NOTHING
+from sweeps.presentation.difference_columns import difference_cells
 from sweeps.report import plots
 from sweeps.report.formatting import axis_title, unit
 from sweeps.statistics.intervals import Interval
@@ -69,20 +68,6 @@ def forest_plot(
     return plots.plot_spec(data, look)
 
 
-def difference_cells(comparison: Comparison | None) -> list[str]:
+def difference_texts(comparison: Comparison | None) -> list[str]:
     """Return five cells: difference, interval, p value, significance, detectable difference."""
-    if comparison is None:
-        return [NOTHING] * 5
-    scale = unit_scale(comparison.metric)
-    low, high = comparison.interval.low, comparison.interval.high
-    ends = "no interval"
-    if low is not None and high is not None:
-        ends = f"{scale * low:+.1f} to {scale * high:+.1f}"
-    detectable = comparison.detectable_difference
-    return [
-        f"{scale * comparison.interval.mean:+.1f}",
-        ends,
-        p_value(comparison.p_value if comparison.adjusted is None else comparison.adjusted),
-        verdict(comparison.significant),
-        NOTHING if detectable is None else f"{scale * detectable:.1f}",
-    ]
+    return [cell.text for cell in difference_cells(comparison).values()]

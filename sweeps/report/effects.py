@@ -19,7 +19,7 @@ from sweeps.analysis.trials.metric_choice import direction_of
 from sweeps.analysis.trials.paired_differences import Comparison
 from sweeps.presentation.numbers import ADJUSTMENT, count
 from sweeps.report import plots
-from sweeps.report.differences import comparison_plot, difference_cells, difference_unit
+from sweeps.report.differences import comparison_plot, difference_texts, difference_unit
 from sweeps.report.formatting import metric_name
 from sweeps.report.page_model import Column, Figure, Section, table
 from sweeps.report.report_inputs import ReportInputs
@@ -92,7 +92,7 @@ def _mains(metric: str, singles: Sequence[ValueEffect], notes: list[str]) -> lis
     if not known:
         return []
     labels = [_change(effect) for effect in known]
-    cells = [difference_cells(effect.comparison) for effect in known]
+    cells = [difference_texts(effect.comparison) for effect in known]
     return [
         Figure(
             id=f"effects-{metric}",
@@ -159,7 +159,7 @@ def _interactions(metric: str, doubles: Sequence[ValueInteraction]) -> list[Figu
                     "#detectable",
                 ],
                 [
-                    [_value(o.first), _value(o.second), o.squares, *difference_cells(o.comparison)]
+                    [_value(o.first), _value(o.second), o.squares, *difference_texts(o.comparison)]
                     for o in drawn
                 ],
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.presentation.text_tables import NOTHING, percent
+from sweeps.presentation.text_tables import NOTHING, in_percent, percent
 
 LONG = {
     "average_accuracy": "average accuracy",
@@ -27,10 +27,13 @@ def axis_title(metric: str) -> str:
 
 
 def scaled(metric: str, value: float | None) -> float | None:
-    """Return the value in the unit of the page; fractions in percent with two decimals."""
+    """Return the value in the unit of the page; fractions in percent.
+
+    Six decimals: with two, a second rounding on the page changes the last digit of some values.
+    """
     if value is None:
         return None
-    return round(100 * value, 2) if unit(metric) == "%" else float(value)
+    return in_percent(value) if unit(metric) == "%" else float(value)
 
 
 def shown(metric: str, mean: float | None, low: float | None, high: float | None) -> str:

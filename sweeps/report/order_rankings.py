@@ -13,6 +13,7 @@ from sweeps.analysis.orders.rankings import (
     extreme_orders,
     pairwise_comparisons,
     rank_agreement,
+    ranked_configurations,
 )
 from sweeps.analysis.trials.replicates import Replicates, sample
 from sweeps.presentation.numbers import count, p_value, percent_range
@@ -38,8 +39,7 @@ def ranking_figures(
     If there is no ranking to compare, the reason is appended to `notes`.
     """
     direction = METRICS[metric].direction
-    searched = [config for config in inputs.replicates if config.role == "search"]
-    kept, means = by_order(searched or inputs.replicates, metric)
+    kept, means = by_order(ranked_configurations(inputs.replicates), metric)
     concordance = rank_agreement(means)
     if concordance is None:
         notes.append(
@@ -107,7 +107,8 @@ def ranking_figures(
                 f"Validation {metric_name(metric)} of the best {min(len(best), CURVES)} searched "
                 f"configurations, means over seeds; n = {count(len(orders), 'order')} with up to "
                 f"{count(seeds, 'seed')} each. Where lines cross, the ranking is reversed. "
-                f"Kendall's W over all {concordance.configurations} configurations: "
+                f"Kendall's W over {count(concordance.configurations, 'configuration')} of the "
+                "search: "
                 f"{concordance.w:.2f} (1: the same ranking in all {concordance.orders} orders), "
                 f"p {p_value(concordance.p_value)} for no agreement."
             ),
@@ -117,7 +118,7 @@ def ranking_figures(
         )
     )
     ranked = mean_ranks(
-        searched or inputs.replicates,
+        ranked_configurations(inputs.replicates),
         metric,
         direction,
         most=RANKED,

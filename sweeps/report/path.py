@@ -20,7 +20,7 @@ from sweeps.analysis.trials.replicates import Replicates
 from sweeps.presentation.numbers import ADJUSTMENT, count, signed_points
 from sweeps.report.differences import (
     comparison_plot,
-    difference_cells,
+    difference_texts,
     difference_unit,
     unit_scale,
 )
@@ -211,7 +211,7 @@ def _table(
                 label,
                 _value(metric, at),
                 0 if difference is None else difference.interval.n,
-                *difference_cells(difference),
+                *difference_texts(difference),
                 _value(metric, test_at),
                 _with_ends(metric, test),
             ]

@@ -15,10 +15,8 @@ from sweeps.analysis.front.pareto_row import FrontRow
 from sweeps.analysis.front.pareto_table import front_rows
 from sweeps.analysis.matrices.matrix_history import MatrixRuns, matrix_runs
 from sweeps.analysis.orders.order_effect import OrderSensitivity, order_sensitivity
-from sweeps.analysis.selection.selection import Selection, select
 from sweeps.analysis.trials.accuracy import Matrix, task_counts
 from sweeps.analysis.trials.metric_choice import (
-    SPLITS,
     Results,
     all_orders,
     chosen_metric,
@@ -27,7 +25,11 @@ from sweeps.analysis.trials.metric_choice import (
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import Replicates, replicates
-from sweeps.presentation.selection_card import SelectionQuestion
+from sweeps.presentation.default_selection import (
+    DefaultSelection,
+    default_selection,
+    objective_replicates,
+)
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_event_log
 from sweeps.results.history import History, history_of
@@ -37,6 +39,7 @@ from sweeps.search.search_state import Decision, Step
 from sweeps.search.stored_observations import read_step
 
 if TYPE_CHECKING:
+    from sweeps.analysis.selection.selection import Selection
     from sweeps.definition import Sweep
     from sweeps.storage import ObjectStore
 
@@ -124,37 +127,19 @@ class ReportInputs:
         return sorted(runs, key=lambda matrix: place.get(matrix.config_id, len(place)))
 
     @cached_property
-    def question(self) -> SelectionQuestion:
-        """Return the selection criteria of `sweeps select` without options."""
-        order = "-".join(map(str, self.sweep.task_orders[0]))
-        return SelectionQuestion(
-            objectives=dict(self.sweep.objectives),
-            limits=(),
-            prefer=next(iter(self.sweep.objectives)),
-            basis="bound",
-            fixed_orders=self.fixed_orders,
-            order=order,
-            chosen_on=None,
-        )
-
-    @cached_property
     def by_split(self) -> dict[str, list[Replicates]]:
         """Return the replicates with every readout, by split."""
-        names = list(self.sweep.objectives)
-        return {split: replicates(self.summaries[split], names) for split in SPLITS}
+        return objective_replicates(self.sweep, self.summaries)
 
     @cached_property
+    def selection(self) -> DefaultSelection:
+        """Return the selection of `sweeps select` without options."""
+        return default_selection(self.sweep, self.by_split)
+
+    @property
     def choice(self) -> Selection:
         """Return the choice of `sweeps select` without options."""
-        question = self.question
-        return select(
-            self.by_split["validation"],
-            question.objectives,
-            question.limits,
-            question.prefer,
-            basis=question.basis,
-            fixed_orders=question.fixed_orders,
-        )
+        return self.selection.choice
 
     @cached_property
     def best(self) -> str | None:

@@ -8,7 +8,7 @@ from clmethods.config.task_contents import task_contents
 from sweeps.analysis.front.pareto_table import training_benefit
 from sweeps.definition import Sweep
 from sweeps.presentation.numbers import count
-from sweeps.presentation.selection_card import CardEntry, card_entries
+from sweeps.presentation.selection_card import CardEntry
 from sweeps.report.orders import order_answer
 from sweeps.report.report_inputs import ReportInputs
 
@@ -34,8 +34,7 @@ class Summary:
 
 def summary_of(inputs: ReportInputs) -> Summary:
     """Return the selection card without limits, the answers, and facts about the sweep."""
-    test = {(runs.config_id, runs.readout_id): runs for runs in inputs.by_split["test"]}
-    headline, *rest = card_entries(inputs.question, inputs.choice, test)
+    headline, *rest = inputs.selection.entries
     benefit = training_benefit(inputs.sweep, inputs.summaries, inputs.readout, inputs.metric)
     order = order_answer(inputs)
     answers = [

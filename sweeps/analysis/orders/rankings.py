@@ -65,6 +65,15 @@ class ExtremeOrders(NamedTuple):
     orders: int
 
 
+def ranked_configurations(configurations: Sequence[Replicates]) -> list[Replicates]:
+    """Return the configurations whose ranking is analyzed: those of the search, or else all.
+
+    Baselines that are clearly better or worse in every order would make any ranking look stable.
+    """
+    searched = [each for each in configurations if each.role == "search"]
+    return searched or list(configurations)
+
+
 def by_order(configurations: Sequence[Replicates], metric: str) -> tuple[list[Replicates], Values]:
     """Return the configurations and their means (C, I) over the orders that all of them ran.
 

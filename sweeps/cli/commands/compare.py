@@ -9,10 +9,10 @@ import click
 from clmethods.config.readout import readout_notes
 from clmethods.errors import refuse, require
 from sweeps.analysis.trials.metric_choice import Results, chosen_readout, direction_of
-from sweeps.cli.commands.effects import difference_columns
 from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.shared_options import split_option
+from sweeps.cli.shared_options import json_option, print_document, split_option
+from sweeps.presentation.numbers import count
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sweeps.analysis.trials.replicates import Cell, Replicates
     from sweeps.analysis.trials.sweep_comparison import MatchComparison, SweepMatching
     from sweeps.definition import Sweep
+    from sweeps.presentation.documents import Block, Document, Row
 
 NAMED = 5
 """Maximum number of runs and fields named in one line; the others are counted."""
@@ -40,9 +41,15 @@ class _Side(NamedTuple):
 @click.option("--metric", metavar="NAME", multiple=True, help="Default: every objective of DIR1.")
 @click.option("--readout", metavar="ID", help="Such as `last`. Default: the first of DIR1.")
 @split_option
+@json_option
 @exit_on_user_error
 def compare(
-    first: str, second: str, metric: tuple[str, ...], readout: str | None, split: str
+    first: str,
+    second: str,
+    metric: tuple[str, ...],
+    readout: str | None,
+    split: str,
+    as_json: bool,
 ) -> None:
     """Compare two sweeps, paired by configuration, order and seed.
 
@@ -53,12 +60,13 @@ def compare(
     sides = [_read(directory) for directory in (first, second)]
     for side in sides:
         note_left_out(f"{side.directory}: {key}" for key in side.results.left_out)
-        for warning in side.results.warnings:
+        for warning in () if as_json else side.results.warnings:
             click.echo(warning, err=True)
     name = chosen_readout(sides[0].sweep, readout)
     theirs = [r.readout_id for r in sides[1].sweep.readouts]
     refuse([require(name in theirs, "--readout", name, f"one of {theirs}, which DIR2 has")])
-    click.echo(_text(sides, list(metric or sides[0].sweep.objectives), name, split))
+    metrics = list(metric or sides[0].sweep.objectives)
+    print_document(_document(sides, metrics, name, split), as_json)
 
 
 def _read(directory: str) -> _Side:
@@ -66,17 +74,19 @@ def _read(directory: str) -> _Side:
     return _Side(directory, stored.sweep, read_results(stored.sweep, stored.objects))
 
 
-def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: str) -> str:
+def _document(
+    sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: str
+) -> Document:
     from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.analysis.trials.paired_differences import configurations
     from sweeps.analysis.trials.replicates import replicates
     from sweeps.analysis.trials.summary import summarize
     from sweeps.analysis.trials.sweep_comparison import (
-        code_versions,
         compare_match,
         match_configurations,
         runs_by_configuration,
     )
+    from sweeps.presentation.documents import Block, Document
     from sweeps.presentation.numbers import ADJUSTMENT
 
     found = [
@@ -87,72 +97,122 @@ def _text(sides: Sequence[_Side], metrics: Sequence[str], readout: str, split: s
         )
         for side in sides
     ]
-    lines = []
-    for number, (side, those) in enumerate(zip(sides, found, strict=True), 1):
-        versions = code_versions(side.results.trials)
-        code = ", ".join(f"{version} ({n} trials)" for version, n in versions.items())
-        lines.append(f"{number}  {side.directory}: {side.sweep.name}, code {code or 'unknown'}")
-        if not those:
-            return "\n".join([*lines, f"{side.directory} has no finished trial yet"])
-    runs = [runs_by_configuration(side.results.trials) for side in sides]
-    matching = match_configurations(found[0], found[1], runs[0], runs[1])
-    fixed = all(all_orders(side.sweep) for side in sides)
-    for metric in metrics:
-        compared = [compare_match(one, metric, fixed_orders=fixed) for one in matching.matches]
-        lines += ["", *_metric_lines(metric, compared, matching, fixed)]
-    lines += ["", *_partnerless(matching)]
-    lines.append(
-        f"readout `{readout}`, {split} images; difference: 2 less 1, paired: same order, same seed"
+    empty = [side.directory for side, those in zip(sides, found, strict=True) if not those]
+    blocks = [_sweeps_block(sides, [f"{name} has no finished trial yet" for name in empty])]
+    notes: list[str] = []
+    if not empty:
+        runs = [runs_by_configuration(side.results.trials) for side in sides]
+        matching = match_configurations(found[0], found[1], runs[0], runs[1])
+        fixed = all(all_orders(side.sweep) for side in sides)
+        for metric in metrics:
+            compared = [compare_match(one, metric, fixed_orders=fixed) for one in matching.matches]
+            blocks.append(_metric_block(metric, compared, matching, fixed))
+        unmatched = {
+            f"only_{number}": [one.label for one in those]
+            for number, those in ((1, matching.only_first), (2, matching.only_second))
+        }
+        blocks.append(Block(key="unmatched", notes=_partnerless(matching), facts=unmatched))
+        notes = [
+            f"readout `{readout}`, {split} images; difference: 2 less 1, paired: same order, same "
+            "seed",
+            f"{ADJUSTMENT}; that of `mean of all` is not adjusted; shown: adj. p below 0.05",
+            *(f"`{readout}`: {note}" for note in readout_notes(readout)),
+        ]
+    return Document(
+        command="compare",
+        facts={"readout": readout, "split": split, "metrics": list(metrics)},
+        blocks=blocks,
+        notes=notes,
+        warnings=[warning for side in sides for warning in side.results.warnings],
     )
-    lines.append(f"{ADJUSTMENT}; that of `mean of all` is not adjusted; shown: adj. p below 0.05")
-    lines += [f"`{readout}`: {note}" for note in readout_notes(readout)]
-    return "\n".join(lines)
 
 
-def _metric_lines(
+def _sweeps_block(sides: Sequence[_Side], notes: Sequence[str]) -> Block:
+    from sweeps.analysis.trials.sweep_comparison import code_versions
+    from sweeps.presentation.documents import Block, Cell, Column
+
+    rows: list[Row] = []
+    for number, side in enumerate(sides, 1):
+        versions = code_versions(side.results.trials)
+        code = ", ".join(f"{version} ({count(n, 'trial')})" for version, n in versions.items())
+        rows.append(
+            {
+                "number": number,
+                "directory": side.directory,
+                "sweep": side.sweep.name,
+                "code": Cell(dict(versions), code or "unknown"),
+            }
+        )
+    columns = [Column("number", "#", number=True)]
+    columns += [Column(key, key) for key in ("directory", "sweep", "code")]
+    return Block(key="sweeps", columns=columns, rows=rows, notes=notes)
+
+
+def _metric_block(
     metric: str, compared: Sequence[MatchComparison], matching: SweepMatching, fixed: bool
-) -> list[str]:
+) -> Block:
     from sweeps.analysis.trials.paired_differences import adjusted
     from sweeps.analysis.trials.sweep_comparison import compare_all
-    from sweeps.presentation.text_tables import render_table
+    from sweeps.presentation.difference_columns import difference_cells, difference_columns
+    from sweeps.presentation.documents import Block, Cell, Column, value_cell
 
     direction = direction_of(metric)
     heading = f"{metric} ({'higher' if direction == 'max' else 'lower'} is better)"
     if not compared:
-        return [heading, "no configuration has a partner"]
+        return Block(key=metric, title=heading, notes=["no configuration has a partner"])
     corrected = adjusted([one.comparison for one in compared])
-    rows = []
-    for one, comparison in zip(compared, corrected, strict=True):
-        rows.append(
-            {
-                "configuration": one.match.first.label + (" *" if one.match.differences else ""),
-                "1": _mean(one.match.first, metric),
-                "2": _mean(one.match.second, metric),
-                "pairs": 0 if comparison is None else comparison.interval.n,
-                **difference_columns(comparison),
-            }
-        )
+    rows: list[Row] = [
+        {
+            "config_id": one.match.first.config_id,
+            "label": Cell(
+                one.match.first.label,
+                one.match.first.label + (" *" if one.match.differences else ""),
+            ),
+            "first": value_cell(metric, _mean(one.match.first, metric)),
+            "second": value_cell(metric, _mean(one.match.second, metric)),
+            "pairs": 0 if comparison is None else comparison.interval.n,
+            **difference_cells(comparison),
+        }
+        for one, comparison in zip(compared, corrected, strict=True)
+    ]
     every = compare_all(matching.matches, metric, fixed_orders=fixed)
     if every is not None:
-        blank = {"1": "", "2": ""}
+        blank = Cell(None, "")
         rows.append(
-            {"configuration": "mean of all", **blank, "pairs": every.interval.n}
-            | difference_columns(every)
+            {
+                "config_id": None,
+                "label": "mean of all",
+                "first": blank,
+                "second": blank,
+                "pairs": every.interval.n,
+                **difference_cells(every),
+            }
         )
-    lines = [heading, render_table(rows)]
-    for one in compared:
-        for number, cells in ((1, one.only_first), (2, one.only_second)):
-            if cells:
-                lines.append(f"only in {number}: {one.match.first.label}, {_cells(cells)}")
-    return lines
+    return Block(
+        key=metric,
+        title=heading,
+        columns=[
+            Column("label", "configuration"),
+            Column("first", "1", number=True),
+            Column("second", "2", number=True),
+            Column("pairs", "pairs", number=True),
+            *difference_columns(),
+        ],
+        rows=rows,
+        notes=[
+            f"only in {number}: {one.match.first.label}, {_cells(cells)}"
+            for one in compared
+            for number, cells in ((1, one.only_first), (2, one.only_second))
+            if cells
+        ],
+    )
 
 
-def _mean(one: Replicates, metric: str) -> str:
+def _mean(one: Replicates, metric: str) -> float | None:
     from sweeps.analysis.trials.replicates import sample
-    from sweeps.presentation.selection_card import metric_text
 
     values = sample(one, metric).values
-    return metric_text(metric, float(values.mean()) if len(values) else None)
+    return float(values.mean()) if len(values) else None
 
 
 def _partnerless(matching: SweepMatching) -> list[str]:

@@ -11,7 +11,8 @@ from clmethods.config import ConfigIssue, InvalidConfigError
 from clmethods.errors import nearest
 from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.presentation.numbers import percent_interval, verdict
+from sweeps.cli.shared_options import json_option, print_document
+from sweeps.presentation.numbers import correlation_range, count, percent_interval, verdict
 from sweeps.presentation.text_tables import NOTHING
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from sweeps.analysis.matrices.freezing_effect import FreezingPair
     from sweeps.analysis.matrices.matrix_history import MatrixRuns
+    from sweeps.definition import Sweep
+    from sweeps.presentation.documents import Block, Cell, Document, Row
+    from sweeps.statistics.intervals import Interval
 
 SHADES = " ░▒▓█"
 """Characters for the values of a map, from the lowest to the highest."""
@@ -37,13 +41,13 @@ WIDE = 140
     metavar="LABEL|ID",
     help="Configuration whose maps are drawn. Default: the first that freezes matrices.",
 )
+@json_option
 @exit_on_user_error
-def matrices(directory: str, configuration: str | None) -> None:
+def matrices(directory: str, configuration: str | None, as_json: bool) -> None:
     """Show importance, freezing and drift of every weight matrix.
 
     A matrix is a (block, site) pair, such as (3, "q").
     """
-    from sweeps.analysis.trials.metric_choice import all_orders
     from sweeps.results import read_table
     from sweeps.search.requested_results import read_results
 
@@ -51,34 +55,47 @@ def matrices(directory: str, configuration: str | None) -> None:
     results = read_results(stored.sweep, stored.objects)
     read = read_table(stored.objects, stored.sweep.name, "matrices")
     note_left_out((*results.left_out, *read.damaged))
-    for warning in dict.fromkeys((*results.warnings, *read.warnings)):
+    warnings = tuple(dict.fromkeys((*results.warnings, *read.warnings)))
+    for warning in () if as_json else warnings:
         click.echo(warning, err=True)
-    click.echo(matrices_text(results.trials, read.table, configuration, all_orders(stored.sweep)))
+    document = matrices_document(stored.sweep, results.trials, read.table, configuration, warnings)
+    print_document(document, as_json)
 
 
-def matrices_text(
-    trials: pa.Table, table: pa.Table, configuration: str | None, fixed_orders: bool
-) -> str:
+def matrices_document(
+    sweep: Sweep,
+    trials: pa.Table,
+    table: pa.Table,
+    configuration: str | None,
+    warnings: Sequence[str] = (),
+) -> Document:
     """Return the maps of the chosen configurations, then the effects of freezing, pair by pair."""
     from sweeps.analysis.matrices.freezing_effect import freezing_pairs
     from sweeps.analysis.matrices.matrix_history import matrix_runs
+    from sweeps.analysis.trials.metric_choice import all_orders
+    from sweeps.presentation.documents import Document
 
+    fixed = all_orders(sweep)
     runs = matrix_runs(trials, table)
-    if not runs:
-        return "no finished trial yet that reports its matrices"
-    pairs = freezing_pairs(trials, runs)
-    chosen = _chosen(runs, pairs, configuration)
-    parts = [_maps(one, fixed_orders) for one in chosen]
-    parts.append(_effect(pairs, fixed_orders))
-    parts.append(_association(runs, fixed_orders))
-    parts.append(
-        "drift: mean of ||E_t - E_j|| / ||E_j|| over the earlier tasks j, at the end of the run\n"
-        "importance: share of the matrices with a lower score, over the tasks after which all "
-        "were scored\nfrozen from: mean number of the first stage trained with the matrix frozen, "
-        "where it froze\n± half of the 95 % interval over orders and seeds; differences are "
-        "paired: same order, same seed"
-    )
-    return "\n\n".join(part for part in parts if part)
+    blocks: list[Block] = []
+    notes = ["no finished trial yet that reports its matrices"]
+    if runs:
+        pairs = freezing_pairs(trials, runs)
+        chosen = _chosen(runs, pairs, configuration)
+        blocks = [_maps(one, number, fixed) for number, one in enumerate(chosen, 1)]
+        blocks += [_effect(pairs, fixed), _association(runs, fixed)]
+        notes = [
+            "drift: mean of ||E_t - E_j|| / ||E_j|| over the earlier tasks j, at the end of the "
+            "run",
+            "importance: share of the matrices with a lower score, over the tasks after which all "
+            "were scored",
+            "frozen from: mean number of the first stage trained with the matrix frozen, where it "
+            "froze",
+            "± half of the 95 % interval over orders and seeds; differences are paired: same "
+            "order, same seed",
+        ]
+    facts = {"sweep": sweep.name}
+    return Document(command="matrices", facts=facts, blocks=blocks, notes=notes, warnings=warnings)
 
 
 def _chosen(
@@ -96,8 +113,9 @@ def _chosen(
     return found
 
 
-def _maps(one: MatrixRuns, fixed_orders: bool) -> str:
+def _maps(one: MatrixRuns, number: int, fixed_orders: bool) -> Block:
     from sweeps.analysis.matrices.matrix_history import matrix_table
+    from sweeps.presentation.documents import Block
 
     rows = matrix_table([one], fixed_orders=fixed_orders).to_pylist()
     sites = list(dict.fromkeys(site.site for site in one.sites))
@@ -108,11 +126,17 @@ def _maps(one: MatrixRuns, fixed_orders: bool) -> str:
         ("drift", "drift %", lambda v: f"{100 * v:.1f}"),
     ]
     drawn = [_map(at, sites, name, heading, shown) for name, heading, shown in maps]
-    lines = [f"{one.label}, {len(one.cells)} runs of {one.frozen.shape[1]} tasks"]
     beside = ["   ".join(parts).rstrip() for parts in zip(*drawn, strict=True)]
-    if max(map(len, beside)) <= get_terminal_size((WIDE, 0)).columns:
-        return "\n".join(lines + beside)
-    return "\n".join(lines + [line.rstrip() for drawing in drawn for line in drawing])
+    if max(map(len, beside)) > get_terminal_size((WIDE, 0)).columns:
+        beside = [line.rstrip() for drawing in drawn for line in drawing]
+    of = f"{count(len(one.cells), 'run')} of {count(one.frozen.shape[1], 'task')}"
+    return Block(
+        key=f"map_{number}",
+        title=f"{one.label}, {of}",
+        facts={"config_id": one.config_id, "label": one.label, "runs": len(one.cells)},
+        rows=rows,
+        drawn="\n".join(beside),
+    )
 
 
 def _map(
@@ -142,56 +166,91 @@ def _cell(value: float | None, low: float, high: float, shown: Callable[[float],
     return f"{shown(value):>5}{shade}"
 
 
-def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> str:
+def _effect(pairs: Sequence[FreezingPair], fixed_orders: bool) -> Block:
     from sweeps.analysis.matrices.freezing_effect import drift_differences
     from sweeps.analysis.trials.paired_differences import significant_of_list
-    from sweeps.presentation.text_tables import render_table
+    from sweeps.presentation.documents import Block, Cell, Column
 
     heading = "What does freezing do to the drift? (percent and percentage points)"
     differences = [
         found for pair in pairs for found in drift_differences(pair, fixed_orders=fixed_orders)
     ]
-    shown = significant_of_list([found.difference for found in differences])
-    rows = [
-        {
-            "configuration": found.pair.frozen.label,
-            "matrices": found.group,
-            "number": f"{found.matrices:.1f}",
-            "with": percent_interval(found.with_freezing, 1),
-            "without": percent_interval(found.without, 1),
-            "difference": percent_interval(found.difference, 1, "+"),
-            "shown": verdict(significant),
-        }
-        for found, significant in zip(differences, shown, strict=True)
-    ]
-    if not rows:
-        return (
-            f"{heading}\nnot known: no configuration that freezes ran beside the same one with "
+    if not differences:
+        reason = (
+            "not known: no configuration that freezes ran beside the same one with "
             "method.importance_threshold: 0"
         )
-    return "\n".join([heading, render_table(rows)])
+        return Block(key="freezing", title=heading, notes=[reason])
+    shown = significant_of_list([found.difference for found in differences])
+    return Block(
+        key="freezing",
+        title=heading,
+        columns=[
+            Column("label", "configuration"),
+            Column("group", "matrices"),
+            *(
+                Column(key, key, number=True)
+                for key in ("number", "with", "without", "difference")
+            ),
+            Column("significant", "shown"),
+        ],
+        rows=[
+            {
+                "config_id": found.pair.frozen.config_id,
+                "label": found.pair.frozen.label,
+                "group": found.group,
+                "number": Cell(found.matrices, f"{found.matrices:,.1f}".removesuffix(".0")),
+                "with": interval_cell(found.with_freezing),
+                "without": interval_cell(found.without),
+                "difference": interval_cell(found.difference, "+"),
+                "significant": Cell(significant, verdict(significant)),
+            }
+            for found, significant in zip(differences, shown, strict=True)
+        ],
+    )
 
 
-def _association(runs: Sequence[MatrixRuns], fixed_orders: bool) -> str:
+def interval_cell(interval: Interval | None, sign: str = "") -> Cell:
+    """Return a mean in percent with the half-width of its interval; `sign` is a format flag."""
+    from sweeps.presentation.documents import Cell
+
+    text = percent_interval(interval, 1, sign)
+    if interval is None:
+        return Cell(None, text)
+    return Cell({"mean": interval.mean, "low": interval.low, "high": interval.high}, text)
+
+
+def _association(runs: Sequence[MatrixRuns], fixed_orders: bool) -> Block:
     """Return the association of importance and drift for configurations without freezing.
 
     With freezing, the important matrices are forced to stop.
     """
     from sweeps.analysis.matrices.freezing_effect import importance_and_drift
+    from sweeps.presentation.documents import Block, Cell, Column
 
-    lines = []
+    rows: list[Row] = []
     for one in runs:
         found = None if one.frozen.any() else importance_and_drift(one, fixed_orders=fixed_orders)
         if found is not None:
             spread = "no interval"
             if found.low is not None and found.high is not None:
-                spread = f"95 % {max(found.low, -1.0):+.2f} to {min(found.high, 1.0):+.2f}"
-            lines.append(f"  {one.label}: {found.mean:+.2f}, {spread}")
-    if not lines:
-        return ""
-    return "\n".join(
-        [
-            "Do important matrices move more, without freezing? (Spearman's rank correlation)",
-            *lines,
-        ]
+                spread = correlation_range(found.low, found.high)
+            rows.append(
+                {
+                    "label": one.label,
+                    "correlation": Cell(found.mean, f"{found.mean:+.2f}"),
+                    "range": Cell({"low": found.low, "high": found.high}, spread),
+                }
+            )
+    return Block(
+        key="association",
+        title="Do important matrices move more, without freezing? (Spearman's rank correlation)"
+        if rows
+        else "",
+        columns=[
+            Column("label", "configuration"),
+            Column("correlation", "correlation", number=True),
+            Column("range", "95 %", number=True),
+        ],
+        rows=rows,
     )

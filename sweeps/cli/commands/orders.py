@@ -7,8 +7,8 @@ import click
 from sweeps.analysis.trials.metric_choice import chosen_metric
 from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.shared_options import split_option
-from sweeps.cli.text.order_effect import orders_text
+from sweeps.cli.shared_options import json_option, print_document, split_option
+from sweeps.cli.text.order_effect import orders_document
 from sweeps.search.requested_results import read_results
 
 
@@ -19,8 +19,11 @@ from sweeps.search.requested_results import read_results
 @click.option(
     "--metric", metavar="NAME", help="Such as `forgetting`. Default: the first objective."
 )
+@json_option
 @exit_on_user_error
-def orders(directory: str, readout: str | None, split: str, metric: str | None) -> None:
+def orders(
+    directory: str, readout: str | None, split: str, metric: str | None, as_json: bool
+) -> None:
     """Show how much the task order matters.
 
     Disparity, variance shares, rankings, position effects, and effects of the preceding task.
@@ -29,4 +32,5 @@ def orders(directory: str, readout: str | None, split: str, metric: str | None) 
     name = chosen_metric(stored.sweep, metric)
     results = read_results(stored.sweep, stored.objects)
     note_left_out(results.left_out)
-    click.echo(orders_text(stored.sweep, results, readout, split, name))
+    document = orders_document(stored.sweep, results, readout, split, name)
+    print_document(document, as_json)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from sweeps.cli.errors import exit_on_user_error, note_left_out
 from sweeps.cli.locate import open_stored_sweep
-from sweeps.cli.text.attained import attained_text
-from sweeps.cli.text.front_table import front_text
+from sweeps.cli.shared_options import json_option, print_document
+from sweeps.cli.text.attained import attained_block
+from sweeps.cli.text.front_table import front_document
 from sweeps.search.requested_results import read_results
 
 
@@ -22,12 +25,15 @@ from sweeps.search.requested_results import read_results
     is_flag=True,
     help="Also show which values are reached in a given share of the runs (two objectives).",
 )
+@json_option
 @exit_on_user_error
-def pareto(directory: str, readout: str | None, iqm: bool, attained: bool) -> None:
+def pareto(directory: str, readout: str | None, iqm: bool, attained: bool, as_json: bool) -> None:
     """Show the Pareto front, with 95 % intervals over replicates."""
     stored = open_stored_sweep(directory)
     results = read_results(stored.sweep, stored.objects)
     note_left_out(results.left_out)
-    click.echo(front_text(stored.sweep, results, readout, iqm))
+    document = front_document(stored.sweep, results, readout, iqm)
     if attained:
-        click.echo("\n" + attained_text(stored.sweep, results, readout, "validation"))
+        block = attained_block(stored.sweep, results, readout, "validation")
+        document = replace(document, blocks=[*document.blocks, block])
+    print_document(document, as_json)

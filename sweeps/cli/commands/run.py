@@ -20,14 +20,17 @@ from sweeps.cli.locate import (
     find_stored_sweep,
     load_named_sweep,
     planned_storage,
+    print_to_stderr,
     storage_option,
     usable_storage,
 )
-from sweeps.cli.shared_options import FiniteRange
+from sweeps.cli.shared_options import FiniteRange, json_option, print_document
 from sweeps.cli.text.plan_overview import plan_text
 from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sweeps.definition import Sweep
     from sweeps.planning.plan import Plan
     from sweeps.stages.stage_store import StageStore
@@ -51,11 +54,17 @@ verbose_option = click.option(
     help="Train the first two tasks of configurations whose cost is unknown, to measure it.",
 )
 @verbose_option
+@json_option
 @output_that_may_end()  # a probe trains
 @exit_on_user_error
-def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
+def plan(sweep: str, storage: str, probe: bool, verbose: bool, as_json: bool) -> None:
     """Show what a run would train, its data, its cost, and likely problems."""
-    from sweeps.cli.text.plan_details import report_text, stored_measurement, stored_variance
+    from sweeps.cli.text.plan_details import (
+        PlanDetails,
+        plan_document,
+        stored_measurement,
+        stored_variance,
+    )
     from sweeps.definition import (
         measured_sweep,
         misfit_weights,
@@ -72,6 +81,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
     from sweeps.planning.spending import spent
     from sweeps.stages.stage_store import StageStore
 
+    tell = print_to_stderr if as_json else click.echo
     with tolerated_weights() as weights:
         definition = load_named_sweep(sweep)
         refuse(misfit_weights(definition))
@@ -82,49 +92,51 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool) -> None:
         if probe
         else planned_storage(storage, definition.storage)
     )
-    store = StageStore(objects, click.echo)
+    store = StageStore(objects, tell)
     refuse_other_meaning(definition, store.objects)
     refuse_other_content(definition, store.objects)
     found = make_plan(definition, store)
     if probe:
         refuse(missing)
-        with probing(definition.name, store.objects, click.echo):
+        with probing(definition.name, store.objects, tell):
             keep_content(definition, store.objects)
             if not store.objects.exists(sweep_file_name(definition.name)):
                 keep_sweep_file(definition, store.objects)  # a probe writes rows of this sweep
             for trial in probe_trials(found):
-                _probe(found, store, trial)
+                _probe(found, store, trial, tell)
         found = make_plan(definition, store)
-    _print_data(definition, verbose)
-    click.echo(plan_text(found))
     note_left_out(found.left_out)
-    cost, spending = cost_forecast(found, store), spent(found, store)
-    spread = stored_variance(found, store.objects)
+    details = PlanDetails(
+        plan=found,
+        cost=cost_forecast(found, store),
+        spending=spent(found, store),
+        spread=stored_variance(found, store.objects),
+        missing=missing,
+        taken=footprint(found, store.objects),
+        measured=stored_measurement(found, store.objects),
+    )
     report_left_out(store.unread_costs)
-    taken = footprint(found, store.objects)
-    measured = stored_measurement(found, store.objects)
-    click.echo(report_text(found, cost, spending, spread, missing, taken, measured))
+    print_document(plan_document(details, _data_lines(definition, verbose)), as_json)
 
 
-def _print_data(sweep: Sweep, verbose: bool) -> None:
-    """Print what the user's own data is, in one line per data."""
+def _data_lines(sweep: Sweep, verbose: bool) -> list[str]:
+    """Return one line per data of the user."""
     from clmethods.data.data_summary import summary_lines
 
-    for line in summary_lines((run.stream for run in sweep.runs), verbose):
-        click.echo(line)
+    return list(summary_lines((run.stream for run in sweep.runs), verbose))
 
 
-def _probe(plan: Plan, store: StageStore, trial_id: str) -> None:
+def _probe(plan: Plan, store: StageStore, trial_id: str, tell: Callable[[str], None]) -> None:
     """Train the first stages of a trial here, without Ray; a later run reuses them."""
     from sweeps.stages.leases import LeaseTable
     from sweeps.stages.trial_runner import TrialRunner
 
     (trial,) = (t for t in plan.trials if t.trial_id == trial_id)
-    click.echo(f"probing: {trial.name}")
+    tell(f"probing: {trial.name}")
     runner = TrialRunner(plan.sweep.name, trial, store, LeaseTable(store.objects), "probe")
     while runner.position < min(PROBED_TASKS, len(runner.chain)):
         if runner.advance().outcome == "waiting":
-            click.echo("  somebody else is training it")
+            tell("  somebody else is training it")
             return
 
 
@@ -180,7 +192,8 @@ def run(
     file = sweep if stored is None else f"{stored.location}/sweeps/{sweep}/sweep.yaml"
     definition = ready_sweep(definition, on_cluster=address is not None)
     objects = stored or usable_storage(storage, definition.storage, write=True)
-    _print_data(definition, verbose)
+    for line in _data_lines(definition, verbose):
+        click.echo(line)
     outcome = run_sweep(
         definition,
         StageStore(objects, click.echo),

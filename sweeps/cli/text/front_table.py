@@ -12,57 +12,62 @@ from sweeps.analysis.trials.metric_choice import (
     replicate_warning,
     summaries,
 )
-from sweeps.cli.text.layout import fits, fitted, wrapped
-from sweeps.presentation.numbers import probability_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sweeps.analysis.front.pareto_row import FrontRow, ParetoRow
+    from sweeps.analysis.front.pareto_table import FrontVolume
     from sweeps.definition import Sweep
+    from sweeps.presentation.documents import Column, Document, Plain, Row
 
 NAMED = 5
 """Maximum number of configurations named for the same reason; the others are counted."""
-FEW_RUNS = "needs at least 3 orders and 3 seeds that the configurations have in common"
+FEW_RUNS = "needs at least 3 orders x 3 seeds that the configurations have in common"
 
 
-def front_text(
+def front_document(
     sweep: Sweep, results: Results, readout: str | None = None, iqm: bool = False
-) -> str:
-    """Return searched configurations, front first, then baselines and references, as a table."""
-    from sweeps.analysis.front.pareto_table import front_rows, lead_on_validation, training_benefit
-    from sweeps.presentation.text_tables import render_table
+) -> Document:
+    """Return searched configurations, front first, then baselines and references."""
+    from sweeps.analysis.front.pareto_table import (
+        front_rows,
+        front_volume,
+        lead_on_validation,
+        training_benefit,
+    )
+    from sweeps.presentation.documents import Block, Document
 
     name = chosen_readout(sweep, readout)
     by_split = summaries(results)
     rows = front_rows(sweep, by_split, name, iqm)
-    if not rows:
-        return "\n".join([*_noted(results.warnings), "no finished trial yet"])
-    table = [
-        {
-            "front": ("*" if row.on_front else "") + (" knee" if row.knee else ""),
-            "P(front)": _probability(row.p_front),
-            "configuration": _titled(row, name),
-            "runs": row.n_replicates,
-            **{f"val. {_short(key)}": _shown(row, key, "validation") for key in sweep.objectives},
-            **{f"test {_short(key)}": _shown(row, key, "test") for key in sweep.objectives},
-        }
-        for row in rows
-        if not row.validation.stopped
-    ]
     mean = "interquartile mean" if iqm else "mean"
+    facts: dict[str, Plain] = {
+        "sweep": sweep.name,
+        "readout": name,
+        "objectives": dict(sweep.objectives),
+    }
+    if not rows:
+        lines = [*results.warnings, "no finished trial yet"]
+        block = Block(key="configurations", notes=lines)
+        return Document(command="pareto", facts=facts, blocks=[block], warnings=results.warnings)
     known = any(row.p_front is not None for row in rows)
     lead = (
         None if known else lead_on_validation(sweep, by_split, name, next(iter(sweep.objectives)))
     )
+    volume = front_volume(sweep, rows)
     notes = [
         f"readout `{name}`, values in percent: {mean}, in parentheses the 95 % confidence "
         "interval over orders and seeds",
-        f"front (*): Pareto front of the validation {mean}s; P(front): estimated probability that "
-        "the configuration is on the front of the true means"
-        + ("" if known else f" ({FEW_RUNS})"),
+        f"front (*): Pareto front of the validation {mean}s"
+        + (
+            "; P(front): estimated probability that the configuration is on the front of the "
+            "true means"
+            if known
+            else f"; how sure the front is, is not known: this {FEW_RUNS}"
+        ),
         *([lead.text] if lead else []),
-        *_volume_text(sweep, rows),
+        *([_volume_text(volume)] if volume else []),
         *(f"`{name}`: {note}" for note in readout_notes(name)),
     ]
     for row in rows:
@@ -73,49 +78,64 @@ def front_text(
     few = replicate_warning(results.trials)
     notes += [few] if few else []
     benefit = training_benefit(sweep, by_split, name, chosen_metric(sweep, None))
-    return "\n".join(
-        [
-            *_noted(results.warnings),
-            render_table(table) if fits(table) else _listed(table),
-            *_noted(notes),
-            *(["", *fitted(benefit.text)] if benefit else []),
-        ]
+    shown = [row for row in rows if not row.validation.stopped]
+    block = Block(
+        key="configurations",
+        lead=results.warnings,
+        columns=_columns(sweep, known),
+        rows=[_row(row, name, sweep) for row in shown],
+        notes=[*notes, *(["", benefit.text] if benefit else [])],
+        facts={
+            "mean": mean,
+            "hypervolume": None if volume is None else volume.value,
+            "stopped": [row.label for row in rows if row.validation.stopped],
+        },
     )
+    return Document(command="pareto", facts=facts, blocks=[block], warnings=results.warnings)
 
 
-def _listed(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return the rows of the front as a list, for a terminal narrower than the table."""
-    lines = [""]
-    for row in rows:
-        p_front = f", P(front) {row['P(front)']}" if row["P(front)"] else ""
-        mark = f"{row['front']} " if row["front"] else ""
-        lines += wrapped(f"{mark}{row['configuration']}: {row['runs']} runs{p_front}", other="  ")
-        for split in ("val.", "test"):
-            values = [
-                f"{name.removeprefix(f'{split} ')} {value}"
-                for name, value in row.items()
-                if name.startswith(f"{split} ")
-            ]
-            lines += wrapped(", ".join(values), f"    {split:<5}", " " * 9)
-    return "\n".join([*lines, ""])
+def _columns(sweep: Sweep, probabilities: bool) -> list[Column]:
+    from sweeps.presentation.documents import Column
+
+    return [
+        Column("front", "front"),
+        *([Column("p_front", "P(front)", number=True)] if probabilities else []),
+        Column("name", "configuration"),
+        Column("runs", "runs", number=True),
+        *(
+            Column(f"{split}_{key}", f"{short} {_short(key)}", number=True)
+            for split, short in (("validation", "val."), ("test", "test"))
+            for key in sweep.objectives
+        ),
+    ]
 
 
-def _noted(notes: Sequence[str]) -> list[str]:
-    return [line for note in notes for line in fitted(note)]
+def _row(row: FrontRow, readout: str, sweep: Sweep) -> Row:
+    from sweeps.presentation.documents import Cell, ends_cell, probability_cell
+
+    mark = ("*" if row.on_front else "") + (" knee" if row.knee else "")
+    return {
+        "config_id": row.config_id,
+        "label": row.label,
+        "role": row.role,
+        "readout": row.validation.readout_id,
+        "front": Cell(row.on_front, mark),
+        "knee": row.knee,
+        "p_front": probability_cell(row.p_front, ""),
+        "name": _titled(row, readout),
+        "runs": row.n_replicates,
+        **{
+            f"{split}_{key}": ends_cell(key, *row.estimate(key, split))
+            for split in ("validation", "test")
+            for key in sweep.objectives
+        },
+    }
 
 
-def _volume_text(sweep: Sweep, rows: Sequence[FrontRow]) -> list[str]:
-    """Return the hypervolume of the searched means and its reference point.
-
-    The result is empty for one objective.
-    """
-    from sweeps.analysis.front.pareto_table import front_volume
-
-    volume = front_volume(sweep, rows)
-    if volume is None:
-        return []
+def _volume_text(volume: FrontVolume) -> str:
+    """Return the hypervolume of the searched means and its reference point."""
     worst = ", ".join(f"{_short(n)} {v:.4g}" for n, v in volume.corner.items())
-    return [f"hypervolume {volume.value:.4g} relative to the worst means ({worst}), as fractions"]
+    return f"hypervolume {volume.value:.4g} relative to the worst means ({worst}), as fractions"
 
 
 def _missing(row: ParetoRow) -> str:
@@ -144,10 +164,6 @@ def left_out_text(by_reason: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def _probability(p_front: float | None) -> str:
-    return "" if p_front is None else probability_text(p_front)
-
-
 def _titled(row: FrontRow, readout: str) -> str:
     """Return the label with the role of a baseline or reference, and a readout that differs."""
     if row.role == "search":
@@ -155,15 +171,6 @@ def _titled(row: FrontRow, readout: str) -> str:
     readout_id = row.validation.readout_id
     other = f", {readout_id}" if readout_id != readout else ""
     return f"{row.label} ({row.role}{other})"
-
-
-def _shown(row: FrontRow, name: str, split: str) -> str:
-    from sweeps.presentation.text_tables import percent
-
-    value, low, high = row.estimate(name, split)
-    if name == "trainable_parameters":
-        return "-" if value is None else f"{value:,.0f}"
-    return percent(value, low, high)
 
 
 def _short(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sweeps.presentation.numbers import count as count
+from sweeps.presentation.text_tables import fitted as fitted
 
 WIDTH = 80
 LABEL = 9
@@ -27,32 +26,6 @@ def command(label: str, text: str) -> str:
 def item(text: str) -> list[str]:
     """Return the lines of one entry of a list."""
     return wrapped(text, "    ", "      ")
-
-
-def fitted(line: str) -> list[str]:
-    """Return a line wrapped to the width of the terminal; unchanged if the output is no terminal.
-
-    Other output is not wrapped, so that programs can search it by line.
-    """
-    columns = terminal_columns()
-    if columns is None:
-        return [line]
-    indent = " " * (len(line) - len(line.lstrip()))
-    return wrapped(line.strip(), indent, f"{indent}  ", columns) or [line]
-
-
-def fits(rows: Sequence[Mapping[str, object]], gap: int = 3) -> bool:
-    """Return True if a table of these rows fits the terminal, or if there is no terminal."""
-    columns = terminal_columns()
-    if columns is None or not rows:
-        return True
-    widths = [max(len(name), *(len(str(row[name])) for row in rows)) for name in rows[0]]
-    return sum(widths) + gap * len(widths) <= columns
-
-
-def terminal_columns() -> int | None:
-    """Return the width of the terminal; None if the output is not a terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrapped(text: str, first: str = "", other: str = "", width: int = WIDTH) -> list[str]:

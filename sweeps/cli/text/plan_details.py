@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, final
 
-from sweeps.cli.text.replicate_lines import power_line, recommendation_lines
+from sweeps.cli.text.plan_overview import plan_counts, plan_text
+from sweeps.cli.text.replicate_lines import detectable, power_line, recommendation_lines
+from sweeps.presentation.numbers import count
 
 if TYPE_CHECKING:
     from clmethods.config import ConfigIssue
@@ -15,35 +18,90 @@ if TYPE_CHECKING:
     from sweeps.planning.plan import Plan
     from sweeps.planning.size_forecast import Footprint
     from sweeps.planning.spending import Spending
+    from sweeps.presentation.documents import Document, Plain
     from sweeps.storage import ObjectStore
 
 SHOWN = 6
 """Maximum number of different forecasts of freezing shown."""
 
 
-def report_text(
-    plan: Plan,
-    cost: CostForecast,
-    spending: Spending,
-    spread: VarianceEstimate | None,
-    missing: Sequence[ConfigIssue],
-    taken: Footprint,
-    measured: MemoryRecord | None = None,
-) -> str:
-    """Return the sections that follow the counts, each of one or more lines."""
-    lines = [
-        cost_line(plan, cost),
-        *budget_lines(plan, cost, spending),
-        power_line(plan.sweep, spread),
-        *recommendation_lines(plan.sweep),
-        *freezing_lines(plan),
-        *memory_lines(plan, taken),
-        *gpu_lines(plan, measured),
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanDetails:
+    """Everything about a plan beyond its counts, for text and JSON."""
+
+    plan: Plan
+    cost: CostForecast
+    spending: Spending
+    spread: VarianceEstimate | None
+    """Spread of paired differences in the stored results."""
+    missing: Sequence[ConfigIssue]
+    """Data and weights that a run needs and that are not here."""
+    taken: Footprint
+    measured: MemoryRecord | None = None
+    """Stored measurement of GPU memory."""
+
+
+def plan_document(details: PlanDetails, data: Sequence[str]) -> Document:
+    """Return a plan with its cost and problems; `data`: lines on the user's own data."""
+    from sweeps.presentation.documents import Block, Document
+
+    plan, cost, taken = details.plan, details.cost, details.taken
+    problems = "would break: `sweeps run` is refused until this is here"
+    blocks = [
+        Block(key="counts", lead=[*data, plan_text(plan)], facts=asdict(plan_counts(plan))),
+        Block(
+            key="cost",
+            lead=[f"  {cost_line(plan, cost)}"],
+            facts=asdict(cost) | {"gpus_per_trial": plan.sweep.resources.gpus},
+        ),
+        Block(
+            key="budget",
+            lead=[f"  {line}" for line in budget_lines(plan, cost, details.spending)],
+            facts={"limits": limits(plan, cost, details.spending)},
+        ),
+        Block(
+            key="power",
+            lead=[
+                f"  {line}"
+                for line in (
+                    power_line(plan.sweep, details.spread),
+                    *recommendation_lines(plan.sweep),
+                )
+            ],
+            facts={
+                "detectable": None
+                if details.spread is None
+                else detectable(plan.sweep, details.spread)
+            },
+        ),
+        Block(
+            key="size",
+            lead=[
+                f"  {line}"
+                for line in (
+                    *freezing_lines(plan),
+                    *memory_lines(plan, taken),
+                    *gpu_lines(plan, details.measured),
+                )
+            ],
+            facts=asdict(taken) | {"fits": taken.fits},
+        ),
+        Block(
+            key="missing",
+            lead=[f"  {problems}", *(f"    {issue}" for issue in details.missing)]
+            if details.missing
+            else [],
+            facts={"issues": [str(issue) for issue in details.missing]},
+        ),
     ]
-    if missing:
-        lines.append("would break: `sweeps run` is refused until this is here")
-        lines += [f"  {issue}" for issue in missing]
-    return "\n".join(f"  {line}" for line in lines)
+    return Document(
+        command="plan",
+        facts={"sweep": plan.sweep.name, "data": list(data)},
+        blocks=blocks,
+        warnings=plan.warnings,
+        separator="\n",
+    )
 
 
 def cost_line(plan: Plan, cost: CostForecast) -> str:
@@ -66,16 +124,8 @@ def cost_line(plan: Plan, cost: CostForecast) -> str:
 
 def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str]:
     """Return one line per limit of the budget that compares it with the remaining work."""
-    used = spending.used()
-    more = cost.seconds / 3600
-    open_trials = sum(not plan.is_recorded(trial) for trial in plan.trials)
+    used, left = spending.used(), budget_left(plan, cost)
     gpus = plan.sweep.resources.gpus
-    left = {
-        "gpu_hours": more * (gpus or 0.0),
-        "hours": more,
-        "stages": cost.stages,
-        "trials": open_trials,
-    }
     lines = []
     for name, most in plan.sweep.budget.limits().items():
         total = used[name] + left[name]
@@ -89,6 +139,26 @@ def budget_lines(plan: Plan, cost: CostForecast, spending: Spending) -> list[str
             + verdict
         )
     return lines
+
+
+def budget_left(plan: Plan, cost: CostForecast) -> dict[str, float]:
+    """Return the forecast of what is left to spend, by the names of `Budget`."""
+    more = cost.seconds / 3600
+    return {
+        "gpu_hours": more * (plan.sweep.resources.gpus or 0.0),
+        "hours": more,
+        "stages": cost.stages,
+        "trials": sum(not plan.is_recorded(trial) for trial in plan.trials),
+    }
+
+
+def limits(plan: Plan, cost: CostForecast, spending: Spending) -> dict[str, Plain]:
+    """Return each limit of the budget with the spent amount and the forecast of the rest."""
+    used, left = spending.used(), budget_left(plan, cost)
+    return {
+        name: {"limit": most, "used": used[name], "left": left[name]}
+        for name, most in plan.sweep.budget.limits().items()
+    }
 
 
 def stored_variance(plan: Plan, objects: ObjectStore) -> VarianceEstimate | None:
@@ -172,8 +242,8 @@ def gpu_lines(plan: Plan, measured: MemoryRecord | None) -> list[str]:
         share = decide(measured, [], [], threads)
         text = f"{share.decision}, as measured before"
     elif gpus is not None and gpus <= 1:
-        fits = trials_per_device(gpus)
-        text = f"{gpus:g} for each trial: {fits} trial{'s' * (fits > 1)} at once on one GPU"
+        trials = count(trials_per_device(gpus), "trial")
+        text = f"{gpus:g} for each trial: {trials} at once on one GPU"
     else:
         text = f"{gpus:g} for each trial"
     return [f"GPU: {text}" + (f"; type {types}" if types else "")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from sweeps.cli.text.layout import count, fitted, item, more
 from sweeps.cli.text.replicate_lines import pair_lines
@@ -24,6 +25,48 @@ SHOWN_MERGES = 6
 """Maximum number of merged configurations shown."""
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """Counts of a plan; `docs/json.md` documents them."""
+
+    trials: int
+    configurations: int
+    orders: int
+    seeds: int
+    finished: int
+    stopped: int
+    failed: int
+    stages: int
+    unshared: int
+    stored: int
+    to_train: int
+
+
+def plan_counts(plan: Plan) -> PlanCounts:
+    """Return the counts that text and JSON contain."""
+    recorded = [trial for trial in plan.trials if plan.is_recorded(trial)]
+    stopped = sum(trial.trial_id in plan.step.stopped for trial in recorded)
+    return PlanCounts(
+        trials=plan.tree.trials,
+        configurations=len({trial.config_id for trial in plan.trials}),
+        orders=order_count(plan),
+        seeds=len(plan.sweep.seeds),
+        finished=len(recorded) - stopped,
+        stopped=stopped,
+        failed=sum(plan.failed_before(trial) for trial in plan.trials),
+        stages=plan.tree.distinct,
+        unshared=plan.tree.total,
+        stored=len(plan.stored),
+        to_train=plan.tree.distinct - len(plan.stored),
+    )
+
+
+def order_count(plan: Plan) -> int:
+    """Return the number of different task orders of the trials."""
+    return len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+
+
 def plan_text(plan: Plan, causes: bool = True) -> str:
     """Return counts of trials and stages, savings by shared stages, warnings, and failures.
 
@@ -31,20 +74,15 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
     """
     from sweeps.cli.text.search_steps import search_lines
 
-    tree, sweep = plan.tree, plan.sweep
-    recorded = [trial for trial in plan.trials if plan.is_recorded(trial)]
-    stopped = sum(trial.trial_id in plan.step.stopped for trial in recorded)
-    ended = f"{len(recorded) - stopped} finished" + (f", {stopped} stopped" if stopped else "")
-    failed = [trial for trial in plan.trials if plan.failed_before(trial)]
-    left = tree.distinct - len(plan.stored)
-    configurations = len({trial.config_id for trial in plan.trials})
-    orders = len({trial.order_id for trial in plan.trials if trial.order_id != "any"})
+    sweep, counts = plan.sweep, plan_counts(plan)
+    stopped = f", {counts.stopped} stopped" if counts.stopped else ""
     lines = [
-        f"{sweep.name}: {tree.trials} trials of {configurations} configurations "
-        f"({count(orders, 'order')}, {count(len(sweep.seeds), 'seed')}); {ended}, "
-        f"{len(failed)} failed",
-        f"  {tree.distinct} distinct stages ({tree.total} without sharing): "
-        f"{len(plan.stored)} stored, {left} to train",
+        f"{sweep.name}: {count(counts.trials, 'trial')} of "
+        f"{count(counts.configurations, 'configuration')} "
+        f"({count(counts.orders, 'order')}, {count(counts.seeds, 'seed')}); "
+        f"{counts.finished} finished{stopped}, {counts.failed} failed",
+        f"  {count(counts.stages, 'distinct stage')} ({counts.unshared} without sharing): "
+        f"{counts.stored} stored, {counts.to_train} to train",
     ]
     lines += search_lines(sweep, plan.step)
     lines += [f"  {line}" for line in task_lines(sweep)]
@@ -55,6 +93,7 @@ def plan_text(plan: Plan, causes: bool = True) -> str:
     lines += plan.warnings
     lines = [each for line in lines for each in fitted(line)]
     if causes:
+        failed = [trial for trial in plan.trials if plan.failed_before(trial)]
         lines += failed_lines([(t.name, plan.attempts[t.trial_id].error or "") for t in failed])
     return "\n".join(lines)
 

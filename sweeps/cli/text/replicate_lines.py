@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeps.cli.text.layout import count
+from sweeps.presentation.text_tables import WIDE
 
 if TYPE_CHECKING:
     from sweeps.analysis.trials.power import VarianceEstimate
     from sweeps.definition import Sweep
 
+MOST_UNITS = 4.0
+"""Largest detectable difference, in its own standard deviations, that is worth a number."""
 SHOWN_PAIRS = 24
 """Maximum number of pairs of order and seed shown."""
 FEWEST_RUNS = 4
@@ -59,31 +62,35 @@ def power_line(sweep: Sweep, spread: VarianceEstimate | None) -> str:
 
     pairs = sweep.replicates.pairs(sweep.task_orders, sweep.seeds)
     orders, seeds = (len({pair[k] for pair in pairs}) for k in (0, 1))
-    name = f"power: {orders} orders x {seeds} seeds"
+    name = f"power: {count(orders, 'order')} x {count(seeds, 'seed')}"
     if orders < 2 or seeds < 2:
-        return f"{name} give no interval; 2 of each are the least"
+        return f"{name} give no interval; 2 of each are the least, 3 orders x 3 seeds are useful"
     if sweep.replicates.kind == "spread":
         name = f"power: {len(pairs)} runs with {orders} orders and {seeds} seeds"
     assumed = VarianceEstimate(0.0, 0.0, 1.0, orders, seeds) if spread is None else spread
-    size = _detectable(sweep, assumed)
+    size = detectable(sweep, assumed)
     if size is None:
         return (
             f"{name} give no interval: orders and seeds repeat too seldom to separate their "
             f"effects. Declare {len(pairs)} seeds, one for each run"
         )
+    if spread is not None and size > WIDE:
+        return f"{name} are too few to show a likely difference, by the spread of stored results"
     if spread is not None:
         return (
             f"{name} detect a difference of {100 * size:.1f} points between two configurations in "
             f"{POWER:.0%} of cases, by the spread of stored results"
         )
+    if size > MOST_UNITS:
+        return f"{name} are too few to show a likely difference; 3 orders x 3 seeds are useful"
     return (
-        f"{name} detect a difference of {size:.1f} SD between two configurations in {POWER:.0%} "
-        "of cases; SD is the standard deviation of that difference from one pair of runs to the "
-        "next, without effects of order and seed. With stored results, points are given instead"
+        f"{name} detect a difference between two configurations in {POWER:.0%} of cases if it is "
+        f"{size:.1f} times as large as it varies from one pair of runs to the next; once results "
+        "are stored, the difference is given in points"
     )
 
 
-def _detectable(sweep: Sweep, spread: VarianceEstimate) -> float | None:
+def detectable(sweep: Sweep, spread: VarianceEstimate) -> float | None:
     """Return the detectable difference of the declared runs; None if they give no interval."""
     from sweeps.analysis.trials.power import detectable_difference, detectable_in
     from sweeps.statistics.cell_designs import cell_design

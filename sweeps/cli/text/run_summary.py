@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from sweeps.analysis.trials.metric_choice import chosen_readout, summaries
-from sweeps.cli.text.front_table import front_text
+from sweeps.analysis.trials.metric_choice import summaries
+from sweeps.cli.text.front_table import front_document
 from sweeps.cli.text.layout import command, count, fitted, row
 from sweeps.cli.text.plan_overview import failed_lines
 from sweeps.execution.exit_codes import (
@@ -20,8 +20,8 @@ from sweeps.search.requested_results import read_results
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweeps.analysis.front.pareto_row import FrontRow
     from sweeps.execution.driver import SweepOutcome
+    from sweeps.presentation.selection_card import CardEntry
     from sweeps.storage import ObjectStore
 
 
@@ -31,8 +31,8 @@ FETCHED = "~/results"
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
     """Return the completed work, the front, and how the searched method compares with others."""
-    from sweeps.analysis.front.pareto_table import front_rows
     from sweeps.cli.text.stopping_audit import stopping_lines
+    from sweeps.presentation.default_selection import default_selection, objective_replicates
 
     plan = outcome.plan
     sweep = plan.sweep
@@ -42,12 +42,24 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
         *_done_lines(outcome),
         *failed_lines(outcome.failed),
         "",
-        front_text(sweep, results),
+        front_document(sweep, results).text,
         *stopping_lines(sweep, results, plan.step.decisions),
-        "",
-        *_baseline_lines(front_rows(sweep, summaries(results), chosen_readout(sweep, None))),
     ]
+    if outcome.finished:
+        found = default_selection(sweep, objective_replicates(sweep, summaries(results)))
+        lines += ["", *_choice_lines(found.entries)]
     return "\n".join(lines)
+
+
+def _choice_lines(entries: Sequence[CardEntry]) -> list[str]:
+    """Return the choice with its reason and its numbers, as `sweeps select` and the report do."""
+    shown = [entry for entry in entries if entry.label in {"choose", "reason", "warning"}]
+    return [
+        line
+        for entry in shown
+        for index, text in enumerate(entry.lines)
+        for line in row(entry.label if index == 0 else "", text)
+    ]
 
 
 def _done_lines(outcome: SweepOutcome) -> list[str]:
@@ -114,27 +126,3 @@ def ending(outcome: SweepOutcome) -> tuple[ExitCode, str]:
 def ending_text(code: int, meaning: str) -> str:
     """Return the last lines of a run that did not end with 0."""
     return "\n".join(fitted(exit_code_line(code, meaning)))
-
-
-def _baseline_lines(rows: Sequence[FrontRow]) -> list[str]:
-    """Compare the searched method with the baselines and the references, on test accuracy."""
-    metric = "average_accuracy"
-    scored = [
-        (row, on_test)
-        for row in rows
-        if (on_test := row.estimate(metric, "test").mean) is not None
-    ]
-    searched = [(row, on_test) for row, on_test in scored if row.role == "search"]
-    if not searched:
-        return []
-    best, accuracy = max(searched, key=lambda each: each[0].mean(metric) or 0.0)
-    lines = fitted(f"best on validation: {best.label}, test accuracy {accuracy:.1%}")
-    for other, on_test in scored:
-        if other.role != "search":
-            gap = accuracy - on_test
-            side = "above" if gap >= 0 else "below"
-            lines.append(
-                f"  {abs(gap) * 100:.1f} points {side} {other.label} ({on_test:.1%})"
-                + (", the joint reference" if other.role == "reference" else "")
-            )
-    return lines

@@ -22,8 +22,12 @@ class CountRange(NamedTuple):
         return self.least == self.most
 
     def __str__(self) -> str:
-        times = "once" if self == (1, 1) else f"{self.most} times"
-        return times if self.even else f"{self.least} to {self.most} times"
+        if self.most == 0:
+            return "never"
+        times = "once" if self.most == 1 else "twice" if self.most == 2 else f"{self.most} times"
+        if self.even:
+            return times
+        return f"at most {times}" if self.least == 0 else f"{self.least} to {self.most} times"
 
 
 class StageCost(NamedTuple):

@@ -11,8 +11,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from sweeps.cli import main
-from sweeps.definition import sweep_from_dict
+from sweeps.definition import TrialSpec, sweep_from_dict
 from sweeps.storage import open_storage
+from tests.sweeps.cli.fabricated import fabricate
 from tests.sweeps.run_files import finish
 
 DOCUMENT = {
@@ -33,6 +34,40 @@ DOCUMENT = {
         {"method": {"kind": "joint_lora", "rank": 2, "lora_alpha": 2}},
     ],
 }
+
+
+ANSWERS = {
+    "name": "answers",
+    "backbone": {"name": "tiny_vit8", "weights": "random", "image_size": 8},
+    "stream": {"dataset": "digits", "tasks": 5},
+    "method": {"kind": "lorac_ipc", "rank": 2, "lora_alpha": 2},
+    "search": {"method.importance_threshold": [0, 0.1, 0.2]},
+    "orders": {"design": "explicit", "list": [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 2, 4, 1, 3]]},
+    "seeds": [0, 1, 2],
+    "readouts": [{"routing": "last"}, {"routing": "oracle"}],
+    "baselines": [
+        {"method": {"kind": "nearest_class_mean"}},
+        {"method": {"kind": "joint_lora", "rank": 2, "lora_alpha": 2}},
+    ],
+}
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Storage with made-up counts, in which a baseline is better than all that is searched.
+
+    Tests must not change it.
+    """
+    folder = tmp_path_factory.mktemp("answers")
+
+    def accuracy(trial: TrialSpec) -> float:
+        base = 0.9 if trial.run.method.kind == "nearest_class_mean" else 0.6255
+        threshold = float(str(trial.factors.get("method.importance_threshold", 0.0)))
+        sign = 1 if trial.order_id == "0-1-2-3-4" else -1
+        return base + sign * threshold / 20 + 0.007 * trial.seed
+
+    fabricate(folder, ANSWERS, accuracy)
+    return folder
 
 
 @pytest.fixture(scope="session")

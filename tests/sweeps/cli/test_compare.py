@@ -55,7 +55,7 @@ def test_missing_steps_are_offered_as_a_sweep_that_plans(
     sweep = fabricate(storage, DOCUMENT | AXES, gain, lambda trial: trial.factors in ends)
     a, b = (next(c.label for c in sweep.configurations if c.factors == end) for end in ends)
     printed = sweeps_command("path", storage, a, b)
-    assert "no path of 2 steps was run; one lacks 1 configurations" in printed.output
+    assert "no path of 2 steps was run; one lacks 1 configuration" in printed.output
     assert "-o missing.yaml" in printed.output
     result = sweeps_command("path", storage, a, b, "-o", file)
     assert result.exit_code == 0, result.output
@@ -91,7 +91,8 @@ def test_two_storages_are_compared_pair_by_pair(sweeps_command: Command, tmp_pat
     assert len(incomplete) == 2  # its own row, and the mean
     assert all(("+2.0 to +2.0" in line) == (line not in incomplete) for line in rows)
     assert f"only in 1: {lost.label}, order {lost.order_id} seed {lost.seed}" in result.output
-    assert result.output.count("code ") == 2
+    assert "(16 trials)" in result.output
+    assert "(15 trials)" in result.output
     assert "forgetting (lower is better)" in result.output
 
 

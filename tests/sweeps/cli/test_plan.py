@@ -56,8 +56,11 @@ def test_a_plan_without_results_says_what_difference_it_can_detect(
     found = sweeps_command("plan", sweep_file(), "--storage", tmp_path / "storage")
     assert found.exit_code == 0, found.output
     said = " ".join(found.output.split())
-    assert "power: 2 orders x 2 seeds detect a difference of " in said
-    assert " SD between two configurations in 80% of cases; SD is the standard deviation" in said
+    assert "power: 2 orders x 2 seeds are too few to show a likely difference; 3 orders x" in said
+    orders = {"design": "random", "count": 3}
+    file = sweep_file(seeds=[0, 1, 2], orders=orders)
+    found = sweeps_command("plan", file, "--storage", tmp_path / "storage")
+    assert "3 orders x 3 seeds detect a difference between two" in " ".join(found.output.split())
 
 
 def planned(

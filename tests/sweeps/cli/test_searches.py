@@ -156,7 +156,7 @@ def test_the_report_counts_what_was_proposed(tmp_path: Path, fields: dict[str, A
     trials = current_step(sweep, objects).trials
     assert facts["configurations"] == str(len({trial.config_id for trial in trials}))
     assert facts["orders x seeds"] == "2 x 1"
-    assert inputs.question.order == "1-0"
+    assert inputs.selection.question.order == "1-0"
 
 
 @pytest.mark.parametrize("fields", [TPE, {}], ids=["tpe", "grid"])

@@ -280,7 +280,7 @@ def test_means_are_used_if_configurations_have_no_runs_in_common():
     limit = MetricLimit("forgetting", "max", 0.5)
     choice = select(single, OBJECTIVES, [limit], "average_accuracy")
     text = selection_card_text(asked([limit]), choice, {})
-    assert "5 of 5 satisfy forgetting <= 50.0 % on average" in text
+    assert "5 of 5 configurations satisfy forgetting <= 50.0 % on average" in text
     assert "no limit is kept for sure" in text
 
 

@@ -25,7 +25,9 @@ ROWS = [
         ((0.624, None, None), "62.4"),
         ((-0.031, -0.041, -0.021), "-3.1 (-4.1 to -2.1)"),
         ((0.957, 0.931, 0.974), "95.7 (93.1 to 97.4)"),
-        ((0.45, -0.75, 1.65), "45.0 (-75.0 to 100.0)"),
+        ((0.45, 0.15, 0.7), "45.0 (15.0 to 70.0)"),
+        ((0.45, -0.75, 1.65), "45.0 (too few runs)"),
+        ((0.5, 0.1, 0.9), "50.0 (too few runs)"),
         ((None, None, None), "–"),  # noqa: RUF001
         ((1.0, 1.0, 1.0), "100.0 ± 0.0"),
     ],
@@ -60,12 +62,42 @@ def test_interval_columns_fold_into_their_mean(study):
     assert "low" not in render_table(table)
 
 
-def test_a_narrow_screen_wraps_and_a_wide_one_does_not():
-    rows = [{"label": "a long label that will not fit", "reason": "and a long reason beside it"}]
-    narrow = render_table(rows, width=30).splitlines()
-    assert max(map(len, narrow)) <= 30
+def test_a_narrow_screen_lists_whole_labels_and_numbers_the_rows():
+    labels = [f"lorac_ipc importance_threshold={t} module_weights=learned" for t in (0, 0.2)]
+    rows = [
+        {"label": label, "runs": 4, "average_accuracy": 0.5 + k / 10, "forgetting": k / 10}
+        for k, label in enumerate(labels)
+    ]
+    narrow = render_table(rows, width=45).splitlines()
+    assert max(map(len, narrow)) <= 45
+    assert narrow[1:5] == [
+        " in all rows: lorac_ipc",
+        "   module_weights=learned, runs 4",
+        " 1  importance_threshold=0",
+        " 2  importance_threshold=0.2",
+    ]
+    assert [line.split() for line in narrow[-2:]] == [["1", "50.0", "0.0"], ["2", "60.0", "10.0"]]
     wide = render_table(rows, width=200).splitlines()
-    assert len(wide) < len(narrow)
+    assert all(any(label in line for line in wide) for label in labels)
+
+
+def test_columns_that_do_not_fit_follow_below_with_the_row_numbers():
+    rows = [{"label": "x", **{f"column_{k}": k + row for k in range(8)}} for row in (0, 10)]
+    lines = render_table(rows, width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    heads = [line.split("   ")[0].strip() for line in lines if "column" in line]
+    assert heads == ["#"] * 3
+    assert "in all rows: label x" in lines[1]
+
+
+def test_an_alone_or_unrelated_text_is_not_taken_for_a_label():
+    """Words that texts share by chance are not moved out of them."""
+    rows = [
+        {"step": f"method.rank: {a} -> {b}, a long sentence", "n": a} for a, b in ((2, 4), (4, 8))
+    ]
+    said = render_table(rows, width=30)
+    assert "method.rank: 2 -> 4, a" in said
+    assert "in all rows" not in said
 
 
 def test_without_a_terminal_nothing_is_colored_or_wrapped():
@@ -73,7 +105,6 @@ def test_without_a_terminal_nothing_is_colored_or_wrapped():
     text = render_table(rows)
     assert "\x1b" not in text
     assert "x" * 300 in text
-    assert "\x1b[1m" in render_table(rows, color=True, width=400)
 
 
 @pytest.mark.parametrize("title", [None, "Front"])
@@ -84,7 +115,7 @@ def test_without_a_terminal_nothing_is_colored_or_wrapped():
 )
 def test_where_nothing_must_fit_the_layout_is_the_same(rows, title):
     columns = ["label", *(["n"] if rows and "n" in rows[0] else [])]
-    expected = render_table(rows, columns, title=title, width=10_000, color=False)
+    expected = render_table(rows, columns, title=title, width=10_000)
     assert render_table(rows, columns, title=title) == expected
 
 

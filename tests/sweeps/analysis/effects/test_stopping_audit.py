@@ -17,7 +17,7 @@ from sweeps.analysis.selection.selection import select
 from sweeps.analysis.trials.metric_choice import Results
 from sweeps.analysis.trials.replicates import replicates, without_runs
 from sweeps.analysis.trials.summary import summarize
-from sweeps.cli.text.front_table import front_text
+from sweeps.cli.text.front_table import front_document
 from sweeps.cli.text.stopping_audit import stopping_lines
 from sweeps.definition import sweep_from_dict
 
@@ -109,7 +109,7 @@ def test_the_printed_front_names_who_was_stopped_and_who_raced(study):
         stopped_after_one(study, f"stopped{k}", 0.9)
     tiny = {"name": "tiny_vit8", "weights": "random", "image_size": 8}
     sweep = sweep_from_dict({"name": "test", "backbone": tiny})
-    text = front_text(sweep, Results(study.trials, study.evals, ()))
+    text = front_document(sweep, Results(study.trials, study.evals, ())).text
     assert "raced: 2 fewer runs than others, compared over common runs" in text
     assert "left out, stopped after 1 of 2 tasks: stopped0, stopped1" in text
     assert "stopped4 and 2 more" in text

@@ -37,7 +37,7 @@ def test_facts_in_words() -> None:
         "16 stages per configuration and seed, none of them shared",
     ]
     assert balance_lines(((0, 1, 2), (0, 2, 1))) == [
-        "each task occurs 0 to 2 times at each position, and 0 to 1 times directly after each "
+        "each task occurs at most twice at each position, and at most once directly after each "
         "other task",
         "the first task is the same in every order",
         "5 stages per configuration and seed, 6 without sharing",
