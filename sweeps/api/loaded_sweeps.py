@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import pyarrow as pa
 
 from clmethods.errors import ConfigIssue, InvalidConfigError, nearest
+from sweeps.analysis.trials.configuration_table import configuration_table
 from sweeps.analysis.trials.factor_columns import with_factor_columns
 from sweeps.analysis.trials.reference_metrics import full_summary
 from sweeps.api.analyzed_sweep import AnalyzedSweep
@@ -98,11 +99,12 @@ class LoadedSweeps:
 
     @property
     def tables(self) -> dict[str, pa.Table]:
-        """The five tables by name."""
-        return {name: getattr(self, name) for name in (*TABLES, "summary")}
+        """The six tables by name; `configurations` has the means of `sweeps pareto`."""
+        tables = {name: getattr(self, name) for name in (*TABLES, "summary")}
+        return tables | {"configurations": configuration_table(self.summary)}
 
     def query(self, sql: str) -> pa.Table:
-        """Return the result of one SQL statement over the five tables.
+        """Return the result of one SQL statement over the six tables.
 
         Raises:
             QueryError: If the statement is invalid.
@@ -110,7 +112,7 @@ class LoadedSweeps:
         return query(self.tables, sql)
 
     def pandas(self) -> dict[str, Any]:
-        """Return the five tables as pandas data frames by name, without categorical columns.
+        """Return the six tables as pandas data frames by name, without categorical columns.
 
         Raises:
             ImportError: If pandas is not installed: `pip install pandas`.
@@ -200,8 +202,12 @@ def load(directory: str) -> LoadedSweeps:
         tables = sweeps.load("runs/demo")
         tables.front()[["label", "test.average_accuracy", "p_front"]]
         tables.select(max={"forgetting": 0.05})
-        tables.summary.to_pandas().groupby(["label", "split"])["average_accuracy"].mean()
-        tables.query("SELECT label, avg(forgetting) FROM summary WHERE split = 'test' GROUP BY 1")
+        rows = tables.configurations()
+        rows[(rows["readout_id"] == "last") & (rows["split"] == "test")]
+        tables.query(
+            "SELECT label, forgetting FROM configurations "
+            "WHERE readout_id = 'last' AND split = 'test'"
+        )
 
     Parts that cannot be read are left out and listed in `warnings`.
 

@@ -27,14 +27,16 @@ from sweeps.cli.shared_options import escape_option
 def query(directory: str, sql: str, kind: str, escape: bool) -> None:
     """Query the result tables with SQL.
 
-    The views are trials, stages, evals, matrices and summary. DIR can be a storage with several
-    sweeps; the first column of every view is `sweep`. `summary` has one row per trial, readout and
-    split, with every metric and every searched field, quoted as in "method.rank". Queries cannot
-    change the storage. Repeated names of columns are numbered. In JSON, NaN is null.
+    The views are trials, stages, evals, matrices, summary and configurations. DIR can be a storage
+    with several sweeps; the first column of every view is `sweep`. `configurations` has one row
+    per configuration, readout and split, with the means of `sweeps pareto`; choose one readout and
+    one split. `summary` has one row per trial, readout and split. Both have every metric and every
+    searched field, quoted as in "method.rank". Queries cannot change the storage. Repeated names
+    of columns are numbered. In JSON, NaN is null.
 
     \b
-    sweeps query runs/demo "SELECT label, avg(average_accuracy) AS accuracy
-                            FROM summary WHERE split = 'test' GROUP BY 1 ORDER BY 2 DESC"
+    sweeps query runs/demo "SELECT label, average_accuracy, forgetting FROM configurations
+                            WHERE readout_id = 'last' AND split = 'test' ORDER BY 2 DESC"
     """
     from sweeps.api import load
     from sweeps.presentation.text_tables import render_table
