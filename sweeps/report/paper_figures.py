@@ -16,7 +16,7 @@ import numpy.typing as npt
 from clmethods.config import ConfigIssue, InvalidConfigError
 from sweeps.analysis.front.pareto_row import MeanEstimate
 from sweeps.report.formatting import axis_title, scaled, unit
-from sweeps.report.front import label_with_role
+from sweeps.report.front_plots import label_with_role
 from sweeps.report.report_inputs import ReportInputs
 
 if TYPE_CHECKING:

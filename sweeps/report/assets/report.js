@@ -54,6 +54,34 @@
   }
   document.addEventListener("keydown", (e) => { if (e.key === "Escape") hideTip(); });
 
+  // ---- download of tables -----------------------------------------------------------------
+  // A text that a spreadsheet would run as a formula gets an apostrophe, as in `sweeps export`.
+  const escapedCell = (text) => {
+    const safe = /^[=+\-@\t\r]/.test(text) && !/^[+-]?(\d+\.?\d*|\.\d+)$/.test(text) ? `'${text}` : text;
+    return `"${safe.replaceAll('"', '""')}"`;
+  };
+  const csvOf = (table) => [...table.rows]
+    .map((row) => [...row.cells].map((cell) => escapedCell(cell.textContent.trim())).join(","))
+    .join("\r\n") + "\r\n";
+  for (const scroll of document.querySelectorAll(".scroll")) {
+    const table = scroll.querySelector("table");
+    if (!table) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet csv";
+    button.textContent = "Download CSV";
+    button.addEventListener("click", () => {
+      const home = scroll.closest("figure, .panel");
+      const title = (home && home.id) || (home && home.querySelector("h3") || document.querySelector("h1")).textContent;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob(["\ufeff" + csvOf(table)], { type: "text/csv" }));
+      link.download = `${title.trim().toLowerCase().replace(/[^a-z0-9]+/g, "-")}.csv`;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
+    scroll.after(button);
+  }
+
   // ---- navigation -------------------------------------------------------------------------
   const links = [...document.querySelectorAll("nav a")];
   const seen = new IntersectionObserver((entries) => {
@@ -157,11 +185,19 @@
   const objectives = explorer.objectives;
   const configs = explorer.configs;
   const state = { view: explorer.views[0], shown: PAGE, ranges: {}, open: explorer.best };
+  // One decimal as Python rounds it: toFixed rounds 62.25 up, Python to the even digit.
+  const tenths = (value) => {
+    const lower = Math.floor(value * 10);
+    return Math.abs((value * 4) % 2) === 1 ? ((lower + Math.abs(lower % 2)) / 10).toFixed(1) : value.toFixed(1);
+  };
   const fixed = (value, unit) => value === null ? "–"
-    : unit === "%" ? value.toFixed(1) : Math.round(value).toLocaleString("en");
+    : unit === "%" ? tenths(value) : Math.round(value).toLocaleString("en");
   const meaned = ([mean, low, high], unit) => mean === null ? "–"
     : low === null || high === null ? fixed(mean, unit)
-    : `${fixed(mean, unit)} ± ${high - low > 100 && unit === "%" ? ">50" : fixed((high - low) / 2, unit)}`;
+    : unit !== "%" ? `${fixed(mean, unit)} ± ${fixed((high - low) / 2, unit)}`
+    : high - low > 60 ? `${fixed(mean, unit)} (too few runs)`
+    : fixed(low, unit) === fixed(mean, unit) && fixed(high, unit) === fixed(mean, unit) ? `${fixed(mean, unit)} ± 0.0`
+    : `${fixed(mean, unit)} (${fixed(Math.max(low, -100), unit)} to ${fixed(Math.min(high, 100), unit)})`;
 
   // An axis of the parallel coordinates: where a configuration crosses it, from 0 to 1.
   const axes = [

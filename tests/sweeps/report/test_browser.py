@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,24 @@ def test_every_plot_is_drawn_and_nothing_is_fetched(
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     level = sum(map(int, ground.strip("rgb()").split(","))) / 3
     assert level > 200 if scheme == "light" else level < 60
+    opened.check()
+
+
+def test_a_table_is_downloaded_as_csv(browser: Any, searched: Path, tmp_path: Path) -> None:
+    """The file has the heading and the cells of the table; no cell is run as a formula."""
+    opened = Opened(browser, searched, DESKTOP, "light")
+    page = opened.page
+    page.evaluate("document.querySelector('#front-0 details').open = true")
+    with page.expect_download() as download:
+        page.click("#front-0 .csv")
+    file = tmp_path / "table.csv"
+    download.value.save_as(file)
+    assert download.value.suggested_filename == "front-0.csv"
+    rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
+    cells = page.locator("#front-0 table tr").all()
+    assert len(rows) == len(cells) > 10
+    assert rows[1] == [each.strip() for each in cells[1].locator("td").all_text_contents()]
+    assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row)
     opened.check()
 
 
