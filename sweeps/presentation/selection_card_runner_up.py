@@ -85,7 +85,7 @@ def _margin(question: SelectionQuestion, metric: str, comparison: Comparison | N
     spread, smallest = comparison.spread, comparison.detectable_difference
     if comparison.significant or smallest is None:
         return lines
-    runs = count(comparison.interval.n, 'run')
+    runs = count(comparison.interval.n, "run")
     if spread is not None and comparison.interval.n == spread.orders * spread.seeds:
         runs = f"{count(spread.orders, 'order')} x {count(spread.seeds, 'seed')}"
     line = f"{runs} can detect a difference of {metric_text(metric, smallest)}"

@@ -16,7 +16,12 @@ import sweeps
 Command = Callable[..., Result]
 
 ROOT = Path(__file__).parents[3]
-FILES = ("README.md", "sweeps/README.md", "sweeps/api.py", "sweeps/cli/commands/query.py")
+FILES = (
+    "README.md",
+    "sweeps/README.md",
+    "sweeps/api/loaded_sweeps.py",
+    "sweeps/cli/commands/query.py",
+)
 TEXTS = {name: html.unescape((ROOT / name).read_text(encoding="utf-8")) for name in FILES}
 
 
@@ -62,8 +67,10 @@ def test_an_example_agrees_with_pareto(
 
 def test_the_pandas_example_agrees_with_pareto(sweeps_command: Command, answers: Path) -> None:
     example = 'rows[(rows["readout_id"] == "last") & (rows["split"] == "test")]'
-    assert all(example in TEXTS[name] for name in ("sweeps/README.md", "sweeps/api.py"))
-    rows = sweeps.load(str(answers)).configurations.to_pandas()
+    assert all(
+        example in TEXTS[name] for name in ("sweeps/README.md", "sweeps/api/loaded_sweeps.py")
+    )
+    rows = sweeps.load(str(answers)).configurations()
     rows = rows[(rows["readout_id"] == "last") & (rows["split"] == "test")].set_index("label")
     for label, means in _means(sweeps_command, answers).items():
         assert rows.loc[label, "average_accuracy"] == pytest.approx(means["average_accuracy"])
@@ -72,7 +79,7 @@ def test_the_pandas_example_agrees_with_pareto(sweeps_command: Command, answers:
 def test_the_view_has_one_row_per_configuration_readout_and_split(answers: Path) -> None:
     found = sweeps.load(str(answers))
     keys = ("config_id", "readout_id", "split")
-    rows = found.configurations.select(list(keys)).to_pylist()
+    rows = found.tables["configurations"].select(list(keys)).to_pylist()
     distinct = {tuple(row[key] for key in keys) for row in rows}
     assert len(rows) == len(distinct)
     assert distinct == {
