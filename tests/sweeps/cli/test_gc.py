@@ -206,7 +206,7 @@ def test_a_folder_with_any_record_is_a_sweep(
 ) -> None:
     objects = open_storage(str(storage))
     before = stages_of(objects)
-    objects.put(f"sweeps/lost/{record}", b"{}")
+    objects.put(f"sweeps/lost/{record}", b'{"owner": "run"}')
     for options in ((), ("--delete",)):
         result = sweeps_command("gc", storage, *options)
         assert result.exit_code == 2, result.output
