@@ -9,6 +9,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -242,6 +244,34 @@ def test_a_worker_that_is_suspended_past_its_lease(target: Target) -> None:
         worker.signal(signal.SIGCONT)
         assert driver.wait() == 0, driver.output
         assert "4 of 4 trials finished" in driver.output
+    finally:
+        driver.clean()
+    assert target.failed() == []
+    target.finish()
+
+
+def put_back(away: Path, storage: Path) -> None:
+    """Return a folder to its place, where writers may make folders of that name meanwhile."""
+    for number in range(1000):
+        with suppress(FileNotFoundError):
+            storage.rename(storage.with_name(f"made-meanwhile-{number}"))
+        with suppress(OSError):
+            away.rename(storage)
+            return
+    pytest.fail("writers were faster each time")
+
+
+@pytest.mark.slow
+def test_a_storage_that_disappears_and_comes_back(target: Target) -> None:
+    """As a network file system that is unmounted for some seconds."""
+    driver, away = target.start(), target.folder / "away"
+    try:
+        target.wait_for(driver, 2)
+        target.storage.rename(away)
+        time.sleep(2)
+        put_back(away, target.storage)
+        driver.wait()
+        assert "Traceback" not in driver.output
     finally:
         driver.clean()
     assert target.failed() == []
