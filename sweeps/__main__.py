@@ -26,12 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from sweeps.cli import main as command
 
     if handled:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        command.on_import = _raise_on_interrupt
     try:
         command(args=arguments)
     finally:
         if handled:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _raise_on_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _exit_at_once(number: int, frame: FrameType | None) -> None:

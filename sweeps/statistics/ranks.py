@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +16,7 @@ def average_ranks(values: npt.ArrayLike) -> Values:
     Shapes: (..., K) to (..., K). The values must be numbers, not NaN.
     """
     table = np.asarray(values, dtype=np.float64)
-    rows = table.reshape(-1, table.shape[-1])
+    rows = table.reshape(math.prod(table.shape[:-1]), table.shape[-1])
     ranks = np.empty_like(rows)
     for row, result in zip(rows, ranks, strict=True):
         ascending = np.sort(row)

@@ -131,7 +131,7 @@ sweep = load_sweep(Path("sweep.yaml"))
 print(sweep.orders_for(sweep.base))
 """
     assert run(copy, "-c", program).strip() == "((0, 4, 1, 3, 2),)"
-    run_tests(copy, "sweeps/definition/orders/test_designs.py", chosen="every_design")
+    run_tests(copy, "sweeps/definition/orders/test_design_functions.py", chosen="every_design")
 
 
 def test_an_analysis_answers(copy: Path) -> None:

@@ -16,12 +16,13 @@ from sweeps.definition.space.condition_syntax import (
     shown,
 )
 from sweeps.definition.space.run_fields import kind_of
+from sweeps.errors import SweepsError
 
 Lookup = Callable[[str], Any]
 """Function that returns the value of a field, or raises `KeyError` if it does not exist."""
 
 
-class UndecidedError(Exception):
+class UndecidedError(SweepsError):
     """Error for values that an operator does not accept."""
 
 

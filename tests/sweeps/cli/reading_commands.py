@@ -42,8 +42,9 @@ COMMANDS: dict[str, Arguments] = {
 
 VARIABLE = re.compile(
     r"read_at|per_hour|last_hour|\"all\":|disk has|MB, \d+ finished|ago|^size|GB|CPU"
+    r"|training stage"
 )
-"""Lines that depend on the time or on the size of the storage."""
+"""Lines that depend on the time or on the size of the storage, or that show progress."""
 
 
 def run_command(*arguments: object) -> Result:
@@ -59,9 +60,13 @@ def outputs(at: Path, out: Path, commands: Iterable[str]) -> dict[str, Result]:
 
 
 def stable(output: str, at: Path, out: Path) -> str:
-    """Return the lines of an output that do not depend on time and place."""
+    """Return the lines of an output that do not depend on time and place.
+
+    Columns of a table are as wide as the paths in them.
+    """
     text = output.replace(str(out), "OUT").replace(str(at), "STORAGE")
-    return "\n".join(line for line in text.splitlines() if not VARIABLE.search(line))
+    lines = (re.sub("[ ─]+", " ", line) for line in text.splitlines())
+    return "\n".join(line for line in lines if not VARIABLE.search(line))
 
 
 def difference(text: str, before: str) -> list[str]:

@@ -191,7 +191,7 @@ def test_status_and_query_read_a_sweep_without_its_file(
 ) -> None:
     file_in(storage).unlink()
     status = sweeps_command("status", storage)
-    assert status.exit_code == 0, status.output
+    assert status.exit_code == 4, status.output
     assert "sweep.yaml" in status.output
     assert sweeps_command(*COMMANDS["query"](storage)).exit_code == 0
 

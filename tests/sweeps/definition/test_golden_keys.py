@@ -11,28 +11,32 @@ from sweeps.definition import expand
 from tests.sweeps.definition.file.test_shipped_studies import loaded
 
 DIGESTS = {
-    "cifar100_composition": "69250af16be1e415",
-    "cifar100_importance": "571bd5c11595481c",
-    "cifar100_ipc": "9d4e15daeeea804b",
-    "cifar100_moco1k": "5f60801ce87307b3",
-    "cifar100_orthogonality": "f9e4ff08ac152d1b",
-    "cifar100_sites": "37f80ac4272f9832",
-    "cifar100_sup21k": "4e027b50d5efdc9c",
-    "cifar100_sup21k_augreg": "8f1e6d79b0e8aee1",
-    "cifar100_tii": "da99b01861cd2d6b",
+    "cifar100_composition": "045a0fbb25ce1fde",
+    "cifar100_importance": "d0b3ffd91b5b7b1b",
+    "cifar100_ipc": "edf1f0bbd826990b",
+    "cifar100_moco1k": "8b65cdc3deee3d82",
+    "cifar100_orthogonality": "0c21645ffdfa1c09",
+    "cifar100_sites": "affcb7c9f5a0ec12",
+    "cifar100_sup21k": "781d4c149e338246",
+    "cifar100_sup21k_augreg": "9c52835125829a8c",
+    "cifar100_tii": "441fb8f8159c136f",
     "digits_demo": "09c68f62d791fcd6",
-    "domainnet_moco1k": "ac05c4283b793155",
-    "domainnet_sup21k": "ac05c4283b793155",
-    "domainnet_sup21k_augreg": "ac05c4283b793155",
-    "five_datasets_moco1k": "30a79b215d9b6294",
-    "five_datasets_sup21k": "30a79b215d9b6294",
-    "five_datasets_sup21k_augreg": "30a79b215d9b6294",
+    "domainnet_moco1k": "2c50e3d15fb689f7",
+    "domainnet_sup21k": "2c50e3d15fb689f7",
+    "domainnet_sup21k_augreg": "2c50e3d15fb689f7",
+    "five_datasets_moco1k": "02608150d3f28185",
+    "five_datasets_sup21k": "02608150d3f28185",
+    "five_datasets_sup21k_augreg": "02608150d3f28185",
     "glyph100_parts": "22ae030f53d0f8db",
-    "imagenet_r_moco1k": "e12bbe572743ecd9",
-    "imagenet_r_sup21k": "db39c1ac8d4a087f",
-    "imagenet_r_sup21k_augreg": "ee9f669f2fa3c466",
+    "imagenet_r_moco1k": "ae09b6d21da7a8d8",
+    "imagenet_r_sup21k": "71fa01980b2100fa",
+    "imagenet_r_sup21k_augreg": "566f41d937397933",
 }
-"""Over all trials of a study, with stand-ins for its weights."""
+"""Over all trials of a study, with stand-ins for its weights.
+
+Keys of stages on a GPU contain the version of the computation there. Those on a CPU are as before
+that version was introduced.
+"""
 
 
 @pytest.mark.parametrize("name", sorted(DIGESTS))

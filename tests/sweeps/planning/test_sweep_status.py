@@ -248,7 +248,7 @@ def test_a_sweep_that_cannot_be_resolved_here_is_counted_from_its_log(
     log.flush(force=True)
     exact = storage.status().counts
     refused = "backbone.weights: got '/gone', allowed: a file"
-    monkeypatch.setattr(sweep_status, "_plan", lambda *arguments: (None, refused))
+    monkeypatch.setattr(sweep_status, "_plan", lambda *arguments: (None, refused, ()))
     with running(storage, second):
         status = storage.status()
     counts = status.counts

@@ -214,8 +214,8 @@ def test_a_duplicate_continues_from_what_was_stored_first(monkeypatch: pytest.Mo
     trial, store = small_trial(), memory()
     key = keys_of(trial)[0]
 
-    def beaten(run: Any, stage: Any, state: Any) -> StageOutcome:
-        outcome = run_stage(run, stage, state)
+    def beaten(run: Any, stage: Any, state: Any, on_epoch: Any) -> StageOutcome:
+        outcome = run_stage(run, stage, state, on_epoch)
         if stage.key == key:
             other = {
                 name: tensor + 1 if tensor.is_floating_point() else tensor
