@@ -46,7 +46,7 @@ def storage(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def loaded(storage) -> sweeps.LoadedSweeps:
     return sweeps.load(str(storage))
 

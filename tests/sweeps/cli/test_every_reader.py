@@ -74,10 +74,16 @@ def trial_parts(storage: Path, **desired: object) -> list[Path]:
     ]
 
 
+@pytest.fixture(scope="module")
+def fabricated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fabricated")
+    fabricate(folder, SMALL, accuracy)
+    return folder
+
+
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
-    fabricate(tmp_path, SMALL, accuracy)
-    return tmp_path
+def whole(fabricated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(fabricated, tmp_path, dirs_exist_ok=True))
 
 
 @every_reader
