@@ -114,6 +114,7 @@ def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
     assert "resources.gpu auto: 0.3333" in more.said
 
 
+@pytest.mark.slow
 def test_only_types_on_which_trials_may_run_are_considered(run: Runner) -> None:
     found = run(auto_sweep("L4"))
     assert "the smallest GPU (L4) has 24 GB: 4 trials run on a GPU" in found.said
@@ -175,6 +176,7 @@ def test_a_measured_gpu_that_is_gone_limits_nothing(
     assert sizing.share([trial, *others], Resources(gpu="auto"), types).trials == trials
 
 
+@pytest.mark.slow
 def test_steps_of_a_search_measure_once(run: Runner) -> None:
     found = run(
         auto_sweep(
@@ -196,6 +198,7 @@ def test_a_lost_worker_is_replaced(run: Runner, tmp_path: Path) -> None:
     assert found.outcome.finished == 1
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_measured_each_trial_gets_a_gpu(run: Runner) -> None:
     found = run(auto_sweep(), MadeUp(fails=True))
     assert "RuntimeError: no CUDA here" in found.said
@@ -203,6 +206,7 @@ def test_where_nothing_can_be_measured_each_trial_gets_a_gpu(run: Runner) -> Non
     assert found.outcome.finished == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_not_what_is_measured(run: Runner) -> None:
     """The largest one diverges; the next one is measured, and the failure is recorded as usual."""
     baseline = {"label": "too fast", "method": {"rank": 8}, "train": {"lr": 1e30}}
@@ -213,9 +217,13 @@ def test_a_trial_that_fails_is_not_what_is_measured(run: Runner) -> None:
     assert (found.outcome.finished, len(found.outcome.failed)) == (1, 1)
 
 
-def test_evaluation_alone_is_measured_where_nothing_is_left_to_train(run: Runner) -> None:
+def test_evaluation_alone_is_measured_where_nothing_is_left_to_train(
+    run: Runner, tmp_path: Path
+) -> None:
     """Its memory is no upper bound for training, so it is not kept."""
-    run(replace(auto_sweep(), resources=Resources()))
+    trained = StageStore(open_storage(str(tmp_path / "runs")))
+    for trial in expand(auto_sweep()):
+        run_trial(trial, trained)
     found = run(auto_sweep(readouts=[{"routing": "last"}, {"routing": "batch"}]))
     assert found.outcome.trained == 0
     assert found.measured() == 1
