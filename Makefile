@@ -14,6 +14,9 @@ FAST := $(addprefix tests/sweeps/,analysis definition planning presentation resu
 	$(addprefix tests/test_,language.py method.py project_files.py readme.py structure.py) \
 	--ignore=tests/sweeps/definition/orders/test_task_similarity_measurement.py
 
+# Hundreds of processes that tests start would otherwise compile the packages again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser fuzz clean help
 
 help:            ## list the targets
