@@ -106,7 +106,7 @@ def test_a_sweep_of_twelve_trials_through_ray(
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs what Ray would be given, in this process, eight trials at once; nothing is trained."""
 
-    def run_stage(run: Any, stage: StageSpec, state: Any) -> StageOutcome:
+    def run_stage(run: Any, stage: StageSpec, state: Any, on_epoch: Any) -> StageOutcome:
         import torch
 
         method = MethodReport(trainable_parameters=1)
