@@ -227,7 +227,7 @@ def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path) -> None:
         outputs = a.output, b.output
     assert codes == (0, 0), outputs
     assert all("4 of 4 trials finished" in output for output in outputs), outputs
-    assert max(most) == 1
+    assert max(most) <= 1, most
     distinct = StageTree.of(expand(sweep_from_dict(document))).distinct
     assert sum(_trained(output) for output in outputs) == distinct
     assert rewritten(storage) == []
@@ -236,8 +236,8 @@ def test_two_drivers_on_one_storage_share_the_work(tmp_path: Path) -> None:
     assert len(tables[0]["stages"]) == distinct
 
 
-LEAVING_S = 5.0
-"""Time that a worker takes to end after its successor was started."""
+LEAVING_S = 1.5
+"""More than a worker takes to end after its successor was started, less than a worker lives."""
 
 
 def _most_workers(*drivers: Driver) -> list[int]:
