@@ -14,27 +14,25 @@ from sweeps.analysis.trials.factor_columns import with_factor_columns
 from sweeps.analysis.trials.reference_metrics import full_summary
 from sweeps.api.analyzed_sweep import AnalyzedSweep
 from sweeps.api.data_frames import frame_of_table
+from sweeps.api.sweep_analyses import SweepAnalyses
 from sweeps.results.load import StoredTables, SweepLocation, load_tables, locate, stack_tables
 from sweeps.results.query import query
 from sweeps.results.schema import TABLES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from sweeps.analysis.selection.selection_candidates import DecisionBasis
-    from sweeps.api.order_frames import OrderPart
-    from sweeps.api.selected_configuration import SelectedConfiguration
+    from sweeps.analysis.trials.metric_choice import Results
+    from sweeps.definition.sweep import Sweep
 
 SPLITS = ("validation", "test")
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class LoadedSweeps:
+class LoadedSweeps(SweepAnalyses):
     """Result tables as Arrow tables, each with `sweep` as its first column, and the analyses.
 
     The analyses (`configurations`, `front`, `orders`, `effects`, `interactions`, `select`) are
-    those of `AnalyzedSweep`, which documents arguments and columns. They belong to one sweep:
+    those of `SweepAnalyses`, which documents arguments and columns. They belong to one sweep:
     with several, `loaded["NAME"]` is the `AnalyzedSweep` of one of them.
 
     Repeated texts (`sweep`, and those of `TableSchema.repeated`) are Arrow dictionaries.
@@ -119,79 +117,17 @@ class LoadedSweeps:
         """
         return {name: frame_of_table(table) for name, table in self.tables.items()}
 
-    def configurations(
-        self, metrics: Sequence[str] = (), readout: str | None = None, split: str | None = None
-    ) -> pd.DataFrame:
-        """Return `AnalyzedSweep.configurations` of the only sweep."""
-        return self._single().configurations(metrics, readout, split)
+    def _source(self) -> tuple[Sweep, Results]:
+        """Return the only sweep and its results.
 
-    def front(self, readout: str | None = None, *, iqm: bool = False) -> pd.DataFrame:
-        """Return `AnalyzedSweep.front` of the only sweep."""
-        return self._single().front(readout, iqm=iqm)
-
-    def orders(
-        self,
-        of: OrderPart = "disparity",
-        readout: str | None = None,
-        split: str = "validation",
-        metric: str | None = None,
-    ) -> pd.DataFrame:
-        """Return `AnalyzedSweep.orders` of the only sweep."""
-        return self._single().orders(of, readout, split, metric)
-
-    def effects(
-        self,
-        metrics: Sequence[str] = (),
-        readout: str | None = None,
-        split: str = "validation",
-        baselines: Mapping[str, object] | None = None,
-    ) -> pd.DataFrame:
-        """Return `AnalyzedSweep.effects` of the only sweep."""
-        return self._single().effects(metrics, readout, split, baselines)
-
-    def interactions(
-        self,
-        metrics: Sequence[str] = (),
-        readout: str | None = None,
-        split: str = "validation",
-        baselines: Mapping[str, object] | None = None,
-    ) -> pd.DataFrame:
-        """Return `AnalyzedSweep.interactions` of the only sweep."""
-        return self._single().interactions(metrics, readout, split, baselines)
-
-    def select(
-        self,
-        *,
-        max: Mapping[str, float | str] | None = None,
-        min: Mapping[str, float | str] | None = None,
-        prefer: str | None = None,
-        knee: bool = False,
-        by: DecisionBasis = "bound",
-        within: float | None = None,
-        readout: str | None = None,
-        searched: bool = False,
-        choose_on: Mapping[str, Sequence[object]] | None = None,
-        order: str | Sequence[int] | None = None,
-    ) -> SelectedConfiguration:
-        """Return `AnalyzedSweep.select` of the only sweep."""
-        return self._single().select(
-            max=max,
-            min=min,
-            prefer=prefer,
-            knee=knee,
-            by=by,
-            within=within,
-            readout=readout,
-            searched=searched,
-            choose_on=choose_on,
-            order=order,
-        )
-
-    def _single(self) -> AnalyzedSweep:
-        if len(self.names) == 1:
-            return self[self.names[0]]
-        constraint = "one sweep: choose it by loaded[NAME], or load STORAGE/sweeps/NAME"
-        raise InvalidConfigError([ConfigIssue("sweep", self.names, constraint)])
+        Raises:
+            InvalidConfigError: If there are several sweeps, or the only one cannot be resolved.
+        """
+        if len(self.names) != 1:
+            constraint = "one sweep: choose it by loaded[NAME], or load STORAGE/sweeps/NAME"
+            raise InvalidConfigError([ConfigIssue("sweep", self.names, constraint)])
+        only = self[self.names[0]]
+        return only.definition, only.results
 
 
 def load(directory: str) -> LoadedSweeps:

@@ -10,7 +10,6 @@ from clmethods.errors import ConfigIssue, InvalidConfigError
 from sweeps.analysis.trials.metric_choice import Results
 from sweeps.api.data_frames import INTERVAL_ENDS, frame_of_rows, interval_columns
 from sweeps.presentation.production_file import production_document, production_run
-from sweeps.presentation.selection_card import selection_card_text
 from sweeps.presentation.selection_request import (
     SelectionAnswer,
     SelectionRequest,
@@ -53,7 +52,7 @@ class SelectedConfiguration:
     @property
     def card(self) -> str:
         """Selection card as text: reasons, runner-up, and the expected result of a new run."""
-        return selection_card_text(self._answer.question, self._answer.choice, self._answer.test)
+        return self._answer.text
 
     def __repr__(self) -> str:
         return self.card

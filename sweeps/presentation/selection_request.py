@@ -1,4 +1,4 @@
-"""Selection of a configuration of one sweep, for the command `sweeps select` and for notebooks."""
+"""Selection of a configuration of one sweep: `sweeps run`, `select`, the report and notebooks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from sweeps.analysis.trials.replicates import (
     replicates,
 )
 from sweeps.presentation.production_file import parse_order
+from sweeps.presentation.selection_card import card_entries, selection_card_text
 from sweeps.presentation.selection_card_numbers import SelectionQuestion
 from sweeps.presentation.text_tables import FRACTIONS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from sweeps.definition import Sweep
+    from sweeps.presentation.selection_card import CardEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,16 @@ class SelectionAnswer:
     order: str
     """Task order of the production run."""
 
+    @property
+    def text(self) -> str:
+        """The whole card, as `sweeps select` prints it."""
+        return selection_card_text(self.question, self.choice, self.test)
+
+    @property
+    def entries(self) -> list[CardEntry]:
+        """Entries of the card; the first names the choice."""
+        return card_entries(self.question, self.choice, self.test)
+
 
 def select_configuration(
     sweep: Sweep, results: Results, request: SelectionRequest
@@ -68,6 +82,13 @@ def select_configuration(
     Raises:
         InvalidConfigError: If a criterion does not fit the sweep, or contradicts another one.
     """
+    return select_from_summaries(sweep, summaries(results), request)
+
+
+def select_from_summaries(
+    sweep: Sweep, by_split: Mapping[str, pa.Table], request: SelectionRequest
+) -> SelectionAnswer:
+    """Return the choice of `select_configuration`, given the summaries of both splits."""
     knee, prefer, within = request.knee, request.prefer, request.within
     refuse(
         [
@@ -77,7 +98,6 @@ def select_configuration(
             ),
         ]
     )
-    by_split = summaries(results)
     objectives = dict(sweep.objectives)
     names = [limit.metric for limit in request.limits] + ([prefer] if prefer else [])
     check_names(names, measures(by_split["test"]))

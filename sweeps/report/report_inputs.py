@@ -25,10 +25,10 @@ from sweeps.analysis.trials.metric_choice import (
 )
 from sweeps.analysis.trials.paired_differences import configurations
 from sweeps.analysis.trials.replicates import Replicates, replicates
-from sweeps.presentation.default_selection import (
-    DefaultSelection,
-    default_selection,
-    objective_replicates,
+from sweeps.presentation.selection_request import (
+    SelectionAnswer,
+    SelectionRequest,
+    select_from_summaries,
 )
 from sweeps.results import TABLES, read_tables
 from sweeps.results.events import read_event_log
@@ -129,12 +129,13 @@ class ReportInputs:
     @cached_property
     def by_split(self) -> dict[str, list[Replicates]]:
         """Return the replicates with every readout, by split."""
-        return objective_replicates(self.sweep, self.summaries)
+        names = list(self.sweep.objectives)
+        return {split: replicates(table, names) for split, table in self.summaries.items()}
 
     @cached_property
-    def selection(self) -> DefaultSelection:
+    def selection(self) -> SelectionAnswer:
         """Return the selection of `sweeps select` without options."""
-        return default_selection(self.sweep, self.by_split)
+        return select_from_summaries(self.sweep, self.summaries, SelectionRequest())
 
     @property
     def choice(self) -> Selection:

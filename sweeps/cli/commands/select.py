@@ -105,7 +105,6 @@ def select(
     """
     from clmethods.strict_yaml import yaml_text
     from sweeps.presentation.production_file import production_document, production_run
-    from sweeps.presentation.selection_card import selection_card_text
     from sweeps.presentation.selection_json import selection_json
     from sweeps.presentation.selection_request import SelectionRequest, select_configuration
     from sweeps.search.requested_results import read_results
@@ -134,7 +133,7 @@ def select(
     if as_json:
         click.echo(selection_json(sweep.name, question, choice, answer.test, task_lines(sweep)))
     else:
-        click.echo(selection_card_text(question, choice, answer.test))
+        click.echo(answer.text)
         for line in task_lines(sweep, SHOWN_TASKS):
             click.echo(line)
     if choice.chosen is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from sweeps.analysis.trials.metric_choice import summaries
 from sweeps.cli.text.front_table import front_document
 from sweeps.cli.text.layout import command, count, fitted, row
 from sweeps.cli.text.plan_overview import failed_lines
@@ -32,7 +31,7 @@ FETCHED = "~/results"
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
     """Return the completed work, the front, and how the searched method compares with others."""
     from sweeps.cli.text.stopping_audit import stopping_lines
-    from sweeps.presentation.default_selection import default_selection, objective_replicates
+    from sweeps.presentation.selection_request import SelectionRequest, select_configuration
 
     plan = outcome.plan
     sweep = plan.sweep
@@ -46,8 +45,8 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
         *stopping_lines(sweep, results, plan.step.decisions),
     ]
     if outcome.finished:
-        found = default_selection(sweep, objective_replicates(sweep, summaries(results)))
-        lines += ["", *_choice_lines(found.entries)]
+        answer = select_configuration(sweep, results, SelectionRequest())
+        lines += ["", *_choice_lines(answer.entries)]
     return "\n".join(lines)
 
 
