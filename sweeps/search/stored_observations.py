@@ -14,7 +14,7 @@ from clmethods.checksummed_json import sha256
 from clmethods.config.keys import evaluation_id, partition_id, stage_chain
 from clmethods.config.stage_marker import StageMarker
 from clmethods.json_parsing import parse_json
-from clmethods.metrics import EvalRow, are_eval_rows
+from clmethods.metrics import EvalRow
 from sweeps.definition.sweep import Sweep
 from sweeps.results import latest_trials, read_table
 from sweeps.search.controller import is_sequential, next_step
@@ -124,11 +124,8 @@ class StoredObservations:
         except MissingObjectError:
             return None
         found = checked_evaluation(data, key, eval_id, lambda: self._marker(key))
-        problem = found.problem or (
-            "" if are_eval_rows(found.value) else "it does not hold counts"
-        )
-        if problem:
-            self._leave_out(name, problem, EVALUATED_AGAIN)
+        if found.problem:
+            self._leave_out(name, found.problem, EVALUATED_AGAIN)
             return None
         rows: list[EvalRow] = found.value
         return rows

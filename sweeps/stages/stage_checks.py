@@ -11,7 +11,7 @@ from clmethods.checksummed_json import (
     verify_owner,
 )
 from clmethods.config.stage_marker import StageMarker, describes_stage
-from clmethods.metrics import stage_contradiction
+from clmethods.metrics import are_eval_rows, stage_contradiction
 
 
 def checked_marker(data: bytes, key: str) -> StageMarker | None:
@@ -29,7 +29,11 @@ def checked_evaluation(
     is read for them only.
     """
     found = verify_owner(data, key, evaluation_name(eval_id))
-    if found.problem or found.names_owner:
+    if found.problem:
+        return found
+    if not are_eval_rows(found.value):
+        return OwnedContent(problem="it does not hold counts")
+    if found.names_owner:
         return found
     described = marker()
     if described is None:

@@ -33,7 +33,7 @@ from clmethods.checksummed_json import (
 )
 from clmethods.config import StageSpec, canonical_json
 from clmethods.config.stage_marker import StageMarker
-from clmethods.metrics import EvalRow, are_eval_rows
+from clmethods.metrics import EvalRow
 from sweeps.stages.stage_checks import checked_evaluation, checked_marker
 from sweeps.stages.stage_documents import Cost, StageResult
 from sweeps.storage import MissingObjectError, ObjectStore, StorageRefusedError
@@ -232,12 +232,9 @@ class StageStore:
         except MissingObjectError:
             return None
         found = checked_evaluation(data, key, eval_id, lambda: self.marker(key))
-        problem = found.problem or (
-            "" if are_eval_rows(found.value) else "it does not hold counts"
-        )
-        if problem:
+        if found.problem:
             subject = f"evaluation {eval_id} of stage"
-            self._move(key, [name], subject, f"evaluated again ({problem})")
+            self._move(key, [name], subject, f"evaluated again ({found.problem})")
             return None
         rows: list[EvalRow] = found.value
         return rows

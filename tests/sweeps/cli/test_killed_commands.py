@@ -23,6 +23,7 @@ from sweeps.storage import open_storage
 from tests.sweeps.cli.damages import DAMAGED_SWEEP, train
 from tests.sweeps.cli.reading_commands import run_command
 from tests.sweeps.execution.tables import final_tables, stage_files
+from tests.sweeps.results.eval_rows import eval_row
 
 LIMIT = """
 import resource, signal
@@ -49,6 +50,7 @@ import sys
 from sweeps.results import merge_results, write_part
 from sweeps.storage import open_storage
 from tests.sweeps.cli.test_killed_commands import PART_NAMES, rows_of
+from tests.sweeps.results.eval_rows import eval_row
 objects = open_storage(sys.argv[1])
 """
 WRITING = "write_part(objects, 'demo', 'evals', PART_NAMES[-1], rows_of(PART_NAMES[-1]))"
@@ -59,22 +61,7 @@ PART_NAMES = ("a", "b", "c")
 
 
 def rows_of(stage: str) -> list[dict[str, object]]:
-    return [
-        {
-            "stage_key": stage,
-            "partition_id": "p",
-            "readout_id": "last",
-            "split": "test",
-            "task": 0,
-            "class_id": class_id,
-            "seen": True,
-            "n": 9,
-            "correct": class_id,
-            "correct_task_given": 9,
-            "task_id_correct": None,
-        }
-        for class_id in range(3)
-    ]
+    return [eval_row(stage, class_id) for class_id in range(3)]
 
 
 def run_killed(number: int, code: Sequence[str], arguments: Sequence[object]) -> None:

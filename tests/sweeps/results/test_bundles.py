@@ -23,7 +23,8 @@ from sweeps.results import (
 from sweeps.results.bundles import BUNDLED
 from sweeps.storage import ObjectStore, open_storage
 from sweeps.storage.object_cache import RecentObjects
-from tests.sweeps.results.test_merging import Killed, Watched, eval_row
+from tests.sweeps.results.eval_rows import eval_row
+from tests.sweeps.results.test_merging import Killed, Watched
 
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -28,24 +28,9 @@ from sweeps.results.parquet_files import merged_file, part_bytes
 from sweeps.results.rows import to_table
 from sweeps.results.schema import TABLES
 from sweeps.storage import ObjectStore, open_storage
+from tests.sweeps.results.eval_rows import eval_row
 
 FOLDER = "sweeps/demo/results/evals"
-
-
-def eval_row(stage: str, class_id: int) -> dict[str, Any]:
-    return {
-        "stage_key": stage,
-        "partition_id": "p",
-        "readout_id": "last",
-        "split": "test",
-        "task": 0,
-        "class_id": class_id,
-        "seen": True,
-        "n": 9,
-        "correct": class_id,
-        "correct_task_given": 9,
-        "task_id_correct": None,
-    }
 
 
 def write(store: ObjectStore, name: str, rows: int = 2) -> None:
