@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 
@@ -17,7 +17,7 @@ from sweeps.analysis.selection.selection_candidates import (
 )
 from sweeps.analysis.trials.paired_differences import compare
 from sweeps.analysis.trials.replicates import Cell, Replicates
-from sweeps.presentation.selection_card import card_entries
+from sweeps.presentation.selection_card import TestRuns, card_entries
 from sweeps.presentation.selection_card_numbers import (
     SelectionQuestion,
     predicted_interval,
@@ -26,8 +26,6 @@ from sweeps.presentation.selection_card_numbers import (
 from sweeps.statistics.configuration_means import LOWER_LEVEL
 from sweeps.statistics.intervals import LEVEL, Interval
 
-TestRuns = Mapping[tuple[str, str], Replicates]
-"""Replicates on test images, by (config_id, readout_id)."""
 Json = dict[str, object]
 
 
