@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, final
 
+from clmethods.canonical import JsonValue
 from sweeps.presentation.numbers import p_value, probability_text, signed_points
 from sweeps.presentation.table_layout import Grid
 from sweeps.presentation.text_tables import (
@@ -25,9 +26,6 @@ from sweeps.presentation.text_tables import (
     terminal_columns,
 )
 from sweeps.statistics.intervals import Interval
-
-Plain: TypeAlias = "str | int | float | bool | Sequence[Plain] | Mapping[str, Plain] | None"
-"""Value that JSON can hold; a float that is not finite becomes null."""
 
 TOO_FEW_NOTE = (
     f"{TOO_FEW}: the 95 % interval contains most of the possible values; more orders and seeds "
@@ -43,7 +41,7 @@ INDENT = 1
 class Cell:
     """Cell of a table."""
 
-    value: Plain
+    value: JsonValue
     """Value for programs: fractions between 0 and 1, not percent."""
     text: str
     """Text for people."""
@@ -62,7 +60,7 @@ class Column:
     """True if it is aligned right."""
 
 
-Row: TypeAlias = Mapping[str, "Cell | Plain"]
+Row: TypeAlias = Mapping[str, "Cell | JsonValue"]
 """Row by key. Keys without a column are in the JSON only."""
 
 
@@ -78,7 +76,7 @@ class Block:
     rows: Sequence[Row] = ()
     notes: Sequence[str] = ()
     """Lines below the table."""
-    facts: Mapping[str, Plain] = field(default_factory=dict)
+    facts: Mapping[str, JsonValue] = field(default_factory=dict)
     """Further values of the JSON, which a line of the text contains."""
     lead: Sequence[str] = ()
     """Lines between the title and the table."""
@@ -96,9 +94,9 @@ class Block:
         return "\n".join([*lines, *_fitted(self.notes)])
 
     @property
-    def data(self) -> dict[str, Plain]:
+    def data(self) -> dict[str, JsonValue]:
         """Return the block for programs."""
-        found: dict[str, Plain] = {"title": self.title} if self.title else {}
+        found: dict[str, JsonValue] = {"title": self.title} if self.title else {}
         found |= self.facts
         if self.columns or self.rows or not self.facts:
             found["rows"] = [{key: _value(cell) for key, cell in row.items()} for row in self.rows]
@@ -122,7 +120,7 @@ class Document:
     """Everything that a command has read and computed."""
 
     command: str
-    facts: Mapping[str, Plain]
+    facts: Mapping[str, JsonValue]
     """Sweep, readout, split and other values that hold for all blocks."""
     blocks: Sequence[Block] = ()
     notes: Sequence[str] = ()
@@ -188,7 +186,7 @@ def probability_cell(value: float | None, missing: str = NOTHING) -> Cell:
 def effect_cell(value: float, half: float | None) -> Cell:
     """Return an effect in percentage points with half of its interval."""
     text = signed_points(value)
-    ends: dict[str, Plain] = {"mean": value, "low": None, "high": None}
+    ends: dict[str, JsonValue] = {"mean": value, "low": None, "high": None}
     if half is not None and math.isfinite(half):
         text += f" ± {100 * half:.1f}"
         ends |= {"low": value - half, "high": value + half}
@@ -199,7 +197,7 @@ def _fitted(notes: Sequence[str]) -> list[str]:
     return [line for note in notes for part in note.split("\n") for line in fitted(part)]
 
 
-def _text(cell: Cell | Plain) -> str:
+def _text(cell: Cell | JsonValue) -> str:
     if isinstance(cell, Cell):
         return cell.text
     if isinstance(cell, bool):
@@ -209,11 +207,11 @@ def _text(cell: Cell | Plain) -> str:
     return NOTHING if cell is None else str(cell)
 
 
-def _value(cell: Cell | Plain) -> Plain:
+def _value(cell: Cell | JsonValue) -> JsonValue:
     return cell.value if isinstance(cell, Cell) else cell
 
 
-def _finite(value: Plain) -> Plain:
+def _finite(value: JsonValue) -> JsonValue:
     """Return the value with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None

@@ -16,10 +16,11 @@ from sweeps.analysis.trials.metric_choice import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from clmethods.canonical import JsonValue
     from sweeps.analysis.front.pareto_row import FrontRow, ParetoRow
     from sweeps.analysis.front.pareto_table import FrontVolume
     from sweeps.definition import Sweep
-    from sweeps.presentation.documents import Column, Document, Plain, Row
+    from sweeps.presentation.documents import Column, Document, Row
 
 NAMED = 5
 """Maximum number of configurations named for the same reason; the others are counted."""
@@ -42,7 +43,7 @@ def front_document(
     by_split = summaries(results)
     rows = front_rows(sweep, by_split, name, iqm)
     mean = "interquartile mean" if iqm else "mean"
-    facts: dict[str, Plain] = {
+    facts: dict[str, JsonValue] = {
         "sweep": sweep.name,
         "readout": name,
         "objectives": dict(sweep.objectives),

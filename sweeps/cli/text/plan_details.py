@@ -11,6 +11,7 @@ from sweeps.cli.text.replicate_lines import detectable, power_line, recommendati
 from sweeps.presentation.numbers import count
 
 if TYPE_CHECKING:
+    from clmethods.canonical import JsonValue
     from clmethods.config import ConfigIssue
     from sweeps.analysis.trials.power import VarianceEstimate
     from sweeps.execution.resources.gpu_sizing import MemoryRecord
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sweeps.planning.plan import Plan
     from sweeps.planning.size_forecast import Footprint
     from sweeps.planning.spending import Spending
-    from sweeps.presentation.documents import Document, Plain
+    from sweeps.presentation.documents import Document
     from sweeps.storage import ObjectStore
 
 SHOWN = 6
@@ -152,7 +153,7 @@ def budget_left(plan: Plan, cost: CostForecast) -> dict[str, float]:
     }
 
 
-def limits(plan: Plan, cost: CostForecast, spending: Spending) -> dict[str, Plain]:
+def limits(plan: Plan, cost: CostForecast, spending: Spending) -> dict[str, JsonValue]:
     """Return each limit of the budget with the spent amount and the forecast of the rest."""
     used, left = spending.used(), budget_left(plan, cost)
     return {
