@@ -13,7 +13,9 @@ from tests.sweeps.execution.tables import stage_files
 from tests.sweeps.stages.small import DOCUMENT
 
 
-@pytest.mark.parametrize("redirection", ["| head -1", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirection", ["| head -1", pytest.param("<&- >&- 2>&-", marks=pytest.mark.slow)]
+)
 def test_the_sweep_is_finished_without_output(tmp_path: Path, redirection: str) -> None:
     file, storage = write_sweep(tmp_path / "sweep.yaml", DOCUMENT), tmp_path / "storage"
     shell = ["bash", "-c", f'"$@" {redirection}; exit ${{PIPESTATUS[0]}}', "bash"]

@@ -123,6 +123,7 @@ def test_the_same_command_again_trains_nothing(ran: Ran, tmp_path: Path) -> None
     assert _stamps(storage / "stages") == files
 
 
+@pytest.mark.slow
 def test_lost_and_damaged_tables_are_written_again(ran: Ran, tmp_path: Path) -> None:
     """They are copies of what the stages hold."""
     storage = tmp_path / "copy"

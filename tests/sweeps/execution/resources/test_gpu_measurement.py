@@ -86,7 +86,7 @@ def can_add(gpu_type: str) -> NodeTypes:
 def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
     run: Runner, tmp_path: Path
 ) -> None:
-    first = run(auto_sweep(search={"method.rank": [2, 4]}, seeds=[0, 1]))
+    first = run(auto_sweep(search={"method.rank": [2, 4]}))
     assert first.measured() == 1
     assert "on a GPU of its own: lorac_ipc rank=4, order" in first.said  # the most demanding one
     assert "GPU memory, the smallest GPU (T4) has 16 GB: 3 trials run on a GPU\n" in first.said
@@ -107,9 +107,7 @@ def test_one_stage_is_measured_and_trials_share_the_smallest_gpu(
         run_trial(trial, alone)
     assert metrics(first.objects) == metrics(alone.objects)  # the same bits without Ray
 
-    more = run(
-        auto_sweep(search={"method.rank": [2, 4]}, seeds=[0, 1], orders={"design": "reverse"})
-    )
+    more = run(auto_sweep(orders={"design": "reverse"}))
     assert more.measured() == 0
     assert "resources.gpu auto: 0.3333" in more.said
 
@@ -217,6 +215,7 @@ def test_a_trial_that_fails_is_not_what_is_measured(run: Runner) -> None:
     assert (found.outcome.finished, len(found.outcome.failed)) == (1, 1)
 
 
+@pytest.mark.slow
 def test_evaluation_alone_is_measured_where_nothing_is_left_to_train(
     run: Runner, tmp_path: Path
 ) -> None:
@@ -237,6 +236,7 @@ def test_a_budget_may_be_used_up_by_the_measured_stage(run: Runner) -> None:
     assert found.outcome.trained == 1
 
 
+@pytest.mark.slow
 def test_a_stage_of_another_driver_is_waited_for(run: Runner, tmp_path: Path) -> None:
     """The measurement takes the next stage that is free, like every trial."""
     location = str(tmp_path / "shared")

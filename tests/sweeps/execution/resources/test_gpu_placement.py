@@ -117,12 +117,13 @@ def visits(
     return [Visit((folder / name).read_text(), types) for name in names]
 
 
-def test_sixteen_quarters_run_at_once_on_four_gpus(cluster: None, tmp_path: Path) -> None:
-    """Each worker sees exactly one device, and four of them share it."""
-    seen = visits(tmp_path, trials=16, gpu=0.25, others=16)
-    assert len({visit.pid for visit in seen}) == 16
+@pytest.mark.parametrize("sharing", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_shares_of_four_gpus_run_at_once(cluster: None, tmp_path: Path, sharing: int) -> None:
+    """Each worker sees exactly one device, and as many as the share allows are on it."""
+    seen = visits(tmp_path, trials=4 * sharing, gpu=1 / sharing, others=4 * sharing)
+    assert len({visit.pid for visit in seen}) == 4 * sharing
     shared = Counter((visit.gpu_type, visit.devices) for visit in seen)
-    assert shared == {(kind, device): 4 for kind in ("L4", "T4") for device in ("0", "1")}
+    assert shared == {(kind, device): sharing for kind in ("L4", "T4") for device in ("0", "1")}
 
 
 def test_a_trial_without_a_gpu_sees_none(cluster: None, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_trial_with_two_gpus_sees_both(cluster: None, tmp_path: Path) -> None:
     assert [visit.devices for visit in visits(tmp_path, trials=1, gpu=2)] == ["0,1"]
 
 
-@pytest.mark.parametrize("gpu_type", ["L4", "T4"])
+@pytest.mark.parametrize("gpu_type", [pytest.param("L4", marks=pytest.mark.slow), "T4"])
 def test_trials_run_on_the_type_that_is_asked_for(
     cluster: None, tmp_path: Path, gpu_type: str
 ) -> None:
@@ -141,7 +142,7 @@ def test_trials_run_on_the_type_that_is_asked_for(
     assert {visit.gpu_type for visit in seen} == {gpu_type}
 
 
-@pytest.mark.parametrize("first", ["L4", "T4"])
+@pytest.mark.parametrize("first", [pytest.param("L4", marks=pytest.mark.slow), "T4"])
 def test_the_preferred_type_comes_first(cluster: None, tmp_path: Path, first: str) -> None:
     second = "T4" if first == "L4" else "L4"
     seen = visits(tmp_path, trials=2, gpu=1, gpu_types=[first, second], others=2)

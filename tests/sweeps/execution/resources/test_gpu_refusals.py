@@ -58,9 +58,10 @@ def test_a_gpu_that_is_too_small_for_the_share_runs_nothing(tmp_path: Path, guar
             [Host(cpus=2)],
             "resources.gpu: got 'auto', allowed: a number, as no node here has a GPU",
         ),
-        (
+        pytest.param(  # what no node holds is refused in test_impossible_demands too
             [Host(cpus=2, gpus=1, gpu_type="T4")],
             "got 'H100', allowed: types of this cluster: ['T4",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -144,6 +144,7 @@ def test_an_autoscaler_that_does_not_read_labels_would_add_other_gpus(
         assert "RAY_UP_enable_autoscaler_v2" in str(issue)
 
 
+@pytest.mark.slow
 def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
     """On a cluster without an autoscaler, where somebody may start a larger node."""
     with cluster_of([Host(cpus=4), Host(cpus=4)]) as address, ray_cluster(address):
@@ -156,21 +157,16 @@ def test_two_nodes_of_four_cpus_do_not_hold_eight_threads() -> None:
         assert "at most the 4 CPUs of the largest node of this cluster (node " in sentence
 
 
-@pytest.mark.parametrize(
-    ("fields", "constraint"),
-    [
+def test_a_step_of_a_run_refuses_before_it_starts_anything(environment: None) -> None:
+    """Ray itself would let it wait for ever."""
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"resources": {"gpu": 1}}, "resources.gpu: got 1.0, allowed: at most the 0 GPUs of this"),
         ({"train": {"threads": 99}}, "train.threads: got 99.0, allowed: at most the 2 CPUs of th"),
-    ],
-)
-def test_a_step_of_a_run_refuses_before_it_starts_anything(
-    environment: None, fields: dict[str, Any], constraint: str
-) -> None:
-    """Ray itself would let it wait for ever."""
-    store = StageStore(open_storage("memory://"))
-    backlog = Backlog(small_sweep(**fields), store)
-    job = SweepExecutor(backlog, backlog.take())
+    ]
     with ray_cluster(None, cpus=2):
-        reservations = job._reserved()
-        with pytest.raises(InvalidConfigError, match=re.escape(constraint)):
-            reservations.begin(job.todo)
+        for fields, constraint in refused:
+            backlog = Backlog(small_sweep(**fields), StageStore(open_storage("memory://")))
+            job = SweepExecutor(backlog, backlog.take())
+            reservations = job._reserved()
+            with pytest.raises(InvalidConfigError, match=re.escape(constraint)):
+                reservations.begin(job.todo)
