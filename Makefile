@@ -14,6 +14,9 @@ FAST := $(addprefix tests/sweeps/,analysis definition planning presentation resu
 	$(addprefix tests/test_,language.py method.py project_files.py readme.py structure.py) \
 	--ignore=tests/sweeps/definition/orders/test_task_similarity_measurement.py
 
+# A file at a time to each of two workers, in the order of tests/conftest.py: the longest first.
+ON_TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 # Hundreds of processes that tests start would otherwise compile the packages again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -37,18 +40,18 @@ demo: $(READY)   ## run a real sweep on the embedded benchmark
 
 test: style      ## lint, types, tests (what CI runs)
 	@$(MAKE) --no-print-directory -j 2 types test-plain
-	@$(BIN)/pytest -n 2 --dist loadfile $(ON_RAY)
+	@$(BIN)/pytest $(ON_TWO) $(ON_RAY)
 
 test-plain: $(READY)  ## all tests but those that start Ray
-	@$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
+	@$(BIN)/pytest $(ON_TWO) $(addprefix --ignore=,$(ON_RAY))
 
 test-fast: $(READY)  ## for the daily loop: no training, no Ray, nothing slow
-	@$(BIN)/pytest -n 2 --dist loadfile $(FAST)
+	@$(BIN)/pytest $(ON_TWO) $(FAST)
 
 coverage: $(READY)  ## all tests, and the share of lines of the packages that they run
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ON_RAY))
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile $(ON_RAY)
+	@$(BIN)/coverage run -m pytest $(ON_TWO) $(addprefix --ignore=,$(ON_RAY))
+	@$(BIN)/coverage run -m pytest $(ON_TWO) $(ON_RAY)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
@@ -65,7 +68,7 @@ test-cluster: $(READY)   ## several hosts on this machine, and what fails on the
 	@sh tests/cluster/packages.sh $(BIN)/python
 	@$(BIN)/python -m tests.cluster.lab clean
 	@rm -f build/cluster/observed.jsonl
-	@$(BIN)/pytest -m cluster -n 2 --dist loadfile --no-loadscope-reorder tests/cluster
+	@$(BIN)/pytest -m cluster $(ON_TWO) tests/cluster
 	@$(BIN)/python -m tests.cluster.lab summary
 
 test-recovery: $(READY)  ## processes killed at chosen points

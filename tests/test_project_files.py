@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import clmethods
+from tests.conftest import LONGEST
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
@@ -121,6 +122,11 @@ def test_the_fast_tests_start_no_ray() -> None:
     )
     assert "recovery" in ray[0]
     assert not any(path.rpartition("/")[2] in fast[0].split() for path in ray[0].split())
+
+
+def test_the_files_that_are_run_first_exist() -> None:
+    assert [file for file in LONGEST if not (ROOT / file).is_file()] == []
+    assert len(set(LONGEST)) == len(LONGEST)
 
 
 def test_the_tested_python_versions_are_those_of_the_package() -> None:
