@@ -125,7 +125,7 @@ def test_the_same_command_again_trains_nothing(ran: Ran, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_lost_and_damaged_tables_are_written_again(ran: Ran, tmp_path: Path) -> None:
-    """They are copies of what the stages hold."""
+    """They are copies of what the stages hold; `test_driver.py` damages each table without Ray."""
     storage = tmp_path / "copy"
     shutil.copytree(ran.storage, storage)
     before = final_tables(storage, "small")
