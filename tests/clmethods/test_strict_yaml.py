@@ -313,7 +313,7 @@ def test_any_text_is_read_or_refused(text: str | bytes) -> None:
 
 
 @given(st.lists(PARTS, max_size=30).map("".join))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_files_are_read_alike_without_the_parser_in_c(text: str) -> None:
     """The parser in C also accepts some tabs that the one in Python refuses."""
 
