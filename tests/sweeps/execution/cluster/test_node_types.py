@@ -127,6 +127,7 @@ def test_a_run_that_no_node_type_holds_ends_at_once(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("autoscaler", [pytest.param(1, marks=pytest.mark.slow), 2], indirect=True)
 def test_a_sweep_starts_nodes_of_the_type_that_it_asks_for(
     autoscaler: Running, tmp_path: Path
 ) -> None:
