@@ -9,7 +9,7 @@ from typing import Any
 from clmethods.config import evaluation_id, partition_id
 from sweeps.definition import Sweep, TrialSpec, expand, sweep_from_dict
 from sweeps.planning.driver_lock import keep_sweep_file
-from sweeps.results import write_part
+from sweeps.results import merge_results, write_part
 from sweeps.stages.stage_store import StageStore
 from sweeps.stages.trial_rows import AttemptResult, record_trial
 from sweeps.storage import open_storage
@@ -48,6 +48,7 @@ def fabricate(
                 part = f"{stage.key}-{evaluation_id(readout, partition)}"
                 write_part(objects, sweep.name, "evals", part, [shared | row for row in rows])
         record_trial(store, sweep, trial, 1, AttemptResult(status="finished", stages_done=0))
+    merge_results(objects, sweep.name)  # as a driver does; readers open few files
     return sweep
 
 
