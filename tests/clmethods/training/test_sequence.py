@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from clmethods.config import ReadoutConfig, RunConfig, run_to_dict, stage_chain
 from clmethods.methods import METHODS
 from clmethods.metrics import every_metric
+from clmethods.nn import backbone as backbone_module
 from clmethods.nn.backbone import load_backbone
 from clmethods.training.sequence import (
     SequenceStep,
@@ -68,6 +70,24 @@ def test_i42_the_same_run_gives_the_same_record(unbroken: tuple[RunConfig, Recor
     assert {k: figures(o) for k, o in other.outcomes.items()} == {
         k: figures(o) for k, o in archive.outcomes.items()
     }
+
+
+def test_runs_of_one_process_load_the_backbone_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker runs many trials; the second and later ones do not read the weights again."""
+    loads: list[object] = []
+    load = backbone_module._load
+
+    def counted(config: Any, facts: Any, network: Any) -> Any:
+        loads.append(config)
+        return load(config, facts, network)
+
+    monkeypatch.setattr(backbone_module, "_load", counted)
+    load_backbone.cache_clear()
+    first = tiny_run(small_method("nearest_class_mean"), STREAM, precision="float32")
+    other_method = tiny_run(small_method("linear_probe"), STREAM, precision="float32")
+    for run in (first, replace(first, seed=1), other_method):
+        record(run)
+    assert loads == [first.backbone]
 
 
 def test_i42_another_seed_gives_another_record(unbroken: tuple[RunConfig, Record]) -> None:
