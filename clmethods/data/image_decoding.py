@@ -136,6 +136,8 @@ def _decode(source: Source, side: int, resize: Resize, path: Path) -> None:
     orientations = source.orientations or (UPRIGHT,) * len(files)
     shape = (len(files), side, side, 3)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as stream:  # a full disk is an OSError here, and SIGBUS in the map
+        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
     def decode(index: int) -> str | None:
         try:

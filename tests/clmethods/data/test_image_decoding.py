@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +38,24 @@ def test_images_are_decoded_once_and_mapped_from_disk(tmp_path: Path, cache: Pat
     assert (again.images == first.images).all()
     assert [path.stat().st_mtime_ns for path in cache.glob("*.npy")] == [before]
     assert not list(cache.glob("*.tmp"))
+
+
+def test_a_full_disk_is_reported_before_images_are_decoded(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing to a map on a full disk would end the process with SIGBUS, without a message."""
+    requested: list[int] = []
+
+    def full(_: int, offset: int, size: int) -> None:
+        requested.append(offset + size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    write_folder(tmp_path / "x", 2, 3)
+    with pytest.raises(DatasetError, match="No space left on device"):
+        open_images(folder(tmp_path / "x"), 8)
+    assert requested[0] >= 6 * 8 * 8 * 3
+    assert not [*cache.glob("*.tmp"), *cache.glob("*.npy")]
 
 
 def test_a_file_that_changed_is_decoded_again(tmp_path: Path, cache: Path) -> None:
