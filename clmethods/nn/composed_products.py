@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Literal, NamedTuple, final
 
 import torch
@@ -49,7 +48,7 @@ class PartConstants:
     """Outputs of the part in the layer."""
     scale: float
     past: tuple[Tensor, Tensor] | None
-    """Stacked earlier modules (K*r, a) and (b, K*r); None if K is 0."""
+    """Stacked earlier modules: A (K*r, a) and B^T (K*r, b); None if K is 0."""
 
 
 def composed_product(
@@ -76,28 +75,33 @@ def composed_product(
 
 @final
 class _Modules:
-    """All modules of a part, stacked: A (R, a), B (b, R) and their weights (R,), R = (K + 1) r."""
+    """All modules of a part, stacked: A (R, a), B^T (R, b), their weights (R, 1); R = (K + 1) r.
+
+    B is transposed, and so are the thin products (R, N): with few rows, products of this layout are
+    up to four times as fast as those of their transposes.
+    """
 
     def __init__(self, constants: PartConstants, factors: Factors) -> None:
         a, b, omega = factors
         self.rows, self.scale, self.rank = constants.rows, constants.scale, len(a)
-        self.a, self.b = a, b
+        self.a, self.b = a, b.mT.contiguous()
         if constants.past is not None:
             past_a, past_b = constants.past
-            self.a, self.b = torch.cat([past_a, a]), torch.cat([past_b, b], dim=1)
+            self.a, self.b = torch.cat([past_a, a]), torch.cat([past_b, self.b])
         self.current = slice(len(self.a) - self.rank, len(self.a))
-        """Columns of the current module."""
-        self.weights = a.new_full((len(self.a),), self.scale)
+        """Rows of the current module."""
+        self.weights = a.new_full((len(self.a), 1), self.scale)
         self.weighted = 0 if omega is None else len(omega)
         if omega is not None:
-            self.weights[: self.weighted * self.rank] *= omega.repeat_interleave(self.rank)
+            own = self.weights[: self.weighted * self.rank, 0]
+            own *= omega.repeat_interleave(self.rank)
 
     def weighted_b(self) -> Tensor:
-        """Return B (b, R) with the weights of the modules."""
+        """Return B^T (R, b) with the weights of the modules."""
         return self.b * self.weights
 
     def omega_gradient(self, products: Tensor) -> Tensor:
-        """Return the gradient of omega, from the inner products (R,) of columns of B and G A^T."""
+        """Return the gradient of omega, from the inner products (R,) of rows of B^T and A G^T."""
         own = products[: self.weighted * self.rank]
         return self.scale * own.view(self.weighted, self.rank).sum(dim=1)
 
@@ -118,92 +122,98 @@ class _Product(torch.autograd.Function):
         """Return y (..., b)."""
         if bias is not None:
             bias = bias.to(x.dtype)
-        modules = _stacked(constants, factors)
+        modules, thin = _stacked(constants, factors), list[Tensor]()
         effective = weight
         if form != "thin":
             effective = weight.clone()
             for part in modules:
-                effective[part.rows].addmm_(part.weighted_b(), part.a)
+                effective[part.rows].addmm_(part.weighted_b().mT, part.a)
         effective = effective.to(x.dtype)
         y = F.linear(x, effective, bias)
         if form == "thin":
-            flat_x, flat_y = _flat(x), y.view(-1, y.shape[-1])
-            for part in modules:
-                projected = flat_x @ part.a.mT.to(x.dtype)  # (N, R)
-                flat_y[:, part.rows].addmm_(projected, part.weighted_b().mT.to(x.dtype))
-        ctx.form, ctx.constants = form, constants
-        ctx.save_for_backward(x, effective, *factors)
+            thin, flat_y = _projections(modules, _flat(x)), y.view(-1, y.shape[-1])
+            for part, projected in zip(modules, thin, strict=True):
+                flat_y[:, part.rows].addmm_(projected.mT, part.weighted_b().to(x.dtype))
+        ctx.form, ctx.constants, ctx.thin = form, constants, len(thin)
+        ctx.save_for_backward(x, effective, *thin, *factors)
         return y
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of `forward`."""
-        x, effective, *factors = ctx.saved_tensors
-        modules = _stacked(ctx.constants, factors)
+        x, effective, *saved = ctx.saved_tensors
+        thin, modules = saved[: ctx.thin], _stacked(ctx.constants, saved[ctx.thin :])
         g, flat_x = _flat(upstream), _flat(x)
         grad_x = g @ effective if ctx.needs_input_grad[0] else None
-        omegas = [ctx.needs_input_grad[5 + 3 * i + 2] for i in range(len(modules))]
+        learns = [ctx.needs_input_grad[5 + 3 * index + 2] for index in range(len(modules))]
         if ctx.form == "dense":
-            gradients = _from_dense(modules, omegas, (g.mT @ flat_x).to(modules[0].a.dtype))
+            gradients = _from_dense(modules, learns, (g.mT @ flat_x).to(modules[0].a.dtype))
         else:
-            stretched = grad_x if ctx.form == "thin" else None
-            gradients = _from_thin(modules, omegas, flat_x, g, stretched)
+            if ctx.form == "merged":
+                thin = _projections(modules, flat_x, learns)
+            gradients = _from_thin(modules, learns, thin, flat_x, g)
+            if grad_x is not None and ctx.form == "thin":
+                for part in modules:
+                    back = part.b.to(g.dtype) @ g[:, part.rows].mT  # (R, N)
+                    grad_x.addmm_(back.mT, (part.a * part.weights).to(g.dtype))
         shaped = None if grad_x is None else grad_x.view(x.shape)
         return (shaped, None, None, None, None, *gradients)
 
 
 def _from_dense(
-    modules: Sequence[_Modules], omegas: Sequence[bool], dense: Tensor
+    modules: Sequence[_Modules], learns: Sequence[bool], dense: Tensor
 ) -> list[Tensor | None]:
     """Return the gradients of all factors from that of W_eff (b, a)."""
     gradients: list[Tensor | None] = []
-    for part, learns in zip(modules, omegas, strict=True):
-        own, used = dense[part.rows], slice(0 if learns else part.current.start, None)
-        through_a = own @ part.a[used].mT  # (b, R) or (b, r)
-        grad_a = part.weighted_b()[:, part.current].mT @ own
-        grad_b = through_a[:, -part.rank :] * part.weights[part.current]
-        gradients += [grad_a, grad_b, None]
-        if learns:
-            gradients[-1] = part.omega_gradient((part.b * through_a).sum(dim=0))
+    for part, all_modules in zip(modules, learns, strict=True):
+        own, current = dense[part.rows], part.current
+        through_a = part.a[0 if all_modules else current.start :] @ own.mT  # (R, b) or (r, b)
+        grad_a = part.weights[current] * (part.b[current] @ own)
+        grad_b = (part.weights[current] * through_a[-part.rank :]).mT
+        omega = part.omega_gradient((part.b * through_a).sum(dim=1)) if all_modules else None
+        gradients += [grad_a, grad_b, omega]
     return gradients
 
 
 def _from_thin(
     modules: Sequence[_Modules],
-    omegas: Sequence[bool],
+    learns: Sequence[bool],
+    thin: Sequence[Tensor],
     x: Tensor,
     g: Tensor,
-    grad_x: Tensor | None,
 ) -> list[Tensor | None]:
-    """Return the gradients of all factors from thin products; complete `grad_x` if it is given."""
-    used = [
-        slice(0 if learns or grad_x is not None else part.current.start, None)
-        for part, learns in zip(modules, omegas, strict=True)
-    ]
-    stacked = torch.cat([part.a[own] for part, own in zip(modules, used, strict=True)])
-    through_a = x @ stacked.mT.to(x.dtype)  # (N, sum of R)
-    ends = list(accumulate(len(part.a[own]) for part, own in zip(modules, used, strict=True)))
-    through_b: list[Tensor] = []
+    """Return the gradients of all factors from the projections `thin` of x."""
     gradients: list[Tensor | None] = []
-    for part, learns, own, end in zip(modules, omegas, used, ends, strict=True):
-        rows, kind = g[:, part.rows], part.a.dtype
-        back = rows @ part.b[:, own].to(g.dtype)  # (N, R) or (N, r)
-        through_b.append(back[:, -part.rank :])
-        grad_b = (rows.mT @ through_a[:, end - part.rank : end]).to(kind)
-        gradients += [None, grad_b * part.weights[part.current], None]
-        if learns:
-            products = (through_a[:, end - back.shape[1] : end] * back).sum(dim=0, dtype=kind)
-            gradients[-1] = part.omega_gradient(products)
-        if grad_x is not None:
-            weighted = (part.a * part.weights[:, None]).to(g.dtype)
-            grad_x.addmm_(back, weighted)
-    grads_a = torch.cat(through_b, dim=1).mT @ x  # (sum of r, a)
+    backs: list[Tensor] = []
+    for part, all_modules, projected in zip(modules, learns, thin, strict=True):
+        rows, current, kind = g[:, part.rows], part.current, part.a.dtype
+        back = part.b[0 if all_modules else current.start :].to(g.dtype) @ rows.mT  # (R or r, N)
+        backs.append(back[-part.rank :])
+        grad_b = (projected[-part.rank :] @ rows).to(kind)  # (r, b)
+        omega = None
+        if all_modules:
+            omega = part.omega_gradient((projected * back).sum(dim=1, dtype=kind))
+        gradients += [None, (part.weights[current] * grad_b).mT, omega]
+    stacked = torch.cat(backs) @ x  # (sum of r, a)
     for index, (part, grad_a) in enumerate(
-        zip(modules, grads_a.split([part.rank for part in modules]), strict=True)
+        zip(modules, stacked.split([part.rank for part in modules]), strict=True)
     ):
-        gradients[3 * index] = grad_a.to(part.a.dtype) * part.weights[part.current, None]
+        gradients[3 * index] = part.weights[part.current] * grad_a.to(part.a.dtype)
     return gradients
+
+
+def _projections(
+    modules: Sequence[_Modules], x: Tensor, all_modules: Sequence[bool] | None = None
+) -> list[Tensor]:
+    """Return A x^T (R, N) of every part; without its earlier modules (r, N) where not all act."""
+    acts = all_modules or [True] * len(modules)
+    used = [
+        part.a[0 if every else part.current.start :]
+        for part, every in zip(modules, acts, strict=True)
+    ]
+    stacked = used[0] if len(used) == 1 else torch.cat(used)
+    return list((stacked.to(x.dtype) @ x.mT).split([len(a) for a in used]))
 
 
 def _stacked(
