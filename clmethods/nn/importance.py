@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clmethods.config.methods.lorac_effect import TraceSettings
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
+from clmethods.nn.product_forms import fastest_form
 
 REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda entries: entries.mean(),
@@ -146,6 +147,7 @@ class ImportanceTrace:
             return _ignore if self.settings.unobserved == "dense" else None
 
         layer.observer = observer
+        layer.form_of = fastest_form if self.settings.unobserved == "auto" else None
 
     def end_step(self) -> None:
         """Finish a training step; call it once after every backward pass."""

@@ -14,13 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clmethods.config.methods.fields import AInit
+from clmethods.nn.composed_products import Factors, Form, PartConstants, composed_product
 from clmethods.nn.module_weights import ModuleWeights
 from clmethods.nn.precision import without_autocast
+from clmethods.nn.product_forms import LayerShape
 from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]
 """Function called in every forward pass. It returns None, or a function that the backward pass
 calls with the effective weight (b, a) and its gradient."""
+
+FormOf = Callable[[LayerShape], Form]
+"""Function that returns the form of a product with a layer."""
 
 
 def initial_a(
@@ -161,6 +166,16 @@ class SiteAdapter(Adapter):
         update: Tensor = (self.past_b * weight) @ self.past_a
         return update + current
 
+    def constants(self, rows: slice) -> PartConstants:
+        """Return the constants of the part with the outputs `rows` of its layer."""
+        if self.past == 0:
+            return PartConstants(rows, self.scale, None)
+        return PartConstants(rows, self.scale, (self.past_a, self.past_b.mT.contiguous()))  # type: ignore[arg-type, operator]
+
+    def factors(self) -> Factors:
+        """Return the trained tensors, each computed once."""
+        return Factors(self.a, self.b, None if self.weights is None else self.weights())
+
     def current_scale(self) -> Tensor | float:
         """Return the factor of B A of the current module, in float64, without gradients."""
         if self.weights is None or not self.weighs_itself:
@@ -176,10 +191,11 @@ class SiteAdapter(Adapter):
 class ComposedLinear(nn.Module):
     """Frozen linear layer whose output consists of equal parts; each part may have an adapter.
 
-    timm's fused qkv has three parts, every other layer has one. The output is computed in one of
-    two ways. By default, low-rank products are added to the output of the frozen layer, which
-    never creates a dense gradient. If an observer requests the dense gradient of the effective
-    weight, the output is one product with that weight.
+    timm's fused qkv has three parts, every other layer has one. By default, low-rank products are
+    added to the output of the frozen layer, which never creates a dense gradient. If an observer
+    requests the dense gradient of the effective weight, the output is one product with that weight.
+    All other outputs have the form that `form_of` chooses, if it is set; every adapter must be a
+    `SiteAdapter` then.
     """
 
     def __init__(
@@ -193,19 +209,27 @@ class ComposedLinear(nn.Module):
         self.parts = parts
         self.part_size = weight.shape[0] // parts
         self.observer: Observer | None = None
+        self.form_of: FormOf | None = None
+        self._constants: tuple[PartConstants, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output (..., b) for an input (..., a)."""
-        if self.adapters and self.observer is not None and torch.is_grad_enabled():
-            observe = self.observer()
-            if observe is not None:
-                return self._observed(x, observe)
+        # Compiled code never observes: `compiled_blocks` calls it in the other steps only.
+        observe = None if torch.compiler.is_compiling() else self._observe()
+        if observe is not None:
+            return self._observed(x, observe)
+        if self.adapters and self.form_of is not None:
+            return self._composed(x, self.form_of)
         y = F.linear(x, self.weight, self.bias)  # type: ignore[arg-type]
         if not self.adapters:
             return y
         return y + self._assemble(
             lambda adapter: adapter(x), lambda: x.new_zeros(*x.shape[:-1], self.part_size), -1
         )
+
+    def observed(self) -> bool:
+        """Return True if the next forward pass will be observed."""
+        return self._observe() is not None
 
     def effective_weight(self) -> Tensor:
         """Return the frozen weight plus the update of every adapter (b, a), with gradients."""
@@ -219,6 +243,11 @@ class ComposedLinear(nn.Module):
         )
         return weight + update
 
+    def _observe(self) -> Callable[[Tensor, Tensor], None] | None:
+        if not self.adapters or self.observer is None or not torch.is_grad_enabled():
+            return None
+        return self.observer()
+
     def _observed(self, x: Tensor, observe: Callable[[Tensor, Tensor], None]) -> Tensor:
         with without_autocast(x):  # the importance is a product of these digits
             effective = self.effective_weight()
@@ -227,6 +256,22 @@ class ComposedLinear(nn.Module):
             lambda gradient: observe(values, gradient)
         )
         return F.linear(x, effective, self.bias)  # type: ignore[arg-type]
+
+    def _composed(self, x: Tensor, form_of: FormOf) -> Tensor:
+        adapters: list[SiteAdapter] = list(self.adapters.values())  # type: ignore[arg-type]
+        if self._constants is None:
+            size = self.part_size
+            self._constants = tuple(
+                adapter.constants(slice(part * size, (part + 1) * size))
+                for part, adapter in zip(map(int, self.adapters), adapters, strict=True)
+            )
+        factors = [adapter.factors() for adapter in adapters]
+        weight: Tensor = self.weight  # type: ignore[assignment]
+        fan_out, fan_in = weight.shape
+        rank = max(adapter.rank * (adapter.past + 1) for adapter in adapters)
+        form = form_of(LayerShape(fan_in, fan_out, self.parts, x.numel() // fan_in, rank))
+        parts = list(zip(self._constants, factors, strict=True))
+        return composed_product(x, weight, self.bias, parts, form)  # type: ignore[arg-type]
 
     def _assemble(
         self, adapted: Callable[[Adapter], Tensor], empty: Callable[[], Tensor], dim: int

@@ -18,6 +18,9 @@ from clmethods.config.methods.lorac_fields import (
     Share,
 )
 
+FORM_TABLE = 1
+"""Version of `clmethods.nn.product_forms` and of the products, which `ipc_unobserved: auto` uses."""
+
 
 @dataclass(frozen=True, slots=True)
 class TraceSettings:
@@ -65,8 +68,10 @@ class TraceSettings:
         valid.
         """
         acts: Effect = {"every": self.every}
-        if self.unobserved != "dense" and not self.scores_all:
-            acts["unobserved"] = self.unobserved
+        if self.unobserved == "thin" and not self.scores_all:
+            acts["unobserved"] = "thin"
+        if self.unobserved == "auto" and not (self.scores_all and self.every == 1):
+            acts |= {"unobserved": "auto", "form_table": FORM_TABLE}
         if self.reducer != "mean":
             acts["reducer"] = self.reducer
         if self.target != "effective":

@@ -115,9 +115,9 @@ class LoracIpcFields(LoraFields):
     ipc_window: int = 300
     """Number of importance samples that are kept, the last ones of a task. Older samples must have
     negligible weight in the moving averages."""
-    ipc_unobserved: Literal["dense", "thin"] = "dense"
+    ipc_unobserved: Literal["dense", "thin", "auto"] = "dense"
     """Products of the steps whose importance samples are not kept: with the dense effective
-    weight, as in the other steps, or thin ones, which are faster in wide networks."""
+    weight, as in the other steps; thin ones; or, with `auto`, the fastest by shape."""
 
     def forecast(self, context: EffectContext) -> tuple[int, ...]:
         """Return the number of frozen matrices while each task is trained."""
