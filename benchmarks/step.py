@@ -6,10 +6,14 @@ needs: forward through the frozen network and backward to its activations, witho
 gradient. The state of the earlier tasks is made up (random factors), as training it would take
 hours and change no cost. Nothing is frozen, which is the most expensive case.
 
-Only the last `ipc_window` steps of a task are sampled. The averages are those of a task of 1,000
-steps with the default window, whose other steps use dense products (the default) or thin ones.
+Only the last `ipc_window` steps of a task are sampled, the others may use any products
+(`ipc_unobserved`). The averages are those of a task of 1,000 steps: with the default window, and
+with the smallest one that the default decays allow. With `--compile`, steps with `auto` are also
+measured with `train.compile`; compilation takes a minute or more per shape and task.
 
-    python benchmarks/step.py [d192] [vit_base]
+The third shape is one layer of ViT-B, from 768 to 3072, with its modules.
+
+    python benchmarks/step.py [d192] [layer] [vit_base] [--compile]
 """
 
 from __future__ import annotations
@@ -19,9 +23,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from math import ceil, log
 
 import torch
+from products import layer_steps
 from torch import Tensor
 
 from clmethods.catalog.facts import BACKBONES, BackboneFacts
@@ -33,11 +40,15 @@ from clmethods.config import (
     TrainConfig,
     stage_chain,
 )
+from clmethods.config.methods.lorac_fields import WINDOW_TOLERANCE
+from clmethods.determinism import prepare_process
 from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted_networks import adapted_matrices, composed_layers
 from clmethods.nn.backbone import FrozenBackbone, features
+from clmethods.nn.compiled import compiled_blocks
 from clmethods.nn.lora import Observer, initial_a
+from clmethods.nn.product_forms import LayerShape, fastest_form
 
 TASKS = (1, 5, 10)
 REPETITIONS = 7
@@ -92,19 +103,21 @@ def training_step(
     pixels: Tensor,
     *,
     observer: Observer | None = None,
-    thin: bool = False,
+    unobserved: str = "",
+    compiled: bool = False,
     penalty: bool = True,
 ) -> Callable[[], None]:
     """One step of the training loop of `clmethods.training.stage`, with optional operations.
 
-    `observer` takes the place of the importance trace; `thin` does without any observer, by which
-    the layers use thin products and form no dense gradient.
+    `observer` takes the place of the importance trace. With `unobserved`, a value of
+    `ipc_unobserved` other than `dense`, no layer has an observer.
     """
     config = run.method if penalty else replace(run.method, ortho_mode="none")
     stage, state = stage_chain(run)[task - 1], made_up_state(run, backbone, task - 1)
     method = LoracIpc(replace(run, method=config), stage, backbone, state)
     for layer in composed_layers(method.network).values():
-        layer.observer = None if thin else observer or layer.observer
+        layer.observer = None if unobserved else observer or layer.observer
+        layer.form_of = fastest_form if unobserved == "auto" else None
     groups = [
         {"params": list(group.parameters), "lr": run.train.lr * group.lr_scale}
         for group in method.parameter_groups()
@@ -114,7 +127,8 @@ def training_step(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        terms = method.loss(pixels, labels)
+        with compiled_blocks(method.network) if compiled else nullcontext():
+            terms = method.loss(pixels, labels)
         torch.stack(list(terms.values())).sum().backward()
         method.after_backward()
         torch.nn.utils.clip_grad_norm_(list(method.parameters()), 1.0)
@@ -140,7 +154,7 @@ def frozen_step(backbone: FrozenBackbone, pixels: Tensor) -> Callable[[], None]:
     return step
 
 
-def repeated(steps: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+def repeated(steps: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     """CPU seconds of each step, of interleaved repetitions after a warm-up.
 
     Interleaved, so that a machine that slows down meanwhile slows all of them down.
@@ -161,42 +175,80 @@ def spread(values: list[float]) -> str:
     return f"{min(values):.3f} / {statistics.median(values):.3f} / {max(values):.3f} s"
 
 
-def measure(name: str, run: RunConfig) -> float:
-    """Print the rows of a shape; return the ratio of the last task with default settings."""
+def measure(name: str, run: RunConfig, compiles: bool) -> float:
+    """Print the rows of a shape; return the ratio of the last task with `auto`."""
     backbone = FrozenBackbone(run.backbone, torch.float32, "cpu")
-    size, window = run.backbone.image_size, LoracIpcConfig().ipc_window
+    size = run.backbone.image_size
     pixels = torch.randn(run.train.batch_size, 3, size, size)
     print(f"{name}: batch {len(pixels)}, {size} px; minimum / median / maximum of {REPETITIONS}")
-    ratio = float("nan")
+    ratios: list[float] = []
     for task in TASKS:
-        seconds = repeated(
-            {
-                "frozen": frozen_step(backbone, pixels),
-                "sampled": training_step(run, backbone, task, pixels),
-                "dense": training_step(run, backbone, task, pixels, observer=ignoring),
-                "no penalty": training_step(run, backbone, task, pixels, penalty=False),
-                "thin": training_step(run, backbone, task, pixels, thin=True),
-            }
-        )
+        steps = {
+            "frozen": frozen_step(backbone, pixels),
+            "sampled": training_step(run, backbone, task, pixels),
+            "dense": training_step(run, backbone, task, pixels, observer=ignoring),
+            "thin": training_step(run, backbone, task, pixels, unobserved="thin"),
+            "auto": training_step(run, backbone, task, pixels, unobserved="auto"),
+            "no penalty": training_step(
+                run, backbone, task, pixels, unobserved="auto", penalty=False
+            ),
+        }
+        if compiles:
+            steps["compiled"] = training_step(
+                run, backbone, task, pixels, unobserved="auto", compiled=True
+            )
+        seconds = repeated(steps)
         middle = {step: statistics.median(values) for step, values in seconds.items()}
-        sampled, frozen, share = middle["sampled"], middle["frozen"], window / TASK_STEPS
-        ratio, thin = (
-            (share * sampled + (1 - share) * middle[other]) / frozen for other in ("dense", "thin")
-        )
-        print(f"  task {task}: penalty {sampled - middle['no penalty']:.3f} s")
-        for step in ("frozen", "sampled", "dense", "thin"):
-            print(f"    {step:<8} {spread(seconds[step])}   ratio {middle[step] / frozen:.2f}")
-        print(f"    average over {TASK_STEPS} steps: {ratio:.2f} dense, {thin:.2f} thin")
-    return ratio
+        frozen = middle["frozen"]
+        print(f"  task {task}: penalty {middle['auto'] - middle.pop('no penalty'):.3f} s")
+        for step, median in middle.items():
+            print(f"    {step:<8} {spread(seconds[step])}   ratio {median / frozen:.2f}")
+        for window in (LoracIpcConfig().ipc_window, smallest_window()):
+            share = window / TASK_STEPS
+            averages = {
+                step: (share * middle["sampled"] + (1 - share) * middle[step]) / frozen
+                for step in middle
+                if step not in {"frozen", "sampled"}
+            }
+            texts = ", ".join(f"{step} {average:.2f}" for step, average in averages.items())
+            print(f"    average of {TASK_STEPS} steps, window {window}: {texts}")
+        ratios.append(averages["auto"])
+    print(f"  task {TASKS[-1]} over task {TASKS[0]}, auto: {ratios[-1] / ratios[0]:.2f}")
+    return ratios[-1]
+
+
+def smallest_window() -> int:
+    """Return the smallest `ipc_window` that the default decays allow."""
+    config = LoracIpcConfig()
+    return ceil(log(WINDOW_TOLERANCE) / log(max(config.ipc_beta1, config.ipc_beta2)))
+
+
+def measure_layer() -> None:
+    """Print the rows of one layer of ViT-B, with the rows of x of a batch of eight images."""
+    rows = 8 * 197
+    print(f"layer 768 -> 3072: {rows} rows; minimum / median / maximum of {REPETITIONS}")
+    for task in TASKS:
+        shape = LayerShape(768, 3072, 1, rows, 8 * task)
+        seconds = repeated(layer_steps(shape))
+        bare = statistics.median(seconds["bare"])
+        print(f"  task {task}: auto is {fastest_form(shape)}")
+        for form, values in seconds.items():
+            ratio = statistics.median(values) / bare
+            print(f"    {form:<8} {spread(values)}   ratio {ratio:.2f}")
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    """Print all shapes, or those that are named, and the ratio of the last one."""
+    prepare_process(TrainConfig())
     torch.manual_seed(0)
     print(f"{platform.machine()}, torch {torch.__version__}, one thread, CPU seconds per step")
+    arguments = [argument for argument in sys.argv[1:] if argument != "--compile"]
     ratio = float("nan")
-    for name in sys.argv[1:] or RUNS:
-        ratio = measure(name, RUNS[name])
+    for name in arguments or ("d192", "layer", "vit_base"):
+        if name == "layer":
+            measure_layer()
+        else:
+            ratio = measure(name, RUNS[name], compiles="--compile" in sys.argv[1:])
     print(f"step_over_frozen_backbone_task{TASKS[-1]}: {ratio:.2f}")
 
 

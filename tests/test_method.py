@@ -152,7 +152,7 @@ def test_section_references_inside_the_document_exist() -> None:
     ("number", "config", "absent"),
     [
         ("7.1", LoracIpcConfig, {"kind"}),
-        ("7.2", TrainConfig, {"precision", "tf32", "device", "threads"}),
+        ("7.2", TrainConfig, {"precision", "tf32", "compile", "device", "threads"}),
         ("7.3", ReadoutConfig, set()),
     ],
 )

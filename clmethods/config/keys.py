@@ -114,6 +114,8 @@ def _train_effect(train: TrainConfig, first: bool, trains: bool) -> dict[str, Js
     acts["lr"] = train.lr_at(0 if first else 1)
     if not train.tf32_acts:
         del acts["tf32"]
+    if not train.compile:
+        del acts["compile"]
     if train.device == "cuda":
         acts["cuda"] = CUDA_VERSION
     if not trains:

@@ -102,7 +102,7 @@ def _id(run: RunConfig, stream: str, seed: int) -> str:
     return short_id_of_json(joined_json(parts))
 
 
-_LATER = {"tf32": False, "ipc_unobserved": "dense"}
+_LATER = {"tf32": False, "ipc_unobserved": "dense", "compile": False}
 """Defaults of fields that were added later. Ids omit them, so that older ids stay valid."""
 
 

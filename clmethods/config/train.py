@@ -35,6 +35,9 @@ class TrainConfig:
     tf32: bool = False
     """True to allow TF32 for products in float32 on a GPU: in the forward pass of the network and
     in the backward pass. It has no effect on the CPU and with other precisions."""
+    compile: bool = False
+    """True to compile the blocks of the network with `torch.compile` while a task is trained. On
+    the CPU this needs a C++ compiler. Steps that sample importance are not compiled."""
     device: Literal["cpu", "cuda"] = "cpu"
     augment: Literal["none", "crop_flip", "cifar_ref"] = "none"
     """Augmentation of the training images: random crops and horizontal flips, as in the public

@@ -124,6 +124,9 @@ class Method(ABC):
     checks.
     """
 
+    network: nn.Module
+    """Network that `loss` evaluates. A method that trains sets it at the latest in `begin_task`."""
+
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State
     ) -> None:

@@ -60,7 +60,7 @@ class InfLora(Method):
         self.layers = {matrix: layer_of(matrix) for matrix in matrices}
         self.past = summed_deltas(run, backbone, state, stage.position - 1)
         self.adapters: dict[Matrix, SiteAdapter] = {}
-        self.network: nn.Module = backbone.build(merged_weights(backbone, self.past))
+        self.network = backbone.build(merged_weights(backbone, self.past))
         self.head = task_head(self)
 
     def begin_task(self, data: TaskData) -> None:

@@ -122,8 +122,8 @@ class _Product(torch.autograd.Function):
         """Return y (..., b)."""
         if bias is not None:
             bias = bias.to(x.dtype)
-        modules, thin = _stacked(constants, factors), list[Tensor]()
-        effective = weight
+        modules, effective = _stacked(constants, factors), weight
+        thin: list[Tensor] = []
         if form != "thin":
             effective = weight.clone()
             for part in modules:

@@ -32,7 +32,88 @@ class LayerShape(NamedTuple):
 RANKS = (8, 40, 80)
 """Columns of the table: the sum of the ranks of the modules at tasks 1, 5 and 10 with rank 8."""
 
-FASTEST: dict[tuple[int, int, int], dict[int, tuple[Form, ...]]] = {}
+FASTEST: dict[tuple[int, int, int], dict[int, tuple[Form, ...]]] = {
+    (96, 288, 3): {
+        64: ("merged", "merged", "dense"),
+        512: ("merged", "dense", "dense"),
+        2048: ("merged", "dense", "dense"),
+    },
+    (96, 96, 1): {
+        64: ("dense", "merged", "dense"),
+        512: ("merged", "dense", "dense"),
+        2048: ("merged", "dense", "dense"),
+    },
+    (96, 384, 1): {
+        64: ("merged", "merged", "merged"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (384, 96, 1): {
+        64: ("merged", "merged", "merged"),
+        512: ("merged", "merged", "dense"),
+        2048: ("merged", "merged", "dense"),
+    },
+    (192, 576, 3): {
+        64: ("merged", "merged", "merged"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (192, 192, 1): {
+        64: ("merged", "merged", "merged"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "dense"),
+    },
+    (192, 768, 1): {
+        64: ("merged", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (768, 192, 1): {
+        64: ("merged", "merged", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (384, 1152, 3): {
+        64: ("merged", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (384, 384, 1): {
+        64: ("merged", "merged", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (384, 1536, 1): {
+        64: ("merged", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (1536, 384, 1): {
+        64: ("thin", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (768, 2304, 3): {
+        64: ("thin", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (768, 768, 1): {
+        64: ("thin", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (768, 3072, 1): {
+        64: ("thin", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+    (3072, 768, 1): {
+        64: ("thin", "thin", "thin"),
+        512: ("merged", "merged", "merged"),
+        2048: ("merged", "merged", "merged"),
+    },
+}
 """Fastest form by (fan-in, fan-out, parts), by rows, and by rank."""
 
 

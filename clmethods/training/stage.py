@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import final
 
@@ -15,6 +16,7 @@ from clmethods.config.train import TrainConfig
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
+from clmethods.nn.compiled import compiled_blocks, require_compiler
 from clmethods.nn.precision import tf32_products
 from clmethods.training.batches import TaskBatches
 from clmethods.training.epoch_log import EpochLog
@@ -52,8 +54,11 @@ def run_stage(
 
     `on_epoch` is called after every epoch with the number of finished epochs.
 
-    Raises `DivergedError` if a loss term is not finite.
+    Raises `DivergedError` if a loss term is not finite, and `CompilerError` if the network shall
+    be compiled and there is no compiler.
     """
+    if run.train.compile:
+        require_compiler(run.train.device)
     prepare_process(run.train)
     state = on_device(state, run.train.device)
     backbone, stream = open_run(run)
@@ -67,7 +72,8 @@ def run_stage(
     training = TrainingReport()
     if trains:
         generators = method.generator("shuffle"), method.generator("augment")
-        with TaskBatches(training_data, backbone, run.train, *generators) as batches:
+        network = compiled_blocks(method.network) if run.train.compile else nullcontext()
+        with network, TaskBatches(training_data, backbone, run.train, *generators) as batches:
             training = _train(method, batches, on_epoch)
     with torch.no_grad():
         delta = {name: tensor.contiguous() for name, tensor in method.end_task(data).items()}

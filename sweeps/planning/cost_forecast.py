@@ -25,7 +25,7 @@ SAMPLE = 300
 _SIZE = ("kind", "version", "rank", "sites", "depth", "scope")
 _AMOUNT = (
     *("epochs", "batch_size", "optimizer", "augment"),
-    *("precision", "tf32", "device", "cuda", "threads"),
+    *("precision", "tf32", "compile", "device", "cuda", "threads"),
 )
 
 

@@ -63,7 +63,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "method.ipc_beta2": (0.0,),
     "method.ipc_every": (2,),
     "method.ipc_window": (6,),
-    "method.ipc_unobserved": ("thin",),
+    "method.ipc_unobserved": ("thin", "auto"),
     "method.head_loss": ("global",),
     "method.body_lr_scale": (1.0,),
     "method.olora_pow": (2,),
@@ -104,5 +104,6 @@ NOT_VARIED = {
     "stream.record": "filled in from the data",
     "stream.split_file": "of folders only; its content acts, see test_splits.py",
     "stream.split_version": "filled in from the split file",
+    "train.compile": "compiling takes long, see test_compiled.py",
     "method.kind": "another method, not another value",
 }

@@ -1,4 +1,4 @@
-"""All forms of the products of a composed layer against the dense formula and finite differences."""
+"""All forms of the products of a composed layer: the dense formula, finite differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clmethods.nn.composed_products import Form, composed_product
+from clmethods.nn.composed_products import Factors, Form, composed_product
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
 from clmethods.nn.module_weights import ModuleWeights, Rule
 from clmethods.nn.product_forms import FASTEST, RANKS, LayerShape, fastest_form
@@ -58,7 +58,7 @@ def layer_of(parts: int, adapters: dict[int, SiteAdapter], form: Form | None) ->
 
 
 def results(layer: ComposedLinear, x: Tensor, *, oracle: bool = False) -> list[Tensor]:
-    """Output and gradients with respect to x and every trained tensor, of one upstream gradient."""
+    """Return the output, and its gradients with respect to x and every trained tensor."""
     leaves = [x, *(p for p in layer.parameters() if p.requires_grad)]
     y = F.linear(x, layer.effective_weight(), layer.bias) if oracle else layer(x)
     upstream = draw(*y.shape, seed=98)
@@ -94,7 +94,14 @@ def test_i03_every_form_equals_the_dense_formula(
     parts, places = adapted
     adapters = {
         place: adapter(
-            past, fan_in=fan_in, fan_out=size, rank=rank, seed=place, rule=rule, own=own, learn=learn
+            past,
+            fan_in=fan_in,
+            fan_out=size,
+            rank=rank,
+            seed=place,
+            rule=rule,
+            own=own,
+            learn=learn,
         )
         for place in places
     }
@@ -112,8 +119,6 @@ def test_gradients_match_finite_differences(form: Form, past: int) -> None:
     weight, bias = draw(6, 3, seed=70), draw(6, seed=71)
 
     def product(x: Tensor, a: Tensor, b: Tensor, omega: Tensor) -> Tensor:
-        from clmethods.nn.composed_products import Factors
-
         return composed_product(x, weight, bias, [(constants, Factors(a, b, omega))], form)
 
     inputs = [t.detach().requires_grad_() for t in (draw(4, 3, seed=99), a, b, omega)]
