@@ -40,7 +40,7 @@ from clmethods.config import (
     TrainConfig,
     stage_chain,
 )
-from clmethods.config.methods.lorac_fields import WINDOW_TOLERANCE
+from clmethods.config.methods.lorac_ipc import WINDOW_TOLERANCE
 from clmethods.determinism import prepare_process
 from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc

@@ -125,7 +125,7 @@ class Method(ABC):
     """
 
     network: nn.Module
-    """Network that `loss` evaluates. A method that trains sets it at the latest in `begin_task`."""
+    """Network that `loss` evaluates; a method that trains has set it after `begin_task`."""
 
     def __init__(
         self, run: RunConfig, stage: StageSpec, backbone: FrozenBackbone, state: State

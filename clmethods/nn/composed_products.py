@@ -77,8 +77,8 @@ def composed_product(
 class _Modules:
     """All modules of a part, stacked: A (R, a), B^T (R, b), their weights (R, 1); R = (K + 1) r.
 
-    B is transposed, and so are the thin products (R, N): with few rows, products of this layout are
-    up to four times as fast as those of their transposes.
+    B is transposed, and so are the thin products (R, N): for few rows, products in this layout are
+    up to four times as fast as those in the other one.
     """
 
     def __init__(self, constants: PartConstants, factors: Factors) -> None:

@@ -193,9 +193,9 @@ class ComposedLinear(nn.Module):
 
     timm's fused qkv has three parts, every other layer has one. By default, low-rank products are
     added to the output of the frozen layer, which never creates a dense gradient. If an observer
-    requests the dense gradient of the effective weight, the output is one product with that weight.
-    All other outputs have the form that `form_of` chooses, if it is set; every adapter must be a
-    `SiteAdapter` then.
+    requests the dense gradient of the effective weight, the output is one product with that
+    weight. All other outputs have the form that `form_of` chooses, if it is set; every adapter
+    must be a `SiteAdapter` then.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """`fastest_form`: the form of the products of a composed layer, by its shape.
 
-The table was printed by `python benchmarks/products.py`: one thread of an AMD EPYC, float32, forward
-and backward pass of one layer with module weights that are learned. `merged` is chosen unless
-another form was faster by at least 5 %.
+The table was printed by `python benchmarks/products.py`: one thread of an AMD EPYC, float32,
+forward and backward pass of one layer with module weights that are learned. `merged` is chosen
+unless another form was faster by at least 5 %.
 
 The form changes the last digits of results. Raise `FORM_TABLE` in
 `clmethods/config/methods/lorac_effect.py` if a row or the rule changes.

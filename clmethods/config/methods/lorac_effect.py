@@ -19,7 +19,7 @@ from clmethods.config.methods.lorac_fields import (
 )
 
 FORM_TABLE = 1
-"""Version of `clmethods.nn.product_forms` and of the products, which `ipc_unobserved: auto` uses."""
+"""Version of the products that `ipc_unobserved: auto` uses, and of the table of their forms."""
 
 
 @dataclass(frozen=True, slots=True)
