@@ -51,7 +51,7 @@ from clmethods.nn.lora import Observer, initial_a
 from clmethods.nn.product_forms import LayerShape, fastest_form
 
 TASKS = (1, 5, 10)
-REPETITIONS = 7
+REPETITIONS = 5
 TASK_STEPS = 1000
 
 BACKBONES["vit_d192"] = BackboneFacts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -9,11 +10,12 @@ from unittest import mock
 import pytest
 import torch
 
-from clmethods.config import LoracIpcConfig, RunConfig
-from clmethods.config.methods.lorac_effect import TraceSettings
+from clmethods.config import LoracIpcConfig, RunConfig, resolve, stage_chain
+from clmethods.config.methods.lorac_effect import FORM_TABLE, TraceSettings
 from clmethods.config.methods.lorac_ipc import DEFAULT_TRACE
 from clmethods.nn.importance import ImportanceTrace
 from clmethods.nn.lora import ComposedLinear
+from clmethods.nn.product_forms import FASTEST, RANKS
 from tests.clmethods.runs import differences, small_method, tiny_run, train
 
 QUICK = {"ipc_beta1": 0.05, "ipc_beta2": 0.05}  # negligible after five samples
@@ -44,6 +46,7 @@ def test_the_trace_is_the_end_of_that_of_all_steps(every: int, window: int) -> N
         ({"ipc_window": 6}, 6, 20),
         ({"ipc_window": 6, "ipc_unobserved": "thin"}, 6, 6),
         ({"ipc_window": 6, "ipc_every": 2, "ipc_unobserved": "thin"}, 6, 6),
+        ({"ipc_window": 6, "ipc_unobserved": "auto"}, 6, 6),
         ({"ipc_window": 6, "ipc_every": 2}, 6, 10),
         ({"ipc_target": "factors"}, 20, 20),
         ({"ipc_target": "factors", "ipc_unobserved": "thin"}, 20, 20),
@@ -68,10 +71,11 @@ def test_steps_that_are_sampled_and_steps_with_a_dense_gradient(
     assert dense.call_count == observed * LAYERS
 
 
-def test_thin_products_agree_up_to_rounding() -> None:
+@pytest.mark.parametrize("unobserved", ["thin", "auto"])
+def test_other_products_agree_up_to_rounding(unobserved: str) -> None:
     dense, thin = (
-        train(run_of(10, ipc_unobserved=unobserved, ipc_window=6), until=0).state(0)
-        for unobserved in ("dense", "thin")
+        train(run_of(10, ipc_unobserved=value, ipc_window=6), until=0).state(0)
+        for value in ("dense", unobserved)
     )
     changed = differences(dense, thin)
     assert any(name.startswith("lora.") for name in changed)
@@ -86,9 +90,30 @@ def test_runs_that_never_freeze_use_thin_products_too() -> None:
     assert config.trace_settings(context) == replace(DEFAULT_TRACE, unobserved="thin")
 
 
-def test_short_tasks_are_the_same_with_thin_products() -> None:
-    dense, thin = (train(run_of(2, ipc_unobserved=u)).state(2) for u in ("dense", "thin"))
+def test_short_tasks_are_the_same_with_other_products() -> None:
+    dense, thin, auto = (
+        train(run_of(2, ipc_unobserved=u)).state(2) for u in ("dense", "thin", "auto")
+    )
     assert differences(dense, thin) == []
+    assert differences(dense, auto) == []
+
+
+@pytest.mark.parametrize(("every", "acts"), [(1, False), (2, True)])
+def test_auto_acts_only_in_steps_without_a_sample(every: int, acts: bool) -> None:
+    """The scores of all samples of factors are used; with every step sampled, none is left."""
+    config = small_method("lorac_ipc", ipc_target="factors", ipc_every=every)
+    assert isinstance(config, LoracIpcConfig)
+    run = tiny_run(config, epochs=2)
+    auto = tiny_run(replace(config, ipc_unobserved="auto"), epochs=2)
+    keys = [stage_chain(resolve(r))[0].key for r in (run, auto)]
+    assert (keys[0] != keys[1]) is acts
+    assert (differences(train(run, until=0).state(0), train(auto, until=0).state(0)) != []) is acts
+
+
+def test_the_table_of_forms_cannot_change_without_its_version() -> None:
+    """The version is in stage keys: raise it, then change the digest here."""
+    digest = hashlib.sha256(repr((FASTEST, RANKS)).encode()).hexdigest()[:12]
+    assert (FORM_TABLE, digest) == (1, "e52bfd39a25a")
 
 
 def test_missing_samples_are_an_error() -> None:
