@@ -75,7 +75,7 @@ class Evaluator:
                 if len(self._values.labels(split, group)):
                     for name, readout in distinct.items():
                         counts[name] += stage.counts(readout, split, group)
-                    stage.scored.clear()
+                    stage.clear_images()
         if all(readout.routing == "last" for readout in readouts):  # no later stage uses it
             self._values.features.forget(self.chain[position].key)
         return counts

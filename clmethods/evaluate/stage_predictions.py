@@ -35,6 +35,7 @@ class StagePredictions:
         self.position_of = {g.index: s.position for s in self.stages for g in s.groups}
         self._predictors: dict[int, Predictor] = {}
         self.scored: dict[tuple[str, int, str, int], Tensor] = {}
+        self._moved: dict[tuple[int, str, int], Tensor] = {}
         self._routed: dict[tuple[str, str, int], Tensor] = {}
         self._heads: dict[str, Head] = {}
 
@@ -95,12 +96,7 @@ class StagePredictions:
         head = self.head(readout)
         key = (_name(readout.tap_effect) if head else "", snapshot, split, group.index)
         if key not in self.scored:
-            moved = self.run.method.moves_snapshots and snapshot != self.position
-            features = (
-                self.predictor(snapshot).features(self.values.data(split, group).images)
-                if moved
-                else self.features(snapshot, split, group)
-            )
+            features = self._current_features(snapshot, split, group)
             self.scored[key] = (
                 self.predictor(snapshot).classify(features)
                 if head is None
@@ -189,6 +185,24 @@ class StagePredictions:
             lambda: self.as_left(snapshot).features(self.values.data(split, group).images),
         )
         return features.to(self.run.train.device)
+
+    def _current_features(self, snapshot: int, split: Split, group: TaskGroup) -> Tensor:
+        """Return features (n, D) of a task's images under a snapshot as it is now.
+
+        Those that later tasks have changed are kept until the next task's images.
+        """
+        if not self.run.method.moves_snapshots or snapshot == self.position:
+            return self.features(snapshot, split, group)
+        key = (snapshot, split, group.index)
+        if key not in self._moved:
+            images = self.values.data(split, group).images
+            self._moved[key] = self.predictor(snapshot).features(images)
+        return self._moved[key]
+
+    def clear_images(self) -> None:
+        """Forget values of the images of single tasks, which all readouts share."""
+        self.scored.clear()
+        self._moved.clear()
 
     def as_left(self, snapshot: int) -> Predictor:
         """Return the network at the end of the task at `snapshot`, unaffected by later tasks."""

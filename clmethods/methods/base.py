@@ -105,10 +105,12 @@ class Predictor:
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return the features (n, D) of uint8 images (n, H, W), in batches of a fixed size."""
-        batches = [
-            features(self.network, self.backbone.preprocess(batch))
-            for batch in torch.split(images, FORWARD_BATCH)
-        ]
+        with torch.inference_mode():
+            batches = [
+                features(self.network, self.backbone.preprocess(batch))
+                for batch in torch.split(images, FORWARD_BATCH)
+            ]
+        # Joined outside: gradients of a head cannot be computed from tensors of inference mode.
         return torch.cat(batches) if batches else torch.empty(0, self.backbone.width)
 
     @torch.no_grad()

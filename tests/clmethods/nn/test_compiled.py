@@ -18,9 +18,7 @@ from clmethods.nn.compiled import CompilerError
 from tests.clmethods.runs import small_method, tiny_run, train
 
 EAGER = tiny_run(
-    small_method(
-        "lorac_ipc", ipc_unobserved="auto", ipc_window=6, ipc_beta1=0.05, ipc_beta2=0.05
-    ),
+    small_method("lorac_ipc", ipc_unobserved="auto", ipc_window=6, ipc_beta1=0.05, ipc_beta2=0.05),
     epochs=10,
 )
 
@@ -29,6 +27,9 @@ def compiled(run: RunConfig) -> RunConfig:
     return replace(run, train=replace(run.train, compile=True))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor:UserWarning"
+)  # of torch itself
 def test_a_compiled_stage_has_the_same_results_up_to_rounding() -> None:
     """Steps before the last six are compiled; those are observed, and therefore not."""
     calls: list[str] = []
