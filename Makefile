@@ -20,7 +20,7 @@ ON_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # Hundreds of processes that tests start would otherwise compile the packages again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser fuzz clean help
+.PHONY: env demo test test-fast test-plain coverage lint style types format bench bench-analysis bench-gpu bench-methods bench-sweeps test-recovery test-cluster torture test-slow test-gpu test-browser fuzz clean help
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -102,6 +102,9 @@ bench-methods: $(READY) $(DINOV2)  ## all methods on the embedded benchmarks, wi
 bench: $(READY)  ## one training step, and its pixels, side by side with what they are compared to
 	@$(BIN)/python benchmarks/step.py
 	@$(BIN)/python benchmarks/pixels.py
+
+bench-gpu: $(READY)  ## training steps and stages on a GPU, side by side with the bare backbone
+	@$(BIN)/python benchmarks/gpu.py
 
 bench-sweeps: $(READY)   ## what sharing stages saves, and what a sweep costs beside its training
 	@$(BIN)/python benchmarks/overhead.py

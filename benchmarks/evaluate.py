@@ -2,10 +2,10 @@
 
     python benchmarks/evaluate.py BEFORE
 
-BEFORE is a directory with an earlier version of the packages. The chain is LoRAC-IPC on three tasks
-of `glyph100` with the shipped backbone, each trained for one epoch, which is not measured.
-Every readout is used with and without task-adaptive prediction. With live module
-weights, later tasks change the snapshots of earlier ones, whose features cannot be kept then.
+BEFORE is a directory with an earlier version of the packages. The chain is LoRAC-IPC on three
+tasks of `glyph100` with the shipped backbone; training it for one epoch is not measured. Every
+readout is used with and without task-adaptive prediction. With live module weights, later tasks change the
+snapshots of earlier ones, so that their features cannot be kept from stage to stage.
 
 The ratio is that of the medians, before over after.
 """
@@ -47,7 +47,7 @@ READOUTS = tuple(
 )
 RUN = RunConfig(
     backbone=BackboneConfig(name="nano_vit32", image_size=32),
-    stream=StreamConfig(dataset="glyph100", tasks=10, limit=10),
+    stream=StreamConfig(dataset="glyph100", tasks=10, limit=4),
     method=LoracIpcConfig(rank=4),
     train=TrainConfig(epochs=1, batch_size=64, lr=0.005),
 )
@@ -83,7 +83,10 @@ def in_version(directory: Path, scheme: str) -> float:
 
 def main() -> None:
     """Print minimum, median and maximum of both versions, and the ratio."""
-    versions = {"before": Path(sys.argv[1]).resolve(), "after": Path(__file__).parents[1].resolve()}
+    versions = {
+        "before": Path(sys.argv[1]).resolve(),
+        "after": Path(__file__).parents[1].resolve(),
+    }
     print(f"{platform.machine()}, torch {torch.__version__}, one thread, CPU seconds")
     ratio = float("nan")
     for scheme in SCHEMES:

@@ -41,13 +41,14 @@ from clmethods.config import (
     stage_chain,
 )
 from clmethods.config.methods.lorac_ipc import WINDOW_TOLERANCE
-from clmethods.determinism import prepare_process
+from clmethods.determinism import on_device, prepare_process
 from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted_networks import adapted_matrices, composed_layers
 from clmethods.nn.backbone import FrozenBackbone, features
 from clmethods.nn.compiled import compiled_blocks
 from clmethods.nn.lora import Observer, initial_a
+from clmethods.nn.precision import tf32_products
 from clmethods.nn.product_forms import LayerShape, fastest_form
 
 TASKS = (1, 5, 10)
@@ -113,7 +114,8 @@ def training_step(
     `ipc_unobserved` other than `dense`, no layer has an observer.
     """
     config = run.method if penalty else replace(run.method, ortho_mode="none")
-    stage, state = stage_chain(run)[task - 1], made_up_state(run, backbone, task - 1)
+    stage = stage_chain(run)[task - 1]
+    state = on_device(made_up_state(run, backbone, task - 1), backbone.device)
     method = LoracIpc(replace(run, method=config), stage, backbone, state)
     for layer in composed_layers(method.network).values():
         layer.observer = None if unobserved else observer or layer.observer
@@ -124,12 +126,14 @@ def training_step(
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
     labels = torch.tensor([stage.classes[i % len(stage.classes)] for i in range(len(pixels))])
+    labels = labels.to(backbone.device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         with compiled_blocks(method.network) if compiled else nullcontext():
             terms = method.loss(pixels, labels)
-        torch.stack(list(terms.values())).sum().backward()
+        with tf32_products(run.train.tf32_acts):
+            torch.stack(list(terms.values())).sum().backward()
         method.after_backward()
         torch.nn.utils.clip_grad_norm_(list(method.parameters()), 1.0)
         optimizer.step()

@@ -1,8 +1,9 @@
-"""The benchmark of all methods can be planned, and holds all methods."""
+"""The benchmark of all methods can be planned; that of GPUs runs but for the kernels."""
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,3 +41,17 @@ def test_every_embedded_benchmark_can_be_planned(benchmark: ModuleType, name: st
 def test_no_method_is_left_out(benchmark: ModuleType) -> None:
     trials = expand(benchmark.make_sweep("digits", None))
     assert {trial.run.method.kind for trial in trials} == METHOD_CONFIGS.keys()
+
+
+def test_the_benchmark_of_gpus_runs_on_the_cpu() -> None:
+    """Steps at two tasks and a stage, in two precisions, on a tiny network."""
+    result = subprocess.run(
+        [sys.executable, str(FILE.with_name("gpu.py")), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines() if "tiny" in line]
+    assert [row[1] for row in rows] == ["step, task 1", "step, task 10", "stage"] * 2
+    assert all(float(row[3]) > 0 for row in rows)

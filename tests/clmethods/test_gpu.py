@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from clmethods.checkpoint import fold, state_from_bytes, state_to_bytes
 from clmethods.config import (
@@ -20,6 +23,8 @@ from clmethods.config import (
 )
 from clmethods.evaluate import Evaluator
 from clmethods.methods import State
+from clmethods.nn.composed_products import Form
+from clmethods.nn.lora import ComposedLinear, SiteAdapter
 from clmethods.training.stage import run_stage
 
 pytestmark = [
@@ -61,3 +66,41 @@ def test_stored_stages_can_be_evaluated() -> None:
     readouts = [ReadoutConfig(), ReadoutConfig(routing="instance")]
     counts = Evaluator(run, stage_chain(run)).counts(4, fold(states(RUN)), readouts)
     assert all(row.n > 0 for rows in counts.values() for row in rows)
+
+
+@pytest.mark.parametrize("past", [0, 2])
+@pytest.mark.parametrize("form", get_args(Form))
+def test_products_of_composed_layers_agree_with_the_cpu(form: Form, past: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    modules = [(draw(2, 7), draw(5, 2)) for _ in range(past + 1)]
+    adapter = SiteAdapter(
+        *modules[-1], 0.7, modules[:-1], draw(past) if past else None, learn_omega=True
+    )
+    layer, x, upstream = (
+        ComposedLinear(draw(15, 7), draw(15), {1: adapter}, 3),
+        draw(4, 7),
+        draw(4, 15),
+    )
+    layer.form_of = lambda shape: form
+
+    def results(device: str) -> list[Tensor]:
+        moved = copy.deepcopy(layer).to(device)
+        inputs = x.to(device).requires_grad_()
+        y = moved(inputs)
+        gradients = torch.autograd.grad(y, [inputs, *moved.parameters()], upstream.to(device))
+        return [y.detach().cpu(), *(gradient.cpu() for gradient in gradients)]
+
+    torch.testing.assert_close(results("cuda"), results("cpu"), rtol=1e-9, atol=1e-10)
+
+
+def test_a_compiled_stage_agrees_with_an_eager_one() -> None:
+    method = replace(RUN.method, importance_threshold=0.0, ipc_window=86, ipc_unobserved="auto")
+    train = replace(RUN.train, precision="float32", epochs=60)
+    eager = resolve(replace(RUN, method=method, train=train))
+    compiled = replace(eager, train=replace(train, compile=True))
+    one, other = (run_stage(run, stage_chain(run)[0], {}).delta for run in (eager, compiled))
+    torch.testing.assert_close(one["head.weight"], other["head.weight"], rtol=1e-2, atol=1e-3)
