@@ -4,8 +4,8 @@
 
 BEFORE is a directory with an earlier version of the packages. The chain is LoRAC-IPC on three
 tasks of `glyph100` with the shipped backbone; training it for one epoch is not measured. Every
-readout is used with and without task-adaptive prediction. With live module weights, later tasks change the
-snapshots of earlier ones, so that their features cannot be kept from stage to stage.
+readout is used with and without task-adaptive prediction. With live module weights, later tasks
+change the snapshots of earlier ones, so that their features cannot be kept from stage to stage.
 
 The ratio is that of the medians, before over after.
 """

@@ -98,9 +98,9 @@ def test_products_of_composed_layers_agree_with_the_cpu(form: Form, past: int) -
 
 
 def test_a_compiled_stage_agrees_with_an_eager_one() -> None:
-    method = replace(RUN.method, importance_threshold=0.0, ipc_window=86, ipc_unobserved="auto")
-    train = replace(RUN.train, precision="float32", epochs=60)
-    eager = resolve(replace(RUN, method=method, train=train))
-    compiled = replace(eager, train=replace(train, compile=True))
+    quick = {"ipc_window": 6, "ipc_beta1": 0.05, "ipc_beta2": 0.05}  # steps before the last six
+    method = replace(RUN.method, ipc_unobserved="auto", **quick)
+    eager = resolve(replace(RUN, method=method, train=replace(RUN.train, epochs=10)))
+    compiled = replace(eager, train=replace(eager.train, compile=True))
     one, other = (run_stage(run, stage_chain(run)[0], {}).delta for run in (eager, compiled))
-    torch.testing.assert_close(one["head.weight"], other["head.weight"], rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(one["head.weight"], other["head.weight"], rtol=1e-6, atol=1e-8)
