@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -128,16 +129,18 @@ def rows(case: Case, device: Device) -> list[list[str]]:
     pixels = torch.randn(train.batch_size, 3, size, size).to(train.device)
     table: list[list[str]] = []
     for task in TASKS:
-        steps: dict[str, Callable[[], object]] = {
-            "frozen": frozen_step(backbone, pixels),
-            "step": training_step(
-                run, backbone, task, pixels, unobserved="auto", compiled=train.compile
-            ),
-        }
-        found = device.seconds(steps)
+        with ExitStack() as stack:
+            compiled = stack if train.compile else None
+            steps: dict[str, Callable[[], object]] = {
+                "frozen": frozen_step(backbone, pixels),
+                "step": training_step(
+                    run, backbone, task, pixels, unobserved="auto", compiled=compiled
+                ),
+            }
+            found = device.seconds(steps)
+            memory = f"{device.peak(steps['frozen'])}, {device.peak(steps['step'])}"
         frozen, step = (statistics.median(found[name]) for name in ("frozen", "step"))
         spread = f"{min(found['step']):.4f} / {step:.4f} / {max(found['step']):.4f} s"
-        memory = f"{device.peak(steps['frozen'])}, {device.peak(steps['step'])}"
         table.append([case.name, f"step, task {task}", spread, f"{step / frozen:.2f}", memory])
     return [*table, stage_row(case.name, run, backbone, device)]
 

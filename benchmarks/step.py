@@ -23,7 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from math import ceil, log
 
@@ -105,13 +105,14 @@ def training_step(
     *,
     observer: Observer | None = None,
     unobserved: str = "",
-    compiled: bool = False,
+    compiled: ExitStack | None = None,
     penalty: bool = True,
 ) -> Callable[[], None]:
     """One step of the training loop of `clmethods.training.stage`, with optional operations.
 
     `observer` takes the place of the importance trace. With `unobserved`, a value of
-    `ipc_unobserved` other than `dense`, no layer has an observer.
+    `ipc_unobserved` other than `dense`, no layer has an observer. With `compiled`, the network is
+    compiled until this context ends.
     """
     config = run.method if penalty else replace(run.method, ortho_mode="none")
     stage = stage_chain(run)[task - 1]
@@ -128,10 +129,12 @@ def training_step(
     labels = torch.tensor([stage.classes[i % len(stage.classes)] for i in range(len(pixels))])
     labels = labels.to(backbone.device)
 
+    if compiled is not None:
+        compiled.enter_context(compiled_blocks(method.network))
+
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with compiled_blocks(method.network) if compiled else nullcontext():
-            terms = method.loss(pixels, labels)
+        terms = method.loss(pixels, labels)
         with tf32_products(run.train.tf32_acts):
             torch.stack(list(terms.values())).sum().backward()
         method.after_backward()
@@ -197,11 +200,13 @@ def measure(name: str, run: RunConfig, compiles: bool) -> float:
                 run, backbone, task, pixels, unobserved="auto", penalty=False
             ),
         }
-        if compiles:
-            steps["compiled"] = training_step(
-                run, backbone, task, pixels, unobserved="auto", compiled=True
-            )
-        seconds = repeated(steps)
+        with ExitStack() as stack:
+            if compiles:
+                steps["compiled"] = training_step(
+                    run, backbone, task, pixels, unobserved="auto", compiled=stack
+                )
+                steps["compiled"]()
+            seconds = repeated(steps)
         middle = {step: statistics.median(values) for step, values in seconds.items()}
         frozen = middle["frozen"]
         print(f"  task {task}: penalty {middle['auto'] - middle.pop('no penalty'):.3f} s")

@@ -14,6 +14,9 @@ from clmethods.errors import ClmethodsError
 from clmethods.nn.lora import ComposedLinear
 
 CPP_COMPILERS = ("g++", "clang++")
+MOST_VERSIONS = 64
+"""Number of compiled versions of a function, after which compilation fails. By default, further
+versions would not be compiled, without an error, so that results would have other bits."""
 
 
 class CompilerError(ClmethodsError, RuntimeError):
@@ -41,13 +44,18 @@ def compiled_blocks(network: nn.Module) -> Iterator[None]:
     """Compile the blocks of a Vision Transformer inside the context.
 
     A step that observes a layer calls the uncompiled block, because its observer has to be called
-    with the dense gradient of the layer's weight.
+    with the dense gradient of the layer's weight. What the process compiled before is discarded,
+    because the number of compiled versions of a function is limited, and because results must not
+    depend on it.
     """
+    torch.compiler.reset()
     blocks = list(network.blocks)  # type: ignore[arg-type]
     for block in blocks:
         block.forward = _dispatch(block)
+    limits = {"recompile_limit": MOST_VERSIONS, "fail_on_recompile_limit_hit": True}
     try:
-        yield
+        with torch._dynamo.config.patch(limits):
+            yield
     finally:
         for block in blocks:
             del block.forward

@@ -69,7 +69,7 @@ def composed_product(
     if torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
     with without_autocast(x):
-        y: Tensor = _Product.apply(x, weight, bias, form, constants, *factors)  # type: ignore[no-untyped-call]
+        y: Tensor = _Product.apply(x, weight, bias, form, constants, *factors)
     return y
 
 
@@ -139,7 +139,7 @@ class _Product(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of `forward`."""
         x, effective, *saved = ctx.saved_tensors
@@ -197,7 +197,7 @@ def _from_thin(
         gradients += [None, (part.weights[current] * grad_b).mT, omega]
     stacked = torch.cat(backs) @ x  # (sum of r, a)
     for index, (part, grad_a) in enumerate(
-        zip(modules, stacked.split([part.rank for part in modules]), strict=True)
+        zip(modules, torch.split(stacked, [part.rank for part in modules]), strict=True)
     ):
         gradients[3 * index] = part.weights[part.current] * grad_a.to(part.a.dtype)
     return gradients
@@ -213,7 +213,7 @@ def _projections(
         for part, every in zip(modules, acts, strict=True)
     ]
     stacked = used[0] if len(used) == 1 else torch.cat(used)
-    return list((stacked.to(x.dtype) @ x.mT).split([len(a) for a in used]))
+    return list(torch.split(stacked.to(x.dtype) @ x.mT, [len(a) for a in used]))
 
 
 def _stacked(
