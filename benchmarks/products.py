@@ -2,7 +2,7 @@
 
 Forward and backward pass with the gradients of the input, A, B and the module weights. The bare
 layer has the gradient of the input only. The last lines are the table of
-`clmethods/nn/product_forms.py`.
+`clmethods/nn/products/product_forms.py`.
 
     python benchmarks/products.py [WIDTH ...]
 """
@@ -19,8 +19,8 @@ from typing import get_args
 import torch
 import torch.nn.functional as F
 
-from clmethods.nn.composed_products import Factors, Form, PartConstants, composed_product
-from clmethods.nn.product_forms import RANKS, LayerShape
+from clmethods.nn.products.composed_products import Factors, Form, PartConstants, composed_product
+from clmethods.nn.products.product_forms import RANKS, LayerShape
 
 REPETITIONS = 7
 RANK = 8

@@ -46,10 +46,10 @@ from clmethods.methods import State
 from clmethods.methods.lorac_ipc import LoracIpc
 from clmethods.nn.adapted_networks import adapted_matrices, composed_layers
 from clmethods.nn.backbone import FrozenBackbone, features
-from clmethods.nn.compiled import compiled_blocks
 from clmethods.nn.lora import Observer, initial_a
 from clmethods.nn.precision import tf32_products
-from clmethods.nn.product_forms import LayerShape, fastest_form
+from clmethods.nn.products.product_forms import LayerShape, fastest_form
+from clmethods.training.compiled import compiled_blocks
 
 TASKS = (1, 5, 10)
 REPETITIONS = 5

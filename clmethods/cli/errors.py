@@ -42,7 +42,7 @@ def _is_in_computation(error: ClmethodsError) -> bool:
     """Return True for an error that only the computation reveals."""
     from clmethods.data.source import DatasetError
     from clmethods.methods.base import DivergedError
-    from clmethods.nn.compiled import CompilerError
     from clmethods.nn.weights import WeightsError
+    from clmethods.training.compiled import CompilerError
 
     return isinstance(error, DatasetError | WeightsError | DivergedError | CompilerError)

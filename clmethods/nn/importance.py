@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clmethods.config.methods.lorac_effect import TraceSettings
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
-from clmethods.nn.product_forms import fastest_form
+from clmethods.nn.products.product_forms import fastest_form
 
 REDUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda entries: entries.mean(),

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clmethods.config.methods.fields import AInit
-from clmethods.nn.composed_products import Factors, Form, PartConstants, composed_product
 from clmethods.nn.module_weights import ModuleWeights
 from clmethods.nn.precision import without_autocast
-from clmethods.nn.product_forms import LayerShape
+from clmethods.nn.products.composed_products import Factors, Form, PartConstants, composed_product
+from clmethods.nn.products.product_forms import LayerShape
 from clmethods.nn.subspace import orthonormal_rows, project_off, row_basis
 
 Observer = Callable[[], Callable[[Tensor, Tensor], None] | None]

@@ -16,9 +16,9 @@ from clmethods.config.train import TrainConfig
 from clmethods.determinism import on_device, open_run, prepare_process
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
-from clmethods.nn.compiled import compiled_blocks, require_compiler
 from clmethods.nn.precision import tf32_products
 from clmethods.training.batches import TaskBatches
+from clmethods.training.compiled import compiled_blocks, require_compiler
 from clmethods.training.epoch_log import EpochLog
 
 

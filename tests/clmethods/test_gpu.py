@@ -23,8 +23,8 @@ from clmethods.config import (
 )
 from clmethods.evaluate import Evaluator
 from clmethods.methods import State
-from clmethods.nn.composed_products import Form
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
+from clmethods.nn.products.composed_products import Form
 from clmethods.training.stage import run_stage
 
 pytestmark = [

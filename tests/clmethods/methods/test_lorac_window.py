@@ -15,7 +15,7 @@ from clmethods.config.methods.lorac_effect import FORM_TABLE, TraceSettings
 from clmethods.config.methods.lorac_ipc import DEFAULT_TRACE
 from clmethods.nn.importance import ImportanceTrace
 from clmethods.nn.lora import ComposedLinear
-from clmethods.nn.product_forms import FASTEST, RANKS
+from clmethods.nn.products.product_forms import FASTEST, RANKS
 from tests.clmethods.runs import differences, small_method, tiny_run, train
 
 QUICK = {"ipc_beta1": 0.05, "ipc_beta2": 0.05}  # negligible after five samples

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clmethods.nn.composed_products import Factors, Form, composed_product
 from clmethods.nn.lora import ComposedLinear, SiteAdapter
 from clmethods.nn.module_weights import ModuleWeights, Rule
-from clmethods.nn.product_forms import FASTEST, RANKS, LayerShape, fastest_form
+from clmethods.nn.products.composed_products import Factors, Form, composed_product
+from clmethods.nn.products.product_forms import FASTEST, RANKS, LayerShape, fastest_form
 from clmethods.nn.subspace import keep_orthonormal, project_off, row_basis
 
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from clmethods.nn.composed_products import Form
+from clmethods.nn.products.composed_products import Form
 
 
 class LayerShape(NamedTuple):

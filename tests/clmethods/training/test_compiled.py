@@ -13,7 +13,7 @@ import torch
 from clmethods.config import RunConfig, resolve, stage_chain
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
-from clmethods.nn.compiled import CompilerError
+from clmethods.training.compiled import CompilerError
 from tests.clmethods.runs import small_method, tiny_run, train
 
 EAGER = tiny_run(
