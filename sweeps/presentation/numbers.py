@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sweeps.presentation.text_tables import NOTHING, TOO_FEW, WIDE
-from sweeps.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from sweeps.statistics.intervals import Interval  # imports scipy, which `status` does not need
 
 NO_ANSWER = 1.8
 """Width of an interval of a correlation from which it contains nearly all possible values."""
@@ -83,3 +87,10 @@ def p_value(value: float | None) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, such as `1 run` or `12 runs`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration in seconds, minutes or hours, such as `12.5 min`."""
+    if value < 90:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"

@@ -30,6 +30,7 @@ from sweeps.presentation.text_tables import FRACTIONS
 __all__ = [
     "CardEntry",
     "SelectionQuestion",
+    "brief_card_entries",
     "card_entries",
     "metric_text",
     "predicted_interval",
@@ -76,6 +77,26 @@ def card_entries(
         CardEntry("runner-up", runner_up_lines(question, choice, chosen)),
         *(CardEntry("expected", (line,)) for line in expectations(question, chosen, test)),
         *excluded,
+    ]
+
+
+def brief_card_entries(
+    question: SelectionQuestion, choice: Selection, test: TestRuns
+) -> list[CardEntry]:
+    """Return the choice, its reason, its distance to the runner-up, and the result to expect.
+
+    The entries are those of `card_entries`, without further numbers.
+    """
+    chosen = choice.chosen
+    if chosen is None:
+        return card_entries(question, choice, test)
+    runner_up = runner_up_lines(question, choice, chosen)[:2]  # the name and the distance
+    expected = expectations(question, chosen, test)[:1]  # of the first objective
+    return [
+        CardEntry("choose", (chosen.name,)),
+        *_reasons(question, choice, ()),
+        CardEntry("runner-up", runner_up),
+        *(CardEntry("expected", (line,)) for line in expected),
     ]
 
 

@@ -19,7 +19,11 @@ from sweeps.analysis.trials.replicates import (
     replicates,
 )
 from sweeps.presentation.production_file import parse_order
-from sweeps.presentation.selection_card import card_entries, selection_card_text
+from sweeps.presentation.selection_card import (
+    brief_card_entries,
+    card_entries,
+    selection_card_text,
+)
 from sweeps.presentation.selection_card_numbers import SelectionQuestion
 from sweeps.presentation.text_tables import FRACTIONS
 
@@ -72,6 +76,11 @@ class SelectionAnswer:
     def entries(self) -> list[CardEntry]:
         """Entries of the card; the first names the choice."""
         return card_entries(self.question, self.choice, self.test)
+
+    @property
+    def brief_entries(self) -> list[CardEntry]:
+        """Entries of the card that the end of `sweeps run` shows."""
+        return brief_card_entries(self.question, self.choice, self.test)
 
 
 def select_configuration(

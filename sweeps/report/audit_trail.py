@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sweeps.presentation.numbers import count
+from sweeps.presentation.numbers import count, seconds
 from sweeps.presentation.text_tables import NOTHING
-from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Section, Table, table
 from sweeps.report.report_inputs import ReportInputs
 from sweeps.results.event_kinds import RunStarted

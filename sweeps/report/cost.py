@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sweeps.presentation.numbers import count
+from sweeps.presentation.numbers import count, seconds
+from sweeps.presentation.short_answers import stage_sharing
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
-from sweeps.report.formatting import seconds
 from sweeps.report.page_model import Column, Figure, Section, table
 from sweeps.report.report_inputs import ReportInputs
 from sweeps.report.stopping import declares_rules
@@ -22,27 +22,19 @@ def cost_section(inputs: ReportInputs) -> Section:
     """Return stages and seconds, with and without sharing, by position and by configuration."""
     stages: list[StageRow] = inputs.stages.to_pylist()
     ended: list[TrialRow] = inputs.trials.to_pylist()
+    sharing = stage_sharing(ended, stages)
+    if sharing is None:
+        lead = "No run has finished, so there is no cost to show."
+        return Section(id="cost", title="Cost and reuse", short="Cost", lead=lead)
     costs = {row["stage_key"]: row for row in stages}
     trials = [row for row in ended if row["status"] == "finished"]
     steps = Counter(key for trial in trials for key in trial["stage_keys"])
     known = {key: costs[key] for key in steps if key in costs}
-    if not known:
-        lead = "No run has finished, so there is no cost to show."
-        return Section(id="cost", title="Cost and reuse", short="Cost", lead=lead)
-    spent = sum(row["cpu_s"] for row in known.values())
-    alone = sum(row["cpu_s"] * steps[key] for key, row in known.items())
-    total, distinct = sum(steps.values()), len(steps)
-    lead = (
-        f"{count(len(trials), 'finished run')} took {count(total, 'step')}, of which "
-        f"{total - distinct:,} were shared: {count(distinct, 'stage')} and {seconds(spent)} of "
-        f"processor time instead of {seconds(alone)}"
-        + (f", {1 - spent / alone:.0%} less." if alone else ".")
-    )
     return Section(
         id="cost",
         title="Cost and reuse",
         short="Cost",
-        lead=lead,
+        lead=sharing.text,
         figures=(_by_position(known, steps), _by_configuration(inputs, known, trials)),
         notes=()
         if declares_rules(inputs)

@@ -43,10 +43,3 @@ def shown(metric: str, mean: float | None, low: float | None, high: float | None
     if unit(metric) != "%":
         return f"{mean:,.0f}"
     return percent(mean, low, high)
-
-
-def seconds(value: float) -> str:
-    """Return a duration in seconds, minutes or hours, such as `12.5 min`."""
-    if value < 90:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 5400 else f"{value / 3600:.1f} h"

@@ -12,6 +12,7 @@ from sweeps.analysis.orders.positions import (
     task_accuracies,
 )
 from sweeps.analysis.orders.variance_shares import variance_split
+from sweeps.presentation import short_answers
 from sweeps.presentation.numbers import count, percent_range, share_text
 from sweeps.presentation.text_tables import NOTHING
 from sweeps.report import plots
@@ -61,36 +62,9 @@ def orders_section(inputs: ReportInputs) -> Section:
 
 
 def order_answer(inputs: ReportInputs) -> str | None:
-    """Return a sentence on the disparity of the best configuration; None if there is none."""
-    known = [row for row in inputs.disparities if row["aopd"] is not None]
-    searched = [row for row in known if row["role"] == "search"] or known
-    if not searched:
-        return None
-    ranked = _ranked(inputs, [row["config_id"] for row in searched])
-    row = min(searched, key=lambda each: ranked[each["config_id"]])
-    aopd, mopd = row["aopd"], row["mopd"]
-    if aopd is None or mopd is None:
-        return None
-    answer = (
-        f"With {row['label']}, the final accuracy of a task differs between "
-        f"{count(row['n_orders'], 'order')} by {100 * aopd:.1f} points on average, and by "
-        f"{100 * mopd:.1f} points for the most sensitive task"
-    )
-    if row["seed_aopd"] is None:
-        return (
-            f"{answer}. The contribution of seeds to these differences is not known, because each "
-            "order has one seed."
-        )
-    answer += (
-        f". Between {count(row['n_seeds'], 'seed')} of one order it differs by "
-        f"{100 * row['seed_aopd']:.1f} points"
-    )
-    if row["n_seeds"] < row["n_orders"]:
-        return (
-            f"{answer}. There are fewer seeds than orders, and the range of fewer values is "
-            "smaller on average."
-        )
-    return f"{answer}."
+    """Return the disparity of the best searched configuration; None if there is none."""
+    ranked = list(_ranked(inputs, [row["config_id"] for row in inputs.disparities]))
+    return short_answers.order_answer(inputs.trials, inputs.evals, ranked, inputs.readouts)
 
 
 def _ranked(inputs: ReportInputs, config_ids: Sequence[str]) -> dict[str, int]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import fdtri
 
 from sweeps.search.scores import Cell
 from sweeps.statistics.cell_designs import cell_design
@@ -53,6 +52,8 @@ def pooled_variance(values: Values, cells: Sequence[Cell]) -> PooledVariance | N
 
     Return None if fewer than two configurations have a similar variance, or if nothing varies.
     """
+    from scipy.special import fdtri  # slow to import; planning loads this module for every sweep
+
     alike = np.ones(len(values), dtype=bool)
     levels = min(len({order for order, _ in cells}), len({seed for _, seed in cells}))
     degrees = len(cells) - 1 if levels == 1 else levels - 1

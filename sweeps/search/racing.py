@@ -25,7 +25,6 @@ from itertools import combinations, compress
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from clmethods.metrics import Direction
 from sweeps.definition.stopping import EXACT, Racing
@@ -237,6 +236,8 @@ def _learn(
     state: _State, gain: Values, noisy: Mask, ready: Rows, cells: Sequence[Cell], level: float
 ) -> None:
     """Raise the lower bounds for all pairs of `ready` with the intervals over `cells`."""
+    from scipy.special import stdtrit  # slow to import; planning loads this module for every sweep
+
     for m in np.flatnonzero(noisy):
         values = gain[ready, m, : len(cells)]  # (C, N)
         spread = pooled_variance(values, cells)

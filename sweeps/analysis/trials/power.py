@@ -27,6 +27,8 @@ POWER = 0.8
 """Probability of detection that a plan aims at."""
 PARTS = {1: (48,), 2: (24, 8), 3: (12, 12, 4)}
 """Numbers of parts of equal probability that represent each mean square, by their number."""
+PRECISION = 1e-6
+"""Precision of a detectable difference, in standard errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,17 @@ def detectable_in(design: CellDesign, squares: Values, level: float = LEVEL) -> 
 
 
 def _size(half: Values) -> float:
-    """Return the difference in standard errors that equally likely half widths detect."""
-    from scipy.optimize import brentq  # slow to import; most commands need no power
+    """Return the difference in standard errors that equally likely half widths detect.
 
-    def power(difference: float) -> float:
-        return float((ndtr(difference - half) + ndtr(-difference - half)).mean())
-
-    return float(brentq(lambda d: power(d) - POWER, 0.0, float(half.max()) + 4.0, xtol=1e-6))
+    The probability of detection increases with the difference, so that bisection finds it. A
+    solver of `scipy.optimize` would take longer to import than `sweeps select` takes to read.
+    """
+    low, high = 0.0, float(half.max()) + 4.0
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        power = float((ndtr(middle - half) + ndtr(-middle - half)).mean())
+        low, high = (middle, high) if power < POWER else (low, middle)
+    return (low + high) / 2
 
 
 @lru_cache(maxsize=1024)

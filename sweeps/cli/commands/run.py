@@ -26,7 +26,13 @@ from sweeps.cli.locate import (
 )
 from sweeps.cli.shared_options import FiniteRange, json_option, print_document
 from sweeps.cli.text.plan_overview import plan_text
-from sweeps.cli.text.run_summary import ending, ending_text, place_text, result_text
+from sweeps.cli.text.run_summary import (
+    ending,
+    ending_text,
+    place_text,
+    program_prefix,
+    result_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +221,8 @@ def run(
         if outcome.finished
         else "not written, as no trial has finished"
     )
-    click.echo(place_text(definition.name, place, on_cluster, report, outcome.finished))
+    prefix = "" if on_cluster else program_prefix()
+    click.echo(place_text(definition.name, place, on_cluster, report, outcome.finished, prefix))
     if outcome.halted:
         click.echo(f"stopped: {outcome.halted}", err=True)
     code, meaning = ending(outcome)

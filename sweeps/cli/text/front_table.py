@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from sweeps.analysis.front.pareto_row import FrontRow, ParetoRow
     from sweeps.analysis.front.pareto_table import FrontVolume
     from sweeps.definition import Sweep
-    from sweeps.presentation.documents import Column, Document, Row
+    from sweeps.presentation.documents import Block, Column, Document, Row
 
 NAMED = 5
 """Maximum number of configurations named for the same reason; the others are counted."""
+SHOWN = 8
+"""Maximum number of searched configurations at the end of `sweeps run`."""
 FEW_RUNS = "needs at least 3 orders x 3 seeds that the configurations have in common"
 
 
@@ -93,6 +95,37 @@ def front_document(
         },
     )
     return Document(command="pareto", facts=facts, blocks=[block], warnings=results.warnings)
+
+
+def brief_front_block(sweep: Sweep, rows: Sequence[FrontRow], readout: str) -> Block:
+    """Return the best configurations on test images, for the end of `sweeps run`.
+
+    `rows`: those of `front_rows`. Columns are few, so that most tables fit in 80 columns.
+    """
+    from sweeps.presentation.documents import Block, Column, ends_cell
+
+    searched = [row for row in rows if row.role == "search" and not row.validation.stopped]
+    others = [row for row in rows if row.role != "search"]
+    hidden = len(searched) - SHOWN
+    metrics = list(sweep.objectives)
+    notes = [f"readout `{readout}`, test images, percent: mean and 95 % interval"]
+    if hidden > 0:
+        notes.append(f"and {hidden} more configurations, which `sweeps pareto` shows")
+    return Block(
+        key="configurations",
+        columns=[
+            Column("name", "configuration"),
+            *(Column(key, f"test {_short(key)}", number=True) for key in metrics),
+        ],
+        rows=[
+            {
+                "name": _titled(row, readout),
+                **{key: ends_cell(key, *row.estimate(key, "test")) for key in metrics},
+            }
+            for row in [*searched[:SHOWN], *others]
+        ],
+        notes=notes,
+    )
 
 
 def _columns(sweep: Sweep, probabilities: bool) -> list[Column]:

@@ -9,7 +9,7 @@ from sweeps.presentation.numbers import count as count
 from sweeps.presentation.text_tables import fitted as fitted
 
 WIDTH = 80
-LABEL = 9
+LABEL = 10
 """Width of the labels of `row`, in characters."""
 
 

@@ -1,12 +1,22 @@
-"""Text at the end of `sweeps run`: completed work, results and their location."""
+"""Text at the end of `sweeps run`: completed work, results, answers, and where the results are."""
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import socket
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.cli.text.front_table import front_document
-from sweeps.cli.text.layout import command, count, fitted, row
+from sweeps.analysis.trials.metric_choice import (
+    chosen_metric,
+    chosen_readout,
+    replicate_warning,
+    summaries,
+)
+from sweeps.cli.text.front_table import brief_front_block
+from sweeps.cli.text.layout import command, count, fitted, item, row
 from sweeps.cli.text.plan_overview import failed_lines
 from sweeps.execution.exit_codes import (
     INTERRUPTED_TEXT,
@@ -17,8 +27,13 @@ from sweeps.execution.exit_codes import (
 from sweeps.search.requested_results import read_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
+
+    from sweeps.analysis.front.pareto_row import FrontRow
+    from sweeps.analysis.trials.metric_choice import Results
+    from sweeps.definition import Sweep
     from sweeps.execution.driver import SweepOutcome
     from sweeps.presentation.selection_card import CardEntry
     from sweeps.storage import ObjectStore
@@ -29,33 +44,66 @@ FETCHED = "~/results"
 
 
 def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
-    """Return the completed work, the front, and how the searched method compares with others."""
+    """Return the completed work, the results, and the answers to three questions about them.
+
+    They are the answers of the report and of `sweeps select`: how much the task order matters,
+    which configuration to use, and what shared stages saved.
+    """
+    from sweeps.analysis.front.pareto_table import front_rows
     from sweeps.cli.text.stopping_audit import stopping_lines
-    from sweeps.presentation.selection_request import SelectionRequest, select_configuration
+    from sweeps.presentation.documents import Document
 
     plan = outcome.plan
     sweep = plan.sweep
     results = read_results(sweep, objects)
-    lines = [
-        "",
-        *_done_lines(outcome),
-        *failed_lines(outcome.failed),
-        "",
-        front_document(sweep, results).text,
-        *stopping_lines(sweep, results, plan.step.decisions),
+    lines = ["", *_done_lines(outcome), *failed_lines(outcome.failed), "", *results.warnings]
+    if not outcome.finished:
+        return "\n".join([*lines, "no finished trial yet"])
+    by_split = summaries(results)
+    readout = chosen_readout(sweep, None)
+    rows = front_rows(sweep, by_split, readout)
+    table = Document(command="run", facts={}, blocks=[brief_front_block(sweep, rows, readout)])
+    lines += [table.text.lstrip("\n"), *stopping_lines(sweep, results, plan.step.decisions), ""]
+    return "\n".join(lines + _answers(sweep, results, by_split, rows, objects))
+
+
+def _answers(
+    sweep: Sweep,
+    results: Results,
+    by_split: Mapping[str, pa.Table],
+    rows: Sequence[FrontRow],
+    objects: ObjectStore,
+) -> list[str]:
+    """Return the three questions, each with its answer."""
+    from sweeps.analysis.front.pareto_table import training_benefit
+    from sweeps.presentation.selection_request import SelectionRequest, select_from_summaries
+    from sweeps.presentation.short_answers import order_answer, stage_sharing
+    from sweeps.results import read_table
+
+    readouts = [each.readout_id for each in sweep.readouts]
+    order = order_answer(results.trials, results.evals, [row.config_id for row in rows], readouts)
+    answer = select_from_summaries(sweep, by_split, SelectionRequest())
+    benefit = training_benefit(sweep, by_split, readouts[0], chosen_metric(sweep, None))
+    stages = read_table(objects, sweep.name, "stages").table
+    sharing = stage_sharing(results.trials.to_pylist(), stages.to_pylist())
+    few = replicate_warning(results.trials)
+    return [
+        "How much does the task order matter?",
+        *item(order or "Not known: this needs at least two task orders."),
+        "Which configuration should be used, and how sure is that?",
+        *_choice_lines(answer.brief_entries),
+        *(row("LoRA?", benefit.answer) if benefit else []),
+        *(row("warning", few) if few else []),
+        "What did sharing stages save?",
+        *item(sharing.text if sharing else "Not known: no stage has a known cost."),
     ]
-    if outcome.finished:
-        answer = select_configuration(sweep, results, SelectionRequest())
-        lines += ["", *_choice_lines(answer.entries)]
-    return "\n".join(lines)
 
 
 def _choice_lines(entries: Sequence[CardEntry]) -> list[str]:
     """Return the choice with its reason and its numbers, as `sweeps select` and the report do."""
-    shown = [entry for entry in entries if entry.label in {"choose", "reason", "warning"}]
     return [
         line
-        for entry in shown
+        for entry in entries
         for index, text in enumerate(entry.lines)
         for line in row(entry.label if index == 0 else "", text)
     ]
@@ -73,11 +121,25 @@ def _done_lines(outcome: SweepOutcome) -> list[str]:
     return [f"{done}; no stage was trained"]
 
 
-def place_text(name: str, storage: str, on_cluster: bool, report: str, finished: int) -> str:
+def program_prefix() -> str:
+    """Return what precedes the name of a program in a command that the user can copy.
+
+    It is empty if `sweeps` is on the PATH, and otherwise the folder from which it was started.
+    """
+    program = Path(sys.argv[0])
+    if program.name != "sweeps" or shutil.which("sweeps") is not None:
+        return ""
+    return f"{program.parent}/"
+
+
+def place_text(
+    name: str, storage: str, on_cluster: bool, report: str, finished: int, prefix: str = ""
+) -> str:
     """Return the location of the results, and commands to read them and, on a cluster, fetch them.
 
     `report`: path of the report, or the reason why it was not written. `finished`: number of
-    finished trials; without one there is nothing to fetch or to analyze.
+    finished trials; without one there is nothing to fetch or to analyze. `prefix`: that of
+    `program_prefix`.
     """
     where = f"{storage.rstrip('/')}/sweeps/{name}"
     bucket = "://" in storage
@@ -98,10 +160,12 @@ def place_text(name: str, storage: str, on_cluster: bool, report: str, finished:
         lines.append(command("", f"ray rsync-down cluster.yaml {where}/ {copy}/"))
         lines.append(command("", f"or: rsync -a {host}:{where}/ {copy}/"))
         lines.append(command("", f"sweeps pareto {copy}"))
-    lines.append(command("analyze", f"sweeps pareto {where}"))
-    lines += row("", "and likewise orders, effects, path, matrices, select, query, export")
-    lines += row("extend", "add values, seeds or orders to the sweep file and run it again;")
-    lines += row("", "only what is new is trained")
+    folder = shlex.quote(where)
+    lines.append(command("analyze", f"{prefix}sweeps pareto {folder}"))
+    lines += row("", "and likewise orders, effects, path, matrices, query, export")
+    lines.append("Next, write the chosen configuration to a file, and train it for production:")
+    lines.append(command("", f"{prefix}sweeps select {folder} -o production.yaml"))
+    lines.append(command("", f"{prefix}clmethods train production.yaml -o model"))
     return "\n".join(["", *lines])
 
 
