@@ -20,7 +20,7 @@ DIGESTS = {
     "cifar100_sup21k": "781d4c149e338246",
     "cifar100_sup21k_augreg": "9c52835125829a8c",
     "cifar100_tii": "441fb8f8159c136f",
-    "digits_demo": "09c68f62d791fcd6",
+    "digits_demo": "1ba6c6d14c0ddff4",
     "domainnet_moco1k": "2c50e3d15fb689f7",
     "domainnet_sup21k": "2c50e3d15fb689f7",
     "domainnet_sup21k_augreg": "2c50e3d15fb689f7",

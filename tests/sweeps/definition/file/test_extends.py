@@ -21,6 +21,8 @@ BASE: dict[str, Any] = {
     "orders": {"design": "random", "count": 2},
     "seeds": [0, 1],
 }
+GRID = {"replicates": {"kind": "grid"}}
+"""The study has ten pairs, for which the two orders are too few."""
 Writer = Callable[..., Path]
 
 
@@ -88,7 +90,7 @@ def test_another_kind_of_method_replaces_the_section(write: Writer) -> None:
 
 
 def test_the_document_says_what_was_merged(write: Writer) -> None:
-    write("far/far.yaml", **BASE | {"extends": "digits_demo", "seeds": [5]})
+    write("far/far.yaml", **BASE | {"extends": "digits_demo", "seeds": [5], **GRID})
     write("near.yaml", extends="far/far.yaml", method={"rank": 3})
     sweep = load_sweep(write("own.yaml", name="own", extends="near.yaml", seeds=[1]))
     layers = {layer["source"]: layer for layer in sweep.document["merged_from"]}

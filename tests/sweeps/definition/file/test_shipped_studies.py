@@ -58,7 +58,6 @@ def test_the_roles_of_the_demo(tmp_path: Path) -> None:
         "lora_sequential": "baseline",
         "nearest_class_mean": "baseline",
         "joint_lora": "reference",
-        "nearest_class_mean weights=random": "baseline",
     }
 
 
