@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from clmethods.config.readout import is_batch_wise, is_upper_bound
 from sweeps.analysis.orders.order_effect import OrderSensitivity, order_sensitivity
 from sweeps.analysis.trials.metric_choice import SPLITS
 from sweeps.presentation.numbers import count, seconds
@@ -25,7 +26,8 @@ def order_answer(
     """Return the disparity between orders of the best configuration; None if there is none.
 
     `ranked`: config_ids, the best first. The configuration is the first one with several orders.
-    `readouts`: the first one decides; the disparity with the others is reported alongside.
+    `readouts`: the first one decides; the disparity with the others is reported alongside, apart
+    from those that receive the task.
     """
     for config_id in ranked:
         row = _sensitivity(trials, evals, config_id, readouts[0])
@@ -33,7 +35,8 @@ def order_answer(
             break
     else:
         return None
-    other = {name: _sensitivity(trials, evals, config_id, name) for name in readouts[1:]}
+    fair = [name for name in readouts[1:] if not (is_upper_bound(name) or is_batch_wise(name))]
+    other = {name: _sensitivity(trials, evals, config_id, name) for name in fair}
     return " ".join(
         [
             _disparity(row, _seeds_per_order(trials, config_id)),
@@ -109,11 +112,18 @@ class StageSharing:
     """Seconds of processor time of the stages."""
     alone_s: float
     """Seconds of processor time without sharing."""
+    readouts: int
+    """Largest number of readouts of a run."""
 
     @property
     def text(self) -> str:
-        """One sentence for readers."""
+        """One or two sentences for readers."""
         less = f", {1 - self.spent_s / self.alone_s:.0%} less." if self.alone_s else "."
+        if self.readouts > 1:
+            less += (
+                f" The {self.readouts} readouts of a run use the same stages, without further "
+                "training."
+            )
         return (
             f"{count(self.runs, 'finished run')} took {count(self.steps, 'step')}, of which "
             f"{self.steps - self.stages:,} were shared: {count(self.stages, 'stage')} and "
@@ -135,4 +145,5 @@ def stage_sharing(trials: Iterable[TrialRow], stages: Iterable[StageRow]) -> Sta
         stages=len(steps),
         spent_s=sum(costs[key] for key in known),
         alone_s=sum(costs[key] * steps[key] for key in known),
+        readouts=max(len(trial["readout_ids"]) for trial in finished),
     )

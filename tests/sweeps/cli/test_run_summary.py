@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
-from sweeps.cli.text.run_summary import ending, ending_text, place_text
+from sweeps.cli.text.run_summary import ending, ending_text, place_text, program_prefix
 from sweeps.execution.driver import SweepOutcome
 from sweeps.planning.plan import make_plan
 from sweeps.stages.stage_store import StageStore
@@ -54,6 +61,48 @@ def test_results_on_this_machine_are_named_as_the_user_named_them() -> None:
     assert "report runs/sweeps/small/report.html" in said
     assert "analyze sweeps pareto runs/sweeps/small" in said
     assert not any("fetch" in line or HOST in line for line in said)
+
+
+def test_the_next_commands_work_as_printed(
+    sweeps_command: Callable[..., Result],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = tmp_path / "my sweeps"
+    shutil.copytree(finished, storage)
+    monkeypatch.chdir(tmp_path)
+    said = lines(place_text("small", str(storage), False, "r", 1))
+    analyze, select = (shlex.split(line) for line in said if " sweeps " in f" {line}")
+    assert sweeps_command(*analyze[2:]).exit_code == 0
+    assert sweeps_command(*select[1:]).exit_code == 0
+    train = shlex.split(said[-1])
+    assert train[:2] == ["clmethods", "train"]
+    script = "from clmethods.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *train[1:]], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "prediction interval for one new run (test)" in done.stdout
+
+
+def test_commands_name_the_folder_of_programs_that_are_not_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "sweeps"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/sweeps", "run"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program_prefix() == ".venv/bin/"
+    said = lines(place_text("small", "runs", False, "r", 1, program_prefix()))
+    assert "analyze .venv/bin/sweeps pareto runs/sweeps/small" in said
+    assert said[-1] == ".venv/bin/clmethods train production.yaml -o model"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert program_prefix() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["/x/sweeps/__main__.py"])
+    assert program_prefix() == ""
 
 
 def test_results_in_a_folder_of_a_cluster_are_on_the_head() -> None:

@@ -44,6 +44,30 @@ def test_the_same_configuration_is_chosen(sweeps_command: Command, answers: Path
     assert name.replace("`", "") in " ".join(_page(answers).sections["summary"].split())
 
 
+def test_the_three_answers_are_those_of_the_report(answers: Path, finished: Path) -> None:
+    for storage in (answers, finished):
+        summary = " ".join(_run_summary(storage).split())
+        order, rest = re.findall(
+            r"does the task order matter\? (.*?\.) Which configuration .*? (LoRA\? .*)$", summary
+        )[0]
+        sections = {k: " ".join(t.split()) for k, t in _page(storage).sections.items()}
+        assert order in sections["orders"]
+        assert order in sections["summary"]
+        benefit = re.search(r"LoRA\? ((?:Not here|Yes here|Undecided): .*?\))", rest)
+        assert benefit is not None
+        assert benefit[1] in sections["summary"]
+    saved = rest.partition("What did sharing stages save? ")[2]
+    assert re.match(r"\d+ finished runs took \d+ steps, of which \d+ were shared: ", saved)
+    assert saved in sections["cost"]  # the second storage knows the costs of its stages
+
+
+def test_the_answers_fit_a_small_terminal(answers: Path) -> None:
+    lines = _run_summary(answers).splitlines()
+    start = lines.index("How much does the task order matter?")
+    assert len(lines) - start <= 25
+    assert all(len(line) <= 80 for line in lines[start:])
+
+
 def test_numbers_and_counts_agree(sweeps_command: Command, answers: Path) -> None:
     sections = {k: " ".join(t.split()) for k, t in _page(answers).sections.items()}
     orders = sweeps_command("orders", answers).output
