@@ -28,13 +28,19 @@ HELP_S, READER_S = 0.4, 1.5
 
 
 def made_up(folder: Path) -> Path:
-    """Return a storage with the finished trials of `digits_demo`, with random accuracies."""
+    """Return a storage with the finished trials of `digits_demo`, with random accuracies.
+
+    Its result files are merged, as `sweeps run` leaves them.
+    """
     from sweeps.definition import load_sweep, shipped_studies
+    from sweeps.results import merge_results
+    from sweeps.storage import open_storage
     from tests.sweeps.cli.fabricated import fabricate
 
     draw = random.Random(0)
     document = load_sweep(shipped_studies()["digits_demo"]).document
-    fabricate(folder, document, lambda trial: 0.6 + 0.2 * draw.random())
+    sweep = fabricate(folder, document, lambda trial: 0.6 + 0.2 * draw.random())
+    merge_results(open_storage(str(folder)), sweep.name, least=2)
     return folder
 
 
