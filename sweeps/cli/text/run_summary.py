@@ -56,7 +56,8 @@ def result_text(outcome: SweepOutcome, objects: ObjectStore) -> str:
     plan = outcome.plan
     sweep = plan.sweep
     results = read_results(sweep, objects)
-    lines = ["", *_done_lines(outcome), *failed_lines(outcome.failed), "", *results.warnings]
+    lines = ["", *_done_lines(outcome), *failed_lines(outcome.failed), ""]
+    lines += [line for warning in results.warnings for line in fitted(warning)]
     if not outcome.finished:
         return "\n".join([*lines, "no finished trial yet"])
     by_split = summaries(results)
