@@ -20,7 +20,7 @@ from clmethods.config.stream import StreamConfig
 _WRITTEN = ("dataset", "root", "manifest", "split_file", "fingerprint")
 """Fields of `stream` that identify data, in the way in which a file may write them."""
 _PATHS = ("root", "manifest", "split_file")
-_Key = tuple[object, ...]
+_Key = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,9 @@ class DataRecords:
 
 
 def _key(section: Mapping[str, object]) -> _Key:
-    return tuple(section.get(name) for name in _WRITTEN)
+    """Return the fields as texts; a value of a wrong type, such as a list, may not be hashable."""
+    values = (section.get(name) for name in _WRITTEN)
+    return tuple(None if value is None else str(value) for value in values)
 
 
 _records: ContextVar[DataRecords | None] = ContextVar("data_records", default=None)

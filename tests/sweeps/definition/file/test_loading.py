@@ -292,3 +292,10 @@ def test_planning_imports_neither_torch_nor_a_cluster() -> None:
     root = Path(sweeps.__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("value", [[], {}, 3])
+@pytest.mark.parametrize("field", ["dataset", "root", "manifest", "split_file"])
+def test_text_fields_of_the_data_with_another_type_are_refused(field: str, value: object) -> None:
+    issues = faults_of(stream={field: value})
+    assert f"got {value!r}, allowed: text" in issues[f"stream.{field}"]
