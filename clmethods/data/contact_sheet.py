@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from clmethods.data.cache import write_atomically
 from clmethods.data.source import DatasetError, Pixels
@@ -53,6 +54,7 @@ def _drawn(rows: Sequence[SheetRow]) -> Image.Image:
     width = LABEL + columns * (SIDE + GAP) + GAP
     sheet = Image.new("RGB", (width, len(rows) * (SIDE + GAP) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
+    draw.font = ImageFont.load_default_imagefont()  # the other built-in font has no accents
     for index, row in enumerate(rows):
         top = GAP + index * (SIDE + GAP)
         draw.text((GAP, top), _printable(row.title), fill="black")
@@ -66,9 +68,21 @@ def _drawn(rows: Sequence[SheetRow]) -> Image.Image:
 
 
 def _printable(title: str) -> str:
-    """Return the title in the characters of the built-in font, on several lines."""
-    text = title.encode("latin-1", errors="replace").decode("latin-1")
+    """Return the title in the characters of the font (Latin-1), on several lines.
+
+    A letter with a mark that the font does not have is drawn without the mark; other characters
+    become question marks. The page in HTML contains every character.
+    """
+    composed = unicodedata.normalize("NFC", title)
+    text = "".join(_in_font(character) for character in composed)
     return "\n".join(text[at : at + 22] for at in range(0, min(len(text), 88), 22))
+
+
+def _in_font(character: str) -> str:
+    for form in (character, unicodedata.normalize("NFKD", character)[0]):
+        if form.isprintable() and ord(form) < 256:
+            return form
+    return "?"
 
 
 def _page(rows: Sequence[SheetRow]) -> str:

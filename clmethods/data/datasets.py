@@ -129,12 +129,12 @@ def _open(
     dataset: str, root: str | None, download: bool, image_size: int, resize: Resize
 ) -> LabelledImages:
     try:
-        source = DATASETS[dataset](root)
+        source = _read_dataset(dataset, root)
     except MissingDataError:
         if not download:
             raise
         fetch(dataset, root)
-        source = DATASETS[dataset](root)
+        source = _read_dataset(dataset, root)
     facts = FACTS[dataset]
     if facts.images not in {None, len(source.labels)}:
         raise DatasetError(
@@ -148,6 +148,18 @@ def _open(
             "Restore the original files."
         )
     return LabelledImages(pixels_of(dataset, source, image_size, resize), source)
+
+
+def _read_dataset(dataset: str, root: str | None) -> Source:
+    """Read a dataset. Raises `DatasetError` for files that the system does not open, too."""
+    try:
+        return DATASETS[dataset](root)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(
+            f"{dataset}: the files below {root} cannot be read: {reason}. Check stream.root and "
+            "the permissions."
+        ) from error
 
 
 @lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def first_folder(root: str | None, names: Sequence[str], inside: str) -> Path | 
     if root is None:
         return None
     base = Path(root)
-    return next((p for p in (base, *(base / n for n in names)) if (p / inside).exists()), None)
+    folders = (base, *(base / name for name in names))
+    return next((path for path in folders if os.path.exists(path / inside)), None)
 
 
 def require_files(dataset: str, files: Sequence[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from clmethods.catalog.facts import DATASETS
 from clmethods.config.backbone import BackboneConfig
@@ -40,7 +40,7 @@ def _issue(stream: StreamConfig) -> ConfigIssue | None:
     facts = DATASETS.get(stream.dataset)
     if facts is None or facts.embedded or stream.download:
         return None
-    if stream.root is not None and Path(stream.root).is_dir():
+    if stream.root is not None and os.path.isdir(stream.root):
         return None
     constraint = f"the folder with the original files of {stream.dataset}"
     hint = "Put them there, correct the path, or set stream.download where they can be fetched."

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from clmethods.cli import main
+from clmethods.data.contact_sheet import LABEL, SheetRow, write_contact_sheet
 from clmethods.export import ExportedModel
 from sweeps.cli import main as sweeps_main
 from tests.clmethods.data.files import noise, write_png
@@ -157,6 +158,22 @@ def test_a_contact_sheet_shows_the_images_of_every_class(tmp_path: Path) -> None
     images = re.findall(r"data:image/png;base64,([^\"]+)", text)
     assert len(images) == 12
     assert base64.b64decode(images[0]).startswith(b"\x89PNG")
+
+
+def title_of(tmp_path: Path, name: str) -> bytes:
+    """Return the pixels of the class name in a contact sheet."""
+    rows = [SheetRow(name, {"training": [np.zeros((4, 4), np.uint8)]})]
+    write_contact_sheet(tmp_path / "title.png", rows)
+    with Image.open(tmp_path / "title.png") as sheet:
+        return sheet.crop((0, 0, LABEL, sheet.height)).tobytes()
+
+
+def test_letters_with_marks_are_drawn_in_a_contact_sheet(tmp_path: Path) -> None:
+    distinct = [title_of(tmp_path, letter) for letter in "aäáoöuüßséèñÅA?"]
+    assert len(set(distinct)) == len(distinct)
+    assert title_of(tmp_path, "a\u0308") == title_of(tmp_path, "ä")
+    assert title_of(tmp_path, "Ž") == title_of(tmp_path, "Z")
+    assert title_of(tmp_path, "鬼") == title_of(tmp_path, "?")
 
 
 @pytest.mark.parametrize(

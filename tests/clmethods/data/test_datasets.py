@@ -145,3 +145,16 @@ def test_images_are_resized_in_bytes() -> None:
     assert larger.dtype == np.uint8
     flat = np.full((1, 8, 8), 77, dtype=np.uint8)
     assert (fitted(flat, 12, "stretch") == 77).all()
+
+
+LONG_ROOTS = ("x" * 5000, "a/" * 3000)
+REQUIRED = sorted(name for name, facts in FACTS.items() if not facts.embedded)
+
+
+@pytest.mark.parametrize("root", LONG_ROOTS, ids=["name", "path"])
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_root_that_the_system_does_not_open_is_refused(name: str, root: str) -> None:
+    with pytest.raises(
+        DatasetError, match=r"are required|File name too long\. Check stream\.root"
+    ):
+        open_images(StreamConfig(dataset=name, root=root), 8)
