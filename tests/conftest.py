@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants to download fails at once
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is first imported, here or in a subprocess
+
+# A shell starts jobs in the background with SIGINT ignored, and the commands that tests interrupt
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
