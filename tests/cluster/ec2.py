@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from unittest.mock import patch
+from urllib.request import Request, urlopen
 
 import boto3
 from moto.ec2.responses.instances import InstanceResponse
@@ -138,11 +139,19 @@ def moto_server(address: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address=address, port=port)
     server.start()
     host, bound = server.get_host_and_port()
+    url = f"http://{host}:{bound}"
+    forget_state(url)
     try:
         with _all_that_are_asked_for():
-            yield f"http://{host}:{bound}"
+            yield url
     finally:
         server.stop()
+
+
+def forget_state(url: str) -> None:
+    """Empty the accounts of a server, since all servers of one process share them."""
+    with urlopen(Request(f"{url}/moto-api/reset", method="POST")) as answer:
+        assert answer.status == 200
 
 
 def make_network(region: str, cidr: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 from moto.server import ThreadedMotoServer
 
+from tests.cluster.ec2 import forget_state
 from tests.launchers.files import CLUSTER, Path_, changed, cluster_file, node_configs, renamed
 
 REGION = "us-west-2"
@@ -90,7 +91,9 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    forget_state(url)
+    yield url
     server.stop()
 
 
