@@ -171,7 +171,7 @@ def test_reading_needs_no_right_to_write(
 ) -> None:
     open_storage(location).put("sweeps/small/sweep.yaml", yaml.safe_dump(DOCUMENT).encode())
     server.environment(tmp_path / "home", READER)
-    assert "trials   1 in 1 configuration" in sweeps_command("status", location).output
+    assert "trials    1 in 1 configuration" in sweeps_command("status", location).output
     assert sweeps_command("plan", file, "--storage", location).exit_code == 0
     said = refusal(sweeps_command("run", file, "--storage", location))
     assert "the keys do not have the right to do this" in said
@@ -184,7 +184,7 @@ def test_a_bucket_may_be_called_like_a_folder_of_a_storage(
     server.create_bucket("sweeps")
     open_storage("s3://sweeps").put("sweeps/small/sweep.yaml", yaml.safe_dump(DOCUMENT).encode())
     for directory in ("s3://sweeps", "s3://sweeps/", "s3://sweeps/sweeps/small"):
-        assert "trials   1 in 1 configuration" in sweeps_command("status", directory).output
+        assert "trials    1 in 1 configuration" in sweeps_command("status", directory).output
     assert "NAME one of ['small']" in refusal(sweeps_command("status", "s3://sweeps/sweeps/other"))
 
 
