@@ -83,6 +83,8 @@ def in_version(directory: Path, scheme: str) -> float:
 
 def main() -> None:
     """Print minimum, median and maximum of both versions, and the ratio."""
+    if len(sys.argv) < 2:
+        raise SystemExit(f"the directory BEFORE is missing\n\n{__doc__}")
     versions = {
         "before": Path(sys.argv[1]).resolve(),
         "after": Path(__file__).parents[1].resolve(),

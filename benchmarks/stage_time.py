@@ -1,6 +1,6 @@
 """CPU seconds of stages, split into their parts, before and after a change of the code.
 
-    python benchmarks/stage_time.py BEFORE [demo] [glyph100] [embedded4]
+    python benchmarks/stage_time.py BEFORE [digits] [glyph100] [embedded4]
 
 BEFORE is a directory with an earlier version of the packages, such as a worktree of git. Both
 versions run the same stages, in turn, each stage in one thread of a process of its own version.
@@ -45,7 +45,7 @@ NANO32 = BackboneConfig(name="nano_vit32", image_size=32)
 ROUTINGS = ("last", "instance", "batch", "oracle")
 
 RUNS: dict[str, tuple[RunConfig, tuple[ReadoutConfig, ...], int]] = {
-    "demo": (
+    "digits": (
         RunConfig(
             backbone=NANO16,
             stream=StreamConfig(dataset="digits", tasks=5),
@@ -155,6 +155,8 @@ def in_version(directory: Path, name: str, changes: dict[str, object]) -> list[d
 
 def main() -> None:
     """Print one table per run, for the last of its stages that are measured."""
+    if len(sys.argv) < 2:
+        raise SystemExit(f"the directory BEFORE is missing\n\n{__doc__}")
     before, names = Path(sys.argv[1]).resolve(), sys.argv[2:] or list(RUNS)
     here = Path(__file__).resolve().parents[1]
     versions: dict[str, tuple[Path, dict[str, object]]] = {

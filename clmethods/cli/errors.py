@@ -43,6 +43,5 @@ def _is_in_computation(error: ClmethodsError) -> bool:
     from clmethods.data.source import DatasetError
     from clmethods.methods.base import DivergedError
     from clmethods.nn.weights import WeightsError
-    from clmethods.training.compiled import CompilerError
 
-    return isinstance(error, DatasetError | WeightsError | DivergedError | CompilerError)
+    return isinstance(error, DatasetError | WeightsError | DivergedError)

@@ -16,6 +16,7 @@ from clmethods.cli.expectation import Expectation, expectation, verdict, verdict
 from clmethods.cli.input_files import read_mapping
 from clmethods.cli.tables import metrics_text
 from clmethods.config import ReadoutConfig, RunConfig, readout_from_dict, run_from_dict
+from clmethods.config.compiler_check import missing_compiler
 from clmethods.config.resolve import resolve_backbone
 from clmethods.config.task_contents import stage_title
 from clmethods.config.weights_fit import unfit_weights
@@ -59,7 +60,7 @@ def train(file: Path, output: Path | None, as_json: bool, refit: bool, verbose: 
         if refit:
             run = replace(run, stream=replace(run.stream, validation_fraction=0.0))
         expected = expectation(data, run, refit)
-        refuse([unfit_weights(resolve_backbone(run.backbone))])
+        refuse([unfit_weights(resolve_backbone(run.backbone)), missing_compiler(run.train)])
         from clmethods.archive import (
             ModelArchive,
             StoredMetrics,

@@ -8,6 +8,7 @@ outdated. Files may be deleted at any time.
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from clmethods.canonical import fingerprint
 from clmethods.data.source import DatasetError, Pixels
 from clmethods.user_data.cache_folder import cache_dir
 
+ABANDONED_S = 86_400.0
+"""Age in seconds after which a temporary file belongs to no living process."""
 LAYOUT = 1
 """Version of the cache, increased when the same identity gives different bits."""
 
@@ -38,6 +41,7 @@ def cached_pixels(name: str, identity: object, write: Callable[[Path], None]) ->
         if not path.exists():
             with _locked(path.with_suffix(".lock")):
                 if not path.exists():
+                    _remove_abandoned(path)
                     write_atomically(path, write)
     except OSError as error:
         raise DatasetError(
@@ -59,6 +63,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` that killed processes left behind.
+
+    Where locks do not reach other hosts, one of them may still write a file that is not old.
+    """
+    for file in path.parent.glob(f"{path.stem}*.tmp"):
+        if time.time() - file.stat().st_mtime > ABANDONED_S:
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

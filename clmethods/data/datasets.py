@@ -157,8 +157,8 @@ def _read_dataset(dataset: str, root: str | None) -> Source:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DatasetError(
-            f"{dataset}: the files below {root} cannot be read: {reason}. Check stream.root and "
-            "the permissions."
+            f"{dataset}: the files below {root or 'the default folder'} cannot be read: {reason}. "
+            "Check stream.root and the permissions."
         ) from error
 
 

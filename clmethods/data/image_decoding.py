@@ -130,14 +130,23 @@ def open_rgb(path: Path, orientation: int = UPRIGHT) -> Image.Image:
     return rgb.transpose(UPRIGHTED[orientation]) if orientation in UPRIGHTED else rgb
 
 
+def _reserve(path: Path) -> None:
+    """Reserve the blocks of a sparse file. Raises OSError on a full disk.
+
+    Writing to a map would end the process with SIGBUS there. macOS has no such call.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
 def _decode(source: Source, side: int, resize: Resize, path: Path) -> None:
     """Write the images (n, side, side, 3) to `path` without loading all of them into memory."""
     files = source.files
     orientations = source.orientations or (UPRIGHT,) * len(files)
     shape = (len(files), side, side, 3)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    with path.open("r+b") as stream:  # a full disk is an OSError here, and SIGBUS in the map
-        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    _reserve(path)
 
     def decode(index: int) -> str | None:
         try:

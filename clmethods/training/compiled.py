@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from clmethods.errors import ClmethodsError
 from clmethods.nn.lora import ComposedLinear
 
-CPP_COMPILERS = ("g++", "clang++")
 MOST_VERSIONS = 64
 """Number of compiled versions of a function, after which compilation fails. By default, further
 versions would not be compiled, without an error, so that results would have other bits."""
-
-
-class CompilerError(ClmethodsError, RuntimeError):
-    """The option `train.compile` requires a compiler that is missing."""
-
-
-def require_compiler(device: str) -> None:
-    """Raise `CompilerError` if code for a device cannot be compiled.
-
-    For the CPU, `torch.compile` calls the C++ compiler of the environment variable CXX, or g++.
-    """
-    if device != "cpu":
-        return
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else list(CPP_COMPILERS)
-    if not any(shutil.which(name) for name in names):
-        raise CompilerError(
-            "train.compile: true needs a C++ compiler on the CPU, and there is no "
-            f"{' or '.join(names)} in PATH. Install one (on Debian: apt install g++), name it in "
-            "the environment variable CXX, or set train.compile: false."
-        )
 
 
 @contextmanager

@@ -10,15 +10,17 @@ from typing import final
 
 import torch
 
+from clmethods.config.compiler_check import missing_compiler
 from clmethods.config.keys import StageSpec
 from clmethods.config.run import RunConfig
 from clmethods.config.train import TrainConfig
 from clmethods.determinism import on_device, open_run, prepare_process
+from clmethods.errors import refuse
 from clmethods.methods import METHODS, Method, MethodReport, ParamGroup, State
 from clmethods.methods.base import DivergedError as DivergedError
 from clmethods.nn.precision import tf32_products
 from clmethods.training.batches import TaskBatches
-from clmethods.training.compiled import compiled_blocks, require_compiler
+from clmethods.training.compiled import compiled_blocks
 from clmethods.training.epoch_log import EpochLog
 
 
@@ -54,11 +56,10 @@ def run_stage(
 
     `on_epoch` is called after every epoch with the number of finished epochs.
 
-    Raises `DivergedError` if a loss term is not finite, and `CompilerError` if the network shall
-    be compiled and there is no compiler.
+    Raises `DivergedError` if a loss term is not finite, and `InvalidConfigError` if the network
+    shall be compiled and there is no compiler.
     """
-    if run.train.compile:
-        require_compiler(run.train.device)
+    refuse([missing_compiler(run.train)])
     prepare_process(run.train)
     state = on_device(state, run.train.device)
     backbone, stream = open_run(run)

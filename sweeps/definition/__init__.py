@@ -5,7 +5,7 @@ from sweeps.definition.configuration import Configuration, Merge
 from sweeps.definition.derive.divergence import Difference, Divergence, divergence
 from sweeps.definition.file.file_fields import SweepFile
 from sweeps.definition.file.loading import load_sweep, sweep_from_dict
-from sweeps.definition.file.missing_data import misfit_weights, missing_data
+from sweeps.definition.file.missing_data import misfit_weights, missing_compilers, missing_data
 from sweeps.definition.file.run_sections import tolerated_weights
 from sweeps.definition.file.shipped_studies import shipped_studies
 from sweeps.definition.file.stored_file import (
@@ -53,6 +53,7 @@ __all__ = [
     "load_sweep",
     "measured_sweep",
     "misfit_weights",
+    "missing_compilers",
     "missing_data",
     "replicate_sequence",
     "shipped_studies",

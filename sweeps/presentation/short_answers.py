@@ -124,9 +124,10 @@ class StageSharing:
                 f" The {self.readouts} readouts of a run use the same stages, without further "
                 "training."
             )
+        verb = "was" if self.steps - self.stages == 1 else "were"
         return (
             f"{count(self.runs, 'finished run')} took {count(self.steps, 'step')}, of which "
-            f"{self.steps - self.stages:,} were shared: {count(self.stages, 'stage')} and "
+            f"{self.steps - self.stages:,} {verb} shared: {count(self.stages, 'stage')} and "
             f"{seconds(self.spent_s)} of processor time instead of {seconds(self.alone_s)}{less}"
         )
 

@@ -63,8 +63,8 @@ _TERMS = {
     "on validation images. References and readouts that use the true task are never on it.",
     "P(front)": "Front membership probability: estimated probability that a configuration is on "
     "the front of the true means, from the runs that all configurations have in common. It needs "
-    "at least three orders and three seeds. Where the variation between orders differs between "
-    "configurations, a probability above 90 % is up to 14 points too high.",
+    "at least three orders and three seeds. It is too high above 90 % "
+    "where orders have an effect: by up to 14 points in simulations with three orders.",
     "knee": "Point of the front with the largest distance from the plane through its extremes.",
     "hypervolume": "Volume of the objective space that the front dominates, relative to the worst "
     "mean of each objective.",

@@ -74,6 +74,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool, as_json: bool) ->
     from sweeps.definition import (
         measured_sweep,
         misfit_weights,
+        missing_compilers,
         missing_data,
         tolerated_weights,
     )
@@ -92,7 +93,7 @@ def plan(sweep: str, storage: str, probe: bool, verbose: bool, as_json: bool) ->
         definition = load_named_sweep(sweep)
         refuse(misfit_weights(definition))
         definition = measured_sweep(definition)
-    missing = [*weights.values(), *missing_data(definition)]
+    missing = [*weights.values(), *missing_data(definition), *missing_compilers(definition)]
     objects = (
         usable_storage(storage, definition.storage, write=True)
         if probe

@@ -130,7 +130,7 @@ def program_prefix() -> str:
     program = Path(sys.argv[0])
     if program.name != "sweeps" or shutil.which("sweeps") is not None:
         return ""
-    return f"{program.parent}/"
+    return shlex.quote(f"{program.parent}/")
 
 
 def place_text(

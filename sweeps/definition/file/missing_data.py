@@ -1,4 +1,4 @@
-"""Check for folders of original data and for weights files that a sweep needs."""
+"""Check for original data, weights files and compilers that a sweep needs on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 from clmethods.catalog.facts import DATASETS
 from clmethods.config.backbone import BackboneConfig
+from clmethods.config.compiler_check import missing_compiler
 from clmethods.config.stream import StreamConfig
 from clmethods.config.weights_fit import unfit_weights
 from clmethods.errors import ConfigIssue
@@ -34,6 +35,12 @@ def misfit_weights(sweep: Sweep) -> list[ConfigIssue]:
     backbones: dict[BackboneConfig, None] = dict.fromkeys(run.backbone for run in sweep.runs)
     known = (backbone for backbone in backbones if backbone.weights_sha256 is not None)
     return [issue for issue in map(unfit_weights, known) if issue is not None]
+
+
+def missing_compilers(sweep: Sweep) -> list[ConfigIssue]:
+    """Return an issue if a run shall be compiled for the CPU and this machine has no compiler."""
+    found = (missing_compiler(run.train) for run in sweep.runs)
+    return list({str(issue): issue for issue in found if issue is not None}.values())
 
 
 def _issue(stream: StreamConfig) -> ConfigIssue | None:

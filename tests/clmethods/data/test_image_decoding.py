@@ -58,6 +58,25 @@ def test_a_full_disk_is_reported_before_images_are_decoded(
     assert not [*cache.glob("*.tmp"), *cache.glob("*.npy")]
 
 
+def test_temporary_files_of_killed_processes_are_removed(tmp_path: Path, cache: Path) -> None:
+    """Those that are not old may belong to a process of another host."""
+    write_folder(tmp_path / "x", 2, 3)
+    open_images(folder(tmp_path / "x"), 8)
+    (decoded,) = cache.glob("*.npy")
+    old, new, other = (
+        cache / f"{stem}.tmp" for stem in (f"{decoded.stem}a", f"{decoded.stem}b", "other")
+    )
+    for file in (old, new, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    decoded.unlink()
+    _open_listing.cache_clear()
+    open_images(folder(tmp_path / "x"), 8)
+    assert decoded.exists()
+    assert {file for file in (old, new, other) if file.exists()} == {new, other}
+
+
 def test_a_file_that_changed_is_decoded_again(tmp_path: Path, cache: Path) -> None:
     """Even where size and name are the same, and so the fingerprint of the data too."""
     write_folder(tmp_path / "x", 2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -10,10 +11,10 @@ from unittest import mock
 import pytest
 import torch
 
-from clmethods.config import RunConfig, resolve, stage_chain
+from clmethods.config import InvalidConfigError, RunConfig, resolve, stage_chain
+from clmethods.config.compiler_check import missing_compiler
 from clmethods.config.from_dict import run_from_dict
 from clmethods.config.run import run_to_dict
-from clmethods.training.compiled import CompilerError
 from tests.clmethods.runs import small_method, tiny_run, train
 
 EAGER = tiny_run(
@@ -64,11 +65,19 @@ def test_compilation_is_in_the_stage_key_and_absent_by_default() -> None:
 def test_the_option_is_refused_without_a_compiler(tmp_path: Path) -> None:
     with (
         mock.patch.dict(os.environ, {"PATH": str(tmp_path), "CXX": ""}),
-        pytest.raises(CompilerError, match=r"train\.compile: true needs a C\+\+ compiler"),
+        pytest.raises(InvalidConfigError, match=r"without the C\+\+ compiler (g|clang)\+\+"),
     ):
         train(compiled(EAGER), until=0)
     with (
         mock.patch.dict(os.environ, {"CXX": "no-such-compiler"}),
-        pytest.raises(CompilerError, match="there is no no-such-compiler in PATH"),
+        pytest.raises(InvalidConfigError, match=r"without the C\+\+ compiler no-such-compiler"),
     ):
         train(compiled(EAGER), until=0)
+
+
+def test_the_compiler_may_be_a_command_with_options() -> None:
+    with mock.patch.dict(os.environ, {"CXX": f"{sys.executable} -O2"}):
+        assert missing_compiler(compiled(EAGER).train) is None
+    with mock.patch.dict(os.environ, {"CXX": "no-such-compiler"}):
+        assert missing_compiler(EAGER.train) is None
+        assert missing_compiler(replace(compiled(EAGER).train, device="cuda")) is None

@@ -83,7 +83,7 @@ def test_a_shared_stage_counts_once() -> None:
     assert sharing is not None
     assert (sharing.runs, sharing.steps, sharing.stages) == (2, 4, 3)
     assert sharing.text == (
-        "2 finished runs took 4 steps, of which 1 were shared: 3 stages and 70.0 s of processor "
+        "2 finished runs took 4 steps, of which 1 was shared: 3 stages and 70.0 s of processor "
         "time instead of 1.7 min, 30% less."
     )
     several = [trial("finished", "a") | {"readout_ids": ["last", "instance-cosine"]}]
