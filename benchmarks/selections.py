@@ -145,6 +145,34 @@ def broken_limits(count: int, design: tuple[int, int], noise: Noise, draws: int)
     return np.mean(rows, axis=0).tolist()
 
 
+def broken_upper_limits(
+    count: int, design: tuple[int, int], limit: float | None, draws: int
+) -> list[float]:
+    """Return how often something is chosen, and how often a limit of forgetting is broken.
+
+    The effects of a configuration grow with its forgetting, which is between 0 and 0.4. `limit`:
+    the highest forgetting that is allowed; None for the median of the true values.
+    """
+    rng = np.random.default_rng([6, count, *design])
+    (i, j), rows = design, []
+    for _ in range(draws):
+        truth = rng.uniform(0.0, 0.4, count)
+        scale = 0.01 + 0.25 * truth * np.exp(0.8 * rng.standard_normal(count))
+        own = (
+            rng.standard_normal((count, i, 1))
+            + 0.2 * rng.standard_normal((count, 1, j))
+            + 0.3 * rng.standard_normal((count, i, j))
+        )
+        values = truth[:, None, None] + scale[:, None, None] * own
+        bound = float(np.quantile(truth, 0.5)) if limit is None else limit
+        found = configurations(np.full_like(values, 0.5), values)
+        limits = (MetricLimit("forgetting", "max", bound),)
+        kept = select(found, OBJECTIVES, limits, "average_accuracy").admissible
+        broken = any(truth[int(c.replicates.label)] > bound for c in kept)
+        rows.append([bool(kept), broken])
+    return np.mean(rows, axis=0).tolist()
+
+
 def held_out_bias(noise: Noise, draws: int) -> list[float]:
     """Return the bias in points of the best of 30 on its runs, runs that share, held-out runs."""
     rng = np.random.default_rng(2)
@@ -275,6 +303,17 @@ def main() -> None:
     ):
         rates = " | ".join(f"{100 * r:.1f}" for r in broken_limits(count, design, noise, draws))
         print(f"| {name} | {count} | {design[0]} x {design[1]} | {rates} |", flush=True)
+    print("\nLimits of forgetting, whose effects grow with it\n")
+    print("| configurations | orders x seeds | limit | chosen | broken |")
+    print("|---:|---|---|---:|---:|")
+    for (count, design), limit in product(
+        [(5, (3, 3)), (8, (3, 3)), (8, (5, 5)), (20, (3, 3)), (20, (10, 3))], [None, 0.05]
+    ):
+        rates = " | ".join(
+            f"{100 * r:.1f}" for r in broken_upper_limits(count, design, limit, draws)
+        )
+        name = "median" if limit is None else f"{limit:g}"
+        print(f"| {count} | {design[0]} x {design[1]} | {name} | {rates} |", flush=True)
     print("\nBias of the best of 30, in points\n")
     print("| noise | runs of the choice | others that share an order or a seed | held out |")
     print("|---|---:|---:|---:|")

@@ -167,21 +167,21 @@ def _with_violations(
 
     A configuration keeps all limits only if it keeps each of them, so that its largest p value
     counts; the correction is for the number of configurations, not of limits. Two or three
-    configurations do not show which of them varies, so that each has its own error.
+    configurations do not show which of them varies, so that each has its own error. With more, the
+    smaller p value of the own runs and of the model of all runs counts, doubled (Bonferroni): the
+    model assumes effects of similar size, and those of some metrics grow with their level.
     """
     if basis != "bound" or common is None or not limits:
         return [
             replace(c, violated=tuple(limit for limit in limits if not _kept(limit, c, basis)))
             for c in candidates
         ]
-    p_values = np.array(
-        [
-            common.limit_p_values(limit.metric, limit.bound, limit.direction)
-            if len(candidates) >= FEWEST_TO_SHRINK
-            else [_p_value(limit, candidate) for candidate in candidates]
-            for limit in limits
-        ]
-    )  # (limits, C)
+    p_values = np.array([[_p_value(limit, c) for c in candidates] for limit in limits])
+    if len(candidates) >= FEWEST_TO_SHRINK:
+        pooled = np.array(
+            [common.limit_p_values(each.metric, each.bound, each.direction) for each in limits]
+        )
+        p_values = np.minimum(1.0, 2.0 * np.minimum(p_values, pooled))  # (limits, C)
     worst = p_values.max(axis=0)
     adjusted = holm(worst)
     # The factor of the correction is that of the configuration, also for its other limits.

@@ -110,6 +110,18 @@ def test_limits_are_kept_with_confidence_or_nothing_is_chosen():
     assert text.index("nearest   safe") < text.index("nearest   best")
 
 
+def test_configurations_with_large_effects_do_not_hide_that_a_limit_is_kept():
+    """The effects of forgetting grow with it; those of others say nothing about the steady one."""
+    wild = [
+        configuration(f"wild{seed}", flat(0.6, 0.01, seed=seed), flat(0.4, 0.15, seed=seed))
+        for seed in range(1, 6)
+    ]
+    steady = configuration("steady", flat(0.9, 0.002), flat(0.01, 0.002))
+    limit = MetricLimit("forgetting", "max", 0.05)
+    choice = select([*wild, steady], OBJECTIVES, [limit], "average_accuracy")
+    assert [c.replicates.label for c in choice.admissible] == ["steady"]
+
+
 def test_a_limit_against_the_direction_is_refused():
     with pytest.raises(InvalidConfigError, match="Use --min"):
         select([], OBJECTIVES, [MetricLimit("average_accuracy", "max", 0.5)], None)
